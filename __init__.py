@@ -1,0 +1,47 @@
+"""circuitstore: a graph-database-backed store of circuits of vision transformers.
+
+The public names, listed once; each is loaded when it is first used, so that importing the package
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from circuitstore.circuits import Circuit as Circuit
+    from circuitstore.circuits import ComputationGraph as ComputationGraph
+    from circuitstore.circuits import EdgeScores as EdgeScores
+    from circuitstore.discovery import evaluate as evaluate
+    from circuitstore.discovery import score_edges as score_edges
+    from circuitstore.errors import CircuitStoreError as CircuitStoreError
+    from circuitstore.models import load_model as load_model
+    from circuitstore.results import Table as Table
+    from circuitstore.store import open_store as open_store
+
+_WHERE = {
+    "Circuit": "circuits",
+    "CircuitStoreError": "errors",
+    "ComputationGraph": "circuits",
+    "EdgeScores": "circuits",
+    "Table": "results",
+    "evaluate": "discovery",
+    "load_model": "models",
+    "open_store": "store",
+    "score_edges": "discovery",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'circuitstore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"circuitstore.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

@@ -1,0 +1,37 @@
+"""The vocabulary: graphs, recipes, scores, circuits, and how they are compared. numpy and pandas only."""
+
+from .circuit import Circuit as Circuit
+from .comparability import check_comparable as check_comparable
+from .comparability import check_conditions as check_conditions
+from .extraction import first as first
+from .extraction import greedy as greedy
+from .extraction import joining_order as joining_order
+from .extraction import size_grid as size_grid
+from .extraction import threshold as threshold
+from .extraction import top as top
+from .graph import FORMS as FORMS
+from .graph import PORTS as PORTS
+from .graph import Component as Component
+from .graph import ComputationGraph as ComputationGraph
+from .graph import Edge as Edge
+from .graph import Form as Form
+from .random import random_circuit as random_circuit
+from .recipe import ClassInfo as ClassInfo
+from .recipe import Condition as Condition
+from .recipe import Corruption as Corruption
+from .recipe import MethodUse as MethodUse
+from .recipe import Metric as Metric
+from .recipe import ModelInfo as ModelInfo
+from .recipe import Recipe as Recipe
+from .recipe import Selection as Selection
+from .recipe import Variant as Variant
+from .recipe import WorkItem as WorkItem
+from .recipe import digest as digest
+from .record import CircuitRecord as CircuitRecord
+from .record import Evaluation as Evaluation
+from .record import Extraction as Extraction
+from .scores import Discovery as Discovery
+from .scores import EdgeScores as EdgeScores
+from .stability import bootstrap_frequency as bootstrap_frequency
+from .stability import halvings as halvings
+from .stability import noise_floor as noise_floor

@@ -1,0 +1,167 @@
+"""A circuit: the member edges of a graph that do one job, every one on a path from input to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..errors import InputError
+from .graph import ComputationGraph
+from .scores import EdgeScores
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Member edges in flat edge order.
+
+    Build one by extraction from scores or by `Circuit.from_edges`; both prune.
+
+    Attributes:
+        graph: which edges the positions mean.
+        members: True for member edges.
+        size_requested: edges asked for, before pruning; None where no size was asked.
+        order: flat indices of the members, first extracted first.
+        extraction: canonical text of how it was extracted: `top(n=24)`, `given` …
+        scores: where its scores come from, if anywhere.
+    """
+
+    graph: ComputationGraph
+    members: Bool[np.ndarray, "edge"]
+    size_requested: int | None = None
+    order: Int[np.ndarray, "member"] = field(default_factory=lambda: np.empty(0, int))
+    extraction: str = "given"
+    scores: EdgeScores | None = None
+
+    def __post_init__(self) -> None:
+        if self.members.shape != (self.graph.n_edges,) or self.members.dtype != bool:
+            raise InputError(
+                f"members: expected {self.graph.n_edges} booleans, got {self.members.dtype} of shape {self.members.shape}"
+            )
+        order = self.order if len(self.order) else np.flatnonzero(self.members)
+        object.__setattr__(self, "order", order)
+
+    @classmethod
+    def from_edges(
+        cls, graph: ComputationGraph, names: Iterable[str], scores: EdgeScores | None = None
+    ) -> Circuit:
+        """The circuit of the named edges, pruned.
+
+        Raises:
+            InputError: a name that is no edge of the graph.
+        """
+        chosen = np.array([graph.index_of(name) for name in names], dtype=int)
+        return cls.pruned(graph, chosen, size_requested=len(set(chosen.tolist())), scores=scores)
+
+    @classmethod
+    def pruned(
+        cls,
+        graph: ComputationGraph,
+        order: Int[np.ndarray, "chosen"],
+        *,
+        size_requested: int | None,
+        extraction: str = "given",
+        scores: EdgeScores | None = None,
+    ) -> Circuit:
+        """The circuit that remains of chosen edges (flat indices, first extracted first)."""
+        members = np.zeros(graph.n_edges, bool)
+        members[order] = True
+        members = graph.prune(members)
+        return cls(graph, members, size_requested, order[members[order]], extraction, scores)
+
+    @property
+    def n_edges(self) -> int:
+        """Realised size: scored edges; structural links do not count."""
+        return int(self.members.sum())
+
+    @cached_property
+    def edges(self) -> tuple[str, ...]:
+        """Names of the member edges in flat order."""
+        return tuple(self.graph.edge_names[i] for i in np.flatnonzero(self.members))
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes on member edges and on the structural links that join them, in graph order."""
+        if not self.members.any():
+            return ()
+        alive = self.graph.reachable(self.members)
+        return tuple(name for name, on in zip(self.graph.node_names, alive, strict=True) if on)
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """Structural links between its nodes."""
+        nodes = set(self.nodes)
+        return tuple(link for link in self.graph.structural_links if nodes.issuperset(link))
+
+    @cached_property
+    def ranks(self) -> Int[np.ndarray, "edge"]:
+        """1 for the edge extracted first; 0 outside the circuit."""
+        ranks = np.zeros(self.graph.n_edges, int)
+        ranks[self.order] = np.arange(1, len(self.order) + 1)
+        return ranks
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Columns `edge, sender, receiver, port, rank` and, with scores, `score, std`; one row per member."""
+        import pandas as pd
+
+        index = np.flatnonzero(self.members)
+        edges = [self.graph.edge(i) for i in index]
+        frame = pd.DataFrame(
+            {
+                "edge": [e.name for e in edges],
+                "sender": [e.sender for e in edges],
+                "receiver": [e.receiver for e in edges],
+                "port": [e.port for e in edges],
+                "rank": self.ranks[index],
+            }
+        )
+        if self.scores is not None:
+            frame["score"] = self.scores.mean[index]
+            if self.scores.std is not None:
+                frame["std"] = self.scores.std[index]
+        return frame
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """Nodes with `kind, layer, head`; edges keyed by name, with `port, rank, score`; links keyed `contains`."""
+        import networkx as nx
+
+        graph = nx.MultiDiGraph(
+            form=self.graph.form, n_layers=self.graph.n_layers, n_heads=self.graph.n_heads
+        )
+        for name in self.nodes:
+            c = self.graph.components[self.graph.node_index[name]]
+            graph.add_node(name, kind=c.kind, layer=c.layer, head=c.head)
+        for row in self.to_pandas().to_dict("records"):
+            receiver = str(row["receiver"])
+            data = {k: row[k] for k in ("port", "rank", "score") if k in row}
+            graph.add_edge(row["sender"], receiver, key=row["edge"], **data)
+        for above, below in self.links:
+            graph.add_edge(above, below, key="contains")
+        return graph
+
+    def to_parquet(self, path: str | Path) -> None:
+        self.to_pandas().to_parquet(path, index=False)
+
+    def __repr__(self) -> str:
+        g = self.graph
+        return f"Circuit({self.n_edges} of {g.n_edges} edges, {self.n_nodes} nodes, {g.form} form, {self.extraction})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>" + self.to_pandas().sort_values("rank").head(10).to_html(
+            index=False
+        )

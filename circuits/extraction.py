@@ -1,0 +1,128 @@
+"""From scores to circuits: an order in which edges join, and how far to follow it.
+
+Ties are broken by flat index, so the same scores always give the same circuit.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..errors import InputError, unknown
+from .circuit import Circuit
+from .graph import ComputationGraph
+from .scores import EdgeScores
+
+How = Literal["top", "greedy"]
+
+
+def joining_order(
+    graph: ComputationGraph, scores: Float[np.ndarray, "edge"], how: How, *, absolute: bool = False
+) -> Int[np.ndarray, "edge"]:
+    """Flat edge indices in the order in which they join a growing circuit (before pruning).
+
+    `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into `logits`; take the
+    best on offer; when its sender is new, offer the edges into it. Sizes are prefixes of one order.
+    """
+    value = np.abs(scores) if absolute else scores
+    match how:
+        case "top":
+            return np.lexsort((np.arange(len(value)), -value))
+        case "greedy":
+            return _greedy_order(graph, value)
+        case _:
+            raise unknown("order", how, ("top", "greedy"))
+
+
+def _greedy_order(graph: ComputationGraph, value: np.ndarray) -> np.ndarray:
+    """A heap of receivers' best remaining edges; each receiver's edges are sorted once."""
+    sorted_edges = [
+        lo + np.lexsort((np.arange(hi - lo), -value[lo:hi]))
+        for lo, hi in zip(graph.offsets[:-1], graph.offsets[1:], strict=True)
+    ]
+    reads: dict[int, list[int]] = {}  # node -> its receivers
+    for receiver, node in enumerate(graph.receiver_node):
+        reads.setdefault(int(node), []).append(receiver)
+    above = {graph.node_index[below]: graph.node_index[over] for over, below in graph.structural_links}
+
+    order: list[int] = []
+    heap: list[tuple[float, int, int, int]] = []  # (-value, edge, receiver, position)
+    offered: set[int] = set()
+
+    def offer(node: int) -> None:
+        node = above.get(node, node)
+        if node in offered:
+            return
+        offered.add(node)
+        for receiver in reads.get(node, ()):
+            push(receiver, 0)
+
+    def push(receiver: int, position: int) -> None:
+        if position < len(sorted_edges[receiver]):
+            edge = int(sorted_edges[receiver][position])
+            heapq.heappush(heap, (-float(value[edge]), edge, receiver, position))
+
+    offer(graph.node_index["logits"])
+    while heap:
+        _, edge, receiver, position = heapq.heappop(heap)
+        order.append(edge)
+        push(receiver, position + 1)
+        offer(int(graph.sender_node[graph.edge_sender[edge]]))
+    return np.array(order, dtype=int)
+
+
+def edge_count(graph: ComputationGraph, n: int | float) -> int:
+    """A count as it is, a fraction (float in (0, 1]) of all edges rounded to the nearest count.
+
+    Raises:
+        InputError: neither.
+    """
+    if isinstance(n, float | np.floating):
+        if not 0 < n <= 1:
+            raise InputError(
+                f"size: a fraction lies in (0, 1], got {n}; give a whole number for a count of edges"
+            )
+        return round(n * graph.n_edges)
+    if not 0 <= n <= graph.n_edges:
+        raise InputError(f"size: expected 0 to {graph.n_edges} edges of the {graph.form} form, got {n}")
+    return int(n)
+
+
+def first(scores: EdgeScores, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
+    """The first `n` edges of the joining order, pruned."""
+    size = edge_count(scores.graph, n)
+    order = joining_order(scores.graph, scores.mean, how, absolute=absolute)[:size]
+    text = f"{how}(n={size}{', absolute' if absolute else ''})"
+    return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
+
+
+def top(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+    """The `n` best edges, pruned."""
+    return first(scores, n, "top", absolute=absolute)
+
+
+def greedy(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+    """`n` edges grown from `logits` upward, pruned."""
+    return first(scores, n, "greedy", absolute=absolute)
+
+
+def threshold(scores: EdgeScores, t: float, *, absolute: bool = False) -> Circuit:
+    """The edges that score (absolute: whose magnitude is) at least `t`, pruned."""
+    if not np.isfinite(t):
+        raise InputError(f"threshold: expected a finite number in units of the metric, got {t}")
+    value = np.abs(scores.mean) if absolute else scores.mean
+    order = joining_order(scores.graph, scores.mean, "top", absolute=absolute)
+    order = order[value[order] >= t]
+    text = f"threshold(t={t:g}{', absolute' if absolute else ''})"
+    return Circuit.pruned(scores.graph, order, size_requested=len(order), extraction=text, scores=scores)
+
+
+def size_grid(n_edges: int, ratio: float = 1.25) -> list[int]:
+    """1 … n_edges in geometric steps: each size is the last times `ratio`, rounded up, the last one all edges."""
+    sizes = [1]
+    while sizes[-1] < n_edges:
+        sizes.append(min(n_edges, int(np.ceil(sizes[-1] * ratio))))
+    return sizes

@@ -1,0 +1,277 @@
+"""The computation graph of a pre-norm vision transformer: what sends, what receives, which edges exist.
+
+Everything follows from the number of layers, the number of heads and the form; nothing is stored.
+Names and index order are those of EAP-IG and MIB, extended to the coarser forms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..errors import InputError, unknown
+
+Form = Literal["split", "head", "attention", "block"]
+FORMS: tuple[Form, ...] = get_args(Form)
+"""From the finest to the coarsest; additive scores project from left to right by summing.
+
+- `split`: each head has three inputs, q, k and v.
+- `head`: one input per head.
+- `attention`: one input per layer for all its heads (the graph of Vi-CD); heads send one by one.
+- `block`: the heads of a layer are one node.
+"""
+
+Kind = Literal["input", "head", "mlp", "attention", "attention-input", "logits", "neuron"]
+PORTS = ("q", "k", "v")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A node of the graph. `layer` is None for `input` and `logits`, `head` for all but heads."""
+
+    name: str
+    kind: Kind
+    layer: int | None = None
+    head: int | None = None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A residual-stream edge: what `sender` writes, as `receiver` reads it at `port` (q, k, v or '')."""
+
+    sender: str
+    receiver: str
+    port: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.sender}->{self.receiver}" + (f"<{self.port}>" if self.port else "")
+
+
+@dataclass(frozen=True)
+class ComputationGraph:
+    """Senders, receivers and edges of a model with `n_layers` blocks of `n_heads` heads.
+
+    A sender feeds every receiver behind it, so the senders of a receiver are a prefix of all
+    senders, and the flat edge order (by receiver, then by sender) is one block per receiver.
+    """
+
+    n_layers: int
+    n_heads: int
+    form: Form = "split"
+
+    def __post_init__(self) -> None:
+        if self.n_layers < 1 or self.n_heads < 1:
+            raise InputError(f"a graph needs layers and heads, got {self.n_layers} and {self.n_heads}")
+        if self.form not in FORMS:
+            raise unknown("form", self.form, FORMS)
+
+    @cached_property
+    def components(self) -> tuple[Component, ...]:
+        """All nodes in topological order."""
+        nodes = [Component("input", "input")]
+        for layer in range(self.n_layers):
+            if self.form == "block":
+                nodes.append(Component(f"a{layer}", "attention", layer))
+            else:
+                if self.form == "attention":
+                    nodes.append(Component(f"a{layer}.in", "attention-input", layer))
+                nodes += [Component(f"a{layer}.h{h}", "head", layer, h) for h in range(self.n_heads)]
+            nodes.append(Component(f"m{layer}", "mlp", layer))
+        return (*nodes, Component("logits", "logits"))
+
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.components)
+
+    @cached_property
+    def node_index(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.node_names)}
+
+    @cached_property
+    def senders(self) -> tuple[str, ...]:
+        """Names in index order: `input`, then per layer the heads (or the attention block) and the MLP."""
+        return tuple(c.name for c in self.components if c.kind not in ("attention-input", "logits"))
+
+    @cached_property
+    def _receivers(self) -> tuple[tuple[str, str, int], ...]:
+        """(node, port, number of senders before it) per receiver, in index order."""
+        heads = 1 if self.form == "block" else self.n_heads
+        receivers: list[tuple[str, str, int]] = []
+        for layer in range(self.n_layers):
+            before = 1 + layer * (heads + 1)
+            match self.form:
+                case "split":
+                    names = [(f"a{layer}.h{h}", p) for p in PORTS for h in range(self.n_heads)]
+                case "head":
+                    names = [(f"a{layer}.h{h}", "") for h in range(self.n_heads)]
+                case "attention":
+                    names = [(f"a{layer}.in", "")]
+                case "block":
+                    names = [(f"a{layer}", "")]
+            receivers += [(node, port, before) for node, port in names]
+            receivers.append((f"m{layer}", "", before + heads))
+        return (*receivers, ("logits", "", 1 + self.n_layers * (heads + 1)))
+
+    @cached_property
+    def receivers(self) -> tuple[str, ...]:
+        """Names in index order, with the port: `a0.h1<q>`, `m0`, `logits`."""
+        return tuple(f"{node}<{port}>" if port else node for node, port, _ in self._receivers)
+
+    @property
+    def n_senders(self) -> int:
+        return len(self.senders)
+
+    @property
+    def n_receivers(self) -> int:
+        return len(self._receivers)
+
+    @cached_property
+    def n_upstream(self) -> Int[np.ndarray, "receiver"]:
+        """Number of senders that feed each receiver: the first ones in index order."""
+        return np.array([before for _, _, before in self._receivers])
+
+    @cached_property
+    def offsets(self) -> Int[np.ndarray, "receiver_plus_one"]:
+        """Edges of receiver r are `offsets[r]:offsets[r + 1]` in the flat order, sender 0 first."""
+        return np.concatenate([[0], np.cumsum(self.n_upstream)])
+
+    @property
+    def n_edges(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def edge_sender(self) -> Int[np.ndarray, "edge"]:
+        """Sender index of each edge."""
+        return np.concatenate([np.arange(n) for n in self.n_upstream])
+
+    @cached_property
+    def edge_receiver(self) -> Int[np.ndarray, "edge"]:
+        """Receiver index of each edge."""
+        return np.repeat(np.arange(self.n_receivers), self.n_upstream)
+
+    @cached_property
+    def sender_node(self) -> Int[np.ndarray, "sender"]:
+        """Node index of each sender."""
+        return np.array([self.node_index[s] for s in self.senders])
+
+    @cached_property
+    def receiver_node(self) -> Int[np.ndarray, "receiver"]:
+        """Node index of each receiver."""
+        return np.array([self.node_index[node] for node, _, _ in self._receivers])
+
+    @cached_property
+    def structural_links(self) -> tuple[tuple[str, str], ...]:
+        """`(a3.in, a3.h1)` pairs of the `attention` form: always open, never scored or counted."""
+        if self.form != "attention":
+            return ()
+        return tuple(
+            (f"a{layer}.in", f"a{layer}.h{h}") for layer in range(self.n_layers) for h in range(self.n_heads)
+        )
+
+    def edge(self, index: int) -> Edge:
+        """The edge at a flat index."""
+        node, port, _ = self._receivers[int(self.edge_receiver[index])]
+        return Edge(self.senders[int(self.edge_sender[index])], node, port)
+
+    @cached_property
+    def edge_names(self) -> tuple[str, ...]:
+        """Names in flat order, such as `a0.h1->a2.h0<q>`."""
+        return tuple(
+            f"{self.senders[s]}->{self.receivers[r]}"
+            for s, r in zip(self.edge_sender, self.edge_receiver, strict=True)
+        )
+
+    @cached_property
+    def edge_index(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.edge_names)}
+
+    def index_of(self, name: str) -> int:
+        """Flat index of an edge name.
+
+        Raises:
+            InputError: no such edge in this graph; names the nearest ones.
+        """
+        if name not in self.edge_index:
+            raise unknown(f"edge of the {self.form} form", name, self.edge_names)
+        return self.edge_index[name]
+
+    def to_matrix(self, values: np.ndarray) -> np.ndarray:
+        """Flat edge values `[..., edge]` as `[..., sender, receiver]`, zero where there is no edge."""
+        matrix = np.zeros((*values.shape[:-1], self.n_senders, self.n_receivers), values.dtype)
+        matrix[..., self.edge_sender, self.edge_receiver] = values
+        return matrix
+
+    def projection(self, form: Form) -> Int[np.ndarray, "edge"]:
+        """For each edge of this graph its flat index in the coarser `form`.
+
+        Raises:
+            InputError: `form` is finer than this graph's.
+        """
+        if FORMS.index(form) < FORMS.index(self.form):
+            raise InputError(
+                f"the {self.form} form cannot be projected to the finer {form!r} form: "
+                f"a sum does not tell its parts; score again with form={form!r}"
+            )
+        target = ComputationGraph(self.n_layers, self.n_heads, form)
+        sender = np.array([_coarser_sender(c, form, target) for c in self._sender_components])
+        receiver = np.array([_coarser_receiver(c, p, form, target) for c, p in self._receiver_components])
+        return target.offsets[receiver[self.edge_receiver]] + sender[self.edge_sender]
+
+    @property
+    def _sender_components(self) -> list[Component]:
+        return [self.components[i] for i in self.sender_node]
+
+    @property
+    def _receiver_components(self) -> list[tuple[Component, str]]:
+        return [(self.components[self.node_index[n]], port) for n, port, _ in self._receivers]
+
+    def reachable(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "node"]:
+        """Nodes on a path from `input` to `logits` along member edges and structural links."""
+        n = len(self.components)
+        joined = np.zeros((n, n), bool)
+        joined[
+            self.sender_node[self.edge_sender[members]], self.receiver_node[self.edge_receiver[members]]
+        ] = True
+        for above, below in self.structural_links:
+            joined[self.node_index[above], self.node_index[below]] = True
+        down = np.zeros(n, bool)
+        down[0] = True
+        for node in range(1, n):
+            down[node] = bool((joined[:node, node] & down[:node]).any())
+        up = np.zeros(n, bool)
+        up[-1] = True
+        for node in range(n - 2, -1, -1):
+            up[node] = bool((joined[node, node + 1 :] & up[node + 1 :]).any())
+        return down & up
+
+    def prune(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "edge"]:
+        """The member edges that lie on a path from `input` to `logits`; structural links are followed.
+
+        This is the fixed point of dropping nodes without incoming or without outgoing edges.
+        """
+        alive = self.reachable(members)
+        sender, receiver = self.sender_node[self.edge_sender], self.receiver_node[self.edge_receiver]
+        return members & alive[sender] & alive[receiver]
+
+
+def _coarser_sender(component: Component, form: Form, target: ComputationGraph) -> int:
+    if component.kind == "head" and form == "block":
+        return target.senders.index(f"a{component.layer}")
+    return target.senders.index(component.name)
+
+
+def _coarser_receiver(component: Component, port: str, form: Form, target: ComputationGraph) -> int:
+    if component.kind not in ("head", "attention-input"):
+        return target.receivers.index(component.name)
+    names = {
+        "split": f"{component.name}<{port}>",
+        "head": component.name,
+        "attention": f"a{component.layer}.in",
+        "block": f"a{component.layer}",
+    }
+    return target.receivers.index(names[form])

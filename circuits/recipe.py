@@ -1,0 +1,218 @@
+"""What gives a score its meaning: condition, corruption, method, metric; and its identity.
+
+An identity is the SHA-256 of canonical JSON; two things with the same identity ask the same question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from .graph import Form
+
+Scalar = str | int | float | bool | None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named thing with all its parameters resolved and the version of its definition.
+
+    `params` are sorted by name. A change of what the thing computes is a new `version`.
+    """
+
+    kind: str
+    params: tuple[tuple[str, Scalar], ...] = ()
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", tuple(sorted((str(k), v) for k, v in self.params)))
+
+    @classmethod
+    def of(cls, kind: str, params: Mapping[str, Scalar] | None = None, version: int = 1) -> Self:
+        return cls(kind, tuple((params or {}).items()), version)
+
+    @property
+    def text(self) -> str:
+        """Canonical text for people: `typographic(number=1, size=5)`, or the kind alone."""
+        inner = ", ".join(f"{k}={v}" for k, v in self.params)
+        return f"{self.kind}({inner})" if inner else self.kind
+
+    def __getitem__(self, name: str) -> Scalar:
+        return dict(self.params)[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "params": dict(self.params), "version": self.version}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        return cls.of(value["kind"], value["params"], value["version"])
+
+
+class Condition(Variant):
+    """What was done to the images: natural, typographic …; the attack's family is `kind`."""
+
+
+class Corruption(Variant):
+    """What the clean run is contrasted with: other-class, mean-image, blur, patch-shuffle, unattacked-twin."""
+
+
+class MethodUse(Variant):
+    """A discovery method with its parameters (steps, rule …)."""
+
+
+class Metric(Variant):
+    """What is scored: logit, logit-diff …; higher is always better."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything but model, images and condition that gives a score its meaning.
+
+    Attributes:
+        method: discovery method, its resolved parameters and its version.
+        form: form of the graph.
+        metric: what the scores raise or lower.
+        direction: `noising` (clean run, corrupt an edge) or `denoising` (corrupted run, restore one).
+        corruption: what the clean run is contrasted with.
+        signed: False for methods whose scores are magnitudes.
+        dtype: floating-point type of the computation.
+        seed: seed of everything random (pairing, shuffles).
+    """
+
+    method: MethodUse
+    form: Form
+    metric: Metric
+    corruption: Corruption
+    direction: str = "noising"
+    signed: bool = True
+    dtype: str = "float32"
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "method": self.method.to_dict(),
+            "form": self.form,
+            "metric": self.metric.to_dict(),
+            "corruption": self.corruption.to_dict(),
+            "direction": self.direction,
+            "signed": self.signed,
+            "dtype": self.dtype,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
+        parts = dict(value)
+        return cls(
+            method=MethodUse.from_dict(parts.pop("method")),
+            metric=Metric.from_dict(parts.pop("metric")),
+            corruption=Corruption.from_dict(parts.pop("corruption")),
+            **parts,
+        )
+
+    @property
+    def id(self) -> str:
+        return digest(self.to_dict())
+
+    @property
+    def text(self) -> str:
+        """Canonical text for people."""
+        return (
+            f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
+        )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model as the store knows it. `id` is its fingerprint: architecture, tensors, preprocessing."""
+
+    id: str
+    name: str
+    n_layers: int
+    n_heads: int
+    d_model: int
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A class of a data set. `name` as the user calls it, `class_index` the model's logit for it."""
+
+    dataset: str
+    name: str
+    class_index: int
+    tags: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images a question is asked of.
+
+    Attributes:
+        candidates: content hashes of the candidate images, in the order in which they are tried.
+        count: images wanted, over the three splits.
+        rule: which candidates qualify: `correct`, `all` or `successful`.
+        seed: seed of the order of the candidates.
+    """
+
+    candidates: tuple[str, ...]
+    count: int
+    rule: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One question: which edges of `model` matter for images of one class under one condition?"""
+
+    model: ModelInfo
+    target_class: ClassInfo
+    condition: Condition
+    recipe: Recipe
+    selection: Selection
+
+    @property
+    def id(self) -> str:
+        """Hash of model fingerprint, candidate images, class, condition and recipe."""
+        return digest(
+            {
+                "model": self.model.id,
+                "class": asdict(self.target_class),
+                "condition": self.condition.to_dict(),
+                "recipe": self.recipe.to_dict(),
+                "selection": asdict(self.selection),
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": asdict(self.model),
+            "target_class": asdict(self.target_class),
+            "condition": self.condition.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "selection": asdict(self.selection),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> WorkItem:
+        selection = dict(value["selection"])
+        return cls(
+            model=ModelInfo(**value["model"]),
+            target_class=ClassInfo(**value["target_class"]),
+            condition=Condition.from_dict(value["condition"]),
+            recipe=Recipe.from_dict(value["recipe"]),
+            selection=Selection(**{**selection, "candidates": tuple(selection["candidates"])}),
+        )

@@ -1,0 +1,138 @@
+"""A stored circuit: which question it answers, how it was extracted, how well it does, and its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .circuit import Circuit
+from .recipe import Variant, WorkItem, digest
+from .scores import canonical_bytes
+
+
+class Extraction(Variant):
+    """How circuits are taken from scores: `retention(target=0.9)`, `top(n=24)`, `threshold(t=0.1)` …"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a circuit does on images that chose nothing.
+
+    Metrics are means over `n` images. `faithfulness` and `retention` are None where their gap is not
+    positive or under three standard errors; `reasons` then says why, by name of the figure.
+    `metric_random` holds the metric of each size-matched random connected circuit on the same images.
+    """
+
+    n: int
+    metric_full: float
+    metric_empty: float
+    metric_circuit: float
+    faithfulness: float | None
+    accuracy_full: float
+    accuracy_empty: float
+    accuracy_circuit: float
+    retention: float | None
+    metric_random: tuple[float, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def faithfulness_random(self) -> float | None:
+        """Mean faithfulness of the random circuits; None where faithfulness has no meaning or none were run."""
+        if self.faithfulness is None or not self.metric_random:
+            return None
+        mean = float(np.mean(self.metric_random))
+        return (mean - self.metric_empty) / (self.metric_full - self.metric_empty)
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitRecord:
+    """A circuit with all that its graph node tells.
+
+    Attributes:
+        item: the question that its discovery answers.
+        extraction: how it was extracted, parameters resolved as asked for.
+        circuit: members, order and requested size.
+        n_images: discovery images behind its scores.
+        evaluation: on report images; None where there were none.
+        frequency: per edge of the graph, share of bootstrap samples in which it is among the n best.
+        full_in: per node of the graph, signed inflow over all edges; None without scores.
+        full_out: likewise the outflow.
+        score: per edge of the graph; None for methods that only select.
+        std: likewise, over images.
+        notes: warnings that belong to it.
+    """
+
+    item: WorkItem
+    extraction: Extraction
+    circuit: Circuit
+    n_images: int
+    evaluation: Evaluation | None
+    score: Float[np.ndarray, "edge"] | None = None
+    std: Float[np.ndarray, "edge"] | None = None
+    frequency: Float[np.ndarray, "edge"] | None = None
+    full_in: Float[np.ndarray, "node"] | None = None
+    full_out: Float[np.ndarray, "node"] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def discovery_id(self) -> str:
+        return self.item.id
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of discovery id and extraction."""
+        return digest({"discovery": self.item.id, "extraction": self.extraction.to_dict()})
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum over members in order, canonical bytes of their values, and the evaluation."""
+        order = self.circuit.order
+        check = sha256("\n".join(self.circuit.graph.edge_names[i] for i in order).encode())
+        for values in (self.score, self.std, self.frequency):
+            check.update(b"-" if values is None else canonical_bytes(values[order]))
+        for values in (self.full_in, self.full_out):
+            check.update(b"-" if values is None else canonical_bytes(values))
+        check.update(digest(asdict(self.evaluation) if self.evaluation else None).encode())
+        check.update(str((self.circuit.size_requested, self.n_images)).encode())
+        return check.hexdigest()
+
+    def properties(self) -> dict[str, Any]:
+        """The properties of its graph node and catalog row, but `created_ms`, by name."""
+        item, recipe, e = self.item, self.item.recipe, self.evaluation
+        return {
+            "id": self.id,
+            "model": item.model.name,
+            "dataset": item.target_class.dataset,
+            "class": item.target_class.name,
+            "class_index": item.target_class.class_index,
+            "attack": item.condition.kind,
+            "condition": item.condition.text,
+            "method": recipe.method.text,
+            "form": recipe.form,
+            "corruption": recipe.corruption.text,
+            "metric": recipe.metric.text,
+            "direction": recipe.direction,
+            "extraction": self.extraction.text,
+            "size_requested": self.circuit.size_requested,
+            "n_nodes": self.circuit.n_nodes,
+            "n_edges": self.circuit.n_edges,
+            "n_images": self.n_images,
+            "n_eval": e.n if e else 0,
+            "metric_full": e.metric_full if e else None,
+            "metric_empty": e.metric_empty if e else None,
+            "metric_circuit": e.metric_circuit if e else None,
+            "faithfulness": e.faithfulness if e else None,
+            "faithfulness_random": e.faithfulness_random if e else None,
+            "accuracy_full": e.accuracy_full if e else None,
+            "accuracy_empty": e.accuracy_empty if e else None,
+            "accuracy_circuit": e.accuracy_circuit if e else None,
+            "retention": e.retention if e else None,
+            "seed": recipe.seed,
+            "sha256": self.sha256,
+        }

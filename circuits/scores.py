@@ -1,0 +1,259 @@
+"""Scores of all edges of a graph, and the Discovery that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ..errors import InputError
+from .graph import ComputationGraph, Form
+from .recipe import WorkItem
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+    from .circuit import Circuit
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeScores:
+    """One score per edge, in flat edge order; positive: the edge raises the metric.
+
+    Attributes:
+        graph: which edges the positions mean.
+        mean: mean over images, in units of the metric.
+        std: standard deviation over images (ddof 1); None for fewer than two images.
+        per_image: the scores behind the mean; None where only the mean was kept.
+        additive: sums over edges are meaningful, so the scores project exactly to coarser forms.
+        signed: False when scores are magnitudes.
+        residual: relative error of the method's completeness check, None where it has none.
+    """
+
+    graph: ComputationGraph
+    mean: Float[np.ndarray, "edge"]
+    std: Float[np.ndarray, "edge"] | None = None
+    per_image: Float[np.ndarray, "image edge"] | None = None
+    additive: bool = True
+    signed: bool = True
+    residual: float | None = None
+
+    def __post_init__(self) -> None:
+        n = self.graph.n_edges
+        for name in ("mean", "std", "per_image"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if values.shape[-1] != n:
+                raise InputError(
+                    f"{name}: expected {n} edges ({self.graph.form} form of {self.graph.n_layers} layers and "
+                    f"{self.graph.n_heads} heads), got {values.shape[-1]}"
+                )
+            if not np.isfinite(values).all():
+                bad = self.graph.edge_names[int(np.argwhere(~np.isfinite(values))[0][-1])]
+                raise InputError(f"{name}: scores must be finite; edge {bad} is NaN or infinite")
+
+    @classmethod
+    def from_images(
+        cls, graph: ComputationGraph, per_image: Float[np.ndarray, "image edge"], **kwargs: Any
+    ) -> EdgeScores:
+        """Scores per image, with mean and standard deviation over them."""
+        if len(per_image) == 0:
+            raise InputError("scores per image: expected at least one image, got none")
+        exact = per_image.astype(np.float64)
+        std = exact.std(axis=0, ddof=1).astype(per_image.dtype) if len(per_image) > 1 else None
+        return cls(graph, exact.mean(axis=0).astype(per_image.dtype), std, per_image, **kwargs)
+
+    @property
+    def n_images(self) -> int | None:
+        return None if self.per_image is None else len(self.per_image)
+
+    def subset(self, images: Int[np.ndarray, "chosen"] | Bool[np.ndarray, "image"]) -> EdgeScores:
+        """The scores over some of the images.
+
+        Raises:
+            InputError: scores per image were not kept.
+        """
+        if self.per_image is None:
+            raise InputError('scores per image were not kept; index with keep = "per-image"')
+        return EdgeScores.from_images(
+            self.graph, self.per_image[images], additive=self.additive, signed=self.signed
+        )
+
+    def project(self, form: Form) -> EdgeScores:
+        """Additive signed scores on a coarser form: sums over the merged edges.
+
+        Exact for the mean and for scores per image; a standard deviation does not project, so it
+        is computed anew where scores per image exist and is None otherwise.
+
+        Raises:
+            InputError: the scores are not additive or not signed, or `form` is finer.
+        """
+        if not (self.additive and self.signed):
+            raise InputError(
+                f"only additive signed scores project to another form (these are additive={self.additive}, "
+                f"signed={self.signed}); score again with form={form!r}"
+            )
+        index = self.graph.projection(form)
+        target = replace(self.graph, form=form)
+
+        def fold(values: np.ndarray) -> np.ndarray:
+            out = np.zeros((*values.shape[:-1], target.n_edges), np.float64)
+            np.add.at(out, (..., index), values)
+            return out.astype(values.dtype)
+
+        mean = fold(self.mean)
+        if self.per_image is None:
+            return replace(self, graph=target, mean=mean, std=None)
+        per_image = fold(self.per_image)
+        std = per_image.std(axis=0, ddof=1) if len(per_image) > 1 else None
+        return replace(self, graph=target, mean=mean, std=std, per_image=per_image)
+
+    def rounded(self) -> EdgeScores:
+        """The same, with scores per image rounded to what the archive keeps: float16 times a power of two.
+
+        Mean and standard deviation stay as they are. Idempotent.
+        """
+        if self.per_image is None:
+            return self
+        mantissa, exponent = to_half(self.per_image)
+        return replace(self, per_image=from_half(mantissa, exponent))
+
+    @cached_property
+    def inflow(self) -> Float[np.ndarray, "node"]:
+        """Signed sum of scores over all edges into each node."""
+        return np.bincount(
+            self.graph.receiver_node[self.graph.edge_receiver],
+            self.mean.astype(np.float64),
+            len(self.graph.components),
+        )
+
+    @cached_property
+    def outflow(self) -> Float[np.ndarray, "node"]:
+        """Signed sum of scores over all edges out of each node."""
+        return np.bincount(
+            self.graph.sender_node[self.graph.edge_sender],
+            self.mean.astype(np.float64),
+            len(self.graph.components),
+        )
+
+    def top(self, n: int | float, *, absolute: bool = False) -> Circuit:
+        """The `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned."""
+        from .extraction import top
+
+        return top(self, n, absolute=absolute)
+
+    def threshold(self, t: float, *, absolute: bool = False) -> Circuit:
+        """The edges that score at least `t`, pruned."""
+        from .extraction import threshold
+
+        return threshold(self, t, absolute=absolute)
+
+    def greedy(self, n: int | float, *, absolute: bool = False) -> Circuit:
+        """`n` edges grown from `logits` upward, best first, pruned."""
+        from .extraction import greedy
+
+        return greedy(self, n, absolute=absolute)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Columns `edge, sender, receiver, score` and `std` where it is known; one row per edge."""
+        import pandas as pd
+
+        g = self.graph
+        frame = pd.DataFrame(
+            {
+                "edge": g.edge_names,
+                "sender": np.array(g.senders, dtype=object)[g.edge_sender],
+                "receiver": np.array(g.receivers, dtype=object)[g.edge_receiver],
+                "score": self.mean,
+            }
+        )
+        if self.std is not None:
+            frame["std"] = self.std
+        return frame
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """All edges with their scores, keyed by edge name, structural links included (no score)."""
+        from .circuit import Circuit
+
+        return Circuit(self.graph, np.ones(self.graph.n_edges, bool), scores=self).to_networkx()
+
+    def to_parquet(self, path: str | Path) -> None:
+        self.to_pandas().to_parquet(path, index=False)
+
+    def _repr_html_(self) -> str:
+        best = self.to_pandas().sort_values("score", key=np.abs, ascending=False).head(10)
+        return f"<p>{self.graph.n_edges} edges, {self.graph.form} form; the ten largest:</p>" + best.to_html(
+            index=False
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """The answer to one work item.
+
+    Attributes:
+        item: the question.
+        scores: scores of every edge, or None for methods that only select.
+        members: the edges that the method itself selected, or None.
+        images: content hashes of the discovery images, in the order of `scores.per_image`.
+        trace: what the method recorded on its way (JSON values).
+        provenance: device, versions, warnings, seconds: results, not identity (JSON values).
+    """
+
+    item: WorkItem
+    scores: EdgeScores | None
+    images: tuple[str, ...]
+    members: Bool[np.ndarray, "edge"] | None = None
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of the work item."""
+        return self.item.id
+
+    @property
+    def sha256(self) -> str:
+        """Checksum over the images used and the canonical bytes (little-endian float32) of the arrays."""
+        check = sha256("\n".join(self.images).encode())
+        arrays = (self.scores.mean, self.scores.std, self.scores.per_image) if self.scores else ()
+        for array in arrays:
+            check.update(b"-" if array is None else canonical_bytes(array))
+        check.update(b"-" if self.members is None else np.packbits(self.members).tobytes())
+        return check.hexdigest()
+
+
+def canonical_bytes(values: np.ndarray) -> bytes:
+    """Floats as little-endian float32 with one zero: the bytes that checksums are taken of."""
+    return np.ascontiguousarray(values + 0.0, dtype="<f4").tobytes()
+
+
+def to_half(
+    values: Float[np.ndarray, "image edge"],
+) -> tuple[Float[np.ndarray, "image edge"], Int[np.ndarray, "image"]]:
+    """Each image's scores as float16 times 2 to an exponent of its own, so that small scores survive.
+
+    Half of float32's bytes, a relative error of at most 2⁻¹¹ for scores down to 2⁻²⁸ of the image's largest.
+    """
+    exponent = np.zeros(len(values), np.int16)
+    for _ in range(2):  # rounding may carry the largest into the next power of two; then it is exact
+        largest = np.abs(values).max(axis=1, initial=0.0)
+        exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0).astype(np.int16)
+        half = np.ldexp(values.astype(np.float64), -exponent[:, None].astype(int)).astype(np.float16)
+        values = from_half(half, exponent)
+    return half, exponent
+
+
+def from_half(
+    half: Float[np.ndarray, "image edge"], exponent: Int[np.ndarray, "image"]
+) -> Float[np.ndarray, "image edge"]:
+    """Inverse of `to_half`, as float32."""
+    return np.ldexp(half.astype(np.float32), exponent[:, None].astype(int)).astype(np.float32)

@@ -1,0 +1,100 @@
+"""How alike two circuits or two score sets are, for one pair and for all pairs of many."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import sparse, stats
+
+from ..errors import NotComparable
+from .circuit import Circuit
+from .graph import ComputationGraph
+from .scores import EdgeScores
+
+
+def _same_graph(a: ComputationGraph, b: ComputationGraph) -> None:
+    if a != b:
+        raise NotComparable(
+            f"the graphs differ: {a.form} form, {a.n_layers} layers, {a.n_heads} heads against "
+            f"{b.form} form, {b.n_layers} layers, {b.n_heads} heads; "
+            "additive scores can be projected to a common form, circuits must be extracted again"
+        )
+
+
+def _ratio(part: float, whole: float) -> float:
+    """part / whole; two empty sets are equal, hence 1."""
+    return part / whole if whole else 1.0
+
+
+def jaccard(a: Circuit, b: Circuit) -> float:
+    """|A ∩ B| / |A ∪ B| over edges; 1 for two empty circuits."""
+    _same_graph(a.graph, b.graph)
+    return _ratio(int((a.members & b.members).sum()), int((a.members | b.members).sum()))
+
+
+def node_jaccard(a: Circuit, b: Circuit) -> float:
+    """|A ∩ B| / |A ∪ B| over nodes."""
+    _same_graph(a.graph, b.graph)
+    first, second = set(a.nodes), set(b.nodes)
+    return _ratio(len(first & second), len(first | second))
+
+
+def dice(a: Circuit, b: Circuit) -> float:
+    """2 |A ∩ B| / (|A| + |B|) over edges."""
+    _same_graph(a.graph, b.graph)
+    return _ratio(2 * int((a.members & b.members).sum()), a.n_edges + b.n_edges)
+
+
+def weighted_jaccard(a: EdgeScores, b: EdgeScores) -> float:
+    """Σ min(|s|, |s'|) / Σ max(|s|, |s'|), after each is scaled to Σ |s| = 1."""
+    _same_graph(a.graph, b.graph)
+    x, y = _unit(a.mean), _unit(b.mean)
+    return _ratio(float(np.minimum(x, y).sum()), float(np.maximum(x, y).sum()))
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    magnitude = np.abs(values.astype(np.float64))
+    total = magnitude.sum()
+    return magnitude / total if total else magnitude
+
+
+def overlap_at(a: EdgeScores, b: EdgeScores, n: int, *, absolute: bool = False) -> float:
+    """|top-n of A ∩ top-n of B| / n, before pruning."""
+    from .extraction import joining_order
+
+    _same_graph(a.graph, b.graph)
+    first, second = (joining_order(s.graph, s.mean, "top", absolute=absolute)[:n] for s in (a, b))
+    return _ratio(len(np.intersect1d(first, second)), n)
+
+
+def spearman(a: EdgeScores, b: EdgeScores) -> float:
+    """Rank correlation of all scores; NaN where one of them is constant."""
+    _same_graph(a.graph, b.graph)
+    return float(spearman_matrix(np.stack([a.mean, b.mean]))[0, 1])
+
+
+def expected_jaccard(n_a: int, n_b: int, n_edges: int) -> float:
+    """Chance level: the mean Jaccard of two uniform random edge sets of these sizes (hypergeometric)."""
+    common = np.arange(max(0, n_a + n_b - n_edges), min(n_a, n_b) + 1)
+    weight = stats.hypergeom(n_edges, n_a, n_b).pmf(common)
+    union = n_a + n_b - common
+    return float((weight * np.where(union > 0, common / np.maximum(union, 1), 1.0)).sum())
+
+
+def jaccard_matrix(members: Bool[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
+    """Jaccard of all pairs, through one sparse product: cost goes with member edges, not with all edges."""
+    rows = sparse.csr_array(members.astype(np.float32))
+    common = (rows @ rows.T).toarray().astype(np.float64)
+    size = np.asarray(members.sum(axis=1), dtype=np.float64)
+    union = size[:, None] + size[None, :] - common
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
+
+
+def spearman_matrix(scores: Float[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
+    """Spearman of all pairs: ranks (ties averaged), centred and scaled, in one matrix product."""
+    ranks = stats.rankdata(scores, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(ranks, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        unit = ranks / norm
+    return np.clip(unit @ unit.T, -1, 1)

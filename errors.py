@@ -1,0 +1,83 @@
+"""What can go wrong, in words for the user: what was expected, what came, where, and what to do.
+
+Every error that a user can cause or mend is a `CircuitStoreError`; the command line prints its
+message and exits with code 2. Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class CircuitStoreError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+
+class InputError(CircuitStoreError, ValueError):
+    """A value given by the user (argument, spec field, image, file) is not what was expected."""
+
+
+class NotRepresentable(CircuitStoreError):
+    """A model whose computation cannot be shown exactly as senders and receivers."""
+
+
+class NotComparable(CircuitStoreError):
+    """Two circuits or score sets that mean different things; the message names the fields."""
+
+
+class StoreError(CircuitStoreError):
+    """A store that cannot be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another writer holds the store; the message names it and the remedy."""
+
+
+class StoreVersion(StoreError):
+    """Schema of another version; the message names both versions and the command that mends it."""
+
+
+class StoreDamaged(StoreError):
+    """Stored bytes that are missing or do not match their checksum."""
+
+
+class QueryRefused(CircuitStoreError):
+    """Cypher that could write, reach files or the network, or is outside the allowed clauses."""
+
+
+class QueryFailed(CircuitStoreError):
+    """Cypher that does not parse, names what is not in the schema, or ran out of time."""
+
+
+def nearest(name: str, valid: Iterable[str], most: int = 3) -> list[str]:
+    """The `most` valid names that look most like `name`, best first; case does not count."""
+    by_lower = {v.lower(): v for v in valid}
+    hits = difflib.get_close_matches(name.lower(), list(by_lower), n=most, cutoff=0.5)
+    return [by_lower[h] for h in hits]
+
+
+def unknown(what: str, name: object, valid: Iterable[str], where: str = "") -> InputError:
+    """An `InputError` for a name that is none of `valid`: says the nearest, or lists the valid ones."""
+    names = [str(v) for v in valid]
+    close = nearest(str(name), names)
+    shown = ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "")
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else "see the list"
+    place = f"{where}: " if where else ""
+    return InputError(f"{place}unknown {what} {str(name)!r}; {hint} (valid: {shown or 'none'})")
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it.
+
+    Raises:
+        CircuitStoreError: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise CircuitStoreError(
+            f'{module} is not installed; install it with: pip install "circuitstore[{extra}]"'
+        ) from error

@@ -1,0 +1,113 @@
+"""Made-up discoveries and circuits of any size, the same for the same seed: for tests and benchmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..circuits import (
+    CircuitRecord,
+    ClassInfo,
+    ComputationGraph,
+    Condition,
+    Corruption,
+    Discovery,
+    EdgeScores,
+    Evaluation,
+    Extraction,
+    Form,
+    MethodUse,
+    Metric,
+    ModelInfo,
+    Recipe,
+    Selection,
+    WorkItem,
+    bootstrap_frequency,
+    digest,
+    greedy,
+)
+
+
+def make_item(
+    seed: int = 0,
+    *,
+    class_index: int = 0,
+    attack: str = "natural",
+    form: Form = "split",
+    n_layers: int = 4,
+    n_heads: int = 4,
+    metric: str = "logit",
+    corruption: str = "other-class",
+) -> WorkItem:
+    """A work item; other `seed`: other images."""
+    model = ModelInfo(
+        digest(["model", n_layers, n_heads]), f"toy-{n_layers}x{n_heads}", n_layers, n_heads, 64, 10
+    )
+    params = {} if attack == "natural" else {"text": "other class"}
+    recipe = Recipe(
+        method=MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}),
+        form=form,
+        metric=Metric.of(metric),
+        corruption=Corruption.of(corruption),
+    )
+    return WorkItem(
+        model=model,
+        target_class=ClassInfo("toys", f"class-{class_index}", class_index),
+        condition=Condition.of(attack, params),
+        recipe=recipe,
+        selection=Selection(tuple(digest(["image", seed, class_index, i]) for i in range(8)), 8, "correct"),
+    )
+
+
+def make_discovery(seed: int = 0, *, n_images: int = 8, item: WorkItem | None = None) -> Discovery:
+    """Scores with a part shared by all seeds, one of the class, and one of each image; rounded as archived."""
+    item = item or make_item(seed)
+    graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
+    shared = np.random.default_rng(0).laplace(size=graph.n_edges)
+    rng = np.random.default_rng([seed, item.target_class.class_index, len(item.condition.text)])
+    own = rng.laplace(size=graph.n_edges)
+    per_image = (shared + own + 0.5 * rng.normal(size=(n_images, graph.n_edges))).astype(np.float32)
+    scores = EdgeScores.from_images(graph, per_image).rounded()
+    return Discovery(item, scores, item.selection.candidates[:n_images], provenance={"device": "cpu"})
+
+
+def make_record(discovery: Discovery, n: int = 40) -> CircuitRecord:
+    """The greedy circuit of `n` edges with a made-up evaluation."""
+    scores = discovery.scores
+    assert scores is not None and scores.per_image is not None
+    circuit = greedy(scores, n)
+    strength = float(np.tanh(scores.mean[circuit.members].sum() / 50))
+    return CircuitRecord(
+        item=discovery.item,
+        extraction=Extraction.of("edges", {"n": n}),
+        circuit=circuit,
+        n_images=len(discovery.images),
+        evaluation=Evaluation(9, 5.0, 1.0, 1 + 4 * strength, strength, 1.0, 0.1, 0.9, 0.89, (1.5, 1.25)),
+        score=scores.mean,
+        std=scores.std,
+        frequency=bootstrap_frequency(scores.per_image, n),
+        full_in=scores.inflow,
+        full_out=scores.outflow,
+    )
+
+
+def make_records(
+    count: int, *, n: int = 40, form: Form = "split", n_layers: int = 4, n_heads: int = 4
+) -> list[CircuitRecord]:
+    """Records over ten classes, natural and typographic in turn."""
+    return [
+        make_record(
+            make_discovery(
+                i // 20,
+                item=make_item(
+                    i // 20,
+                    class_index=i // 2 % 10,
+                    attack=("natural", "typographic")[i % 2],
+                    form=form,
+                    n_layers=n_layers,
+                    n_heads=n_heads,
+                ),
+            ),
+            n,
+        )
+        for i in range(count)
+    ]
