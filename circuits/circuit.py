@@ -51,9 +51,7 @@ class Circuit:
         object.__setattr__(self, "order", order)
 
     @classmethod
-    def from_edges(
-        cls, graph: ComputationGraph, names: Iterable[str], scores: EdgeScores | None = None
-    ) -> Circuit:
+    def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: EdgeScores | None = None) -> Circuit:
         """The circuit of the named edges, pruned.
 
         Raises:
@@ -138,9 +136,7 @@ class Circuit:
         """Nodes with `kind, layer, head`; edges keyed by name, with `port, rank, score`; links keyed `contains`."""
         import networkx as nx
 
-        graph = nx.MultiDiGraph(
-            form=self.graph.form, n_layers=self.graph.n_layers, n_heads=self.graph.n_heads
-        )
+        graph = nx.MultiDiGraph(form=self.graph.form, n_layers=self.graph.n_layers, n_heads=self.graph.n_heads)
         for name in self.nodes:
             c = self.graph.components[self.graph.node_index[name]]
             graph.add_node(name, kind=c.kind, layer=c.layer, head=c.head)
@@ -162,6 +158,4 @@ class Circuit:
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<p>{escape(repr(self))}</p>" + self.to_pandas().sort_values("rank").head(10).to_html(
-            index=False
-        )
+        return f"<p>{escape(repr(self))}</p>" + self.to_pandas().sort_values("rank").head(10).to_html(index=False)

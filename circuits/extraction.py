@@ -82,9 +82,7 @@ def edge_count(graph: ComputationGraph, n: int | float) -> int:
     """
     if isinstance(n, float | np.floating):
         if not 0 < n <= 1:
-            raise InputError(
-                f"size: a fraction lies in (0, 1], got {n}; give a whole number for a count of edges"
-            )
+            raise InputError(f"size: a fraction lies in (0, 1], got {n}; give a whole number for a count of edges")
         return round(n * graph.n_edges)
     if not 0 <= n <= graph.n_edges:
         raise InputError(f"size: expected 0 to {graph.n_edges} edges of the {graph.form} form, got {n}")

@@ -169,9 +169,7 @@ class ComputationGraph:
         """`(a3.in, a3.h1)` pairs of the `attention` form: always open, never scored or counted."""
         if self.form != "attention":
             return ()
-        return tuple(
-            (f"a{layer}.in", f"a{layer}.h{h}") for layer in range(self.n_layers) for h in range(self.n_heads)
-        )
+        return tuple((f"a{layer}.in", f"a{layer}.h{h}") for layer in range(self.n_layers) for h in range(self.n_heads))
 
     def edge(self, index: int) -> Edge:
         """The edge at a flat index."""
@@ -182,8 +180,7 @@ class ComputationGraph:
     def edge_names(self) -> tuple[str, ...]:
         """Names in flat order, such as `a0.h1->a2.h0<q>`."""
         return tuple(
-            f"{self.senders[s]}->{self.receivers[r]}"
-            for s, r in zip(self.edge_sender, self.edge_receiver, strict=True)
+            f"{self.senders[s]}->{self.receivers[r]}" for s, r in zip(self.edge_sender, self.edge_receiver, strict=True)
         )
 
     @cached_property
@@ -234,9 +231,7 @@ class ComputationGraph:
         """Nodes on a path from `input` to `logits` along member edges and structural links."""
         n = len(self.components)
         joined = np.zeros((n, n), bool)
-        joined[
-            self.sender_node[self.edge_sender[members]], self.receiver_node[self.edge_receiver[members]]
-        ] = True
+        joined[self.sender_node[self.edge_sender[members]], self.receiver_node[self.edge_receiver[members]]] = True
         for above, below in self.structural_links:
             joined[self.node_index[above], self.node_index[below]] = True
         down = np.zeros(n, bool)

@@ -38,9 +38,7 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
         chosen.update(dict.fromkeys(path))
         misses = 0
     order = np.array(list(chosen), dtype=int)
-    return Circuit.pruned(
-        graph, order, size_requested=n_edges, extraction=f"random(n={n_edges}, seed={seed})"
-    )
+    return Circuit.pruned(graph, order, size_requested=n_edges, extraction=f"random(n={n_edges}, seed={seed})")
 
 
 class _Walk:

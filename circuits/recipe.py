@@ -126,9 +126,7 @@ class Recipe:
     @property
     def text(self) -> str:
         """Canonical text for people."""
-        return (
-            f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
-        )
+        return f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
 
 
 @dataclass(frozen=True)

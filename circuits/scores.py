@@ -83,9 +83,7 @@ class EdgeScores:
         """
         if self.per_image is None:
             raise InputError('scores per image were not kept; index with keep = "per-image"')
-        return EdgeScores.from_images(
-            self.graph, self.per_image[images], additive=self.additive, signed=self.signed
-        )
+        return EdgeScores.from_images(self.graph, self.per_image[images], additive=self.additive, signed=self.signed)
 
     def project(self, form: Form) -> EdgeScores:
         """Additive signed scores on a coarser form: sums over the merged edges.

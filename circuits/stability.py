@@ -38,9 +38,7 @@ def bootstrap_frequency(
     return (counts / BOOTSTRAP_SAMPLES).astype(np.float32)
 
 
-def halvings(
-    scores: EdgeScores, *, count: int = HALVINGS, seed: int = 0
-) -> Iterator[tuple[EdgeScores, EdgeScores]]:
+def halvings(scores: EdgeScores, *, count: int = HALVINGS, seed: int = 0) -> Iterator[tuple[EdgeScores, EdgeScores]]:
     """Seeded random halves of the images, as two score sets each time; an odd image is left out.
 
     Raises:

@@ -39,9 +39,7 @@ def make_item(
     corruption: str = "other-class",
 ) -> WorkItem:
     """A work item; other `seed`: other images."""
-    model = ModelInfo(
-        digest(["model", n_layers, n_heads]), f"toy-{n_layers}x{n_heads}", n_layers, n_heads, 64, 10
-    )
+    model = ModelInfo(digest(["model", n_layers, n_heads]), f"toy-{n_layers}x{n_heads}", n_layers, n_heads, 64, 10)
     params = {} if attack == "natural" else {"text": "other class"}
     recipe = Recipe(
         method=MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}),
