@@ -30,6 +30,7 @@ from .recipe import digest as digest
 from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction
+from .record import circuit_id as circuit_id
 from .scores import Discovery as Discovery
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency

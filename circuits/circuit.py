@@ -45,7 +45,8 @@ class Circuit:
     def __post_init__(self) -> None:
         if self.members.shape != (self.graph.n_edges,) or self.members.dtype != bool:
             raise InputError(
-                f"members: expected {self.graph.n_edges} booleans, got {self.members.dtype} of shape {self.members.shape}"
+                f"members: expected {self.graph.n_edges} booleans, "
+                f"got {self.members.dtype} of shape {self.members.shape}"
             )
         order = self.order if len(self.order) else np.flatnonzero(self.members)
         object.__setattr__(self, "order", order)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -160,16 +160,23 @@ class Selection:
     """Which images a question is asked of.
 
     Attributes:
-        candidates: content hashes of the candidate images, in the order in which they are tried.
+        candidates: digest of the content hashes of the candidate images, in the order in which they are tried.
+        n_candidates: how many they are.
         count: images wanted, over the three splits.
         rule: which candidates qualify: `correct`, `all` or `successful`.
         seed: seed of the order of the candidates.
     """
 
-    candidates: tuple[str, ...]
+    candidates: str
+    n_candidates: int
     count: int
     rule: str
     seed: int = 0
+
+    @classmethod
+    def of(cls, hashes: Sequence[str], count: int, rule: str, seed: int = 0) -> Selection:
+        """The selection from candidate images with these content hashes."""
+        return cls(digest(list(hashes)), len(hashes), count, rule, seed)
 
 
 @dataclass(frozen=True)
@@ -206,11 +213,10 @@ class WorkItem:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> WorkItem:
-        selection = dict(value["selection"])
         return cls(
             model=ModelInfo(**value["model"]),
             target_class=ClassInfo(**value["target_class"]),
             condition=Condition.from_dict(value["condition"]),
             recipe=Recipe.from_dict(value["recipe"]),
-            selection=Selection(**{**selection, "candidates": tuple(selection["candidates"])}),
+            selection=Selection(**value["selection"]),
         )

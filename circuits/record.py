@@ -20,6 +20,11 @@ class Extraction(Variant):
     """How circuits are taken from scores: `retention(target=0.9)`, `top(n=24)`, `threshold(t=0.1)` …"""
 
 
+def circuit_id(discovery_id: str, extraction: Extraction) -> str:
+    """Hash of discovery id and extraction."""
+    return digest({"discovery": discovery_id, "extraction": extraction.to_dict()})
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How a circuit does on images that chose nothing.
@@ -86,8 +91,7 @@ class CircuitRecord:
 
     @cached_property
     def id(self) -> str:
-        """Hash of discovery id and extraction."""
-        return digest({"discovery": self.item.id, "extraction": self.extraction.to_dict()})
+        return circuit_id(self.item.id, self.extraction)
 
     @cached_property
     def sha256(self) -> str:

@@ -52,7 +52,7 @@ def make_item(
         target_class=ClassInfo("toys", f"class-{class_index}", class_index),
         condition=Condition.of(attack, params),
         recipe=recipe,
-        selection=Selection(tuple(digest(["image", seed, class_index, i]) for i in range(8)), 8, "correct"),
+        selection=Selection.of(_hashes(seed, class_index, 8), 8, "correct"),
     )
 
 
@@ -65,7 +65,12 @@ def make_discovery(seed: int = 0, *, n_images: int = 8, item: WorkItem | None = 
     own = rng.laplace(size=graph.n_edges)
     per_image = (shared + own + 0.5 * rng.normal(size=(n_images, graph.n_edges))).astype(np.float32)
     scores = EdgeScores.from_images(graph, per_image).rounded()
-    return Discovery(item, scores, item.selection.candidates[:n_images], provenance={"device": "cpu"})
+    images = tuple(_hashes(seed, item.target_class.class_index, n_images))
+    return Discovery(item, scores, images, provenance={"device": "cpu"})
+
+
+def _hashes(seed: int, class_index: int, count: int) -> list[str]:
+    return [digest(["image", seed, class_index, i]) for i in range(count)]
 
 
 def make_record(discovery: Discovery, n: int = 40) -> CircuitRecord:
