@@ -1,0 +1,151 @@
+"""What a graph database must do to hold circuits: the contract of every backend.
+
+The graph is a projection. The archive owns the circuits, the catalog owns the list of what there should
+be; a backend may lose everything at any time and is filled again from them. What it must never do is show
+something that is not so: half a circuit, a circuit twice, values other than the archive's.
+
+**Who owns what.** A graph database belongs to one store, whose id is written in its `Store` node when the
+schema is created. A database that holds another store's id, or something that is not ours, is refused
+untouched. One writer at a time; it holds the lease (`claim`), and writes in groups (`put`). Readers open
+with `read_only=True` and may come and go at any time.
+
+**Immutable, create-only.** A circuit is never changed in place. `put` adds circuits that are missing,
+`remove` takes them away; nothing replaces. The `Circuit` node is the commit marker: it becomes visible, with
+all its nodes, edges and links, in one transaction at the end of `put`. Before that the circuit does not
+exist: `present` does not list it, queries that start at a `Circuit` do not meet it, and `sweep` removes
+what a killed `put` left.
+
+**Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim` and `release` may be called again after any
+failure, by the same or another process; together with `present` that is all that resuming needs.
+
+**Values.** Edge and node values are float32 (the archive's canonical form), figures of the evaluation are
+float64, and both are given back unchanged.
+
+A new backend proves itself with `circuitstore.testing.graph_contract.GraphContract`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ...circuits import CircuitRecord
+from ...results import Table
+from .content import GraphContent
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who may write: `owner` in words that name host and process, until `until_ms` (epoch milliseconds)."""
+
+    owner: str
+    until_ms: int
+
+
+class GraphBackend(ABC):
+    """One open graph database. See the module's text for what holds for all methods.
+
+    Every method raises `StoreError` when the database cannot be reached or refuses. The methods that write
+    raise it as well when the backend was opened read-only. A backend may be used from several threads, not
+    across a fork.
+
+    Attributes:
+        url: where the database is; never holds a password.
+        read_only: whether writing is refused.
+        notices: what had to be mended or set aside when the database was opened, in words for the user.
+    """
+
+    url: str
+    read_only: bool
+    notices: tuple[str, ...] = ()
+
+    @abstractmethod
+    def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
+        """Add a group of circuits, and the models, classes, conditions, recipes they refer to.
+
+        Circuits that are present with the same checksum are skipped. Each other circuit becomes visible
+        whole or not at all; when the call returns all are visible and durable. A group may be of any size;
+        larger groups are faster, until the arrays no longer fit in memory.
+
+        Args:
+            records: the circuits; an id may occur once.
+            created_ms: when each circuit (by id) was made, in epoch milliseconds.
+
+        Raises:
+            StoreDamaged: a circuit is present with another checksum; nothing of the group is written.
+        """
+
+    @abstractmethod
+    def present(self) -> dict[str, str]:
+        """Checksum (`CircuitRecord.sha256`) of every visible circuit, by id."""
+
+    @abstractmethod
+    def remove(self, ids: Collection[str]) -> None:
+        """Take circuits away, with their nodes and edges; unknown ids are ignored.
+
+        What circuits share (models, classes, components …) stays. A killed `remove` leaves each circuit
+        either visible and whole, or invisible, its rest to be swept.
+        """
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Remove the nodes that no visible circuit has, left by a killed `put` or `remove`; returns how many.
+
+        To be called by the writer before its first `put`: a `put` after a killed one relies on it.
+        """
+
+    @abstractmethod
+    def content(self, circuit_id: str) -> GraphContent:
+        """All that the database holds of a circuit, in canonical order, to be held against the archive.
+
+        Raises:
+            InputError: no such circuit.
+        """
+
+    @abstractmethod
+    def run(
+        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+    ) -> Table:
+        """Rows of a Cypher query, in the portable dialect, whose text has passed the read-only guard.
+
+        At most `max_rows` rows; a note says so when there were more. Integers are int, floats float. On a
+        read-only backend the answer is of a state that was committed before the call, whole circuits only.
+
+        Raises:
+            QueryFailed: it does not parse, names what is not in the schema, writes, or ran out of time.
+        """
+
+    @abstractmethod
+    def lease(self) -> Lease | None:
+        """Who holds the lease, lapsed or not; None after a release."""
+
+    @abstractmethod
+    def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        """Take or renew the lease, atomically.
+
+        It is taken when it is free, has lapsed, is `owner`'s already, or is held by `over` (an owner of
+        whom the caller knows that it is dead).
+
+        Raises:
+            StoreBusy: another holds it; the message names it.
+        """
+
+    @abstractmethod
+    def release(self, owner: str) -> None:
+        """Give the lease back; nothing happens when another holds it."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove everything but the store's id, the schema and the lease: the start of a rebuild."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database; calling again does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
