@@ -1,0 +1,20 @@
+"""Long-running indexing: from a spec to work items, to answers in a store."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from .engine import IndexResult as IndexResult
+from .engine import index as index
+from .estimate import dry_run as dry_run
+from .plan import Plan as Plan
+from .plan import make_plan as make_plan
+from .spec import Spec as Spec
+from .spec import load_spec as load_spec
+from .spec import parse_spec as parse_spec
+
+
+def demo_spec() -> Spec:
+    """The shipped demo: handwritten digits, natural and with a wrong word printed below them."""
+    text = resources.files("circuitstore").joinpath("demo", "digits.toml").read_text(encoding="utf-8")
+    return parse_spec(text, origin="demo/digits.toml")

@@ -1,0 +1,156 @@
+"""Answer every question of a plan, store the answers, and go on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..circuits import Discovery, Extraction, WorkItem, circuit_id
+from ..errors import CircuitStoreError, StoreError
+from ..store import Writer, create_store
+from .plan import Plan, Planned, make_plan
+from .spec import Spec
+from .work import Workbench
+
+log = logging.getLogger("circuitstore")
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """What an indexing run did.
+
+    Attributes:
+        run: its name.
+        done: items answered, or given new circuits, now.
+        skipped: items whose answers and circuits were there already.
+        failed: what failed now, and what failed before and was not asked again: item → error.
+        circuits: circuits stored now.
+        notices: what the user should know: bad images, few images, repairs of the store.
+        seconds: wall time.
+    """
+
+    run: str
+    done: int
+    skipped: int
+    failed: dict[str, str]
+    circuits: int
+    notices: tuple[str, ...]
+    seconds: float
+
+
+def index(
+    spec: Spec,
+    *,
+    location: str | Path | None = None,
+    graph: str | None = None,
+    catalog: str | None = None,
+    retry_failed: bool = False,
+    wait_s: float = 0.0,
+    progress: bool = True,
+) -> IndexResult:
+    """Plan a run, answer what is not answered yet, store it. The same call again goes on or finds all there.
+
+    Args:
+        retry_failed: ask items again that failed in an earlier run.
+        wait_s: seconds to wait for another writer of the store.
+        progress: show item, rate and remaining time on stderr.
+
+    Raises:
+        InputError: the spec asks for what does not exist; nothing was written.
+        StoreError: the store cannot be made or written, or another writer holds it (`StoreBusy`).
+    """
+    began = time.monotonic()
+    plan = make_plan(spec)
+    with create_store(location, graph=graph, catalog=catalog) as store, store.writer(wait_s=wait_s) as writer:
+        wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
+        writer.start_run(spec.name, spec.text, [p.item for p in plan.items], wanted)
+        if retry_failed:
+            writer.retry_failed(spec.name)
+        engine = _Engine(plan, writer)
+        engine.run(progress)
+        writer.flush()
+        notices = (*plan.source.notices, *writer.notices, *engine.notices)
+    return IndexResult(
+        spec.name, engine.done, engine.skipped, engine.failed, engine.circuits, notices, time.monotonic() - began
+    )
+
+
+class _Engine:
+    """One pass over a plan's items with one writer."""
+
+    def __init__(self, plan: Plan, writer: Writer) -> None:
+        self.plan, self.writer = plan, writer
+        self.bench = Workbench(plan)
+        self.done = self.skipped = self.circuits = 0
+        self.failed: dict[str, str] = {}
+        self.notices: list[str] = []
+
+    def run(self, progress: bool) -> None:
+        before = self.writer.failures(self.plan.spec.name)
+        todo = [p for p in self.plan.items if self._missing(p)]
+        self.skipped = len(self.plan.items) - len(todo)
+        with tqdm(todo, unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
+            for planned in bar:
+                bar.set_description(title(planned.item))
+                if planned.item.id in before:
+                    self.failed[title(planned.item)] = before[planned.item.id]
+                else:
+                    self._attempt(planned)
+
+    def _missing(self, planned: Planned) -> list[Extraction]:
+        """The extractions whose circuits are not stored; a discovery is kept even if nothing is extracted."""
+        return [e for e in planned.extractions if not self.writer.has_circuit(circuit_id(planned.item.id, e))]
+
+    def _attempt(self, planned: Planned) -> None:
+        """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
+        try:
+            self._answer(planned)
+            self.done += 1
+        except StoreError:
+            raise
+        except (CircuitStoreError, RuntimeError, ArithmeticError, OSError) as error:
+            log.debug("item failed", exc_info=True)
+            message = str(error) or type(error).__name__
+            self.writer.fail(planned.item.id, message)
+            self.failed[title(planned.item)] = message
+
+    def _answer(self, planned: Planned) -> None:
+        discovery = self._discovery(planned.item)
+        for extraction in self._missing(planned):
+            size = self._decided_size(planned, extraction)
+            self.writer.put_circuit(self.bench.circuit(discovery, extraction, size), self.plan.spec.name)
+            self.circuits += 1
+        self.notices += [f"{title(planned.item)}: {w}" for w in discovery.provenance["warnings"]]
+
+    def _discovery(self, item: WorkItem) -> Discovery:
+        if self.writer.has_discovery(item.id):
+            return self.writer.store.discovery(item.id)
+        self.writer.lease_item(item.id)
+        discovery = self.bench.discover(item)
+        self.writer.put_discovery(discovery, self.plan.spec.name)
+        return discovery
+
+    def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:
+        """The size found for the natural condition, for the other conditions of an effect study.
+
+        Raises:
+            InputError: the natural item has no circuit, since it failed.
+        """
+        if planned.sized_by is None or extraction.kind != "retention":
+            return None
+        decider = circuit_id(planned.sized_by.id, extraction)
+        if not self.writer.has_circuit(decider):
+            raise CircuitStoreError(
+                f"its size is that of the natural condition, which failed ({title(planned.sized_by)}); "
+                "mend that first and run again with --retry-failed"
+            )
+        return self.writer.store.circuit(decider).circuit.size_requested
+
+
+def title(item: WorkItem) -> str:
+    """An item in a few words: class, condition, metric."""
+    return f"{item.target_class.name} · {item.condition.kind} · {item.recipe.metric.kind}"

@@ -1,0 +1,99 @@
+"""What a run would cost, without doing it: items, forwards and backwards, seconds, bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ..circuits import ComputationGraph, circuit_id, size_grid
+from ..discovery import estimate_cost
+from ..errors import StoreError
+from ..results import Table
+from ..store import open_store
+from .plan import Plan, Planned, make_plan
+from .spec import Spec
+from .work import RANDOM_CIRCUITS
+
+CIRCUIT_RUN = 2.5
+"""Cost of running a circuit, in plain forwards of the same images: the bound that evaluation keeps."""
+BACKWARD = 1.0
+"""Cost of a backward to activations, parameters frozen, in forwards (edge-attribution scoring)."""
+BYTES_PER_MEMBER = 32
+"""Archive and graph together, per circuit edge; measured by `benchmarks/store.py`."""
+
+
+def dry_run(
+    spec: Spec, *, location: str | Path | None = None, graph: str | None = None, catalog: str | None = None
+) -> Table:
+    """One row per recipe and condition: items, how many are answered, and what the rest costs.
+
+    Columns: `recipe, condition, items, done, images, forwards, backwards, seconds, megabytes`. Forwards
+    and backwards are counted in images; seconds follow from one timed forward on this device; sizes
+    of circuits are not known beforehand, so bytes are an upper bound with a tenth of all edges each.
+    """
+    plan = make_plan(spec)
+    answered = _answered(location, graph, catalog)
+    forward_s = _seconds_per_forward(plan)
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for planned in plan.items:
+        item = planned.item
+        row = rows.setdefault(
+            (item.recipe.text, item.condition.text),
+            dict.fromkeys(("items", "done", "images", "forwards", "backwards", "seconds", "megabytes"), 0.0),
+        )
+        row["items"] += 1
+        if all(circuit_id(item.id, e) in answered for e in planned.extractions):
+            row["done"] += 1
+            continue
+        _add_cost(row, planned, forward_s)
+    frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
+    whole = ["items", "done", "images", "forwards", "backwards"]
+    frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
+    notes = (f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}",)
+    return Table(frame, (*plan.source.notices, *notes), {"seconds": float(frame["seconds"].sum())})
+
+
+def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:
+    item = planned.item
+    count = min(item.selection.count, item.selection.n_candidates)
+    discovery, rest = (count + 1) // 2, count // 4
+    cost = estimate_cost(item.recipe.method, discovery)
+    graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
+    retention = [e for e in planned.extractions if e.kind == "retention" and planned.sized_by is None]
+    runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS) + len(retention) * len(size_grid(graph.n_edges))
+    forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest
+    row["images"] += count
+    row["forwards"] += forwards
+    row["backwards"] += cost.backwards
+    row["seconds"] += forward_s * (forwards + BACKWARD * cost.backwards)
+    members = len(planned.extractions) * graph.n_edges / 10
+    row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
+
+
+def _answered(location: str | Path | None, graph: str | None, catalog: str | None) -> Collection[str]:
+    """Ids of the circuits that a store holds; none where there is no store yet."""
+    try:
+        with open_store(location, graph=graph, catalog=catalog) as store:
+            return frozenset(store.circuits()["id"])
+    except StoreError:
+        return frozenset()
+
+
+def _seconds_per_forward(plan: Plan) -> float:
+    """Median over three forwards of eight blank images, after one that warms up."""
+    images = torch.zeros(8, 3, *plan.model.image_size)
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        plan.model.logits(images).cpu()
+        times.append(time.perf_counter() - began)
+    return sorted(times[1:])[1] / len(images)
+
+
+def _side(plan: Plan) -> str:
+    height, width = plan.model.image_size
+    return f"{plan.model.name} ({height}×{width})"

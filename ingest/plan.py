@@ -1,0 +1,189 @@
+"""From a spec to work items: every question that a run asks, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..circuits import ClassInfo, Condition, Extraction, Recipe, Selection, WorkItem
+from ..discovery import get_method, resolve_method, resolve_metric
+from ..errors import InputError, unknown
+from ..images import ImageSource, open_source, order_candidates, resolve_condition, resolve_corruption
+from ..models import ViT, load_model
+from .spec import RecipeSpec, Spec, named
+
+NATURAL = "natural"
+TWIN = "unattacked-twin"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A work item and the circuits wanted from it.
+
+    Attributes:
+        item: the question.
+        extractions: the circuits to take from its answer.
+        sized_by: the work item whose circuits decide the sizes of the retention extractions: the
+            natural condition of an effect study. None where the item decides its own.
+    """
+
+    item: WorkItem
+    extractions: tuple[Extraction, ...]
+    sized_by: WorkItem | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One recipe and the conditions under which it is asked, natural first."""
+
+    recipe: Recipe
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its questions, and what answers them.
+
+    Attributes:
+        models: the model in each floating-point type that a recipe asks for.
+        items: class by class; within a study the condition that decides sizes comes first.
+    """
+
+    spec: Spec
+    models: dict[str, ViT]
+    source: ImageSource
+    items: tuple[Planned, ...]
+
+    @property
+    def model(self) -> ViT:
+        return next(iter(self.models.values()))
+
+
+def make_plan(spec: Spec) -> Plan:
+    """Check the names, load the model, look through the images, and spell out every work item.
+
+    Raises:
+        InputError: a name in the spec that nothing carries, a combination without meaning, or classes
+            without images; the message gives the path in the spec.
+    """
+    conditions = []
+    for i, condition in enumerate(spec.condition):
+        with _place(spec, f"condition[{i}]"):
+            conditions.append(resolve_condition(condition.kind, condition.params))
+    studies = [_study(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
+    models = _load_models(spec, {study.recipe.dtype for study in studies})
+    model = next(iter(models.values()))
+    with _place(spec, "images.source"):
+        source = open_source(_source(spec), model)
+    items = [
+        planned
+        for cls in _classes(spec, source)
+        for study in studies
+        for planned in _items(spec, model, source, cls, study)
+    ]
+    return Plan(spec, models, source, tuple(items))
+
+
+@contextmanager
+def _place(spec: Spec, path: str) -> Iterator[None]:
+    """Errors of the block are told with their path in the spec."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{spec.origin}: {path}: {error}") from error
+
+
+def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> Study:
+    place = f"recipe[{index}]"
+    with _place(spec, place):
+        method = resolve_method(recipe.method, recipe.params)
+        facts = get_method(recipe.method)
+        if recipe.form not in facts.forms:
+            raise unknown(f"form for the method {facts.key}", recipe.form, facts.forms)
+    with _place(spec, f"{place}.corruption"):
+        corruption = resolve_corruption(*named(recipe.corruption))
+    with _place(spec, f"{place}.metric"):
+        metric = resolve_metric(*named(recipe.metric))
+    asked = tuple(conditions)
+    if recipe.conditions is not None:
+        with _place(spec, f"{place}.conditions"):
+            asked = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
+    with _place(spec, place):
+        _check_meaning(asked, corruption.kind, metric.kind)
+    full = Recipe(method, recipe.form, metric, corruption, signed=facts.signed, dtype=recipe.dtype, seed=spec.seed)
+    return Study(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
+
+
+def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
+    """Conditions of that kind, or the one of that canonical text."""
+    hits = [c for c in conditions if name in (c.kind, c.text)]
+    if not hits:
+        raise unknown("condition", name, {c.kind for c in conditions})
+    return hits
+
+
+def _check_meaning(conditions: Sequence[Condition], corruption: str, metric: str) -> None:
+    """Refuse what can be said but has no meaning."""
+    if not any(c.kind == NATURAL for c in conditions):
+        return
+    remedy = f'name the attacked conditions: conditions = ["{"typographic"}"]'
+    if corruption == TWIN:
+        raise InputError(
+            f"under {NATURAL!r} the {TWIN} corruption contrasts each image with itself and every score is 0; {remedy}"
+        )
+    if metric == "logit-diff":
+        raise InputError(
+            f"the metric logit-diff needs the class that an attack aims at, and {NATURAL!r} has none; "
+            f'{remedy}, or take metric = "logit"'
+        )
+
+
+def _load_models(spec: Spec, dtypes: set[str]) -> dict[str, ViT]:
+    with _place(spec, "model"):
+        if isinstance(spec.model, str):
+            return {dtype: load_model(spec.model, device=spec.device, dtype=dtype) for dtype in sorted(dtypes)}
+        m = spec.model
+        return {
+            dtype: load_model(
+                f"timm:{m.timm}",
+                pretrained=m.pretrained,
+                checkpoint=m.checkpoint,
+                seed=m.seed,
+                device=spec.device,
+                dtype=dtype,
+            )
+            for dtype in sorted(dtypes)
+        }
+
+
+def _source(spec: Spec) -> object:
+    source = spec.images.source
+    return source if isinstance(source, str) else {"folder": source.folder, "classes": source.classes}
+
+
+def _classes(spec: Spec, source: ImageSource) -> list[ClassInfo]:
+    if spec.images.only is None:
+        return list(source.classes)
+    by_name = {c.name: c for c in source.classes}
+    for name in spec.images.only:
+        if name not in by_name:
+            raise unknown("class", name, by_name, where=f"{spec.origin}: images.only")
+    return [by_name[name] for name in dict.fromkeys(spec.images.only)]
+
+
+def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: Study) -> Iterator[Planned]:
+    """The items of one class in one study; the natural condition, if asked, decides the sizes of all."""
+    hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
+    sized_by: WorkItem | None = None
+    size_of = NATURAL if study.conditions[0].kind == NATURAL else None
+    extractions = tuple(e.extraction(size_of) for e in spec.extract)
+    for condition in study.conditions:
+        rule = spec.images.choose
+        if condition.kind == NATURAL and rule == "successful":
+            rule = "correct"
+        selection = Selection.of(hashes, spec.images.per_class, rule, spec.seed)
+        item = WorkItem(model.info, cls, condition, study.recipe, selection)
+        yield Planned(item, extractions, sized_by)
+        if condition.kind == NATURAL:
+            sized_by = item

@@ -1,0 +1,262 @@
+"""What to index: a TOML file as frozen values, every mistake named by its path in the file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from ..circuits import Extraction, Form
+from ..errors import InputError, nearest
+
+_TAGS = ("name", "table")
+
+
+def _by_shape(value: object) -> str:
+    return "name" if isinstance(value, str) else "table"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(_Part):
+    """A table whose other keys are parameters of what it names; they are checked where that is known."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ModelSpec(_Part):
+    """`{ timm = "vit_base_patch16_224", pretrained = true }` or with `checkpoint = "file.safetensors"`."""
+
+    timm: str
+    pretrained: bool = False
+    checkpoint: Path | None = None
+    seed: int = 0
+
+
+class FolderSpec(_Part):
+    """`{ folder = "photos/", classes = { tabby = 281 } }`: a folder of one folder per class."""
+
+    folder: Path
+    classes: dict[str, int] | None = None
+
+
+class KindSpec(_Open):
+    """A condition, corruption or metric: its kind and its parameters."""
+
+    kind: str
+
+
+_NameOrModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("table")], Discriminator(_by_shape)]
+_NameOrFolder = Annotated[
+    Annotated[Literal["digits"], Tag("name")] | Annotated[FolderSpec, Tag("table")], Discriminator(_by_shape)
+]
+_NameOrKind = Annotated[Annotated[str, Tag("name")] | Annotated[KindSpec, Tag("table")], Discriminator(_by_shape)]
+
+
+class ImagesSpec(_Part):
+    """Which images: `per_class` counts discovery (50 %), selection (25 %) and report images (25 %) together."""
+
+    source: _NameOrFolder
+    per_class: int = Field(default=36, ge=4)
+    choose: Literal["correct", "all", "successful"] = "correct"
+    only: tuple[str, ...] | None = None
+
+
+class RecipeSpec(_Open):
+    """How to score. Keys beyond these are parameters of the method (`steps`, `rule` …)."""
+
+    method: str
+    form: Form = "split"
+    corruption: _NameOrKind = "other-class"
+    metric: _NameOrKind = "logit"
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    conditions: tuple[str, ...] | None = None
+
+
+class ExtractSpec(_Part):
+    """Which circuits to take from the scores: exactly one of the four sizes."""
+
+    retention: float | None = Field(default=None, gt=0, le=1)
+    top: int | float | None = Field(default=None, gt=0)
+    edges: int | None = Field(default=None, ge=1)
+    threshold: float | None = None
+    absolute: bool = False
+
+    @model_validator(mode="after")
+    def _one_size(self) -> ExtractSpec:
+        given = [k for k in ("retention", "top", "edges", "threshold") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of retention, top, edges, threshold; got {', '.join(given) or 'none'}"
+            )
+        return self
+
+    def extraction(self, size_of: str | None = None) -> Extraction:
+        """As a value with an identity. `size_of`: the condition whose retention decides the size."""
+        absolute = {"absolute": True} if self.absolute else {}
+        if self.retention is not None:
+            sized = {"size_of": size_of} if size_of else {}
+            return Extraction.of("retention", {"target": self.retention, **sized, **absolute})
+        if self.top is not None:
+            return Extraction.of("top", {"n": self.top, **absolute})
+        if self.edges is not None:
+            return Extraction.of("edges", {"n": self.edges, **absolute})
+        return Extraction.of("threshold", {"t": self.threshold, **absolute})
+
+
+class Spec(_Part):
+    """A whole indexing run. `name` is the run's; a changed spec under the same name adds items."""
+
+    name: str = Field(min_length=1, max_length=200)
+    model: _NameOrModel
+    images: ImagesSpec
+    condition: tuple[KindSpec, ...] = Field(min_length=1)
+    recipe: tuple[RecipeSpec, ...] = Field(min_length=1)
+    extract: tuple[ExtractSpec, ...] = Field(min_length=1)
+    keep: Literal["per-image", "mean"] = "per-image"
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_size: int = Field(default=32, ge=1)
+    _text: str = PrivateAttr(default="")
+    _origin: str = PrivateAttr(default="spec")
+
+    @property
+    def text(self) -> str:
+        """The TOML text that it was read from."""
+        return self._text
+
+    @property
+    def origin(self) -> str:
+        """The file that it was read from, for messages."""
+        return self._origin
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable() or value != value.strip():
+            raise ValueError("expected printable text without blanks at its ends")
+        return value
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read a spec file; relative paths in it are taken from the file's folder.
+
+    Raises:
+        InputError: the file is missing or no TOML, or fields are missing, unknown or wrong: all of
+            them are named, with their path in the file and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the spec: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected a TOML file in UTF-8, got other bytes at {error.start}") from error
+    return parse_spec(text, origin=str(path), folder=path.parent)
+
+
+def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -> Spec:
+    """A spec from TOML text; `folder`: where relative paths start.
+
+    Raises:
+        InputError: see `load_spec`.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{origin}: no valid TOML: {error}") from error
+    try:
+        spec = Spec.model_validate(_from(folder, values) if folder else values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in _own_errors(error))) from error
+    spec._text, spec._origin = text, origin
+    return spec
+
+
+def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Relative paths of the file resolved against its folder."""
+    for table, key in ((values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")):
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / Path(table[key]).expanduser())
+    return values
+
+
+def _get(values: Mapping[str, Any], *keys: str) -> Any:
+    for key in keys:
+        values = values.get(key, {}) if isinstance(values, Mapping) else {}
+    return values
+
+
+def _own_errors(error: ValidationError) -> list[ErrorDetails]:
+    """The errors without those that only follow from another: a list that is short as its entry is wrong."""
+    details = error.errors(include_url=False)
+    return [
+        e
+        for e in details
+        if e["type"] != "too_short" or not any(o is not e and o["loc"][: len(e["loc"])] == e["loc"] for o in details)
+    ]
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One pydantic error as: path, what was expected, what came."""
+    place = "".join(_step(part) for part in error["loc"] if part not in _TAGS).lstrip(".") or "spec"
+    got = error.get("input")
+    match error["type"]:
+        case "missing":
+            return f"{place}: this field is missing"
+        case "extra_forbidden":
+            valid = sorted(_fields_at(error["loc"][:-1]))
+            close = nearest(str(error["loc"][-1]), valid)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            return f"{place}: unknown field; {hint}(valid: {', '.join(valid)})"
+        case "literal_error":
+            valid = [v.strip(" '") for v in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+            close = nearest(str(got), valid)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            return f"{place}: expected {error['ctx']['expected']}, got {got!r}{hint}"
+        case "value_error":
+            return f"{place}: {error['ctx']['error']}"
+        case _:
+            return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
+
+
+def _step(part: int | str) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
+
+
+def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
+    """Names of the fields of the table at a place in the spec."""
+    tables: dict[tuple[str, ...], type[_Part]] = {
+        (): Spec,
+        ("model",): ModelSpec,
+        ("images",): ImagesSpec,
+        ("images", "source"): FolderSpec,
+        ("extract",): ExtractSpec,
+    }
+    names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
+    yield from tables[names].model_fields
+
+
+def named(value: str | KindSpec) -> tuple[str, dict[str, Any]]:
+    """Kind and parameters of a name or a table."""
+    return (value, {}) if isinstance(value, str) else (value.kind, value.params)

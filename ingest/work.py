@@ -1,0 +1,244 @@
+"""Answer one work item: its images, the scores of every edge, the circuits, how well they do."""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+
+import torch
+
+from ..circuits import (
+    Circuit,
+    CircuitRecord,
+    ClassInfo,
+    Condition,
+    Corruption,
+    Discovery,
+    EdgeScores,
+    Evaluation,
+    Extraction,
+    WorkItem,
+    bootstrap_frequency,
+    first,
+    random_circuit,
+    threshold,
+)
+from ..discovery import evaluate_many, score_edges, smallest_with_retention
+from ..errors import CircuitStoreWarning, InputError
+from ..images import ImageSet, Selected, build_set, class_cycle, select_images
+from ..models import ViT
+from .plan import Plan
+
+RANDOM_CIRCUITS = 10
+"""Size-matched random connected circuits evaluated beside every circuit."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What an image set depends on, besides the split."""
+
+    cls: ClassInfo
+    condition: Condition
+    corruption: Corruption
+    rule: str
+
+
+class Workbench:
+    """Answers the items of one plan; keeps the images of the class in hand."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._selected: dict[tuple[str, str, str], Selected] = {}
+        self._sets: dict[tuple[_Question, str], ImageSet] = {}
+        cycle = class_cycle(plan.source.classes, plan.spec.seed)
+        self._next = dict(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+
+    def discover(self, item: WorkItem) -> Discovery:
+        """Scores of every edge on the item's discovery images.
+
+        Raises:
+            InputError: no image qualifies.
+        """
+        images = self._images(item, "discovery")
+        if images is None:
+            raise InputError(f"class {item.target_class.name!r}: no discovery images qualify ({item.selection.rule})")
+        began = time.monotonic()
+        recipe = item.recipe
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CircuitStoreWarning)
+            scores = score_edges(
+                self._model(item),
+                images.clean,
+                images.corrupted,
+                images.labels,
+                targets=images.targets if recipe.metric.kind == "logit-diff" else None,
+                method=recipe.method.kind,
+                form=recipe.form,
+                metric=recipe.metric.kind,
+                batch_size=self.plan.spec.batch_size,
+                **dict(recipe.method.params),
+            )
+        said = [str(w.message) for w in caught if issubclass(w.category, CircuitStoreWarning)]
+        scores = scores.rounded()
+        if self.plan.spec.keep == "mean":
+            scores = replace(scores, per_image=None)
+        provenance = {
+            **_versions(self._model(item)),
+            "seconds": round(time.monotonic() - began, 3),
+            "warnings": [*self._selection(item).warnings, *said],
+            **{f"{split}_images": list(self._hashes(item, split)) for split in ("selection", "report")},
+        }
+        return Discovery(item, scores, images.hashes, provenance=provenance)
+
+    def circuit(self, discovery: Discovery, extraction: Extraction, size: int | None) -> CircuitRecord:
+        """One circuit of a discovery, evaluated on report images.
+
+        Args:
+            size: greedy size that another item has decided; None: the extraction decides.
+        """
+        item, scores = discovery.item, discovery.scores
+        if scores is None:
+            raise InputError(f"{item.recipe.method.kind} gives no scores to extract from")
+        circuit = self._extract(item, scores, extraction, size)
+        frequency = None
+        if scores.per_image is not None and circuit.size_requested is not None:
+            frequency = bootstrap_frequency(
+                scores.per_image, circuit.size_requested, absolute=_absolute(extraction), seed=item.recipe.seed
+            )
+        return CircuitRecord(
+            item=item,
+            extraction=extraction,
+            circuit=circuit,
+            n_images=len(discovery.images),
+            evaluation=self._evaluate(item, circuit),
+            score=scores.mean,
+            std=scores.std,
+            frequency=frequency,
+            full_in=scores.inflow,
+            full_out=scores.outflow,
+            notes=tuple(discovery.provenance.get("warnings", ())),
+        )
+
+    def _extract(self, item: WorkItem, scores: EdgeScores, extraction: Extraction, size: int | None) -> Circuit:
+        params, absolute = dict(extraction.params), _absolute(extraction)
+        match extraction.kind:
+            case "retention" if size is not None:
+                return first(scores, size, "greedy", absolute=absolute)
+            case "retention":
+                images = self._images(item, "selection")
+                if images is None:
+                    raise InputError(
+                        f"class {item.target_class.name!r}: no selection images to find a size on; "
+                        "raise images.per_class or extract by top, edges or threshold"
+                    )
+                return smallest_with_retention(
+                    self._model(item),
+                    scores,
+                    images.clean,
+                    images.corrupted,
+                    images.labels,
+                    target=float(params["target"]),  # pyright: ignore[reportArgumentType]
+                    targets=self._targets(item, images),
+                    metric=item.recipe.metric.kind,
+                    absolute=absolute,
+                    batch_size=self.plan.spec.batch_size,
+                )
+            case "top":
+                return first(scores, _number(params["n"]), "top", absolute=absolute)
+            case "edges":
+                return first(scores, _number(params["n"]), "greedy", absolute=absolute)
+            case _:
+                return threshold(scores, _number(params["t"]), absolute=absolute)
+
+    def _evaluate(self, item: WorkItem, circuit: Circuit) -> Evaluation | None:
+        """On report images, beside random connected circuits of the same size."""
+        images = self._images(item, "report")
+        if images is None:
+            return None
+        seeds = range(item.recipe.seed, item.recipe.seed + RANDOM_CIRCUITS)
+        rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
+        own, *others = evaluate_many(
+            self._model(item),
+            [circuit, *rivals],
+            images.clean,
+            images.corrupted,
+            images.labels,
+            targets=self._targets(item, images),
+            metric=item.recipe.metric.kind,
+            batch_size=self.plan.spec.batch_size,
+        )
+        return replace(own, metric_random=tuple(e.metric_circuit for e in others))
+
+    def _model(self, item: WorkItem) -> ViT:
+        return self.plan.models[item.recipe.dtype]
+
+    @staticmethod
+    def _targets(item: WorkItem, images: ImageSet) -> torch.Tensor | None:
+        return images.targets if item.recipe.metric.kind == "logit-diff" else None
+
+    def _selection(self, item: WorkItem) -> Selected:
+        return self._select(item.target_class, item.condition, item.selection.rule)
+
+    def _select(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
+        key = (cls.key, condition.text if rule == "successful" else "", rule)
+        if key not in self._selected:
+            spec = self.plan.spec
+            self._selected[key] = select_images(
+                self.plan.source,
+                self.plan.model,
+                cls,
+                per_class=spec.images.per_class,
+                rule=rule,
+                seed=spec.seed,
+                condition=condition,
+            )
+        return self._selected[key]
+
+    def _hashes(self, item: WorkItem, split: str) -> tuple[str, ...]:
+        return tuple(ref.hash for ref in getattr(self._selection(item), split))
+
+    def _images(self, item: WorkItem, split: str) -> ImageSet | None:
+        """The images of one split, attacked and corrupted as the item asks; None where there are none."""
+        refs = getattr(self._selection(item), split)
+        if not refs:
+            return None
+        recipe = item.recipe
+        question = _Question(item.target_class, item.condition, recipe.corruption, item.selection.rule)
+        if any(known.cls != item.target_class for known, _ in self._sets):
+            self._sets.clear()
+        if (question, split) not in self._sets:
+            partner = self._next[item.target_class]
+            partners = getattr(self._select(partner, item.condition, "correct"), split)
+            self._sets[question, split] = build_set(
+                self.plan.source,
+                self._model(item),
+                item.target_class,
+                refs,
+                item.condition,
+                recipe.corruption,
+                seed=recipe.seed,
+                partners=partners,
+            )
+        return self._sets[question, split]
+
+
+def _absolute(extraction: Extraction) -> bool:
+    return bool(dict(extraction.params).get("absolute", False))
+
+
+def _number(value: object) -> int | float:
+    assert isinstance(value, int | float)
+    return value
+
+
+def _versions(model: ViT) -> Mapping[str, str]:
+    packages = ("circuitstore", "torch", "timm", "numpy")
+    return {
+        "device": str(model.device),
+        "platform": platform.platform(),
+        **{name: metadata.version(name) for name in packages},
+    }
