@@ -58,8 +58,8 @@ class Circuit:
         Raises:
             InputError: a name that is no edge of the graph.
         """
-        chosen = np.array([graph.index_of(name) for name in names], dtype=int)
-        return cls.pruned(graph, chosen, size_requested=len(set(chosen.tolist())), scores=scores)
+        chosen = np.array([graph.index_of(name) for name in dict.fromkeys(names)], dtype=int)
+        return cls.pruned(graph, chosen, size_requested=len(chosen), scores=scores)
 
     @classmethod
     def pruned(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NotComparable
-from .recipe import Condition, Recipe
+from .recipe import Condition, Recipe, Variant
 
 MUST_AGREE = ("form", "method", "signed", "metric", "direction")
 """Method by kind; steps, rule and version differing is only a warning."""
@@ -24,15 +24,22 @@ def check_comparable(a: Recipe, b: Recipe) -> list[str]:
         raise NotComparable(f"not comparable, these must agree: {'; '.join(differing)}")
     warnings = []
     if a.corruption != b.corruption:
-        warnings.append(f"corruption differs: {a.corruption.text} against {b.corruption.text}")
+        warnings.append(f"corruption differs: {_told(a.corruption, b.corruption)}")
     if a.method != b.method:
-        warnings.append(f"method differs in detail: {a.method.text} against {b.method.text}")
+        warnings.append(f"method differs in detail: {_told(a.method, b.method)}")
     warnings += [
         f"{name} differs: {getattr(a, name)} against {getattr(b, name)}"
         for name in ("dtype", "seed")
         if getattr(a, name) != getattr(b, name)
     ]
     return warnings
+
+
+def _told(a: Variant, b: Variant) -> str:
+    """Both texts, with their versions where these differ."""
+    if a.version == b.version:
+        return f"{a.text} against {b.text}"
+    return f"{a.text} (version {a.version}) against {b.text} (version {b.version})"
 
 
 def _value(recipe: Recipe, name: str) -> object:

@@ -20,9 +20,14 @@ How = Literal["top", "greedy"]
 
 
 def joining_order(
-    graph: ComputationGraph, scores: Float[np.ndarray, "edge"], how: How, *, absolute: bool = False
-) -> Int[np.ndarray, "edge"]:
-    """Flat edge indices in the order in which they join a growing circuit (before pruning).
+    graph: ComputationGraph,
+    scores: Float[np.ndarray, "edge"],
+    how: How,
+    *,
+    absolute: bool = False,
+    limit: int | None = None,
+) -> Int[np.ndarray, "joined"]:
+    """The first `limit` (None: all) flat edge indices in the order in which they join a circuit, before pruning.
 
     `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into `logits`; take the
     best on offer; when its sender is new, offer the edges into it. Sizes are prefixes of one order.
@@ -30,26 +35,24 @@ def joining_order(
     value = np.abs(scores) if absolute else scores
     match how:
         case "top":
-            return np.lexsort((np.arange(len(value)), -value))
+            return np.argsort(-value, kind="stable")[:limit]
         case "greedy":
-            return _greedy_order(graph, value)
+            return _greedy_order(graph, value, graph.n_edges if limit is None else limit)
         case _:
             raise unknown("order", how, ("top", "greedy"))
 
 
-def _greedy_order(graph: ComputationGraph, value: np.ndarray) -> np.ndarray:
-    """A heap of receivers' best remaining edges; each receiver's edges are sorted once."""
-    sorted_edges = [
-        lo + np.lexsort((np.arange(hi - lo), -value[lo:hi]))
-        for lo, hi in zip(graph.offsets[:-1], graph.offsets[1:], strict=True)
-    ]
+def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.ndarray:
+    """A heap of each offered receiver's best remaining edge; a receiver's edges are sorted when it is offered."""
     reads: dict[int, list[int]] = {}  # node -> its receivers
     for receiver, node in enumerate(graph.receiver_node):
         reads.setdefault(int(node), []).append(receiver)
     above = {graph.node_index[below]: graph.node_index[over] for over, below in graph.structural_links}
+    sender_node = graph.sender_node.tolist()
 
     order: list[int] = []
     heap: list[tuple[float, int, int, int]] = []  # (-value, edge, receiver, position)
+    queues: dict[int, list[int]] = {}  # receiver -> senders, best first
     offered: set[int] = set()
 
     def offer(node: int) -> None:
@@ -58,19 +61,21 @@ def _greedy_order(graph: ComputationGraph, value: np.ndarray) -> np.ndarray:
             return
         offered.add(node)
         for receiver in reads.get(node, ()):
+            lo, hi = graph.offsets[receiver : receiver + 2]
+            queues[receiver] = np.argsort(-value[lo:hi], kind="stable").tolist()
             push(receiver, 0)
 
     def push(receiver: int, position: int) -> None:
-        if position < len(sorted_edges[receiver]):
-            edge = int(sorted_edges[receiver][position])
+        if position < len(queues[receiver]):
+            edge = int(graph.offsets[receiver]) + queues[receiver][position]
             heapq.heappush(heap, (-float(value[edge]), edge, receiver, position))
 
     offer(graph.node_index["logits"])
-    while heap:
+    while heap and len(order) < limit:
         _, edge, receiver, position = heapq.heappop(heap)
         order.append(edge)
         push(receiver, position + 1)
-        offer(int(graph.sender_node[graph.edge_sender[edge]]))
+        offer(sender_node[queues[receiver][position]])
     return np.array(order, dtype=int)
 
 
@@ -92,7 +97,7 @@ def edge_count(graph: ComputationGraph, n: int | float) -> int:
 def first(scores: EdgeScores, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
     """The first `n` edges of the joining order, pruned."""
     size = edge_count(scores.graph, n)
-    order = joining_order(scores.graph, scores.mean, how, absolute=absolute)[:size]
+    order = joining_order(scores.graph, scores.mean, how, absolute=absolute, limit=size)
     text = f"{how}(n={size}{', absolute' if absolute else ''})"
     return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
 
@@ -114,7 +119,7 @@ def threshold(scores: EdgeScores, t: float, *, absolute: bool = False) -> Circui
     value = np.abs(scores.mean) if absolute else scores.mean
     order = joining_order(scores.graph, scores.mean, "top", absolute=absolute)
     order = order[value[order] >= t]
-    text = f"threshold(t={t:g}{', absolute' if absolute else ''})"
+    text = f"threshold(t={float(t)!r}{', absolute' if absolute else ''})"
     return Circuit.pruned(scores.graph, order, size_requested=len(order), extraction=text, scores=scores)
 
 

@@ -19,7 +19,8 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
     """A random circuit of at most `n_edges` edges, all on input-to-logits paths.
 
     Each path runs through one edge drawn uniformly, completed upward and downward by uniform random
-    edges. The last paths are drawn to fit, so the size misses `n_edges` by a few edges at most.
+    edges. When no path fits any more, single edges between nodes of the circuit fill it up, so the
+    size misses `n_edges` by one edge at most, and only where no single edge is left.
 
     Raises:
         InputError: `n_edges` is not between 1 and the number of edges.
@@ -37,8 +38,18 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
             continue
         chosen.update(dict.fromkeys(path))
         misses = 0
-    order = np.array(list(chosen), dtype=int)
+    order = np.array([*chosen, *_fill(graph, list(chosen), n_edges - len(chosen), rng)], dtype=int)
     return Circuit.pruned(graph, order, size_requested=n_edges, extraction=f"random(n={n_edges}, seed={seed})")
+
+
+def _fill(graph: ComputationGraph, chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
+    """Up to `count` further edges between nodes that `chosen` already joins to `input` and `logits`."""
+    members = np.zeros(graph.n_edges, bool)
+    members[chosen] = True
+    alive = graph.reachable(members)
+    alive[[0, -1]] = True
+    fitting = alive[graph.sender_node[graph.edge_sender]] & alive[graph.receiver_node[graph.edge_receiver]]
+    return rng.permutation(np.flatnonzero(fitting & ~members))[:count].tolist()
 
 
 class _Walk:

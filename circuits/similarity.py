@@ -8,6 +8,7 @@ from scipy import sparse, stats
 
 from ..errors import NotComparable
 from .circuit import Circuit
+from .extraction import edge_count, joining_order
 from .graph import ComputationGraph
 from .scores import EdgeScores
 
@@ -59,11 +60,14 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def overlap_at(a: EdgeScores, b: EdgeScores, n: int, *, absolute: bool = False) -> float:
-    """|top-n of A ∩ top-n of B| / n, before pruning."""
-    from .extraction import joining_order
+    """|top-n of A ∩ top-n of B| / n, before pruning.
 
+    Raises:
+        InputError: `n` is more than there are edges.
+    """
     _same_graph(a.graph, b.graph)
-    first, second = (joining_order(s.graph, s.mean, "top", absolute=absolute)[:n] for s in (a, b))
+    n = edge_count(a.graph, n)
+    first, second = (joining_order(s.graph, s.mean, "top", absolute=absolute, limit=n) for s in (a, b))
     return _ratio(len(np.intersect1d(first, second)), n)
 
 

@@ -102,6 +102,13 @@ class ExtractSpec(_Part):
     threshold: float | None = None
     absolute: bool = False
 
+    @field_validator("top")
+    @classmethod
+    def _fraction_or_count(cls, value: int | float | None) -> int | float | None:
+        if isinstance(value, float) and value > 1:
+            raise ValueError(f"expected a fraction in (0, 1] or a whole number of edges, got {value}")
+        return value
+
     @model_validator(mode="after")
     def _one_size(self) -> ExtractSpec:
         given = [k for k in ("retention", "top", "edges", "threshold") if getattr(self, k) is not None]
