@@ -117,7 +117,7 @@ class Circuit:
         import pandas as pd
 
         index = np.flatnonzero(self.members)
-        edges = [self.graph.edge(i) for i in index]
+        edges = [self.graph.edge(int(i)) for i in index]
         frame = pd.DataFrame(
             {
                 "edge": [e.name for e in edges],

@@ -104,7 +104,7 @@ class EdgeScores:
 
         def fold(values: np.ndarray) -> np.ndarray:
             out = np.zeros((*values.shape[:-1], target.n_edges), np.float64)
-            np.add.at(out, (..., index), values)
+            np.add.at(out.T, index, values.T)
             return out.astype(values.dtype)
 
         mean = fold(self.mean)
@@ -241,12 +241,15 @@ def to_half(
 
     Half of float32's bytes, a relative error of at most 2⁻¹¹ for scores down to 2⁻²⁸ of the image's largest.
     """
-    exponent = np.zeros(len(values), np.int16)
-    for _ in range(2):  # rounding may carry the largest into the next power of two; then it is exact
-        largest = np.abs(values).max(axis=1, initial=0.0)
-        exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0).astype(np.int16)
-        half = np.ldexp(values.astype(np.float64), -exponent[:, None].astype(int)).astype(np.float16)
-        values = from_half(half, exponent)
+    return _scaled(from_half(*_scaled(values)))  # rounding may carry the largest into the next power of two
+
+
+def _scaled(
+    values: Float[np.ndarray, "image edge"],
+) -> tuple[Float[np.ndarray, "image edge"], Int[np.ndarray, "image"]]:
+    largest = np.abs(values).max(axis=1, initial=0.0)
+    exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0).astype(np.int16)
+    half = np.ldexp(values.astype(np.float64), -exponent[:, None].astype(int)).astype(np.float16)
     return half, exponent
 
 

@@ -1,0 +1,93 @@
+"""A circuit's nodes, links, ranks and exits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, greedy
+from circuitstore.errors import InputError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@st.composite
+def circuits(draw: st.DrawFn) -> Circuit:
+    graph = ComputationGraph(draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.sampled_from(FORMS)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    scores = EdgeScores.from_images(graph, rng.normal(size=(3, graph.n_edges)).astype(np.float32))
+    return greedy(scores, draw(st.integers(0, graph.n_edges)))
+
+
+def test_named_edges_are_pruned_in_the_order_given() -> None:
+    graph = ComputationGraph(1, 2)
+    circuit = Circuit.from_edges(graph, ["m0->logits", "a0.h0->m0", "a0.h1->logits", "input->a0.h0<v>"])
+    assert circuit.edges == ("input->a0.h0<v>", "a0.h0->m0", "m0->logits")
+    assert circuit.nodes == ("input", "a0.h0", "m0", "logits")
+    assert (circuit.size_requested, circuit.n_edges) == (4, 3)
+    assert [graph.edge_names[i] for i in circuit.order] == ["m0->logits", "a0.h0->m0", "input->a0.h0<v>"]
+    assert circuit.ranks[graph.index_of("a0.h0->m0")] == 2
+
+
+def test_a_name_given_twice_counts_once() -> None:
+    circuit = Circuit.from_edges(ComputationGraph(1, 1), ["input->logits", "input->logits"])
+    assert (circuit.size_requested, circuit.n_edges, len(circuit.order)) == (1, 1, 1)
+    assert circuit.ranks.max() == 1
+
+
+def test_no_edges_have_no_nodes() -> None:
+    circuit = Circuit.from_edges(ComputationGraph(2, 2, "attention"), [])
+    assert (circuit.n_edges, circuit.nodes, circuit.links) == (0, (), ())
+
+
+def test_members_of_another_graph_are_refused() -> None:
+    with pytest.raises(InputError, match="members"):
+        Circuit(ComputationGraph(1, 1), np.zeros(3, bool))
+
+
+@given(circuits())
+def test_nodes_are_those_of_the_edges_and_their_links(circuit: Circuit) -> None:
+    ends = {end for e in circuit.to_pandas().itertuples() for end in (e.sender, e.receiver)}
+    assert set(circuit.nodes) == ends
+    linked = {(a, b) for a, b in circuit.graph.structural_links if a in ends and b in ends}
+    assert set(circuit.links) == linked
+
+
+@given(circuits())
+def test_ranks_count_the_members_in_extraction_order(circuit: Circuit) -> None:
+    assert sorted(circuit.ranks[circuit.members]) == list(range(1, circuit.n_edges + 1))
+    assert not circuit.ranks[~circuit.members].any()
+    assert circuit.scores is not None
+    by_rank = circuit.order
+    assert circuit.ranks[by_rank].tolist() == list(range(1, circuit.n_edges + 1))
+
+
+@given(circuits())
+def test_networkx_has_every_edge_and_every_node_on_a_path(circuit: Circuit) -> None:
+    graph = circuit.to_networkx()
+    keys = {k for _, _, k in graph.edges(keys=True)}
+    assert keys - {"contains"} == set(circuit.edges)
+    assert graph.number_of_edges() == circuit.n_edges + len(circuit.links)
+    if circuit.n_edges:
+        after = nx.descendants(graph, "input") | {"input"}
+        before = nx.ancestors(graph, "logits") | {"logits"}
+        assert set(graph) == after & before
+
+
+def test_frames_survive_parquet(tmp_path: Path) -> None:
+    graph = ComputationGraph(2, 2)
+    scores = EdgeScores.from_images(graph, np.random.default_rng(0).normal(size=(3, graph.n_edges)).astype(np.float32))
+    for result in (scores.top(0.5), scores):
+        result.to_parquet(tmp_path / "frame.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), result.to_pandas())
+    assert list(scores.to_pandas()) == ["edge", "sender", "receiver", "score", "std"]
+    assert list(scores.top(0.5).to_pandas()) == ["edge", "sender", "receiver", "port", "rank", "score", "std"]
+
+
+def test_notebooks_see_a_table() -> None:
+    scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
+    assert "<table" in scores._repr_html_()
+    assert "<table" in scores.top(8)._repr_html_()

@@ -1,0 +1,77 @@
+"""Which recipes may be compared, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from circuitstore.circuits import (
+    Condition,
+    Corruption,
+    MethodUse,
+    Metric,
+    Recipe,
+    check_comparable,
+    check_conditions,
+)
+from circuitstore.errors import NotComparable
+
+RECIPE = Recipe(
+    MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}), "split", Metric.of("logit"), Corruption.of("other-class")
+)
+NATURAL, WORDS = Condition.of("natural"), Condition.of("typographic", {"text": "other class"})
+
+
+def test_equal_recipes_compare_without_a_word() -> None:
+    assert check_comparable(RECIPE, RECIPE) == []
+    assert check_conditions(RECIPE, RECIPE, NATURAL, WORDS) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("form", "head"),
+        ("method", MethodUse.of("eap")),
+        ("signed", False),
+        ("metric", Metric.of("logit-diff")),
+        ("direction", "denoising"),
+    ],
+)
+def test_fields_that_must_agree(field: str, value: object) -> None:
+    other = replace(RECIPE, **{field: value})
+    for a, b in ((RECIPE, other), (other, RECIPE)):
+        with pytest.raises(NotComparable, match=f"{field}: "):
+            check_comparable(a, b)
+
+
+def test_all_disagreements_are_named_at_once() -> None:
+    with pytest.raises(NotComparable, match=r"form: split against head; .*metric: logit against kl"):
+        check_comparable(RECIPE, replace(RECIPE, form="head", metric=Metric.of("kl")))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("corruption", Corruption.of("blur"), "corruption differs: other-class against blur"),
+        ("method", MethodUse.of("eap-ig", {"steps": 9, "rule": "midpoint"}), "steps=9"),
+        ("method", MethodUse.of("eap-ig", {"steps": 5, "rule": "left"}), "rule=left"),
+        ("dtype", "bfloat16", "dtype differs: float32 against bfloat16"),
+        ("seed", 1, "seed differs: 0 against 1"),
+    ],
+)
+def test_fields_whose_difference_is_told(field: str, value: object, told: str) -> None:
+    (warning,) = check_comparable(RECIPE, replace(RECIPE, **{field: value}))
+    assert told in warning
+
+
+def test_versions_of_a_method_are_told_apart() -> None:
+    other = replace(RECIPE, method=replace(RECIPE.method, version=2))
+    (warning,) = check_comparable(RECIPE, other)
+    assert "version" in warning
+
+
+def test_gained_and_lost_need_the_same_corruption() -> None:
+    other = replace(RECIPE, corruption=Corruption.of("unattacked-twin"))
+    assert len(check_conditions(RECIPE, other, WORDS, WORDS)) == 1
+    with pytest.raises(NotComparable, match="differ at once"):
+        check_conditions(RECIPE, other, NATURAL, WORDS)

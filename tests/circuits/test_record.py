@@ -1,0 +1,89 @@
+"""The identity and checksum of a stored circuit, and what its evaluation says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.circuits import Circuit, CircuitRecord, Evaluation, Extraction
+from circuitstore.testing.factories import make_discovery, make_item, make_record, make_records
+
+
+@pytest.fixture(scope="module")
+def record() -> CircuitRecord:
+    return make_record(make_discovery(0))
+
+
+def test_the_id_is_question_and_extraction(record: CircuitRecord) -> None:
+    same = make_record(make_discovery(0))
+    others = [
+        make_record(make_discovery(1)),
+        make_record(make_discovery(0, item=make_item(attack="typographic"))),
+        replace(record, extraction=Extraction.of("edges", {"n": 41})),
+        replace(record, extraction=Extraction.of("top", {"n": 40})),
+        replace(record, extraction=Extraction.of("edges", {"n": 40}, version=2)),
+    ]
+    assert same.id == record.id
+    assert len({record.id, *(o.id for o in others)}) == 1 + len(others)
+    assert record.discovery_id == record.item.id
+
+
+def test_the_checksum_covers_members_order_values_and_evaluation(record: CircuitRecord) -> None:
+    circuit, edge = record.circuit, record.circuit.order[0]
+
+    def nudged(values: np.ndarray | None, at: int) -> np.ndarray:
+        assert values is not None
+        other = np.array(values, np.float32)
+        other[at] = np.nextafter(other[at], np.float32(np.inf))
+        return other
+
+    assert record.evaluation is not None
+    fewer = Circuit(circuit.graph, circuit.members, circuit.size_requested, circuit.order[::-1], circuit.extraction)
+    others = [
+        replace(record, circuit=fewer),
+        replace(record, circuit=replace(circuit, size_requested=41)),
+        replace(record, n_images=9),
+        replace(record, score=nudged(record.score, edge)),
+        replace(record, std=nudged(record.std, edge)),
+        replace(record, frequency=nudged(record.frequency, edge)),
+        replace(record, full_in=nudged(record.full_in, 0)),
+        replace(record, full_out=nudged(record.full_out, 0)),
+        replace(record, score=None),
+        replace(record, evaluation=None),
+        replace(record, evaluation=replace(record.evaluation, metric_circuit=0.5)),
+    ]
+    assert len({record.sha256, *(o.sha256 for o in others)}) == 1 + len(others)
+    assert {o.id for o in others} == {record.id}
+
+
+def test_the_checksum_is_that_of_the_circuit_alone(record: CircuitRecord) -> None:
+    outside = int(np.flatnonzero(~record.circuit.members)[0])
+    assert record.score is not None
+    score = record.score.copy()
+    score[outside] += 1
+    assert replace(record, score=score).sha256 == record.sha256
+
+
+def test_properties_hold_what_the_graph_tells(record: CircuitRecord) -> None:
+    found = record.properties()
+    assert found["id"] == record.id
+    assert found["n_edges"] == len(record.circuit.edges)
+    assert found["n_nodes"] == len(record.circuit.nodes)
+    assert found["faithfulness_random"] == pytest.approx(((1.5 + 1.25) / 2 - 1) / 4)
+    bare = replace(record, evaluation=None).properties()
+    assert list(bare) == list(found)
+    assert bare["n_eval"] == 0
+    assert bare["faithfulness"] is None
+
+
+def test_random_circuits_have_no_faithfulness_where_none_is_defined() -> None:
+    undefined = Evaluation(4, 1.0, 1.0, 1.0, None, 1.0, 0.1, 0.9, None, (1.0,), {"faithfulness": "no gap"})
+    assert undefined.faithfulness_random is None
+    assert Evaluation(4, 2.0, 1.0, 1.5, 0.5, 1.0, 0.1, 0.9, 0.9).faithfulness_random is None
+
+
+def test_made_up_records_all_differ() -> None:
+    records = make_records(40)
+    assert len({r.id for r in records}) == 40
+    assert [r.sha256 for r in make_records(40)] == [r.sha256 for r in records]
