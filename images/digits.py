@@ -1,0 +1,74 @@
+"""The bundled handwritten digits: loading, drawing, and which of them the demo model never saw.
+
+8 × 8 pixels with 17 grey levels, from the UCI data set "Optical Recognition of Handwritten Digits"
+(`demo/ATTRIBUTION.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from safetensors.numpy import load
+
+from .splits import share
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+IMAGE_SIZE = 32
+HELD_OUT_SHARE = 0.4
+
+_ENLARGED, _LEFT = 3, 4  # 24 × 24 pixels, centred; the eight rows below stay free for a word
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The data set in the order of its source.
+
+    Attributes:
+        images: grey levels 0 (paper) to 16 (ink).
+        labels: the digit shown.
+        hashes: SHA-256 (hex) of each image's 64 bytes.
+    """
+
+    images: UInt8[np.ndarray, "image 8 8"]
+    labels: Int[np.ndarray, "image"]
+    hashes: tuple[str, ...]
+
+
+@cache
+def load_digits() -> Digits:
+    """All 1,797 bundled digits; no two of them are equal."""
+    data = load((files("circuitstore") / "demo" / "digits.safetensors").read_bytes())
+    images = data["images"]
+    return Digits(images, data["labels"].astype(int), tuple(hashlib.sha256(i.tobytes()).hexdigest() for i in images))
+
+
+def held_out(hash_: str) -> bool:
+    """True for the 40 % of the digits, by content hash, that took no part in training the demo model.
+
+    Reads other digits of the hash than `split_of`, so the held-out images fall into all splits alike.
+    """
+    return share(hash_, 16) < HELD_OUT_SHARE
+
+
+def draw_digit(
+    pixels: UInt8[np.ndarray, "8 8"], shift: tuple[int, int] = (0, 0), brightness: float = 1.0
+) -> UInt8[np.ndarray, "32 32 3"]:
+    """White on black, every pixel threefold, in the upper 24 rows, columns 4 to 27.
+
+    Args:
+        shift: pixels down and to the right; what leaves the upper 24 rows is cut off.
+        brightness: factor on the ink.
+    """
+    ink = np.floor(pixels * (brightness * 255 / 16) + 0.5).astype(np.uint8)
+    side = 8 * _ENLARGED
+    room = np.zeros((3 * side, IMAGE_SIZE + 2 * side), np.uint8)
+    top, left = side + shift[0], side + _LEFT + shift[1]
+    room[top : top + side, left : left + side] = ink.repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
+    canvas = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    canvas[:side] = room[side : 2 * side, side:-side]
+    return canvas[..., None].repeat(3, -1)
