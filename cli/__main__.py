@@ -1,0 +1,5 @@
+"""`python -m circuitstore.cli`."""
+
+from .commands import main
+
+main()

@@ -1,0 +1,356 @@
+"""The commands. Each is its options and one library call; rooms are imported when a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import CircuitStoreError, InputError
+from .output import Format, emit, say
+
+if TYPE_CHECKING:
+    from ..ingest import IndexResult, Spec
+    from .settings import Settings
+
+USER_ERROR, DIFFERENCE, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="circuitstore",
+    help="A store of circuits of vision transformers: discover, keep, query and compare them.",
+    epilog="The store: --store, else CIRCUITSTORE_STORE, else circuitstore.toml, else ./circuitstore-data.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FOLDER", help="Folder of the store; default ./circuitstore-data."),
+]
+GraphUrl = Annotated[
+    str | None,
+    typer.Option("--graph", metavar="URL", help="Graph elsewhere: ladybug:///…, neo4j://… or bolt://…"),
+]
+CatalogUrl = Annotated[
+    str | None,
+    typer.Option("--catalog", metavar="URL", help="Catalog elsewhere: sqlite:///… or postgresql+psycopg://…"),
+]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for another writer of the store."),
+]
+RunName = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Circuits of this run only.")]
+Form = Annotated[Format, typer.Option("--format", help="Form of the rows.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the rows to a file.")]
+Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, rate and remaining time, on stderr.")]
+
+
+def main() -> None:
+    """Run the command line: an error of the user is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except CircuitStoreError as error:
+        say(f"error: {error}")
+        sys.exit(USER_ERROR)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            say("stopped; what was finished is stored. Run the same command again to go on.")
+        raise
+
+
+def settings(store: Path | None, graph: str | None, catalog: str | None) -> Settings:
+    from .settings import read_settings
+
+    return read_settings(store, graph, catalog)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"circuitstore {metadata.version('circuitstore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    report: Annotated[Path, typer.Option("--report", metavar="FILE", help="Where the HTML report goes.")] = Path(
+        "circuitstore-demo.html"
+    ),
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """The main job on handwritten digits: index, compare, report.
+
+    Ten classes, natural and with a wrong word printed below the digit; scores by EAP-IG, 5 steps,
+    split form. Takes about five minutes on two cores. Run again, it finds everything there.
+    """
+    from ..analysis import summarise, write_report
+    from ..ingest import demo_spec, index
+    from ..store import open_store
+
+    place = settings(store, graph, catalog).place
+    spec = demo_spec()
+    _tell(index(spec, **place, wait_s=wait, progress=progress))
+    with open_store(**place) as opened:
+        print(summarise(opened, spec.name))
+        print(f"\nreport: {write_report(opened, report, run=spec.name)}")
+
+
+@app.command()
+def index(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to index; see docs/spec.md.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print items, forwards, backwards, seconds and megabytes.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask items again that failed before.")] = False,
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Plan, discover, store. Run again to continue.
+
+    Items that are done are not done again; a changed spec under the same name adds items. Exit code
+    1 when items failed; they are named, with their errors, and asked again with --retry-failed.
+    """
+    from .. import ingest
+
+    place = settings(store, graph, catalog).place
+    wanted: Spec = ingest.load_spec(spec)
+    if dry_run:
+        emit(ingest.dry_run(wanted, **place))
+        return
+    _tell(ingest.index(wanted, **place, retry_failed=retry_failed, wait_s=wait, progress=progress))
+
+
+def _tell(result: IndexResult) -> None:
+    """What an indexing run did, on stderr; exit code 1 when items failed."""
+    for notice in result.notices:
+        say(f"note: {notice}")
+    for item, error in result.failed.items():
+        say(f"failed: {item}: {error}")
+    if result.done or result.failed:
+        counts = f"{result.done} items done, {result.skipped} there already, {len(result.failed)} failed"
+        say(f"{result.run}: {counts}; {result.circuits} circuits stored in {result.seconds:.0f} s")
+    else:
+        say(f"{result.run}: all {result.skipped} items are there already; nothing was recomputed")
+    if result.failed:
+        raise typer.Exit(DIFFERENCE)
+
+
+@app.command()
+def status(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Tell this run item by item.")] = None,
+    form: Form = Format.table,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """What is done, running and failed, and how long the rest will take.
+
+    Without RUN one row a run; with RUN one row an item, failed items with their errors.
+    """
+    from ..results import Table
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        emit(Table(opened.runs() if run is None else opened.items(run)), form, out)
+
+
+@app.command()
+def query(
+    text: Annotated[
+        str | None, typer.Argument(metavar="'MATCH …' | NAME", help="Cypher, or the name of a named query.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="A parameter: a number, true, false, null, or text."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="When to give a query up.")
+    ] = 30.0,
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="How many rows to give at most.")] = 10_000,
+    form: Form = Format.table,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Ask the graph: Cypher or a named query. Without either, list the named queries.
+
+    Read only: what could write, or read files, is refused before it runs.
+    """
+    from .. import query as queries
+    from ..store import open_store
+
+    params = parse_params(param or [])
+    if text is None:
+        emit(queries.list_named(), form, out)
+        return
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        emit(queries.run(opened, text, params, timeout_s=timeout, max_rows=max_rows), form, out)
+
+
+def parse_params(given: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value is read as JSON where it is JSON, else it is text.
+
+    Raises:
+        InputError: no `=`, or no name before it.
+    """
+    params: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"--param: expected NAME=VALUE, for instance class=7, got {pair!r}")
+        try:
+            params[name] = json.loads(value)
+        except json.JSONDecodeError:
+            params[name] = value
+    return params
+
+
+@app.command()
+def compare(
+    by: Annotated[str, typer.Option("--by", help="What to compare: class, condition, model …")] = "class",
+    measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",
+    extraction: Annotated[
+        str | None, typer.Option("--extraction", help="Circuits extracted this way, as `status` tells it.")
+    ] = None,
+    run: RunName = None,
+    form: Form = Format.table,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """How alike circuits are, beside their noise floor and the chance level.
+
+    Only what means the same is compared; what differs otherwise is told.
+    """
+    from .. import query as queries
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        emit(queries.compare(opened, by, run=run, measure=measure, extraction=extraction), form, out)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The HTML file to write.")] = Path(
+        "circuitstore-report.html"
+    ),
+    run: RunName = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """One self-contained HTML file: similarity, faithfulness, drawings, gained and lost edges."""
+    from ..analysis import write_report
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        print(write_report(opened, out, run=run))
+
+
+@app.command()
+def verify(
+    form: Form = Format.table,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Hold archive, catalog and graph against each other, byte by byte.
+
+    Names every difference and its remedy. Exit code 1 when there is one.
+    """
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        differences = opened.verify()
+    if len(differences):
+        emit(differences, form, out)
+        raise typer.Exit(DIFFERENCE)
+    say("sound: archive, catalog and graph agree")
+
+
+@app.command()
+def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
+    """Make catalog and graph anew from the archive."""
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
+        say(f"{writer.rebuild()} circuits projected")
+
+
+@app.command()
+def migrate(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
+    """Bring a store of an older version to this one's schema. Back it up first."""
+    from ..store import migrate as migrate_store
+
+    applied = migrate_store(**settings(store, graph, catalog).place, wait_s=wait)
+    for step in applied:
+        say(f"applied: {step}")
+    say("the store is of this version" if applied else "the store is of this version already")
+
+
+@app.command()
+def gc(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
+    """Remove what no run refers to, and files left by interrupted writes. When no reader runs."""
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
+        say(f"removed: {writer.gc()}")
+
+
+@app.command()
+def delete(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to forget.")],
+    wait: Wait = 0.0,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Forget a run. Its circuits stay until `gc`, and longer where another run shares them."""
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
+        writer.delete_run(run)
+    say(f"{run}: forgotten; `circuitstore gc` removes what no other run refers to")
+
+
+@app.command()
+def doctor(
+    form: Form = Format.table,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Check Python, packages, device, disk and store, and tell remedies. Exit code 1 when one fails."""
+    from .doctor import examine
+
+    findings = examine(settings(store, graph, catalog))
+    emit(findings, form, out)
+    if (findings.frame["state"] == "failed").any():
+        raise typer.Exit(DIFFERENCE)
