@@ -166,7 +166,7 @@ def status(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """What is done, running and failed, and how long the rest will take.
+    """What is done, running and failed, and the time left.
 
     Without RUN one row a run; with RUN one row an item, failed items with their errors.
     """
@@ -243,7 +243,7 @@ def compare(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """How alike circuits are, beside their noise floor and the chance level.
+    """How alike circuits are, beside noise floor and chance level.
 
     Only what means the same is compared; what differs otherwise is told.
     """
@@ -264,7 +264,10 @@ def report(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """One self-contained HTML file: similarity, faithfulness, drawings, gained and lost edges."""
+    """Write one HTML file with everything in it.
+
+    Similarity, faithfulness, drawings of circuits, gained and lost edges, the noise floor beside them.
+    """
     from ..analysis import write_report
     from ..store import open_store
 
@@ -280,9 +283,9 @@ def verify(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """Hold archive, catalog and graph against each other, byte by byte.
+    """Hold archive, catalog and graph against each other.
 
-    Names every difference and its remedy. Exit code 1 when there is one.
+    Byte by byte: names every difference and its remedy. Exit code 1 when there is one.
     """
     from ..store import open_store
 
@@ -305,7 +308,10 @@ def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None,
 
 @app.command()
 def migrate(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
-    """Bring a store of an older version to this one's schema. Back it up first."""
+    """Bring a store of an older version to this one's schema.
+
+    Back it up first; see docs/operating.md.
+    """
     from ..store import migrate as migrate_store
 
     applied = migrate_store(**settings(store, graph, catalog).place, wait_s=wait)
@@ -316,7 +322,10 @@ def migrate(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None,
 
 @app.command()
 def gc(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
-    """Remove what no run refers to, and files left by interrupted writes. When no reader runs."""
+    """Remove what no run refers to.
+
+    Files left by interrupted writes go, too. Run it when no reader of the store runs.
+    """
     from ..store import open_store
 
     with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
@@ -331,7 +340,10 @@ def delete(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """Forget a run. Its circuits stay until `gc`, and longer where another run shares them."""
+    """Forget a run.
+
+    Its circuits stay until `circuitstore gc`, and longer where another run shares them.
+    """
     from ..store import open_store
 
     with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
@@ -347,7 +359,10 @@ def doctor(
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """Check Python, packages, device, disk and store, and tell remedies. Exit code 1 when one fails."""
+    """Check Python, packages, device, disk and store.
+
+    Tells a remedy for what is wrong. Exit code 1 when a check fails.
+    """
     from .doctor import examine
 
     findings = examine(settings(store, graph, catalog))
