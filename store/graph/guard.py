@@ -20,8 +20,9 @@ from typing import NoReturn
 from ...errors import QueryRefused, nearest
 
 MAX_LENGTH = 20_000
+MAX_TOKENS = 1_500
 MAX_DEPTH = 40
-"""Longer or deeper texts could exhaust the engine's parser, which would end the process."""
+"""LadybugDB's parser recurses: 9,900 sums or 280 nested CASEs end the process with a stack overflow."""
 
 CLAUSES = ("MATCH", "OPTIONAL MATCH", "WHERE", "WITH", "UNWIND", "RETURN", "ORDER BY", "SKIP", "LIMIT", "UNION")
 
@@ -72,6 +73,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _OPEN, _CLOSE = "([{", ")]}"
+_PAIR = dict(zip(_OPEN, _CLOSE, strict=True))
 _VALUE_KINDS = {"string", "quoted", "param", "number", "word"}
 
 
@@ -136,6 +138,8 @@ def _check_characters(text: str) -> None:
         refuse(text, MAX_LENGTH, f"the text has {len(text)} characters, at most {MAX_LENGTH} are read")
     if found := re.search(r"\\u", text, re.IGNORECASE):
         refuse(text, found.start(), r"unicode escapes (\u…) are not allowed; write the character itself")
+    if found := re.search(r"to_json\s*\(", text, re.IGNORECASE):  # LadybugDB's client pastes the parameter in there,
+        refuse(text, found.start(), "to_json(…) is not allowed, in strings and comments neither")  # quotes and all
     if found := re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text.replace("\r\n", " \n")):
         refuse(text.replace("\r\n", " \n"), found.start(), f"control character {found.group()!r} is not allowed")
 
@@ -169,6 +173,9 @@ class _Check:
         self.map_colon = False
 
     def run(self) -> None:
+        if len(self.tokens) > MAX_TOKENS:
+            too_many = f"more than {MAX_TOKENS} words and signs; pass long lists as parameters"
+            refuse(self.text, self.tokens[MAX_TOKENS].start, too_many)
         if not self.tokens:
             refuse(self.text, 0, f"the query is empty; it begins with one of {', '.join(sorted(_FIRST))}")
         if self.tokens[0].upper not in _FIRST:
@@ -207,13 +214,16 @@ class _Check:
             case ":":
                 self.map_colon = self.is_map_key(i - 1)
             case bracket if bracket in _OPEN:
-                self.brackets.append(bracket)
-                if len(self.brackets) > MAX_DEPTH:
-                    refuse(self.text, token.start, f"brackets are nested more than {MAX_DEPTH} deep")
+                self.open(token, bracket)
             case bracket if bracket in _CLOSE:
-                if not self.brackets or _OPEN.index(self.brackets.pop()) != _CLOSE.index(bracket):
+                if not self.brackets or _PAIR.get(self.brackets.pop()) != bracket:
                     refuse(self.text, token.start, f"{bracket} closes nothing")
         self.complete = token.text in _CLOSE
+
+    def open(self, token: Token, what: str) -> None:
+        self.brackets.append(what)
+        if len(self.brackets) > MAX_DEPTH:
+            refuse(self.text, token.start, f"brackets and CASEs are nested more than {MAX_DEPTH} deep")
 
     def dot(self, i: int, token: Token) -> None:
         before, after = self.at(i - 1), self.at(i + 1)
@@ -224,6 +234,10 @@ class _Check:
     def word(self, i: int, token: Token) -> None:
         """A bare word in the place of a keyword, a function or a variable."""
         name, after = token.upper, self.at(i + 1).text
+        if name == "CASE":
+            self.open(token, name)
+        elif name == "END" and self.brackets[-1:] == ["CASE"]:
+            self.brackets.pop()
         function_all = name == "ALL" and after == "("
         if (name in _BRACED and after == "{") or (name in _CONNECTING and not function_all):
             self.complete = False
