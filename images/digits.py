@@ -10,12 +10,21 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int, UInt8
+from PIL import Image
 from safetensors.numpy import load
 
+from ..circuits import ClassInfo
+from ..errors import InputError
+from .labels import Labels
+from .source import ImageRef, ImageSource, SourceClass
 from .splits import share
+
+if TYPE_CHECKING:
+    from ..models import ViT
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGE_SIZE = 32
@@ -72,3 +81,29 @@ def draw_digit(
     canvas = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     canvas[:side] = room[side : 2 * side, side:-side]
     return canvas[..., None].repeat(3, -1)
+
+
+class DigitsSource(ImageSource):
+    """The held-out digits, classes `zero` to `nine`.
+
+    Raises:
+        InputError: the model has not ten logits.
+    """
+
+    def __init__(self, model: ViT) -> None:
+        if model.n_classes != len(WORDS):
+            raise InputError(f"digits: ten classes need a model with 10 logits, this one has {model.n_classes}")
+        labels = Labels.of_model(model.labels if model.labels is not None else WORDS, model.n_classes)
+        data = load_digits()
+        self._row = {h: i for i, h in enumerate(data.hashes) if held_out(h)}
+        classes = []
+        for digit, word in enumerate(WORDS):
+            index = next((i for name in (word, str(digit)) if (i := labels.find(name)) is not None), None)
+            assert index is not None  # a digit is always an index of ten
+            refs = [ImageRef(h, f"digit {i}") for h, i in self._row.items() if data.labels[i] == digit]
+            info = ClassInfo("digits", word, index)
+            classes.append(SourceClass(info, word, tuple(sorted(refs, key=lambda r: r.hash))))
+        super().__init__("digits", classes, labels, model.preprocess)
+
+    def image(self, ref: ImageRef) -> Image.Image:
+        return Image.fromarray(draw_digit(load_digits().images[self._row[ref.hash]]))

@@ -92,7 +92,9 @@ def spell(text: str) -> str:
     lacking = sorted(set(plain) - set(_glyphs()))
     if lacking or not plain:
         signs = "".join(_glyphs())
-        raise InputError(f"text {text!r}: cannot draw {lacking or 'an empty text'}; the font has letters a-z and {signs}")
+        raise InputError(
+            f"text {text!r}: cannot draw {lacking or 'an empty text'}; the font has letters a-z and {signs}"
+        )
     return plain
 
 

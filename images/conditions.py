@@ -1,0 +1,142 @@
+"""What was done to the images: attacks that leave the pixels' meaning to a person, but not to a model.
+
+A condition is a value in a registry; adding one is one entry. Whatever it chooses at random it reads off
+the image's content hash and the seed, so it does not depend on the other images or their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ..circuits import ClassInfo, Condition
+from ..circuits.recipe import Scalar
+from ..errors import InputError, unknown
+from .batch import Batch, later_class
+from .params import Param, choice, colour, resolve, rgb, share, text, whole
+from .seeds import Draws
+from .source import ImageSource
+from .writing import PLACES, Lettering, write
+
+OTHER_CLASS = "other class"
+"""As `text`: the word of the class after the next in the cyclic order, since the next one is the corruption's."""
+
+Views = UInt8[np.ndarray, "image height width 3"]
+
+
+@dataclass(frozen=True)
+class ConditionKind:
+    """A kind of condition.
+
+    Attributes:
+        key: its name.
+        version: raised when it gives other pixels.
+        attacked: False for the images as they are.
+        apply: the images under the condition.
+        target: logit of the class that the attack aims at, if any.
+        params: its parameters.
+    """
+
+    key: str
+    version: int
+    attacked: bool
+    apply: Callable[[Condition, Batch], Views]
+    target: Callable[[Condition, ImageSource, ClassInfo, int], int | None]
+    params: Mapping[str, Param] = field(default_factory=dict)
+
+
+def resolve_condition(kind: str, params: Mapping[str, Scalar] | None = None) -> Condition:
+    """A condition with all its parameters and its version.
+
+    Raises:
+        InputError: no such kind, no such parameter, or a value that is not allowed.
+    """
+    facts = _kind(kind)
+    return Condition.of(kind, resolve(kind, facts.params, params or {}), facts.version)
+
+
+def is_attack(condition: Condition) -> bool:
+    """False for natural images."""
+    return _kind(condition.kind).attacked
+
+
+def attack(condition: Condition, batch: Batch) -> Views:
+    """The images of the batch under the condition."""
+    return _kind(condition.kind).apply(condition, batch)
+
+
+def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
+    """Logit of the class that the attack on images of `cls` aims at; None where it aims at none."""
+    return _kind(condition.kind).target(condition, source, cls, seed)
+
+
+def _kind(kind: str) -> ConditionKind:
+    if kind not in CONDITIONS:
+        raise unknown("condition", kind, CONDITIONS)
+    return CONDITIONS[kind]
+
+
+def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> str:
+    """What is written on images of the class."""
+    words = str(condition["text"])
+    if words != OTHER_CLASS:
+        return words
+    if len(source.classes) < 3:
+        raise InputError(
+            f"typographic, text = {OTHER_CLASS!r}: needs three classes (the image's, the corruption's, and the one "
+            f"written), {source.name} has {len(source.classes)}; give the text itself"
+        )
+    return source.word(later_class(source.classes, seed, cls, 2))
+
+
+def _write(condition: Condition, batch: Batch) -> Views:
+    word = _word(condition, batch.source, batch.cls, batch.seed)
+    style = _lettering(condition)
+    drawn = [
+        write(view, word, style, Draws("typographic", condition.version, batch.seed, ref.hash))
+        for ref, view in zip(batch.refs, batch.views, strict=True)
+    ]
+    return np.stack(drawn)
+
+
+def _lettering(condition: Condition) -> Lettering:
+    ink = rgb(condition["colour"])
+    assert ink is not None  # `colour` has no "none"
+    return Lettering(
+        size=float(condition["size"] or 0),
+        place=next(p for p in PLACES if p == condition["place"]),
+        number=int(condition["number"] or 0),
+        colour=ink,
+        outline=rgb(condition["outline"]),
+    )
+
+
+def _written_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
+    return source.class_index_of(_word(condition, source, cls, seed))
+
+
+CONDITIONS: dict[str, ConditionKind] = {
+    kind.key: kind
+    for kind in (
+        ConditionKind("natural", 1, False, lambda condition, batch: batch.views, lambda *_: None),
+        ConditionKind(
+            "typographic",
+            1,
+            True,
+            _write,
+            _written_class,
+            {
+                "text": text(OTHER_CLASS, f"the text to write, or {OTHER_CLASS!r}"),
+                "size": share(0.15, 0.01, 1.0),
+                "place": choice("bottom", PLACES),
+                "number": whole(1, 1, 100),
+                "colour": colour("white"),
+                "outline": colour("black", none=True),
+            },
+        ),
+    )
+}
+"""All kinds of condition by name."""

@@ -1,0 +1,153 @@
+"""What a clean run is contrasted with. Always computed from the unattacked images, in whole numbers.
+
+A corruption is a value in a registry; adding one is one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from ..circuits import Corruption
+from ..circuits.recipe import Scalar
+from ..errors import InputError, unknown
+from .batch import Batch
+from .params import Param, resolve, share, whole
+from .seeds import Draws
+
+Views = UInt8[np.ndarray, "image height width 3"]
+
+
+@dataclass(frozen=True)
+class CorruptionKind:
+    """A kind of corruption.
+
+    Attributes:
+        key: its name.
+        version: raised when it gives other pixels.
+        apply: the corrupted images.
+        params: its parameters.
+        needs_attack: True where natural images would be contrasted with themselves.
+    """
+
+    key: str
+    version: int
+    apply: Callable[[Corruption, Batch], Views]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    needs_attack: bool = False
+
+
+def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) -> Corruption:
+    """A corruption with all its parameters and its version.
+
+    Raises:
+        InputError: no such kind, no such parameter, or a value that is not allowed.
+    """
+    facts = _kind(kind)
+    return Corruption.of(kind, resolve(kind, facts.params, params or {}), facts.version)
+
+
+def needs_attack(corruption: Corruption) -> bool:
+    """True where natural images would be contrasted with themselves."""
+    return _kind(corruption.kind).needs_attack
+
+
+def corrupt(corruption: Corruption, batch: Batch) -> Views:
+    """The corrupted counterparts of the batch's images.
+
+    Raises:
+        InputError: no partners to pair with, or tiles that do not divide the image.
+    """
+    return _kind(corruption.kind).apply(corruption, batch)
+
+
+def _kind(kind: str) -> CorruptionKind:
+    if kind not in CORRUPTIONS:
+        raise unknown("corruption", kind, CORRUPTIONS)
+    return CORRUPTIONS[kind]
+
+
+def _other_class(corruption: Corruption, batch: Batch) -> Views:
+    """Image i with image i mod n of the next class."""
+    if len(batch.source.classes) < 2:
+        raise InputError(f"other-class: needs two classes, {batch.source.name} has one; take another corruption")
+    if not batch.partners:
+        raise InputError(
+            f"other-class: the class after {batch.cls.name!r} has no usable image in this split; "
+            "give it more images, leave the class out, or take another corruption"
+        )
+    return np.stack([batch.source.view(batch.partners[i % len(batch.partners)]) for i in range(len(batch.refs))])
+
+
+def _mean_image(corruption: Corruption, batch: Batch) -> Views:
+    mean = batch.source.mean_view(int(corruption["images"] or 0))
+    return mean[None].repeat(len(batch.refs), 0)
+
+
+def _blur(corruption: Corruption, batch: Batch) -> Views:
+    """Gaussian; beyond the border its pixels go on. 12 bits in between, so that rounding happens once."""
+    weights = _gaussian(float(corruption["radius"] or 0) * batch.views.shape[1])
+    smooth = _smooth(_smooth(batch.views.astype(np.int64) * 16, weights, 1), weights, 2)
+    return ((smooth + 8) // 16).clip(0, 255).astype(np.uint8)
+
+
+def _gaussian(sigma: float) -> Int[np.ndarray, "tap"]:
+    """Whole-number weights out to three standard deviations (pixels)."""
+    reach = max(1, ceil(3 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.rint(weights * 65536).astype(np.int64)
+
+
+def _smooth(images: Int[np.ndarray, "..."], weights: Int[np.ndarray, "tap"], axis: int) -> Int[np.ndarray, "..."]:
+    """Weighted mean along an axis, rounded."""
+    reach = len(weights) // 2
+    pad = [(0, 0)] * images.ndim
+    pad[axis] = (reach, reach)
+    wide = np.moveaxis(np.pad(images, pad, mode="edge"), axis, 0)
+    length, total = images.shape[axis], int(weights.sum())
+    sums = sum((wide[i : i + length] * w for i, w in enumerate(weights)), start=np.zeros_like(wide[:length]))
+    return np.moveaxis((2 * sums + total) // (2 * total), 0, axis)
+
+
+def _patch_shuffle(corruption: Corruption, batch: Batch) -> Views:
+    """Every image cut into tiles × tiles pieces, put together again in an order of its own."""
+    tiles = int(corruption["tiles"] or 0)
+    height, width = batch.views.shape[1:3]
+    if height % tiles or width % tiles:
+        valid = [n for n in range(2, 65) if height % n == 0 and width % n == 0]
+        raise InputError(
+            f"patch-shuffle: tiles: {tiles} does not divide an image of {width} × {height} pixels; "
+            f"expected one of {', '.join(map(str, valid))}"
+        )
+    return np.stack(
+        [
+            _shuffle(view, tiles, Draws("patch-shuffle", corruption.version, batch.seed, ref.hash))
+            for ref, view in zip(batch.refs, batch.views, strict=True)
+        ]
+    )
+
+
+def _shuffle(
+    view: UInt8[np.ndarray, "height width 3"], tiles: int, draws: Draws
+) -> UInt8[np.ndarray, "height width 3"]:
+    height, width = view.shape[0] // tiles, view.shape[1] // tiles
+    pieces = view.reshape(tiles, height, tiles, width, 3).swapaxes(1, 2).reshape(tiles**2, height, width, 3)
+    mixed = pieces[draws.permutation(tiles**2)]
+    return mixed.reshape(tiles, tiles, height, width, 3).swapaxes(1, 2).reshape(view.shape)
+
+
+CORRUPTIONS: dict[str, CorruptionKind] = {
+    kind.key: kind
+    for kind in (
+        CorruptionKind("other-class", 1, _other_class),
+        CorruptionKind("mean-image", 1, _mean_image, {"images": whole(256, 1, 100_000)}),
+        CorruptionKind("blur", 1, _blur, {"radius": share(0.1, 0.001, 1.0)}),
+        CorruptionKind("patch-shuffle", 1, _patch_shuffle, {"tiles": whole(8, 2, 64)}),
+        CorruptionKind("unattacked-twin", 1, lambda corruption, batch: batch.views, needs_attack=True),
+    )
+}
+"""All kinds of corruption by name."""

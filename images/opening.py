@@ -1,0 +1,35 @@
+"""From what a user names as the source of images to the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, unknown
+from .digits import DigitsSource
+from .folder import FolderSource
+from .source import ImageSource
+
+if TYPE_CHECKING:
+    from ..models import ViT
+
+
+def open_source(source: str | Mapping[str, Any], model: ViT) -> ImageSource:
+    """The images of a source as the model sees them.
+
+    Args:
+        source: `"digits"`, the bundled digits held out from the demo model's training; or
+            `{folder: path, classes: {folder name: class index} or None}`.
+
+    Raises:
+        InputError: no such source, or one that cannot be used; says why.
+    """
+    if isinstance(source, str):
+        if source == "digits":
+            return DigitsSource(model)
+        raise unknown("source of images", source, ("digits", '{ folder = "…" }'))
+    extra = set(source) - {"folder", "classes"}
+    if extra or "folder" not in source:
+        raise InputError(f"source of images: expected folder and, if wanted, classes; got {sorted(source)}")
+    return FolderSource(Path(source["folder"]), source.get("classes"), model)
