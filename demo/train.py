@@ -9,6 +9,7 @@ to the held-out images. Another number of threads or another release of torch gi
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,13 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn.functional import cross_entropy
 
-from ..images.digits import IMAGE_SIZE, WORDS, draw_digit, held_out, load_digits
+from ..images.digits import WORDS, draw_digit, held_out, load_digits
 from ..images.seeds import Draws
 from ..images.writing import PLAIN, write
 
-ARCHITECTURE = {
-    "img_size": IMAGE_SIZE,
-    "patch_size": 4,
-    "in_chans": 3,
-    "num_classes": 10,
-    "embed_dim": 64,
-    "depth": 4,
-    "num_heads": 4,
-}
-MEAN = STD = 0.5
+FACTS = tomllib.loads((Path(__file__).parent / "digits_model.toml").read_text())
+"""Architecture and normalisation, as shipped beside the weights."""
+
 WORD_SHARE, DIMMED_SHARE, DIMMED_TO = 0.5, 0.3, 0.2
 STEPS, WARM_UP, BATCH, LEARNING_RATE, WEIGHT_DECAY, SEED = 1000, 100, 128, 2e-3, 0.05, 0
 
@@ -54,14 +48,15 @@ def draw_batch(pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
 
 def normalise(images: np.ndarray) -> torch.Tensor:
     """uint8 [batch, height, width, 3] to float32 [batch, 3, height, width]."""
-    return ((torch.from_numpy(images).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2).contiguous()
+    mean, std = (torch.tensor(FACTS["preprocess"][key]) for key in ("mean", "std"))
+    return ((torch.from_numpy(images).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def train(pixels: np.ndarray, labels: np.ndarray) -> VisionTransformer:
     """AdamW, linear warm-up, cosine decay to nothing."""
     torch.manual_seed(SEED)
     rng = np.random.default_rng(SEED)
-    model = VisionTransformer(**ARCHITECTURE)
+    model = VisionTransformer(**FACTS["architecture"])
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     for step in range(STEPS):
         progress = step / STEPS
