@@ -1,0 +1,102 @@
+"""The package as it is installed: what is listed, what is shipped, and that nothing is shadowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+NO_PACKAGES = {"tests", "docs", "examples", "benchmarks", "build", "dist"}
+
+
+def source_files() -> list[Path]:
+    """Files of the project, relative to its root: tracked ones, and new ones that git does not ignore."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    return sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()})
+
+
+def package_files() -> list[Path]:
+    """Those that belong to the package: in a folder that is none of tests, docs and their like."""
+    return [p for p in source_files() if len(p.parts) > 1 and p.parts[0] not in NO_PACKAGES and p.parts[0][0] != "."]
+
+
+def test_every_folder_of_code_is_a_listed_package() -> None:
+    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    folders = {p.parent for p in package_files() if p.suffix == ".py"}
+    assert listed == {"circuitstore", *(".".join(("circuitstore", *f.parts)) for f in folders)}
+    missing = [f for f in folders if not (ROOT / f / "__init__.py").is_file()]
+    assert not missing, f"folders of code without __init__.py: {missing}"
+
+
+def test_no_folder_shadows_an_installed_module() -> None:
+    """The root lies on the import path of whoever works in it: a folder `datasets` would hide the library."""
+    names = {p.parts[0] for p in source_files() if len(p.parts) > 1 and p.parts[0][0] != "."}
+    names |= {p.stem for p in source_files() if len(p.parts) == 1 and p.suffix == ".py"} - {"__init__"}
+    code = f"import importlib.util as u; print([n for n in {sorted(names)} if u.find_spec(n)])"
+    found = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, check=True, text=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_constraints_are_names_and_versions_of_everything_required() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert all(re.fullmatch(r"[\w.-]+", name) and re.fullmatch(r"[\w.+]+", v) for name, v in pins.items())
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+    known = {_canonical(name) for name in pins} | {"setuptools"}  # pip does not freeze its own tools
+    assert {_canonical(re.split(r"[\[<>=]", w)[0]) for w in wanted} <= known
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: what lies in `build/` from earlier builds stays out of it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in source_files():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "source" / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder / "source"]
+    built = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    top = [p for p in source_files() if len(p.parts) == 1 and (p.suffix == ".py" or p.name == "py.typed")]
+    assert shipped == {f"circuitstore/{p.as_posix()}" for p in [*package_files(), *top]}
+
+
+def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+
+    def run(*command: str) -> str:
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert Path(run("-c", "import circuitstore; print(circuitstore.__file__)").strip()).is_relative_to(site)
+    assert run("-m", "circuitstore.cli", "--version").strip() == f"circuitstore {PROJECT['project']['version']}"
+    assert "Commands:" in run("-m", "circuitstore.cli", "--help")
+    assert "split" in run("-c", "import circuitstore as cs; print(cs.ComputationGraph(1, 1).form)")

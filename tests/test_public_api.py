@@ -1,0 +1,39 @@
+"""The public names: listed once, loaded when used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import circuitstore as cs
+import pytest
+
+
+@pytest.mark.parametrize("name", cs.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert getattr(cs, name).__doc__
+    assert name in dir(cs)
+
+
+def test_other_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        cs.no_such_name  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(cs.__file__).read_text(encoding="utf-8"))
+    (block,) = (n for n in tree.body if isinstance(n, ast.If))
+    imported = {
+        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported == {name: f"circuitstore.{room}" for name, room in cs._WHERE.items()}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, circuitstore; print(sorted({'torch', 'timm', 'numpy', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert loaded.strip() == "[]"
