@@ -52,6 +52,10 @@ class QueryFailed(CircuitStoreError):
     """Cypher that does not parse, names what is not in the schema, or ran out of time."""
 
 
+class CircuitStoreWarning(UserWarning):
+    """A result that stands, but that the user should look at; the message says why and what may be done."""
+
+
 def nearest(name: str, valid: Iterable[str], most: int = 3) -> list[str]:
     """The `most` valid names that look most like `name`, best first; case does not count."""
     by_lower = {v.lower(): v for v in valid}

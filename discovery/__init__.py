@@ -1,0 +1,15 @@
+"""Finding circuits: methods that score edges, metrics, and how well a circuit does alone."""
+
+from .evaluate import evaluate as evaluate
+from .evaluate import evaluate_many as evaluate_many
+from .method import Method as Method
+from .metrics import METRICS as METRICS
+from .metrics import get_metric as get_metric
+from .metrics import resolve_metric as resolve_metric
+from .registry import METHODS as METHODS
+from .registry import get_method as get_method
+from .registry import resolve_method as resolve_method
+from .retention import smallest_with_retention as smallest_with_retention
+from .score import Cost as Cost
+from .score import estimate_cost as estimate_cost
+from .score import score_edges as score_edges

@@ -1,0 +1,14 @@
+"""Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
+
+from .load import DTYPES as DTYPES
+from .load import load_model as load_model
+from .patching import CLEAN as CLEAN
+from .patching import CORRUPTED as CORRUPTED
+from .patching import CURRENT as CURRENT
+from .patching import Activations as Activations
+from .patching import capture as capture
+from .patching import patched_logits as patched_logits
+from .preprocess import Preprocess as Preprocess
+from .receivers import ReceiverGradients as ReceiverGradients
+from .senders import SenderDifferences as SenderDifferences
+from .vit import ViT as ViT

@@ -1,0 +1,130 @@
+"""Image pairs as they come from the user: checked once, moved batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..circuits import Form
+from ..errors import InputError
+from ..models import ViT
+from .metrics import MetricKind
+
+Classes = Int[Tensor, "image"]
+Indices = Sequence[int] | Int[np.ndarray, "image"] | Classes
+
+_BUDGET = {"cpu": 2**29, "cuda": 2**33}
+"""Bytes that a default batch may take. Fixed, not measured: a batch's size can move the last bit of a float32 score."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Clean images, what each is contrasted with, and the classes that the metric reads.
+
+    Attributes:
+        clean: normalised images.
+        corrupted: one for each clean image.
+        labels: true classes.
+        targets: target classes, where the metric reads them.
+        metric: what is measured.
+    """
+
+    clean: Float[Tensor, "image channel height width"]
+    corrupted: Float[Tensor, "image channel height width"]
+    labels: Classes
+    targets: Classes | None
+    metric: MetricKind
+
+    @classmethod
+    def checked(
+        cls,
+        model: ViT,
+        clean: Tensor,
+        corrupted: Tensor,
+        labels: Indices,
+        targets: Indices | None,
+        metric: MetricKind,
+    ) -> Pairs:
+        """Raises:
+        InputError: images of another size than the model's, NaN or infinite pixels (which image), not one
+            label or target per image, classes that the model lacks, or a metric without its targets.
+        """
+        for name, images in (("clean", clean), ("corrupted", corrupted)):
+            _check_images(name, images, model)
+        if len(clean) != len(corrupted):
+            raise InputError(f"corrupted: expected one image per clean image ({len(clean)}), got {len(corrupted)}")
+        if metric.needs_targets and targets is None:
+            raise InputError(f"targets: the metric {metric.key!r} needs a target class per image, got none")
+        wanted = (
+            _classes("targets", targets, len(clean), model) if metric.needs_targets and targets is not None else None
+        )
+        return cls(clean, corrupted, _classes("labels", labels, len(clean), model), wanted, metric)
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def batches(self, size: int) -> Iterator[Pairs]:
+        """Consecutive parts of at most `size` images."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            targets = None if self.targets is None else self.targets[part]
+            yield Pairs(self.clean[part], self.corrupted[part], self.labels[part], targets, self.metric)
+
+    def values(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
+        """The metric per image."""
+        targets = None if self.targets is None else self.targets.to(logits.device)
+        return self.metric.values(logits, self.labels.to(logits.device), targets)
+
+    def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
+        """1 where the top class is the one that the metric raises, else 0."""
+        raised = self.metric.raised(self.labels, self.targets)
+        return (logits.argmax(dim=1).cpu() == raised.cpu()).double()
+
+
+def _check_images(name: str, images: Tensor, model: ViT) -> None:
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2:] != torch.Size(model.image_size):
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        height, width = model.image_size
+        raise InputError(f"{name}: expected a tensor [image, channel, {height}, {width}] for {model.name}, got {shape}")
+    if len(images) == 0:
+        raise InputError(f"{name}: expected at least one image, got none")
+    bad = torch.nonzero(~torch.isfinite(images).flatten(1).all(dim=1)).flatten().tolist()
+    if bad:
+        shown = ", ".join(map(str, bad[:10])) + (", …" if len(bad) > 10 else "")
+        raise InputError(f"{name}: NaN or infinite pixels in image {shown} (counted from 0); leave them out")
+
+
+def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
+    classes = torch.as_tensor(values)
+    if classes.shape != (count,) or classes.is_floating_point() or classes.dtype == torch.bool:
+        raise InputError(
+            f"{name}: expected {count} class indices, one per image, "
+            f"got {classes.dtype} of shape {tuple(classes.shape)}"
+        )
+    classes = classes.long()
+    wrong = classes[(classes < 0) | (classes >= model.n_classes)].tolist()
+    if wrong:
+        raise InputError(f"{name}: {model.name} has classes 0 to {model.n_classes - 1}, got {wrong[0]}")
+    return classes
+
+
+def batch_size(model: ViT, form: Form, asked: int | None) -> int:
+    """The size asked for, or one whose buffers fit a fixed budget.
+
+    Raises:
+        InputError: not a positive whole number.
+    """
+    if asked is not None:
+        if asked < 1:
+            raise InputError(f"batch_size: expected a positive whole number, got {asked}")
+        return int(asked)
+    graph = model.graph(form)
+    tokens = model.module.patch_embed.num_patches + model.module.num_prefix_tokens
+    saved = 24 * model.n_layers  # streams' worth of activations that a backward pass keeps, and captures
+    image = (graph.n_senders + saved) * tokens * model.d_model * model.exact_dtype.itemsize
+    return int(min(64, max(1, _BUDGET.get(model.device.type, 2**29) // image)))

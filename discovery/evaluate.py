@@ -1,0 +1,137 @@
+"""How well a circuit does alone: its metric and accuracy with every other edge carrying the corrupted value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import Circuit, Evaluation
+from ..errors import InputError
+from ..models import ViT, capture, patched_logits
+from .batches import Indices, Pairs
+from .batches import batch_size as choose_batch_size
+from .metrics import get_metric
+
+MIN_STANDARD_ERRORS = 3.0
+
+
+class Outcome(NamedTuple):
+    """Metric and hits (1 or 0) per image."""
+
+    metric: Float[Tensor, "image"]
+    hit: Float[Tensor, "image"]
+
+
+def evaluate(
+    model: ViT,
+    circuit: Circuit,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    targets: Indices | None = None,
+    metric: str = "logit",
+    batch_size: int | None = None,
+) -> Evaluation:
+    """Run a circuit on images: see `evaluate_many`."""
+    return evaluate_many(
+        model, [circuit], clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
+    )[0]
+
+
+def evaluate_many(
+    model: ViT,
+    circuits: Sequence[Circuit],
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    targets: Indices | None = None,
+    metric: str = "logit",
+    batch_size: int | None = None,
+) -> list[Evaluation]:
+    """Run circuits on the same images; the full and the empty run are shared.
+
+    Edges outside a circuit carry the value of the corrupted run. `faithfulness` is
+    (circuit − empty) / (full − empty) of the metric, `retention` the same of the accuracy, the share of
+    images whose top class is the one that the metric raises. Either is None, with the reason, where its
+    gap is not positive or under three standard errors of the paired differences over images.
+
+    Raises:
+        InputError: a circuit of another graph than the model's; images or classes that do not fit.
+    """
+    for circuit in circuits:
+        _check_graph(model, circuit)
+    pairs = Pairs.checked(model, clean, corrupted, labels, targets, get_metric(metric))
+    form = circuits[0].graph.form if circuits else "split"
+    parts = [
+        list(_outcomes(model, circuits, batch)) for batch in pairs.batches(choose_batch_size(model, form, batch_size))
+    ]
+    full, empty, *alone = (
+        Outcome(torch.cat([o.metric for o in runs]), torch.cat([o.hit for o in runs]))
+        for runs in zip(*parts, strict=True)
+    )
+    return [_evaluation(full, empty, outcome) for outcome in alone]
+
+
+def _check_graph(model: ViT, circuit: Circuit) -> None:
+    expected = model.graph(circuit.graph.form)
+    if circuit.graph != expected:
+        raise InputError(
+            f"circuit: its graph has {circuit.graph.n_layers} layers of {circuit.graph.n_heads} heads, "
+            f"{model.name} has {expected.n_layers} of {expected.n_heads}"
+        )
+
+
+def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: Pairs) -> Iterator[Outcome]:
+    """Of the full model, of the empty circuit, then of each circuit."""
+
+    def outcome(logits: Tensor) -> Outcome:
+        return Outcome(batch.values(logits).double().cpu(), batch.hits(logits))
+
+    stream, reference = model.embed(batch.clean), capture(model, batch.corrupted)
+    yield outcome(model.logits(batch.clean))
+    yield outcome(reference.logits)
+    for circuit in circuits:
+        yield outcome(patched_logits(model, circuit.graph, circuit.members, stream, reference))
+
+
+def _evaluation(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
+    reasons = {}
+    ratios: dict[str, float | None] = {}
+    for name, kind in (("faithfulness", "metric"), ("retention", "hit")):
+        values = [getattr(outcome, kind) for outcome in (full, empty, alone)]
+        reason = why_undefined(values[0] - values[1])
+        if reason is not None:
+            reasons[name] = reason
+        gap = values[0].mean() - values[1].mean()
+        ratios[name] = None if reason else float((values[2].mean() - values[1].mean()) / gap)
+    return Evaluation(
+        n=len(full.metric),
+        metric_full=float(full.metric.mean()),
+        metric_empty=float(empty.metric.mean()),
+        metric_circuit=float(alone.metric.mean()),
+        faithfulness=ratios["faithfulness"],
+        accuracy_full=float(full.hit.mean()),
+        accuracy_empty=float(empty.hit.mean()),
+        accuracy_circuit=float(alone.hit.mean()),
+        retention=ratios["retention"],
+        reasons=reasons,
+    )
+
+
+def why_undefined(differences: Float[Tensor, "image"]) -> str | None:
+    """Why a ratio over the mean of paired differences (full − empty) means nothing; None where it means something."""
+    gap = float(differences.mean())
+    if not gap > 0:
+        return f"the full model is not above the empty circuit (gap {gap:.4g})"
+    if len(differences) < 2:
+        return "one image gives no standard error"
+    error = float(differences.std() / len(differences) ** 0.5)
+    if gap < MIN_STANDARD_ERRORS * error:
+        return f"the gap {gap:.4g} between full and empty is under 3 standard errors ({error:.4g} each)"
+    return None

@@ -1,0 +1,33 @@
+"""All discovery methods, by key. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..circuits import MethodUse
+from ..circuits.recipe import Scalar
+from ..errors import unknown
+from .eap_ig import EAP, EAP_IG
+from .method import Method
+
+METHODS: dict[str, Method] = {method.key: method for method in (EAP, EAP_IG)}
+
+
+def get_method(key: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        InputError: no such method; names the nearest.
+    """
+    if key not in METHODS:
+        raise unknown("method", key, METHODS)
+    return METHODS[key]
+
+
+def resolve_method(key: str, params: Mapping[str, Scalar] | None = None) -> MethodUse:
+    """The method with defaults filled in, as recipes hold it.
+
+    Raises:
+        InputError: no such method, a parameter it does not take, or a value out of range.
+    """
+    return get_method(key).resolve(params or {})

@@ -1,0 +1,75 @@
+"""The smallest greedy circuit that keeps a given share of the model's accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from ..circuits import Circuit, EdgeScores, Evaluation, joining_order, size_grid
+from ..errors import InputError
+from ..models import ViT
+from .batches import Indices
+from .evaluate import evaluate_many
+
+_AT_ONCE = 4
+"""Sizes tried per pass: they share the full and the empty run."""
+
+
+def smallest_with_retention(
+    model: ViT,
+    scores: EdgeScores,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    target: float,
+    targets: Indices | None = None,
+    metric: str = "logit",
+    absolute: bool = False,
+    batch_size: int | None = None,
+) -> Circuit:
+    """The circuit of the smallest greedy size on the geometric grid (ratio 1.25) that reaches the target.
+
+    Sizes are tried upward, since retention need not rise with size. Give images that are used for
+    nothing else (selection images).
+
+    Args:
+        target: share of the accuracy gap between full model and empty circuit to keep, in (0, 1].
+
+    Returns:
+        The circuit; `size_requested` is its size before pruning and `extraction` tells the target. Where
+        retention has no meaning on these images, or no size reaches the target, all edges, and
+        `extraction` says so.
+
+    Raises:
+        InputError: target out of range, or what `evaluate` raises.
+    """
+    if not 0 < target <= 1:
+        raise InputError(f"target: expected a share in (0, 1], got {target}")
+    text = f"retention(target={target:g}{', absolute' if absolute else ''})"
+    order = joining_order(scores.graph, scores.mean, "greedy", absolute=absolute)
+    seen: set[bytes] = set()
+    candidates = []
+    for size in size_grid(scores.graph.n_edges):
+        circuit = Circuit.pruned(scores.graph, order[:size], size_requested=size, extraction=text, scores=scores)
+        key = np.packbits(circuit.members).tobytes()
+        if circuit.n_edges and key not in seen:
+            seen.add(key)
+            candidates.append(circuit)
+    for start in range(0, len(candidates), _AT_ONCE):
+        tried = candidates[start : start + _AT_ONCE]
+        found = evaluate_many(
+            model, tried, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
+        )
+        for circuit, evaluation in zip(tried, found, strict=True):
+            if evaluation.retention is None:
+                return replace(candidates[-1], extraction=f"{text}, all edges: {_reason(evaluation)}")
+            if evaluation.retention >= target:
+                return circuit
+    return replace(candidates[-1], extraction=f"{text}, all edges: no smaller circuit reaches it")
+
+
+def _reason(evaluation: Evaluation) -> str:
+    return evaluation.reasons["retention"]

@@ -1,0 +1,61 @@
+"""What every load proves: the model's senders and receivers account for the model.
+
+In float32 on two random images, through the general path of a patched run, no shortcuts: all edges
+open gives the clean logits, all closed the corrupted ones, and a random mask between two equal images
+the plain model's; and q, k and v follow from the folded reading of the stream.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NotRepresentable
+from .patching import Activations, capture, patched_logits
+from .vit import ViT
+
+TOLERANCE = 1e-4
+
+
+def check_gates(model: ViT) -> None:
+    """Hold the identities.
+
+    Raises:
+        NotRepresentable: names the identity that fails and by how much.
+    """
+    generator = torch.Generator().manual_seed(0)
+    channels = model.module.patch_embed.proj.weight.shape[1] if hasattr(model.module.patch_embed, "proj") else 3
+    images = torch.randn(2, channels, *model.image_size, generator=generator)  # type: ignore[call-overload]
+    clean, corrupted = capture(model, images), capture(model, images.flip(0))
+    graph = model.graph("split")
+    some = np.random.default_rng(0).random(graph.n_edges) < 0.5
+    plain = model.logits(images)
+    _hold(model, "the blocks between embedding and read-out", clean.logits, plain)
+    opened = patched_logits(model, graph, np.ones(graph.n_edges, bool), clean.stream, corrupted)
+    _hold(model, "all edges open: clean logits", opened, plain)
+    closed = patched_logits(model, graph, np.zeros(graph.n_edges, bool), clean.stream, corrupted)
+    _hold(model, "all edges closed: corrupted logits", closed, model.logits(images.flip(0)))
+    same = patched_logits(model, graph, some, clean.stream, clean)
+    _hold(model, "random mask, equal images: plain logits", same, plain)
+    _check_folding(model, clean)
+
+
+def _check_folding(model: ViT, run: Activations) -> None:
+    for layer, reading in enumerate(model.readings):
+        normal, _ = reading.normalise(run.attention_in[layer])
+        _hold(
+            model,
+            f"q, k, v of block {layer} from the normalised stream",
+            normal @ reading.weight.T + reading.bias,
+            run.ports[layer],
+        )
+
+
+def _hold(model: ViT, what: str, found: Tensor, expected: Tensor) -> None:
+    error = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not error <= TOLERANCE:
+        raise NotRepresentable(
+            f"{model.name}: its senders and receivers do not account for it: {what} should agree to {TOLERANCE:g} "
+            f"(relative), found {error:.1e}; a part of the model changes the stream in a way that is not represented"
+        )

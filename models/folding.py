@@ -1,0 +1,73 @@
+"""q, k and v of every head as linear readings of the normalised stream, with the norm's affine part folded in.
+
+With x̂ the normalised stream, a port's activation is `W' x̂ + b'`. The norm's Jacobian then makes the
+gradient at the receiver's input, for a gradient g at the port,
+
+    W'ᵀ ĝ − x̂ · c ,   ĝ = g / σ ,   c = (port − b') · ĝ / D
+
+(LayerNorm: the rows of W' are centred over D. RMSNorm: they are not. No norm: W' is the weight, c = 0.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from .representable import RMS_NORMS
+
+
+@dataclass(frozen=True)
+class PortReading:
+    """The ports of one block: weight and bias after folding, and the norm before them.
+
+    Attributes:
+        weight: W' of all ports, `[3·H·d_head, d_model]`, in the order of timm's qkv (q of all heads, then k, v).
+        bias: b' of all ports.
+        norm: the block's norm1.
+    """
+
+    weight: Float[Tensor, "ports d_model"]
+    bias: Float[Tensor, "ports"]
+    norm: nn.Module
+
+    @classmethod
+    def of(cls, block: Block, dtype: torch.dtype) -> PortReading:
+        """Fold a block's norm1 into its qkv projection, in `dtype`."""
+        qkv, norm = block.attn.qkv, block.norm1
+        weight = qkv.weight.detach().to(dtype)
+        bias = torch.zeros(len(weight), dtype=dtype, device=weight.device)
+        if qkv.bias is not None:
+            bias = bias + qkv.bias.detach()
+        if getattr(norm, "bias", None) is not None:
+            bias = bias + weight @ norm.bias.detach().to(dtype)  # type: ignore[union-attr]
+        if getattr(norm, "weight", None) is not None:
+            weight = weight * norm.weight.detach().to(dtype)  # type: ignore[union-attr]
+        if isinstance(norm, nn.LayerNorm):
+            weight = weight - weight.mean(dim=1, keepdim=True)
+        return cls(weight, bias, norm)
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """No norm: nothing to correct."""
+        return isinstance(self.norm, nn.Identity)
+
+    def normalise(
+        self, stream: Float[Tensor, "image token d_model"]
+    ) -> tuple[Float[Tensor, "image token d_model"], Float[Tensor, "image token 1"]]:
+        """x̂ and 1/σ of a stream, without the norm's affine part; 1/σ is 1 where there is no norm."""
+        stream = stream.to(self.weight.dtype)
+        if self.is_linear:
+            return stream, torch.ones_like(stream[..., :1])
+        eps = self.norm.eps  # type: ignore[union-attr]
+        if isinstance(self.norm, nn.LayerNorm):
+            normal, _, inverse = torch.native_layer_norm(stream, stream.shape[-1:], None, None, float(eps))  # type: ignore[arg-type]
+            return normal, inverse
+        assert isinstance(self.norm, RMS_NORMS)
+        eps = torch.finfo(stream.dtype).eps if eps is None else eps
+        inverse = torch.rsqrt(stream.square().mean(dim=-1, keepdim=True) + eps)
+        return stream * inverse, inverse

@@ -1,0 +1,230 @@
+"""A run in which each edge carries the current, the clean or the corrupted value.
+
+Receiver v reads `stream'_v + Σ_u (value_u − u')` over its upstream senders, where stream' and u' are
+those of the corrupted run and value_u is what the edge carries: u as it is in this very run (current),
+as in the clean run, or u' itself, which adds nothing. Constants such as the attention's output bias are
+in stream'. What differs from the corrupted run is all that is computed: receivers with the same open
+edges share one input, and parts that no open edge reaches are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..circuits import ComputationGraph
+from ..errors import InputError
+from .vit import ViT, installed
+
+CORRUPTED, CURRENT, CLEAN = 0, 1, 2
+"""What an edge carries. As booleans: closed edges carry the corrupted value, open ones the current."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """All that one plain run sends and receives, per layer where it is a list.
+
+    Attributes:
+        stream: what enters block 0: the output of `input`.
+        attention_in: input of norm1.
+        ports: output of qkv.
+        heads: heads' outputs before the output projection, concatenated.
+        mlp_in: input of norm2.
+        mlp_out: what the MLP adds, LayerScale included.
+        final: output of the last block.
+        logits: of the plain run.
+    """
+
+    stream: Float[Tensor, "image token d_model"]
+    attention_in: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
+    ports: list[Float[Tensor, "image token ports"]] = field(default_factory=list)
+    heads: list[Float[Tensor, "image token heads"]] = field(default_factory=list)
+    mlp_in: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
+    mlp_out: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
+    final: Tensor = field(default_factory=lambda: torch.empty(0))
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@torch.no_grad()
+def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> Activations:
+    """Run the plain model and keep what every receiver reads and every sender writes."""
+    stream = model.embed(images)
+    kept = Activations(stream)
+
+    def hooks(block):
+        yield block.norm1.register_forward_pre_hook(lambda _, args: kept.attention_in.append(args[0]))
+        yield block.attn.qkv.register_forward_hook(lambda _, __, out: kept.ports.append(out))
+        yield block.attn.proj.register_forward_pre_hook(lambda _, args: kept.heads.append(args[0]))
+        yield block.norm2.register_forward_pre_hook(lambda _, args: kept.mlp_in.append(args[0]))
+        yield block.ls2.register_forward_hook(lambda _, __, out: kept.mlp_out.append(out))
+
+    with installed(*(hook for block in model.blocks for hook in hooks(block))):
+        final = model.through_blocks(stream)
+    return Activations(
+        stream, kept.attention_in, kept.ports, kept.heads, kept.mlp_in, kept.mlp_out, final, model.readout(final)
+    )
+
+
+@torch.no_grad()
+def patched_logits(
+    model: ViT,
+    graph: ComputationGraph,
+    carries: Int[np.ndarray, "edge"] | Bool[np.ndarray, "edge"],
+    stream: Float[Tensor, "image token d_model"],
+    corrupted: Activations,
+    clean: Activations | None = None,
+) -> Float[Tensor, "image class"]:
+    """Logits of a run on `stream` in which each edge carries what `carries` says.
+
+    Args:
+        graph: whose flat edge order `carries` follows.
+        carries: CORRUPTED, CURRENT or CLEAN per edge; booleans mean closed and open.
+        stream: what `input` sends in this run: the clean stream to noise, the corrupted one to denoise.
+        corrupted: the run that closed edges carry.
+        clean: the run that CLEAN edges carry; needed where there are any.
+
+    Raises:
+        InputError: `carries` does not fit the graph, or CLEAN edges without a clean run.
+    """
+    if len(carries) != graph.n_edges:
+        raise InputError(
+            f"carries: expected one value per edge of the {graph.form} form ({graph.n_edges}), got {len(carries)}"
+        )
+    return _Patched(model, graph, np.asarray(carries, np.int8), corrupted, clean).run(stream)
+
+
+class _Patched:
+    """One patched run: a growing buffer of differences to the corrupted run, one row per sender that differs."""
+
+    def __init__(
+        self,
+        model: ViT,
+        graph: ComputationGraph,
+        carries: np.ndarray,
+        corrupted: Activations,
+        clean: Activations | None,
+    ) -> None:
+        self.model, self.graph, self.corrupted = model, graph, corrupted
+        carried = graph.to_matrix(carries)
+        self.current, cached = carried == CURRENT, carried == CLEAN
+        self.receivers = (graph.n_receivers - 1) // graph.n_layers  # per layer, the MLP last
+        self.senders = (graph.n_senders - 1) // graph.n_layers
+        self.port_receiver = _port_receivers(graph)
+        from_clean = np.flatnonzero(cached.any(axis=1))
+        if len(from_clean) and clean is None:
+            raise InputError("carries: edges carry the clean value, but no clean run was given")
+        self.gates = [cached[sender] for sender in from_clean]  # per row of the buffer, which receivers read it
+        rows = len(from_clean) + int(self.current.any(axis=1).sum())
+        self.differences = corrupted.stream.new_empty(rows, *corrupted.stream.shape, dtype=model.exact_dtype)
+        for row, sender in enumerate(from_clean):
+            assert clean is not None
+            self.differences[row] = self._cached(clean, int(sender))
+
+    def run(self, stream: Tensor) -> Tensor:
+        if self.current[0].any():
+            self._rows([0])[0] = self._minus(stream, self.corrupted.stream)
+        for layer in range(self.graph.n_layers):
+            self._attention(layer)
+            self._mlp(layer)
+        final = self._inputs(self._columns(self.graph.n_receivers - 1, 1), self.corrupted.final)
+        return self.model.readout(final[0])
+
+    def _cached(self, run: Activations, sender: int) -> Tensor:
+        """A sender's difference between a cached run and the corrupted one."""
+        if sender == 0:
+            return self._minus(run.stream, self.corrupted.stream)
+        layer, part = divmod(sender - 1, self.senders)
+        if part == self.senders - 1:
+            return self._minus(run.mlp_out[layer], self.corrupted.mlp_out[layer])
+        heads, writing = self._minus(run.heads[layer], self.corrupted.heads[layer]), self.model.writings[layer]
+        if self.graph.form == "block":
+            return heads @ writing.flatten(0, 1)
+        return heads.unflatten(-1, writing.shape[:2])[..., part, :] @ writing[part]
+
+    def _minus(self, value: Tensor, reference: Tensor) -> Tensor:
+        return value.to(self.differences.dtype) - reference.to(self.differences.dtype)
+
+    def _rows(self, senders: list[int]) -> Tensor:
+        """The buffer's next rows, from now on read through the gates of `senders`."""
+        first = len(self.gates)
+        self.gates += [self.current[sender] for sender in senders]
+        return self.differences[first : len(self.gates)]
+
+    def _columns(self, first: int, count: int) -> Bool[np.ndarray, "receiver row"]:
+        """Which rows of the buffer each of `count` receivers reads."""
+        gates = [gate[first : first + count] for gate in self.gates]
+        return np.stack(gates, axis=1) if gates else np.zeros((count, 0), bool)
+
+    def _inputs(self, columns: np.ndarray, stream: Tensor) -> Float[Tensor, "receiver image token d_model"]:
+        """What receivers with these columns read: the corrupted stream plus one matrix product over senders."""
+        mask = torch.from_numpy(columns).to(self.differences)
+        moved = mask @ self.differences[: columns.shape[1]].flatten(1)
+        return moved.view(-1, *stream.shape).add_(stream).to(stream.dtype)
+
+    def _mlp(self, layer: int) -> None:
+        sender = (layer + 1) * self.senders
+        columns = self._columns((layer + 1) * self.receivers - 1, 1)
+        if not (columns.any() and self.current[sender].any()):
+            return
+        block = self.model.blocks[layer]
+        read = self._inputs(columns, self.corrupted.mlp_in[layer])[0]
+        self._rows([sender])[0] = self._minus(block.ls2(block.mlp(block.norm2(read))), self.corrupted.mlp_out[layer])
+
+    def _attention(self, layer: int) -> None:
+        """Run the heads that read something open and are read by someone."""
+        columns = self._columns(layer * self.receivers, self.receivers - 1)
+        first = 1 + layer * self.senders
+        sender = first + np.arange(self.model.n_heads) * (self.graph.form != "block")
+        reads = columns.any(axis=1)[self.port_receiver].any(axis=0)
+        heads = np.flatnonzero(reads & self.current[sender].any(axis=1))
+        if not len(heads):
+            return
+        moved = self._attend(layer, heads, self._ports(layer, heads, columns))
+        writing = self.model.writings[layer][heads]
+        if self.graph.form == "block":
+            self._rows([first])[0] = torch.einsum("hbtk,hkd->btd", moved, writing)
+        else:
+            torch.bmm(moved.flatten(1, 2), writing, out=self._rows(sender[heads].tolist()).flatten(1, 2))
+
+    def _ports(self, layer: int, heads: np.ndarray, columns: np.ndarray) -> Float[Tensor, "image token 3 head d_head"]:
+        """q, k and v of some heads: the corrupted ones, and anew those that read something open."""
+        block, model = self.model.blocks[layer], self.model
+        qkv, shape = block.attn.qkv, (3, model.n_heads, model.d_head)
+        ports = self.corrupted.ports[layer].unflatten(-1, shape)[:, :, :, heads]
+        receiver = self.port_receiver[:, heads]
+        distinct, which = np.unique(columns[receiver.ravel()], axis=0, return_inverse=True)
+        inputs = self._inputs(distinct, self.corrupted.attention_in[layer])
+        for index, read in enumerate(inputs):
+            if not distinct[index].any():
+                continue
+            port, head = np.nonzero(which.reshape(receiver.shape) == index)
+            weight = qkv.weight.unflatten(0, shape)[port, heads[head]].flatten(0, 1)
+            bias = None if qkv.bias is None else qkv.bias.unflatten(0, shape)[port, heads[head]].flatten()
+            value = F.linear(block.norm1(read), weight, bias)
+            ports[:, :, port, head] = value.unflatten(-1, (len(port), model.d_head))
+        return ports
+
+    def _attend(self, layer: int, heads: np.ndarray, ports: Tensor) -> Float[Tensor, "head image token d_head"]:
+        """Differences of the heads' outputs, before the output projection."""
+        attn = self.model.blocks[layer].attn
+        q, k, v = ports.permute(2, 0, 3, 1, 4)  # image head token d_head
+        out = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, scale=attn.scale)
+        old = self.corrupted.heads[layer].unflatten(-1, (self.model.n_heads, -1))[:, :, heads]
+        return self._minus(out.transpose(0, 1), old.permute(2, 0, 1, 3)).contiguous()
+
+
+def _port_receivers(graph: ComputationGraph) -> Int[np.ndarray, "3 head"]:
+    """Which receiver of a layer each port of each head is, counted from the layer's first."""
+    heads = np.arange(graph.n_heads)
+    match graph.form:
+        case "split":
+            return heads + graph.n_heads * np.arange(3)[:, None]
+        case "head":
+            return np.tile(heads, (3, 1))
+        case _:
+            return np.zeros((3, graph.n_heads), int)

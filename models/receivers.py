@@ -1,0 +1,119 @@
+"""Gradients at receivers, summed over runs, from one ordinary backward pass of the stock model each.
+
+MLPs read through an alias of the stream, so that autograd gives the gradient through norm2 alone;
+so does a whole attention where its heads share one input. Where heads read apart (`split`, `head`),
+only the gradient of the fused qkv output is taken; the way back through norm1 is folded (`folding`)
+and gone once for all runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import Form
+from .vit import ViT, installed
+
+PerImage = Callable[[Float[Tensor, "image class"]], Float[Tensor, "image"]]
+
+
+@dataclass
+class Taps:
+    """Where one forward pass is tapped, per layer. `streams` and `ports` stay empty where heads share an input."""
+
+    streams: list[Tensor] = field(default_factory=list)
+    ports: list[Tensor] = field(default_factory=list)
+    attention_inputs: list[Tensor] = field(default_factory=list)
+    mlp_inputs: list[Tensor] = field(default_factory=list)
+
+    @contextmanager
+    def into(self, model: ViT, apart: bool) -> Iterator[None]:
+        """Install the hooks. `apart`: heads read apart."""
+
+        def alias(into: list[Tensor]):
+            def hook(_, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+                into.append(args[0].view_as(args[0]))
+                return (into[-1],)
+
+            return hook
+
+        def hooks(block):
+            yield block.norm2.register_forward_pre_hook(alias(self.mlp_inputs))
+            if apart:
+                yield block.norm1.register_forward_pre_hook(lambda _, args: self.streams.append(args[0].detach()))
+                yield block.attn.qkv.register_forward_hook(lambda _, __, out: self.ports.append(out))
+            else:
+                yield block.norm1.register_forward_pre_hook(alias(self.attention_inputs))
+
+        with installed(*(hook for block in model.blocks for hook in hooks(block))):
+            yield
+
+
+class ReceiverGradients:
+    """Weighted sums over runs of the metric's gradients, per receiver.
+
+    Attributes:
+        mlps: `[layer, image, token, d_model]`, at the input of norm2.
+        final: `[image, token, d_model]`, at the output of the last block.
+        attentions: `[layer, image, token, d_model]` at the input of norm1, where heads share it; else None.
+        ports: `[layer, image, token, 3·H·d_head]`, Σ ĝ where heads read apart; else None.
+        normal: x̂ of each pending run, `[run, layer]` of `[image, token, d_model]`.
+        centre: c of each pending run, `[run, layer]` of `[image, token, port]`, weighted.
+    """
+
+    def __init__(self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"]) -> None:
+        self.model, self.form = model, form
+        self.apart = form in ("split", "head")
+        options = {"dtype": model.exact_dtype, "device": stream.device}
+        self.mlps = torch.zeros(model.n_layers, *stream.shape, **options)
+        self.final = torch.zeros(stream.shape, **options)
+        self.attentions, self.ports = None, None
+        if self.apart:
+            self.ports = torch.zeros(model.n_layers, *stream.shape[:2], 3 * model.n_heads * model.d_head, **options)
+        else:
+            self.attentions = torch.zeros_like(self.mlps)
+        self.normal: list[list[Tensor]] = []
+        self.centre: list[list[Tensor]] = []
+
+    def add(
+        self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: float
+    ) -> Float[Tensor, "image"]:
+        """Run the blocks on `stream` and back, and add the gradients times `weight`; gives the metric per image."""
+        taps = Taps()
+        with torch.enable_grad(), taps.into(self.model, self.apart):
+            final = self.model.through_blocks(stream.detach().requires_grad_())
+            values = metric(self.model.readout(final))
+            reads = taps.ports if self.apart else taps.attention_inputs
+            gradients = torch.autograd.grad(values.sum(), [final, *taps.mlp_inputs, *reads])
+        n = self.model.n_layers
+        self.final.add_(gradients[0], alpha=weight)
+        for layer in range(n):
+            self.mlps[layer].add_(gradients[1 + layer], alpha=weight)
+        if self.attentions is not None:
+            for layer in range(n):
+                self.attentions[layer].add_(gradients[1 + n + layer], alpha=weight)
+        else:
+            self._add_ports(taps, gradients[1 + n :], weight)
+        return values.detach()
+
+    def _add_ports(self, taps: Taps, gradients: tuple[Tensor, ...], weight: float) -> None:
+        assert self.ports is not None
+        normals, centres = [], []
+        shape = (3 * self.model.n_heads, self.model.d_head)
+        for layer, (reading, gradient) in enumerate(zip(self.model.readings, gradients, strict=True)):
+            normal, inverse = reading.normalise(taps.streams[layer])
+            gradient = gradient.to(normal.dtype)
+            self.ports[layer].addcmul_(gradient, inverse, value=weight)
+            if reading.is_linear:
+                continue
+            port = taps.ports[layer].detach() - reading.bias
+            centre = (port * gradient).unflatten(-1, shape).sum(-1) * (inverse * (weight / self.model.d_model))
+            normals.append(normal)
+            centres.append(centre if self.form == "split" else centre.unflatten(-1, (3, -1)).sum(-2))
+        self.normal.append(normals)
+        self.centre.append(centres)

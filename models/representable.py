@@ -1,0 +1,127 @@
+"""Which models can be shown exactly as senders and receivers; every other one is refused by name.
+
+A sender must add its output to the residual stream and a receiver must read the sum: pre-norm blocks
+whose heads add up. Each refusal says what stands in the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import Attention, DiffAttention, RmsNorm
+from timm.layers.norm import RmsNormFp32
+from timm.models.vision_transformer import (
+    Block,
+    DiffParallelScalingBlock,
+    ParallelScalingBlock,
+    ParallelThingsBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
+from torch import nn
+
+from ..errors import InputError, NotRepresentable
+
+RMS_NORMS = (nn.RMSNorm, RmsNorm, RmsNormFp32)
+NORMS = (nn.LayerNorm, *RMS_NORMS, nn.Identity)
+
+_BLOCKS = {
+    ResPostBlock: "post-norm: what a block adds is normalised after the heads were summed, so heads do not add up",
+    ParallelScalingBlock: "parallel blocks: attention and MLP read the same stream, so there are no edges between them",
+    DiffParallelScalingBlock: "parallel blocks with differential attention",
+    ParallelThingsBlock: "parallel blocks: several attentions and MLPs read the same stream",
+}
+_OTHERS = {
+    "Swin": "windowed attention with patch merging between stages: the residual stream does not run through",
+    "MaxxVit": "convolution stages between the blocks",
+    "CaiT": "class-attention layers read the class token apart from the patches",
+    "Beit": "separate q and v biases and relative position biases are not represented yet",
+    "Eva": "rotary position embeddings and split projections are not represented yet",
+    "NaFlexVit": "variable-size inputs with masks are not represented yet",
+    "ResNet": "a convolutional network has no attention heads",
+    "ConvNeXt": "a convolutional network has no attention heads",
+}
+
+
+def check_representable(module: nn.Module) -> None:
+    """Pass only models of which senders and receivers are an exact account.
+
+    Raises:
+        NotRepresentable: names the part and says why.
+        InputError: the model has no classes to explain.
+    """
+    check_family(module)
+    assert isinstance(module, VisionTransformer)
+    if not module.num_classes or isinstance(module.head, nn.Identity):
+        raise InputError(
+            f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
+            "create it with num_classes=N, or put a trained linear head on it (model.head = nn.Linear(…))"
+        )
+    if module.global_pool not in ("token", "avg", "avgmax", "max", "map", "prr"):
+        raise NotRepresentable(
+            f"global_pool={module.global_pool!r} gives logits per token; "
+            "create the model with global_pool='token' or 'avg'"
+        )
+    for index, block in enumerate(module.blocks):
+        _check_block(block, f"blocks.{index}")
+    heads = {block.attn.num_heads for block in module.blocks}  # type: ignore[union-attr]
+    if len(heads) != 1:
+        raise NotRepresentable(f"blocks have different numbers of heads ({sorted(heads)}); expected the same in all")
+
+
+def check_family(module: nn.Module) -> None:
+    """Pass only timm's VisionTransformer and subclasses that keep its forward pass."""
+    name = type(module).__name__
+    same = isinstance(module, VisionTransformer) and all(
+        getattr(type(module), f) is getattr(VisionTransformer, f) for f in ("forward", "forward_features")
+    )
+    if same:
+        return
+    reason = next((why for known, why in _OTHERS.items() if name.lower().startswith(known.lower())), None)
+    detail = f" ({reason})" if reason else ""
+    raise NotRepresentable(
+        f"{name} cannot be shown exactly as senders and receivers{detail}; expected timm's VisionTransformer"
+    )
+
+
+def _check_block(block: Any, where: str) -> None:
+    kind = type(block)
+    if kind in _BLOCKS:
+        raise NotRepresentable(f"{where} is a {kind.__name__}: {_BLOCKS[kind]}")
+    if kind is not Block:
+        raise NotRepresentable(f"{where} is a {kind.__name__}; expected timm's pre-norm Block")
+    _check_attention(block.attn, f"{where}.attn")
+    if not isinstance(block.norm1, NORMS):
+        raise NotRepresentable(
+            f"{where}.norm1 is a {type(block.norm1).__name__}; expected LayerNorm, RMSNorm or none, "
+            "whose Jacobian is known in closed form"
+        )
+
+
+def _check_attention(attn: Any, where: str) -> None:
+    if isinstance(attn, DiffAttention):
+        raise NotRepresentable(f"{where} is differential attention: a head is the difference of two, normalised after")
+    if type(attn) is not Attention:
+        raise NotRepresentable(f"{where} is a {type(attn).__name__}; expected timm's Attention")
+    if not isinstance(attn.norm, nn.Identity):
+        raise NotRepresentable(
+            f"{where} normalises all heads together before the projection (scale_attn_norm), so heads do not add up"
+        )
+    if attn.gate is not None:
+        raise NotRepresentable(f"{where} is gated: its gate reads the stream beside q, k and v")
+    for name in ("qkv", "proj"):
+        if type(getattr(attn, name)) is not nn.Linear:
+            raise NotRepresentable(
+                f"{where}.{name} is a {type(getattr(attn, name)).__name__}; expected a plain nn.Linear "
+                "(merge adapters and undo quantisation first)"
+            )
+
+
+def check_finite_weights(module: nn.Module) -> None:
+    """Raises:
+    InputError: a tensor holds NaN or infinity; names it.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"weights: {name} holds NaN or infinite values; is the checkpoint complete?")

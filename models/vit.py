@@ -1,0 +1,146 @@
+"""A vision transformer as senders and receivers around one residual stream.
+
+The model stays timm's own, fused; it is cut in three only: images → stream → blocks → logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..circuits import ComputationGraph, Form, ModelInfo
+from ..errors import InputError
+from .folding import PortReading
+from .preprocess import Preprocess
+
+
+@dataclass(frozen=True, eq=False)
+class ViT:
+    """A loaded model: frozen, in evaluation mode, checked. Made by `load_model`.
+
+    Attributes:
+        module: timm's model, on its device and in its dtype.
+        name: what people call it.
+        fingerprint: what it is, see `fingerprint`.
+        preprocess: how it wants its images.
+        labels: name of each class, or None where nobody told.
+    """
+
+    module: VisionTransformer
+    name: str
+    fingerprint: str
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != self.n_classes:
+            raise InputError(f"labels: expected {self.n_classes} names, one per class, got {len(self.labels)}")
+
+    @property
+    def blocks(self) -> list[Block]:
+        return list(self.module.blocks)  # type: ignore[arg-type]
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.module.blocks)
+
+    @property
+    def n_heads(self) -> int:
+        return self.blocks[0].attn.num_heads
+
+    @property
+    def d_head(self) -> int:
+        return self.blocks[0].attn.head_dim
+
+    @property
+    def d_model(self) -> int:
+        return self.module.embed_dim
+
+    @property
+    def n_classes(self) -> int:
+        return self.module.num_classes
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.preprocess.size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.module.parameters()).dtype
+
+    @property
+    def exact_dtype(self) -> torch.dtype:
+        """In which differences are taken and summed: bfloat16 would lose small differences of large numbers."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(self.fingerprint, self.name, self.n_layers, self.n_heads, self.d_model, self.n_classes)
+
+    def graph(self, form: Form) -> ComputationGraph:
+        return ComputationGraph(self.n_layers, self.n_heads, form)
+
+    def __repr__(self) -> str:
+        return (
+            f"ViT({self.name}, {self.n_layers} layers, {self.n_heads} heads, width {self.d_model}, "
+            f"{self.n_classes} classes, {self.dtype} on {self.device}, {self.fingerprint[:12]})"
+        )
+
+    @cached_property
+    def readings(self) -> tuple[PortReading, ...]:
+        """Folded q, k and v readings per layer."""
+        return tuple(PortReading.of(block, self.exact_dtype) for block in self.blocks)
+
+    @cached_property
+    def writings(self) -> tuple[Float[Tensor, "head d_head d_model"], ...]:
+        """Per layer, what each head's output projection writes into the stream, LayerScale included."""
+        return tuple(self._writing(block) for block in self.blocks)
+
+    def _writing(self, block: Block) -> Float[Tensor, "head d_head d_model"]:
+        weight = block.attn.proj.weight.detach().to(self.exact_dtype)
+        if not isinstance(block.ls1, nn.Identity):
+            weight = weight * block.ls1.gamma.detach().to(self.exact_dtype)[:, None]
+        return weight.T.reshape(self.n_heads, self.d_head, self.d_model).contiguous()
+
+    def embed(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image token d_model"]:
+        """The stream that enters block 0, after position embedding and norm_pre: what `input` sends. No gradient."""
+        m = self.module
+        with torch.no_grad():
+            images = images.to(device=self.device, dtype=self.dtype)
+            return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(images))))
+
+    def through_blocks(self, stream: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image token d_model"]:
+        """The stream that leaves the last block: what `logits` receives."""
+        return self.module.blocks(stream)
+
+    def readout(self, stream: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image class"]:
+        """All that follows the last block: norm, pooling, fc_norm, head."""
+        return self.module.forward_head(self.module.norm(stream))
+
+    @torch.no_grad()
+    def logits(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
+        """The plain model's logits; images are moved and cast. No gradient."""
+        return self.module(images.to(device=self.device, dtype=self.dtype))
+
+
+@contextmanager
+def installed(*hooks: RemovableHandle) -> Iterator[None]:
+    """Remove the hooks at the end, whatever happens in between."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
