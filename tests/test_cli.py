@@ -1,0 +1,205 @@
+"""The command line: quick help, settings, forms of output, and what a user's mistake looks like."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from circuitstore.cli.commands import parse_params
+from circuitstore.cli.doctor import examine
+from circuitstore.cli.output import Format, emit, grid, render
+from circuitstore.cli.settings import Settings, read_settings
+from circuitstore.errors import InputError
+from circuitstore.results import Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder, and no settings in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("STORE", "GRAPH", "CATALOG"):
+        monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`circuitstore` with these arguments, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "circuitstore.cli", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=200,
+    )
+
+
+def refused(*arguments: str | Path, **environment: str) -> str:
+    """The one message of a command that must be refused."""
+    done = run(*arguments, **environment)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def test_help_is_quick_and_loads_no_library() -> None:
+    code = (
+        "import sys, circuitstore.cli as c; sys.argv[1:] = ['--help']\n"
+        "try: c.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'timm', 'numpy', 'pandas', 'pyarrow', 'sqlalchemy', 'ladybug', 'neo4j', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in loaded.stdout
+    assert loaded.stderr.strip() == "[]"
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert run("--help").returncode == 0
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 1
+
+
+def test_an_unknown_command_or_option_is_refused() -> None:
+    for arguments in (["frobnicate"], ["query", "--frobnicate"], ["index"]):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings() == Settings(store=None, graph=None, catalog=None)
+    Path("circuitstore.toml").write_text('store = "of-file"\ngraph = "ladybug:///file"\ncatalog = "sqlite:///file"')
+    monkeypatch.setenv("CIRCUITSTORE_STORE", "of-environment")
+    monkeypatch.setenv("CIRCUITSTORE_GRAPH", "ladybug:///environment")
+    found = read_settings(store=Path("of-command-line"))
+    assert found.place == {
+        "location": Path("of-command-line"),
+        "graph": "ladybug:///environment",
+        "catalog": "sqlite:///file",
+    }
+    assert read_settings().store == Path("of-environment")
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRCUITSTORE_STORE", "")
+    assert read_settings().store is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('sotre = "x"', "circuitstore.toml: unknown setting 'sotre'; did you mean 'store'"),
+        ("graph = 7", "setting graph"),
+        ("graph = ", "circuitstore.toml: no valid TOML"),
+    ],
+)
+def test_a_wrong_settings_file_is_named(text: str, told: str) -> None:
+    Path("circuitstore.toml").write_text(text)
+    with pytest.raises(InputError, match=r"setting|TOML") as caught:
+        read_settings()
+    assert told in str(caught.value)
+    assert told in refused("status")
+
+
+def test_a_missing_store_is_one_message(tmp_path: Path) -> None:
+    for command in (["status"], ["query", "MATCH (c:Circuit) RETURN c.id"], ["verify"], ["report"], ["gc"]):
+        assert "nowhere" in refused(*command, "--store", tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_missing_spec_is_one_message() -> None:
+    assert "nothing.toml" in refused("index", "nothing.toml")
+
+
+def test_parameters_are_json_or_text() -> None:
+    given = ["n=5", "share=0.5", "name=seven", 'digits="7"', "flag=true", "none=null", "text=a=b", "empty="]
+    assert parse_params(given) == {
+        "n": 5,
+        "share": 0.5,
+        "name": "seven",
+        "digits": "7",
+        "flag": True,
+        "none": None,
+        "text": "a=b",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize("pair", ["n", "=5", "a b=5", "1=2"])
+def test_what_is_no_parameter_is_refused(pair: str) -> None:
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        parse_params([pair])
+    assert "NAME=VALUE" in refused("query", "MATCH (c:Circuit) RETURN c.id", "--param", pair)
+
+
+cells = st.none() | st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6) | st.text(st.characters(categories=["L", "N"]))
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[cells] * n), max_size=5).map(lambda rows: (n, rows))))
+def test_a_grid_cuts_nothing_off(case: tuple[int, list[tuple[object, ...]]]) -> None:
+    n, rows = case
+    lines = grid([f"column{i}" for i in range(n)], rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+    for line, row in zip(lines[2:], rows, strict=True):
+        shown = [v if isinstance(v, str) else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row]
+        assert line.split() == [s for v, s in zip(row, shown, strict=True) if v is not None and s]
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"name": ["a0.h1->m2", "naïve, “quoted”"], "n": [1, 2], "score": [0.1, math.nan], "none": [None, "x"]}
+    )
+
+
+def test_rows_survive_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(frame(), notes=("mind this",), facts={"noise floor": 0.5})
+    pd.testing.assert_frame_equal(pd.read_csv(StringIO(render(table.frame, Format.csv))), frame(), check_dtype=False)
+    assert json.loads(render(table.frame, Format.json))[1] == {
+        "name": "naïve, “quoted”",
+        "n": 2,
+        "score": None,
+        "none": "x",
+    }
+    emit(table, Format.parquet, tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "rows.parquet"), frame())
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "note: mind this" in told.err
+    assert "noise floor: 0.5" in told.err
+
+
+def test_parquet_needs_a_file_that_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--out"):
+        emit(Table(frame()), Format.parquet)
+    for form in (Format.parquet, Format.csv):
+        with pytest.raises(InputError, match="cannot write"):
+            emit(Table(frame()), form, tmp_path / "no-such-folder" / "rows")
+
+
+def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
+    findings = examine(Settings(store=tmp_path / "not yet" / "made")).frame.set_index("check")
+    assert (findings["state"] != "failed").all()
+    assert findings.loc["torch", "found"]
+    assert "can be made" in findings.loc["store folder", "found"]
+    assert not (tmp_path / "not yet").exists()
+
+
+def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    findings = examine(Settings(store=tmp_path / "file")).frame.set_index("check")
+    assert findings.loc["store folder", "state"] == "failed"
+    assert findings.loc["store folder", "remedy"]
+    assert run("doctor", "--store", tmp_path / "file").returncode == 1

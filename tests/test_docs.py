@@ -1,0 +1,65 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+from circuitstore.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_the_help(generate: ModuleType) -> None:
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == generate.cli_reference(), "run: make docs"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    undocumented = [p.name for p in command.params if not getattr(p, "help", None)]
+    assert not undocumented
+    assert f"## circuitstore {name}\n" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    wanted = "demo index status query compare report verify rebuild migrate gc delete doctor"
+    assert list(COMMANDS) == wanted.split()
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_takes_a_store(name: str) -> None:
+    options = {o for p in COMMANDS[name].params for o in p.opts}
+    assert {"--store", "--graph", "--catalog"} <= options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in t]
+    targets += re.findall(r'src="([^":]+)"', text)
+    assert not [t for t in targets if not (page.parent / t).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_in_the_text_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"\bcircuitstore ([a-z]+)\b", " ".join(re.findall(r"`[^`]+`", text))))
+    assert named <= set(COMMANDS)
