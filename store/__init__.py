@@ -1,0 +1,10 @@
+"""Where circuits are kept: archive (Parquet), catalog (SQL) and graph, and the one writer of the three."""
+
+from .archive import Archive as Archive
+from .catalog import Catalog as Catalog
+from .location import Location as Location
+from .store import Store as Store
+from .store import create_store as create_store
+from .store import migrate_store as migrate_store
+from .store import open_store as open_store
+from .writer import Writer as Writer

@@ -1,0 +1,208 @@
+"""The archive: a folder of immutable Parquet files, the truth from which the rest can be rebuilt.
+
+`archive/discoveries/ab/<id>.parquet` and `archive/circuits/ab/<id>.parquet`, `ab` being the first two
+digits of the id. Files are created whole (`files.write_atomic`) and never changed; what is in them tells
+`encoding`. Everything that is read is held against its checksum.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float
+
+from ..circuits import CircuitRecord, ComputationGraph, Discovery
+from ..errors import InputError, StoreDamaged, StoreVersion
+from . import encoding, files
+
+Kind = Literal["discovery", "circuit"]
+KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits"}
+"""What the archive holds, and the folder of each."""
+
+SUFFIX = ".parquet"
+IDENTITY = "store.json"
+"""Names the store that an archive belongs to, so that a lost catalog can be made anew."""
+
+DAMAGED = ".damaged"
+"""Suffix of a file that was set aside."""
+
+
+class Archive:
+    """The files of one store.
+
+    Reading raises `StoreDamaged`, naming the file and the remedy, when a file is missing, cut short or
+    altered, and `StoreVersion` when a newer version wrote it. Writing raises `StoreError`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def identity(self) -> str | None:
+        """Id of the store that the archive belongs to; None for a folder without archive.
+
+        Raises:
+            StoreDamaged: the file that tells it is damaged.
+        """
+        path = self.folder / IDENTITY
+        try:
+            value = json.loads(path.read_text())
+            newest, id = int(value["format"]), str(value["store"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreDamaged(f"{path} cannot be read ({error}); put it back from a backup") from error
+        if newest > encoding.FORMAT:
+            raise StoreVersion(
+                f"{path}: the archive's format is {newest}, this version of circuitstore reads up to "
+                f"{encoding.FORMAT}; update circuitstore"
+            )
+        return id
+
+    def make(self, store_id: str) -> None:
+        """Make the folder of a store's archive, with its identity."""
+        text = json.dumps({"store": store_id, "format": encoding.FORMAT})
+        files.write_atomic(self.folder / IDENTITY, text.encode())
+
+    def path(self, kind: Kind, id: str) -> Path:
+        return self.folder / KINDS[kind] / id[:2] / f"{id}{SUFFIX}"
+
+    def has(self, kind: Kind, id: str) -> bool:
+        return self.path(kind, id).is_file()
+
+    def ids(self, kind: Kind) -> Iterator[str]:
+        """Ids of all files of a kind, sorted; their content is not read."""
+        folder = self.folder / KINDS[kind]
+        return (path.name.removesuffix(SUFFIX) for path in sorted(folder.glob(f"??/*{SUFFIX}")))
+
+    def leftovers(self) -> list[Path]:
+        """Temporary files; where no writer is at work, a killed one left them."""
+        return sorted(self.folder.rglob(f"*{files.TEMPORARY}"))
+
+    def sweep(self) -> int:
+        """Delete temporary files that a killed writer left; returns how many. For the one writer only."""
+        left = self.leftovers()
+        for path in left:
+            files.remove(path)
+        return len(left)
+
+    def write(self, value: Discovery | CircuitRecord, created_ms: int) -> None:
+        """Store a circuit, or a discovery that is `encoding.rounded`."""
+        if isinstance(value, Discovery):
+            kind, table = "discovery", encoding.discovery_to_table(value, created_ms)
+        else:
+            kind, table = "circuit", encoding.circuit_to_table(value, created_ms)
+        floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            table,
+            sink,
+            compression="zstd",
+            use_dictionary=False,  # hardly a value occurs twice
+            use_byte_stream_split=cast(Any, floats),  # exponents beside exponents compress, mantissas do not
+            write_statistics=False,
+        )
+        files.write_atomic(self.path(kind, value.id), memoryview(sink.getvalue()))
+
+    def header(self, kind: Kind, id: str) -> encoding.Header:
+        """The header of a file: all about it but its arrays."""
+        return self._read(kind, id, [])[0]
+
+    def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
+        """A discovery, bit by bit as it was stored, and its `created_ms` (epoch milliseconds).
+
+        Without `per_image` only means, deviations and selected edges are read.
+        """
+        header, table = self._read("discovery", id, None if per_image else ["mean", "std", "member"])
+        with self._naming("discovery", id):
+            decode = encoding.discovery_from_table if per_image else encoding.discovery_means
+            return decode(header, table), header["created_ms"]
+
+    def circuit(self, id: str) -> tuple[CircuitRecord, int]:
+        """A circuit and its `created_ms` (epoch milliseconds); values per edge are NaN outside the circuit."""
+        header, table = self._read("circuit", id, None)
+        with self._naming("circuit", id):
+            return encoding.circuit_from_table(header, table), header["created_ms"]
+
+    def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
+        """Mean scores of discoveries on the same graph, reading nothing else.
+
+        Raises:
+            InputError: no ids, a discovery without scores, or graphs that differ.
+        """
+        rows, graphs = [], []
+        for id in ids:
+            header, table = self._read("discovery", id, ["mean"])
+            graphs.append(encoding.header_graph(header))
+            if header["scores"] is None:
+                raise InputError(f"discovery {id} holds selected edges and no scores")
+            with self._naming("discovery", id):
+                rows.append(encoding.column(header, table, "mean"))
+        return _stacked(rows, graphs, ids)
+
+    def members(self, ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
+        """Member edges of circuits on the same graph, reading nothing else.
+
+        Raises:
+            InputError: no ids, or graphs that differ.
+        """
+        rows, graphs = [], []
+        for id in ids:
+            header, table = self._read("circuit", id, ["edge"])
+            graphs.append(encoding.header_graph(header))
+            with self._naming("circuit", id):
+                edges = encoding.column(header, table, "edge")
+            rows.append(encoding.mask(graphs[-1], edges))
+        return _stacked(rows, graphs, ids)
+
+    def remove(self, kind: Kind, id: str) -> None:
+        """Delete a file, if it is there."""
+        files.remove(self.path(kind, id))
+
+    def set_aside(self, kind: Kind, id: str) -> Path | None:
+        """Rename a damaged file, so that it can be made anew; returns its new path, None where there is none."""
+        path = self.path(kind, id)
+        return files.rename(path, path.with_name(path.name + DAMAGED)) if path.exists() else None
+
+    def _read(self, kind: Kind, id: str, columns: list[str] | None) -> tuple[encoding.Header, pa.Table]:
+        """Header and the wanted columns, as far as the file has them."""
+        with self._naming(kind, id):
+            try:
+                with pq.ParquetFile(self.path(kind, id)) as file:
+                    header = encoding.header_of(file.schema_arrow)
+                    wanted = None if columns is None else [c for c in columns if c in header["columns"]]
+                    table = file.read(wanted, use_threads=False)
+            except FileNotFoundError:
+                raise StoreDamaged("it is missing") from None
+            except (OSError, pa.ArrowException, ValueError) as error:
+                raise StoreDamaged(f"it cannot be read: {str(error).splitlines()[0]}") from error
+            if (header["kind"], header["id"]) != (kind, id):
+                raise StoreDamaged(f"it holds the {header['kind']} {header['id']}")
+            return header, table
+
+    @contextmanager
+    def _naming(self, kind: Kind, id: str) -> Iterator[None]:
+        """Adds file and remedy to what is found wrong with a file."""
+        try:
+            yield
+        except StoreVersion as error:
+            raise StoreVersion(f"{self.path(kind, id)}: {error}") from None
+        except StoreDamaged as error:
+            remedy = "put it back from a backup, or run: circuitstore rebuild, then index again to compute it anew"
+            raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
+
+
+def _stacked(rows: list[np.ndarray], graphs: list[ComputationGraph], ids: Sequence[str]) -> np.ndarray:
+    if not rows:
+        raise InputError("expected at least one id, got none")
+    for graph, id in zip(graphs, ids, strict=True):
+        if graph != graphs[0]:
+            raise InputError(f"{ids[0]} is on {graphs[0]}, {id} on {graph}; choose those of one model shape and form")
+    return np.stack(rows)

@@ -1,0 +1,307 @@
+"""Discoveries and circuits as Arrow tables, and back, bit by bit.
+
+A table's columns are arrays in flat index order; everything else is JSON in the schema's metadata
+(the header), so one file is enough to rebuild its rows of the catalog and its part of the graph.
+
+| file | rows | columns |
+|---|---|---|
+| discovery | edges of the graph | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
+| circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
+
+Columns that have no values are left out. Scores per image are mantissas; each image's power of two
+is in the header. The header has its own checksum and those of all columns, so that a part of a file
+can be trusted without reading the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from ..circuits import (
+    Circuit,
+    CircuitRecord,
+    ComputationGraph,
+    Discovery,
+    EdgeScores,
+    Evaluation,
+    Extraction,
+    Form,
+    WorkItem,
+)
+from ..circuits.scores import from_half, to_half
+from ..errors import InputError, StoreDamaged, StoreVersion
+
+FORMAT = 1
+"""Version of the files; a reader refuses newer ones."""
+
+HEADER, CHECKSUM = b"circuitstore", b"circuitstore.sha256"
+Header = dict[str, Any]
+Columns = Mapping[str, np.ndarray]
+
+
+@lru_cache(maxsize=64)
+def shared_graph(n_layers: int, n_heads: int, form: Form) -> ComputationGraph:
+    """One graph object for all circuits of a shape: its names and indices are derived once."""
+    return ComputationGraph(n_layers, n_heads, form)
+
+
+def header_graph(header: Header) -> ComputationGraph:
+    """The graph whose edges a file's arrays speak of."""
+    model = header["item"]["model"]
+    return shared_graph(model["n_layers"], model["n_heads"], header["item"]["recipe"]["form"])
+
+
+def column_checksum(values: np.ndarray) -> str:
+    """SHA-256 of the little-endian bytes; minus zero counts as zero."""
+    if values.dtype.kind == "f":
+        values = values + values.dtype.type(0)
+    return sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data).hexdigest()
+
+
+def to_table(header: Header, columns: Columns) -> pa.Table:
+    """A table with the header in its metadata.
+
+    Raises:
+        InputError: the header holds something that JSON does not (NaN, an array …).
+    """
+    header = header | {"format": FORMAT, "columns": {name: column_checksum(v) for name, v in columns.items()}}
+    try:
+        text = json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{header['kind']} {header['id']}: trace and provenance must be JSON values: {error}"
+        ) from error
+    metadata = {HEADER: text, CHECKSUM: sha256(text).hexdigest().encode()}
+    fields = [pa.field(name, pa.from_numpy_dtype(v.dtype), nullable=False) for name, v in columns.items()]
+    return pa.Table.from_arrays([pa.array(v) for v in columns.values()], schema=pa.schema(fields, metadata))
+
+
+def header_of(schema: pa.Schema) -> Header:
+    """The header of a file, checked.
+
+    Raises:
+        StoreDamaged: there is none, or it does not match its checksum.
+        StoreVersion: the file was written by a newer version.
+    """
+    metadata = schema.metadata or {}
+    text = metadata.get(HEADER)
+    if text is None or sha256(text).hexdigest().encode() != metadata.get(CHECKSUM):
+        raise StoreDamaged("its header is missing or does not match its checksum")
+    header = json.loads(text)
+    if header["format"] > FORMAT:
+        raise StoreVersion(
+            f"its format is {header['format']}, this version of circuitstore reads up to {FORMAT}; update circuitstore"
+        )
+    return header
+
+
+def column(header: Header, table: pa.Table, name: str) -> np.ndarray:
+    """A column, held against its checksum.
+
+    Raises:
+        StoreDamaged: it is missing or does not match.
+    """
+    if name not in table.column_names:
+        raise StoreDamaged(f"its column {name!r} is missing")
+    values = table.column(name).to_numpy()
+    if column_checksum(values) != header["columns"].get(name):
+        raise StoreDamaged(f"its column {name!r} does not match its checksum")
+    return values
+
+
+def _optional(header: Header, table: pa.Table, name: str) -> np.ndarray | None:
+    return column(header, table, name) if name in header["columns"] else None
+
+
+def rounded(discovery: Discovery) -> Discovery:
+    """The discovery as the archive gives it back: float32, scores per image as `EdgeScores.rounded`."""
+    scores = discovery.scores
+    if scores is None:
+        return discovery
+    fields = {
+        name: None if (v := getattr(scores, name)) is None else v.astype(np.float32)
+        for name in ("mean", "std", "per_image")
+    }
+    return replace(discovery, scores=replace(scores, **fields).rounded())
+
+
+def discovery_to_table(discovery: Discovery, created_ms: int) -> pa.Table:
+    """A discovery that is `rounded`, as the table of its file."""
+    scores, columns = discovery.scores, {}
+    header: Header = {
+        "kind": "discovery",
+        "id": discovery.id,
+        "sha256": discovery.sha256,
+        "created_ms": created_ms,
+        "item": discovery.item.to_dict(),
+        "images": list(discovery.images),
+        "trace": dict(discovery.trace),
+        "provenance": dict(discovery.provenance),
+        "scores": None,
+    }
+    if scores is not None:
+        half, exponent = to_half(scores.per_image) if scores.per_image is not None else (None, None)
+        header["scores"] = {
+            "additive": scores.additive,
+            "signed": scores.signed,
+            "residual": scores.residual,
+            "exponents": None if exponent is None else exponent.tolist(),
+        }
+        columns["mean"] = scores.mean
+        if scores.std is not None:
+            columns["std"] = scores.std
+        if half is not None:
+            columns |= {f"image_{i}": half[i] for i in range(len(half))}
+    if discovery.members is not None:
+        columns["member"] = discovery.members
+    return to_table(header, columns)
+
+
+def discovery_from_table(header: Header, table: pa.Table) -> Discovery:
+    """Inverse of `discovery_to_table`.
+
+    Raises:
+        StoreDamaged: an array, or the whole, does not match its checksum.
+    """
+    item = WorkItem.from_dict(header["item"])
+    discovery = Discovery(
+        item,
+        _scores_from_table(header, table, header_graph(header)),
+        tuple(header["images"]),
+        _optional(header, table, "member"),
+        header["trace"],
+        header["provenance"],
+    )
+    _check_identity(header, discovery)
+    return discovery
+
+
+def discovery_means(header: Header, table: pa.Table) -> Discovery:
+    """A discovery without its scores per image; each array is held against its own checksum."""
+    facts = header["scores"]
+    slim = header if facts is None else header | {"scores": facts | {"exponents": None}}
+    item = WorkItem.from_dict(header["item"])
+    scores = _scores_from_table(slim, table, header_graph(header))
+    return Discovery(
+        item, scores, tuple(header["images"]), _optional(header, table, "member"), header["trace"], header["provenance"]
+    )
+
+
+def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph) -> EdgeScores | None:
+    facts = header["scores"]
+    if facts is None:
+        return None
+    per_image = None
+    if facts["exponents"] is not None:
+        half = [column(header, table, f"image_{i}") for i in range(len(facts["exponents"]))]
+        per_image = from_half(np.stack(half), np.array(facts["exponents"], np.int16))
+    return EdgeScores(
+        graph,
+        column(header, table, "mean"),
+        _optional(header, table, "std"),
+        per_image,
+        facts["additive"],
+        facts["signed"],
+        facts["residual"],
+    )
+
+
+def _check_identity(header: Header, value: Discovery | CircuitRecord) -> None:
+    if value.id != header["id"]:
+        raise StoreDamaged(f"it says that it is {header['id']}, its content is {value.id}")
+    if value.sha256 != header["sha256"]:
+        raise StoreDamaged(f"its checksum is {header['sha256']}, its content gives {value.sha256}")
+
+
+def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
+    """A circuit as the table of its file: values of member edges only."""
+    circuit = record.circuit
+    members = np.flatnonzero(circuit.members)
+    columns = {"edge": members.astype(np.uint32), "rank": circuit.ranks[members].astype(np.uint32)}
+    for name in ("score", "std", "frequency"):
+        values = getattr(record, name)
+        if values is not None:
+            columns[name] = values[members].astype(np.float32)
+    header: Header = {
+        "kind": "circuit",
+        "id": record.id,
+        "sha256": record.sha256,
+        "created_ms": created_ms,
+        "item": record.item.to_dict(),
+        "extraction": record.extraction.to_dict(),
+        "extracted": circuit.extraction,
+        "size_requested": circuit.size_requested,
+        "n_images": record.n_images,
+        "evaluation": None if record.evaluation is None else asdict(record.evaluation),
+        "full_in": _shortest(record.full_in),
+        "full_out": _shortest(record.full_out),
+        "notes": list(record.notes),
+    }
+    return to_table(header, columns)
+
+
+def _shortest(values: Iterable[float] | None) -> list[float] | None:
+    """Each as the shortest decimal number that is the same float32: a third of the digits of a double."""
+    return None if values is None else [float(str(np.float32(v))) for v in values]
+
+
+def _floats(values: list[float] | None) -> Float[np.ndarray, "node"] | None:
+    return None if values is None else np.array(values, np.float32)
+
+
+def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
+    """Inverse of `circuit_to_table`; scores, deviations and frequencies are NaN outside the circuit.
+
+    Raises:
+        StoreDamaged: an array, or the whole, does not match its checksum.
+    """
+    item = WorkItem.from_dict(header["item"])
+    graph = header_graph(header)
+    edges = column(header, table, "edge").astype(int)
+    order = edges[np.argsort(column(header, table, "rank"))]
+    circuit = Circuit(graph, mask(graph, edges), header["size_requested"], order, header["extracted"])
+    record = CircuitRecord(
+        item=item,
+        extraction=Extraction.from_dict(header["extraction"]),
+        circuit=circuit,
+        n_images=header["n_images"],
+        evaluation=_evaluation(header["evaluation"]),
+        full_in=_floats(header["full_in"]),
+        full_out=_floats(header["full_out"]),
+        notes=tuple(header["notes"]),
+        **{name: _spread(graph, edges, _optional(header, table, name)) for name in ("score", "std", "frequency")},
+    )
+    _check_identity(header, record)
+    return record
+
+
+def mask(graph: ComputationGraph, edges: Int[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
+    """Member edges as booleans."""
+    members = np.zeros(graph.n_edges, bool)
+    members[edges] = True
+    return members
+
+
+def _spread(
+    graph: ComputationGraph, edges: Int[np.ndarray, "member"], values: np.ndarray | None
+) -> Float[np.ndarray, "edge"] | None:
+    if values is None:
+        return None
+    full = np.full(graph.n_edges, np.nan, np.float32)
+    full[edges] = values
+    return full
+
+
+def _evaluation(value: Mapping[str, Any] | None) -> Evaluation | None:
+    if value is None:
+        return None
+    return Evaluation(**{**value, "metric_random": tuple(value["metric_random"])})

@@ -1,0 +1,117 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import StoreError
+from .faults import fault
+
+TEMPORARY = ".tmp"
+"""Suffix of a file that is being written; one that is found later was left by a killed writer."""
+
+
+def write_atomic(path: Path, data: bytes | memoryview) -> None:
+    """Write `path` durably: under a temporary name, fsync, rename, fsync of the folder.
+
+    A reader sees the whole file or none; after the call it survives a power cut.
+
+    Raises:
+        StoreError: no room, no permission, or the disk failed; nothing is left behind.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    with _said(path):
+        make_folder(path.parent)
+        try:
+            fault("archive.write.before")
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                fault("archive.fsync.before")
+                os.fsync(file.fileno())
+            fault("archive.rename.before")
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        fault("archive.rename.after")
+        sync_folder(path.parent)
+        fault("archive.folder.after")
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make a folder and its parents, unless they are there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    with _said(folder):
+        make_folder(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, durably; OSError where that is impossible."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync of a folder: makes the names in it durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        StoreError: it cannot be deleted.
+    """
+    with _said(path):
+        path.unlink(missing_ok=True)
+
+
+def rename(path: Path, target: Path) -> Path:
+    """Rename a file durably; returns its new path.
+
+    Raises:
+        StoreError: it cannot be renamed.
+    """
+    with _said(path):
+        path.replace(target)
+        sync_folder(path.parent)
+    return target
+
+
+@contextlib.contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Failures of the disk as `StoreError` with the path and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(explain(error, path)) from error
+
+
+def explain(error: OSError, path: Path) -> str:
+    """What failed, where, and what to do, for an error of the operating system."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            remedy = "there is no room left; free some, then run the same command again: it goes on where it stopped"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            remedy = "the folder is not writable; change its permissions or choose another with --store FOLDER"
+        case errno.ENOTDIR | errno.EEXIST | errno.ENOENT:
+            remedy = "a store is a folder; something else is in its place; choose another with --store FOLDER"
+        case _:
+            remedy = "the disk failed; nothing half-written was kept; run the same command again"
+    return f"cannot write {path}: {error.strerror or error}; {remedy}"

@@ -1,0 +1,99 @@
+"""Tables of what the catalog knows, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy import Connection, Select, exists, func, select
+
+from ..errors import InputError, unknown
+from . import ledger
+from .archive import Kind
+from .tables import STATES, discoveries, run_circuits, run_items
+from .tables import circuits as circuits_table
+from .tables import items as items_table
+from .tables import runs as runs_table
+
+
+def _frame(connection: Connection, query: Select[Any]) -> pd.DataFrame:
+    result = connection.execute(query)
+    return pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
+
+
+def runs(connection: Connection) -> pd.DataFrame:
+    """See `Store.runs`."""
+
+    def items_in(state: str | None) -> sa.ScalarSelect[int]:
+        query = (
+            select(func.count()).select_from(run_items).join(items_table).where(run_items.c.run == runs_table.c.name)
+        )
+        return (query if state is None else query.where(items_table.c.state == state)).scalar_subquery()
+
+    wanted = select(func.count()).select_from(run_circuits).where(run_circuits.c.run == runs_table.c.name)
+    there = wanted.where(exists().where(circuits_table.c.id == run_circuits.c.circuit))
+    columns = [items_in(s).label(s) for s in ("done", "leased", "failed", "wanted")]
+    query = select(
+        runs_table.c.name.label("run"),
+        items_in(None).label("items"),
+        *columns,
+        there.scalar_subquery().label("circuits"),
+        wanted.scalar_subquery().label("circuits_wanted"),
+        runs_table.c.created_ms,
+        runs_table.c.changed_ms,
+        runs_table.c.spec,
+    )
+    return _frame(connection, query.order_by(runs_table.c.created_ms, runs_table.c.name))
+
+
+def items(connection: Connection, run: str | None, state: str | None) -> pd.DataFrame:
+    """See `Store.items`."""
+    shown = [c for c in items_table.c if c.name not in ("item", "changed_ms")]
+    query = select(*shown, items_table.c.changed_ms)
+    if state is not None:
+        if state not in STATES:
+            raise unknown("state", state, STATES)
+        query = query.where(items_table.c.state == state)
+    if run is None:
+        return _frame(connection, query.order_by(items_table.c["class_index"], items_table.c.id))
+    ledger.known_run(connection, run)
+    query = query.join(run_items, run_items.c.item == items_table.c.id).where(run_items.c.run == run)
+    return _frame(connection, query.order_by(run_items.c.position))
+
+
+ORDER = ("model", "dataset", "class_index", "condition", "method", "form", "corruption", "metric", "extraction", "id")
+
+
+def circuits(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+    """See `Store.circuits`."""
+    query = select(circuits_table).order_by(*(circuits_table.c[name] for name in ORDER))
+    if run is not None:
+        ledger.known_run(connection, run)
+        query = query.where(circuits_table.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
+    for name, value in equals.items():
+        if name not in circuits_table.c:
+            raise unknown("column of circuits", name, circuits_table.c.keys())
+        column = circuits_table.c[name]
+        several = isinstance(value, Collection) and not isinstance(value, str)
+        query = query.where(column.in_(list(value)) if several else column == value)
+    return _frame(connection, query)
+
+
+def resolve(connection: Connection, kind: Kind, id: str) -> str:
+    """The full id of the one discovery or circuit whose id begins so.
+
+    Raises:
+        InputError: none, or several.
+    """
+    table = circuits_table if kind == "circuit" else discoveries
+    query = select(table.c.id).where(table.c.id.startswith(id, autoescape=True)).order_by(table.c.id).limit(5)
+    found = list(connection.execute(query).scalars())
+    if len(found) == 1 and id:
+        return found[0]
+    if not found:
+        raise InputError(f"no {kind} has an id that begins with {id!r}; the ids are in the table of circuits")
+    raise InputError(
+        f"several have an id that begins with {id!r}: {', '.join(f[:16] for f in found)} …; give more digits"
+    )

@@ -1,0 +1,50 @@
+"""Where a store is: a folder, or URLs for its catalog and its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from ..errors import InputError
+
+DEFAULT = "circuitstore-data"
+
+
+@dataclass(frozen=True)
+class Location:
+    """The parts of a store.
+
+    Attributes:
+        folder: holds the archive, and the catalog and the graph unless their URLs say otherwise.
+        catalog: URL of the SQL database.
+        graph: URL of the graph database.
+    """
+
+    folder: Path
+    catalog: str
+    graph: str
+
+    @classmethod
+    def of(cls, location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Self:
+        """The parts of the store in a folder (default `./circuitstore-data`), explicit URLs first.
+
+        Raises:
+            InputError: a URL where a folder is expected.
+        """
+        if "://" in str(location or ""):
+            raise InputError(
+                f"store: expected a folder, got a URL of {urlsplit(str(location)).scheme}://; the archive is always "
+                "a folder; a graph or catalog elsewhere has its own option (graph=…, --graph; catalog=…, --catalog)"
+            )
+        folder = Path(location or DEFAULT).absolute()
+        return cls(
+            folder,
+            catalog or f"sqlite:///{folder / 'catalog.sqlite'}",
+            graph or f"ladybug://{quote(str(folder / 'graph.lbdb'))}",
+        )
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "archive"

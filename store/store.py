@@ -1,0 +1,304 @@
+"""A store, open for reading: tables of what is there, circuits and scores, queries of the graph."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from ..circuits import CircuitRecord, Discovery
+from ..errors import StoreDamaged, StoreError
+from ..results import Table
+from . import files, ledger, listing
+from .archive import Archive
+from .catalog import Catalog
+from .lease import is_dead, now_ms
+from .location import Location
+from .tables import SCHEMA
+
+if TYPE_CHECKING:
+    from .graph.contract import GraphBackend
+    from .writer import Writer
+
+
+def open_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
+    """Open a store to read it; nothing in it is changed unless a `Store.writer` is asked for.
+
+    Args:
+        location: its folder; default `./circuitstore-data`.
+        graph: URL of its graph, where that is not in the folder (`neo4j://…`, `bolt://…`, `ladybug:///…`).
+        catalog: URL of its catalog, where that is not in the folder (`sqlite:///…`, `postgresql+psycopg://…`).
+
+    Raises:
+        StoreError: there is no store, or it cannot be opened; StoreDamaged: a part of it is lost.
+        StoreVersion: it was written by another version of circuitstore.
+    """
+    place = Location.of(location, graph=graph, catalog=catalog)
+    archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
+    if database.file is not None and not database.file.is_file():
+        if archive.identity is None:
+            raise StoreError(_no_store(place))
+        raise StoreDamaged(
+            f"the catalog {database.file} is missing, the archive beside it is there; put it back from a backup, "
+            "or make it anew from the archive with: circuitstore rebuild"
+        )
+    database.check_version()
+    return Store(place, database, _agreed_id(archive, database))
+
+
+def create_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
+    """Open a store, making what is missing of it. Arguments and errors as for `open_store`.
+
+    A store whose making was interrupted is completed. A lost catalog is made anew; what the archive
+    holds is taken up when a run asks for it again, or all at once by `Writer.rebuild`.
+    """
+    place = Location.of(location, graph=graph, catalog=catalog)
+    archive, database = Archive(place.archive), Catalog(place.catalog, read_only=False)
+    files.ensure_folder(place.folder)
+    if database.file is not None:
+        files.ensure_folder(database.file.parent)
+    if database.version() is None:
+        database.upgrade()
+    database.check_version()
+    with database.writing() as connection:
+        ledger.enter_store(connection, archive.identity or uuid.uuid4().hex)
+    id = _agreed_id(archive, database)
+    if archive.identity is None:
+        archive.make(id)
+    return Store(place, Catalog(place.catalog, read_only=True), id)
+
+
+def migrate_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Table:
+    """Bring the catalog and the graph of a store up to date; columns `part, found, now`.
+
+    Raises:
+        StoreError: there is no store, or another writer holds it.
+        StoreVersion: it is newer than this version of circuitstore.
+    """
+    place = Location.of(location, graph=graph, catalog=catalog)
+    database = Catalog(place.catalog, read_only=False)
+    if database.file is not None and not database.file.is_file():
+        raise StoreError(_no_store(place))
+    found = database.upgrade()
+    with create_store(location, graph=graph, catalog=catalog) as store, store.writer() as writer:
+        rows = [("catalog", found, SCHEMA), ("graph", writer.graph.url, "up to date")]
+        return Table(pd.DataFrame(rows, columns=["part", "found", "now"]), writer.notices)
+
+
+def _no_store(place: Location) -> str:
+    return (
+        f"there is no store at {place.folder}; choose another with --store FOLDER, "
+        "or make one with: circuitstore index SPEC.toml (or circuitstore demo)"
+    )
+
+
+def _agreed_id(archive: Archive, catalog: Catalog) -> str:
+    """The id on which archive and catalog agree.
+
+    Raises:
+        StoreDamaged: the archive of a catalog that lists discoveries is not there.
+        StoreError: the two belong to different stores.
+    """
+    theirs, ours = archive.identity, catalog.store_id()
+    if theirs is not None and ours is not None and theirs != ours:
+        raise StoreError(
+            f"catalog {catalog.url} belongs to store {ours}, archive {archive.folder} to store {theirs}; "
+            "give the folder and the catalog of one store"
+        )
+    if theirs is None and catalog.lists_anything():
+        raise StoreDamaged(
+            f"catalog {catalog.url} lists what should be in {archive.folder}, and that is not there; "
+            "give the right folder with --store FOLDER, or put the archive back from a backup"
+        )
+    id = theirs or ours
+    if id is None:
+        raise StoreError(
+            f"the making of the store with catalog {catalog.url} was interrupted; run the same command again"
+        )
+    return id
+
+
+class Store:
+    """A store, read-only. A context manager; `close` lets go of the graph.
+
+    May be used from several threads. A forked process may go on reading: it opens the graph anew.
+
+    Attributes:
+        location: where its parts are.
+        id: tells it from other stores; archive, catalog and graph carry the same.
+        archive: its files.
+        catalog: its SQL database, read-only.
+    """
+
+    def __init__(self, location: Location, catalog: Catalog, id: str) -> None:
+        self.location, self.catalog, self.id = location, catalog, id
+        self.archive = Archive(location.archive)
+        self._graph: GraphBackend | None = None
+        self._writer: Writer | None = None
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.location.folder)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the graph; calling again does nothing."""
+        with self._lock:
+            if self._graph is not None and self._pid == os.getpid():
+                self._graph.close()
+            self._graph = None
+
+    @property
+    def graph(self) -> GraphBackend:
+        """The graph database; read-only, or the writer's while there is one.
+
+        Raises:
+            StoreError: it is missing, damaged, another store's, or cannot be reached.
+        """
+        from .graph import open_graph
+
+        with self._lock:
+            if self._pid != os.getpid():  # a handle of the parent would hang here
+                self._graph, self._writer, self._pid = None, None, os.getpid()
+            if self._writer is not None:
+                return self._writer.graph
+            if self._graph is None:
+                self._graph = open_graph(self.location.graph, read_only=True, store_id=self.id)
+            return self._graph
+
+    def runs(self) -> pd.DataFrame:
+        """Runs, oldest first: `run, items, done, leased, failed, wanted, circuits, circuits_wanted, created_ms,
+        changed_ms, spec`. `done` items have their discovery; `circuits` of the `circuits_wanted` are stored."""
+        with self.catalog.reading() as connection:
+            return listing.runs(connection)
+
+    def items(self, run: str | None = None, state: str | None = None) -> pd.DataFrame:
+        """Work items: `id, state, error, attempts, model, dataset, class, class_index, condition, method, form,
+        corruption, metric, changed_ms`, in the run's order.
+
+        Args:
+            state: `wanted`, `leased`, `done` or `failed`.
+
+        Raises:
+            InputError: no such run or state.
+        """
+        with self.catalog.reading() as connection:
+            return listing.items(connection, run, state)
+
+    def circuits(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
+        """Circuits: `CircuitRecord.properties`, `discovery_id` and `created_ms`; by class, condition, recipe.
+
+        Args:
+            equals: columns and the value, or list of values, that they must have, such as `class_index=3`,
+                `attack=["natural", "typographic"]`, `**{"class": "3"}`.
+
+        Raises:
+            InputError: no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.circuits(connection, run, equals)
+
+    def writing_process(self) -> str | None:
+        """Which process writes now, in words; None when none does."""
+        with self.catalog.reading() as connection:
+            held = ledger.holder(connection)
+        return None if held is None or held[1] < now_ms() or is_dead(held[0]) else held[0]
+
+    def circuit(self, id: str) -> CircuitRecord:
+        """A circuit by its id, or by the first digits of it if no other begins so.
+
+        Scores and deviations are those of all edges, from its discovery; frequencies are NaN outside it.
+
+        Raises:
+            InputError: no circuit, or several.
+            StoreDamaged: its file is missing or damaged.
+        """
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, "circuit", id)
+        record, _ = self.archive.circuit(id)
+        if record.score is None or not self.archive.has("discovery", record.discovery_id):
+            return record
+        scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores
+        if scores is None:
+            return record
+        return replace(record, score=scores.mean, std=scores.std, circuit=replace(record.circuit, scores=scores))
+
+    def discovery(self, id: str) -> Discovery:
+        """A discovery by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, "discovery", id)
+        return self.archive.discovery(id)[0]
+
+    def members(self, circuit_ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
+        """Member edges of circuits on one graph, in flat edge order. Ids in full; errors as for `circuit`."""
+        return self.archive.members(circuit_ids)
+
+    def scores(self, discovery_ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
+        """Mean scores (float32) of discoveries on one graph; scores per image are not read. Ids in full."""
+        return self.archive.scores(discovery_ids)
+
+    def query(
+        self, cypher: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+    ) -> Table:
+        """Rows of a Cypher query that only reads.
+
+        Raises:
+            QueryRefused: it could write, or reach files or the network.
+            QueryFailed: it does not parse, or ran out of time.
+        """
+        from .graph.guard import check_read_only
+
+        check_read_only(cypher)
+        return self.graph.run(cypher, params, timeout_s=timeout_s, max_rows=max_rows)
+
+    def verify(self) -> Table:
+        """Holds archive, catalog and graph against each other: `part, kind, id, what, remedy`, a row a difference.
+
+        No rows: the store is sound.
+        """
+        from .verify import differences
+
+        return differences(self)
+
+    @contextmanager
+    def writer(self, wait_s: float = 0.0) -> Iterator[Writer]:
+        """The one writer of the store, for a `with` block; what is queued is in the graph when it ends.
+
+        Args:
+            wait_s: seconds to wait for another writer to end.
+
+        Raises:
+            StoreBusy: another process writes; the message names it.
+        """
+        from .writer import Writer
+
+        with self._lock:
+            self.close()
+            if self._writer is not None:
+                raise StoreError("this store has a writer already; use that one")
+            writer = self._writer = Writer(self, wait_s)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(StoreError):  # what could not be projected is filled in by the next writer
+                writer.close()
+            raise
+        else:
+            writer.close()
+        finally:
+            self._writer = None

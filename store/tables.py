@@ -1,0 +1,122 @@
+"""Tables of the catalog: what was asked, what is stored, who writes. Portable SQL; no engine's own types.
+
+`migrations/catalog` makes them; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+SCHEMA = "0001"
+"""The revision of `migrations/catalog` that these tables are."""
+
+store = Table(
+    "store",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", Text),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
+STATES = ("wanted", "leased", "done", "failed")
+"""Of an item: to be asked; a writer is at it; its discovery is stored; it failed and is asked again on request only."""
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("state", String(8), nullable=False, index=True),
+    Column("error", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("class_index", Integer, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("form", String(16), nullable=False),
+    Column("corruption", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("item", Text, nullable=False),  # JSON of WorkItem.to_dict
+)
+
+run_items = Table(
+    "run_items",
+    metadata,
+    Column("run", ForeignKey("runs.name"), primary_key=True),
+    Column("item", ForeignKey("items.id"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+discoveries = Table(
+    "discoveries",
+    metadata,
+    Column("id", ForeignKey("items.id"), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("n_images", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("class_index", Integer, nullable=False),
+    Column("attack", Text, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("form", String(16), nullable=False),
+    Column("corruption", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("direction", String(16), nullable=False),
+    Column("extraction", Text, nullable=False),
+    Column("size_requested", Integer),
+    Column("n_nodes", Integer, nullable=False),
+    Column("n_edges", Integer, nullable=False),
+    Column("n_images", Integer, nullable=False),
+    Column("n_eval", Integer, nullable=False),
+    Column("metric_full", Double),
+    Column("metric_empty", Double),
+    Column("metric_circuit", Double),
+    Column("faithfulness", Double),
+    Column("faithfulness_random", Double),
+    Column("accuracy_full", Double),
+    Column("accuracy_empty", Double),
+    Column("accuracy_circuit", Double),
+    Column("retention", Double),
+    Column("seed", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("discovery_id", ForeignKey("items.id"), nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+run_circuits = Table(
+    "run_circuits",
+    metadata,
+    Column("run", ForeignKey("runs.name"), primary_key=True),
+    Column("circuit", String(64), primary_key=True, index=True),  # wanted before it exists: no foreign key
+    Column("item", ForeignKey("items.id"), nullable=False, index=True),
+    Column("extraction", Text, nullable=False),  # JSON of Extraction.to_dict
+)

@@ -1,0 +1,117 @@
+"""Keeping a store in order: collecting what no run refers to, and making the graph anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ..errors import StoreDamaged
+from ..results import Table
+from . import ledger
+from .archive import KINDS, Kind
+from .tables import circuits, discoveries
+
+if TYPE_CHECKING:
+    from .writer import Writer
+
+RECOVERED = "recovered"
+"""The run that what was found in the archive, and in no run, is given to."""
+
+_TABLES = {"discovery": discoveries, "circuit": circuits}
+
+
+def collect(writer: Writer) -> Table:
+    """See `Writer.gc`. Graph first, files last: killed at any point, a second call finishes the work."""
+    with writer.catalog.reading() as connection:
+        loose, answered, unused = ledger.unreferenced(connection)
+        listed = {kind: set(ledger.stored(connection, table)) for kind, table in _TABLES.items()}
+    present = writer.graph.present()
+    strangers = present.keys() - listed["circuit"]
+    gone = sorted(present.keys() & (set(loose) | strangers))
+    writer.graph.remove(gone)
+    with writer.writing() as connection:
+        ledger.forget(connection, circuits, loose)
+        ledger.forget(connection, discoveries, answered)
+        ledger.strike_items(connection, unused)
+    kept = {"circuit": listed["circuit"].difference(loose), "discovery": listed["discovery"].difference(answered)}
+    removed = 0
+    for kind in KINDS:
+        for id in [id for id in writer.archive.ids(kind) if id not in kept[kind]]:
+            writer.archive.remove(kind, id)
+            removed += 1
+    return _counts(
+        {
+            "circuits removed from the graph": len(gone),
+            "circuits removed from the catalog": len(loose),
+            "discoveries removed from the catalog": len(answered),
+            "files removed from the archive": removed,
+        }
+    )
+
+
+def rebuild(writer: Writer) -> Table:
+    """See `Writer.rebuild`. Killed at any point, the next writer fills the graph, a second call does the rest."""
+    writer.graph.clear()
+    taken = {kind: _take_up(writer, kind) for kind in KINDS}
+    asked, corrected = _mend_discoveries(writer), 0
+    with writer.catalog.reading() as connection:
+        rows = ledger.circuit_rows(connection)
+    for id, row in rows.items():
+        try:
+            record, created = writer.archive.circuit(id)
+        except StoreDamaged as error:
+            writer.set_aside("circuit", id, error)
+            asked += 1
+            continue
+        if row != ledger.circuit_row(record, created):
+            with writer.writing() as connection:
+                ledger.forget(connection, circuits, [id])
+                ledger.enter_circuit(connection, record, created, ledger.run_of(connection, "circuit", id) or RECOVERED)
+            corrected += 1
+    writer.flush()
+    present = writer.graph.present()
+    with writer.catalog.reading() as connection:
+        missing = [id for id in ledger.stored(connection, circuits) if id not in present]
+    return _counts(
+        {
+            "discoveries taken up from the archive": taken["discovery"],
+            "circuits taken up from the archive": taken["circuit"],
+            "catalog rows corrected": corrected,
+            "lost or damaged files, asked again": asked,
+            "circuits in the graph": writer.project(missing) + len(present),
+        }
+    )
+
+
+def _take_up(writer: Writer, kind: Kind) -> int:
+    """Files that the catalog does not list; returns how many were sound."""
+    with writer.catalog.reading() as connection:
+        listed = ledger.stored(connection, _TABLES[kind])
+        unlisted = [id for id in writer.archive.ids(kind) if id not in listed]
+        runs = [ledger.run_of(connection, kind, id) or RECOVERED for id in unlisted]
+    return sum(writer.take_up(kind, id, run) for id, run in zip(unlisted, runs, strict=True))
+
+
+def _mend_discoveries(writer: Writer) -> int:
+    """Sets damaged files aside, strikes lost ones out, corrects rows; returns how many are asked again."""
+    asked = 0
+    with writer.catalog.reading() as connection:
+        listed = ledger.stored(connection, discoveries)
+    for id, checksum in listed.items():
+        try:
+            discovery, created = writer.archive.discovery(id)
+        except StoreDamaged as error:
+            writer.set_aside("discovery", id, error)
+            asked += 1
+            continue
+        if discovery.sha256 != checksum:
+            with writer.writing() as connection:
+                ledger.forget(connection, discoveries, [id])
+                run = ledger.run_of(connection, "discovery", id) or RECOVERED
+                ledger.enter_discovery(connection, discovery, created, run)
+    return asked
+
+
+def _counts(counts: dict[str, int]) -> Table:
+    return Table(pd.DataFrame(list(counts.items()), columns=["what", "count"]))

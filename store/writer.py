@@ -1,0 +1,446 @@
+"""The one writer of a store: archive first, catalog next, graph last, in groups.
+
+At every instant the archive holds what the catalog lists, and the catalog lists what the graph shows.
+A killed writer leaves at most a file that the catalog does not list yet, circuits that the graph lacks,
+and temporary things without meaning; the next one sweeps, takes up and fills in at its start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Connection
+
+from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
+from ..errors import InputError, StoreBusy, StoreDamaged, StoreError
+from ..results import Table
+from . import encoding, ledger, upkeep
+from .archive import Kind
+from .catalog import Catalog
+from .graph import open_graph
+from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms
+from .tables import circuits, discoveries
+
+if TYPE_CHECKING:
+    from .graph.contract import GraphBackend
+    from .store import Store
+
+T = TypeVar("T")
+V = TypeVar("V", Discovery, CircuitRecord)
+log = logging.getLogger("circuitstore")
+
+GROUP = 50
+"""Circuits projected at once while indexing."""
+
+GROUP_S = 5.0
+"""Seconds that a circuit waits for others at most."""
+
+REFILL = 200
+"""Circuits projected at once when the graph is filled from the archive."""
+
+
+class Writer:
+    """Made by `Store.writer`. Methods may be called from several threads, not across a fork.
+
+    Every method raises `StoreBusy` when the lease was lost (the process was stopped for more than a
+    minute, and another took over), and `StoreError` when the disk or a database refuses; what was
+    stored before stays, and the same command goes on from there.
+
+    Attributes:
+        store: the store, for reading.
+        catalog: its SQL database, to write.
+        graph: its graph database, to write.
+    """
+
+    def __init__(self, store: Store, wait_s: float = 0.0) -> None:
+        self.store, self.archive = store, store.archive
+        self.catalog = Catalog(store.location.catalog, read_only=False)
+        self._me = Owner.me().text
+        self._pid = os.getpid()
+        self._notices: list[str] = []
+        self._queue: list[tuple[CircuitRecord, int]] = []
+        self._queued_at = 0.0
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._broken: StoreError | None = None
+        self._opened: GraphBackend | None = None
+        self._take_over(wait_s)
+        self._thread = threading.Thread(target=self._keep, name="circuitstore-writer", daemon=True)
+        self._thread.start()
+        try:
+            self._open_graph(wait_s)
+            self._tidy()
+        except BaseException:
+            self._let_go()
+            raise
+
+    # --- opening and closing -----------------------------------------------------------------------
+
+    def _take_over(self, wait_s: float) -> None:
+        """The lease in the catalog."""
+
+        def claim() -> None:
+            with self.catalog.writing() as connection:
+                ledger.claim(connection, self._me, _until())
+
+        _patiently(claim, wait_s)
+
+    def _open_graph(self, wait_s: float) -> None:
+        place, id = self.store.location.graph, self.store.id
+        graph = self._opened = _patiently(lambda: open_graph(place, read_only=False, store_id=id), wait_s)
+        for notice in graph.notices:
+            self.say(notice)
+
+        def claim() -> None:
+            held = graph.lease()
+            over = held.owner if held is not None and is_dead(held.owner) else None
+            graph.claim(self._me, _until(), over=over)
+
+        _patiently(claim, wait_s)
+
+    def _tidy(self) -> None:
+        """Sweep what a killed writer left, free its items, fill the graph."""
+        swept = self.archive.sweep()
+        if swept:
+            self.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
+        self.graph.sweep()
+        with self.writing() as connection:
+            ledger.free_leased(connection)
+        self.project_pending()
+
+    def close(self) -> None:
+        """Bring what is queued into the graph and give the lease back; calling again does nothing."""
+        if self._pid != os.getpid() or self._stop.is_set():
+            return
+        try:
+            self.flush()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            if self._opened is not None:
+                self._opened.release(self._me)
+                self._opened.close()
+        finally:
+            with self.catalog.writing() as connection:
+                ledger.release(connection, self._me)
+            self.catalog.close()
+
+    def _keep(self) -> None:
+        """Renews the lease, and projects circuits that have waited long enough; runs in a thread of its own."""
+        renewed = time.monotonic()
+        while not self._stop.wait(0.5):
+            try:
+                if time.monotonic() - renewed >= RENEW_S:
+                    self._renew()
+                    renewed = time.monotonic()
+                self._project_due()
+            except StoreBusy as error:
+                self._broken = error
+                return
+            except StoreError as error:
+                if time.monotonic() - renewed >= LEASE_S:
+                    self._broken = error
+                    return
+                log.info("the writer will try again: %s", error)
+
+    def _renew(self) -> None:
+        with self.writing() as connection:
+            ledger.claim(connection, self._me, _until())
+        if self._opened is not None:
+            self._opened.claim(self._me, _until())
+
+    # --- what every method needs -------------------------------------------------------------------
+
+    @property
+    def graph(self) -> GraphBackend:
+        self._check()
+        assert self._opened is not None
+        return self._opened
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was mended, taken over, or put aside, in words for the user."""
+        return tuple(self._notices)
+
+    def say(self, notice: str) -> None:
+        """A notice, for the log and for `notices`."""
+        self._notices.append(notice)
+        log.warning("%s", notice)
+
+    def _check(self) -> None:
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"this writer belongs to process {self._pid}; a forked process ({os.getpid()}) cannot use it: "
+                "let the first process write, and give it results instead"
+            )
+        if self._stop.is_set():
+            raise StoreError("this writer is closed; ask the store for another")
+        if self._broken is not None:
+            raise self._broken
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of the catalog in which the lease is known to be ours."""
+        self._check()
+        with self.catalog.writing() as connection:
+            held = ledger.holder(connection)
+            if held is None or held[0] != self._me:
+                raise StoreBusy(
+                    f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and "
+                    f"{held[0] if held else 'another writer'} took over; run the same command again when that has ended"
+                )
+            yield connection
+
+    # --- runs and items ----------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        name: str,
+        spec: str,
+        items: Sequence[WorkItem],
+        circuits: Sequence[tuple[str, Extraction]] = (),
+    ) -> None:
+        """Enter a run: what it asks. Again with another spec: what is new is added.
+
+        What the archive holds of it already, from a killed run or a lost catalog, is taken up.
+
+        Args:
+            name: of the run.
+            spec: its TOML text.
+            circuits: wanted circuits: item id and extraction.
+        """
+        with self._lock:
+            with self.writing() as connection:
+                ledger.enter_run(connection, name, spec, items, circuits)
+                answers = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
+                absent = [id for id in answers if ledger.checksum(connection, discoveries, id) is None]
+                wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
+            taken = [self.take_up("discovery", id, name) for id in absent]
+            taken += [self.take_up("circuit", id, name) for id in wanted if self.archive.has("circuit", id)]
+            if sum(taken):
+                self.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
+
+    def take_up(self, kind: Kind, id: str, run: str) -> bool:
+        """Enter what the archive holds and the catalog does not; a damaged file is set aside instead."""
+        try:
+            if kind == "discovery":
+                discovery, created = self.archive.discovery(id)
+                with self.writing() as connection:
+                    ledger.enter_discovery(connection, discovery, created, run)
+            else:
+                record, created = self.archive.circuit(id)
+                with self.writing() as connection:
+                    ledger.enter_circuit(connection, record, created, run)
+                self._enqueue(record, created)
+        except StoreDamaged as error:
+            self.set_aside(kind, id, error)
+            return False
+        return True
+
+    def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
+        """Put a damaged file away, and strike it out of the catalog so that it is computed anew."""
+        path = self.archive.set_aside(kind, id)
+        with self.writing() as connection:
+            ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
+        where = f"; it was set aside as {path}" if path else ""
+        self.say(f"{error}{where}; its item is asked again by the next index run")
+
+    def pending(self, run: str) -> list[WorkItem]:
+        """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""
+        with self.catalog.reading() as connection:
+            return ledger.pending(connection, run)
+
+    def missing_circuits(self, run: str) -> list[tuple[str, Extraction]]:
+        """Wanted circuits of a run that are not stored: item id and extraction."""
+        with self.catalog.reading() as connection:
+            return ledger.missing_circuits(connection, run)
+
+    def failures(self, run: str) -> dict[str, str]:
+        """Error of each failed item of a run, by item id."""
+        with self.catalog.reading() as connection:
+            return ledger.failures(connection, run)
+
+    def lease_item(self, id: str) -> None:
+        """An item is being worked at: state `leased`, one attempt more."""
+        self._set_state(id, "leased", attempt=True)
+
+    def fail(self, id: str, error: str) -> None:
+        """An item failed; it is not asked again until `retry_failed`."""
+        self._set_state(id, "failed", error=error)
+
+    def _set_state(self, id: str, state: str, *, error: str | None = None, attempt: bool = False) -> None:
+        with self.writing() as connection:
+            if not ledger.set_state(connection, id, state, error=error, attempt=attempt):
+                raise InputError(f"the catalog has no item {id}; enter it with start_run first")
+
+    def retry_failed(self, run: str) -> int:
+        """Failed items of a run are asked again; returns how many."""
+        with self.writing() as connection:
+            return ledger.retry_failed(connection, run)
+
+    # --- discoveries and circuits ------------------------------------------------------------------
+
+    def has_discovery(self, id: str) -> bool:
+        with self.catalog.reading() as connection:
+            return ledger.checksum(connection, discoveries, id) is not None
+
+    def has_circuit(self, id: str) -> bool:
+        with self.catalog.reading() as connection:
+            return ledger.checksum(connection, circuits, id) is not None
+
+    def put_discovery(self, discovery: Discovery, run: str) -> None:
+        """Store the answer to an item; the item is done. Scores are kept as `encoding.rounded`.
+
+        An answer that is there already stays: the first wins, another one is dropped with a notice.
+        """
+        discovery = encoding.rounded(discovery)
+        with self._lock:
+            self._check()
+            stored, created = self._first("discovery", discovery, self.archive.discovery)
+            with self.writing() as connection:
+                ledger.enter_discovery(connection, stored, created, run)
+
+    def put_circuit(self, record: CircuitRecord, run: str) -> None:
+        """Store a circuit; it appears in the graph with its group, at the latest after some seconds.
+
+        A circuit that is there already stays: the first wins, another one is dropped with a notice.
+        """
+        with self._lock:
+            self._check()
+            known = self.has_circuit(record.id)
+            stored, created = self._first("circuit", record, self.archive.circuit)
+            with self.writing() as connection:
+                ledger.enter_circuit(connection, stored, created, run)
+            if not known:
+                self._enqueue(stored, created)
+
+    def _first(self, kind: Kind, value: V, read: Callable[[str], tuple[V, int]]) -> tuple[V, int]:
+        """What the archive holds under the value's id, after the value was written if there was nothing sound."""
+        if self.archive.has(kind, value.id):
+            try:
+                there, created = read(value.id)
+            except StoreDamaged as error:
+                self.set_aside(kind, value.id, error)
+            else:
+                if there.sha256 != value.sha256:
+                    self.say(
+                        f"{kind} {value.id} is stored already, from other arithmetic (another device or library "
+                        "version): the first result was kept, this one dropped"
+                    )
+                return there, created
+        created = now_ms()
+        self.archive.write(value, created)
+        return value, created
+
+    # --- the graph ---------------------------------------------------------------------------------
+
+    def _enqueue(self, record: CircuitRecord, created_ms: int) -> None:
+        if not self._queue:
+            self._queued_at = time.monotonic()
+        self._queue.append((record, created_ms))
+        if len(self._queue) >= GROUP:
+            self.flush()
+
+    def _project_due(self) -> None:
+        if self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
+            try:
+                self.flush()
+            finally:
+                self._lock.release()
+
+    def flush(self) -> None:
+        """Bring the queued circuits into the graph."""
+        with self._lock:
+            if self._queue:
+                self.graph.put([r for r, _ in self._queue], {r.id: created for r, created in self._queue})
+                self._queue = []
+
+    def project_pending(self) -> int:
+        """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many.
+
+        That is: after a kill, a few; after the graph was lost, emptied or put back to an older copy, many.
+        """
+        with self._lock:
+            self.flush()
+            with self.catalog.reading() as connection:
+                listed = ledger.stored(connection, circuits)
+            present = self.graph.present()
+            other = [id for id, sha in present.items() if listed.get(id, sha) != sha]
+            self.graph.remove(other)
+            missing = [id for id, sha in listed.items() if present.get(id) != sha]
+            filled = self.project(missing)
+            if filled:
+                self.say(f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive")
+            return filled
+
+    def project(self, ids: Sequence[str]) -> int:
+        """Circuits of the archive into the graph, in large groups; returns how many were sound."""
+        done = 0
+        for start in range(0, len(ids), REFILL):
+            group = []
+            for id in ids[start : start + REFILL]:
+                try:
+                    group.append(self.archive.circuit(id))
+                except StoreDamaged as error:
+                    self.set_aside("circuit", id, error)
+            self.graph.put([record for record, _ in group], {record.id: created for record, created in group})
+            done += len(group)
+        return done
+
+    # --- upkeep ------------------------------------------------------------------------------------
+
+    def delete_run(self, name: str) -> None:
+        """Remove a run and its references; what no other run refers to is collected by `gc`.
+
+        Raises:
+            InputError: no such run.
+        """
+        with self.writing() as connection:
+            ledger.known_run(connection, name)
+            ledger.delete_run(connection, name)
+
+    def gc(self) -> Table:
+        """Remove what no run refers to, from graph, catalog and archive; columns `what, count`.
+
+        To be run when nobody reads: a reader may hold ids of what goes.
+        """
+        with self._lock:
+            self.flush()
+            return upkeep.collect(self)
+
+    def rebuild(self) -> Table:
+        """Make the graph anew from the archive, and the catalog's rows that are missing; columns `what, count`.
+
+        Files that the catalog does not list are taken up, in the run `recovered`; damaged files are set
+        aside and their items asked again.
+        """
+        with self._lock:
+            self.flush()
+            return upkeep.rebuild(self)
+
+
+def _until() -> int:
+    return now_ms() + int(1000 * LEASE_S)
+
+
+def _patiently(act: Callable[[], T], wait_s: float) -> T:
+    """What `act` gives, tried again for so long as another writer is in the way."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return act()
+        except StoreBusy:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(0.5, left))
