@@ -1,4 +1,4 @@
-"""How the demo model's weights were made: `python -m circuitstore.demo.train [FOLDER]`, about 2 minutes on 2 cores.
+"""How the demo model's weights were made: `python -m circuitstore.demo.train [FOLDER]`, under 3 minutes on 2 cores.
 
 A small ViT learns the handwritten digits that are not held out (`images.digits.held_out`). Half of its
 training images carry the class's English word below the digit; on three in ten of those the digit is

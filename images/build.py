@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -12,13 +11,11 @@ from torch import Tensor
 
 from ..circuits import ClassInfo, Condition, Corruption
 from ..errors import InputError
+from ..models import ViT
 from .batch import Batch
 from .conditions import attack, is_attack, target_of
 from .corruptions import corrupt, needs_attack
 from .source import ImageRef, ImageSource
-
-if TYPE_CHECKING:
-    from ..models import ViT
 
 
 @dataclass(frozen=True, eq=False)

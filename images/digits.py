@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -19,12 +18,10 @@ from safetensors.numpy import load
 
 from ..circuits import ClassInfo
 from ..errors import InputError
+from ..models import ViT
 from .labels import Labels
 from .source import ImageRef, ImageSource, SourceClass
 from .splits import share
-
-if TYPE_CHECKING:
-    from ..models import ViT
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGE_SIZE = 32

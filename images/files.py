@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import InputError
 
 MOST_PIXELS = 100_000_000
+MOST_ELONGATED = 200
+"""Longer over shorter side. A model's short side is resized to some hundred pixels, which a strip would not survive."""
+
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Pillow's names. Not among them: formats whose decoder starts another program (EPS)."""
 
@@ -33,7 +37,7 @@ def check_header(path: Path) -> str | None:
     """What a user should be told of a usable file (only the first frame counts …), without decoding its pixels.
 
     Raises:
-        BadImage: no regular file, unreadable, empty, no image, or more than 100 megapixels.
+        BadImage: no regular file, unreadable, empty, no image, more than 100 megapixels, or a strip.
     """
     with _told_of(path):
         if not path.is_file():
@@ -55,11 +59,18 @@ def read_image(data: bytes, path: Path | str) -> Image.Image:
         path: named in errors only.
 
     Raises:
-        BadImage: truncated, damaged, more than 100 megapixels, or pixels without a range (32-bit, float).
+        BadImage: truncated, damaged, more than 100 megapixels, a strip, or pixels without a range (32-bit, float).
     """
     with _told_of(path), _opened(BytesIO(data), path) as image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image), path)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this build of Pillow reads."""
+    Image.init()
+    return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
 @contextmanager
@@ -67,10 +78,12 @@ def _opened(source: Path | BytesIO, path: Path | str) -> Iterator[Image.Image]:
     """The image with its header read. Pillow's own warnings (of size, of odd metadata) are not for the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(source, formats=_formats()) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise BadImage(path, f"{width} × {height} pixels; at most 100 megapixels are read")
+            if max(width, height) > MOST_ELONGATED * min(width, height):
+                raise BadImage(path, f"{width} × {height} pixels; at most 1:{MOST_ELONGATED} is read")
             yield image
 
 
@@ -92,12 +105,12 @@ def _told_of(path: Path | str) -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image, path: Path | str) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bits(np.asarray(image), path)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, (*PAPER, 255))
         return Image.alpha_composite(paper, image).convert("RGB")
-    if image.mode.startswith("I"):
-        return _from_16_bits(np.asarray(image), path)
     if image.mode == "F":
         raise BadImage(path, "floating-point pixels have no agreed range; save it with 8 or 16 bits a channel")
     return image.convert("RGB")

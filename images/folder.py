@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..circuits import ClassInfo
 from ..errors import InputError
+from ..models import ViT
 from .files import BadImage, check_header, read_image
 from .labels import Labels, match_folders
 from .source import ImageRef, ImageSource, Skipped, SourceClass
-
-if TYPE_CHECKING:
-    from ..models import ViT
 
 
 class FolderSource(ImageSource):

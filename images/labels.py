@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -137,17 +138,17 @@ def _by_table(names: Sequence[str], labels: Labels, table: Mapping[str, int], wh
 
 
 def plain(name: str) -> str:
-    """As names are compared: case, underscores and surrounding blanks do not count."""
-    return " ".join(name.replace("_", " ").lower().split())
+    """As names are compared: case, underscores, surrounding blanks and the way accents are coded do not count."""
+    return " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").lower().split())
 
 
 def _imagenet_names(subset: str) -> list[tuple[str, ...]]:
-    """WordNet id and every name of each class, the first of the names last."""
+    """WordNet id, all names in one, and every name of each class, the first of the names last."""
     from timm.data.imagenet_info import ImageNetInfo
 
     info = ImageNetInfo(subset)
     names = []
     for index, wordnet_id in enumerate(info.label_names()):
-        synonyms = [n.strip() for n in info.index_to_description(index).split(",")]
-        names.append((wordnet_id, *reversed(synonyms)))
+        all_names = info.index_to_description(index)
+        names.append((wordnet_id, all_names, *reversed([n.strip() for n in all_names.split(",")])))
     return names

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InputError, unknown
+from ..models import ViT
 from .digits import DigitsSource
 from .folder import FolderSource
 from .source import ImageSource
-
-if TYPE_CHECKING:
-    from ..models import ViT
 
 
 def open_source(source: str | Mapping[str, Any], model: ViT) -> ImageSource:

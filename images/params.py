@@ -9,6 +9,7 @@ from PIL import ImageColor
 
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
+from .font import spell
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,15 @@ def choice(default: str, values: tuple[str, ...]) -> Param:
 
 
 def text(default: str, allowed: str) -> Param:
-    """Any text but an empty one."""
-    return Param(default, allowed, lambda value: value if isinstance(value, str) and value.strip() else None)
+    """A text that the font can write; blanks around it do not count."""
+
+    def read(value: Scalar) -> Scalar:
+        if not isinstance(value, str) or not value.strip():
+            return None
+        spell(value)  # says which sign is lacking
+        return " ".join(value.split())
+
+    return Param(default, allowed, read)
 
 
 def colour(default: str, *, none: bool = False) -> Param:

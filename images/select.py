@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from ..circuits import ClassInfo, Condition, Selection
 from ..errors import InputError, unknown
+from ..models import ViT
 from .batch import Batch
 from .conditions import attack, is_attack, target_of
 from .files import BadImage
 from .seeds import rank
 from .source import ImageRef, ImageSource
 from .splits import SPLITS, Split, quotas, split_of
-
-if TYPE_CHECKING:
-    from ..models import ViT
 
 RULES = ("correct", "all", "successful")
 """Which candidates qualify: those that the model classifies correctly unattacked; all; or, under an attack,

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,12 +13,10 @@ from PIL import Image
 
 from ..circuits import ClassInfo
 from ..errors import InputError, unknown
+from ..models import Preprocess
 from .files import BadImage
 from .labels import Labels, plain
 from .splits import split_of
-
-if TYPE_CHECKING:
-    from ..models import Preprocess
 
 _CACHE_BYTES = 128 * 2**20
 """Views kept in memory: every condition and corruption of a class asks for the same ones."""
@@ -82,7 +79,7 @@ class ImageSource(ABC):
         self.name = name
         self.classes: tuple[ClassInfo, ...] = tuple(self._classes)
         self.skipped = tuple(skipped)
-        self.notices = (*(f"skipped {s.path}: {s.reason}" for s in skipped), *remarks)
+        self.notices = (*_by_reason(skipped), *remarks)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
         self._cached_view = lru_cache(max(64, _CACHE_BYTES // (height * width * 3)))(self._load_view)
@@ -164,6 +161,17 @@ class ImageSource(ABC):
         mean = ((2 * total + used) // (2 * used)).astype(np.uint8)
         mean.setflags(write=False)
         return mean
+
+
+def _by_reason(skipped: Sequence[Skipped], most: int = 5) -> list[str]:
+    """One line for each reason, with the first few names and the count."""
+    paths: dict[str, list[str]] = {}
+    for s in skipped:
+        paths.setdefault(s.reason, []).append(s.path)
+    return [
+        f"skipped {', '.join(of[:most])}{f' and {len(of) - most} more' if len(of) > most else ''}: {reason}"
+        for reason, of in paths.items()
+    ]
 
 
 def _told(skipped: Sequence[Skipped]) -> str:
