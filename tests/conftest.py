@@ -1,0 +1,151 @@
+"""What all rooms' tests share: axes checked at run time, toy models, and a brute-force forward to hold them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# before the first import of these rooms: every axis named in a signature is held to
+install_import_hook(["circuitstore.models", "circuitstore.discovery"], "beartype.beartype")
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+from circuitstore.circuits import ComputationGraph  # noqa: E402
+from circuitstore.models import ViT, load_model  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
+    """Random values for all parameters, norms' weights and biases included: nothing is accidentally 0 or 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale
+            is_norm = "norm" in name and name.endswith("weight")
+            parameter.copy_(1 + noise if is_norm else noise)
+    return module
+
+
+@pytest.fixture(scope="session")
+def toy_module() -> Callable[..., VisionTransformer]:
+    """A pre-norm ViT of 3 layers of 4 heads, width 16, 8 × 8 pixels, 5 tokens, 5 classes, float64, all norms live.
+
+    Any argument of timm's VisionTransformer may be given.
+    """
+
+    def build(seed: int = 0, **changes) -> VisionTransformer:
+        arguments = dict(img_size=8, patch_size=4, embed_dim=16, depth=3, num_heads=4, num_classes=5) | changes
+        factory = arguments.pop("factory", VisionTransformer)
+        return enliven(factory(**arguments).double(), seed).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def toy_vit(toy_module) -> Callable[..., ViT]:
+    """The same, loaded in float64."""
+
+    def build(seed: int = 0, **changes) -> ViT:
+        return load_model(toy_module(seed, **changes), dtype="float64")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def timm_vit() -> ViT:
+    """A stock timm model with live norms, in float64: 12 layers of 3 heads, at 64 pixels."""
+    module = timm.create_model("vit_tiny_patch16_224", img_size=64, num_classes=10)
+    return load_model(enliven(module, scale=0.05), dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def images() -> Callable[..., Tensor]:
+    """Random normalised images for a model: `images(vit, count, seed)`."""
+
+    def build(model: ViT, count: int = 2, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(count, 3, *model.image_size, generator=generator, dtype=torch.float64)
+
+    return build
+
+
+class BruteForce:
+    """A forward pass with one input per receiver, head by head, in plain torch: shares no code with the product.
+
+    What edge e of sender u carries is asked of `carried(e, o_u)`.
+    """
+
+    def __init__(self, module: VisionTransformer, graph: ComputationGraph) -> None:
+        self.module, self.graph = module, graph
+        self.offset = {name: int(o) for name, o in zip(graph.receivers, graph.offsets, strict=False)}
+
+    def run(self, stream: Tensor, carried: Callable[[int, Tensor], Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and what each sender sent, from the stream that enters block 0."""
+        sent = [stream]
+        constant = torch.zeros_like(stream)
+        for layer, block in enumerate(self.module.blocks):
+            heads = self._heads(layer, block, sent, constant, carried)
+            sent += [sum(heads)] if self.graph.form == "block" else heads
+            if block.attn.proj.bias is not None:
+                constant = constant + block.ls1(block.attn.proj.bias.expand_as(stream).clone())
+            sent.append(block.ls2(block.mlp(block.norm2(self._input(f"m{layer}", sent, constant, carried)))))
+        final = self._input("logits", sent, constant, carried)
+        return self.module.forward_head(self.module.norm(final)), sent
+
+    def _input(self, receiver: str, sent: list[Tensor], constant: Tensor, carried) -> Tensor:
+        first = self.offset[receiver]
+        count = int(self.graph.n_upstream[self.graph.receivers.index(receiver)])
+        return constant + sum(carried(first + u, sent[u]) for u in range(count))
+
+    def _heads(self, layer: int, block, sent, constant, carried) -> list[Tensor]:
+        attn, heads = block.attn, []
+        width = attn.head_dim
+        for h in range(attn.num_heads):
+            names = {
+                "split": [f"a{layer}.h{h}<{port}>" for port in "qkv"],
+                "head": [f"a{layer}.h{h}"] * 3,
+                "attention": [f"a{layer}.in"] * 3,
+                "block": [f"a{layer}"] * 3,
+            }[self.graph.form]
+            ports = []
+            for index, name in enumerate(names):
+                rows = slice((index * attn.num_heads + h) * width, (index * attn.num_heads + h + 1) * width)
+                read = block.norm1(self._input(name, sent, constant, carried))
+                bias = 0 if attn.qkv.bias is None else attn.qkv.bias[rows]
+                ports.append(read @ attn.qkv.weight[rows].T + bias)
+            q, k, v = attn.q_norm(ports[0]), attn.k_norm(ports[1]), ports[2]
+            pattern = (q @ k.transpose(-1, -2) / width**0.5).softmax(-1)
+            heads.append(block.ls1(pattern @ v @ attn.proj.weight[:, h * width : (h + 1) * width].T))
+        return heads
+
+    def masked(self, clean: Tensor, corrupted: Tensor, mask: np.ndarray) -> Tensor:
+        """Logits with open edges current and closed ones corrupted."""
+        _, old = self.run(corrupted, lambda _, value: value)
+        sender = self.graph.edge_sender
+        return self.run(clean, lambda e, value: value if mask[e] else old[sender[e]])[0]
+
+    def scores(self, clean: Tensor, corrupted: Tensor, metric, points: list[float]) -> np.ndarray:
+        """Mean over points of ∂m/∂gate, where edge e carries its value plus gate_e times the senders' difference."""
+        (_, new), (_, old) = (self.run(s, lambda _, value: value) for s in (clean, corrupted))
+        moved = [(n - o).detach() for n, o in zip(new, old, strict=True)]
+        sender, total = self.graph.edge_sender, 0.0
+        for point in points:
+            gates = torch.zeros(len(clean), self.graph.n_edges, dtype=clean.dtype, requires_grad=True)
+            stream = corrupted + point * (clean - corrupted)
+            logits, _ = self.run(stream, lambda e, value: value + gates[:, e, None, None] * moved[sender[e]])  # noqa: B023
+            total = total + torch.autograd.grad(metric(logits).sum(), gates)[0] / len(points)
+        return total.numpy()
+
+
+@pytest.fixture(scope="session")
+def brute_force() -> type[BruteForce]:
+    return BruteForce

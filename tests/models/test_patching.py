@@ -1,0 +1,120 @@
+"""A patched run equals the brute-force forward with one input per receiver, for every variant that is taken."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS
+from circuitstore.errors import InputError
+from circuitstore.models import CLEAN, CORRUPTED, CURRENT, capture, patched_logits
+from timm.layers.mlp import SwiGLU
+from timm.models.deit import VisionTransformerDistilled
+from torch import nn
+
+VARIANTS = {
+    "plain": {},
+    "LayerScale": {"init_values": 0.1},
+    "q and k norm": {"qk_norm": True},
+    "no qkv bias": {"qkv_bias": False},
+    "no projection bias": {"proj_bias": False},
+    "register tokens": {"reg_tokens": 2},
+    "class token without position": {"no_embed_class": True, "reg_tokens": 1},
+    "distillation token": {"factory": VisionTransformerDistilled},
+    "norm_pre": {"pre_norm": True},
+    "average pooling, fc_norm": {"global_pool": "avg"},
+    "average pooling, no class token": {"global_pool": "avg", "class_token": False, "fc_norm": False},
+    "map pooling": {"global_pool": "map", "class_token": False},
+    "RMSNorm": {"norm_layer": "rmsnorm"},
+    "no final norm": {"final_norm": False},
+    "gated MLP with its own norm": {"mlp_layer": SwiGLU, "scale_mlp_norm": True},
+    "dynamic image size": {"dynamic_img_size": True},
+    "no position embedding": {"pos_embed": "none"},
+    "no norms at all": {"norm_layer": nn.Identity},
+    "dropout everywhere": {"drop_rate": 0.5, "proj_drop_rate": 0.5, "attn_drop_rate": 0.5, "drop_path_rate": 0.5},
+}
+
+
+def assert_close(found, expected, tolerance=1e-12):
+    assert float((found - expected).abs().max() / expected.abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_variant_equals_brute_force(toy_vit, images, brute_force, changes):
+    model = toy_vit(**changes)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    clean, corrupted = model.embed(x), capture(model, y)
+    graph = model.graph("split")
+    rng = np.random.default_rng(0)
+    brute = brute_force(model.module, graph)
+    for density in (0.05, 0.5, 0.95):
+        mask = rng.random(graph.n_edges) < density
+        found = patched_logits(model, graph, mask, clean, corrupted)
+        assert_close(found, brute.masked(clean, corrupted.stream, mask))
+    assert_close(patched_logits(model, graph, np.ones(graph.n_edges, bool), clean, corrupted), model.logits(x))
+    assert_close(patched_logits(model, graph, np.zeros(graph.n_edges, bool), clean, corrupted), model.logits(y))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_twenty_random_masks_on_a_stock_timm_model(timm_vit, images, brute_force, form):
+    model, graph = timm_vit, timm_vit.graph(form)
+    clean, corrupted = model.embed(images(model, 1, 1)), capture(model, images(model, 1, 2))
+    rng = np.random.default_rng(0)
+    brute = brute_force(model.module, graph)
+    for density in rng.random(20 if form == "split" else 5):
+        mask = rng.random(graph.n_edges) < density
+        found = patched_logits(model, graph, mask, clean, corrupted)
+        assert_close(found, brute.masked(clean, corrupted.stream, mask))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_edges_carry_current_clean_or_corrupted_values(toy_vit, images, brute_force, form):
+    model = toy_vit()
+    graph = model.graph(form)
+    stream, clean, corrupted = model.embed(images(model, 2, 1)), *(capture(model, images(model, 2, s)) for s in (2, 3))
+    carries = np.random.default_rng(0).integers(0, 3, graph.n_edges)
+    brute = brute_force(model.module, graph)
+    (_, new), (_, old) = (brute.run(run.stream, lambda _, value: value) for run in (clean, corrupted))
+
+    def carried(edge, value):
+        sender = graph.edge_sender[edge]
+        return {CORRUPTED: old[sender], CURRENT: value, CLEAN: new[sender]}[carries[edge]]
+
+    found = patched_logits(model, graph, carries, stream, corrupted, clean)
+    assert_close(found, brute.run(stream, carried)[0])
+
+
+def test_denoising_one_edge_changes_the_corrupted_run_by_its_clean_value(toy_vit, images, brute_force):
+    """With all other edges current in a corrupted run, a restored edge moves everything behind it."""
+    model = toy_vit()
+    graph = model.graph("split")
+    clean, corrupted = (capture(model, images(model, 2, s)) for s in (1, 2))
+    brute = brute_force(model.module, graph)
+    _, new = brute.run(clean.stream, lambda _, value: value)
+    for name in ("input->a0.h1<v>", "a0.h1->m1", "m2->logits"):
+        edge = graph.index_of(name)
+        carries = np.full(graph.n_edges, CURRENT)
+        carries[edge] = CLEAN
+        restored = new[graph.edge_sender[edge]]
+        found = patched_logits(model, graph, carries, corrupted.stream, corrupted, clean)
+        expected, _ = brute.run(corrupted.stream, lambda e, value: restored if e == edge else value)  # noqa: B023
+        assert_close(found, expected)
+        assert (found - corrupted.logits).abs().max() > 1e-6
+
+
+def test_a_run_does_not_mix_images(toy_vit, images):
+    model = toy_vit()
+    graph = model.graph("split")
+    mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
+    x, y = images(model, 4, 1), images(model, 4, 2)
+    together = patched_logits(model, graph, mask, model.embed(x), capture(model, y))
+    alone = [patched_logits(model, graph, mask, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])) for i in range(4)]
+    assert_close(together, torch.cat(alone))
+
+
+def test_values_that_do_not_fit_are_refused(toy_vit, images):
+    model = toy_vit()
+    graph = model.graph("split")
+    run = capture(model, images(model))
+    with pytest.raises(InputError, match="262"):
+        patched_logits(model, graph, np.ones(7, bool), run.stream, run)
+    with pytest.raises(InputError, match="no clean run"):
+        patched_logits(model, graph, np.full(graph.n_edges, CLEAN), run.stream, run)
