@@ -1,0 +1,242 @@
+"""Interactive figures. Every number in them is one of the tables' numbers, unrounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from .findings import Changes, Similarity
+
+INK, FAINT, BLUE, ORANGE = "#1f2937", "#94a3b8", "#1f6fb2", "#d9730d"
+PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
+"""Conditions in order; told apart by marker shape as well."""
+MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+ANNOTATED = 12
+"""Up to so many classes a heat map prints its numbers and keeps the order of the classes."""
+MOST_CLASSES = 120
+MOST_ROWS = 60
+_HEAT = ((0.0, "#f7fbff"), (0.35, "#c6dbef"), (0.65, "#6baed6"), (0.85, "#2171b5"), (1.0, "#08306b"))
+
+
+def similarity_figure(similarity: Similarity) -> go.Figure:
+    """Classes against classes; the diagonal shows each class's noise floor in place of its trivial 1."""
+    order = heat_map_order(similarity)
+    names = [plain(similarity.classes[i]) for i in order]
+    z = similarity.jaccard[np.ix_(order, order)].copy()
+    np.fill_diagonal(z, similarity.floors[order])
+    shown = len(order) <= ANNOTATED
+    figure = go.Figure(
+        go.Heatmap(
+            z=_nullable(z),
+            x=names,
+            y=names,
+            xgap=2 if shown else 0,
+            ygap=2 if shown else 0,
+            zmin=0,
+            zmax=1,
+            colorscale=[list(stop) for stop in _HEAT],
+            texttemplate="%{z:.2f}" if shown else None,
+            hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+            colorbar=_colour_bar(similarity),
+        )
+    )
+    _dress(figure, height=150 + max(260, min(720, 36 * len(order))))
+    axis = {"type": "category", "showgrid": False, "automargin": True, "showticklabels": len(order) <= 60, "ticks": ""}
+    figure.update_xaxes(**axis, tickangle=-45 if max(map(len, names)) > 4 else 0)
+    figure.update_yaxes(**axis, autorange="reversed")
+    return figure
+
+
+def heat_map_order(similarity: Similarity) -> list[int]:
+    """By class index while the numbers can be read, else neighbours alike; at most `MOST_CLASSES`, the first."""
+    count = min(len(similarity.classes), MOST_CLASSES)
+    if count <= ANNOTATED:
+        return list(range(count))
+    distance = 1 - similarity.jaccard[:count, :count]
+    np.fill_diagonal(distance, 0)
+    return hierarchy.leaves_list(hierarchy.linkage(squareform(distance, checks=False), "average")).tolist()
+
+
+def _colour_bar(similarity: Similarity) -> dict[str, object]:
+    """Ticks at chance and at the noise floor, where the scale gets its meaning."""
+    ticks = {0.0: "0", 0.5: "0.5", 1.0: "1", similarity.chance: f"{similarity.chance:.2f} chance"}
+    if similarity.floor is not None:
+        ticks[similarity.floor] = f"{similarity.floor:.2f} noise floor"
+    special = [v for v, text in ticks.items() if " " in text]
+    kept = {v: t for v, t in ticks.items() if " " in t or all(abs(v - s) > 0.15 for s in special)}
+    return {
+        "tickvals": list(kept),
+        "ticktext": list(kept.values()),
+        "orientation": "h",
+        "y": 1.0,
+        "yanchor": "bottom",
+        "thickness": 9,
+        "len": 1.0,
+        "outlinewidth": 0,
+        "tickangle": 0,
+    }
+
+
+def faithfulness_figure(
+    table: pd.DataFrame, random: Mapping[int, Sequence[float]], reasons: Mapping[int, str]
+) -> go.Figure:
+    """Each circuit's faithfulness (filled) beside those of its size-matched random circuits (grey ticks).
+
+    Args:
+        table: rows of `findings.faithfulness`.
+        random: faithfulness of the random circuits, by row of the table.
+        reasons: why a row has no faithfulness.
+    """
+    figure = go.Figure()
+    classes = list(dict.fromkeys(table["class"]))
+    conditions = list(dict.fromkeys(table["condition"]))
+    lane = 0.8 / len(conditions)
+    place = {name: i for i, name in enumerate(classes)}
+
+    def y_of(row: int) -> float:
+        return place[table["class"].iloc[row]] + lane * (
+            conditions.index(table["condition"].iloc[row]) - (len(conditions) - 1) / 2
+        )
+
+    rows = range(len(table))
+    ticks = [(value, y_of(row), row) for row in rows for value in random.get(row, ())]
+    figure.add_trace(_random_ticks(ticks, table))
+    for number, condition in enumerate(conditions):
+        own = [r for r in rows if table["condition"].iloc[r] == condition and r not in reasons]
+        figure.add_trace(
+            go.Scatter(
+                x=table["faithfulness"].iloc[own].tolist(),
+                y=[y_of(r) for r in own],
+                mode="markers",
+                name=plain(condition),
+                marker={
+                    "size": 10,
+                    "symbol": MARKERS[number % len(MARKERS)],
+                    "color": PALETTE[number % len(PALETTE)],
+                    "line": {"width": 1, "color": "white"},
+                },
+                customdata=[[plain(table["class"].iloc[r]), int(table["n_edges"].iloc[r])] for r in own],
+                hovertemplate="%{customdata[0]}: %{x:.3f}, %{customdata[1]} edges<extra></extra>",
+            )
+        )
+    _dress(figure, height=150 + 34 * max(1, len(classes)) * (1 if len(conditions) < 3 else 1.5))
+    for row, _reason in reasons.items():
+        figure.add_annotation(
+            x=0, y=y_of(row), text="undefined, see the table", showarrow=False, xanchor="left", font={"color": FAINT}
+        )
+    for value in (0, 1):
+        figure.add_vline(x=value, line={"color": FAINT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="faithfulness: 0 = all edges corrupted, 1 = the whole model", zeroline=False)
+    figure.update_yaxes(
+        tickvals=list(place.values()),
+        ticktext=[plain(c) for c in classes],
+        autorange="reversed",
+        automargin=True,
+        zeroline=False,
+        showgrid=False,
+    )
+    return figure
+
+
+def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame) -> go.Scatter:
+    return go.Scatter(
+        x=[t[0] for t in ticks],
+        y=[t[1] for t in ticks],
+        mode="markers",
+        name="random connected circuits of the same size",
+        marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.4, "color": FAINT}},
+        customdata=[plain(table["class"].iloc[t[2]]) for t in ticks],
+        hovertemplate="%{customdata}, random: %{x:.3f}<extra></extra>",
+    )
+
+
+def changes_figure(changes: Changes) -> go.Figure:
+    """Edges gained (right) and lost (left) per class, with what halves of the natural images differ by."""
+    table = changes.by_class.iloc[:MOST_ROWS]
+    names = [plain(c) for c in table["class"]]
+    figure = go.Figure()
+    for sign, column, colour in ((1, "gained", BLUE), (-1, "lost", ORANGE)):
+        figure.add_trace(
+            go.Bar(
+                y=names,
+                x=(sign * table[column]).tolist(),
+                orientation="h",
+                name=column,
+                marker={"color": colour},
+                customdata=table[column].tolist(),
+                hovertemplate=f"%{{y}}: %{{customdata}} {column}<extra></extra>",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                y=names,
+                x=_nullable((sign * table["floor"]).to_numpy()),
+                mode="markers",
+                name="noise floor",
+                legendgroup="floor",
+                showlegend=sign > 0,
+                marker={"symbol": "line-ns", "size": 16, "line": {"width": 2.5, "color": INK}},
+                hovertemplate="%{y}: noise floor %{x:.1f}<extra></extra>",
+            )
+        )
+    _dress(figure, height=150 + 30 * max(2, len(names)))
+    figure.update_layout(barmode="relative", bargap=0.35)
+    figure.update_xaxes(title="edges lost (left) and gained (right)", zeroline=True, zerolinecolor=INK)
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True)
+    return figure
+
+
+def carriers_figure(table: pd.DataFrame, most: int = 20) -> go.Figure:
+    """The edges of the largest mean score, with the standard error over classes."""
+    best = table.iloc[:most]
+    error = best["error"].fillna(0).tolist()
+    figure = go.Figure(
+        go.Bar(
+            y=best["edge"].tolist(),
+            x=best["score"].tolist(),
+            orientation="h",
+            marker={"color": [BLUE if s > 0 else ORANGE for s in best["score"]]},
+            error_x={"type": "data", "array": error, "color": INK, "thickness": 1, "width": 3},
+            customdata=best["circuits"].tolist(),
+            hovertemplate="%{y}: %{x:.4g}, in %{customdata} circuits<extra></extra>",
+            showlegend=False,
+        )
+    )
+    _dress(figure, height=110 + 24 * max(2, len(best)))
+    figure.update_xaxes(title="mean score over classes, in units of the metric", zeroline=True, zerolinecolor=INK)
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True, tickfont={"family": "monospace"})
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: its labels understand a little HTML."""
+    return escape(str(text), quote=False)
+
+
+def _nullable(values: np.ndarray) -> list[object]:
+    """Nested lists with None for NaN: plotly leaves such cells empty."""
+    nested = values.astype(object)
+    nested[np.isnan(values)] = None
+    return nested.tolist()
+
+
+def _dress(figure: go.Figure, *, height: float) -> None:
+    """One look for all figures."""
+    figure.update_layout(
+        template="none",
+        height=int(height),
+        margin={"l": 10, "r": 10, "t": 36, "b": 10},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        dragmode=False,
+    )
+    figure.update_xaxes(gridcolor="#e5e9ef", automargin=True)
+    figure.update_yaxes(gridcolor="#e5e9ef")

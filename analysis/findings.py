@@ -1,0 +1,184 @@
+"""The numbers of a report, as tables: everything here is computed from a study and its noise floors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ..circuits import Evaluation
+from ..circuits.similarity import expected_jaccard, jaccard_matrix
+from .floors import Floor
+from .studies import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """How alike the circuits of one condition's classes are.
+
+    Attributes:
+        condition: canonical text.
+        classes: names, by class index.
+        jaccard: edge Jaccard of all pairs, 1 on the diagonal.
+        floors: noise floor per class; NaN where it is not known.
+        chance: mean Jaccard of uniform random edge sets of two circuits' sizes, over all pairs.
+    """
+
+    condition: str
+    classes: tuple[str, ...]
+    jaccard: Float[np.ndarray, "class class"]
+    floors: Float[np.ndarray, "class"]
+    chance: float
+
+    @property
+    def floor(self) -> float | None:
+        """Mean noise floor; None where none is known."""
+        return None if np.isnan(self.floors).all() else float(np.nanmean(self.floors))
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """Columns `class_a, class_b, jaccard, floor` (mean of the two classes' floors), most alike first."""
+        a, b = np.triu_indices(len(self.classes), 1)
+        names = np.array(self.classes, dtype=object)
+        frame = pd.DataFrame(
+            {
+                "class_a": names[a],
+                "class_b": names[b],
+                "jaccard": self.jaccard[a, b],
+                "floor": (self.floors[a] + self.floors[b]) / 2,
+            }
+        )
+        return frame.sort_values("jaccard", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def similarity(study: Study, condition: str, floors: Mapping[int, Floor]) -> Similarity:
+    """Edge Jaccard between the classes' circuits under one condition."""
+    rows = study.rows(condition)
+    members = study.members[rows]
+    return Similarity(
+        condition,
+        tuple(study.circuits["class"].iloc[rows]),
+        jaccard_matrix(members),
+        np.array([floors[i].jaccard if i in floors else np.nan for i in rows.tolist()]),
+        _chance(members.sum(axis=1).tolist(), study.graph.n_edges),
+    )
+
+
+def _chance(sizes: Sequence[int], n_edges: int) -> float:
+    """Chance level of two circuits of the mean size: it hardly bends over the sizes of one study."""
+    size = round(float(np.mean(sizes)))
+    return expected_jaccard(size, size, n_edges)
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What a condition does to the circuits, against the natural ones; said in effect studies alone.
+
+    Attributes:
+        condition: canonical text.
+        by_class: columns `class, natural, attacked` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
+            `floor`: edges that seem gained (and as many lost) between halves of the natural images.
+        by_edge: columns `edge, gained_in, lost_in, floor, score_natural, score_attacked`: in how many classes,
+            in how many between halves of natural images, and mean scores over classes; changed edges alone,
+            most often changed first.
+    """
+
+    condition: str
+    by_class: pd.DataFrame
+    by_edge: pd.DataFrame
+
+    @property
+    def floor(self) -> float | None:
+        """Mean over classes of the edges that seem gained where only the images differ."""
+        floors = self.by_class["floor"].to_numpy(float)
+        return None if np.isnan(floors).all() else float(np.nanmean(floors))
+
+
+def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Changes | None:
+    """Gained and lost edges per class; None where a class has no circuit under both conditions."""
+    natural = study.natural
+    pairs = list(study.pairs(natural, condition)) if natural else []
+    if not pairs:
+        return None
+    before, after = (np.array([p[i] for p in pairs]) for i in (1, 2))
+    was, now = study.members[before], study.members[after]
+    known = [floors.get(row) for row in before.tolist()]
+    kept = (was & now).sum(axis=1)
+    by_class = pd.DataFrame(
+        {
+            "class": [name for name, _, _ in pairs],
+            "natural": was.sum(axis=1),
+            "attacked": now.sum(axis=1),
+            "kept": kept,
+            "gained": (now & ~was).sum(axis=1),
+            "lost": (was & ~now).sum(axis=1),
+            "floor": [np.nan if f is None else float(f.changed.sum()) for f in known],
+            "jaccard": kept / np.maximum((was | now).sum(axis=1), 1),
+            "jaccard_floor": [np.nan if f is None else f.jaccard for f in known],
+        }
+    )
+    return Changes(condition, by_class, _by_edge(study, before, after, known))
+
+
+def _by_edge(study: Study, before: np.ndarray, after: np.ndarray, floors: Sequence[Floor | None]) -> pd.DataFrame:
+    was, now = study.members[before], study.members[after]
+    known = [f.changed for f in floors if f is not None]
+    floor = np.mean(known, axis=0) * len(before) if known else np.full(study.graph.n_edges, np.nan)
+    frame = pd.DataFrame(
+        {
+            "edge": study.graph.edge_names,
+            "gained_in": (now & ~was).sum(axis=0),
+            "lost_in": (was & ~now).sum(axis=0),
+            "floor": floor,
+            "score_natural": np.nan if study.scores is None else study.scores[before].mean(axis=0),
+            "score_attacked": np.nan if study.scores is None else study.scores[after].mean(axis=0),
+        }
+    )
+    frame = frame[(frame["gained_in"] > 0) | (frame["lost_in"] > 0)]
+    most = frame[["gained_in", "lost_in"]].max(axis=1)
+    return frame.assign(_most=most).sort_values("_most", ascending=False, kind="stable").drop(columns="_most")
+
+
+def carriers(study: Study, condition: str) -> pd.DataFrame:
+    """The edges that carry an attack: members of at least one class's circuit, largest mean score first.
+
+    Columns `edge, circuits` (how many classes' circuits hold it), `by_chance` (how many uniform random
+    ones of these sizes would), `score` (mean over classes), `error` (standard error over classes, NaN
+    for one class), `positive` (classes in which it scores above zero). Without scores by `circuits` alone.
+    """
+    rows = study.rows(condition)
+    members = study.members[rows]
+    frame = pd.DataFrame(
+        {
+            "edge": study.graph.edge_names,
+            "circuits": members.sum(axis=0),
+            "by_chance": members.sum() / study.graph.n_edges,
+        }
+    )
+    if study.scores is None:
+        return frame.loc[frame["circuits"] > 0].sort_values("circuits", ascending=False, kind="stable")
+    scores = study.scores[rows].astype(np.float64)
+    spread = scores.std(axis=0, ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else np.nan
+    frame = frame.assign(score=scores.mean(axis=0), error=spread, positive=(scores > 0).sum(axis=0))
+    return frame.loc[frame["circuits"] > 0].sort_values("score", ascending=False, kind="stable")
+
+
+def random_faithfulness(evaluation: Evaluation) -> list[float]:
+    """Faithfulness of each size-matched random circuit; empty where faithfulness has no meaning."""
+    if evaluation.faithfulness is None:
+        return []
+    gap = evaluation.metric_full - evaluation.metric_empty
+    return [(m - evaluation.metric_empty) / gap for m in evaluation.metric_random]
+
+
+def faithfulness(study: Study) -> pd.DataFrame:
+    """One row per circuit: sizes, metrics, faithfulness beside the random circuits' mean, accuracies, retention."""
+    columns = [
+        *("class", "condition", "n_edges", "n_eval", "metric_full", "metric_empty", "metric_circuit"),
+        *("faithfulness", "faithfulness_random", "accuracy_full", "accuracy_circuit", "accuracy_empty", "retention"),
+    ]
+    figures = [c for c in columns if c not in ("class", "condition")]
+    return study.circuits.loc[:, columns].astype(dict.fromkeys(figures, float)).astype({"n_edges": int, "n_eval": int})

@@ -1,0 +1,108 @@
+"""One HTML file that tells what a store holds: opens offline, in any browser, and can be sent by mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from ..errors import InputError
+from ..store import Store
+from .contents import RESIDUAL, Contents, read_contents
+from .sections import Pictures, asked_table, images_table, section
+from .summary import summary_of
+
+MOST_NOTES = 60
+PICTURE_BYTES = 650_000
+"""All drawings together: with plotly's 4.8 MB the file stays under 6 MB."""
+
+
+def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
+    """Write the report of a run, or of the whole store, and return where it is.
+
+    Raises:
+        InputError: no such run, or the file cannot be written.
+    """
+    path = Path(path)
+    text = render(read_contents(store, run))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"report: cannot write {path}: {error.strerror or error}; choose another place") from error
+    return path
+
+
+def render(contents: Contents) -> str:
+    """The report as HTML."""
+    pictures = Pictures(PICTURE_BYTES)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("circuitstore.analysis", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["edges"] = _edges_as_code
+    return environment.get_template("report.html.jinja").render(
+        title=f"Circuits of {contents.run}" if contents.run else "Circuits",
+        lead=_lead(contents),
+        facts=_facts(contents),
+        asked=asked_table(contents),
+        images=images_table(contents),
+        studies=[section(part, number, pictures) for number, part in enumerate(contents.parts)],
+        notes=contents.notes[:MOST_NOTES],
+        notes_left_out=max(0, len(contents.notes) - MOST_NOTES),
+        residual=f"{RESIDUAL:.0%}",
+        provenance=_provenance(contents),
+        queries=summary_of(contents).queries,
+        specs=[{"name": name, "text": text} for name, text in contents.specs.items()],
+        version=metadata.version("circuitstore"),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+_EDGE = re.compile(r"(?:input|[am]\d+(?:\.h\d+)?)-&gt;(?:logits|[am]\d+(?:\.(?:h\d+|in))?)(?:&lt;[qkv]&gt;)?")
+
+
+def _edges_as_code(text: str) -> Markup:
+    """The text escaped, with the names of edges in it set in a fixed-width font."""
+    return Markup(_EDGE.sub(r"<code>\g<0></code>", str(escape(text))))
+
+
+def _lead(contents: Contents) -> str:
+    if not contents.parts:
+        return "An empty store."
+    kinds = [part.study.kind for part in contents.parts]
+    told = {
+        "effect": "what an attack changes in the circuits of each class",
+        "mechanism": "which edges carry it",
+        "other": "how the circuits of the classes compare",
+    }
+    attacked = any(part.study.attacks for part in contents.parts)
+    if not attacked:
+        return "Which edges of the model do the work for each class, and how alike the classes are."
+    return (
+        f"Which edges of the model do the work for each class: {', and '.join(told[k] for k in dict.fromkeys(kinds))}."
+    )
+
+
+def _facts(contents: Contents) -> list[dict[str, Any]]:
+    """The counts at the top."""
+    count: Mapping[str, Callable[[], int]] = {
+        "circuits": lambda: contents.n_circuits,
+        "classes": lambda: len({c for part in contents.parts for c in part.study.classes}),
+        "conditions": lambda: len({c for part in contents.parts for c in part.study.conditions}),
+        "edges in the graph": lambda: max((part.study.graph.n_edges for part in contents.parts), default=0),
+        "questions asked": lambda: len(contents.items),
+    }
+    return [{"name": name, "value": f"{value():,}"} for name, value in count.items()]
+
+
+def _provenance(contents: Contents) -> list[dict[str, str]]:
+    rows = {"store": contents.store, "run": contents.run or "all runs"}
+    rows |= {f"model {id[:12]}": text for id, text in contents.models.items()}
+    rows |= dict(contents.provenance)
+    return [{"name": name, "value": value} for name, value in rows.items()]

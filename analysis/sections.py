@@ -1,0 +1,408 @@
+"""A study laid out for the page: charts, drawings, tables, and a word where something is absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from ..circuits import Circuit
+from . import figures, sentences
+from .contents import Contents, Part
+from .drawing import draw_circuit
+from .findings import Changes, Similarity
+from .studies import family
+
+ABOUT = {
+    "effect": (
+        "The same images, natural and attacked, contrasted with the same corrupted images, scored on the true class's "
+        "logit: only the condition differs, so an edge can be said to be gained or lost."
+    ),
+    "mechanism": (
+        "Each attacked image against its unattacked twin, scored on the logit of the attack's target less that of "
+        "the true class: a positive score means that the edge carries the attack."
+    ),
+    "other": (
+        "Circuits of classes under one recipe. Its metric and corruption are neither those of an effect study nor "
+        "those of a mechanism study, so no edge is called gained, lost or a carrier."
+    ),
+}
+ROWS = 20
+DRAWN_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Column:
+    """`number`: set to the right; `code`: in a fixed-width font."""
+
+    title: str
+    number: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table as the page shows it: cells are text."""
+
+    caption: str
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[str]] = ()
+    left_out: int = 0
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plotly figure with the words that stand for it."""
+
+    id: str
+    json: Markup
+    alt: str
+    caption: str
+    height: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    svg: Markup
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class ClassDrawings:
+    name: str
+    pictures: Sequence[Drawing]
+
+
+@dataclass(frozen=True)
+class ChangeView:
+    chart: Chart
+    drawing: Drawing | None
+    edges: HtmlTable
+    classes: HtmlTable
+
+
+@dataclass(frozen=True)
+class CarrierView:
+    chart: Chart | None
+    drawing: Drawing | None
+    edges: HtmlTable
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why parts of a section are not there."""
+
+    similarity: Sequence[str] = ()
+    changes: Sequence[str] = ()
+    carriers: Sequence[str] = ()
+    drawings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one study."""
+
+    id: str
+    short: str
+    heading: str
+    about: str
+    asked: str
+    extent: str
+    findings: Sequence[str]
+    heat_maps: Sequence[Chart]
+    pairs: Sequence[HtmlTable]
+    faithfulness: Chart
+    faithfulness_table: HtmlTable
+    reasons: HtmlTable
+    changes: Sequence[ChangeView]
+    carriers: Sequence[CarrierView]
+    drawings: Sequence[ClassDrawings]
+    absent: Absent
+
+
+@dataclass
+class Pictures:
+    """Draws until its bytes are spent, so that a large store makes no large page."""
+
+    budget: int
+    spent: int = field(default=0, init=False)
+
+    def draw(self, circuit: Circuit, values: np.ndarray | None, *, label: str, **style: Any) -> Markup | None:
+        """The drawing, or None where there is no room for it."""
+        svg = draw_circuit(circuit, values, label=label, **style)
+        if self.spent + len(svg) > self.budget:
+            return None
+        self.spent += len(svg)
+        return Markup(svg)
+
+
+def section(part: Part, number: int, pictures: Pictures) -> Section:
+    """Lay out one study; `number` makes its ids its own."""
+    id = f"study-{number + 1}"
+    study = part.study
+    views = list(_changes(part, id, pictures))
+    carrying = list(_carriers(part, id, pictures))
+    drawn = list(_drawings(part, pictures))
+    return Section(
+        id=id,
+        short=f"{sentences.heading(part)} ({study.common['extraction']})" if number > 1 else sentences.heading(part),
+        heading=f"{sentences.heading(part)}: {', '.join(map(family, study.conditions))}",
+        about=ABOUT[study.kind],
+        asked=sentences.asked(part),
+        extent=sentences.extent(part),
+        findings=list(sentences.findings(part)),
+        heat_maps=[_heat_map(s, f"{id}-alike-{i}") for i, s in enumerate(part.similarities)],
+        pairs=[_pairs(s) for s in part.similarities],
+        faithfulness=_faithfulness(part, f"{id}-faith"),
+        faithfulness_table=_faithfulness_table(part),
+        reasons=_reasons(part),
+        changes=views,
+        carriers=carrying,
+        drawings=drawn,
+        absent=_absent(part, drawn),
+    )
+
+
+def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
+    """A word for each part that a study of its kind could have had."""
+    study = part.study
+    alone = [c for c in study.conditions if len(study.rows(c)) < 2]
+    similarity = [f"Under {c} there is one class alone: nothing to compare it with." for c in alone]
+    changes, carriers = [], []
+    if study.kind == "effect" and not part.changes:
+        why = "no attacked condition was asked for" if not study.attacks else "no class has a natural circuit as well"
+        changes = [f"No edges are said to be gained or lost: {why}."]
+    if study.kind == "mechanism" and not part.carriers:
+        carriers = ["No attacked condition was asked for, so no edge carries one."]
+    missing = len(study.classes) - len(drawn)
+    drawings = [f"{missing} more classes are not drawn; circuitstore query shows any of them."] if missing else []
+    return Absent(similarity, changes, carriers, drawings)
+
+
+def _chart(id: str, figure: go.Figure, alt: str, caption: str, title: str = "") -> Chart:
+    text = str(figure.to_json())
+    safe = text.replace("<", "\\u003c")  # no name can end the script element that holds the JSON
+    return Chart(id, Markup(safe), alt, caption, json.loads(text)["layout"]["height"], title)
+
+
+def _heat_map(similarity: Similarity, id: str) -> Chart:
+    shown = min(len(similarity.classes), figures.MOST_CLASSES)
+    caption = (
+        f"Edge Jaccard of each pair of classes; the diagonal is the noise floor, a class "
+        f"against itself (mean {sentences.figure(similarity.floor)}); chance {sentences.figure(similarity.chance)}."
+    )
+    if shown > figures.ANNOTATED:
+        caption += " Classes are ordered so that neighbours are alike."
+    if shown < len(similarity.classes):
+        caption += f" The first {shown} of {len(similarity.classes)} classes are shown."
+    return _chart(
+        id,
+        figures.similarity_figure(similarity),
+        f"Heat map. {sentences.alike(similarity)}",
+        caption,
+        similarity.condition,
+    )
+
+
+def _faithfulness(part: Part, id: str) -> Chart:
+    table, kept = part.faithfulness, sorted(part.records)[: figures.MOST_ROWS]
+    reasons = part.reasons
+    place = {row: i for i, row in enumerate(kept)}
+    figure = figures.faithfulness_figure(
+        table.iloc[kept],
+        {place[row]: values for row, values in part.random.items() if row in place},
+        {place[row]: why for row, why in reasons.items() if row in place},
+    )
+    caption = (
+        "Each circuit (filled mark) on its report images beside random connected circuits of the same size "
+        "(grey ticks)."
+    )
+    if len(kept) < len(table):
+        caption += f" {len(kept)} of {len(table)} circuits are shown."
+    return _chart(id, figure, f"Dot plot. {sentences.faithful(part)}", caption)
+
+
+def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
+    for number, change in enumerate(part.changes):
+        name = family(change.condition)
+        caption = (
+            f"{change.condition} against natural. Black ticks: edges that seem gained or lost between two halves of "
+            "the natural images. Only bars beyond their tick speak of the condition."
+        )
+        yield ChangeView(
+            _chart(
+                f"{id}-change-{number}",
+                figures.changes_figure(change),
+                f"Bars by class. {sentences.changed(change)}",
+                caption,
+            ),
+            _draw_changes(part, change, pictures),
+            frame_table(
+                change.by_edge.head(ROWS),
+                f"Edges that most classes gain or lose under {name}. Floor: in how many of {len(change.by_class)} "
+                "classes the edge changes as much between halves of the natural images. Scores: means over classes.",
+                left_out=max(0, len(change.by_edge) - ROWS),
+            ),
+            frame_table(change.by_class.head(200), "Sizes, changes and noise floor by class."),
+        )
+
+
+def _draw_changes(part: Part, change: Changes, pictures: Pictures) -> Drawing | None:
+    """Edges by how many classes gain them less how many lose them."""
+    graph = part.study.graph
+    net = np.zeros(graph.n_edges)
+    at = [graph.edge_index[name] for name in change.by_edge["edge"]]
+    net[at] = change.by_edge["gained_in"] - change.by_edge["lost_in"]
+    least = 2 if len(change.by_class) > 3 else 1
+    circuit = Circuit(graph, np.abs(net) >= least)
+    if not circuit.n_edges:
+        return None
+    title = f"Edges gained and lost under {family(change.condition)}"
+    svg = pictures.draw(
+        circuit, net, label=title, most=80, key="classes that gain the edge (blue) less classes that lose it (orange)"
+    )
+    caption = (
+        f"Edges that at least {sentences.count(least, 'class', 'classes')} more gain than lose, or lose than gain."
+    )
+    return Drawing(svg, title, caption) if svg else None
+
+
+def _carriers(part: Part, id: str, pictures: Pictures) -> Iterator[CarrierView]:
+    for number, (condition, table) in enumerate(part.carriers.items()):
+        chart = None
+        if "score" in table:
+            alt = f"Bars. {sentences.carried(condition, table)}"
+            caption = f"{condition}. Edges of the largest mean score; whiskers: standard error over classes."
+            chart = _chart(f"{id}-carriers-{number}", figures.carriers_figure(table), alt, caption)
+        edges = frame_table(
+            table.head(ROWS),
+            f"Edges that carry {family(condition)} most. By chance: circuits that would hold the edge if edges were "
+            "drawn uniformly.",
+            left_out=max(0, len(table) - ROWS),
+        )
+        yield CarrierView(chart, _draw_carriers(part, condition, table, pictures), edges)
+
+
+def _draw_carriers(part: Part, condition: str, table: pd.DataFrame, pictures: Pictures) -> Drawing | None:
+    """Edges in at least half of the classes' circuits, by mean score."""
+    graph, count = part.study.graph, len(part.study.rows(condition))
+    common = table[table["circuits"] * 2 >= count]
+    members = np.zeros(graph.n_edges, bool)
+    members[[graph.edge_index[name] for name in common["edge"]]] = True
+    values = None
+    if "score" in common:
+        values = np.zeros(graph.n_edges)
+        values[members] = common.set_index("edge")["score"].loc[list(Circuit(graph, members).edges)]
+    title = f"Edges that carry {family(condition)} in at least half of the classes"
+    svg = pictures.draw(Circuit(graph, members), values, label=title, most=80) if members.any() else None
+    return Drawing(svg, title, "Width and colour by the mean score over classes.") if svg else None
+
+
+def _drawings(part: Part, pictures: Pictures) -> Iterator[ClassDrawings]:
+    """The circuits of the first classes, all conditions on one scale."""
+    circuits = part.study.circuits
+    for name in part.study.classes[:DRAWN_CLASSES]:
+        rows = [row for row in part.records if circuits["class"].iloc[row] == name]
+        found = [_draw_row(part, row, _scale(part, rows), pictures) for row in rows]
+        drawn = [d for d in found if d is not None]
+        if not drawn:
+            return
+        yield ClassDrawings(name, drawn)
+
+
+def _scale(part: Part, rows: Sequence[int]) -> float | None:
+    scores = part.study.scores
+    if scores is None:
+        return None
+    largest = [np.abs(scores[row][part.study.members[row]]).max(initial=0) for row in rows]
+    return float(max(largest, default=0)) or None
+
+
+def _draw_row(part: Part, row: int, scale: float | None, pictures: Pictures) -> Drawing | None:
+    record = part.records[row]
+    item, e = record.item, record.evaluation
+    title = f"{item.target_class.name}, {item.condition.text}"
+    svg = pictures.draw(record.circuit, record.score, label=title, most=80, scale=scale)
+    caption = f"Faithfulness {sentences.figure(e.faithfulness if e else None)}"
+    if e:
+        caption += f" (random circuits {sentences.figure(e.faithfulness_random)}), accuracy {e.accuracy_circuit:.2f}"
+    caption += f"; circuit {record.id[:12]}."
+    return Drawing(svg, title, caption) if svg else None
+
+
+def _pairs(similarity: Similarity) -> HtmlTable:
+    frame = similarity.pairs
+    return frame_table(
+        frame.head(ROWS),
+        f"Most alike first. Floor: mean noise floor of the two classes; chance {sentences.figure(similarity.chance)}.",
+        left_out=max(0, len(frame) - ROWS),
+        condition=family(similarity.condition),
+    )
+
+
+def _faithfulness_table(part: Part) -> HtmlTable:
+    frame = part.faithfulness.head(200)
+    caption = "On report images: n_eval of them. Metrics are means; random: mean of the random circuits."
+    return frame_table(frame, caption, left_out=len(part.faithfulness) - len(frame))
+
+
+def _reasons(part: Part) -> HtmlTable:
+    circuits = part.study.circuits
+    rows = [
+        (str(circuits["class"].iloc[row]), family(circuits["condition"].iloc[row]), why)
+        for row, why in part.reasons.items()
+    ]
+    columns = [Column("class"), Column("condition"), Column("why it has no faithfulness")]
+    return HtmlTable("Circuits without faithfulness.", columns, rows[:ROWS], max(0, len(rows) - ROWS))
+
+
+def asked_table(contents: Contents) -> HtmlTable:
+    """One row per study: its recipe, conditions and size."""
+    columns = [Column(t) for t in ("study", "model", "images", "recipe", "conditions", "circuits from")]
+    rows = []
+    for part in contents.parts:
+        c, study = part.study.common, part.study
+        recipe = f"{c['method']}, {c['form']} form, {c['metric']}, {c['direction']}, against {c['corruption']}"
+        images = f"{c['dataset']}, {sentences.count(len(study.classes), 'class', 'classes')}"
+        rows.append((study.kind, str(c["model"]), images, recipe, ", ".join(study.conditions), f"{c['extraction']}"))
+    return HtmlTable("Studies and their recipes.", columns, rows)
+
+
+def images_table(contents: Contents) -> HtmlTable:
+    """What each run's spec says of its images."""
+    columns = [Column("run"), Column("source"), Column("images per class"), Column("chosen")]
+    rows = [
+        (
+            name,
+            str(asked.get("source", "–")),
+            str(asked.get("per_class", "default")),
+            str(asked.get("choose", "correct")),
+        )
+        for name, asked in contents.asked.items()
+    ]
+    return HtmlTable("Images; half of them score, a quarter finds sizes, a quarter is reported on.", columns, rows)
+
+
+def _source(source: object) -> str:
+    return str(source.get("folder", "–")) if isinstance(source, dict) else str(source)
+
+
+def frame_table(frame: pd.DataFrame, caption: str, *, left_out: int = 0, condition: str = "") -> HtmlTable:
+    """A data frame with its numbers set for people; columns named `edge` in a fixed-width font."""
+    number = {name: pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns}
+    columns = [Column(str(name).replace("_", " "), number[name], name == "edge") for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return HtmlTable(caption, columns, rows, left_out, condition)
+
+
+def _cell(value: object) -> str:
+    return sentences.figure(value, 3) if isinstance(value, float) else str(value)

@@ -1,0 +1,124 @@
+"""A store's circuits sorted into studies: sets of circuits that differ in class and condition alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from ..circuits import ComputationGraph
+from ..store import Store
+
+FIELDS = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
+"""What all circuits of a study have in common."""
+
+NATURAL = "natural"
+Kind = Literal["effect", "mechanism", "other"]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Circuits that may be compared class by class and condition by condition.
+
+    Attributes:
+        common: the values of `FIELDS`.
+        circuits: one row per circuit, natural conditions first, then by class index; columns of the catalog.
+        graph: which edges the positions mean.
+        members: which edges each circuit holds, in the order of the rows.
+        scores: mean scores behind each circuit; None for methods that only select.
+        notes: what was left out to make the circuits comparable.
+    """
+
+    common: Mapping[str, str]
+    circuits: pd.DataFrame
+    graph: ComputationGraph
+    members: Bool[np.ndarray, "circuit edge"]
+    scores: Float[np.ndarray, "circuit edge"] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Effect: what changes with the condition. Mechanism: what carries an attack. By recipe alone."""
+        metric, corruption = (self.common[name].partition("(")[0] for name in ("metric", "corruption"))
+        if corruption == "unattacked-twin":
+            return "mechanism" if metric == "logit-diff" else "other"
+        return "effect" if metric == "logit" else "other"
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names by class index."""
+        return tuple(self.circuits.sort_values(["class_index", "class"])["class"].drop_duplicates())
+
+    @cached_property
+    def conditions(self) -> tuple[str, ...]:
+        """Canonical texts, natural first."""
+        return tuple(self.circuits["condition"].drop_duplicates())
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The conditions that are not natural."""
+        return tuple(c for c in self.conditions if family(c) != NATURAL)
+
+    @property
+    def natural(self) -> str | None:
+        """The condition that the others are held against."""
+        return next((c for c in self.conditions if family(c) == NATURAL), None)
+
+    def rows(self, condition: str) -> Int[np.ndarray, "circuit"]:
+        """Positions of the circuits of a condition, by class index."""
+        return np.flatnonzero(self.circuits["condition"] == condition)
+
+    def pairs(self, first: str, second: str) -> Iterator[tuple[str, int, int]]:
+        """Class and the positions of its circuits under two conditions, where it has both."""
+        at = [{self.circuits["class"].iloc[i]: int(i) for i in self.rows(c)} for c in (first, second)]
+        for name, row in at[0].items():
+            if name in at[1]:
+                yield name, row, at[1][name]
+
+
+def family(condition: str) -> str:
+    """Kind of a condition, from its canonical text."""
+    return condition.partition("(")[0]
+
+
+def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
+    """The studies of a run, or of the whole store: effect first, then mechanism, then the rest."""
+    circuits = store.circuits(run)
+    if circuits.empty:
+        return ()
+    found = [_read(store, dict(zip(FIELDS, key, strict=True)), rows) for key, rows in _groups(circuits)]
+    order = ("effect", "mechanism", "other")
+    return tuple(sorted(found, key=lambda study: order.index(study.kind)))
+
+
+def _groups(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    for key, rows in circuits.groupby(list(FIELDS), sort=False, dropna=False):
+        assert isinstance(key, tuple)
+        yield key, rows
+
+
+def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
+    rows, notes = _one_each(rows)
+    record = store.circuit(rows["id"].iloc[0])
+    scores = store.scores(list(rows["discovery_id"])) if record.score is not None else None
+    return Study(common, rows, record.circuit.graph, store.members(list(rows["id"])), scores, notes)
+
+
+def _one_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One circuit per class and condition, the latest, in the order of a study."""
+    ordered = rows.assign(_attacked=rows["attack"] != NATURAL).sort_values(
+        ["_attacked", "condition", "class_index", "class", "created_ms", "id"]
+    )
+    kept = ordered.drop_duplicates(["condition", "class"], keep="last")
+    notes = ()
+    if len(kept) < len(rows):
+        notes = (
+            f"{len(rows) - len(kept)} older circuits of the same class and condition, of other images, "
+            "are not shown; choose a run to see them",
+        )
+    return kept.drop(columns="_attacked").reset_index(drop=True), notes

@@ -1,0 +1,161 @@
+"""What a store says, as plain text for a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..results import Table
+from ..store import Store
+from . import sentences
+from .contents import Contents, Part, read_contents
+from .studies import family
+
+ROWS = 4
+"""Rows of each table in the text."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Findings of a run or a store.
+
+    Attributes:
+        text: for a terminal.
+        tables: the whole tables behind it, by title.
+        queries: Cypher to try next, valid for this store.
+    """
+
+    text: str
+    tables: Mapping[str, Table]
+    queries: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.text)}</pre>"
+
+
+def summarise(store: Store, run: str | None = None) -> Summary:
+    """The findings of a run, or of the whole store, each beside its noise floor, and three queries to try.
+
+    Raises:
+        InputError: no such run.
+    """
+    return summary_of(read_contents(store, run))
+
+
+def summary_of(contents: Contents) -> Summary:
+    """The summary of what was read already."""
+    queries = tuple(_queries(contents))
+    lines = [line for part in contents.parts for line in _study_lines(part)]
+    if not contents.parts:
+        lines = ["No circuits yet: index a spec first (circuitstore index SPEC.toml)."]
+    if contents.notes:
+        lines += ["", "Warnings"]
+        lines += [f"  {note}" for note in contents.notes[:10]]
+        if len(contents.notes) > 10:
+            lines.append(f"  … and {len(contents.notes) - 10} more")
+    if queries:
+        lines += ["", "Cypher to try"]
+        lines += [f"  circuitstore query {shlex.quote(query)}" for query in queries]
+    tables = {title: table for part in contents.parts for title, table, _ in _tables(part)}
+    return Summary("\n".join(lines).strip("\n"), tables, queries)
+
+
+def _study_lines(part: Part) -> Iterator[str]:
+    yield from ("", f"{sentences.heading(part)} · {sentences.asked(part)}", f"  {sentences.extent(part)}")
+    for title, table, shown in _tables(part):
+        yield from ("", f"  {title}")
+        body = _rounded(shown).to_string(index=False, na_rep="–")
+        yield from (f"    {line}" for line in body.splitlines())
+        yield from (f"    {note}" for note in table.notes)
+
+
+def _tables(part: Part) -> Iterator[tuple[str, Table, pd.DataFrame]]:
+    """Title, the whole table, and what the text shows of it."""
+    kind = sentences.heading(part)
+    for similarity in part.similarities:
+        floor, chance = sentences.figure(similarity.floor), sentences.figure(similarity.chance)
+        note = f"edge Jaccard: noise floor {floor} (two halves of a class's images), chance {chance}"
+        facts = {"noise_floor": similarity.floor, "chance": similarity.chance}
+        title = f"{kind}: classes most alike, {family(similarity.condition)}"
+        yield title, Table(similarity.pairs, (note,), facts), similarity.pairs.head(ROWS)
+    for change in part.changes:
+        floor = f"noise floor: edges that seem gained between halves of natural images, {_mean(change.floor)}"
+        title = f"Edges that {family(change.condition)} gains and loses, by class"
+        yield title, Table(change.by_class, (floor,), {"noise_floor": change.floor}), change.by_class.head(20)
+        title = f"Edges that {family(change.condition)} gains and loses most often"
+        n = len(change.by_class)
+        yield title, Table(change.by_edge, (f"in how many of {n} classes",)), change.by_edge.head(2 * ROWS)
+    for condition, table in part.carriers.items():
+        note = "score: mean over classes; error: its standard error; by_chance: circuits that would hold the edge"
+        yield f"Edges that carry {family(condition)} most", Table(table, (note,)), table.head(2 * ROWS)
+    title = f"{kind}: faithfulness beside random connected circuits of the same size"
+    notes = tuple(f"{part.study.circuits['class'].iloc[row]}: {why}" for row, why in part.reasons.items())
+    yield title, Table(part.faithfulness, (sentences.faithful(part), *notes[:ROWS])), _by_condition(part).head(20)
+
+
+def _by_condition(part: Part) -> pd.DataFrame:
+    """Faithfulness, one row per class: under each condition the circuit's and its random circuits' mean."""
+    table = part.faithfulness.set_index("class")
+    columns: dict[str, pd.Series] = {}
+    for condition in part.study.conditions:
+        rows = table.loc[table["condition"] == condition]
+        columns[family(condition)] = rows["faithfulness"]
+        columns[f"random, {family(condition)}"] = rows["faithfulness_random"]
+    return pd.DataFrame(columns).reindex(part.study.classes).reset_index(names="class")
+
+
+def _mean(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.1f} in the mean"
+
+
+def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    numbers = frame.select_dtypes("float").columns
+    return frame.assign(**{name: [sentences.figure(v) for v in frame[name]] for name in numbers})
+
+
+def _queries(contents: Contents) -> Iterator[str]:
+    """Three questions to the graph whose answers are in this store."""
+    if not contents.parts:
+        return
+    study = contents.parts[0].study
+    attacked = study.attacks[0] if study.attacks else study.conditions[0]
+    same = " AND ".join(f"c.{name} = {_literal(study.common[name])}" for name in ("metric", "corruption", "extraction"))
+    yield (
+        f"MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node) WHERE c.condition = {_literal(attacked)} AND {same} "
+        "RETURN f.edge AS edge, count(DISTINCT c.class) AS classes, avg(f.score) AS score "
+        "ORDER BY classes DESC, score DESC LIMIT 10"
+    )
+    pairs = list(study.pairs(study.natural, attacked)) if study.natural and study.attacks else []
+    ids = study.circuits["id"]
+    if pairs:
+        _, natural, other = pairs[0]
+        yield (
+            f"MATCH (c:Circuit {{id: {_literal(ids.iloc[other])}}})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) "
+            f"WHERE NOT EXISTS {{ MATCH (d:Circuit {{id: {_literal(ids.iloc[natural])}}})"
+            "-[:HAS]->(:Node)-[g:FEEDS]->(:Node) WHERE g.edge = f.edge } "
+            "RETURN f.edge AS gained, f.score AS score ORDER BY score DESC LIMIT 10"
+        )
+    else:
+        yield (
+            "MATCH (c:Circuit) RETURN c.class AS class, c.n_edges AS edges, c.faithfulness AS faithfulness, "
+            "c.faithfulness_random AS of_random ORDER BY faithfulness DESC LIMIT 10"
+        )
+    yield (
+        f"MATCH (c:Circuit {{id: {_literal(ids.iloc[0])}}})-[:HAS]->(n:Node)-[f:FEEDS]->(:Node) "
+        "RETURN n.name AS node, sum(f.score) AS through_circuit, n.full_out AS over_all_edges "
+        "ORDER BY through_circuit DESC LIMIT 10"
+    )
+
+
+def _literal(text: object) -> str:
+    """A string of Cypher: in double quotes, so that the shell's single quotes can hold the query."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
