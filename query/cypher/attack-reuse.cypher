@@ -1,0 +1,33 @@
+// Edges that an attack puts to use in many classes and natural images (nearly) nowhere: an effect study.
+// With the defaults: in all attacked circuits, absent from all natural ones.
+//
+// Parameters:
+//   condition: string = only, not natural; the attacked condition
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   share: number = 1.0; smallest share of the attacked circuits, from 0 to 1
+//   natural_share: number = 0.0; largest share of the natural circuits, from 0 to 1
+// Columns:
+//   edge: name of the edge
+//   attacked: share of the attacked circuits that have it
+//   natural: share of the natural circuits that have it
+//   score: mean over the attacked circuits that have it
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition IN ['natural', $condition]
+WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
+  sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS after
+WHERE before > 0 AND after > 0
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition IN ['natural', $condition]
+WITH before, after, f.edge AS edge,
+  sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS untouched,
+  sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS touched,
+  avg(CASE WHEN c.condition = 'natural' THEN NULL ELSE f.score END) AS score
+WITH edge, 1.0 * touched / after AS attacked, 1.0 * untouched / before AS natural, score
+WHERE attacked > 0 AND attacked >= $share AND natural <= $natural_share
+RETURN edge, attacked, natural, score
+ORDER BY attacked DESC, score DESC, edge

@@ -1,0 +1,20 @@
+// The circuits that have an edge, those in which it scores highest first.
+//
+// Parameters:
+//   edge: string; name of the edge, such as a0.h1->a2.h0<q>
+// Columns:
+//   class: name of the class
+//   condition: what was done to the images
+//   metric: what the scores raise
+//   extraction: how the circuit was taken from the scores
+//   score: of the edge; positive raises the metric
+//   rank: 1 = first extracted
+//   frequency: share of bootstrap samples that choose it
+//   id: of the circuit
+
+MATCH (s:Node)-[f:FEEDS]->(:Node)
+WHERE f.edge = $edge
+MATCH (c:Circuit)-[:HAS]->(s)
+RETURN c.class AS class, c.condition AS condition, c.metric AS metric, c.extraction AS extraction,
+  f.score AS score, f.rank AS rank, f.frequency AS frequency, c.id AS id
+ORDER BY score DESC, id

@@ -1,0 +1,25 @@
+// All circuits of a class, however they were found.
+//
+// Parameters:
+//   class: string; name of the class
+// Columns:
+//   id: of the circuit
+//   dataset: name of the data set
+//   model: name of the model
+//   condition: what was done to the images
+//   form: form of the graph
+//   method: discovery method
+//   metric: what the scores raise
+//   corruption: what the clean run is contrasted with
+//   extraction: how it was taken from the scores
+//   n_edges: its edges
+//   n_nodes: its nodes
+//   faithfulness: of its metric, on report images
+//   retention: of its accuracy, on report images
+
+MATCH (c:Circuit)
+WHERE c.class = $class
+RETURN c.id AS id, c.dataset AS dataset, c.model AS model, c.condition AS condition, c.form AS form, c.method AS method,
+  c.metric AS metric, c.corruption AS corruption, c.extraction AS extraction,
+  c.n_edges AS n_edges, c.n_nodes AS n_nodes, c.faithfulness AS faithfulness, c.retention AS retention
+ORDER BY dataset, model, metric, condition, extraction, id

@@ -1,0 +1,25 @@
+// Edges that most circuits of a study have.
+//
+// Parameters:
+//   condition: string = "natural"; what was done to the images
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   share: number = 0.8; smallest share of the circuits, from 0 to 1
+// Columns:
+//   edge: name of the edge
+//   circuits: how many have it
+//   share: of all circuits of the study under the condition
+//   score: mean over the circuits that have it
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH count(*) AS total
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH total, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score
+WHERE 1.0 * circuits / total >= $share
+RETURN edge, circuits, 1.0 * circuits / total AS share, score
+ORDER BY circuits DESC, score DESC, edge

@@ -1,0 +1,17 @@
+// Edges that one of two circuits has and the other has not.
+//
+// Parameters:
+//   a: circuit; its id, or the beginning of it
+//   b: circuit; likewise
+// Columns:
+//   side: a or b, the circuit that has it
+//   edge: name of the edge
+//   score: mean over images; positive raises the metric
+//   rank: 1 = first extracted
+
+UNWIND [$a, $b] AS wanted
+MATCH (c:Circuit {id: wanted})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WITH f.edge AS edge, count(*) AS found, min(c.id) AS owner, min(f.score) AS score, min(f.rank) AS rank
+WHERE found = 1
+RETURN CASE WHEN owner = $a THEN 'a' ELSE 'b' END AS side, edge, score, rank
+ORDER BY side, rank

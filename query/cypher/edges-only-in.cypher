@@ -1,0 +1,20 @@
+// Edges that are in the circuit of one class and of no other: what sets the class apart.
+//
+// Parameters:
+//   class: string; name of the class
+//   condition: string = "natural"; what was done to the images
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+// Columns:
+//   edge: name of the edge
+//   circuits: how many circuits of the class have it
+//   score: mean over them
+
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH f.edge AS edge, count(DISTINCT c.class) AS classes, min(c.class) AS class, count(*) AS circuits,
+  avg(f.score) AS score
+WHERE classes = 1 AND class = $class
+RETURN edge, circuits, score
+ORDER BY score DESC, edge

@@ -1,0 +1,28 @@
+// Edges that the circuits of all given classes have.
+//
+// Parameters:
+//   classes: strings; names of the classes
+//   condition: string = "natural"; what was done to the images
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+// Columns:
+//   edge: name of the edge
+//   score: mean over the circuits of these classes
+//   elsewhere: how many circuits of other classes have it too
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+  AND c.class IN $classes
+WITH count(*) AS total
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH total, f.edge AS edge,
+  sum(CASE WHEN c.class IN $classes THEN 1 ELSE 0 END) AS circuits,
+  avg(CASE WHEN c.class IN $classes THEN f.score ELSE NULL END) AS score,
+  sum(CASE WHEN c.class IN $classes THEN 0 ELSE 1 END) AS elsewhere
+WHERE circuits = total AND total > 0
+RETURN edge, score, elsewhere
+ORDER BY score DESC, edge

@@ -1,0 +1,27 @@
+// How much of the model's behaviour each circuit of a study keeps, beside random connected circuits of its size.
+// Faithfulness is of the metric, retention of the accuracy, both on images that chose nothing.
+//
+// Parameters:
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+// Columns:
+//   class: name of the class
+//   condition: what was done to the images
+//   n_edges: its edges
+//   faithfulness: (metric_circuit − metric_empty) / (metric_full − metric_empty); none where that gap means nothing
+//   faithfulness_random: mean over the random circuits
+//   retention: the same ratio of accuracies
+//   accuracy_full: of the model
+//   accuracy_circuit: of the circuit alone
+//   metric_full: of the model
+//   metric_empty: with every edge corrupted
+//   metric_circuit: of the circuit alone
+//   id: of the circuit
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+RETURN c.class AS class, c.condition AS condition, c.n_edges AS n_edges, c.faithfulness AS faithfulness,
+  c.faithfulness_random AS faithfulness_random, c.retention AS retention, c.accuracy_full AS accuracy_full,
+  c.accuracy_circuit AS accuracy_circuit, c.metric_full AS metric_full, c.metric_empty AS metric_empty,
+  c.metric_circuit AS metric_circuit, c.id AS id
+ORDER BY class, condition, id

@@ -1,0 +1,32 @@
+// Edges that a class's circuit gains and loses when its images are attacked: an effect study, in which nothing but
+// the condition differs. With several circuits (other images) gained means: in enough attacked ones, in no natural one.
+//
+// Parameters:
+//   class: string; name of the class
+//   condition: string = only, not natural; the attacked condition
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   share: number = 1.0; smallest share of the circuits on the side that has it, from 0 to 1
+// Columns:
+//   change: gained or lost
+//   edge: name of the edge
+//   circuits: how many circuits on that side have it
+//   score: mean over them
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.class = $class
+  AND c.condition IN ['natural', $condition]
+WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
+  sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS after
+WHERE before > 0 AND after > 0
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.class = $class
+  AND c.condition IN ['natural', $condition]
+WITH before, after, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score,
+  sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS natural
+WHERE (natural = 0 AND 1.0 * circuits / after >= $share) OR (natural = circuits AND 1.0 * circuits / before >= $share)
+RETURN CASE WHEN natural = 0 THEN 'gained' ELSE 'lost' END AS change, edge, circuits, score
+ORDER BY change, score DESC, edge

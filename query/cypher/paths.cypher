@@ -1,0 +1,30 @@
+// Paths of a circuit from input to logits, by the components they pass, through at most three of them.
+// Parallel edges into q, k and v are one path; structural links count as steps. Long paths in dense circuits are many.
+//
+// Parameters:
+//   circuit: circuit; its id, or the beginning of it
+//   longest: integer = 3; most steps of a path, from 1 to 4
+// Columns:
+//   steps: edges and structural links on the path
+//   first: component after input, or nothing
+//   second: the next, or nothing
+//   third: the next, or nothing
+
+MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(:Node {name: 'logits'})
+WHERE $longest >= 1
+RETURN DISTINCT 1 AS steps, '' AS first, '' AS second, '' AS third
+UNION ALL
+MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
+  -[:FEEDS]->(:Node {name: 'logits'})
+WHERE $longest >= 2
+RETURN DISTINCT 2 AS steps, x.name AS first, '' AS second, '' AS third
+UNION ALL
+MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
+  -[:FEEDS|CONTAINS]->(y:Node)-[:FEEDS]->(:Node {name: 'logits'})
+WHERE $longest >= 3
+RETURN DISTINCT 3 AS steps, x.name AS first, y.name AS second, '' AS third
+UNION ALL
+MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
+  -[:FEEDS|CONTAINS]->(y:Node)-[:FEEDS|CONTAINS]->(z:Node)-[:FEEDS]->(:Node {name: 'logits'})
+WHERE $longest >= 4
+RETURN DISTINCT 4 AS steps, x.name AS first, y.name AS second, z.name AS third

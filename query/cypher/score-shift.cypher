@@ -1,0 +1,22 @@
+// How an attack changes the scores of the edges that a class's circuit keeps: an effect study.
+//
+// Parameters:
+//   class: string; name of the class
+//   condition: string = only, not natural; the attacked condition
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+// Columns:
+//   edge: name of the edge
+//   natural: mean score on natural images
+//   attacked: mean score under the condition
+//   shift: attacked − natural
+
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.class = $class
+  AND c.condition IN ['natural', $condition]
+WITH f.edge AS edge, avg(CASE WHEN c.condition = 'natural' THEN f.score ELSE NULL END) AS natural,
+  avg(CASE WHEN c.condition = 'natural' THEN NULL ELSE f.score END) AS attacked
+WHERE natural IS NOT NULL AND attacked IS NOT NULL
+RETURN edge, natural, attacked, attacked - natural AS shift
+ORDER BY abs(attacked - natural) DESC, edge

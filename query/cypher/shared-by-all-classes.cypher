@@ -1,0 +1,25 @@
+// The core of a study: edges that are in every one of its circuits, whatever the class.
+//
+// Parameters:
+//   condition: string = "natural"; what was done to the images
+//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+// Columns:
+//   edge: name of the edge
+//   classes: number of classes
+//   score: mean over the circuits
+//   weakest: smallest score among the circuits
+
+MATCH (c:Circuit)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH count(*) AS total
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.condition = $condition
+WITH total, f.edge AS edge, count(*) AS circuits, count(DISTINCT c.class) AS classes,
+  avg(f.score) AS score, min(f.score) AS weakest
+WHERE circuits = total
+RETURN edge, classes, score, weakest
+ORDER BY score DESC, edge

@@ -1,0 +1,20 @@
+// What the store holds: one row for each condition and way in which circuits were found, with the names that other queries ask for.
+//
+// Parameters: none
+// Columns:
+//   model: name of the model
+//   dataset: name of the data set
+//   form: form of the graph
+//   method: discovery method with parameters
+//   metric: what the scores raise
+//   corruption: what the clean run is contrasted with
+//   extraction: how circuits were taken from scores
+//   condition: what was done to the images
+//   circuits: how many
+//   classes: of how many classes
+
+MATCH (c:Circuit)
+RETURN c.model AS model, c.dataset AS dataset, c.form AS form, c.method AS method, c.metric AS metric,
+  c.corruption AS corruption, c.extraction AS extraction, c.condition AS condition,
+  count(*) AS circuits, count(DISTINCT c.class) AS classes
+ORDER BY model, dataset, form, method, metric, corruption, extraction, condition

@@ -1,0 +1,16 @@
+// The edges of a circuit that matter most, by the magnitude of their score.
+//
+// Parameters:
+//   circuit: circuit; its id, or the beginning of it
+//   limit: integer = 20; how many
+// Columns:
+//   edge: name of the edge
+//   score: mean over images; positive raises the metric
+//   std: standard deviation over images
+//   rank: 1 = first extracted
+//   frequency: share of bootstrap samples of the images that choose it
+
+MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+RETURN f.edge AS edge, f.score AS score, f.std AS std, f.rank AS rank, f.frequency AS frequency
+ORDER BY abs(f.score) DESC, edge
+LIMIT $limit

@@ -1,0 +1,155 @@
+"""Named queries: Cypher texts with a header that says what they answer, and how they are run.
+
+A query is a file `cypher/NAME.cypher`. Its header is the leading comment:
+
+    // What it answers, in one sentence or a few.
+    //
+    // Parameters:
+    //   limit: integer = 20; how many
+    // Columns:
+    //   edge: name of the edge
+
+A parameter has a name, a type, a default after `=` (none: it must be given) and a meaning after `;`;
+several names with one meaning may stand together. `parameters.py` tells the types and defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, unknown
+from ..results import Table
+from ..store.graph.guard import tokens
+from .parameters import TYPES, Only, Parameter, check_names, resolve
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+_PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
+_ONLY = re.compile(r"only(?:, not (?P<but>\S+))?")
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A Cypher text in the portable dialect, with what its header tells.
+
+    Attributes:
+        name: file name without ending.
+        about: what it answers.
+        parameters: in the order in which they are resolved.
+        columns: of the answer, with their meaning.
+        text: the Cypher, without the header.
+    """
+
+    name: str
+    about: str
+    parameters: tuple[Parameter, ...]
+    columns: Mapping[str, str]
+    text: str
+
+
+@cache
+def named_queries() -> dict[str, NamedQuery]:
+    """All named queries, by name."""
+    folder = files("circuitstore.query") / "cypher"
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name)
+    return {q.name: q for q in (parse(f.name.removesuffix(".cypher"), f.read_text("utf-8")) for f in found)}
+
+
+def get_named(name: str) -> NamedQuery:
+    """The named query.
+
+    Raises:
+        InputError: there is none of that name; names the nearest.
+    """
+    if name not in named_queries():
+        raise unknown("named query", name, named_queries())
+    return named_queries()[name]
+
+
+def parse(name: str, source: str) -> NamedQuery:
+    """A named query from the text of its file.
+
+    Raises:
+        InputError: the header is not as the module's text says.
+    """
+    head, _, body = source.partition("\n\n")
+    lines = [line.removeprefix("//").removeprefix(" ") for line in head.splitlines()]
+    sections = re.split(r"^(?:Parameters|Columns):(?: none)?$", "\n".join(lines), flags=re.MULTILINE)
+    if len(sections) != 3 or not head.startswith("//"):
+        raise InputError(f"{name}.cypher: expected a header with what it answers, Parameters: and Columns:")
+    about, parameters, columns = sections
+    return NamedQuery(
+        name,
+        " ".join(about.split()),
+        tuple(p for entry in _entries(parameters) for p in _parameters(name, entry)),
+        dict(_column(name, entry) for entry in _entries(columns)),
+        body.strip(),
+    )
+
+
+def _entries(section: str) -> list[str]:
+    return [line.strip() for line in section.strip().splitlines()]
+
+
+def _column(query: str, entry: str) -> tuple[str, str]:
+    name, colon, about = entry.partition(": ")
+    if not colon:
+        raise InputError(f"{query}.cypher: a column is written as NAME: MEANING, got {entry!r}")
+    return name, about
+
+
+def _parameters(query: str, entry: str) -> list[Parameter]:
+    """`a, b: string = "x"; what they are` as two parameters."""
+    match = _PARAMETER.fullmatch(entry)
+    if match is None or match["type"] not in TYPES:
+        raise InputError(
+            f"{query}.cypher: a parameter is written as NAME: TYPE = DEFAULT; MEANING with one of the types "
+            f"{', '.join(TYPES)}, got {entry!r}"
+        )
+    default = match["default"]
+    if default is not None:
+        only = _ONLY.fullmatch(default)
+        default = Only(only["but"]) if only else json.loads(default)
+    return [Parameter(name, match["type"], default, match["about"]) for name in match["names"].split(", ")]
+
+
+def run(
+    store: Store,
+    text_or_name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = 30.0,
+    max_rows: int = 10_000,
+) -> Table:
+    """Answer a named query, or a Cypher text of the user's. What has no space in it is a name.
+
+    Args:
+        params: values by name; those of a named query that have a default may be left out.
+        timeout_s: seconds after which the query is given up.
+        max_rows: rows after which the answer is cut, with a note.
+
+    Returns:
+        The rows; of a named query also the fact `parameters`, all values that were used.
+
+    Raises:
+        InputError: no such named query; a parameter is missing, unknown or of the wrong type, or names a
+            class, condition … of which the store has no circuit.
+        QueryRefused: the text could do more than read.
+        QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
+    """
+    given = dict(params or {})
+    if len(text_or_name.split()) != 1:
+        declared = [t.text[1:].strip("`") for t in tokens(text_or_name) if t.kind == "param"]
+        check_names("the query", declared, declared, given)
+        return store.query(text_or_name, given, timeout_s=timeout_s, max_rows=max_rows)
+    query = get_named(text_or_name.strip())
+    values, notes = resolve(store, f"query {query.name}", query.parameters, given)
+    table = store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows)
+    return replace(table, notes=(*notes, *table.notes), facts={**table.facts, "parameters": values})

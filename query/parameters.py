@@ -1,0 +1,204 @@
+"""Parameters of named queries: their types, their defaults, and values that the store has none of.
+
+Types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning). Parameters
+named like a property of circuits select circuits by it. The default `only` means the one value that this
+property has among the circuits that the parameters before it leave; where there are several, one must be given.
+It keeps studies apart: a query that counts circuits would count a class several times if it met circuits of two
+extractions or two corruptions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+TYPES = ("string", "integer", "number", "strings", "circuit")
+
+STUDY = ("model", "dataset", "form", "method", "metric", "corruption", "extraction")
+"""Properties that must be the same for circuits to be counted together."""
+
+_PROPERTY = {name: name for name in (*STUDY, "class", "condition")} | {"classes": "class"}
+"""The property of circuits that a parameter selects by."""
+
+
+@dataclass(frozen=True)
+class Only:
+    """Default of a parameter: the only value in the store.
+
+    With `but` the query holds circuits with that value against circuits with another one: it is the only
+    other value, and only studies that have both are looked at.
+    """
+
+    but: str | None = None
+
+    def __str__(self) -> str:
+        return "the only one in the store" + (f" but {self.but}" if self.but else "")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a named query; `default` is None where it must be given."""
+
+    name: str
+    type: str
+    default: Any
+    about: str
+
+
+def check_names(where: str, allowed: Collection[str], required: Collection[str], given: Mapping[str, Any]) -> None:
+    """Return if the names of the values given are right.
+
+    Raises:
+        InputError: one is not among the `allowed`, or one of the `required` is not there.
+    """
+    for name in given:
+        if name not in allowed:
+            raise unknown("parameter", name, sorted(set(allowed)), where)
+    if missing := sorted(set(required) - set(given)):
+        raise InputError(
+            f"{where}: no value for {', '.join(missing)}; give it with --param {missing[0]}=…, "
+            f"in Python with params={{{missing[0]!r}: …}}"
+        )
+
+
+def resolve(
+    store: Store, where: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The values of all parameters, checked and with defaults filled in; and remarks on what they select.
+
+    Raises:
+        InputError: one is missing, unknown, of the wrong type, ambiguous, or the store has no such circuit.
+    """
+    check_names(where, [p.name for p in parameters], [p.name for p in parameters if p.default is None], given)
+    choice = _Choice(store, where)
+    values: dict[str, Any] = {}
+    for p in parameters:
+        value = given.get(p.name, p.default)
+        if not isinstance(value, Only):
+            value = checked(f"{where}, parameter {p.name}", p.type, value)
+        if p.type == "circuit":
+            value = choice.full_id(p, str(value))
+        elif p.name in _PROPERTY:
+            value = choice.narrow(p, value)
+        values[p.name] = value
+    return values, choice.remarks() if {p.name for p in parameters}.issuperset(STUDY) else []
+
+
+def checked(where: str, type: str, value: Any) -> Any:
+    """The value in the type that the query expects.
+
+    Text is read where another type is due, as it comes from a command line: `20`, `0.5`, `seven,nine`.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    try:
+        match type:
+            case "integer" if not isinstance(value, bool | float):
+                return int(value)
+            case "number" if not isinstance(value, bool):
+                return float(value)
+            case "strings":
+                return _strings(value)
+            case "string" | "circuit" if isinstance(value, str | int) and not isinstance(value, bool):
+                return str(value)
+    except (ValueError, TypeError):
+        pass
+    raise InputError(f"{where}: expected {_EXPECTED[type]}, got {value!r}")
+
+
+_EXPECTED = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "strings": 'strings: a list, or text such as seven,nine or ["seven", "nine"]',
+    "circuit": "the id of a circuit, or its beginning",
+}
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        value = json.loads(value) if value.startswith("[") else value.split(",")
+    strings = [v.strip() for v in value if isinstance(v, str)]
+    if len(strings) != len(value) or not strings:
+        raise ValueError(value)
+    return strings
+
+
+class _Choice:
+    """The circuits that the parameters looked at so far leave."""
+
+    def __init__(self, store: Store, where: str) -> None:
+        self._store, self._where = store, where
+
+    @cached_property
+    def circuits(self) -> list[dict[str, Any]]:
+        """Rows of the catalog: properties by name."""
+        return [{str(k): v for k, v in row.items()} for row in self._store.circuits().to_dict("records")]
+
+    def full_id(self, parameter: Parameter, start: str) -> str:
+        """The id that begins so."""
+        where = f"{self._where}, parameter {parameter.name}"
+        found = [c["id"] for c in self.circuits if start and c["id"].startswith(start)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise InputError(f"{where}: no circuit has an id that begins with {start!r}; see circuits-of-class")
+        shown = ", ".join(f[:16] for f in found[:5])
+        raise InputError(f"{where}: {len(found)} circuits have an id that begins with {start!r}: {shown} …")
+
+    def narrow(self, parameter: Parameter, value: Any) -> Any:
+        """The value, found where it is `Only`; afterwards only circuits that have it are left."""
+        where, name = f"{self._where}, parameter {parameter.name}", _PROPERTY[parameter.name]
+        if isinstance(parameter.default, Only) and parameter.default.but:
+            self._keep_studies_with(where, name, parameter.default.but)
+        present = {c[name] for c in self.circuits}
+        if isinstance(value, Only):
+            value = _only(where, present - {value.but})
+        wanted = {value} if isinstance(value, str) else set(value)
+        for one in sorted(wanted - present):
+            raise unknown(name, one, sorted(present), where)
+        self.circuits = [c for c in self.circuits if c[name] in wanted]
+        return value
+
+    def _keep_studies_with(self, where: str, name: str, value: str) -> None:
+        """Leave the circuits of studies that have circuits with the value and with another one."""
+        values: dict[tuple[str, ...], set[str]] = {}
+        for c in self.circuits:
+            values.setdefault(_study(c), set()).add(c[name])
+        self.circuits = [c for c in self.circuits if value in values[_study(c)] and len(values[_study(c)]) > 1]
+        if not self.circuits:
+            raise InputError(f"{where}: the store has no study with circuits of {name} {value} and of another one")
+
+    def remarks(self) -> list[str]:
+        """Says where a class has several circuits in one study."""
+        sizes = Counter((c["class"], c["condition"]) for c in self.circuits)
+        several = sum(size > 1 for size in sizes.values())
+        if not several:
+            return []
+        return [
+            f"{several} of {len(sizes)} pairs of class and condition have several circuits in this study "
+            f"(up to {max(sizes.values())}; of other images, seed or precision): each counts"
+        ]
+
+
+def _study(circuit: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(circuit[name] for name in STUDY)
+
+
+def _only(where: str, present: set[str]) -> str:
+    found = sorted(present)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"{where}: the store has no circuits yet; make some with: circuitstore index SPEC.toml")
+    raise InputError(f"{where}: the store has circuits with {len(found)} values; give one of: {'; '.join(found)}")
