@@ -36,7 +36,7 @@ class GraphContent:
         """What a graph database ought to hold of a circuit."""
         item, circuit = record.item, record.circuit
         graph, index = circuit.graph, np.flatnonzero(circuit.members)
-        edges = [graph.edge(i) for i in index]
+        edges = [graph.edge(int(i)) for i in index]
         components = [graph.components[graph.node_index[name]] for name in circuit.nodes]
         at = [graph.node_index[c.name] for c in components]
         nodes = {

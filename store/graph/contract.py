@@ -26,6 +26,7 @@ A new backend proves itself with `circuitstore.testing.graph_contract.GraphContr
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ class Lease:
 
     owner: str
     until_ms: int
+
+    def refusal(self, url: str) -> str:
+        """What to tell a writer who cannot have it."""
+        seconds = max(0, round(self.until_ms / 1000 - time.time()))
+        return (
+            f"{url} is being written by {self.owner}; wait until it is done, or end it: "
+            f"its lease lapses in {seconds} s unless it is renewed"
+        )
 
 
 class GraphBackend(ABC):

@@ -1,0 +1,358 @@
+"""The embedded graph database: LadybugDB in one file, no server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import ladybug
+
+from ...circuits import CircuitRecord
+from ...errors import QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ...results import Table
+from ..faults import fault
+from . import asking
+from .content import GraphContent
+from .contract import GraphBackend, Lease
+from .ladybug_file import (
+    BUFFER_POOL_SIZE,
+    WriterLock,
+    connectable,
+    discard,
+    open_for_writing,
+    path_of,
+    set_aside,
+)
+from .ladybug_load import create_shared, load_circuits
+from .ladybug_read import Snapshot
+from .migrations import Migration, check_current, migrations, pending
+from .rows import SHARED, shared_rows
+from .tables import to_table
+
+BACKEND = "ladybug"
+REMOVE_AT_ONCE = 200  # circuits a transaction
+
+T = TypeVar("T")
+
+
+class LadybugGraph(GraphBackend):
+    """A LadybugDB file; see `GraphBackend` for what its methods promise.
+
+    A writer keeps the file open and locked. A reader opens it anew whenever it has changed. Connections live
+    for one call: the engine's caches of prepared statements would otherwise hold on to every table loaded.
+    """
+
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+        """Open the file of `ladybug:///absolute/path`; see `open_graph`."""
+        self._begin(url, store_id, read_only)
+        try:
+            self._open()
+            check_current(BACKEND, self._applied(), url)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, url: str, store_id: str, read_only: bool) -> None:
+        self.url, self.read_only, self.notices = url, read_only, ()
+        self._path, self._store_id, self._pid = path_of(url), store_id, os.getpid()
+        self._lock = threading.RLock()
+        self._writer: WriterLock | None = None
+        self._database: ladybug.Database | None = None
+        self._snapshot: Snapshot | None = None
+        self._may_have_rests = True  # of a put that was killed or failed; until swept
+        self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once asked for
+
+    @classmethod
+    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+        """See `migrate_graph`."""
+        graph = cls.__new__(cls)
+        graph._begin(url, store_id, read_only=False)
+        try:
+            graph._open()
+            missing = pending(BACKEND, graph._applied(), url)
+            with graph._writing("migrate") as connection:
+                for migration in missing:
+                    connection.execute("BEGIN TRANSACTION")
+                    _apply(connection, migration)
+                    connection.execute("MATCH (s:Store) SET s.schema = $version", {"version": migration.version})
+                    connection.execute("COMMIT")
+        finally:
+            graph.close()
+        return tuple(f"{m.version:04d}_{m.name}" for m in missing)
+
+    @classmethod
+    def recreate(cls, url: str, *, store_id: str) -> Self:
+        """See `recreate_graph`."""
+        try:
+            graph = cls(url, store_id=store_id)
+        except StoreVersion as unreadable:
+            path = path_of(url)
+            lock = WriterLock(path)
+            kept = set_aside(path)
+            lock.release()
+            graph = cls(url, store_id=store_id)
+            graph.notices = (f"{unreadable}; it was set aside in {kept}",)
+            return graph
+        graph.clear()
+        return graph
+
+    def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
+        with self._writing("put") as connection:
+            missing = self._missing(connection, records)
+            if not missing:
+                return
+            if self._may_have_rests:
+                self._sweep(connection)
+            self._may_have_rests = True
+            self._create_shared(connection, missing)
+            load_circuits(connection, missing, created_ms)
+            self._may_have_rests = False
+
+    def _missing(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
+        """The records that are not in the database; StoreDamaged for one that is there with other content."""
+        have = dict(_rows(connection, asking.PRESENT_OF, {"ids": [r.id for r in records]}))
+        for record in records:
+            if have.get(record.id, record.sha256) != record.sha256:
+                raise StoreDamaged(
+                    f"{self.url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
+                    f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
+                )
+        return [r for r in records if r.id not in have]
+
+    def _create_shared(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> None:
+        """Create the models, classes … that are not there yet."""
+        if not self._shared:
+            self._shared = {label: {row[0] for row in _rows(connection, _KEYS[label])} for label in SHARED}
+        wanted = shared_rows(records)
+        missing = {
+            label: [row for key, row in rows.items() if key not in self._shared[label]]
+            for label, rows in wanted.items()
+        }
+        if any(missing.values()):
+            create_shared(connection, missing)
+            for label, rows in wanted.items():
+                self._shared[label].update(rows)
+
+    def present(self) -> dict[str, str]:
+        return dict(self._read(lambda connection: _rows(connection, asking.PRESENT)))
+
+    def remove(self, ids: Collection[str]) -> None:
+        with self._writing("remove") as connection:
+            wanted = sorted(row[0] for row in _rows(connection, asking.PRESENT_OF, {"ids": sorted(set(ids))}))
+            for start in range(0, len(wanted), REMOVE_AT_ONCE):
+                some = {"ids": wanted[start : start + REMOVE_AT_ONCE]}
+                connection.execute("BEGIN TRANSACTION")
+                for statement in _REMOVE:
+                    connection.execute(statement, some)
+                fault("graph.remove.before")
+                connection.execute("COMMIT")
+                fault("graph.remove.after")
+
+    def sweep(self) -> int:
+        with self._writing("sweep") as connection:
+            return self._sweep(connection)
+
+    def _sweep(self, connection: ladybug.Connection) -> int:
+        """Every node of a visible circuit has one HAS, so two counts tell whether there is something to do."""
+        nodes, had = (_rows(connection, text)[0][0] for text in _COUNTS)
+        if nodes != had:
+            connection.execute(_SWEEP)
+        self._may_have_rests = False
+        return nodes - had
+
+    def content(self, circuit_id: str) -> GraphContent:
+        return self._read(lambda connection: asking.content(_ask(connection), circuit_id, self.url))
+
+    def run(
+        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+    ) -> Table:
+        def query(connection: ladybug.Connection) -> Table:
+            connection.set_query_timeout(max(1, round(timeout_s * 1000)))
+            try:
+                result = cast(ladybug.QueryResult, connection.execute(text, dict(params or {})))
+            except RuntimeError as error:
+                raise _query_failed(error, timeout_s) from error
+            rows = cast(list[list[Any]], result.get_n(max_rows + 1))
+            return to_table(result.get_column_names(), rows, max_rows)
+
+        return self._read(query)
+
+    def lease(self) -> Lease | None:
+        return self._read(lambda connection: asking.lease(_ask(connection)))
+
+    def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        with self._writing("claim") as connection:
+            held = asking.lease(_ask(connection))
+            if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
+                raise StoreBusy(held.refusal(self.url))
+            connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+
+    def release(self, owner: str) -> None:
+        with self._writing("release") as connection:
+            held = asking.lease(_ask(connection))
+            if held and held.owner == owner:
+                connection.execute(asking.SET_LEASE, {"owner": None, "until_ms": None})
+
+    def clear(self) -> None:
+        with self._turn(writes="clear"):
+            held = self.lease()
+            self._shared, self._may_have_rests = {}, True
+            assert self._database is not None
+            self._database.close()
+            _create(self._path, self._store_id)
+            self._database = connectable(self._path)
+            if held:
+                self.claim(held.owner, held.until_ms)
+
+    def close(self) -> None:
+        with self._lock:
+            for part in (self._snapshot, self._database):
+                if part is not None:
+                    part.close()
+            if self._writer is not None:
+                self._writer.release()
+            self._snapshot = self._database = self._writer = None
+
+    def _open(self) -> None:
+        """Open the file, made where it is missing and wanted, and make sure that it is this store's."""
+        if self.read_only:
+            self._snapshot = Snapshot(self._path)
+        else:
+            self._writer = WriterLock(self._path)
+            self._database, self.notices = open_for_writing(self._path)
+            if self._database is None or not self._tables():
+                self._make()
+        self._check_owner()
+
+    def _make(self) -> None:
+        if self._database is not None:
+            self._database.close()
+        _create(self._path, self._store_id)
+        self._database = connectable(self._path)
+
+    def _tables(self) -> set[str]:
+        return {row[0] for row in self._read(lambda connection: _rows(connection, _TABLES))}
+
+    def _check_owner(self) -> None:
+        """Refuse what is not ours.
+
+        Raises:
+            StoreError: another store's database, or something else altogether.
+        """
+        if not {"Store", "Migration"} <= self._tables():
+            raise StoreError(
+                f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
+                "give another path for the graph"
+            )
+        ids = [row[0] for row in self._read(lambda connection: _rows(connection, "MATCH (s:Store) RETURN s.id"))]
+        if ids != [self._store_id]:
+            raise StoreError(
+                f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
+                "needs a graph of its own: give another path"
+            )
+
+    def _applied(self) -> dict[int, str]:
+        return {int(v): str(c) for v, c in self._read(lambda connection: _rows(connection, _APPLIED))}
+
+    def _read(self, query: Callable[[ladybug.Connection], T]) -> T:
+        """What a query gives, from one committed state, without a chance to write."""
+        with self._turn():
+            if self._snapshot is not None:
+                return self._snapshot.read(query)
+            assert self._database is not None
+            with ladybug.Connection(self._database) as connection:
+                connection.execute("BEGIN TRANSACTION READ ONLY")
+                return query(connection)
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[ladybug.Connection]:
+        """A connection for writing; an open transaction is undone when it is left by an error."""
+        with self._turn(writes=what):
+            assert self._database is not None
+            with ladybug.Connection(self._database) as connection:
+                yield connection
+
+    @contextmanager
+    def _turn(self, *, writes: str | None = None) -> Iterator[None]:
+        """One thread at a time, in the process that opened the file; the engine's errors as `StoreError`."""
+        if writes and self.read_only:
+            raise StoreError(f"{self.url} is open for reading only, {writes} writes; open the store's writer")
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self.url} was opened by process {self._pid} and does not survive a fork; open the store again here"
+            )
+        with self._lock:
+            if self._snapshot is None and self._database is None:
+                raise StoreError(f"{self.url} is closed; open the store again")
+            try:
+                yield
+            except RuntimeError as error:
+                raise StoreError(f"{self.url}: {error}") from error
+
+
+_TABLES = "CALL show_tables() RETURN name"
+_APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"
+_KEYS = {
+    "Model": "MATCH (x:Model) RETURN x.id",
+    "Dataset": "MATCH (x:Dataset) RETURN x.name",
+    "Class": "MATCH (x:Class) RETURN x.key",
+    "Condition": "MATCH (x:Condition) RETURN x.key",
+    "Recipe": "MATCH (x:Recipe) RETURN x.key",
+    "Component": "MATCH (x:Component) RETURN x.key",
+}
+_REMOVE = (
+    "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted})-[:HAS]->(n:Node) DETACH DELETE n",
+    "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted}) DETACH DELETE c",
+)
+_COUNTS = ("MATCH (n:Node) RETURN count(*)", "MATCH (:Circuit)-[h:HAS]->(:Node) RETURN count(*)")
+_SWEEP = "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) } DETACH DELETE n"
+
+
+def _rows(connection: ladybug.Connection, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
+    """Rows of one statement."""
+    return cast(list[list[Any]], cast(ladybug.QueryResult, connection.execute(text, dict(params or {}))).get_all())
+
+
+def _ask(connection: ladybug.Connection) -> asking.Ask:
+    return lambda text, params: _rows(connection, text, params)
+
+
+def _query_failed(error: RuntimeError, timeout_s: float) -> QueryFailed:
+    text = str(error)
+    if "Interrupted" in text:
+        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+    if "buffer pool is full" in text:
+        return QueryFailed(f"the query needs more than {BUFFER_POOL_SIZE >> 20} MiB of memory; narrow it")
+    return QueryFailed(text)
+
+
+def _apply(connection: ladybug.Connection, migration: Migration) -> None:
+    for statement in migration.statements:
+        connection.execute(statement)
+    connection.execute(
+        "CREATE (:Migration {version: $version, name: $name, checksum: $checksum})",
+        {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
+    )
+
+
+def _create(path: Path, store_id: str) -> None:
+    """Put an empty database of this store in the place of what is there: at once, or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    discard(new)
+    with connectable(new) as database, ladybug.Connection(database) as connection:
+        connection.execute("BEGIN TRANSACTION")
+        for migration in migrations(BACKEND):
+            _apply(connection, migration)
+        version = migrations(BACKEND)[-1].version
+        connection.execute("CREATE (:Store {id: $id, schema: $schema})", {"id": store_id, "schema": version})
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
+    fault("graph.create.before")
+    discard(path, but_main=True)
+    new.replace(path)
+    fault("graph.create.after")

@@ -1,0 +1,209 @@
+"""Opening a LadybugDB file for writing: one process at a time, damage set aside and said.
+
+What is known of the engine and shapes this module. Its own lock on the file is lost as soon as the process
+closes any other handle to it, so a lock file of ours stands beside it. A write-ahead log cut short by a
+crash of the machine may refuse to replay; its valid part is opened after a copy of everything was kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import IO, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import ladybug
+
+from ...errors import InputError, StoreBusy, StoreError, StoreVersion
+
+MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
+BUFFER_POOL_SIZE = 1 << 30
+OUR_SUFFIX = ".lbdb"
+
+
+def path_of(url: str) -> Path:
+    """The file that `ladybug:///absolute/path` names.
+
+    Raises:
+        InputError: no absolute path.
+    """
+    parts = urlsplit(url)
+    if parts.netloc or not parts.path.startswith("/"):
+        raise InputError(f"graph URL {url!r}: expected ladybug:///absolute/path, with three slashes")
+    return Path(unquote(parts.path))
+
+
+def engine_files(path: Path) -> list[Path]:
+    """The database file and what the engine keeps beside it (logs, shadow pages), those that exist."""
+    return [p for p in sorted(path.parent.glob(f"{path.name}*")) if _is_of(path, p.name)]
+
+
+def _is_of(path: Path, name: str) -> bool:
+    if name == path.name:
+        return True
+    not_the_engines = (".lock", ".new", ".new.wal", "-set-aside")
+    return name.startswith(f"{path.name}.") and not name.endswith(not_the_engines)
+
+
+class WriterLock:
+    """The right to write a file, for one handle of one process; gone when the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            StoreBusy: another handle, in this process or another, has it.
+            StoreError: the folder cannot be written.
+        """
+        self._handle = _open_lock(path)
+        if not _try_lock(self._handle):
+            self._handle.seek(0)
+            holder = self._handle.read().strip() or "another process"
+            self._handle.close()
+            raise StoreBusy(f"{path} is open for writing by {holder}; wait until it is done, or end it, and try again")
+        self._handle.truncate(0)
+        self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+        self._handle.flush()
+
+    def release(self) -> None:
+        self._handle.close()
+
+
+def _open_lock(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f"{path.name}.lock").open("a+")
+    except OSError as error:
+        raise StoreError(
+            f"the graph's folder {path.parent} cannot be written ({error.strerror}); "
+            "make it writable, or give another folder"
+        ) from error
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    """Readers hold the lock for an instant to see whether a writer is at work, so try for a little while."""
+    for _ in range(5):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.02)
+    return False
+
+
+class Opened(NamedTuple):
+    """An open database, or None where nothing usable was there; and what was done, in words for the user."""
+
+    database: ladybug.Database | None
+    notices: tuple[str, ...] = ()
+
+
+def open_for_writing(path: Path) -> Opened:
+    """Open an existing file; the caller holds the `WriterLock`.
+
+    A damaged file is copied aside, with all that lies beside it, and its valid part is opened; where
+    there is none it is moved aside.
+
+    Raises:
+        StoreBusy: a program without our lock has the file open.
+        StoreVersion: the file's format is of another LadybugDB.
+        StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
+    """
+    if not path.exists():
+        return _without_main_file(path)
+    try:
+        return Opened(connectable(path))
+    except RuntimeError as error:
+        refuse_hopeless(path, error)
+        reason = str(error).splitlines()[0]
+    kept = _set_aside(path, move=False)
+    try:
+        database = connectable(path, throw_on_wal_replay_failure=False)
+    except RuntimeError:
+        return _give_up(path, kept, reason)
+    return Opened(
+        database,
+        (f"{path} was damaged ({reason}); its valid part is in use, what it was is kept in {kept}",),
+    )
+
+
+def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_failure: bool = True) -> ladybug.Database:
+    """A database that answers; raises RuntimeError as the engine does."""
+    database = ladybug.Database(
+        path,
+        buffer_pool_size=BUFFER_POOL_SIZE,
+        max_db_size=MAX_DB_SIZE,
+        read_only=read_only,
+        throw_on_wal_replay_failure=throw_on_wal_replay_failure,
+    )
+    try:
+        ladybug.Connection(database).close()
+    except RuntimeError:
+        database.close()
+        raise
+    return database
+
+
+def refuse_hopeless(path: Path, error: RuntimeError) -> None:
+    """Raise what no mending helps against; return where the file may be damaged, or busy for a moment."""
+    text = str(error)
+    if path.is_dir():
+        raise StoreError(f"the graph {path} is a folder; give the name of a file in it") from error
+    if "Could not set lock on file" in text:
+        pid = re.search(r"PID (\d+)", text)
+        who = f"process {pid[1]}" if pid else "another program"
+        raise StoreBusy(f"{path} is open for writing by {who}; end it and try again") from error
+    if versions := re.search(r"file version: (\d+), Current build storage version: (\d+)", text):
+        raise StoreVersion(
+            f"{path} has LadybugDB format {versions[1]}, ladybug {ladybug.__version__} reads format {versions[2]}; use "
+            "the circuitstore that wrote it, or make the graph anew from the archive: circuitstore rebuild"
+        ) from error
+    if "not a valid" in text and path.suffix != OUR_SUFFIX and path.stat().st_size:
+        raise StoreError(
+            f"{path} is not a LadybugDB file and is left as it is; give another path for the graph"
+        ) from error
+
+
+def discard(path: Path, *, but_main: bool = False) -> None:
+    """Delete what the engine keeps beside the file, then the file itself."""
+    for file in reversed(engine_files(path)):
+        if file != path or not but_main:
+            file.unlink()
+
+
+def set_aside(path: Path) -> Path:
+    """Move the file, and all that lies beside it, into a folder of its own; gives back the folder."""
+    return _set_aside(path, move=True)
+
+
+def _without_main_file(path: Path) -> Opened:
+    if not engine_files(path):
+        return Opened(None)
+    kept = _set_aside(path, move=True)
+    return Opened(None, (f"{path} is gone, a new one is made; the log that it left is kept in {kept}",))
+
+
+def _give_up(path: Path, kept: Path, reason: str) -> Opened:
+    discard(path)
+    return Opened(
+        None,
+        (f"{path} was damaged beyond repair ({reason}) and is made anew; what it was is kept in {kept}",),
+    )
+
+
+def _set_aside(path: Path, *, move: bool) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    names = (path.with_name(f"{path.name}.{stamp}-{n}-set-aside") for n in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    kept.mkdir()
+    for file in engine_files(path):
+        if move:
+            file.rename(kept / file.name)
+        else:
+            shutil.copy2(file, kept / file.name)
+    return kept

@@ -1,0 +1,152 @@
+"""Reading a LadybugDB file that another process may be writing.
+
+The engine gives a reader no stable view of a file whose writer is in a checkpoint: it refuses to open, or, in
+rare cases, pages change beneath a query. So a read counts only when the file stayed the same from before
+it was opened until after the answer was there; otherwise it is done again, for a while.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import ladybug
+import stamina
+
+from ...errors import StoreBusy, StoreDamaged, StoreError
+from .ladybug_file import WriterLock, connectable, engine_files, refuse_hopeless
+
+RETRY_S = 10.0
+SETTLED_S = 0.02  # a file changed within this time may change again without its time stamp telling
+
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+T = TypeVar("T")
+_Signature = tuple[tuple[str, int, int, int], ...]
+
+
+class _Unsettled(Exception):
+    """The file changed while it was being opened or read."""
+
+
+class Snapshot:
+    """A file opened for reading, opened again whenever a writer changed it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            StoreError: no such file, or it cannot be read.
+            StoreVersion: its format is of another LadybugDB.
+            StoreDamaged: it cannot be opened, and nobody is writing it.
+            StoreBusy: it is being written all the time.
+        """
+        self._path = path
+        self._database: ladybug.Database | None = None
+        self._seen: _Signature = ()
+        self.read(lambda connection: None)
+
+    def read(self, query: Callable[[ladybug.Connection], T]) -> T:
+        """What `query` gives for a connection to one committed state.
+
+        Raises:
+            StoreBusy: the file was being written for `RETRY_S` seconds on end; and all that opening raises.
+            RuntimeError: from the query itself, over a file that did not change meanwhile.
+        """
+        try:
+            for attempt in stamina.retry_context(
+                on=_Unsettled, attempts=None, timeout=RETRY_S, wait_initial=0.02, wait_max=0.3, wait_jitter=0.05
+            ):
+                with attempt:
+                    return self._read_once(query)
+        except _Unsettled as error:
+            raise StoreBusy(
+                f"{self._path} was being written without a pause for {RETRY_S:.0f} s ({error}); "
+                "try again in a moment, or when the writer is done"
+            ) from error
+        raise AssertionError("stamina gives up with the last error")
+
+    def _read_once(self, query: Callable[[ladybug.Connection], T]) -> T:
+        before = _signature(self._path)
+        if before != self._seen or self._database is None:
+            self._open(before)
+        assert self._database is not None
+        try:
+            with ladybug.Connection(self._database) as connection:
+                answer = query(connection)
+        except RuntimeError:
+            if _main(_signature(self._path)) != _main(before):
+                raise _Unsettled("changed during a query") from None
+            raise
+        if _main(_signature(self._path)) != _main(before):
+            raise _Unsettled("changed during a query")
+        return answer
+
+    def _open(self, signature: _Signature) -> None:
+        self.close()
+        if not self._path.exists():
+            raise StoreError(f"there is no graph at {self._path}; make it from the archive with: circuitstore rebuild")
+        if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
+            raise _Unsettled("changed a moment ago")
+        try:
+            self._database = connectable(self._path, read_only=True)
+        except RuntimeError as error:
+            refuse_hopeless(self._path, error)
+            self._recover(error)
+            raise _Unsettled(str(error).splitlines()[0]) from error
+        self._seen = signature
+
+    def _recover(self, error: RuntimeError) -> None:
+        """Let the engine finish what a killed writer left, which it does not do for readers."""
+        if _being_written(self._path):
+            return
+        try:
+            lock = WriterLock(self._path)
+        except StoreBusy:
+            return
+        try:
+            connectable(self._path).close()
+        except RuntimeError as worse:
+            raise StoreDamaged(
+                f"the graph {self._path} is damaged ({str(worse).splitlines()[0]}); "
+                "fill it again from the archive with: circuitstore rebuild"
+            ) from error
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+        self._database, self._seen = None, ()
+
+
+def _signature(path: Path) -> _Signature:
+    """Name, inode, size and time of change (ns) of the file and of all beside it; main file first."""
+    found = []
+    for file in engine_files(path):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            found.append((file.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def _main(signature: _Signature) -> _Signature:
+    """The main file's part: what is appended to the log does not touch a database that is open."""
+    return signature[:1]
+
+
+def _being_written(path: Path) -> bool:
+    """Whether a writer holds its lock."""
+    try:
+        with path.with_name(f"{path.name}.lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

@@ -1,0 +1,84 @@
+"""Migrations of a graph's schema: small numbered Cypher files, recorded with their checksums in the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from importlib.resources import files
+
+from ...errors import StoreVersion
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema: `0001_schema` of a backend."""
+
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+    @cached_property
+    def statements(self) -> tuple[str, ...]:
+        """A statement ends at a line that ends in a semicolon."""
+        parts = re.split(r";\s*$", self.text, flags=re.MULTILINE)
+        return tuple(part.strip() for part in parts if part.strip())
+
+
+@lru_cache(maxsize=8)
+def migrations(backend: str) -> tuple[Migration, ...]:
+    """All migrations of a backend, `ladybug` or `neo4j`, by version."""
+    folder = files("circuitstore.migrations.graph") / backend
+    found = []
+    for file in folder.iterdir():
+        if match := re.fullmatch(r"(\d{4})_(\w+)\.cypher", file.name):
+            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    return tuple(sorted(found, key=lambda m: m.version))
+
+
+def pending(backend: str, applied: Mapping[int, str], url: str) -> tuple[Migration, ...]:
+    """The migrations that a database still needs.
+
+    Args:
+        backend: whose migrations.
+        applied: checksum of each migration that the database has recorded, by version.
+        url: of the database, for the message.
+
+    Raises:
+        StoreVersion: the database has migrations that this program does not know, or knows otherwise.
+    """
+    known = {m.version: m for m in migrations(backend)}
+    latest = max(known)
+    if applied and max(applied) > latest:
+        raise StoreVersion(
+            f"{url} has schema version {max(applied)}, this circuitstore knows versions up to {latest}; install the "
+            "newer circuitstore, or make the graph anew from the archive with this one: circuitstore rebuild"
+        )
+    for version, checksum in applied.items():
+        if checksum != known[version].checksum:
+            raise StoreVersion(
+                f"{url}: schema version {version} was made by another form of {known[version].name!r} (checksum "
+                f"{checksum[:12]}, here {known[version].checksum[:12]}); make the graph anew from the archive: "
+                "circuitstore rebuild"
+            )
+    return tuple(m for v, m in known.items() if v not in applied)
+
+
+def check_current(backend: str, applied: Mapping[int, str], url: str) -> None:
+    """Make sure that a database needs no migration.
+
+    Raises:
+        StoreVersion: it has another schema than this program; the message says what to do.
+    """
+    missing = pending(backend, applied, url)
+    if missing:
+        raise StoreVersion(
+            f"{url} has schema version {max(applied, default=0)}, this circuitstore needs {missing[-1].version}; "
+            "bring it up to date with: circuitstore migrate"
+        )

@@ -1,0 +1,306 @@
+"""Circuits as columns: the tables of a whole group, made without a Python loop over edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Int
+
+from ...circuits import CircuitRecord, ClassInfo, ComputationGraph, Condition, Recipe
+from ...errors import InputError
+from .content import condition_key
+
+NODE = pa.schema(
+    [
+        ("key", pa.string()),
+        ("name", pa.string()),
+        ("kind", pa.string()),
+        ("layer", pa.int64()),
+        ("head", pa.int64()),
+        ("full_in", pa.float64()),
+        ("full_out", pa.float64()),
+    ]
+)
+FEEDS = pa.schema(
+    [
+        ("from", pa.string()),
+        ("to", pa.string()),
+        ("edge", pa.string()),
+        ("port", pa.string()),
+        ("score", pa.float64()),
+        ("std", pa.float64()),
+        ("rank", pa.int64()),
+        ("frequency", pa.float64()),
+    ]
+)
+PAIR = pa.schema([("from", pa.string()), ("to", pa.string())])
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """The tables of a group of circuits, one row per node or relationship.
+
+    Attributes:
+        nodes: columns of `NODE`.
+        feeds: keys of the two nodes, then the properties of the edge.
+        contains: keys of the two nodes of each structural link.
+        instance_of: key of the node, key of the component.
+        has: id of the circuit, key of the node.
+    """
+
+    nodes: pa.Table
+    feeds: pa.Table
+    contains: pa.Table
+    instance_of: pa.Table
+    has: pa.Table
+
+    @classmethod
+    def of(cls, records: Sequence[CircuitRecord]) -> GroupRows:
+        """The tables of circuits of any models and forms; those of one graph are handled together."""
+        groups: dict[ComputationGraph, list[CircuitRecord]] = {}
+        for record in records:
+            groups.setdefault(record.circuit.graph, []).append(record)
+        parts = [_rows_of_graph(graph, group) for graph, group in groups.items()]
+        return cls(*(pa.concat_tables(tables).combine_chunks() for tables in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names of a graph's nodes and edges as Arrow arrays, to take from."""
+
+    node: pa.Array
+    kind: pa.Array
+    layer: pa.Array
+    head: pa.Array
+    edge: pa.Array
+    port: pa.Array
+    sender: Int[np.ndarray, "edge"]
+    receiver: Int[np.ndarray, "edge"]
+    above: Int[np.ndarray, "link"]
+    below: Int[np.ndarray, "link"]
+
+
+@lru_cache(maxsize=16)
+def _names(graph: ComputationGraph) -> _Names:
+    components = graph.components
+    ports = [r.partition("<")[2].rstrip(">") for r in graph.receivers]
+    links = [(graph.node_index[a], graph.node_index[b]) for a, b in graph.structural_links]
+    above, below = np.array(links, dtype=int).reshape(-1, 2).T
+    return _Names(
+        node=pa.array([c.name for c in components]),
+        kind=pa.array([c.kind for c in components]),
+        layer=pa.array([c.layer for c in components], pa.int64()),
+        head=pa.array([c.head for c in components], pa.int64()),
+        edge=pa.array(graph.edge_names),
+        port=pa.array(ports).take(pa.array(graph.edge_receiver)),
+        sender=graph.sender_node[graph.edge_sender],
+        receiver=graph.receiver_node[graph.edge_receiver],
+        above=above,
+        below=below,
+    )
+
+
+def _rows_of_graph(graph: ComputationGraph, records: Sequence[CircuitRecord]) -> tuple[pa.Table, ...]:
+    names = _names(graph)
+    ids = pa.array([r.id for r in records])
+    models = pa.array([r.item.model.id for r in records])
+    alive = np.stack([_alive(r) for r in records])
+    circuit, node = np.nonzero(alive)
+    key = _join(ids, circuit, names.node, node)
+    slot = np.zeros(alive.shape, int)
+    slot[circuit, node] = np.arange(len(node))  # row of each node in the table of nodes
+
+    owner, edge = np.nonzero(np.stack([r.circuit.members for r in records]))
+    link_owner, link = np.nonzero(alive[:, names.above] & alive[:, names.below])
+    nodes = [key, *(a.take(node) for a in (names.node, names.kind, names.layer, names.head))]
+    nodes += [_float32(records, what, alive) for what in ("full_in", "full_out")]
+    feeds = [
+        key.take(slot[owner, names.sender[edge]]),
+        key.take(slot[owner, names.receiver[edge]]),
+        names.edge.take(edge),
+        names.port.take(edge),
+        *(_edge_values(records, what) for what in ("score", "std")),
+        pa.array(np.concatenate([r.circuit.ranks[r.circuit.members] for r in records])),
+        _edge_values(records, "frequency"),
+    ]
+    contains = [key.take(slot[link_owner, ends[link]]) for ends in (names.above, names.below)]
+    return (
+        pa.table(nodes, schema=NODE),
+        pa.table(feeds, schema=FEEDS),
+        pa.table(contains, schema=PAIR),
+        pa.table([key, _join(models, circuit, names.node, node)], schema=PAIR),
+        pa.table([ids.take(circuit), key], schema=PAIR),
+    )
+
+
+def _alive(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
+    """The circuit's nodes.
+
+    Raises:
+        InputError: a member edge is on no path from input to logits.
+    """
+    circuit, names = record.circuit, _names(record.circuit.graph)
+    alive = np.zeros(len(names.node), bool)
+    alive[[circuit.graph.node_index[name] for name in circuit.nodes]] = True
+    edge = np.flatnonzero(circuit.members)
+    astray = edge[~(alive[names.sender[edge]] & alive[names.receiver[edge]])]
+    if len(astray):
+        raise InputError(
+            f"circuit {record.id[:12]}: edge {circuit.graph.edge_names[astray[0]]} is on no path from input to logits; "
+            "build circuits by extraction or by Circuit.from_edges, which prune"
+        )
+    return alive
+
+
+def _join(owners: pa.Array, owner: Any, names: pa.Array, name: Any) -> pa.Array:
+    """`owner/name` for each pair of positions."""
+    join = pc.get_function("binary_join_element_wise")
+    return join.call([owners.take(pa.array(owner)), names.take(pa.array(name)), pa.scalar("/")])
+
+
+def _edge_values(records: Sequence[CircuitRecord], what: str) -> pa.Array:
+    members = [r.circuit.members for r in records]
+    return _float32(records, what, members)
+
+
+def _float32(records: Sequence[CircuitRecord], what: str, chosen: Sequence[np.ndarray] | np.ndarray) -> pa.Array:
+    """Chosen values of all records in canonical form (float32, one zero); null for records without them."""
+    parts = []
+    for record, mask in zip(records, chosen, strict=True):
+        values = getattr(record, what)
+        parts.append(
+            pa.nulls(int(mask.sum()), pa.float64())
+            if values is None
+            else pa.array((values[mask].astype(np.float32) + np.float32(0)).astype(np.float64))
+        )
+    return pa.concat_arrays(parts)
+
+
+SHARED = {
+    "Model": pa.schema(
+        [("id", pa.string()), ("name", pa.string())]
+        + [(name, pa.int64()) for name in ("n_layers", "n_heads", "d_model", "n_classes")]
+    ),
+    "Dataset": pa.schema([("name", pa.string())]),
+    "Class": pa.schema(
+        [
+            ("key", pa.string()),
+            ("name", pa.string()),
+            ("class_index", pa.int64()),
+            ("tags", pa.string()),
+            ("dataset", pa.string()),
+        ]
+    ),
+    "Condition": pa.schema(
+        [("key", pa.string()), ("name", pa.string()), ("attack", pa.string()), ("version", pa.int64())]
+    ),
+    "Recipe": pa.schema(
+        [(name, pa.string()) for name in ("key", "name", "method", "form", "metric", "direction", "corruption")]
+        + [("signed", pa.bool_()), ("dtype", pa.string()), ("seed", pa.int64())]
+    ),
+    "Component": pa.schema(
+        [
+            ("key", pa.string()),
+            ("name", pa.string()),
+            ("kind", pa.string()),
+            ("layer", pa.int64()),
+            ("head", pa.int64()),
+            ("model", pa.string()),
+        ]
+    ),
+}
+"""What circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model`
+of a component are keys of what it belongs to."""
+
+_TEXT = ("model", "dataset", "class", "attack", "condition", "method", "form", "corruption", "metric", "direction")
+_COUNT = ("class_index", "size_requested", "n_nodes", "n_edges", "n_images", "n_eval", "seed", "created_ms")
+_EVALUATED = ("metric_full", "metric_empty", "metric_circuit", "faithfulness", "faithfulness_random")
+_ACCURACY = ("accuracy_full", "accuracy_empty", "accuracy_circuit", "retention")
+REFERENCES = ("model_id", "class_key", "condition_key", "recipe_key")
+CIRCUIT = pa.schema(
+    [(name, pa.string()) for name in ("id", *_TEXT, "extraction", "sha256")]
+    + [(name, pa.int64()) for name in _COUNT]
+    + [(name, pa.float64()) for name in (*_EVALUATED, *_ACCURACY)]
+    + [(name, pa.string()) for name in REFERENCES]
+)
+"""Properties of circuits, then the keys of what they refer to."""
+
+
+def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the circuits share: by label, by key, a row with the columns of `SHARED`."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in SHARED}
+    graphs: dict[tuple[str, ComputationGraph], None] = {}
+    for record in records:
+        item = record.item
+        target, condition, recipe = item.target_class, item.condition, item.recipe
+        rows["Model"][item.model.id] = asdict(item.model)
+        rows["Dataset"][target.dataset] = {"name": target.dataset}
+        rows["Class"].setdefault(target.key, _class_row(target))
+        rows["Condition"][condition_key(condition)] = _condition_row(condition)
+        rows["Recipe"][recipe.id] = _recipe_row(recipe)
+        graphs[item.model.id, record.circuit.graph] = None
+    for model, graph in graphs:
+        rows["Component"].update({row["key"]: row for row in _component_rows(model, graph)})
+    return rows
+
+
+def circuit_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A row with the columns of `CIRCUIT` for each circuit."""
+    return [
+        {
+            **r.properties(),
+            "created_ms": created_ms[r.id],
+            "model_id": r.item.model.id,
+            "class_key": r.item.target_class.key,
+            "condition_key": condition_key(r.item.condition),
+            "recipe_key": r.item.recipe.id,
+        }
+        for r in records
+    ]
+
+
+def _class_row(target: ClassInfo) -> dict[str, Any]:
+    return {
+        "key": target.key,
+        "name": target.name,
+        "class_index": target.class_index,
+        "tags": target.tags,
+        "dataset": target.dataset,
+    }
+
+
+def _condition_row(condition: Condition) -> dict[str, Any]:
+    return {
+        "key": condition_key(condition),
+        "name": condition.text,
+        "attack": condition.kind,
+        "version": condition.version,
+    }
+
+
+def _recipe_row(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "key": recipe.id,
+        "name": recipe.text,
+        "method": recipe.method.text,
+        "form": recipe.form,
+        "metric": recipe.metric.text,
+        "direction": recipe.direction,
+        "corruption": recipe.corruption.text,
+        "signed": recipe.signed,
+        "dtype": recipe.dtype,
+        "seed": recipe.seed,
+    }
+
+
+def _component_rows(model: str, graph: ComputationGraph) -> list[dict[str, Any]]:
+    return [
+        {"key": f"{model}/{c.name}", "name": c.name, "kind": c.kind, "layer": c.layer, "head": c.head, "model": model}
+        for c in graph.components
+    ]
