@@ -225,6 +225,11 @@ def free_leased(connection: Connection) -> int:
     return _ask_again(connection, items.c.state == "leased")
 
 
+def free_unanswered(connection: Connection) -> int:
+    """Items that are called done and have no discovery are asked again; returns how many."""
+    return _ask_again(connection, and_(items.c.state == "done", ~exists().where(discoveries.c.id == items.c.id)))
+
+
 def _ask_again(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     stored = exists().where(discoveries.c.id == items.c.id)
     state = sa.case((stored, "done"), else_="wanted")

@@ -19,8 +19,15 @@ from .tables import runs as runs_table
 
 
 def _frame(connection: Connection, query: Select[Any]) -> pd.DataFrame:
+    """Rows of a query; numbers that may be missing are NaN, counts that may be missing `<NA>`."""
     result = connection.execute(query)
-    return pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
+    frame = pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
+    for column in query.selected_columns:
+        if isinstance(column.type, sa.Double):
+            frame[column.name] = frame[column.name].astype("float64")
+        elif isinstance(column.type, sa.Integer) and frame[column.name].isna().any():
+            frame[column.name] = frame[column.name].astype("Int64")
+    return frame
 
 
 def runs(connection: Connection) -> pd.DataFrame:

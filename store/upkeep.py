@@ -94,9 +94,9 @@ def _take_up(writer: Writer, kind: Kind) -> int:
 
 
 def _mend_discoveries(writer: Writer) -> int:
-    """Sets damaged files aside, strikes lost ones out, corrects rows; returns how many are asked again."""
-    asked = 0
-    with writer.catalog.reading() as connection:
+    """Sets damaged files aside, strikes lost ones out, corrects rows; returns how many items are asked again."""
+    with writer.writing() as connection:
+        asked = ledger.free_unanswered(connection)
         listed = ledger.stored(connection, discoveries)
     for id, checksum in listed.items():
         try:

@@ -1,0 +1,145 @@
+"""Holding the three parts of a store against each other, difference by difference.
+
+The archive is held against its own checksums, the catalog against the archive, the graph against both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from sqlalchemy import exists, select
+
+from ..errors import StoreDamaged, StoreError
+from ..results import Table
+from . import ledger
+from .archive import Kind
+from .graph.content import GraphContent
+from .tables import circuits, discoveries, items
+
+if TYPE_CHECKING:
+    from .store import Store
+
+REBUILD = "circuitstore rebuild"
+COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
+TAKE_UP = "circuitstore rebuild takes it up, circuitstore gc removes it"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it should be.
+
+    Attributes:
+        part: `archive`, `catalog` or `graph`.
+        kind: of difference, such as `missing file`.
+        id: of the discovery, circuit or item.
+        what: in words.
+        remedy: what mends it.
+    """
+
+    part: str
+    kind: str
+    id: str
+    what: str
+    remedy: str
+
+
+COLUMNS = ["part", "kind", "id", "what", "remedy"]
+
+
+def differences(store: Store) -> Table:
+    """See `Store.verify`."""
+    sound: set[str] = set()
+    found = [*_unfinished(store), *_discoveries(store), *_circuits(store, sound), *_states(store)]
+    found += _graph(store, sound)
+    busy = store.writing_process()
+    notes = () if busy is None else (f"{busy} writes to the store meanwhile; what it has in hand may be listed here",)
+    return Table(pd.DataFrame([astuple(d) for d in found], columns=COLUMNS), notes)
+
+
+def _unfinished(store: Store) -> Iterator[Difference]:
+    """Temporary files; a writer that is at work has some of its own."""
+    if store.writing_process() is None:
+        for path in store.archive.leftovers():
+            what = f"{path} was left by an interrupted run"
+            yield Difference("archive", "unfinished file", "", what, "none is needed: the next index run sweeps it")
+
+
+def _files(store: Store, kind: Kind, listed: set[str]) -> Iterator[Difference]:
+    """Files that the catalog does not list, and listed ones that are not there."""
+    there = set(store.archive.ids(kind))
+    for id in sorted(there - listed):
+        what = f"the catalog does not list {store.archive.path(kind, id)}"
+        yield Difference("archive", "orphan file", id, what, TAKE_UP)
+    for id in sorted(listed - there):
+        yield Difference("archive", "missing file", id, f"{store.archive.path(kind, id)} is not there", COMPUTE)
+
+
+def _discoveries(store: Store) -> Iterator[Difference]:
+    with store.catalog.reading() as connection:
+        listed = ledger.stored(connection, discoveries)
+    yield from _files(store, "discovery", set(listed))
+    for id, checksum in listed.items():
+        if not store.archive.has("discovery", id):
+            continue
+        try:
+            discovery, _ = store.archive.discovery(id)
+        except StoreDamaged as error:
+            yield Difference("archive", "damaged file", id, str(error), COMPUTE)
+            continue
+        if discovery.sha256 != checksum:
+            what = f"sha256 is {checksum}, the archive's is {discovery.sha256}"
+            yield Difference("catalog", "altered row", id, what, REBUILD)
+
+
+def _circuits(store: Store, sound: set[str]) -> Iterator[Difference]:
+    """Circuits in archive and catalog; ids of the sound ones are put into `sound`."""
+    with store.catalog.reading() as connection:
+        rows = ledger.circuit_rows(connection)
+    yield from _files(store, "circuit", set(rows))
+    for id, row in rows.items():
+        if not store.archive.has("circuit", id):
+            continue
+        try:
+            record, created = store.archive.circuit(id)
+        except StoreDamaged as error:
+            yield Difference("archive", "damaged file", id, str(error), COMPUTE)
+            continue
+        sound.add(id)
+        expected = ledger.circuit_row(record, created)
+        for name in expected:
+            if row[name] != expected[name]:
+                what = f"{name} is {row[name]!r}, the archive's is {expected[name]!r}"
+                yield Difference("catalog", "altered row", id, what, REBUILD)
+
+
+def _states(store: Store) -> Iterator[Difference]:
+    """Items that are called done and have no discovery."""
+    answered = exists().where(discoveries.c.id == items.c.id)
+    with store.catalog.reading() as connection:
+        wrong = list(connection.execute(select(items.c.id).where(items.c.state == "done", ~answered)).scalars())
+    for id in wrong:
+        yield Difference("catalog", "wrong state", id, "the item is done, its discovery is not listed", REBUILD)
+
+
+def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
+    """The graph against the archive's sound circuits, node by node and edge by edge."""
+    with store.catalog.reading() as connection:
+        listed = ledger.stored(connection, circuits)
+    try:
+        graph = store.graph
+        present = graph.present()
+    except StoreError as error:
+        yield Difference("graph", "missing graph", "", str(error), REBUILD)
+        return
+    for id in sorted(listed.keys() - present.keys()):
+        remedy = f"{REBUILD}, or any index run, which fills it in"
+        yield Difference("graph", "missing circuit", id, "the catalog lists it, the graph lacks it", remedy)
+    for id in sorted(present.keys() - listed.keys()):
+        what = "the graph shows it, the catalog does not list it"
+        yield Difference("graph", "extra circuit", id, what, f"circuitstore gc, or {REBUILD}")
+    for id in sorted(present.keys() & sound):
+        for what in GraphContent.of(*store.archive.circuit(id)).differences(graph.content(id)):
+            yield Difference("graph", "altered circuit", id, what, REBUILD)

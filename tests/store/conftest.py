@@ -1,0 +1,62 @@
+"""Small discoveries and circuits of a model of two layers, and stores that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from circuitstore.circuits import CircuitRecord, Discovery, Extraction, WorkItem
+from circuitstore.store import Writer
+from circuitstore.testing.factories import make_discovery, make_item, make_record
+
+
+@dataclass(frozen=True)
+class World:
+    """What a run asks and what its answers are."""
+
+    discoveries: list[Discovery]
+    records: list[CircuitRecord]
+
+    @property
+    def items(self) -> list[WorkItem]:
+        return [d.item for d in self.discoveries]
+
+    @property
+    def wanted(self) -> list[tuple[str, Extraction]]:
+        return [(r.discovery_id, r.extraction) for r in self.records]
+
+    def start(self, writer: Writer, run: str = "run") -> None:
+        writer.start_run(run, f'name = "{run}"', self.items, self.wanted)
+
+    def fill(self, writer: Writer, run: str = "run") -> None:
+        """Start a run, or go on with it, until nothing is pending."""
+        self.start(writer, run)
+        pending = {item.id for item in writer.pending(run)}
+        for discovery in self.discoveries:
+            if discovery.id not in pending:
+                continue
+            if not writer.has_discovery(discovery.id):
+                writer.lease_item(discovery.id)
+                writer.put_discovery(discovery, run)
+            for record in self.records:
+                if record.discovery_id == discovery.id and not writer.has_circuit(record.id):
+                    writer.put_circuit(record, run)
+
+
+def make_world(count: int = 3, sizes: tuple[int, ...] = (6, 12)) -> World:
+    found = [
+        make_discovery(i, n_images=5, item=make_item(i, class_index=i, n_layers=2, n_heads=2)) for i in range(count)
+    ]
+    return World(found, [make_record(d, n) for d in found for n in sizes])
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
