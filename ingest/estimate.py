@@ -12,6 +12,7 @@ import torch
 from ..circuits import ComputationGraph, circuit_id, size_grid
 from ..discovery import estimate_cost
 from ..errors import StoreError
+from ..models import ViT
 from ..results import Table
 from ..store import open_store
 from .plan import Plan, Planned, make_plan
@@ -49,7 +50,7 @@ def dry_run(
         if all(circuit_id(item.id, e) in answered for e in planned.extractions):
             row["done"] += 1
             continue
-        _add_cost(row, planned, forward_s)
+        _add_cost(row, plan.model, planned, forward_s)
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
@@ -57,11 +58,11 @@ def dry_run(
     return Table(frame, (*plan.source.notices, *notes), {"seconds": float(frame["seconds"].sum())})
 
 
-def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:
+def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: float) -> None:
     item = planned.item
     count = min(item.selection.count, item.selection.n_candidates)
     discovery, rest = (count + 1) // 2, count // 4
-    cost = estimate_cost(item.recipe.method, discovery)
+    cost = estimate_cost(model, item.recipe.method, discovery)
     graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
     retention = [e for e in planned.extractions if e.kind == "retention" and planned.sized_by is None]
     runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS) + len(retention) * len(size_grid(graph.n_edges))

@@ -6,15 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..circuits import ClassInfo, Condition, Extraction, Recipe, Selection, WorkItem
+from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem
 from ..discovery import get_method, resolve_method, resolve_metric
 from ..errors import InputError, unknown
-from ..images import ImageSource, open_source, order_candidates, resolve_condition, resolve_corruption
+from ..images import (
+    ImageSource,
+    is_attack,
+    needs_attack,
+    open_source,
+    order_candidates,
+    resolve_condition,
+    resolve_corruption,
+)
 from ..models import ViT, load_model
 from .spec import RecipeSpec, Spec, named
 
 NATURAL = "natural"
-TWIN = "unattacked-twin"
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Cond
         with _place(spec, f"{place}.conditions"):
             asked = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
     with _place(spec, place):
-        _check_meaning(asked, corruption.kind, metric.kind)
+        _check_meaning(asked, corruption, metric)
     full = Recipe(method, recipe.form, metric, corruption, signed=facts.signed, dtype=recipe.dtype, seed=spec.seed)
     return Study(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
 
@@ -123,18 +130,20 @@ def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condit
     return hits
 
 
-def _check_meaning(conditions: Sequence[Condition], corruption: str, metric: str) -> None:
+def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
     """Refuse what can be said but has no meaning."""
-    if not any(c.kind == NATURAL for c in conditions):
+    unattacked = [c.text for c in conditions if not is_attack(c)]
+    if not unattacked:
         return
-    remedy = f'name the attacked conditions: conditions = ["{"typographic"}"]'
-    if corruption == TWIN:
+    remedy = "name the attacked conditions in the recipe, such as conditions = [\"typographic\"]"
+    if needs_attack(corruption):
         raise InputError(
-            f"under {NATURAL!r} the {TWIN} corruption contrasts each image with itself and every score is 0; {remedy}"
+            f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
+            f"and every score is 0; {remedy}"
         )
-    if metric == "logit-diff":
+    if metric.kind == "logit-diff":
         raise InputError(
-            f"the metric logit-diff needs the class that an attack aims at, and {NATURAL!r} has none; "
+            f"the metric logit-diff needs the class that an attack aims at, and {unattacked[0]!r} has none; "
             f'{remedy}, or take metric = "logit"'
         )
 

@@ -73,7 +73,11 @@ def test_retention_extraction_names_whose_size_it_takes() -> None:
         ("top = 0.05", "retention = 1.5", ["extract[0].retention", "1.5"]),
         ('timm = "vit_tiny_patch16_224"', 'tim = "x"', ["model.timm", "missing", "model.tim", "'timm'"]),
         ('folder = "photos"', 'foldr = "photos"', ["images.source.folder", "images.source.foldr"]),
-        ('source = { folder = "photos", classes = { tabby = 281 } }', 'source = "digit"', ["images.source", "'digits'"]),
+        (
+            'source = { folder = "photos", classes = { tabby = 281 } }',
+            'source = "digit"',
+            ["images.source", "'digits'"],
+        ),
         ("tabby = 281", 'tabby = "cat"', ["images.source.classes.tabby", "integer", "'cat'"]),
         ('name = "mine"', 'name = "mi\\nne"', ["name", "printable"]),
         ('name = "mine"', 'name = ""', ["name", "at least 1 character"]),

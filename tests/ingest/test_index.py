@@ -1,0 +1,185 @@
+"""The main job on real input: everything once, nothing twice, and a killed run goes on to the same store."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuitstore.ingest import Spec, dry_run, index, load_spec, make_plan, parse_spec
+from circuitstore.store import Store, open_store
+from PIL import Image
+
+from .conftest import SMALL
+
+
+def content(store: Store) -> pd.DataFrame:
+    """All circuits but for the time of their making; the checksum covers edges, values and evaluation."""
+    circuits = store.circuits().drop(columns="created_ms").sort_values("id").reset_index(drop=True)
+    circuits["discovery_sha256"] = [store.discovery(i).sha256 for i in circuits["discovery_id"]]
+    return circuits
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small: Spec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = index(small, location=folder, progress=False)
+    assert result.failed == {}
+    assert (result.done, result.skipped, result.circuits) == (6, 0, 12)
+    return folder
+
+
+def test_the_store_holds_what_was_asked_and_is_sound(undisturbed: Path, small: Spec) -> None:
+    with open_store(undisturbed) as store:
+        circuits = store.circuits()
+        assert set(circuits["discovery_id"]) == {p.item.id for p in make_plan(small).items}
+        assert len(circuits) == 12
+        assert len(store.verify()) == 0
+        in_graph = store.query("MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n").to_pandas()
+        assert dict(zip(in_graph["id"], in_graph["n"], strict=True)) == dict(
+            zip(circuits["id"], circuits["n_edges"], strict=True)
+        )
+
+
+def test_run_again_finds_all_there_and_computes_nothing(undisturbed: Path, small: Spec) -> None:
+    def files() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in (undisturbed / "archive").rglob("*.parquet")}
+
+    before = files()
+    result = index(small, location=undisturbed, progress=False)
+    assert (result.done, result.skipped, result.circuits) == (0, 6, 0)
+    assert files() == before
+
+
+def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
+    with open_store(undisturbed) as store:
+        circuits = store.circuits()
+    effect = circuits[circuits["extraction"] == "retention(size_of=natural, target=0.8)"]
+    assert set(effect["attack"]) == {"natural", "typographic"}
+    assert (effect.groupby("class")["size_requested"].nunique() == 1).all()
+
+
+def test_report_images_chose_nothing(undisturbed: Path) -> None:
+    with open_store(undisturbed) as store:
+        for discovery_id in store.circuits()["discovery_id"].unique():
+            discovery = store.discovery(discovery_id)
+            splits = [discovery.images, *(discovery.provenance[f"{s}_images"] for s in ("selection", "report"))]
+            together = [image for split in splits for image in split]
+            assert len(set(together)) == len(together) == 12
+
+
+def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
+    index(small, location=tmp_path, progress=False)
+    more = parse_spec(SMALL + "[[extract]]\ntop = 0.05\n")
+    result = index(more, location=tmp_path, progress=False)
+    assert (result.done, result.skipped, result.circuits) == (6, 0, 6)
+    with open_store(tmp_path) as store, open_store(undisturbed) as first:
+        assert len(store.circuits()) == 18
+        same = content(store).merge(content(first), on=["id", "sha256", "discovery_sha256"])
+        assert len(same) == 12
+
+
+def test_a_dry_run_counts_and_writes_nothing(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
+    table = dry_run(small, location=tmp_path / "none").to_pandas()
+    assert not (tmp_path / "none").exists()
+    assert table["items"].sum() == 6
+    assert table["done"].sum() == 0
+    assert (table[["forwards", "backwards", "megabytes"]] > 0).all().all()
+    assert dry_run(small, location=undisturbed).to_pandas()["done"].sum() == 6
+
+
+def start(spec: Path, store: Path) -> subprocess.Popen[str]:
+    program = (
+        "import sys; from circuitstore.ingest import index, load_spec;"
+        "r = index(load_spec(sys.argv[1]), location=sys.argv[2], progress=False); print(r.done, r.failed)"
+    )
+    command = [sys.executable, "-c", program, str(spec), str(store)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_killed_at_random_and_run_again_gives_the_same_store(undisturbed: Path, tmp_path: Path) -> None:
+    spec, store = tmp_path / "small.toml", tmp_path / "store"
+    spec.write_text(SMALL)
+    began = time.monotonic()
+    dice = random.Random(0)
+    for _ in range(3):
+        process = start(spec, store)
+        time.sleep(4 + dice.random() * 3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = start(spec, store)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    with open_store(store) as killed, open_store(undisturbed) as whole:
+        pd.testing.assert_frame_equal(content(killed), content(whole))
+        assert len(killed.verify()) == 0
+    assert time.monotonic() - began < 240
+
+
+def photos(folder: Path, classes: list[str], count: int) -> None:
+    """Noise with a coloured disc, as JPEG and PNG in turn."""
+    rng = np.random.default_rng(0)
+    for c, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 255, (60 + 5 * i, 80, 3), dtype=np.uint8)
+            pixels[10:40, 20:50, c % 3] = 255
+            Image.fromarray(pixels).save(folder / name / f"{i}.{('jpg', 'png')[i % 2]}")
+
+
+FOLDER = """
+name = "photos"
+model = { timm = "test_vit" }
+[images]
+source = { folder = "photos" }
+per_class = 8
+choose = "all"
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "typographic"
+text = "dog"
+[[recipe]]
+method = "eap"
+form = "attention"
+[[extract]]
+edges = 10
+"""
+
+
+def test_a_folder_of_images_with_any_timm_model(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", ["tabby", "goldfish", "n02504458"], 16)
+    (tmp_path / "photos" / "tabby" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
+    (tmp_path / "spec.toml").write_text(FOLDER)
+    result = index(load_spec(tmp_path / "spec.toml"), location=tmp_path / "store", progress=False)
+    assert (result.done, result.failed) == (6, {})
+    assert any("broken.jpg" in notice for notice in result.notices)
+    with open_store(tmp_path / "store") as store:
+        assert dict(zip(store.circuits()["class"], store.circuits()["class_index"], strict=True)) == {
+            "tabby": 281,
+            "goldfish": 1,
+            "n02504458": 386,
+        }
+        assert len(store.verify()) == 0
+
+
+def test_what_fails_is_recorded_told_again_and_retried_when_asked(tmp_path: Path) -> None:
+    """A random model gets no image right: every item fails, by name, and the run ends well."""
+    photos(tmp_path / "photos", ["tabby", "goldfish", "n02504458"], 8)
+    (tmp_path / "spec.toml").write_text(FOLDER.replace('choose = "all"', 'choose = "correct"'))
+    spec = load_spec(tmp_path / "spec.toml")
+    result = index(spec, location=tmp_path / "store", progress=False)
+    assert result.done == 0
+    assert len(result.failed) == 6
+    assert all("no discovery images qualify" in error for error in result.failed.values())
+    again = index(spec, location=tmp_path / "store", progress=False)
+    assert again.failed == result.failed
+    with open_store(tmp_path / "store") as store:
+        assert set(store.items(run="photos")["attempts"]) == {1}
+    index(spec, location=tmp_path / "store", retry_failed=True, progress=False)
+    with open_store(tmp_path / "store") as store:
+        assert set(store.items(run="photos")["attempts"]) == {2}

@@ -1,0 +1,76 @@
+"""A plan spells out every question once, and refuses what has no meaning."""
+
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.ingest import Spec, make_plan, parse_spec
+
+from .conftest import SMALL
+
+
+def test_every_class_condition_and_recipe_is_one_item(small: Spec) -> None:
+    plan = make_plan(small)
+    told = [(p.item.target_class.name, p.item.condition.kind, p.item.recipe.method.kind) for p in plan.items]
+    assert told == [
+        (cls, condition, method)
+        for cls in ("three", "seven")
+        for condition, method in (("natural", "eap-ig"), ("typographic", "eap-ig"), ("typographic", "eap"))
+    ]
+    assert len({p.item.id for p in plan.items}) == len(plan.items)
+
+
+def test_natural_decides_the_size_of_the_effect_study_alone(small: Spec) -> None:
+    natural, attacked, mechanism = make_plan(small).items[:3]
+    assert natural.sized_by is None
+    assert attacked.sized_by == natural.item
+    assert mechanism.sized_by is None
+    assert [e.text for e in attacked.extractions] == ["retention(size_of=natural, target=0.8)", "edges(n=30)"]
+    assert [e.text for e in mechanism.extractions] == ["retention(target=0.8)", "edges(n=30)"]
+
+
+def test_the_same_spec_asks_the_same_questions(small: Spec) -> None:
+    assert [p.item.id for p in make_plan(small).items] == [p.item.id for p in make_plan(small).items]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("steps = 2", "steps = 3"),
+        ("steps = 2", 'steps = 2\nrule = "left"'),
+        ("steps = 2", 'steps = 2\nform = "attention"'),
+        ("steps = 2", 'steps = 2\ncorruption = "blur"'),
+        ("steps = 2", 'steps = 2\ndtype = "float64"'),
+        ("per_class = 12", "per_class = 16"),
+        ('name = "small"', 'name = "small"\nseed = 1'),
+        ("per_class = 12", 'per_class = 12\nchoose = "all"'),
+    ],
+)
+def test_another_question_has_another_id(small: Spec, old: str, new: str) -> None:
+    before = make_plan(small).items[0].item
+    after = make_plan(parse_spec(SMALL.replace(old, new, 1))).items[0].item
+    assert before.id != after.id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('model = "digits"', 'model = "digitz"', ["model", "digitz"]),
+        ('model = "digits"', 'model = { timm = "vit_tiny_patch16_225" }', ["model", "vit_tiny_patch16_224"]),
+        ('kind = "natural"', 'kind = "nature"', ["condition[0]", "nature", "natural"]),
+        ('text = "other class"', 'txt = "other class"', ["condition[1]", "txt", "text"]),
+        ('method = "eap-ig"', 'method = "eap-gi"', ["recipe[0]", "eap-gi", "eap-ig"]),
+        ("steps = 2", "step = 2", ["recipe[0]", "step", "steps"]),
+        ("steps = 2", "steps = 0", ["recipe[0]", "steps", "0"]),
+        ("steps = 2", 'rule = "centre"', ["recipe[0]", "rule", "midpoint"]),
+        ('corruption = "unattacked-twin"', 'corruption = "twin"', ["recipe[1].corruption", "twin"]),
+        ('metric = "logit-diff"', 'metric = "logits"', ["recipe[1].metric", "logits", "logit"]),
+        ('conditions = ["typographic"]', 'conditions = ["typo"]', ["recipe[1].conditions", "typo"]),
+        ('conditions = ["typographic"]', "", ["recipe[1]", "natural", "contrasts each image with itself"]),
+        ("steps = 2", 'metric = "logit-diff"', ["recipe[0]", "natural", "logit"]),
+        ('"seven"]', '"sevven"]', ["images.only", "sevven", "seven"]),
+    ],
+)
+def test_a_name_that_nothing_carries_is_told_with_its_path(old: str, new: str, said: list[str]) -> None:
+    assert old in SMALL
+    with pytest.raises(InputError) as caught:
+        make_plan(parse_spec(SMALL.replace(old, new, 1), origin="mine.toml"))
+    assert all(words in str(caught.value) for words in ["mine.toml", *said]), str(caught.value)
