@@ -170,11 +170,11 @@ def status(
 
     Without RUN one row a run; with RUN one row an item, failed items with their errors.
     """
-    from ..results import Table
     from ..store import open_store
+    from . import overview
 
     with open_store(**settings(store, graph, catalog).place) as opened:
-        emit(Table(opened.runs() if run is None else opened.items(run)), form, out)
+        emit(overview.runs(opened) if run is None else overview.items(opened, run), form, out)
 
 
 @app.command()
@@ -202,10 +202,11 @@ def query(
     """
     from .. import query as queries
     from ..store import open_store
+    from . import overview
 
     params = parse_params(param or [])
     if text is None:
-        emit(queries.list_named(), form, out)
+        emit(overview.named_queries(), form, out)
         return
     with open_store(**settings(store, graph, catalog).place) as opened:
         emit(queries.run(opened, text, params, timeout_s=timeout, max_rows=max_rows), form, out)
@@ -299,25 +300,28 @@ def verify(
 
 @app.command()
 def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
-    """Make catalog and graph anew from the archive."""
-    from ..store import open_store
+    """Make the graph, and what the catalog lacks, from the archive."""
+    from ..errors import StoreDamaged
+    from ..store import create_store, open_store
 
-    with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
-        say(f"{writer.rebuild()} circuits projected")
+    place = settings(store, graph, catalog).place
+    try:
+        opened = open_store(**place)
+    except StoreDamaged:  # its catalog is lost: make it anew
+        opened = create_store(**place)
+    with opened, opened.writer(wait_s=wait) as writer:
+        emit(writer.rebuild())
 
 
 @app.command()
-def migrate(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
+def migrate(store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
     """Bring a store of an older version to this one's schema.
 
     Back it up first; see docs/operating.md.
     """
-    from ..store import migrate as migrate_store
+    from ..store import migrate_store
 
-    applied = migrate_store(**settings(store, graph, catalog).place, wait_s=wait)
-    for step in applied:
-        say(f"applied: {step}")
-    say("the store is of this version" if applied else "the store is of this version already")
+    emit(migrate_store(**settings(store, graph, catalog).place))
 
 
 @app.command()
@@ -329,7 +333,7 @@ def gc(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, cata
     from ..store import open_store
 
     with open_store(**settings(store, graph, catalog).place) as opened, opened.writer(wait_s=wait) as writer:
-        say(f"removed: {writer.gc()}")
+        emit(writer.gc())
 
 
 @app.command()
@@ -367,5 +371,5 @@ def doctor(
 
     findings = examine(settings(store, graph, catalog))
     emit(findings, form, out)
-    if (findings.frame["state"] == "failed").any():
+    if any(finding["state"] == "failed" for finding in findings):
         raise typer.Exit(DIFFERENCE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,9 @@ def grid(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value in few signs: six digits, nothing for what is missing."""
+    """A value in few signs: six digits, nothing for what is missing, `name=value` for a mapping."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={cell(v)}" for name, v in value.items())
     if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _MISSING:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value).replace("\n", " ")

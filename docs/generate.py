@@ -1,16 +1,21 @@
 """Makes the parts of the documentation that are taken from the program: `python docs/generate.py`.
 
-`docs/cli.md` from the help of every command; the blocks between `<!-- queries -->` marks in
-`README.md` from a store that `make demo` filled. A test compares the first with the program.
+`docs/cli.md` from the help of every command, the tables of kinds in `docs/spec.md` from the registries.
+With `--queries` also the answers of the queries in `README.md`, from the store that `make demo` filled.
+Tests hold all of them against the program.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,29 +64,76 @@ def cli_reference() -> str:
     return "\n".join([HEAD, f"```text\n{help_of()}\n```\n", *sections])
 
 
-QUERY = re.compile(r"<!-- query -->\n```bash\n(.*?)```\n```text\n.*?```", re.DOTALL)
+MADE = re.compile(r"<!-- made: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def with_output(text: str) -> str:
-    """`text` with the output of every marked query, asked of the store of the settings in force."""
+def kinds() -> str:
+    """Tables of methods, metrics, conditions and corruptions with their parameters."""
+    from circuitstore.discovery import METHODS, METRICS
+    from circuitstore.images import CONDITIONS, CORRUPTIONS
 
-    def answered(match: re.Match[str]) -> str:
-        command = match[1]
-        shell = ["bash", "-euc", command]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            shell, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, check=True, text=True
-        )
-        return f"<!-- query -->\n```bash\n{command}```\n```text\n{done.stdout}```"
+    tables = {
+        "Methods": [(m.key, f"{m.name} ({m.paper})", m.params) for m in METHODS.values()],
+        "Metrics": [(m.key, m.about, {}) for m in METRICS.values()],
+        "Conditions": [(c.key, ABOUT[c.key], c.params) for c in CONDITIONS.values()],
+        "Corruptions": [(c.key, ABOUT[c.key], c.params) for c in CORRUPTIONS.values()],
+    }
+    return "\n".join(f"### {title}\n\n{_table(rows)}" for title, rows in tables.items())
 
-    return QUERY.sub(answered, text)
+
+ABOUT = {
+    "natural": "the images as they are",
+    "typographic": "a text written on the image; it depends on the image and the seed alone",
+    "other-class": "image i contrasted with image i mod n of the next class, in a seeded cyclic order of the classes",
+    "mean-image": "the mean of images of all classes",
+    "blur": "the image blurred by a Gaussian",
+    "patch-shuffle": "the image cut into tiles × tiles pieces, put together in another order",
+    "unattacked-twin": "the image before the attack; for attacked conditions only",
+}
+
+
+def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
+    lines = ["| name | what it is | parameters |", "|---|---|---|"]
+    for name, about, params in rows:
+        told = [f"`{key} = {json.dumps(param.default)}`: {param.allowed}" for key, param in params.items()]
+        lines.append(f"| `{name}` | {about} | {'<br>'.join(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_made_parts(text: str) -> str:
+    """`text` with every marked part made anew."""
+    makers = {"kinds": kinds}
+    return MADE.sub(lambda part: f"<!-- made: {part[1]} -->\n{makers[part[1]]()}<!-- end -->", text)
+
+
+ASKED = re.compile(r"```bash\ncircuitstore query (.*?)\n```\n```text\n(.*?)```", re.DOTALL)
+
+
+def answer(query: str) -> str:
+    """What `circuitstore query` prints for its arguments, as a shell reads them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "circuitstore.cli", "query", *shlex.split(query)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+        encoding="utf-8",
+    )
+    return done.stdout
+
+
+def with_answers(text: str) -> str:
+    """`text` with every query answered by the store in the root folder."""
+    return ASKED.sub(lambda m: f"```bash\ncircuitstore query {m[1]}\n```\n```text\n{answer(m[1])}```", text)
 
 
 def main() -> None:
-    """Write `docs/cli.md`, and the answers in `README.md`."""
+    """Write what is made."""
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_output(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    spec, readme = ROOT / "docs" / "spec.md", ROOT / "README.md"
+    spec.write_text(with_made_parts(spec.read_text(encoding="utf-8")), encoding="utf-8")
+    if "--queries" in sys.argv[1:]:
+        readme.write_text(with_answers(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 import typer
 from circuitstore.cli import app
+from circuitstore.ingest import parse_spec
+from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,6 +30,39 @@ def generate() -> ModuleType:
 def test_the_reference_is_the_help(generate: ModuleType) -> None:
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == generate.cli_reference(), "run: make docs"
+
+
+def test_the_tables_of_kinds_are_the_registries(generate: ModuleType) -> None:
+    written = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    assert "<!-- made: kinds -->" in written
+    assert written == generate.with_made_parts(written), "run: make docs"
+
+
+def test_every_example_of_a_spec_is_one() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len([parse_spec(example) for example in examples]) == 2
+
+
+def test_every_field_of_a_spec_is_documented() -> None:
+    text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
+    tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": KindSpec}
+    nested = {"images", "condition", "recipe", "extract"}
+    fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
+    assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
+    example = text.split("```toml\n")[1].split("```")[0]
+    shown = {line.split("=")[0].strip() for line in example.splitlines() if "=" in line}
+    assert {name for name in Spec.model_fields if name not in nested} <= shown
+
+
+def test_every_property_of_the_graph_is_documented() -> None:
+    schema = (ROOT / "migrations" / "graph" / "ladybug" / "0001_schema.cypher").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "graph.md").read_text(encoding="utf-8")
+    tables = dict(re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", schema, re.DOTALL))
+    assert set(tables) - {name for name in tables if re.search(rf"\b{name}\b", text)} == set()
+    columns = {c for body in tables.values() for c in re.findall(r"(\w+) (?:STRING|INT64|DOUBLE|BOOL)", body)}
+    assert {c for c in columns if not re.search(rf"[`{{ ]{c}[`,}}]", text)} == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
