@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # before the first import of these rooms: every axis named in a signature is held to
-install_import_hook(["circuitstore.models", "circuitstore.discovery"], "beartype.beartype")
+install_import_hook(["circuitstore.models", "circuitstore.discovery", "circuitstore.images"], "beartype.beartype")
 
 import timm  # noqa: E402
 import torch  # noqa: E402
@@ -43,7 +43,8 @@ def toy_module() -> Callable[..., VisionTransformer]:
     """
 
     def build(seed: int = 0, **changes) -> VisionTransformer:
-        arguments = dict(img_size=8, patch_size=4, embed_dim=16, depth=3, num_heads=4, num_classes=5) | changes
+        small = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 4, "num_classes": 5}
+        arguments: dict = small | changes
         factory = arguments.pop("factory", VisionTransformer)
         return enliven(factory(**arguments).double(), seed).eval()
 

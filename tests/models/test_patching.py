@@ -106,7 +106,9 @@ def test_a_run_does_not_mix_images(toy_vit, images):
     mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
     x, y = images(model, 4, 1), images(model, 4, 2)
     together = patched_logits(model, graph, mask, model.embed(x), capture(model, y))
-    alone = [patched_logits(model, graph, mask, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])) for i in range(4)]
+    alone = [
+        patched_logits(model, graph, mask, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])) for i in range(4)
+    ]
     assert_close(together, torch.cat(alone))
 
 

@@ -1,0 +1,100 @@
+"""What all edge scores cost beside the bare passes they are made of.
+
+One measurement is the CPU time (CUDA: event time) of `score_edges` divided by that of the same number of
+bare forwards and backwards to the embedding of the same frozen model: S+2 forwards (left and right rule:
+S+1) and S backwards. Both are taken in turn, round by round, on one thread.
+
+    python benchmarks/score_edges.py --model vit_small_patch16_224 --batch 8 --steps 5 --rule midpoint
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from circuitstore import load_model, score_edges
+from circuitstore.discovery import estimate_cost, resolve_method
+from circuitstore.errors import CircuitStoreWarning
+from circuitstore.models import ViT
+
+
+def bare_passes(model: ViT, images: torch.Tensor, labels: torch.Tensor, forwards: int, backwards: int) -> None:
+    """Forwards without gradient, and forwards followed by a backward to the embedding."""
+    for _ in range(forwards - backwards):
+        model.logits(images)
+    for _ in range(backwards):
+        stream = model.embed(images).requires_grad_()
+        logits = model.readout(model.through_blocks(stream))
+        torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), stream)
+
+
+def seconds(action: Callable[[], object], device: torch.device) -> float:
+    """CPU time of this process, or time between two CUDA events."""
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        action()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
+    before = time.process_time()
+    action()
+    return time.process_time() - before
+
+
+def peak_gib(device: torch.device) -> float:
+    """Largest resident memory of this process, or largest allocation on the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="vit_small_patch16_224")
+    parser.add_argument("--batch", type=int, default=8, help="images at a time")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rule", default="midpoint", choices=("left", "right", "midpoint"))
+    parser.add_argument("--form", default="split", choices=("split", "head", "attention", "block"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=10)
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", CircuitStoreWarning)
+    model = load_model(asked.model, device=asked.device, dtype=asked.dtype)
+    images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
+    clean, corrupted = images.to(model.device).split(asked.batch)
+    labels = torch.arange(asked.batch, device=model.device) % model.n_classes
+    cost = estimate_cost(model, resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
+    options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form, "batch_size": asked.batch}
+
+    def bare() -> None:
+        bare_passes(model, clean, labels, cost.forwards, cost.backwards)
+
+    def scored() -> None:
+        score_edges(model, clean, corrupted, labels, **options)
+
+    bare()
+    bare_peak = peak_gib(model.device)
+    scored()
+    times = np.array([[seconds(scored, model.device), seconds(bare, model.device)] for _ in range(asked.rounds)])
+    low, middle, high = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
+    per_image = np.median(times, axis=0) / asked.batch
+    print(f"{model}\n{options}, {model.graph(asked.form).n_edges} edges, {asked.rounds} rounds")
+    print(f"seconds per image: all edge scores {per_image[0]:.3f}, bare passes {per_image[1]:.3f}")
+    print(f"ratio: median {middle:.3f}, quartiles {low:.3f} to {high:.3f}")
+    print(f"peak memory: {peak_gib(model.device):.2f} GiB (bare passes alone {bare_peak:.2f} GiB)")
+
+
+if __name__ == "__main__":
+    main()

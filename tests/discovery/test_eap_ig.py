@@ -1,0 +1,337 @@
+"""Scores of every edge against one gate per edge and plain autograd; identities; logic gates; a planted circuit."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS
+from circuitstore.discovery import evaluate, score_edges
+from circuitstore.discovery.eap_ig import points
+from circuitstore.errors import CircuitStoreWarning
+from circuitstore.models import capture, load_model, patched_logits
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+VARIANTS = {
+    "plain": {},
+    "LayerScale": {"init_values": 0.1},
+    "q and k norm": {"qk_norm": True},
+    "no qkv bias": {"qkv_bias": False},
+    "register tokens": {"reg_tokens": 2},
+    "distillation token": {"factory": VisionTransformerDistilled},
+    "norm_pre": {"pre_norm": True},
+    "average pooling, fc_norm": {"global_pool": "avg"},
+    "map pooling": {"global_pool": "map", "class_token": False},
+    "RMSNorm": {"norm_layer": "rmsnorm"},
+    "no norms at all": {"norm_layer": nn.Identity},
+}
+LABELS = [1, 3]
+
+
+def logit(labels):
+    return lambda logits: logits[torch.arange(len(labels)), labels]
+
+
+def relative(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.fixture(autouse=True)
+def _residuals_are_tested_apart():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CircuitStoreWarning)
+        yield
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_variant_equals_gates_and_autograd(toy_vit, images, brute_force, changes):
+    model = toy_vit(**changes)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    found = score_edges(model, x, y, LABELS, steps=2, rule="midpoint").per_image
+    brute = brute_force(model.module, model.graph("split"))
+    expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), [0.25, 0.75])
+    assert relative(found, expected) < 1e-11
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("eap", {}), *(("eap-ig", {"steps": 3, "rule": rule}) for rule in ("left", "right", "midpoint"))],
+)
+def test_every_form_and_rule_equals_gates_and_autograd(toy_vit, images, brute_force, form, method, params):
+    model = toy_vit(1, qk_norm=True, init_values=0.2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    at = points(params["steps"], params["rule"]) if params else [1.0]
+    expected = brute_force(model.module, model.graph(form)).scores(model.embed(x), model.embed(y), logit(LABELS), at)
+    found = score_edges(model, x, y, LABELS, method=method, form=form, **params)
+    assert relative(found.per_image, expected) < 1e-11
+    assert relative(found.mean, expected.mean(axis=0)) < 1e-11
+
+
+def test_a_stock_timm_model_with_target_minus_true(timm_vit, images, brute_force):
+    x, y = images(timm_vit, 1, 1), images(timm_vit, 1, 2)
+    found = score_edges(timm_vit, x, y, [1], targets=[4], metric="logit-diff", method="eap", form="head").per_image
+    brute = brute_force(timm_vit.module, timm_vit.graph("head"))
+    expected = brute.scores(timm_vit.embed(x), timm_vit.embed(y), lambda logits: logits[:, 4] - logits[:, 1], [1.0])
+    assert relative(found, expected) < 1e-11
+
+
+def test_more_steps_than_are_kept_pending_change_nothing(toy_vit, images, brute_force):
+    model = toy_vit()
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    found = score_edges(model, x, y, LABELS, steps=19, rule="left").per_image
+    brute = brute_force(model.module, model.graph("split"))
+    assert relative(found, brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(19, "left"))) < 1e-11
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rule", ["left", "midpoint"])
+def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
+    model = toy_vit()
+    x, y, labels = images(model, 7, 1), images(model, 7, 2), torch.arange(7) % 5
+    options = {"form": form, "rule": rule}
+    whole = score_edges(model, x, y, labels, batch_size=7, **options)
+    parts = score_edges(model, x, y, labels, batch_size=3, **options)
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
+    shuffled = score_edges(model, x[order], y[order], labels[order], batch_size=2, **options)
+    assert relative(parts.per_image, whole.per_image) < 1e-10
+    assert relative(shuffled.per_image, whole.per_image[order.numpy()]) < 1e-10
+    assert relative(shuffled.mean, whole.mean) < 1e-10
+
+
+@pytest.mark.parametrize("method", ["eap", "eap-ig"])
+def test_equal_images_score_nothing(toy_vit, images, method):
+    model = toy_vit()
+    x = images(model, 2)
+    found = score_edges(model, x, x.clone(), LABELS, method=method)
+    assert np.abs(found.per_image).max() == 0
+    assert found.residual is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_coarser_forms_are_sums_of_finer_ones(toy_vit, images, form):
+    model = toy_vit()
+    x, y = images(model, 3, 1), images(model, 3, 2)
+    split = score_edges(model, x, y, [0, 1, 2])
+    found = score_edges(model, x, y, [0, 1, 2], form=form)
+    assert relative(split.project(form).per_image, found.per_image) < 1e-11
+
+
+def test_permuting_the_heads_of_a_layer_permutes_the_scores(toy_module, images):
+    module, order = toy_module(), torch.tensor([2, 0, 3, 1])
+    model = load_model(module, dtype="float64")
+    attn = module.blocks[1].attn
+    with torch.no_grad():
+        for tensor in (attn.qkv.weight, attn.qkv.bias):
+            tensor.copy_(tensor.unflatten(0, (3, 4, 4))[:, order].flatten(0, 2))
+        attn.proj.weight.copy_(attn.proj.weight.unflatten(1, (4, 4))[:, order].flatten(1))
+    permuted = load_model(module, dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    before, after = (score_edges(m, x, y, LABELS) for m in (model, permuted))
+    graph = before.graph
+    old_name = {f"a1.h{new}": f"a1.h{int(old)}" for new, old in enumerate(order)}
+
+    def renamed(edge):
+        return old_name.get(edge.sender, edge.sender), old_name.get(edge.receiver, edge.receiver), edge.port
+
+    index = {(e.sender, e.receiver, e.port): i for i, e in enumerate(map(graph.edge, range(graph.n_edges)))}
+    same = np.array([index[renamed(graph.edge(i))] for i in range(graph.n_edges)])
+    assert relative(after.mean, before.mean[same]) < 1e-11
+    assert (same != np.arange(graph.n_edges)).any()
+
+
+def test_a_gate_s_derivative_is_a_finite_difference(toy_vit, images, brute_force):
+    model = toy_vit()
+    graph, x, y = model.graph("split"), images(model, 1, 1), images(model, 1, 2)
+    scores = score_edges(model, x, y, [1], method="eap").mean
+    brute = brute_force(model.module, graph)
+    (_, new), (_, old) = (brute.run(model.embed(i), lambda _, value: value) for i in (x, y))
+    for edge in np.argsort(-np.abs(scores))[:5]:
+        moved = 1e-6 * (new[graph.edge_sender[edge]] - old[graph.edge_sender[edge]])
+        up, down = (
+            brute.run(model.embed(x), lambda e, value: value + sign * moved if e == edge else value)[0]  # noqa: B023
+            for sign in (1, -1)
+        )
+        assert float(up[0, 1] - down[0, 1]) / 2e-6 == pytest.approx(scores[edge], rel=1e-6)
+
+
+def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images):
+    """Σ_receivers = ⟨Δ_u, gradient at the stream that u writes⟩; here for `input` and EAP: the embedding's gradient."""
+    model = toy_vit()
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    clean, corrupted = model.embed(x), model.embed(y)
+    stream = clean.clone().requires_grad_()
+    logit(LABELS)(model.readout(model.through_blocks(stream))).sum().backward()
+    expected = ((clean - corrupted) * stream.grad).flatten(1).sum(1)
+    found = score_edges(model, x, y, LABELS, method="eap")
+    from_input = found.per_image[:, found.graph.edge_sender == 0].sum(axis=1)
+    assert relative(from_input, expected.detach().numpy()) < 1e-12
+
+
+def test_eap_ig_converges_to_the_metric_s_difference(toy_vit, images):
+    """Halving the step halves the left rule's error and quarters the midpoint's."""
+    model = toy_vit(3)
+    x = images(model, 2, 1)
+    y = x + 0.3 * images(model, 2, 2)
+    total = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+
+    def error(steps, rule):
+        found = score_edges(model, x, y, LABELS, steps=steps, rule=rule, form="block")
+        assert found.residual == pytest.approx(abs(out_of_input(found) - total) / abs(total), rel=1e-9)
+        return abs(out_of_input(found) - total)
+
+    assert 1.8 < error(32, "left") / error(64, "left") < 2.2
+    assert 1.8 < error(32, "right") / error(64, "right") < 2.2
+    assert 3.5 < error(32, "midpoint") / error(64, "midpoint") < 4.5
+
+
+def out_of_input(scores):
+    return scores.mean[scores.graph.edge_sender == 0].sum()
+
+
+def test_a_large_residual_warns(toy_vit, images):
+    model = toy_vit()
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CircuitStoreWarning)
+        fine = score_edges(model, x, y, LABELS, steps=200, form="block")
+        assert fine.residual < 0.05
+        with pytest.raises(CircuitStoreWarning, match="more steps"):
+            score_edges(model, x, y, LABELS, steps=1, rule="left", form="block")
+
+
+class Patches(nn.Module):
+    """One token per image, its three channels, into the first dimensions of the stream."""
+
+    num_patches, grid_size, img_size = 1, (1, 1), (1, 1)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, 1, bias=False)
+        nn.init.zeros_(self.proj.weight)
+        self.proj.weight.data[0, 0] = 1
+
+    def forward(self, images):
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+def gate_model(gate: str):
+    """x → three heads that copy it to a, b, n → an MLP that computes a gate g → logits = g + 0·n, no norms.
+
+    Stream: x, a, b, n, g and an unused sixth. Attention over one token is the identity.
+    """
+    module = VisionTransformer(
+        img_size=16, embed_dim=6, depth=1, num_heads=3, num_classes=2, class_token=False, global_pool="avg",
+        pos_embed="none", norm_layer=nn.Identity, act_layer=nn.ReLU, mlp_ratio=1 / 3,
+    )  # fmt: skip
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    module.patch_embed = Patches(6)
+    block = module.blocks[0]
+    for head, place in enumerate((1, 2, 3)):
+        block.attn.qkv.weight.data[12 + 2 * head, 0] = 1
+        block.attn.proj.weight.data[place, 2 * head] = 1
+    inner, bias, outer, constant = {
+        "AND": (1.0, -1.0, 1.0, 0.0),
+        "OR": (-1.0, 1.0, -1.0, 1.0),
+        "ADD": (1.0, 0.0, 1.0, 0.0),
+    }[gate]
+    block.mlp.fc1.weight.data[0, 1:3] = inner
+    block.mlp.fc1.bias.data[0] = bias
+    block.mlp.fc2.weight.data[4, 0] = outer
+    block.mlp.fc2.bias.data[4] = constant
+    module.head.weight.data[0, 4] = 1
+    return load_model(module, dtype="float64")
+
+
+@pytest.mark.parametrize(("gate", "eap", "eap_ig"), [("AND", 1.0, 0.5), ("OR", 0.0, 0.5), ("ADD", 1.0, 1.0)])
+def test_logic_gates(gate, eap, eap_ig):
+    model = gate_model(gate)
+    x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
+    x[:, 0] = 1 if gate != "AND" else 1 + 1e-9  # off the kink, on the side where a and b are both needed
+    if gate == "OR":
+        x[:, 0] = 1 + 1e-9
+    edges = ["a0.h0->m0", "a0.h1->m0"]
+    for method, params, expected in (("eap", {}, eap), ("eap-ig", {"steps": 4}, eap_ig)):
+        scores = score_edges(model, x, y, [0], method=method, **params)
+        index = [scores.graph.index_of(edge) for edge in edges]
+        assert scores.mean[index] == pytest.approx([expected, expected], abs=1e-6)
+        assert scores.mean[scores.graph.index_of("a0.h2->logits")] == 0
+        assert scores.mean[scores.graph.index_of("a0.h2->m0")] == 0
+
+
+def planted_model(seed: int):
+    """Subspaces A, B, C, N of 4 dimensions each; a0.h1 reads A and writes B, m1 reads B and writes C, logits read C."""
+    module = VisionTransformer(
+        img_size=8, patch_size=4, embed_dim=16, depth=3, num_heads=4, num_classes=3, class_token=False,
+        global_pool="avg", pos_embed="none", norm_layer=nn.Identity,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    module.double()
+    a, b, c, noise = (slice(4 * i, 4 * i + 4) for i in range(4))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        embed = module.patch_embed.proj.weight
+        for part in (a, noise):
+            embed[part] = torch.randn(embed[part].shape, generator=generator, dtype=torch.float64)
+        for layer, block in enumerate(module.blocks):
+            for head in range(4):
+                planted = (layer, head) == (0, 1)
+                rows = [slice(16 * port + 4 * head, 16 * port + 4 * head + 4) for port in range(3)]
+                for port in rows[2:] if planted else rows:
+                    block.attn.qkv.weight[port, a if planted else noise] = torch.randn(
+                        4, 4, generator=generator
+                    ).double()
+                columns = slice(4 * head, 4 * head + 4)
+                block.attn.proj.weight[b if planted else noise, columns] = torch.randn(
+                    4, 4, generator=generator
+                ).double()
+            reads, writes = (b, c) if layer == 1 else (noise, noise)
+            block.mlp.fc1.weight[:, reads] = torch.randn(64, 4, generator=generator).double()
+            block.mlp.fc1.bias.copy_(torch.randn(64, generator=generator))
+            block.mlp.fc2.weight[writes] = torch.randn(4, 64, generator=generator).double()
+        module.head.weight[:, c] = torch.randn(3, 4, generator=generator).double()
+    return load_model(module, dtype="float64")
+
+
+PLANTED = {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("method", ["eap", "eap-ig"])
+def test_a_planted_circuit_is_found_exactly(images, seed, method):
+    model = planted_model(seed)
+    x, y = images(model, 8, seed), images(model, 8, seed + 10)
+    scores = score_edges(model, x, y, [0] * 8, method=method)
+    strength = np.abs(scores.per_image).max(axis=0)
+    assert {scores.graph.edge_names[i] for i in np.flatnonzero(strength)} == PLANTED
+    circuit = scores.top(3, absolute=True)
+    assert set(circuit.edges) == PLANTED
+    found = evaluate(model, circuit, x, y, [0] * 8)
+    assert found.metric_circuit == pytest.approx(found.metric_full, rel=1e-12)
+    assert abs(found.metric_full - found.metric_empty) > 1
+
+
+@pytest.mark.parametrize("method", ["eap", "eap-ig"])
+def test_on_a_linear_model_scores_are_exact_patching(toy_module, images, method):
+    module = toy_module(norm_layer=nn.Identity, act_layer=nn.Identity)
+    with torch.no_grad():
+        for block in module.blocks:  # equal attention everywhere
+            block.attn.qkv.weight[:32].zero_()
+            block.attn.qkv.bias[:32].zero_()
+    model = load_model(module, dtype="float64")
+    graph, x, y = model.graph("split"), images(model, 2, 1), images(model, 2, 2)
+    stream, reference = model.embed(x), capture(model, y)
+    scores = score_edges(model, x, y, LABELS, method=method).per_image
+
+    def without(edge):
+        return patched_logits(model, graph, np.arange(graph.n_edges) != edge, stream, reference)
+
+    full = logit(LABELS)(model.logits(x))
+    exact = torch.stack([full - logit(LABELS)(without(edge)) for edge in range(graph.n_edges)], dim=1)
+    assert relative(scores, exact.numpy()) < 1e-11
+    into_logits = scores[:, graph.edge_receiver == graph.n_receivers - 1].sum(axis=1)
+    assert relative(into_logits, (full - logit(LABELS)(model.logits(y))).numpy()) < 1e-11
