@@ -181,10 +181,21 @@ def _failures(items: pd.DataFrame) -> Iterator[str]:
 
 def _of_parts(parts: tuple[Part, ...]) -> Iterator[str]:
     for part in parts:
-        yield from part.study.notes
+        study = part.study
+        yield from study.notes
+        if study.whole.any():
+            names = ", ".join(
+                f"{row['class']} ({study.short(row['condition'])})"
+                for row in study.circuits.loc[study.whole].head(10).to_dict("records")
+            )
+            yield (
+                f"{int(study.whole.sum())} circuits of the {study.kind} study hold every edge, for no smaller one did "
+                f"what {study.common['extraction']} asks: {names}. They tell nothing of their class."
+            )
         for record in part.records.values():
             item = record.item
-            yield from (f"{item.target_class.name}, {item.condition.kind}: {note}" for note in record.notes)
+            who = f"{item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}"
+            yield from (f"{who}: {note}" for note in record.notes)
         fingerprints = {r.item.model.id for r in part.records.values()}
         if len(fingerprints) > 1:
             yield (
@@ -195,7 +206,8 @@ def _of_parts(parts: tuple[Part, ...]) -> Iterator[str]:
 
 def _of_origins(origins: list[_Origin]) -> Iterator[str]:
     for origin in origins:
-        if origin.residual is not None and abs(origin.residual) > RESIDUAL:
+        told = origin.provenance.get("warnings")
+        if not told and origin.residual is not None and abs(origin.residual) > RESIDUAL:
             item = origin.item
             yield (
                 f"{item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}: the scores miss their "

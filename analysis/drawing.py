@@ -116,7 +116,7 @@ class Layout:
     @property
     def body(self) -> float:
         """Bottom of the drawing proper: below the arcs that run under the MLPs."""
-        return _TOP + self.row * (self.rows + 1.4) + 12 + 2.2 * self.columns[-1]
+        return _TOP + self.row * (self.rows + 1.4) + 9 * float(np.sqrt(self.columns[-1]))
 
     @property
     def height(self) -> float:
@@ -143,7 +143,7 @@ class _Picture:
 
     def svg(self) -> str:
         width, height = self.layout.width, self.layout.height
-        alive = set(self.circuit.nodes)
+        alive = self._alive()
         faint = self._nodes(set(self.circuit.graph.node_names) - alive, on=False)
         parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(alive, on=True), *self._foot()]
         return (
@@ -151,6 +151,11 @@ class _Picture:
             f'aria-label="{escape(self._spoken())}" font-family="system-ui, sans-serif" font-size="11">'
             f"{''.join(parts)}</svg>"
         )
+
+    def _alive(self) -> set[str]:
+        """Nodes of the circuit; of an edge set that was not pruned, the ends of its edges as well."""
+        edges = [self.circuit.graph.edge(int(i)) for i in np.flatnonzero(self.circuit.members)]
+        return {*self.circuit.nodes, *(e.sender for e in edges), *(e.receiver for e in edges)}
 
     def _spoken(self) -> str:
         c = self.circuit
@@ -245,7 +250,7 @@ class _Picture:
     def _told(self) -> str:
         circuit = self.circuit
         graph = circuit.graph
-        nodes = f"{circuit.n_nodes} of {len(graph.components)} nodes"
+        nodes = f"{len(self._alive())} of {len(graph.components)} nodes"
         text = f"{circuit.n_edges} of {graph.n_edges} edges, {nodes}"
         left_out = circuit.n_edges - len(self.shown)
         if left_out:
@@ -289,16 +294,16 @@ def _curve(layout: Layout, sender: int, receiver: int, offset: float) -> str:
     x0, y0 = layout.x[sender] + half, layout.y[sender]
     x1, y1 = layout.x[receiver] - half, layout.y[receiver] + offset
     span = int(layout.columns[receiver] - layout.columns[sender])
-    bow = (span - 1) * _bow(layout, y0, y1)
+    bow = np.sqrt(span - 1) * _bow(layout, y0, y1)
     reach = max(0.45 * (x1 - x0), 6.0)
     return f"M{x0:.0f} {y0:.0f}C{x0 + reach:.0f} {y0 + bow:.0f} {x1 - reach:.0f} {y1 + bow:.0f} {x1:.0f} {y1:.0f}"
 
 
 def _bow(layout: Layout, y0: float, y1: float) -> float:
-    """Pixels per column skipped by which an edge leaves the straight way; fewer, the more it climbs."""
+    """Pixels by which an edge that skips one column leaves the straight way; fewer, the more it climbs."""
     middle = _TOP + layout.row * (0.5 + (layout.rows + 0.4) / 2)
     flatness = max(0.0, 1 - abs(y1 - y0) / (3 * layout.row))
-    return (2.9 if (y0 + y1) / 2 >= middle else -1.6) * flatness
+    return (12.0 if (y0 + y1) / 2 >= middle else -7.0) * flatness
 
 
 _FILL = {"input": "#1f2937", "logits": "#1f2937", "mlp": "#e6edf7", "attention-input": "#eef0f3"}

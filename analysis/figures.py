@@ -84,7 +84,10 @@ def _colour_bar(similarity: Similarity) -> dict[str, object]:
 
 
 def faithfulness_figure(
-    table: pd.DataFrame, random: Mapping[int, Sequence[float]], reasons: Mapping[int, str]
+    table: pd.DataFrame,
+    random: Mapping[int, Sequence[float]],
+    reasons: Mapping[int, str],
+    labels: Mapping[str, str],
 ) -> go.Figure:
     """Each circuit's faithfulness (filled) beside those of its size-matched random circuits (grey ticks).
 
@@ -92,6 +95,7 @@ def faithfulness_figure(
         table: rows of `findings.faithfulness`.
         random: faithfulness of the random circuits, by row of the table.
         reasons: why a row has no faithfulness.
+        labels: short names of the conditions.
     """
     figure = go.Figure()
     classes = list(dict.fromkeys(table["class"]))
@@ -114,7 +118,7 @@ def faithfulness_figure(
                 x=table["faithfulness"].iloc[own].tolist(),
                 y=[y_of(r) for r in own],
                 mode="markers",
-                name=plain(condition),
+                name=plain(labels[condition]),
                 marker={
                     "size": 10,
                     "symbol": MARKERS[number % len(MARKERS)],
@@ -126,13 +130,13 @@ def faithfulness_figure(
             )
         )
     _dress(figure, height=150 + 34 * max(1, len(classes)) * (1 if len(conditions) < 3 else 1.5))
-    for row, _reason in reasons.items():
+    for row in reasons:
         figure.add_annotation(
             x=0, y=y_of(row), text="undefined, see the table", showarrow=False, xanchor="left", font={"color": FAINT}
         )
     for value in (0, 1):
         figure.add_vline(x=value, line={"color": FAINT, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="faithfulness: 0 = all edges corrupted, 1 = the whole model", zeroline=False)
+    figure.update_xaxes(title="faithfulness", zeroline=False)
     figure.update_yaxes(
         tickvals=list(place.values()),
         ticktext=[plain(c) for c in classes],

@@ -17,7 +17,6 @@ from . import figures, sentences
 from .contents import Contents, Part
 from .drawing import draw_circuit
 from .findings import Changes, Similarity
-from .studies import family
 
 ABOUT = {
     "effect": (
@@ -155,7 +154,7 @@ def section(part: Part, number: int, pictures: Pictures) -> Section:
     return Section(
         id=id,
         short=f"{sentences.heading(part)} ({study.common['extraction']})" if number > 1 else sentences.heading(part),
-        heading=f"{sentences.heading(part)}: {', '.join(map(family, study.conditions))}",
+        heading=f"{sentences.heading(part)}: {', '.join(map(study.short, study.conditions))}",
         about=ABOUT[study.kind],
         asked=sentences.asked(part),
         extent=sentences.extent(part),
@@ -197,8 +196,8 @@ def _chart(id: str, figure: go.Figure, alt: str, caption: str, title: str = "") 
 def _heat_map(similarity: Similarity, id: str) -> Chart:
     shown = min(len(similarity.classes), figures.MOST_CLASSES)
     caption = (
-        f"Edge Jaccard of each pair of classes; the diagonal is the noise floor, a class "
-        f"against itself (mean {sentences.figure(similarity.floor)}); chance {sentences.figure(similarity.chance)}."
+        "Edge Jaccard of each pair of classes; the diagonal is the noise floor, a class against itself "
+        f"(mean {sentences.figure(similarity.floor)}); chance {sentences.figure(similarity.chance)} in the mean."
     )
     if shown > figures.ANNOTATED:
         caption += " Classes are ordered so that neighbours are alike."
@@ -209,7 +208,7 @@ def _heat_map(similarity: Similarity, id: str) -> Chart:
         figures.similarity_figure(similarity),
         f"Heat map. {sentences.alike(similarity)}",
         caption,
-        similarity.condition,
+        similarity.label,
     )
 
 
@@ -221,10 +220,11 @@ def _faithfulness(part: Part, id: str) -> Chart:
         table.iloc[kept],
         {place[row]: values for row, values in part.random.items() if row in place},
         {place[row]: why for row, why in reasons.items() if row in place},
+        {c: part.study.short(c) for c in part.study.conditions},
     )
     caption = (
         "Each circuit (filled mark) on its report images beside random connected circuits of the same size "
-        "(grey ticks)."
+        "(grey ticks). 0: every edge corrupted; 1: the whole model."
     )
     if len(kept) < len(table):
         caption += f" {len(kept)} of {len(table)} circuits are shown."
@@ -233,9 +233,9 @@ def _faithfulness(part: Part, id: str) -> Chart:
 
 def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
     for number, change in enumerate(part.changes):
-        name = family(change.condition)
+        name = change.label
         caption = (
-            f"{change.condition} against natural. Black ticks: edges that seem gained or lost between two halves of "
+            f"{name} against natural. Black ticks: edges that seem gained or lost between two halves of "
             "the natural images. Only bars beyond their tick speak of the condition."
         )
         yield ChangeView(
@@ -259,33 +259,34 @@ def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
 def _draw_changes(part: Part, change: Changes, pictures: Pictures) -> Drawing | None:
     """Edges by how many classes gain them less how many lose them."""
     graph = part.study.graph
-    net = np.zeros(graph.n_edges)
-    at = [graph.edge_index[name] for name in change.by_edge["edge"]]
-    net[at] = change.by_edge["gained_in"] - change.by_edge["lost_in"]
+    net, table = np.zeros(graph.n_edges), change.by_edge
+    beyond = table.loc[table[["gained_in", "lost_in"]].max(axis=1) > table["floor"].fillna(0)]
+    net[[graph.edge_index[name] for name in beyond["edge"]]] = beyond["gained_in"] - beyond["lost_in"]
     least = 2 if len(change.by_class) > 3 else 1
     circuit = Circuit(graph, np.abs(net) >= least)
     if not circuit.n_edges:
         return None
-    title = f"Edges gained and lost under {family(change.condition)}"
+    title = f"Edges gained and lost under {change.label}"
     svg = pictures.draw(
         circuit, net, label=title, most=80, key="classes that gain the edge (blue) less classes that lose it (orange)"
     )
     caption = (
-        f"Edges that at least {sentences.count(least, 'class', 'classes')} more gain than lose, or lose than gain."
+        f"Edges that at least {sentences.count(least, 'class', 'classes')} more gain than lose, or lose than gain, "
+        "and more than between halves of the natural images."
     )
     return Drawing(svg, title, caption) if svg else None
 
 
 def _carriers(part: Part, id: str, pictures: Pictures) -> Iterator[CarrierView]:
     for number, (condition, table) in enumerate(part.carriers.items()):
-        chart = None
+        chart, label = None, part.study.short(condition)
         if "score" in table:
-            alt = f"Bars. {sentences.carried(condition, table)}"
-            caption = f"{condition}. Edges of the largest mean score; whiskers: standard error over classes."
+            alt = f"Bars. {sentences.carried(label, table)}"
+            caption = "Edges of the largest mean score; whiskers: standard error over classes."
             chart = _chart(f"{id}-carriers-{number}", figures.carriers_figure(table), alt, caption)
         edges = frame_table(
             table.head(ROWS),
-            f"Edges that carry {family(condition)} most. By chance: circuits that would hold the edge if edges were "
+            f"Edges that carry {label} most. By chance: circuits that would hold the edge if edges were "
             "drawn uniformly.",
             left_out=max(0, len(table) - ROWS),
         )
@@ -302,7 +303,7 @@ def _draw_carriers(part: Part, condition: str, table: pd.DataFrame, pictures: Pi
     if "score" in common:
         values = np.zeros(graph.n_edges)
         values[members] = common.set_index("edge")["score"].loc[list(Circuit(graph, members).edges)]
-    title = f"Edges that carry {family(condition)} in at least half of the classes"
+    title = f"Edges that carry {part.study.short(condition)} in at least half of the classes"
     svg = pictures.draw(Circuit(graph, members), values, label=title, most=80) if members.any() else None
     return Drawing(svg, title, "Width and colour by the mean score over classes.") if svg else None
 
@@ -330,7 +331,7 @@ def _scale(part: Part, rows: Sequence[int]) -> float | None:
 def _draw_row(part: Part, row: int, scale: float | None, pictures: Pictures) -> Drawing | None:
     record = part.records[row]
     item, e = record.item, record.evaluation
-    title = f"{item.target_class.name}, {item.condition.text}"
+    title = f"{item.target_class.name}, {part.study.short(item.condition.text)}"
     svg = pictures.draw(record.circuit, record.score, label=title, most=80, scale=scale)
     caption = f"Faithfulness {sentences.figure(e.faithfulness if e else None)}"
     if e:
@@ -343,9 +344,9 @@ def _pairs(similarity: Similarity) -> HtmlTable:
     frame = similarity.pairs
     return frame_table(
         frame.head(ROWS),
-        f"Most alike first. Floor: mean noise floor of the two classes; chance {sentences.figure(similarity.chance)}.",
+        "Most alike first, by what is above chance. Floor: mean noise floor of the two classes.",
         left_out=max(0, len(frame) - ROWS),
-        condition=family(similarity.condition),
+        condition=similarity.label,
     )
 
 
@@ -358,7 +359,7 @@ def _faithfulness_table(part: Part) -> HtmlTable:
 def _reasons(part: Part) -> HtmlTable:
     circuits = part.study.circuits
     rows = [
-        (str(circuits["class"].iloc[row]), family(circuits["condition"].iloc[row]), why)
+        (str(circuits["class"].iloc[row]), part.study.short(circuits["condition"].iloc[row]), why)
         for row, why in part.reasons.items()
     ]
     columns = [Column("class"), Column("condition"), Column("why it has no faithfulness")]

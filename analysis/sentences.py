@@ -9,7 +9,6 @@ import pandas as pd
 
 from .contents import Part
 from .findings import Changes, Similarity
-from .studies import family
 
 NAMED = 3
 """Edges or pairs that a sentence names."""
@@ -47,7 +46,7 @@ def extent(part: Part) -> str:
     sizes = study.circuits["n_edges"].tolist()
     return (
         f"{count(len(study.circuits), 'circuit')} of {size_range(sizes)} of {study.graph.n_edges} edges: "
-        f"{count(len(study.classes), 'class', 'classes')} under {', '.join(study.conditions)}"
+        f"{count(len(study.classes), 'class', 'classes')} under {', '.join(map(study.short, study.conditions))}"
     )
 
 
@@ -60,20 +59,22 @@ def findings(part: Part) -> Iterator[str]:
     yield from (alike(s) for s in part.similarities)
     yield faithful(part)
     yield from (changed(c) for c in part.changes)
-    yield from (carried(condition, table) for condition, table in part.carriers.items())
+    yield from (carried(part.study.short(condition), table) for condition, table in part.carriers.items())
 
 
 def alike(similarity: Similarity) -> str:
     """The pairs of classes that share most."""
     pairs = similarity.pairs.to_dict("records")
-    named = [f"{p['class_a']} and {p['class_b']} ({p['jaccard']:.2f})" for p in pairs[:NAMED]]
+    named = [
+        f"{p['class_a']} and {p['class_b']} ({figure(p['jaccard'])}, chance {figure(p['chance'])})"
+        for p in pairs[:NAMED]
+    ]
     least = pairs[-1]
-    text = f"{family(similarity.condition)}: most alike are {', '.join(named)}"
+    text = f"{similarity.label}: most alike beyond chance are {', '.join(named)}"
     if len(pairs) > NAMED:
-        text += f"; least {least['class_a']} and {least['class_b']} ({least['jaccard']:.2f})"
+        text += f"; least {least['class_a']} and {least['class_b']} ({figure(least['jaccard'])})"
     return (
-        f"{text}. Edge Jaccard; noise floor {figure(similarity.floor)} (a class against itself, "
-        f"halves of its images), chance {figure(similarity.chance)}."
+        f"{text}. Edge Jaccard; noise floor {figure(similarity.floor)}: a class against itself, halves of its images."
     )
 
 
@@ -98,7 +99,7 @@ def changed(changes: Changes) -> str:
     """What a condition adds and takes away."""
     table = changes.by_class
     text = (
-        f"{family(changes.condition)} against natural: a class gains {table['gained'].mean():.1f} edges and loses "
+        f"{changes.label} against natural: a class gains {table['gained'].mean():.1f} edges and loses "
         f"{table['lost'].mean():.1f} in the mean; noise floor {figure(changes.floor, 1)}"
     )
     n = len(table)
@@ -111,7 +112,7 @@ def changed(changes: Changes) -> str:
     return text + "."
 
 
-def carried(condition: str, table: pd.DataFrame) -> str:
+def carried(label: str, table: pd.DataFrame) -> str:
     """The edges that the attack uses most."""
     if "score" not in table:
         named = [f"{row['edge']} (in {row['circuits']} circuits)" for row in table.head(NAMED).to_dict("records")]
@@ -120,7 +121,7 @@ def carried(condition: str, table: pd.DataFrame) -> str:
             f"{row['edge']} ({figure(row['score'])}{_error(row['error'])}, in {row['circuits']})"
             for row in table.head(NAMED).to_dict("records")
         ]
-    return f"{family(condition)} is carried most by {', '.join(named)}: mean score over classes, number of circuits."
+    return f"{label} is carried most by {', '.join(named)}: mean score over classes, number of circuits."
 
 
 def _error(error: float) -> str:

@@ -69,6 +69,16 @@ class Study:
         """The condition that the others are held against."""
         return next((c for c in self.conditions if family(c) == NATURAL), None)
 
+    def short(self, condition: str) -> str:
+        """Its family, where that tells it from the study's other conditions; else the canonical text."""
+        alone = [family(c) for c in self.conditions].count(family(condition)) == 1
+        return family(condition) if alone else condition
+
+    @property
+    def whole(self) -> Bool[np.ndarray, "circuit"]:
+        """Circuits that hold every edge: no smaller one did what the extraction asks, so they tell nothing."""
+        return self.members.sum(axis=1) == self.graph.n_edges
+
     def rows(self, condition: str) -> Int[np.ndarray, "circuit"]:
         """Positions of the circuits of a condition, by class index."""
         return np.flatnonzero(self.circuits["condition"] == condition)

@@ -12,7 +12,6 @@ from ..results import Table
 from ..store import Store
 from . import sentences
 from .contents import Contents, Part, read_contents
-from .studies import family
 
 ROWS = 4
 """Rows of each table in the text."""
@@ -58,9 +57,9 @@ def summary_of(contents: Contents) -> Summary:
         lines = ["No circuits yet: index a spec first (circuitstore index SPEC.toml)."]
     if contents.notes:
         lines += ["", "Warnings"]
-        lines += [f"  {note}" for note in contents.notes[:10]]
-        if len(contents.notes) > 10:
-            lines.append(f"  … and {len(contents.notes) - 10} more")
+        lines += [f"  {note}" for note in contents.notes[:ROWS]]
+        if len(contents.notes) > ROWS:
+            lines.append(f"  … and {len(contents.notes) - ROWS} more, in the report")
     if queries:
         lines += ["", "Cypher to try"]
         lines += [f"  circuitstore query {shlex.quote(query)}" for query in queries]
@@ -81,21 +80,21 @@ def _tables(part: Part) -> Iterator[tuple[str, Table, pd.DataFrame]]:
     """Title, the whole table, and what the text shows of it."""
     kind = sentences.heading(part)
     for similarity in part.similarities:
-        floor, chance = sentences.figure(similarity.floor), sentences.figure(similarity.chance)
-        note = f"edge Jaccard: noise floor {floor} (two halves of a class's images), chance {chance}"
+        floor = sentences.figure(similarity.floor)
+        note = f"edge Jaccard, most above chance first; noise floor (two halves of a class's images) {floor}"
         facts = {"noise_floor": similarity.floor, "chance": similarity.chance}
-        title = f"{kind}: classes most alike, {family(similarity.condition)}"
+        title = f"{kind}: classes most alike, {similarity.label}"
         yield title, Table(similarity.pairs, (note,), facts), similarity.pairs.head(ROWS)
     for change in part.changes:
         floor = f"noise floor: edges that seem gained between halves of natural images, {_mean(change.floor)}"
-        title = f"Edges that {family(change.condition)} gains and loses, by class"
+        title = f"Edges that {change.label} gains and loses, by class"
         yield title, Table(change.by_class, (floor,), {"noise_floor": change.floor}), change.by_class.head(20)
-        title = f"Edges that {family(change.condition)} gains and loses most often"
+        title = f"Edges that {change.label} gains and loses most often"
         n = len(change.by_class)
         yield title, Table(change.by_edge, (f"in how many of {n} classes",)), change.by_edge.head(2 * ROWS)
     for condition, table in part.carriers.items():
         note = "score: mean over classes; error: its standard error; by_chance: circuits that would hold the edge"
-        yield f"Edges that carry {family(condition)} most", Table(table, (note,)), table.head(2 * ROWS)
+        yield f"Edges that carry {part.study.short(condition)} most", Table(table, (note,)), table.head(2 * ROWS)
     title = f"{kind}: faithfulness beside random connected circuits of the same size"
     notes = tuple(f"{part.study.circuits['class'].iloc[row]}: {why}" for row, why in part.reasons.items())
     yield title, Table(part.faithfulness, (sentences.faithful(part), *notes[:ROWS])), _by_condition(part).head(20)
@@ -107,8 +106,8 @@ def _by_condition(part: Part) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for condition in part.study.conditions:
         rows = table.loc[table["condition"] == condition]
-        columns[family(condition)] = rows["faithfulness"]
-        columns[f"random, {family(condition)}"] = rows["faithfulness_random"]
+        label = part.study.short(condition)
+        columns[label], columns[f"random, {label}"] = rows["faithfulness"], rows["faithfulness_random"]
     return pd.DataFrame(columns).reindex(part.study.classes).reset_index(names="class")
 
 
