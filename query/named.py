@@ -62,6 +62,14 @@ def named_queries() -> dict[str, NamedQuery]:
     return {q.name: q for q in (parse(f.name.removesuffix(".cypher"), f.read_text("utf-8")) for f in found)}
 
 
+def list_named() -> Table:
+    """What named queries there are; columns `query, answers, parameters`, defaults in brackets."""
+    import pandas as pd
+
+    rows = [(q.name, q.about, ", ".join(p.usage for p in q.parameters)) for q in named_queries().values()]
+    return Table(pd.DataFrame(rows, columns=["query", "answers", "parameters"]))
+
+
 def get_named(name: str) -> NamedQuery:
     """The named query.
 

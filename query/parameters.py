@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TYPES = ("string", "integer", "number", "strings", "circuit")
 
-STUDY = ("model", "dataset", "form", "method", "metric", "corruption", "extraction")
+STUDY = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction")
 """Properties that must be the same for circuits to be counted together."""
 
 _PROPERTY = {name: name for name in (*STUDY, "class", "condition")} | {"classes": "class"}
@@ -52,6 +52,13 @@ class Parameter:
     type: str
     default: Any
     about: str
+
+    @property
+    def usage(self) -> str:
+        """`name`, or in brackets what is taken where it is not given: `[limit=20]`, `[model]` for `only`."""
+        if self.default is None:
+            return self.name
+        return f"[{self.name}]" if isinstance(self.default, Only) else f"[{self.name}={self.default}]"
 
 
 def check_names(where: str, allowed: Collection[str], required: Collection[str], given: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 //
 // Parameters:
 //   condition: string = only, not natural; the attacked condition
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 //   share: number = 1.0; smallest share of the attacked circuits, from 0 to 1
 //   natural_share: number = 0.0; largest share of the natural circuits, from 0 to 1
 // Columns:
@@ -14,14 +14,16 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition]
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
   sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS after
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition]
 WITH before, after, f.edge AS edge,
   sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS untouched,

@@ -2,7 +2,7 @@
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   component: name of the component
 //   kind: head, mlp, attention …
@@ -12,12 +12,14 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(n:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH total, n.name AS component, n.kind AS kind, n.layer AS layer, count(*) AS circuits
 RETURN component, kind, layer, circuits, 1.0 * circuits / total AS share

@@ -2,7 +2,7 @@
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   layer: of the receiver, counted from 0; none for logits
 //   kind: of the receiver
@@ -12,13 +12,15 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(r:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH total, r.layer AS layer, r.kind AS kind, f.port AS port, count(*) AS found, avg(f.score) AS score
 RETURN layer, kind, port, 1.0 * found / total AS edges, score
-ORDER BY layer, kind, port
+ORDER BY coalesce(layer, 1000), kind, port

@@ -3,7 +3,7 @@
 // Parameters:
 //   class: string; name of the class
 //   condition: string = "natural"; what was done to the images
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
 //   circuits: how many circuits of the class have it
@@ -11,7 +11,8 @@
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH f.edge AS edge, count(DISTINCT c.class) AS classes, min(c.class) AS class, count(*) AS circuits,
   avg(f.score) AS score

@@ -3,7 +3,7 @@
 // Parameters:
 //   classes: strings; names of the classes
 //   condition: string = "natural"; what was done to the images
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
 //   score: mean over the circuits of these classes
@@ -11,13 +11,15 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
   AND c.class IN $classes
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH total, f.edge AS edge,
   sum(CASE WHEN c.class IN $classes THEN 1 ELSE 0 END) AS circuits,

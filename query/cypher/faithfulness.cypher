@@ -2,7 +2,7 @@
 // Faithfulness is of the metric, retention of the accuracy, both on images that chose nothing.
 //
 // Parameters:
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   class: name of the class
 //   condition: what was done to the images
@@ -19,7 +19,8 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
 RETURN c.class AS class, c.condition AS condition, c.n_edges AS n_edges, c.faithfulness AS faithfulness,
   c.faithfulness_random AS faithfulness_random, c.retention AS retention, c.accuracy_full AS accuracy_full,
   c.accuracy_circuit AS accuracy_circuit, c.metric_full AS metric_full, c.metric_empty AS metric_empty,

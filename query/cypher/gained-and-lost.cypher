@@ -4,7 +4,7 @@
 // Parameters:
 //   class: string; name of the class
 //   condition: string = only, not natural; the attacked condition
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 //   share: number = 1.0; smallest share of the circuits on the side that has it, from 0 to 1
 // Columns:
 //   change: gained or lost
@@ -14,7 +14,8 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition]
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
@@ -22,7 +23,8 @@ WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition]
 WITH before, after, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score,

@@ -3,7 +3,7 @@
 // Parameters:
 //   class: string; name of the class
 //   condition: string = only, not natural; the attacked condition
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
 //   natural: mean score on natural images
@@ -12,7 +12,8 @@
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition]
 WITH f.edge AS edge, avg(CASE WHEN c.condition = 'natural' THEN f.score ELSE NULL END) AS natural,

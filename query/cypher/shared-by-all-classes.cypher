@@ -2,7 +2,7 @@
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
 //   classes: number of classes
@@ -11,12 +11,14 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition
 WITH total, f.edge AS edge, count(*) AS circuits, count(DISTINCT c.class) AS classes,
   avg(f.score) AS score, min(f.score) AS weakest

@@ -1,7 +1,7 @@
 // How large and how good the circuits of a study are, condition by condition.
 //
 // Parameters:
-//   model, dataset, form, method, metric, corruption, extraction: string = only; the study
+//   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   condition: what was done to the images
 //   circuits: how many
@@ -15,7 +15,8 @@
 
 MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
 RETURN c.condition AS condition, count(*) AS circuits, avg(c.n_edges) AS edges, min(c.n_edges) AS smallest,
   max(c.n_edges) AS largest, avg(c.n_nodes) AS nodes, avg(c.faithfulness) AS faithfulness,
   avg(c.faithfulness_random) AS faithfulness_random, avg(c.retention) AS retention

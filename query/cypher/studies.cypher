@@ -1,4 +1,4 @@
-// What the store holds: one row for each condition and way in which circuits were found, with the names that other queries ask for.
+// What the store holds: the studies and conditions, by the names that other queries ask for.
 //
 // Parameters: none
 // Columns:
@@ -7,6 +7,7 @@
 //   form: form of the graph
 //   method: discovery method with parameters
 //   metric: what the scores raise
+//   direction: noising or denoising
 //   corruption: what the clean run is contrasted with
 //   extraction: how circuits were taken from scores
 //   condition: what was done to the images
@@ -15,6 +16,6 @@
 
 MATCH (c:Circuit)
 RETURN c.model AS model, c.dataset AS dataset, c.form AS form, c.method AS method, c.metric AS metric,
-  c.corruption AS corruption, c.extraction AS extraction, c.condition AS condition,
+  c.direction AS direction, c.corruption AS corruption, c.extraction AS extraction, c.condition AS condition,
   count(*) AS circuits, count(DISTINCT c.class) AS classes
-ORDER BY model, dataset, form, method, metric, corruption, extraction, condition
+ORDER BY model, dataset, form, method, metric, direction, corruption, extraction, condition

@@ -1,0 +1,64 @@
+"""The noise floor: what a measure gives between two halves of one circuit's own images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, first, halvings
+from ..circuits.extraction import How
+from ..store import Store
+from .measures import Measure
+
+_WORK = 600_000
+"""Edges times circuits that are halved for one comparison; some 10 s at 40 extractions a circuit."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Means over 20 seeded halvings, each half extracted anew at the same size.
+
+    Attributes:
+        value: of the measure.
+        changed: edges that one given half has and the other has not: so many seem gained, and as many
+            lost, where only the images differ. NaN for measures of scores.
+    """
+
+    value: float
+    changed: float
+
+
+def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
+    """Noise floor of one circuit; None without scores per image, with fewer than two images, without a size."""
+    scores, size = discovery.scores, record.circuit.size_requested
+    if scores is None or (scores.n_images or 0) < 2 or not size:
+        return None
+    values, changed = [], []
+    for halves in halvings(scores, seed=record.item.recipe.seed):
+        a, b = (_again(record, size, half, measure) for half in halves)
+        values.append(measure.pair(a, b))
+        changed.append((a.members ^ b.members).sum() / 2)
+    return Floor(float(np.mean(values)), float(np.mean(changed)) if measure.needs == "members" else float("nan"))
+
+
+def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Circuit:
+    """The circuit of half the images, extracted as the whole one was; only its scores where these are compared."""
+    if measure.needs == "scores":
+        return Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size, scores=scores)
+    how: How = "top" if record.extraction.kind in ("top", "threshold") else "greedy"
+    absolute = bool(dict(record.extraction.params).get("absolute", False))
+    return first(scores, size, how, absolute=absolute)
+
+
+def read_floors(store: Store, records: Sequence[CircuitRecord], measure: Measure) -> list[Floor | None]:
+    """Noise floors of the circuits; of some spread evenly where they are too many or too large, else None."""
+    if not records:
+        return []
+    most = max(8, _WORK // max(r.circuit.graph.n_edges for r in records))
+    chosen = set(np.linspace(0, len(records) - 1, min(len(records), most)).round().astype(int).tolist())
+    return [
+        floor_of(r, store.archive.discovery(r.discovery_id)[0], measure) if i in chosen else None
+        for i, r in enumerate(records)
+    ]
