@@ -10,6 +10,7 @@ from .conditions import target_of as target_of
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import needs_attack as needs_attack
 from .corruptions import resolve_corruption as resolve_corruption
+from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
 from .opening import open_source as open_source
 from .select import RULES as RULES

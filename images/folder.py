@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -26,7 +27,7 @@ class FolderSource(ImageSource):
         InputError: no such folder, no class folders, a class without a logit, or no usable image at all.
     """
 
-    def __init__(self, folder: Path, classes: Mapping[str, int] | None, model: ViT) -> None:
+    def __init__(self, folder: Path, classes: Mapping[str, Any] | None, model: ViT) -> None:
         self._root = folder
         labels = Labels.of_model(model.labels, model.n_classes)
         scan = _Scan(folder, classes)
@@ -56,7 +57,7 @@ class FolderSource(ImageSource):
 class _Scan:
     """One look through a folder, in an order that depends on names only."""
 
-    def __init__(self, root: Path, classes: Mapping[str, int] | None) -> None:
+    def __init__(self, root: Path, classes: Mapping[str, Any] | None) -> None:
         self.root = root
         self.skipped: list[Skipped] = []
         self.remarks: list[str] = []
@@ -82,7 +83,7 @@ class _Scan:
             self.skip(folder.name, f"cannot be read ({error.strerror})")
             return []
 
-    def _is_class(self, path: Path, classes: Mapping[str, int] | None) -> bool:
+    def _is_class(self, path: Path, classes: Mapping[str, Any] | None) -> bool:
         if path.name.startswith("."):
             self.skip(path.name, "hidden")
         elif not path.is_dir():

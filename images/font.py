@@ -91,10 +91,8 @@ def spell(text: str) -> str:
     plain = " ".join(plain.replace("_", " ").replace("’", "'").upper().split())
     lacking = sorted(set(plain) - set(_glyphs()))
     if lacking or not plain:
-        signs = "".join(_glyphs())
-        raise InputError(
-            f"text {text!r}: cannot draw {lacking or 'an empty text'}; the font has letters a-z and {signs}"
-        )
+        what = f"the font has no {' '.join(lacking)}" if lacking else "there is nothing to write"
+        raise InputError(f"text {text!r}: {what}; expected some of {''.join(_glyphs())}, in capitals or not")
     return plain
 
 

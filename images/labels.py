@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError, nearest
 
@@ -90,7 +91,7 @@ class Labels:
         return f"{name!r} is no class{hint}"
 
 
-def match_folders(names: Sequence[str], labels: Labels, table: Mapping[str, int] | None, where: str) -> list[Match]:
+def match_folders(names: Sequence[str], labels: Labels, table: Mapping[str, Any] | None, where: str) -> list[Match]:
     """The class of each folder, by the table where one is given, else by the model's labels.
 
     Args:
@@ -126,7 +127,7 @@ def _by_label(names: Sequence[str], labels: Labels, where: str) -> list[Match]:
     return [Match(name, index, labels.word(name, index)) for name, index in found if index is not None]
 
 
-def _by_table(names: Sequence[str], labels: Labels, table: Mapping[str, int], where: str) -> list[Match]:
+def _by_table(names: Sequence[str], labels: Labels, table: Mapping[str, Any], where: str) -> list[Match]:
     for name, index in table.items():
         if name not in names:
             close = nearest(name, names)

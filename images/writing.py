@@ -68,7 +68,7 @@ def _typeset(
 ) -> tuple[Bool[np.ndarray, "rows columns"], int]:
     """The text, wrapped at blanks and `copies` times one below the other, at the largest scale that fits."""
     for scale in range(max(1, round(size * height / HEIGHT)), 0, -1):
-        lines = _wrap(text, (width // scale + 1)) * copies
+        lines = _wrap(text, width // scale) * copies
         mask = _stack(lines)
         if mask.shape[0] * scale <= height and mask.shape[1] * scale <= width:
             return mask.repeat(scale, 0).repeat(scale, 1), scale

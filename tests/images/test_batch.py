@@ -1,0 +1,39 @@
+"""The cyclic order of classes."""
+
+from __future__ import annotations
+
+from circuitstore.circuits import ClassInfo
+from circuitstore.images import class_cycle
+from circuitstore.images.batch import later_class
+from hypothesis import given
+from hypothesis import strategies as st
+
+CLASSES = st.lists(st.integers(0, 99), min_size=1, max_size=12, unique=True).map(
+    lambda numbers: [ClassInfo("toys", f"class-{i}", i) for i in numbers]
+)
+
+
+@given(CLASSES, st.integers(0, 5), st.randoms())
+def test_the_circle_goes_through_all_classes_whatever_their_order(classes: list[ClassInfo], seed: int, random) -> None:
+    cycle = class_cycle(classes, seed)
+    assert sorted(c.class_index for c in cycle) == sorted(c.class_index for c in classes)
+    random.shuffle(classes)
+    assert class_cycle(classes, seed) == cycle
+    visited, cls = [], classes[0]
+    for _ in classes:
+        cls = later_class(classes, seed, cls, 1)
+        visited.append(cls)
+    assert set(visited) == set(classes) and cls == classes[0]
+
+
+@given(CLASSES, st.integers(0, 5))
+def test_a_new_class_changes_one_neighbourhood_only(classes: list[ClassInfo], seed: int) -> None:
+    """Adding a class leaves the partner of every other class but one."""
+    more = [*classes, ClassInfo("toys", "new", 1000)]
+    changed = [c for c in classes if later_class(classes, seed, c, 1) != later_class(more, seed, c, 1)]
+    assert len(changed) == 1
+
+
+def test_other_seeds_give_other_circles() -> None:
+    classes = [ClassInfo("toys", str(i), i) for i in range(10)]
+    assert len({class_cycle(classes, seed)[0] for seed in range(20)}) > 4

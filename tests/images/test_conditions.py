@@ -1,0 +1,88 @@
+"""Conditions: the right word on the right image, and nothing that depends on company or order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.images import ImageSource, class_cycle, is_attack, open_source, resolve_condition, target_of
+from circuitstore.images.batch import Batch
+from circuitstore.images.conditions import attack
+from circuitstore.images.seeds import Draws
+from circuitstore.images.writing import PLAIN, write
+from circuitstore.models import ViT
+from hypothesis import given
+from hypothesis import strategies as st
+
+NATURAL = resolve_condition("natural")
+TYPOGRAPHIC = resolve_condition("typographic")
+SCATTERED = resolve_condition("typographic", {"place": "random", "number": 2, "colour": "#ff0000", "size": 0.05})
+
+
+def batch(source: ImageSource, k: int = 0, n: int = 6, seed: int = 0) -> Batch:
+    cls = source.classes[k]
+    return Batch(source, cls, source.candidates(cls)[:n], (), seed)
+
+
+def test_natural_changes_nothing(digits: ImageSource) -> None:
+    images = batch(digits)
+    assert np.array_equal(attack(NATURAL, images), np.stack([digits.view(r) for r in images.refs]))
+    assert not is_attack(NATURAL) and target_of(NATURAL, digits, images.cls, 0) is None
+
+
+@given(seed=st.integers(0, 20), k=st.integers(0, 9))
+def test_the_word_is_that_of_the_class_after_the_next(digits: ImageSource, seed: int, k: int) -> None:
+    """Hence neither the image's class nor that of its corrupted counterpart."""
+    images = batch(digits, k, n=2, seed=seed)
+    cycle = class_cycle(digits.classes, seed)
+    at = cycle.index(images.cls)
+    next_class, written = cycle[(at + 1) % 10], cycle[(at + 2) % 10]
+    expected = [write(digits.view(r), written.name, PLAIN, Draws()) for r in images.refs]
+    assert np.array_equal(attack(TYPOGRAPHIC, images), expected)
+    target = target_of(TYPOGRAPHIC, digits, images.cls, seed)
+    assert target == written.class_index
+    assert target not in (images.cls.class_index, next_class.class_index)
+
+
+def test_other_class_needs_three_classes(photos: Path, imagenet_model: ViT) -> None:
+    source = open_source({"folder": photos, "classes": {"207": 207, "n02123045": 281}}, imagenet_model)
+    with pytest.raises(InputError, match=r"needs three classes .* has 2; give the text itself"):
+        attack(TYPOGRAPHIC, batch(source))
+    named = resolve_condition("typographic", {"text": "cat"})
+    assert attack(named, batch(source)).shape == (6, 64, 64, 3)
+
+
+def test_the_plain_word_is_written_for_a_class_named_by_its_id(photos: Path, imagenet_model: ViT) -> None:
+    source = open_source({"folder": photos}, imagenet_model)
+    cycle = class_cycle(source.classes, 0)
+    before = cycle[(cycle.index(source.class_named("n02123045")) - 2) % 3]
+    images = Batch(source, before, source.candidates(before)[:1], (), 0)
+    assert np.array_equal(attack(TYPOGRAPHIC, images)[0], write(images.views[0], "tabby", PLAIN, Draws()))
+    assert target_of(TYPOGRAPHIC, source, before, 0) == 281
+
+
+def test_a_given_text_aims_at_the_class_that_it_names(digits: ImageSource) -> None:
+    def target(text: str) -> int | None:
+        return target_of(resolve_condition("typographic", {"text": text}), digits, digits.classes[0], 0)
+
+    assert (target("Seven"), target("ceiling")) == (7, None)
+
+
+@pytest.mark.parametrize("condition", [NATURAL, TYPOGRAPHIC, SCATTERED], ids=lambda c: c.text)
+def test_an_image_is_changed_alike_in_any_company_and_order(digits: ImageSource, condition) -> None:
+    whole = batch(digits, n=8)
+    together = attack(condition, whole)
+    backwards = attack(condition, Batch(digits, whole.cls, whole.refs[::-1], (), 0))
+    assert np.array_equal(together, backwards[::-1])
+    alone = [attack(condition, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
+    assert np.array_equal(together, alone)
+
+
+def test_random_places_differ_between_images_and_seeds(digits: ImageSource) -> None:
+    def red(seed: int) -> np.ndarray:
+        return (attack(SCATTERED, batch(digits, n=4, seed=seed)) == [255, 0, 0]).all(-1)
+
+    assert len({mask.tobytes() for mask in red(0)}) == 4
+    assert not np.array_equal(red(0), red(1))

@@ -1,0 +1,110 @@
+"""Corruptions against plain definitions, and their independence of condition, company and order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.images import CORRUPTIONS, ImageSource, needs_attack, open_source, resolve_corruption
+from circuitstore.images.batch import Batch
+from circuitstore.images.corruptions import corrupt
+from circuitstore.models import ViT
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter1d
+
+
+def batch(source: ImageSource, n: int = 6, partners: int = 4, seed: int = 0) -> Batch:
+    first, second = source.classes[:2]
+    return Batch(source, first, source.candidates(first)[:n], source.candidates(second)[:partners], seed)
+
+
+def views(source: ImageSource, refs: tuple) -> list[np.ndarray]:
+    return [source.view(r) for r in refs]
+
+
+@given(n=st.integers(1, 12), m=st.integers(1, 5))
+def test_image_i_is_paired_with_image_i_mod_n_of_the_next_class(digits: ImageSource, n: int, m: int) -> None:
+    images = batch(digits, n, m)
+    partners = views(digits, images.partners)
+    assert np.array_equal(corrupt(resolve_corruption("other-class"), images), [partners[i % m] for i in range(n)])
+
+
+def test_pairing_needs_partners(digits: ImageSource, photos: Path, imagenet_model: ViT) -> None:
+    with pytest.raises(InputError, match="the class after 'zero' has no usable image in this split"):
+        corrupt(resolve_corruption("other-class"), batch(digits, partners=0))
+    lonely = open_source({"folder": photos, "classes": {"207": 207}}, imagenet_model)
+    images = Batch(lonely, lonely.classes[0], lonely.candidates(lonely.classes[0])[:2], (), 0)
+    with pytest.raises(InputError, match="needs two classes, photos has one"):
+        corrupt(resolve_corruption("other-class"), images)
+
+
+def test_mean_image_is_one_for_all(digits: ImageSource) -> None:
+    corrupted = corrupt(resolve_corruption("mean-image", {"images": 20}), batch(digits, seed=3))
+    assert np.array_equal(corrupted, [digits.mean_view(20)] * 6)
+
+
+@pytest.mark.parametrize("radius", [0.02, 0.1, 0.3])
+def test_blur_is_a_gaussian(photos: Path, imagenet_model: ViT, radius: float) -> None:
+    images = batch(open_source({"folder": photos}, imagenet_model))
+    exact = images.views.astype(float)
+    for axis in (1, 2):
+        exact = gaussian_filter1d(exact, radius * 64, axis, mode="nearest", radius=int(np.ceil(3 * radius * 64)))
+    corrupted = corrupt(resolve_corruption("blur", {"radius": radius}), images)
+    assert np.abs(corrupted - exact).max() < 0.6  # half a level, and the rounding in between
+
+
+def test_blur_keeps_a_plain_image(tmp_path: Path, imagenet_model: ViT) -> None:
+    from PIL import Image
+
+    (tmp_path / "tench").mkdir()
+    Image.new("RGB", (64, 64), (0, 77, 255)).save(tmp_path / "tench" / "a.png")
+    source = open_source({"folder": tmp_path}, imagenet_model)
+    images = Batch(source, source.classes[0], source.candidates(source.classes[0]), (), 0)
+    assert np.array_equal(corrupt(resolve_corruption("blur"), images), images.views)
+
+
+@pytest.mark.parametrize("tiles", [2, 8, 16])
+def test_patch_shuffle_moves_whole_tiles(photos: Path, imagenet_model: ViT, tiles: int) -> None:
+    images = batch(open_source({"folder": photos}, imagenet_model))
+    side = 64 // tiles
+
+    def cut(image: np.ndarray) -> list[bytes]:
+        places = [(i, j) for i in range(tiles) for j in range(tiles)]
+        return [image[i * side :, j * side :][:side, :side].tobytes() for i, j in places]
+
+    corrupted = corrupt(resolve_corruption("patch-shuffle", {"tiles": tiles}), images)
+    assert not np.array_equal(corrupted, images.views)
+    for before, after in zip(images.views, corrupted, strict=True):
+        assert sorted(cut(before)) == sorted(cut(after))
+
+
+def test_patch_shuffle_with_tiles_that_do_not_fit(digits: ImageSource) -> None:
+    with pytest.raises(InputError, match=r"tiles: 7 does not divide an image of 32 × 32 pixels; expected one of 2, 4,"):
+        corrupt(resolve_corruption("patch-shuffle", {"tiles": 7}), batch(digits))
+
+
+def test_the_twin_is_the_image_itself(digits: ImageSource) -> None:
+    images = batch(digits)
+    assert np.array_equal(corrupt(resolve_corruption("unattacked-twin"), images), views(digits, images.refs))
+    assert [k for k in CORRUPTIONS if needs_attack(resolve_corruption(k))] == ["unattacked-twin"]
+
+
+@pytest.mark.parametrize("kind", [k for k in CORRUPTIONS if k != "other-class"])
+def test_an_image_is_corrupted_alike_in_any_company_and_order(digits: ImageSource, kind: str) -> None:
+    corruption, whole = resolve_corruption(kind), batch(digits, n=8)
+    together = corrupt(corruption, whole)
+    backwards = corrupt(corruption, Batch(digits, whole.cls, whole.refs[::-1], (), 0))
+    assert np.array_equal(together, backwards[::-1])
+    alone = [corrupt(corruption, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
+    assert np.array_equal(together, alone)
+
+
+def test_shuffles_differ_between_images_and_seeds(digits: ImageSource) -> None:
+    def shuffled(seed: int) -> np.ndarray:
+        return corrupt(resolve_corruption("patch-shuffle"), batch(digits, seed=seed))
+
+    assert np.array_equal(shuffled(0), shuffled(0))
+    assert not any(np.array_equal(a, b) for a, b in zip(shuffled(0), shuffled(1), strict=True))

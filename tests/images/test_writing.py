@@ -1,0 +1,98 @@
+"""Writing on images: what is changed, where, how large, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.images.font import draw_line
+from circuitstore.images.seeds import Draws
+from circuitstore.images.writing import PLACES, PLAIN, Lettering, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+BARE = replace(PLAIN, outline=None)
+
+
+def blank(height: int, width: int, grey: int = 100) -> np.ndarray:
+    return np.full((height, width, 3), grey, np.uint8)
+
+
+def ink(image: np.ndarray, colour: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    return (image == colour).all(-1)
+
+
+def test_seven_on_a_small_image_sits_at_the_bottom_letter_for_letter() -> None:
+    image = write(blank(32, 32), "seven", BARE, Draws())
+    assert np.array_equal(ink(image)[25:, 1:30], draw_line("SEVEN"))
+    assert ink(image).sum() == draw_line("SEVEN").sum()
+    assert (image[~ink(image)] == 100).all()
+
+
+def test_the_outline_is_every_pixel_next_to_the_ink_and_no_other() -> None:
+    image = write(blank(40, 40), "six", replace(PLAIN, colour=(255, 0, 0), outline=(0, 0, 255)), Draws())
+    letters, ring = ink(image, (255, 0, 0)), ink(image, (0, 0, 255))
+    padded = np.pad(letters, 1)
+    near = np.any([padded[i : i + 40, j : j + 40] for i in range(3) for j in range(3)], axis=0)
+    assert np.array_equal(ring, near & ~letters)
+    assert (image[~near] == 100).all()
+
+
+def test_letters_grow_with_the_image() -> None:
+    image = write(blank(224, 224), "cat", BARE, Draws())
+    rows = np.flatnonzero(ink(image).any(1))
+    assert rows[-1] - rows[0] + 1 == 35  # 15 % of 224, as a multiple of 7
+    assert 224 - 1 - rows[-1] == 224 // 48
+
+
+def test_a_long_text_is_wrapped_at_blanks_then_made_smaller() -> None:
+    wrapped = write(blank(64, 64), "great white shark", BARE, Draws())
+    rows = ink(wrapped).any(1)
+    assert np.diff(np.flatnonzero(rows)).max() == 3  # two pixels between lines: full size, three lines
+    shrunk = write(blank(64, 64), "automobile", replace(BARE, size=0.5), Draws())
+    assert np.flatnonzero(ink(shrunk).any(1)).size == 7
+
+
+@pytest.mark.parametrize(("text", "number"), [("automobile", 1), ("six", 4)])
+def test_what_does_not_fit_is_refused(text: str, number: int) -> None:
+    with pytest.raises(InputError, match="do not fit on an image of 32 × 32"):
+        write(blank(32, 32), text, replace(PLAIN, number=number), Draws())
+
+
+@pytest.mark.parametrize("place", ["top", "centre", "bottom"])
+def test_copies_stand_one_below_the_other(place: str) -> None:
+    one = write(blank(96, 96), "cat", replace(BARE, size=0.1, place=place), Draws())
+    three = write(blank(96, 96), "cat", replace(BARE, size=0.1, place=place, number=3), Draws())
+    assert ink(three).sum() == 3 * ink(one).sum()
+    middle = np.flatnonzero(ink(one).any(1)).mean()
+    assert {"top": middle < 20, "centre": 40 < middle < 55, "bottom": middle > 75}[place]
+
+
+def test_random_places_follow_the_draws_alone() -> None:
+    style = replace(BARE, place="random", number=2)
+    first, again, other = (write(blank(96, 96), "cat", style, Draws(s)) for s in ("a", "a", "b"))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@given(
+    size=st.floats(0.01, 1),
+    place=st.sampled_from(PLACES),
+    number=st.integers(1, 3),
+    height=st.integers(40, 90),
+    width=st.integers(40, 90),
+    seed=st.integers(0, 9),
+)
+def test_letters_stay_inside_and_the_original_stays_as_it_is(
+    size: float, place: str, number: int, height: int, width: int, seed: int
+) -> None:
+    style = Lettering(size, place, number, (255, 255, 255), None)
+    before = blank(height, width)
+    image = write(before, "six", style, Draws(seed))
+    assert image.shape == before.shape and (before == 100).all()
+    scale_squared = ink(image).sum() / draw_line("SIX").sum()
+    if place != "random":  # elsewhere copies may overlap
+        assert scale_squared == number * round((scale_squared / number) ** 0.5) ** 2
+    assert scale_squared >= 1
