@@ -36,11 +36,11 @@ StoreFolder = Annotated[
 ]
 GraphUrl = Annotated[
     str | None,
-    typer.Option("--graph", metavar="URL", help="Graph elsewhere: ladybug:///…, neo4j://… or bolt://…"),
+    typer.Option("--graph", metavar="URL", help="Graph elsewhere: ladybug:///FILE."),
 ]
 CatalogUrl = Annotated[
     str | None,
-    typer.Option("--catalog", metavar="URL", help="Catalog elsewhere: sqlite:///… or postgresql+psycopg://…"),
+    typer.Option("--catalog", metavar="URL", help="Catalog elsewhere: sqlite:///FILE."),
 ]
 Wait = Annotated[
     float,
@@ -202,32 +202,31 @@ def query(
     """
     from .. import query as queries
     from ..store import open_store
-    from . import overview
 
-    params = parse_params(param or [])
+    params = parse_pairs("--param", param or [])
     if text is None:
-        emit(overview.named_queries(), form, out)
+        emit(queries.list_named(), form, out)
         return
     with open_store(**settings(store, graph, catalog).place) as opened:
         emit(queries.run(opened, text, params, timeout_s=timeout, max_rows=max_rows), form, out)
 
 
-def parse_params(given: list[str]) -> dict[str, Any]:
-    """`name=value` pairs; a value is read as JSON where it is JSON, else it is text.
+def parse_pairs(option: str, given: list[str]) -> dict[str, Any]:
+    """The `name=value` pairs of an option; a value is read as JSON where it is JSON, else it is text.
 
     Raises:
         InputError: no `=`, or no name before it.
     """
-    params: dict[str, Any] = {}
+    pairs: dict[str, Any] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise InputError(f"--param: expected NAME=VALUE, for instance class=7, got {pair!r}")
+            raise InputError(f"{option}: expected NAME=VALUE, for instance class=three, got {pair!r}")
         try:
-            params[name] = json.loads(value)
+            pairs[name] = json.loads(value)
         except json.JSONDecodeError:
-            params[name] = value
-    return params
+            pairs[name] = value
+    return pairs
 
 
 @app.command()
@@ -236,6 +235,10 @@ def compare(
     measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",
     extraction: Annotated[
         str | None, typer.Option("--extraction", help="Circuits extracted this way, as `status` tells it.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="NAME=VALUE", help="Circuits with this property only, such as metric=logit."),
     ] = None,
     run: RunName = None,
     form: Form = Format.table,
@@ -246,13 +249,15 @@ def compare(
 ) -> None:
     """How alike circuits are, beside noise floor and chance level.
 
-    Only what means the same is compared; what differs otherwise is told.
+    All pairs of circuits that differ in one field alone, the most alike first. What means different things is
+    refused; what differs otherwise is told.
     """
     from .. import query as queries
     from ..store import open_store
 
+    equals = parse_pairs("--where", where or [])
     with open_store(**settings(store, graph, catalog).place) as opened:
-        emit(queries.compare(opened, by, run=run, measure=measure, extraction=extraction), form, out)
+        emit(queries.compare(opened, by, run=run, measure=measure, extraction=extraction, **equals), form, out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Tables of what is there: runs with the time they still need, items of a run, named queries."""
+"""What `circuitstore status` shows: runs with the time they still need, and the items of one run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from ..results import Table
 
 if TYPE_CHECKING:
-    from ..query.parameters import Parameter
     from ..store import Store
 
 RECENT = 20
@@ -60,16 +57,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def named_queries() -> Table:
-    """One row a named query: `name, parameters, answers`; parameters with their types and defaults."""
-    from ..query import named_queries
-
-    rows = [(q.name, ", ".join(map(_declared, q.parameters)), q.about) for q in named_queries().values()]
-    return Table(pd.DataFrame(rows, columns=["name", "parameters", "answers"]), ("docs/queries.md tells the columns",))
-
-
-def _declared(parameter: Parameter) -> str:
-    default = "" if parameter.default is None else f" = {parameter.default}"
-    return f"{parameter.name}: {parameter.type}{default}"

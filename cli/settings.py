@@ -20,8 +20,8 @@ class Settings(BaseSettings):
 
     Attributes:
         store: folder of the store.
-        graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`.
-        catalog: URL of the catalog, `sqlite:///…` or `postgresql+psycopg://…`.
+        graph: URL of the graph, `ladybug:///…`.
+        catalog: URL of the catalog, `sqlite:///…`.
     """
 
     model_config = SettingsConfigDict(

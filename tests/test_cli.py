@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from circuitstore.cli.commands import parse_params
+from circuitstore.cli.commands import parse_pairs
 from circuitstore.cli.doctor import examine
 from circuitstore.cli.output import Format, emit, grid, render
 from circuitstore.cli.settings import Settings, read_settings
@@ -126,7 +126,7 @@ def test_a_missing_spec_is_one_message() -> None:
 
 def test_parameters_are_json_or_text() -> None:
     given = ["n=5", "share=0.5", "name=seven", 'digits="7"', "flag=true", "none=null", "text=a=b", "empty="]
-    assert parse_params(given) == {
+    assert parse_pairs("--param", given) == {
         "n": 5,
         "share": 0.5,
         "name": "seven",
@@ -141,7 +141,7 @@ def test_parameters_are_json_or_text() -> None:
 @pytest.mark.parametrize("pair", ["n", "=5", "a b=5", "1=2"])
 def test_what_is_no_parameter_is_refused(pair: str) -> None:
     with pytest.raises(InputError, match="NAME=VALUE"):
-        parse_params([pair])
+        parse_pairs("--param", [pair])
     assert "NAME=VALUE" in refused("query", "MATCH (c:Circuit) RETURN c.id", "--param", pair)
 
 

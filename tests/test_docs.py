@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import typer
+from circuitstore.circuits import Circuit
 from circuitstore.cli import app
 from circuitstore.ingest import parse_spec
 from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
+from circuitstore.store import create_store, open_store
+from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -96,5 +100,49 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = set(re.findall(r"\bcircuitstore ([a-z]+)\b", " ".join(re.findall(r"`[^`]+`", text))))
+    code = re.findall(r"```bash\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`\n]+)`", text)
+    named = {name for part in code for name in re.findall(r"^circuitstore ([a-z]+)", part, re.MULTILINE)}
     assert named <= set(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with made-up circuits, at the default place of its folder; gives the folder that it lies in."""
+    folder = tmp_path_factory.mktemp("docs")
+    found = [make_discovery(0, item=make_item(class_index=i, attack=a)) for i in (3, 8) for a in ("natural", "blurred")]
+    with create_store(folder / "circuitstore-data") as store, store.writer() as writer:
+        writer.start_run("made up", "", [d.item for d in found], [])
+        for discovery in found:
+            writer.put_discovery(discovery, "made up")
+            writer.put_circuit(make_record(discovery), "made up")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_the_lines_of_python_run(name: str, filled_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(filled_store)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, name, "exec"), names)
+    assert isinstance(names["circuit"], Circuit)
+
+
+def asked() -> list[tuple[str, str]]:
+    """Queries of the README, as the shell gives them, and their answers."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```bash\ncircuitstore query (.*?)\n```\n```text\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize(("query", "answer"), asked())
+def test_the_queries_of_the_readme_run(query: str, answer: str, filled_store: Path) -> None:
+    with open_store(filled_store / "circuitstore-data") as store:
+        (text,) = shlex.split(query)
+        columns = list(store.query(text).to_pandas())
+    assert answer.splitlines()[0].split() == columns
+    assert len(answer.splitlines()) > 2
+
+
+def test_the_readme_asks_five_queries() -> None:
+    assert len(asked()) == 5
