@@ -7,4 +7,5 @@ from .store import Store as Store
 from .store import create_store as create_store
 from .store import migrate_store as migrate_store
 from .store import open_store as open_store
+from .store import rebuild_store as rebuild_store
 from .writer import Writer as Writer

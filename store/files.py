@@ -79,7 +79,9 @@ def remove(path: Path) -> None:
         StoreError: it cannot be deleted.
     """
     with _said(path):
+        fault("archive.remove.before")
         path.unlink(missing_ok=True)
+        fault("archive.remove.after")
 
 
 def rename(path: Path, target: Path) -> Path:
@@ -89,8 +91,10 @@ def rename(path: Path, target: Path) -> Path:
         StoreError: it cannot be renamed.
     """
     with _said(path):
+        fault("archive.aside.before")
         path.replace(target)
         sync_folder(path.parent)
+        fault("archive.aside.after")
     return target
 
 

@@ -25,7 +25,7 @@ def _frame(connection: Connection, query: Select[Any]) -> pd.DataFrame:
     for column in query.selected_columns:
         if isinstance(column.type, sa.Double):
             frame[column.name] = frame[column.name].astype("float64")
-        elif isinstance(column.type, sa.Integer) and frame[column.name].isna().any():
+        elif column.name == "size_requested":
             frame[column.name] = frame[column.name].astype("Int64")
     return frame
 

@@ -16,18 +16,21 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from ..circuits import CircuitRecord, Discovery
-from ..errors import StoreDamaged, StoreError
+from ..errors import StoreDamaged, StoreError, StoreVersion
 from ..results import Table
 from . import files, ledger, listing
 from .archive import Archive
 from .catalog import Catalog
+from .graph import migrate_graph, open_graph, recreate_graph
+from .graph.guard import check_read_only
 from .lease import is_dead, now_ms
 from .location import Location
 from .tables import SCHEMA
+from .verify import differences
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .graph.contract import GraphBackend
-    from .writer import Writer
 
 
 def open_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
@@ -78,10 +81,10 @@ def create_store(location: str | Path | None = None, *, graph: str | None = None
 
 
 def migrate_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Table:
-    """Bring the catalog and the graph of a store up to date; columns `part, found, now`.
+    """Bring the catalog and the graph of a store up to date; columns `part, what`.
 
     Raises:
-        StoreError: there is no store, or another writer holds it.
+        StoreError: there is no store; StoreBusy: another process writes.
         StoreVersion: it is newer than this version of circuitstore.
     """
     place = Location.of(location, graph=graph, catalog=catalog)
@@ -89,9 +92,31 @@ def migrate_store(location: str | Path | None = None, *, graph: str | None = Non
     if database.file is not None and not database.file.is_file():
         raise StoreError(_no_store(place))
     found = database.upgrade()
-    with create_store(location, graph=graph, catalog=catalog) as store, store.writer() as writer:
-        rows = [("catalog", found, SCHEMA), ("graph", writer.graph.url, "up to date")]
-        return Table(pd.DataFrame(rows, columns=["part", "found", "now"]), writer.notices)
+    id = _agreed_id(Archive(place.archive), database)
+    applied = migrate_graph(place.graph, store_id=id)
+    said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
+    return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": said}))
+
+
+def rebuild_store(
+    location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None, wait_s: float = 0.0
+) -> Table:
+    """`Writer.rebuild` of a store whose catalog or graph may be lost, or be of another version.
+
+    Raises:
+        StoreError: there is no store; StoreBusy: another process writes.
+    """
+    place = Location.of(location, graph=graph, catalog=catalog)
+    file = Catalog(place.catalog, read_only=True).file
+    if Archive(place.archive).identity is None and file is not None and not file.is_file():
+        raise StoreError(_no_store(place))
+    with create_store(location, graph=graph, catalog=catalog) as store:
+        try:
+            open_graph(place.graph, store_id=store.id).close()
+        except StoreVersion:
+            recreate_graph(place.graph, store_id=store.id).close()
+        with store.writer(wait_s) as writer:
+            return writer.rebuild()
 
 
 def _no_store(place: Location) -> str:
@@ -170,8 +195,6 @@ class Store:
         Raises:
             StoreError: it is missing, damaged, another store's, or cannot be reached.
         """
-        from .graph import open_graph
-
         with self._lock:
             if self._pid != os.getpid():  # a handle of the parent would hang here
                 self._graph, self._writer, self._pid = None, None, os.getpid()
@@ -261,8 +284,6 @@ class Store:
             QueryRefused: it could write, or reach files or the network.
             QueryFailed: it does not parse, or ran out of time.
         """
-        from .graph.guard import check_read_only
-
         check_read_only(cypher)
         return self.graph.run(cypher, params, timeout_s=timeout_s, max_rows=max_rows)
 
@@ -271,8 +292,6 @@ class Store:
 
         No rows: the store is sound.
         """
-        from .verify import differences
-
         return differences(self)
 
     @contextmanager
@@ -285,8 +304,6 @@ class Store:
         Raises:
             StoreBusy: another process writes; the message names it.
         """
-        from .writer import Writer
-
         with self._lock:
             self.close()
             if self._writer is not None:

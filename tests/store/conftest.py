@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from circuitstore.circuits import CircuitRecord, Discovery, Extraction, WorkItem
 from circuitstore.store import Writer
 from circuitstore.testing.factories import make_discovery, make_item, make_record

@@ -2,10 +2,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-
 from circuitstore.circuits import (
     Circuit,
     CircuitRecord,
@@ -18,6 +14,9 @@ from circuitstore.circuits import (
 from circuitstore.errors import InputError, StoreDamaged, StoreVersion
 from circuitstore.store import encoding
 from circuitstore.testing.factories import make_discovery, make_item, make_record
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 GRAPH = ComputationGraph(1, 2, "split")
 ITEM = make_item(n_layers=1, n_heads=2)
