@@ -20,12 +20,13 @@ SET_LEASE = "MATCH (s:Store) SET s.lease_owner = $owner, s.lease_until_ms = $unt
 
 _PROPERTIES = tuple(name for name in CIRCUIT.names if name not in REFERENCES)
 _CIRCUIT = "MATCH (c:Circuit {id: $id}) RETURN " + ", ".join(f"c.{name}" for name in _PROPERTIES)
-_RELATIONS = """
-    MATCH (c:Circuit {id: $id})-[:OF_MODEL]->(m:Model)
-    MATCH (c)-[:OF_CLASS]->(k:Class)-[:OF_DATASET]->(d:Dataset)
-    MATCH (c)-[:UNDER]->(u:Condition)
-    MATCH (c)-[:FOUND_BY]->(r:Recipe)
-    RETURN m.id, k.key, d.name, u.key, r.key"""
+_RELATIONS = {  # one by one: together they are planned badly
+    "model": "MATCH (:Circuit {id: $id})-[:OF_MODEL]->(m:Model) RETURN m.id",
+    "class": "MATCH (:Circuit {id: $id})-[:OF_CLASS]->(k:Class) RETURN k.key",
+    "dataset": "MATCH (:Circuit {id: $id})-[:OF_CLASS]->(:Class)-[:OF_DATASET]->(d:Dataset) RETURN d.name",
+    "condition": "MATCH (:Circuit {id: $id})-[:UNDER]->(u:Condition) RETURN u.key",
+    "recipe": "MATCH (:Circuit {id: $id})-[:FOUND_BY]->(r:Recipe) RETURN r.key",
+}
 _NODES = """
     MATCH (c:Circuit {id: $id})-[:HAS]->(n:Node)
     OPTIONAL MATCH (n)-[:INSTANCE_OF]->(k:Component)
@@ -48,10 +49,10 @@ def content(ask: Ask, circuit_id: str, url: str) -> GraphContent:
     circuits = ask(_CIRCUIT, at)
     if not circuits:
         raise InputError(f"{url} holds no circuit {circuit_id!r}")
-    relations = [*ask(_RELATIONS, at), (None,) * 5][0]
+    relations = {name: ", ".join(row[0] for row in ask(text, at)) for name, text in _RELATIONS.items()}
     return GraphContent.sorted(
         dict(zip(_PROPERTIES, circuits[0], strict=True)),
-        dict(zip(("model", "class", "dataset", "condition", "recipe"), relations, strict=True)),
+        relations,
         _columns("name kind layer head full_in full_out component", ask(_NODES, at)),
         _columns("edge sender receiver port score std rank frequency", ask(_EDGES, at)),
         _columns("above below", ask(_LINKS, at)),

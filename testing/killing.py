@@ -1,0 +1,47 @@
+"""Processes that die at a named fault point, to see what they leave: `killed_at`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from ..store.faults import VARIABLE
+from ..store.graph import open_graph
+from .factories import make_records
+
+
+def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> None:
+    """Run a task on a graph in another process, which is killed when it passes a fault point.
+
+    Args:
+        point: `NAME` or `NAME:N`, see `circuitstore.store.faults`.
+        task: `put` (the first `count` records of the factory, at times 1, 2, 3 … ms), `remove` (of these),
+            `clear` or `open`.
+        url: of the graph.
+        store_id: whose the graph is.
+        count: how many records.
+
+    Raises:
+        AssertionError: the process did not pass the point.
+    """
+    command = [sys.executable, "-m", __name__, task, url, store_id, str(count)]
+    done = subprocess.run(command, env={**os.environ, VARIABLE: point}, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, f"{task} did not die at {point}: {done.returncode} {done.stderr}"
+
+
+def main(task: str, url: str, store_id: str, count: int) -> None:
+    records = make_records(count)
+    with open_graph(url, store_id=store_id) as graph:
+        match task:
+            case "put":
+                graph.put(records, {r.id: i for i, r in enumerate(records, 1)})
+            case "remove":
+                graph.remove([r.id for r in records])
+            case "clear":
+                graph.clear()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.register_assert_rewrite("circuitstore.testing.graph_contract", "circuitstore.testing.graph_machine")
