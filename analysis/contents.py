@@ -188,9 +188,11 @@ def _of_parts(parts: tuple[Part, ...]) -> Iterator[str]:
                 f"{row['class']} ({study.short(row['condition'])})"
                 for row in study.circuits.loc[study.whole].head(10).to_dict("records")
             )
+            count = int(study.whole.sum())
             yield (
-                f"{int(study.whole.sum())} circuits of the {study.kind} study hold every edge, for no smaller one did "
-                f"what {study.common['extraction']} asks: {names}. They tell nothing of their class."
+                f"{count} {'circuit' if count == 1 else 'circuits'} of the {study.kind} study "
+                f"{'holds' if count == 1 else 'hold'} every edge, for no smaller one did what "
+                f"{study.common['extraction']} asks: {names}. Such a circuit tells nothing of its class."
             )
         for record in part.records.values():
             item = record.item

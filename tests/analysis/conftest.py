@@ -1,0 +1,110 @@
+"""Small stores with both studies, and studies made of records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuitstore.analysis.contents import Part
+from circuitstore.analysis.floors import floor_of
+from circuitstore.analysis.studies import FIELDS, Study
+from circuitstore.circuits import CircuitRecord, Discovery, WorkItem
+from circuitstore.store import Store, create_store, open_store
+from circuitstore.testing.factories import make_discovery, make_item, make_record
+
+SPEC = 'name = "toys"\nmodel = "toy"\n[images]\nsource = "digits"\nper_class = 8\n'
+HOSTILE = "</script><script>alert(1)</script>"
+
+SHAPE = {"n_layers": 3, "n_heads": 2}
+
+
+def effect_items(classes: int = 4, attacks: Sequence[str] = ("natural", "typographic"), **shape) -> list[WorkItem]:
+    return [make_item(0, class_index=c, attack=a, **(shape or SHAPE)) for c in range(classes) for a in attacks]
+
+
+def mechanism_items(classes: int = 4) -> list[WorkItem]:
+    recipe = {"metric": "logit-diff", "corruption": "unattacked-twin"}
+    return [make_item(0, class_index=c, attack="typographic", **recipe, **SHAPE) for c in range(classes)]
+
+
+def renamed(item: WorkItem, name: str) -> WorkItem:
+    return replace(item, target_class=replace(item.target_class, name=name))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was put into a store."""
+
+    discoveries: list[Discovery]
+    records: list[CircuitRecord]
+
+    @classmethod
+    def to(cls, items: Sequence[WorkItem], n: int = 30) -> Answers:
+        found = [make_discovery(item=item, n_images=6) for item in items]
+        return cls(found, [make_record(d, n) for d in found])
+
+    def of(self, **equals) -> list[CircuitRecord]:
+        """Records with the given properties."""
+        return [r for r in self.records if all(r.properties()[k] == v for k, v in equals.items())]
+
+
+def fill(folder: Path, answers: Answers, run: str = "toys") -> None:
+    with create_store(folder) as store, store.writer() as writer:
+        writer.start_run(
+            run, SPEC, [d.item for d in answers.discoveries], [(r.discovery_id, r.extraction) for r in answers.records]
+        )
+        for discovery in answers.discoveries:
+            writer.put_discovery(discovery, run)
+        for record in answers.records:
+            writer.put_circuit(record, run)
+
+
+@pytest.fixture(scope="session")
+def answers() -> Answers:
+    return Answers.to([*effect_items(), *mechanism_items()])
+
+
+@pytest.fixture(scope="session")
+def store(answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Four classes, natural and typographic, and the mechanism study; one class's name is hostile."""
+    folder = tmp_path_factory.mktemp("store")
+    fill(folder, answers)
+    with open_store(folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store_of(tmp_path: Path) -> Iterator[Callable[[Answers], Store]]:
+    """A store of its own, holding the given answers."""
+    opened: list[Store] = []
+
+    def make(answers: Answers) -> Store:
+        fill(tmp_path / "store", answers)
+        opened.append(open_store(tmp_path / "store"))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def study_of(records: Sequence[CircuitRecord]) -> Study:
+    """The study of records that are natural first, then by class."""
+    rows = pd.DataFrame(
+        [r.properties() | {"discovery_id": r.discovery_id, "created_ms": i} for i, r in enumerate(records)]
+    )
+    scores = None if records[0].score is None else np.array([r.score for r in records])
+    members = np.stack([r.circuit.members for r in records])
+    return Study({f: rows[f].iloc[0] for f in FIELDS}, rows, records[0].circuit.graph, members, scores)
+
+
+def part_of(answers: Answers) -> Part:
+    """One study with its noise floors, made without a store."""
+    records = sorted(answers.records, key=lambda r: r.item.condition.kind != "natural")
+    by_id = {d.id: d for d in answers.discoveries}
+    floors = {i: floor_of(r, by_id[r.discovery_id]) for i, r in enumerate(records)}
+    return Part(study_of(records), {i: f for i, f in floors.items() if f}, dict(enumerate(records)))

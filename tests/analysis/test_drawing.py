@@ -1,0 +1,172 @@
+"""A drawing is the circuit: order from left to right, widths by score, members alone."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.analysis.drawing import Layout, draw_circuit, edge_colour, edge_width, strongest
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, random_circuit
+from circuitstore.testing.factories import make_discovery, make_item
+from hypothesis import given
+from hypothesis import strategies as st
+
+SVG = "{http://www.w3.org/2000/svg}"
+graphs = st.builds(ComputationGraph, st.integers(1, 4), st.integers(1, 5), st.sampled_from(FORMS))
+
+
+@st.composite
+def drawn(draw) -> tuple[Circuit, np.ndarray]:
+    """A random connected circuit with scores of both signs."""
+    graph = draw(graphs)
+    circuit = random_circuit(graph, draw(st.integers(1, graph.n_edges)), seed=draw(st.integers(0, 99)))
+    return circuit, np.random.default_rng(draw(st.integers(0, 99))).normal(size=graph.n_edges)
+
+
+def edges_of(svg: str) -> list[tuple[str, float, str]]:
+    """Name, width and colour of each drawn edge, back to front."""
+    found = []
+    for path in ET.fromstring(svg).iter(f"{SVG}path"):
+        title = path.findtext(f"{SVG}title") or ""
+        if "->" in title:
+            found.append((title.split()[0].rstrip(","), float(path.get("stroke-width", "0")), path.get("stroke", "")))
+    return found
+
+
+def boxes_of(svg: str) -> dict[str, float]:
+    """Name and left side of each node that is part of the circuit."""
+    boxes = {}
+    for group in ET.fromstring(svg).iter(f"{SVG}g"):
+        title, box = group.findtext(f"{SVG}title"), group.find(f"{SVG}rect")
+        if title and box is not None and "not in" not in title:
+            boxes[title] = float(box.get("x", "nan"))
+    return boxes
+
+
+@given(graphs)
+def test_every_edge_and_every_link_runs_to_the_right(graph):
+    x = Layout(graph).x
+    assert (x[graph.sender_node[graph.edge_sender]] < x[graph.receiver_node[graph.edge_receiver]]).all()
+    for above, below in graph.structural_links:
+        assert x[graph.node_index[above]] < x[graph.node_index[below]]
+
+
+@given(graphs)
+def test_no_two_nodes_stand_on_each_other(graph):
+    layout = Layout(graph)
+    places = np.stack([layout.x, layout.y], axis=1)
+    apart = np.abs(places[:, None] - places[None])
+    clash = (apart[..., 0] < 36) & (apart[..., 1] < 24)
+    assert clash.sum() == len(places)
+
+
+@given(drawn())
+def test_the_drawn_edges_are_the_members_and_the_nodes_those_of_the_circuit(case):
+    circuit, values = case
+    svg = draw_circuit(circuit, values, most=circuit.n_edges)
+    assert sorted(name for name, _, _ in edges_of(svg)) == sorted(circuit.edges)
+    boxes = boxes_of(svg)
+    assert set(boxes) == set(circuit.nodes)
+    assert all(boxes["input"] <= x <= boxes["logits"] for x in boxes.values())
+
+
+@given(drawn(), st.integers(1, 20))
+def test_the_strongest_are_drawn_and_the_rest_is_counted(case, most):
+    circuit, values = case
+    svg = draw_circuit(circuit, values, most=most)
+    names = [name for name, _, _ in edges_of(svg)]
+    assert len(names) == min(most, circuit.n_edges)
+    shown = {circuit.graph.edge_index[name] for name in names}
+    left_out = set(np.flatnonzero(circuit.members)) - shown
+    assert max((abs(values[i]) for i in left_out), default=0) <= min(abs(values[i]) for i in shown)
+    assert (f"{len(left_out)} weaker ones are left out" in svg) == bool(left_out)
+
+
+@given(drawn())
+def test_width_grows_with_the_magnitude_and_the_sign_decides_the_hue(case):
+    circuit, values = case
+    drawn_edges = edges_of(draw_circuit(circuit, values, most=circuit.n_edges))
+    strength = [abs(values[circuit.graph.edge_index[name]]) for name, _, _ in drawn_edges]
+    assert strength == sorted(strength)  # the strong ones lie on top
+    widths = [width for _, width, _ in drawn_edges]
+    assert widths == sorted(widths)
+    for name, _, colour in drawn_edges:
+        red, blue = int(colour[1:3], 16), int(colour[5:7], 16)
+        assert (blue > red) == (values[circuit.graph.edge_index[name]] > 0)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
+def test_width_is_monotone_in_the_magnitude(a, b, scale):
+    if abs(a) <= abs(b):
+        assert edge_width(a, scale) <= edge_width(b, scale)
+    assert edge_width(a, scale) == edge_width(-a, scale)
+    assert re.fullmatch("#[0-9a-f]{6}", edge_colour(a, scale))
+
+
+def test_a_common_scale_makes_widths_comparable():
+    graph = ComputationGraph(1, 2)
+    circuit = Circuit.from_edges(graph, ["m0->logits", "input->m0"])
+    values = np.full(graph.n_edges, 0.5)
+    alone, shared = (edges_of(draw_circuit(circuit, values, scale=s)) for s in (None, 1.0))
+    assert alone[0][1] > shared[0][1] == pytest.approx(edge_width(0.5, 1.0), abs=0.01)
+
+
+def test_parallel_edges_into_a_head_end_at_different_places():
+    graph = ComputationGraph(1, 2)
+    names = [f"input->a0.h1<{p}>" for p in "qkv"]
+    circuit = Circuit.from_edges(graph, [*names, "a0.h1->logits"])
+    svg = draw_circuit(circuit, np.ones(graph.n_edges))
+    paths = {str(p.findtext(f"{SVG}title")).split(" ")[0]: p.get("d") for p in ET.fromstring(svg).iter(f"{SVG}path")}
+    ends = [float(str(paths[name]).split()[-1]) for name in names]
+    assert ends == sorted(ends)
+    assert len(set(ends)) == 3
+
+
+def test_attention_form_shows_its_links_dashed_and_only_those_of_the_circuit():
+    graph = ComputationGraph(2, 3, "attention")
+    circuit = Circuit.from_edges(graph, ["input->a0.in", "a0.h2->logits", "input->m1", "m1->logits"])
+    svg = draw_circuit(circuit)
+    dashed = [p.findtext(f"{SVG}title") for p in ET.fromstring(svg).iter(f"{SVG}path") if p.get("stroke-dasharray")]
+    assert dashed == [f"{above} contains {below}" for above, below in circuit.links]
+    assert set(boxes_of(svg)) == set(circuit.nodes) == {"input", "a0.in", "a0.h2", "m1", "logits"}
+    assert "dashed" in svg
+
+
+def test_a_circuit_draws_its_own_scores_and_one_without_scores_in_one_colour():
+    discovery = make_discovery(item=make_item(n_layers=2, n_heads=2))
+    assert discovery.scores is not None
+    circuit = discovery.scores.greedy(15)
+    own = edges_of(draw_circuit(circuit))
+    assert own == edges_of(draw_circuit(circuit, discovery.scores.mean))
+    plain = edges_of(draw_circuit(replace(circuit, scores=None)))
+    assert {e[0] for e in plain} == {e[0] for e in own}
+    assert len({e[1:] for e in plain}) == 1
+
+
+def test_without_values_the_first_extracted_are_drawn():
+    graph = ComputationGraph(2, 2)
+    order = np.array([graph.index_of(n) for n in ("input->logits", "m1->logits", "input->m1")])
+    circuit = Circuit.pruned(graph, order, size_requested=3)
+    assert set(strongest(circuit, None, 1)) == {order[0]}
+
+
+def test_an_empty_circuit_is_drawn_as_faint_nodes():
+    graph = ComputationGraph(2, 2)
+    svg = draw_circuit(Circuit(graph, np.zeros(graph.n_edges, bool)), np.zeros(graph.n_edges))
+    assert not edges_of(svg)
+    assert not boxes_of(svg)
+    assert "0 of" in svg
+
+
+def test_the_drawing_is_told_to_those_who_cannot_see_it_and_labels_cannot_break_it():
+    graph = ComputationGraph(1, 1)
+    circuit = Circuit.from_edges(graph, ["input->logits"])
+    root = ET.fromstring(draw_circuit(circuit, np.ones(graph.n_edges), label='<b>"cat"', key="<i>&"))
+    assert root.get("role") == "img"
+    told = str(root.get("aria-label"))
+    assert told.startswith('<b>"cat": circuit of 1 of')
+    assert "input->logits" in told
+    assert "<i>&" in [t.text for t in root.iter(f"{SVG}text")]

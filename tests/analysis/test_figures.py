@@ -1,0 +1,117 @@
+"""A figure's numbers are the table's numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.analysis.figures import (
+    ANNOTATED,
+    MOST_CLASSES,
+    carriers_figure,
+    changes_figure,
+    faithfulness_figure,
+    similarity_figure,
+)
+from circuitstore.analysis.findings import Similarity
+
+from .conftest import Answers, effect_items, mechanism_items, part_of
+
+LABELS = {"natural": "natural", "typographic(text=other class)": "typographic"}
+
+
+@pytest.fixture(scope="module")
+def part():
+    return part_of(Answers.to(effect_items()))
+
+
+def made_up(count: int) -> Similarity:
+    rng = np.random.default_rng(0)
+    half = np.triu(rng.random((count, count)), 1)
+    square = half + half.T + np.eye(count)
+    names = tuple(f"c{i}" for i in range(count))
+    return Similarity("natural", names, square, np.full(count, np.nan), np.zeros((count, count)), "natural")
+
+
+def test_the_heat_map_is_the_similarity_with_the_noise_floor_on_its_diagonal(part):
+    similarity = part.similarities[0]
+    (heat,) = similarity_figure(similarity).data
+    z = np.array(heat.z, dtype=float)
+    off = ~np.eye(len(z), dtype=bool)
+    assert (z[off] == similarity.jaccard[off]).all()
+    assert (z.diagonal() == similarity.floors).all()
+    assert tuple(heat.x) == tuple(heat.y) == similarity.classes
+    ticks = " ".join(heat.colorbar.ticktext)
+    assert f"{similarity.chance:.2f} chance" in ticks
+    assert f"{similarity.floor:.2f} noise floor" in ticks
+
+
+def test_an_unknown_floor_leaves_the_diagonal_empty():
+    (heat,) = similarity_figure(made_up(3)).data
+    assert [heat.z[i][i] for i in range(3)] == [None] * 3
+    assert "noise" not in " ".join(heat.colorbar.ticktext)
+
+
+def test_many_classes_are_put_beside_those_like_them_and_no_more_than_the_cap_are_shown():
+    similarity = made_up(ANNOTATED + 4)
+    (heat,) = similarity_figure(similarity).data
+    at = [similarity.classes.index(name) for name in heat.x]
+    assert sorted(at) == list(range(len(similarity.classes)))
+    off = ~np.eye(len(at), dtype=bool)
+    assert (np.array(heat.z, dtype=float)[off] == similarity.jaccard[np.ix_(at, at)][off]).all()
+    assert len(similarity_figure(made_up(MOST_CLASSES + 5)).data[0].x) == MOST_CLASSES
+
+
+def test_faithfulness_shows_every_circuit_and_every_random_one(part):
+    figure = faithfulness_figure(part.faithfulness, part.random, part.reasons, LABELS)
+    ticks, *conditions = figure.data
+    assert [trace.name for trace in conditions] == ["natural", "typographic"]
+    for trace, condition in zip(conditions, LABELS, strict=True):
+        rows = part.faithfulness[part.faithfulness["condition"] == condition]
+        assert list(trace.x) == rows["faithfulness"].tolist()
+        assert [name for name, _ in trace.customdata] == rows["class"].tolist()
+    assert sorted(ticks.x) == sorted(v for values in part.random.values() for v in values)
+    assert len(ticks.x) == 2 * len(part.faithfulness)
+
+
+def test_a_circuit_without_faithfulness_is_marked_and_not_placed(part):
+    table = part.faithfulness.copy()
+    table.loc[2, "faithfulness"] = np.nan
+    random = {i: v for i, v in part.random.items() if i != 2}
+    figure = faithfulness_figure(table, random, {2: "the gap is small"}, LABELS)
+    assert len(figure.data[1].x) == 3
+    assert not np.isnan(figure.data[1].x).any()
+    (note,) = figure.layout.annotations
+    assert "undefined" in note.text
+    assert round(note.y) == 2
+
+
+def test_bars_of_changes_are_the_counts_beside_their_floor(part):
+    (change,) = part.changes
+    gained, up, lost, down = changes_figure(change).data
+    assert list(gained.x) == change.by_class["gained"].tolist()
+    assert list(lost.x) == (-change.by_class["lost"]).tolist()
+    assert list(up.x) == change.by_class["floor"].tolist() == [-x for x in down.x]
+
+
+def test_bars_of_carriers_are_the_largest_mean_scores():
+    part = part_of(Answers.to(mechanism_items()))
+    (table,) = part.carriers.values()
+    (bars,) = carriers_figure(table, most=7).data
+    assert list(bars.y) == table["edge"].head(7).tolist()
+    assert list(bars.x) == table["score"].head(7).tolist()
+    assert list(bars.error_x.array) == table["error"].head(7).tolist()
+
+
+def test_names_are_shown_as_they_are(part):
+    similarity = replace(part.similarities[0], classes=("<b>1</b>", "a&b", '"', "</script>"))
+    (heat,) = similarity_figure(similarity).data
+    assert tuple(heat.x) == ("&lt;b&gt;1&lt;/b&gt;", "a&amp;b", '"', "&lt;/script&gt;")
+
+
+def test_figures_are_json_without_nan(part):
+    figure = similarity_figure(made_up(4))
+    assert "NaN" not in figure.to_json()
+    assert json.loads(figure.to_json())["data"][0]["z"][0][0] is None

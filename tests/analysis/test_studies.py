@@ -1,0 +1,94 @@
+"""Circuits fall into the studies that their recipes make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.analysis.studies import FIELDS, read_studies
+from circuitstore.circuits import Extraction
+from circuitstore.errors import InputError
+from circuitstore.testing.factories import make_item
+
+from .conftest import SHAPE, Answers, effect_items, mechanism_items, study_of
+
+
+def test_effect_and_mechanism_are_told_apart_and_the_effect_comes_first(store, answers):
+    studies = read_studies(store)
+    assert [s.kind for s in studies] == ["effect", "mechanism"]
+    assert sum(len(s.circuits) for s in studies) == len(answers.records)
+    for study in studies:
+        assert all(study.circuits[name].nunique() == 1 for name in FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("metric", "corruption", "kind"),
+    [
+        ("logit", "other-class", "effect"),
+        ("logit", "mean-image", "effect"),
+        ("logit", "unattacked-twin", "other"),
+        ("logit-diff", "unattacked-twin", "mechanism"),
+        ("logit-diff", "other-class", "other"),
+    ],
+)
+def test_the_recipe_decides_the_kind(metric, corruption, kind):
+    items = [make_item(class_index=c, metric=metric, corruption=corruption, **SHAPE) for c in range(2)]
+    assert study_of(Answers.to(items).records).kind == kind
+
+
+def test_rows_members_and_scores_belong_together(store, answers):
+    by_id = {r.id: r for r in answers.records}
+    for study in read_studies(store):
+        for i, id in enumerate(study.circuits["id"]):
+            assert np.array_equal(study.members[i], by_id[id].circuit.members)
+            assert np.array_equal(study.scores[i], by_id[id].score)
+
+
+def test_natural_is_first_and_pairs_join_the_conditions_by_class(store):
+    effect, mechanism = read_studies(store)
+    assert [effect.short(c) for c in effect.conditions] == ["natural", "typographic"]
+    assert effect.natural == "natural"
+    assert mechanism.natural is None
+    pairs = list(effect.pairs("natural", effect.attacks[0]))
+    assert [name for name, _, _ in pairs] == list(effect.classes)
+    for name, a, b in pairs:
+        assert {effect.circuits["class"].iloc[i] for i in (a, b)} == {name}
+        assert (effect.circuits["attack"].iloc[a], effect.circuits["attack"].iloc[b]) == ("natural", "typographic")
+
+
+def test_two_conditions_of_one_family_keep_their_full_names():
+    first = effect_items(2)
+    others = [replace(i, condition=type(i.condition).of("typographic", {"text": "cat"})) for i in first[1::2]]
+    study = study_of(Answers.to([*first, *others]).records)
+    assert study.short("natural") == "natural"
+    assert study.short("typographic(text=cat)") == "typographic(text=cat)"
+
+
+def test_another_extraction_is_another_study(store_of):
+    answers = Answers.to(effect_items(2))
+    larger = [replace(r, extraction=Extraction.of("edges", {"n": 31})) for r in answers.records]
+    studies = read_studies(store_of(Answers(answers.discoveries, answers.records + larger)))
+    assert [len(s.circuits) for s in studies] == [4, 4]
+
+
+def test_of_two_circuits_of_one_class_the_latest_is_shown_and_the_other_told(store_of):
+    items = effect_items(2)
+    newer = make_item(7, class_index=0, **SHAPE)
+    (study,) = read_studies(store_of(Answers.to([*items, newer])))
+    assert len(study.circuits) == 4
+    assert newer.id in set(study.circuits["discovery_id"])
+    assert "1 older" in study.notes[0]
+
+
+def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(store):
+    assert len(read_studies(store, "toys")) == 2
+    with pytest.raises(InputError, match="toys"):
+        read_studies(store, "toy")
+
+
+def test_whole_graphs_are_known():
+    records = Answers.to(mechanism_items(2)).records
+    whole = np.ones_like(records[0].circuit.members)
+    records[1] = replace(records[1], circuit=replace(records[1].circuit, members=whole, order=np.empty(0, int)))
+    assert study_of(records).whole.tolist() == [False, True]

@@ -1,0 +1,98 @@
+"""The summary tells the findings in words, and its queries run on the store that it tells of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from circuitstore.analysis.sentences import figure
+from circuitstore.analysis.summary import summarise
+from circuitstore.store import create_store, open_store
+
+from .conftest import HOSTILE, Answers, effect_items, mechanism_items, renamed
+
+
+@pytest.fixture(scope="module")
+def summary(store):
+    return summarise(store, "toys")
+
+
+def test_it_tells_both_studies_beside_the_noise_floor(summary):
+    for told in ("Effect study", "Mechanism study", "classes most alike", "noise floor", "random", "carry typographic"):
+        assert told in str(summary)
+    assert max(map(len, str(summary).splitlines())) < 1000
+    assert "<pre>" in summary._repr_html_()
+
+
+def test_its_tables_hold_the_stored_numbers(summary, answers):
+    table = summary.tables["Effect study: faithfulness beside random connected circuits of the same size"].to_pandas()
+    stored = {(p["class"], p["condition"]): p for r in answers.of(metric="logit") for p in [r.properties()]}
+    assert len(table) == len(stored)
+    for row in table.to_dict("records"):
+        assert row["faithfulness"] == stored[row["class"], row["condition"]]["faithfulness"]
+    alike = summary.tables["Effect study: classes most alike, natural"]
+    assert alike.facts["noise_floor"] > alike.facts["chance"] > 0
+    best = alike.to_pandas().iloc[0]
+    assert f"{best['class_a']} {best['class_b']}    {best['jaccard']:.2f}" in str(summary)
+
+
+def test_its_three_queries_answer(summary, store, answers):
+    assert len(summary.queries) == 3
+    often, gained, through = (store.query(query).to_pandas() for query in summary.queries)
+    attacked = answers.of(attack="typographic", metric="logit")
+    row = often.iloc[0]
+    assert row["classes"] == sum(row["edge"] in r.circuit.edges for r in attacked)
+    was, now = (answers.of(attack=a, metric="logit", class_index=0)[0].circuit for a in ("natural", "typographic"))
+    assert set(gained["gained"]) <= set(now.edges) - set(was.edges)
+    assert len(gained) == min(10, len(set(now.edges) - set(was.edges)))
+    graph, score = was.graph, answers.of(attack="natural", class_index=0)[0].score
+    out = dict.fromkeys(was.nodes, 0.0)
+    for edge in was.edges:
+        out[edge.split("->")[0]] += float(score[graph.edge_index[edge]])
+    for row in through.to_dict("records"):
+        assert row["through_circuit"] == pytest.approx(out[row["node"]], rel=1e-4)
+
+
+def test_the_text_quotes_its_queries_for_the_shell(summary):
+    import shlex
+
+    lines = [line for line in str(summary).splitlines() if line.startswith("  circuitstore query")]
+    assert [shlex.split(line)[2] for line in lines] == list(summary.queries)
+
+
+def test_hostile_names_break_no_query(store_of):
+    items = [renamed(i, HOSTILE + "'\"\\" + str(i.target_class.class_index)) for i in effect_items(2)]
+    store = store_of(Answers.to(items))
+    for query in summarise(store).queries:
+        assert len(store.query(query))
+
+
+def test_without_attacks_there_are_queries_all_the_same(store_of):
+    store = store_of(Answers.to(effect_items(2, ("natural",))))
+    summary = summarise(store)
+    assert len(summary.queries) == 3
+    assert all(len(store.query(query)) for query in summary.queries)
+    assert "gains" not in str(summary)
+
+
+def test_a_mechanism_study_alone_is_told(store_of):
+    summary = summarise(store_of(Answers.to(mechanism_items(2))))
+    assert "Mechanism study" in str(summary)
+    assert "Effect study" not in str(summary)
+
+
+def test_an_empty_store_has_nothing_to_tell_and_nothing_to_ask(tmp_path):
+    create_store(tmp_path / "empty").close()
+    with open_store(tmp_path / "empty") as store:
+        summary = summarise(store)
+    assert "No circuits yet" in str(summary)
+    assert summary.queries == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (float("nan"), "–"), (0.0, "0.00"), (0.614, "0.61"), (-3.2, "-3.20"), (2e-5, "2e-05")],
+)
+def test_small_numbers_keep_two_figures(value, text):
+    assert figure(value) == text
+    assert re.fullmatch(r"–|-?\d.*", figure(value))
