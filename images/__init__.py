@@ -3,6 +3,7 @@
 from .batch import class_cycle as class_cycle
 from .build import ImageSet as ImageSet
 from .build import build_set as build_set
+from .build import surroundings as surroundings
 from .conditions import CONDITIONS as CONDITIONS
 from .conditions import is_attack as is_attack
 from .conditions import resolve_condition as resolve_condition

@@ -13,8 +13,8 @@ from ..circuits import ClassInfo, Condition, Corruption
 from ..errors import InputError
 from ..models import ViT
 from .batch import Batch
-from .conditions import attack, is_attack, target_of
-from .corruptions import corrupt, needs_attack
+from .conditions import attack, is_attack, target_of, words
+from .corruptions import corrupt, draws_on, needs_attack
 from .source import ImageRef, ImageSource
 
 
@@ -35,6 +35,23 @@ class ImageSet:
     corrupted: Float[Tensor, "image 3 height width"]
     labels: Int[Tensor, "image"]
     targets: Int[Tensor, "image"] | None
+
+
+def surroundings(
+    source: ImageSource, cls: ClassInfo, condition: Condition, corruption: Corruption, *, seed: int = 0
+) -> tuple[str, ...]:
+    """What an image set of the class is made from besides the class's own candidates: part of what a question is.
+
+    Content hashes of the next class's images (`other-class`) or of those averaged (`mean-image`), and the
+    word that an attack writes. Another set of class folders can change them though the class stays as it is.
+
+    Raises:
+        InputError: an attack that cannot be carried out on this source.
+    """
+    return (
+        *(ref.hash for ref in draws_on(corruption, source, cls, seed)),
+        *words(condition, source, cls, seed),
+    )
 
 
 def build_set(

@@ -37,6 +37,7 @@ class ConditionKind:
         attacked: False for the images as they are.
         apply: the images under the condition.
         target: logit of the class that the attack aims at, if any.
+        words: what it writes, if anything.
         params: its parameters.
     """
 
@@ -45,6 +46,7 @@ class ConditionKind:
     attacked: bool
     apply: Callable[[Condition, Batch], Views]
     target: Callable[[Condition, ImageSource, ClassInfo, int], int | None]
+    words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]]
     params: Mapping[str, Param] = field(default_factory=dict)
 
 
@@ -73,6 +75,11 @@ def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: i
     return _kind(condition.kind).target(condition, source, cls, seed)
 
 
+def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
+    """What the attack writes on images of the class, if anything."""
+    return _kind(condition.kind).words(condition, source, cls, seed)
+
+
 def _kind(kind: str) -> ConditionKind:
     if kind not in CONDITIONS:
         raise unknown("condition", kind, CONDITIONS)
@@ -81,9 +88,9 @@ def _kind(kind: str) -> ConditionKind:
 
 def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> str:
     """What is written on images of the class."""
-    words = str(condition["text"])
-    if words != OTHER_CLASS:
-        return words
+    given = str(condition["text"])
+    if given != OTHER_CLASS:
+        return given
     if len(source.classes) < 3:
         raise InputError(
             f"typographic, text = {OTHER_CLASS!r}: needs three classes (the image's, the corruption's, and the one "
@@ -121,13 +128,14 @@ def _written_class(condition: Condition, source: ImageSource, cls: ClassInfo, se
 CONDITIONS: dict[str, ConditionKind] = {
     kind.key: kind
     for kind in (
-        ConditionKind("natural", 1, False, lambda condition, batch: batch.views, lambda *_: None),
+        ConditionKind("natural", 1, False, lambda condition, batch: batch.views, lambda *_: None, lambda *_: ()),
         ConditionKind(
             "typographic",
             1,
             True,
             _write,
             _written_class,
+            lambda *question: (_word(*question),),
             {
                 "text": text(OTHER_CLASS, f"the text to write, or {OTHER_CLASS!r}"),
                 "size": share(0.15, 0.01, 1.0),

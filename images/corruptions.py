@@ -12,12 +12,13 @@ from math import ceil
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ..circuits import Corruption
+from ..circuits import ClassInfo, Corruption
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
-from .batch import Batch
+from .batch import Batch, later_class
 from .params import Param, resolve, share, whole
 from .seeds import Draws
+from .source import ImageRef, ImageSource
 
 Views = UInt8[np.ndarray, "image height width 3"]
 
@@ -32,6 +33,7 @@ class CorruptionKind:
         apply: the corrupted images.
         params: its parameters.
         needs_attack: True where natural images would be contrasted with themselves.
+        draws_on: images besides the class's own that it is made from, given source, class and seed.
     """
 
     key: str
@@ -39,6 +41,7 @@ class CorruptionKind:
     apply: Callable[[Corruption, Batch], Views]
     params: Mapping[str, Param] = field(default_factory=dict)
     needs_attack: bool = False
+    draws_on: Callable[[Corruption, ImageSource, ClassInfo, int], tuple[ImageRef, ...]] = lambda *_: ()
 
 
 def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) -> Corruption:
@@ -54,6 +57,11 @@ def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) ->
 def needs_attack(corruption: Corruption) -> bool:
     """True where natural images would be contrasted with themselves."""
     return _kind(corruption.kind).needs_attack
+
+
+def draws_on(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
+    """The candidates besides the class's own that the corrupted images are made from."""
+    return _kind(corruption.kind).draws_on(corruption, source, cls, seed)
 
 
 def corrupt(corruption: Corruption, batch: Batch) -> Views:
@@ -83,9 +91,17 @@ def _other_class(corruption: Corruption, batch: Batch) -> Views:
     return np.stack([batch.source.view(batch.partners[i % len(batch.partners)]) for i in range(len(batch.refs))])
 
 
+def _next_class(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
+    return source.candidates(later_class(source.classes, seed, cls, 1))
+
+
 def _mean_image(corruption: Corruption, batch: Batch) -> Views:
     mean = batch.source.mean_view(int(corruption["images"] or 0))
     return mean[None].repeat(len(batch.refs), 0)
+
+
+def _averaged(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
+    return source.discovery_refs()[: int(corruption["images"] or 0)]
 
 
 def _blur(corruption: Corruption, batch: Batch) -> Views:
@@ -103,13 +119,16 @@ def _gaussian(sigma: float) -> Int[np.ndarray, "tap"]:
 
 
 def _smooth(images: Int[np.ndarray, "..."], weights: Int[np.ndarray, "tap"], axis: int) -> Int[np.ndarray, "..."]:
-    """Weighted mean along an axis, rounded."""
-    reach = len(weights) // 2
-    pad = [(0, 0)] * images.ndim
-    pad[axis] = (reach, reach)
-    wide = np.moveaxis(np.pad(images, pad, mode="edge"), axis, 0)
-    length, total = images.shape[axis], int(weights.sum())
-    sums = sum((wide[i : i + length] * w for i, w in enumerate(weights)), start=np.zeros_like(wide[:length]))
+    """Weighted mean along an axis, rounded.
+
+    A product of matrices of whole numbers whose sums stay under 2^53: exact in floating point, in any order.
+    """
+    length, reach, total = images.shape[axis], len(weights) // 2, int(weights.sum())
+    band = np.zeros((length, length))
+    rows = np.arange(length)
+    for offset, weight in enumerate(weights, start=-reach):
+        np.add.at(band, (rows, np.clip(rows + offset, 0, length - 1)), weight)
+    sums = np.tensordot(band, images.astype(np.float64), (1, axis)).astype(np.int64)
     return np.moveaxis((2 * sums + total) // (2 * total), 0, axis)
 
 
@@ -143,8 +162,8 @@ def _shuffle(
 CORRUPTIONS: dict[str, CorruptionKind] = {
     kind.key: kind
     for kind in (
-        CorruptionKind("other-class", 1, _other_class),
-        CorruptionKind("mean-image", 1, _mean_image, {"images": whole(256, 1, 100_000)}),
+        CorruptionKind("other-class", 1, _other_class, draws_on=_next_class),
+        CorruptionKind("mean-image", 1, _mean_image, {"images": whole(256, 1, 100_000)}, draws_on=_averaged),
         CorruptionKind("blur", 1, _blur, {"radius": share(0.1, 0.001, 1.0)}),
         CorruptionKind("patch-shuffle", 1, _patch_shuffle, {"tiles": whole(8, 2, 64)}),
         CorruptionKind("unattacked-twin", 1, lambda corruption, batch: batch.views, needs_attack=True),

@@ -143,12 +143,14 @@ class ImageSource(ABC):
         view.setflags(write=False)
         return view
 
+    def discovery_refs(self) -> tuple[ImageRef, ...]:
+        """The images of all classes that fall into the discovery split, sorted by content hash."""
+        refs = [r for c in self._classes.values() for r in c.images if split_of(r.hash) == "discovery"]
+        return tuple(sorted(refs, key=lambda r: r.hash))
+
     def _mean(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
-        refs = sorted((r for c in self._classes.values() for r in c.images), key=lambda r: r.hash)
         total, used = np.zeros((*self._preprocess.size, 3), np.int64), 0
-        for ref in refs:
-            if split_of(ref.hash) != "discovery":
-                continue
+        for ref in self.discovery_refs():
             try:
                 total += self.view(ref)
             except BadImage:

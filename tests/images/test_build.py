@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from circuitstore.errors import InputError
@@ -10,8 +12,10 @@ from circuitstore.images import (
     ImageSource,
     build_set,
     class_cycle,
+    open_source,
     resolve_condition,
     resolve_corruption,
+    surroundings,
     target_of,
 )
 from circuitstore.models import ViT
@@ -77,3 +81,35 @@ def test_what_the_model_reads_is_the_normalised_view(digits: ImageSource, digits
     images = built(digits, digits_model)
     view = torch.from_numpy(digits.view(digits.candidates(digits.classes[4])[0]).copy()).permute(2, 0, 1)
     assert torch.allclose(images.clean[0], (view / 255 - 0.5) / 0.5, atol=1e-6)
+
+
+def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> None:
+    def of(condition, corruption: str, seed: int = 0, **params) -> tuple[str, ...]:
+        return surroundings(digits, digits.classes[4], condition, resolve_corruption(corruption, params), seed=seed)
+
+    cycle = class_cycle(digits.classes, 0)
+    at = cycle.index(digits.classes[4])
+    partners = tuple(r.hash for r in digits.candidates(cycle[(at + 1) % 10]))
+    word = cycle[(at + 2) % 10].name
+    assert of(NATURAL, "blur") == of(NATURAL, "patch-shuffle") == ()
+    assert of(TYPOGRAPHIC, "unattacked-twin") == (word,)
+    assert of(TYPOGRAPHIC, "other-class") == (*partners, word)
+    assert of(NATURAL, "mean-image", images=7) == tuple(r.hash for r in digits.discovery_refs()[:7])
+    assert len({of(NATURAL, "other-class", seed) for seed in range(10)}) > 1
+
+
+def test_another_class_folder_changes_the_surroundings_of_one_class_only(
+    photos: Path, imagenet_model: ViT, photo
+) -> None:
+    """The class in whose place on the circle the new one is put."""
+    before = open_source({"folder": photos}, imagenet_model)
+    (photos / "tench").mkdir()
+    photo(999).save(photos / "tench" / "a.png")
+    after = open_source({"folder": photos}, imagenet_model)
+    corruption = resolve_corruption("other-class")
+    changed = [
+        c
+        for c in before.classes
+        if surroundings(before, c, NATURAL, corruption) != surroundings(after, c, NATURAL, corruption)
+    ]
+    assert len(changed) == 1
