@@ -16,7 +16,7 @@ from ..models import ViT
 from .metrics import MetricKind
 
 Classes = Int[Tensor, "image"]
-Indices = Sequence[int] | Int[np.ndarray, "image"] | Classes
+Indices = Sequence[int] | np.ndarray | Tensor
 
 _BUDGET = {"cpu": 2**29, "cuda": 2**33}
 """Bytes that a default batch may take. Fixed, not measured: a batch's size can move the last bit of a float32 score."""

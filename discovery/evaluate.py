@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..circuits import Circuit, Evaluation
 from ..errors import InputError
-from ..models import ViT, capture, patched_logits
+from ..models import PatchedRuns, ViT, capture
 from .batches import Indices, Pairs
 from .batches import batch_size as choose_batch_size
 from .metrics import get_metric
@@ -93,11 +93,12 @@ def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: Pairs) -> Iterator
     def outcome(logits: Tensor) -> Outcome:
         return Outcome(batch.values(logits).double().cpu(), batch.hits(logits))
 
-    stream, reference = model.embed(batch.clean), capture(model, batch.corrupted)
+    reference = capture(model, batch.corrupted)
+    runs = PatchedRuns(model, model.embed(batch.clean), reference)
     yield outcome(model.logits(batch.clean))
     yield outcome(reference.logits)
     for circuit in circuits:
-        yield outcome(patched_logits(model, circuit.graph, circuit.members, stream, reference))
+        yield outcome(runs.logits(circuit.graph, circuit.members))
 
 
 def _evaluation(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:

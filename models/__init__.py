@@ -6,8 +6,8 @@ from .patching import CLEAN as CLEAN
 from .patching import CORRUPTED as CORRUPTED
 from .patching import CURRENT as CURRENT
 from .patching import Activations as Activations
+from .patching import PatchedRuns as PatchedRuns
 from .patching import capture as capture
-from .patching import patched_logits as patched_logits
 from .preprocess import Preprocess as Preprocess
 from .receivers import ReceiverGradients as ReceiverGradients
 from .senders import SenderDifferences as SenderDifferences

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NotRepresentable
-from .patching import Activations, capture, patched_logits
+from .patching import Activations, PatchedRuns, capture
 from .vit import ViT
 
 TOLERANCE = 1e-4
@@ -25,18 +25,18 @@ def check_gates(model: ViT) -> None:
         NotRepresentable: names the identity that fails and by how much.
     """
     generator = torch.Generator().manual_seed(0)
-    channels = model.module.patch_embed.proj.weight.shape[1] if hasattr(model.module.patch_embed, "proj") else 3
-    images = torch.randn(2, channels, *model.image_size, generator=generator)  # type: ignore[call-overload]
+    images = torch.randn(2, 3, *model.image_size, generator=generator)
     clean, corrupted = capture(model, images), capture(model, images.flip(0))
     graph = model.graph("split")
     some = np.random.default_rng(0).random(graph.n_edges) < 0.5
     plain = model.logits(images)
     _hold(model, "the blocks between embedding and read-out", clean.logits, plain)
-    opened = patched_logits(model, graph, np.ones(graph.n_edges, bool), clean.stream, corrupted)
+    runs = PatchedRuns(model, clean.stream, corrupted)
+    opened = runs.logits(graph, np.ones(graph.n_edges, bool))
     _hold(model, "all edges open: clean logits", opened, plain)
-    closed = patched_logits(model, graph, np.zeros(graph.n_edges, bool), clean.stream, corrupted)
+    closed = runs.logits(graph, np.zeros(graph.n_edges, bool))
     _hold(model, "all edges closed: corrupted logits", closed, model.logits(images.flip(0)))
-    same = patched_logits(model, graph, some, clean.stream, clean)
+    same = PatchedRuns(model, clean.stream, clean).logits(graph, some)
     _hold(model, "random mask, equal images: plain logits", same, plain)
     _check_folding(model, clean)
 

@@ -10,10 +10,14 @@ import hashlib
 from typing import Any
 
 import torch
+from timm.layers.drop import DropPath
+from timm.layers.patch_dropout import PatchDropout
 from torch import Tensor, nn
 
 from ..circuits import digest
 from .preprocess import Preprocess
+
+_TRAINING_ONLY = (nn.Identity, nn.Dropout, DropPath, PatchDropout)
 
 
 def fingerprint(module: nn.Module, preprocess: Preprocess) -> str:
@@ -31,7 +35,7 @@ def architecture(module: Any) -> dict[str, Any]:
     return {
         "class": type(module).__name__,
         **{name: getattr(module, name) for name in (*flags, "pool_include_prefix", "dynamic_img_size")},
-        "patch_embed": type(module.patch_embed).__name__,
+        "patch_embed": [type(module.patch_embed).__name__, bool(getattr(module.patch_embed, "dynamic_img_pad", False))],
         "heads": [[block.attn.num_heads, float(block.attn.scale)] for block in module.blocks],
         "attn_pool": None
         if module.attn_pool is None
@@ -46,9 +50,7 @@ def _functions(module: nn.Module) -> list[list[str]]:
     for name, part in module.named_modules():
         if hasattr(part, "eps"):
             found.append([name, type(part).__name__, f"{part.eps:g}"])
-        elif (
-            not list(part.children()) and not list(part.parameters()) and not isinstance(part, nn.Identity | nn.Dropout)
-        ):
+        elif not isinstance(part, _TRAINING_ONLY) and not list(part.children()) and not list(part.parameters()):
             found.append([name, type(part).__name__, str(getattr(part, "approximate", ""))])
     return found
 

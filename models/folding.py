@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from .representable import RMS_NORMS
@@ -33,10 +33,10 @@ class PortReading:
 
     weight: Float[Tensor, "ports d_model"]
     bias: Float[Tensor, "ports"]
-    norm: nn.Module
+    norm: Any
 
     @classmethod
-    def of(cls, block: Block, dtype: torch.dtype) -> PortReading:
+    def of(cls, block: Any, dtype: torch.dtype) -> PortReading:
         """Fold a block's norm1 into its qkv projection, in `dtype`."""
         qkv, norm = block.attn.qkv, block.norm1
         weight = qkv.weight.detach().to(dtype)
@@ -44,9 +44,9 @@ class PortReading:
         if qkv.bias is not None:
             bias = bias + qkv.bias.detach()
         if getattr(norm, "bias", None) is not None:
-            bias = bias + weight @ norm.bias.detach().to(dtype)  # type: ignore[union-attr]
+            bias = bias + weight @ norm.bias.detach().to(dtype)
         if getattr(norm, "weight", None) is not None:
-            weight = weight * norm.weight.detach().to(dtype)  # type: ignore[union-attr]
+            weight = weight * norm.weight.detach().to(dtype)
         if isinstance(norm, nn.LayerNorm):
             weight = weight - weight.mean(dim=1, keepdim=True)
         return cls(weight, bias, norm)
@@ -63,9 +63,9 @@ class PortReading:
         stream = stream.to(self.weight.dtype)
         if self.is_linear:
             return stream, torch.ones_like(stream[..., :1])
-        eps = self.norm.eps  # type: ignore[union-attr]
+        eps = self.norm.eps
         if isinstance(self.norm, nn.LayerNorm):
-            normal, _, inverse = torch.native_layer_norm(stream, stream.shape[-1:], None, None, float(eps))  # type: ignore[arg-type]
+            normal, _, inverse = torch.native_layer_norm(stream, stream.shape[-1:], None, None, float(eps))
             return normal, inverse
         assert isinstance(self.norm, RMS_NORMS)
         eps = torch.finfo(stream.dtype).eps if eps is None else eps

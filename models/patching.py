@@ -9,13 +9,16 @@ edges share one input, and parts that no open edge reaches are left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
@@ -56,7 +59,7 @@ def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> 
     stream = model.embed(images)
     kept = Activations(stream)
 
-    def hooks(block):
+    def hooks(block: Any) -> Iterator[RemovableHandle]:
         yield block.norm1.register_forward_pre_hook(lambda _, args: kept.attention_in.append(args[0]))
         yield block.attn.qkv.register_forward_hook(lambda _, __, out: kept.ports.append(out))
         yield block.attn.proj.register_forward_pre_hook(lambda _, args: kept.heads.append(args[0]))
@@ -70,64 +73,73 @@ def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> 
     )
 
 
-@torch.no_grad()
-def patched_logits(
-    model: ViT,
-    graph: ComputationGraph,
-    carries: Int[np.ndarray, "edge"] | Bool[np.ndarray, "edge"],
-    stream: Float[Tensor, "image token d_model"],
-    corrupted: Activations,
-    clean: Activations | None = None,
-) -> Float[Tensor, "image class"]:
-    """Logits of a run on `stream` in which each edge carries what `carries` says.
+class PatchedRuns:
+    """Runs of one model on one batch, against one corrupted run; their buffers are allocated once.
 
     Args:
-        graph: whose flat edge order `carries` follows.
-        carries: CORRUPTED, CURRENT or CLEAN per edge; booleans mean closed and open.
-        stream: what `input` sends in this run: the clean stream to noise, the corrupted one to denoise.
+        stream: what `input` sends in these runs: the clean stream to noise, the corrupted one to denoise.
         corrupted: the run that closed edges carry.
         clean: the run that CLEAN edges carry; needed where there are any.
-
-    Raises:
-        InputError: `carries` does not fit the graph, or CLEAN edges without a clean run.
     """
-    if len(carries) != graph.n_edges:
-        raise InputError(
-            f"carries: expected one value per edge of the {graph.form} form ({graph.n_edges}), got {len(carries)}"
-        )
-    return _Patched(model, graph, np.asarray(carries, np.int8), corrupted, clean).run(stream)
-
-
-class _Patched:
-    """One patched run: a growing buffer of differences to the corrupted run, one row per sender that differs."""
 
     def __init__(
         self,
         model: ViT,
-        graph: ComputationGraph,
-        carries: np.ndarray,
+        stream: Float[Tensor, "image token d_model"],
         corrupted: Activations,
-        clean: Activations | None,
+        clean: Activations | None = None,
     ) -> None:
-        self.model, self.graph, self.corrupted = model, graph, corrupted
-        carried = graph.to_matrix(carries)
+        self.model, self.stream, self.corrupted, self.clean = model, stream, corrupted, clean
+        self._buffers: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def logits(
+        self, graph: ComputationGraph, carries: Int[np.ndarray, "edge"] | Bool[np.ndarray, "edge"]
+    ) -> Float[Tensor, "image class"]:
+        """Logits of the run in which each edge carries what `carries` says.
+
+        Args:
+            graph: whose flat edge order `carries` follows.
+            carries: CORRUPTED, CURRENT or CLEAN per edge; booleans mean closed and open.
+
+        Raises:
+            InputError: `carries` does not fit the graph, or CLEAN edges without a clean run.
+        """
+        if len(carries) != graph.n_edges:
+            raise InputError(
+                f"carries: expected one value per edge of the {graph.form} form ({graph.n_edges}), got {len(carries)}"
+            )
+        return _Patched(self, graph, graph.to_matrix(np.asarray(carries, np.int8))).run()
+
+    def rows(self, name: str, count: int) -> Float[Tensor, "row image token d_model"]:
+        """The first rows of a named buffer, which grows as needed and is never cleared."""
+        if name not in self._buffers or len(self._buffers[name]) < count:
+            shape = (count, *self.stream.shape)
+            self._buffers[name] = torch.empty(shape, dtype=self.model.exact_dtype, device=self.stream.device)
+        return self._buffers[name][:count]
+
+
+class _Patched:
+    """One run: a growing list of differences to the corrupted run, one per sender that differs."""
+
+    def __init__(self, runs: PatchedRuns, graph: ComputationGraph, carried: Int[np.ndarray, "sender receiver"]) -> None:
+        self.runs, self.model, self.graph, self.corrupted = runs, runs.model, graph, runs.corrupted
         self.current, cached = carried == CURRENT, carried == CLEAN
         self.receivers = (graph.n_receivers - 1) // graph.n_layers  # per layer, the MLP last
         self.senders = (graph.n_senders - 1) // graph.n_layers
         self.port_receiver = _port_receivers(graph)
         from_clean = np.flatnonzero(cached.any(axis=1))
-        if len(from_clean) and clean is None:
+        if len(from_clean) and runs.clean is None:
             raise InputError("carries: edges carry the clean value, but no clean run was given")
-        self.gates = [cached[sender] for sender in from_clean]  # per row of the buffer, which receivers read it
-        rows = len(from_clean) + int(self.current.any(axis=1).sum())
-        self.differences = corrupted.stream.new_empty(rows, *corrupted.stream.shape, dtype=model.exact_dtype)
+        self.gates = [cached[sender] for sender in from_clean]  # per difference, which receivers read it
+        self.differences = runs.rows("differences", len(from_clean) + int(self.current.any(axis=1).sum()))
         for row, sender in enumerate(from_clean):
-            assert clean is not None
-            self.differences[row] = self._cached(clean, int(sender))
+            assert runs.clean is not None
+            self.differences[row] = self._cached(runs.clean, int(sender))
 
-    def run(self, stream: Tensor) -> Tensor:
+    def run(self) -> Tensor:
         if self.current[0].any():
-            self._rows([0])[0] = self._minus(stream, self.corrupted.stream)
+            self._rows([0])[0] = self._minus(self.runs.stream, self.corrupted.stream)
         for layer in range(self.graph.n_layers):
             self._attention(layer)
             self._mlp(layer)
@@ -163,8 +175,9 @@ class _Patched:
     def _inputs(self, columns: np.ndarray, stream: Tensor) -> Float[Tensor, "receiver image token d_model"]:
         """What receivers with these columns read: the corrupted stream plus one matrix product over senders."""
         mask = torch.from_numpy(columns).to(self.differences)
-        moved = mask @ self.differences[: columns.shape[1]].flatten(1)
-        return moved.view(-1, *stream.shape).add_(stream).to(stream.dtype)
+        moved = self.runs.rows("inputs", len(columns))
+        torch.mm(mask, self.differences[: columns.shape[1]].flatten(1), out=moved.flatten(1))
+        return moved.add_(stream).to(stream.dtype)
 
     def _mlp(self, layer: int) -> None:
         sender = (layer + 1) * self.senders
@@ -179,8 +192,10 @@ class _Patched:
         """Run the heads that read something open and are read by someone."""
         columns = self._columns(layer * self.receivers, self.receivers - 1)
         first = 1 + layer * self.senders
-        sender = first + np.arange(self.model.n_heads) * (self.graph.form != "block")
-        reads = columns.any(axis=1)[self.port_receiver].any(axis=0)
+        sender = np.full(self.model.n_heads, first)
+        if self.graph.form != "block":
+            sender += np.arange(self.model.n_heads)
+        reads = np.asarray(columns.any(axis=1))[self.port_receiver].any(axis=0)
         heads = np.flatnonzero(reads & self.current[sender].any(axis=1))
         if not len(heads):
             return

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -56,9 +57,9 @@ class Preprocess:
     def from_dict(cls, value: Mapping[str, Any]) -> Preprocess:
         """From a table with `size` (height, width) and any of the other fields; other keys are ignored."""
         height, width = value["size"]
-        rest = {k: value[k] for k in ("crop_pct", "crop_mode", "interpolation") if k in value}
-        channels = {k: tuple(float(v) for v in value[k]) for k in ("mean", "std") if k in value}
-        return cls(size=(int(height), int(width)), **rest, **channels)
+        given: dict[str, Any] = {k: value[k] for k in ("crop_pct", "crop_mode", "interpolation") if k in value}
+        given |= {k: tuple(float(v) for v in value[k]) for k in ("mean", "std") if k in value}
+        return cls(size=(int(height), int(width)), **given)
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -66,7 +67,7 @@ class Preprocess:
     @cached_property
     def _crop(self) -> Any:
         """timm's evaluation transform up to, but without, its conversion to a tensor."""
-        transform = create_transform(
+        transform: Any = create_transform(
             (3, *self.size),
             crop_pct=self.crop_pct,
             crop_mode=self.crop_mode,

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from ..circuits import Form
 from .vit import ViT, installed
@@ -42,7 +45,7 @@ class Taps:
 
             return hook
 
-        def hooks(block):
+        def hooks(block: Any) -> Iterator[RemovableHandle]:
             yield block.norm2.register_forward_pre_hook(alias(self.mlp_inputs))
             if apart:
                 yield block.norm1.register_forward_pre_hook(lambda _, args: self.streams.append(args[0].detach()))
@@ -69,12 +72,12 @@ class ReceiverGradients:
     def __init__(self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"]) -> None:
         self.model, self.form = model, form
         self.apart = form in ("split", "head")
-        options = {"dtype": model.exact_dtype, "device": stream.device}
-        self.mlps = torch.zeros(model.n_layers, *stream.shape, **options)
-        self.final = torch.zeros(stream.shape, **options)
+        zeros = partial(torch.zeros, dtype=model.exact_dtype, device=stream.device)
+        self.mlps = zeros(model.n_layers, *stream.shape)
+        self.final = zeros(stream.shape)
         self.attentions, self.ports = None, None
         if self.apart:
-            self.ports = torch.zeros(model.n_layers, *stream.shape[:2], 3 * model.n_heads * model.d_head, **options)
+            self.ports = zeros(model.n_layers, *stream.shape[:2], 3 * model.n_heads * model.d_head)
         else:
             self.attentions = torch.zeros_like(self.mlps)
         self.normal: list[list[Tensor]] = []

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import Attention, DiffAttention, RmsNorm
-from timm.layers.norm import RmsNormFp32
+from timm.layers.attention import Attention
+from timm.layers.diff_attention import DiffAttention
+from timm.layers.norm import RmsNorm, RmsNormFp32
 from timm.models.vision_transformer import (
     Block,
     DiffParallelScalingBlock,
@@ -44,7 +45,7 @@ _OTHERS = {
 }
 
 
-def check_representable(module: nn.Module) -> None:
+def check_representable(module: Any) -> None:
     """Pass only models of which senders and receivers are an exact account.
 
     Raises:
@@ -52,11 +53,14 @@ def check_representable(module: nn.Module) -> None:
         InputError: the model has no classes to explain.
     """
     check_family(module)
-    assert isinstance(module, VisionTransformer)
     if not module.num_classes or isinstance(module.head, nn.Identity):
         raise InputError(
             f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
             "create it with num_classes=N, or put a trained linear head on it (model.head = nn.Linear(…))"
+        )
+    if module.in_chans != 3:
+        raise NotRepresentable(
+            f"{type(module).__name__} reads {module.in_chans} channels; images here are RGB, expected 3"
         )
     if module.global_pool not in ("token", "avg", "avgmax", "max", "map", "prr"):
         raise NotRepresentable(
@@ -65,7 +69,7 @@ def check_representable(module: nn.Module) -> None:
         )
     for index, block in enumerate(module.blocks):
         _check_block(block, f"blocks.{index}")
-    heads = {block.attn.num_heads for block in module.blocks}  # type: ignore[union-attr]
+    heads = {block.attn.num_heads for block in module.blocks}
     if len(heads) != 1:
         raise NotRepresentable(f"blocks have different numbers of heads ({sorted(heads)}); expected the same in all")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from ..circuits import Form
 from .vit import ViT, installed
@@ -28,9 +30,9 @@ class SenderDifferences:
         images, tokens, width = stream.shape
         self.model, self.merged = model, form == "block"
         self.per_layer = 2 if self.merged else model.n_heads + 1
-        options = {"dtype": model.exact_dtype, "device": stream.device}
-        self.values = torch.empty(images, 1 + model.n_layers * self.per_layer, tokens, width, **options)
-        self.heads = torch.empty(model.n_layers, images, tokens, model.n_heads * model.d_head, **options)
+        empty = partial(torch.empty, dtype=model.exact_dtype, device=stream.device)
+        self.values = empty(images, 1 + model.n_layers * self.per_layer, tokens, width)
+        self.heads = empty(model.n_layers, images, tokens, model.n_heads * model.d_head)
         self._started = False
 
     @contextmanager
@@ -45,7 +47,7 @@ class SenderDifferences:
             else:
                 into.add_(value, alpha=sign)
 
-        def hooks(layer: int):
+        def hooks(layer: int) -> Iterator[RemovableHandle]:
             block, mlp = self.model.blocks[layer], self.values[:, (layer + 1) * self.per_layer]
             yield block.attn.proj.register_forward_pre_hook(lambda _, args: add(self.heads[layer], args[0]))
             yield block.ls2.register_forward_hook(lambda _, __, out: add(mlp, out))

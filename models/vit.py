@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -45,8 +46,9 @@ class ViT:
             raise InputError(f"labels: expected {self.n_classes} names, one per class, got {len(self.labels)}")
 
     @property
-    def blocks(self) -> list[Block]:
-        return list(self.module.blocks)  # type: ignore[arg-type]
+    def blocks(self) -> list[Any]:
+        """timm's pre-norm `Block`s; Any, since torch types a module's parts as tensor or module."""
+        return list(self.module.blocks)
 
     @property
     def n_layers(self) -> int:
@@ -109,7 +111,7 @@ class ViT:
         """Per layer, what each head's output projection writes into the stream, LayerScale included."""
         return tuple(self._writing(block) for block in self.blocks)
 
-    def _writing(self, block: Block) -> Float[Tensor, "head d_head d_model"]:
+    def _writing(self, block: Any) -> Float[Tensor, "head d_head d_model"]:
         weight = block.attn.proj.weight.detach().to(self.exact_dtype)
         if not isinstance(block.ls1, nn.Identity):
             weight = weight * block.ls1.gamma.detach().to(self.exact_dtype)[:, None]

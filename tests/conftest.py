@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ install_import_hook(["circuitstore.models", "circuitstore.discovery", "circuitst
 
 import timm  # noqa: E402
 import torch  # noqa: E402
-from circuitstore.circuits import ComputationGraph  # noqa: E402
+from circuitstore.circuits import ComputationGraph, Extraction  # noqa: E402
 from circuitstore.models import ViT, load_model  # noqa: E402
+from circuitstore.store import create_store  # noqa: E402
+from circuitstore.testing.factories import make_discovery, make_item, make_record  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -150,3 +153,18 @@ class BruteForce:
 @pytest.fixture(scope="session")
 def brute_force() -> type[BruteForce]:
     return BruteForce
+
+
+@pytest.fixture(scope="session")
+def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of made-up circuits at its default place: four classes, natural and blurred."""
+    folder = tmp_path_factory.mktemp("filled")
+    items = [make_item(class_index=i, attack=attack) for i in range(4) for attack in ("natural", "blurred")]
+    with create_store(folder / "circuitstore-data") as store, store.writer() as writer:
+        wanted = [(item.id, Extraction.of("edges", {"n": 40})) for item in items]
+        writer.start_run("made up", 'name = "made up"', items, wanted)
+        for item in items:
+            discovery = make_discovery(0, item=item)
+            writer.put_discovery(discovery, "made up")
+            writer.put_circuit(make_record(discovery), "made up")
+    return folder

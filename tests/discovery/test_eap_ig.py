@@ -9,7 +9,7 @@ from circuitstore.circuits import FORMS
 from circuitstore.discovery import evaluate, score_edges
 from circuitstore.discovery.eap_ig import points
 from circuitstore.errors import CircuitStoreWarning
-from circuitstore.models import capture, load_model, patched_logits
+from circuitstore.models import PatchedRuns, capture, load_model
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -328,7 +328,7 @@ def test_on_a_linear_model_scores_are_exact_patching(toy_module, images, method)
     scores = score_edges(model, x, y, LABELS, method=method).per_image
 
     def without(edge):
-        return patched_logits(model, graph, np.arange(graph.n_edges) != edge, stream, reference)
+        return PatchedRuns(model, stream, reference).logits(graph, np.arange(graph.n_edges) != edge)
 
     full = logit(LABELS)(model.logits(x))
     exact = torch.stack([full - logit(LABELS)(without(edge)) for edge in range(graph.n_edges)], dim=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.errors import InputError
-from circuitstore.models import CLEAN, CORRUPTED, CURRENT, capture, patched_logits
+from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture
 from timm.layers.mlp import SwiGLU
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
@@ -47,10 +47,10 @@ def test_every_variant_equals_brute_force(toy_vit, images, brute_force, changes)
     brute = brute_force(model.module, graph)
     for density in (0.05, 0.5, 0.95):
         mask = rng.random(graph.n_edges) < density
-        found = patched_logits(model, graph, mask, clean, corrupted)
+        found = PatchedRuns(model, clean, corrupted).logits(graph, mask)
         assert_close(found, brute.masked(clean, corrupted.stream, mask))
-    assert_close(patched_logits(model, graph, np.ones(graph.n_edges, bool), clean, corrupted), model.logits(x))
-    assert_close(patched_logits(model, graph, np.zeros(graph.n_edges, bool), clean, corrupted), model.logits(y))
+    assert_close(PatchedRuns(model, clean, corrupted).logits(graph, np.ones(graph.n_edges, bool)), model.logits(x))
+    assert_close(PatchedRuns(model, clean, corrupted).logits(graph, np.zeros(graph.n_edges, bool)), model.logits(y))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -61,7 +61,7 @@ def test_twenty_random_masks_on_a_stock_timm_model(timm_vit, images, brute_force
     brute = brute_force(model.module, graph)
     for density in rng.random(20 if form == "split" else 5):
         mask = rng.random(graph.n_edges) < density
-        found = patched_logits(model, graph, mask, clean, corrupted)
+        found = PatchedRuns(model, clean, corrupted).logits(graph, mask)
         assert_close(found, brute.masked(clean, corrupted.stream, mask))
 
 
@@ -78,7 +78,7 @@ def test_edges_carry_current_clean_or_corrupted_values(toy_vit, images, brute_fo
         sender = graph.edge_sender[edge]
         return {CORRUPTED: old[sender], CURRENT: value, CLEAN: new[sender]}[carries[edge]]
 
-    found = patched_logits(model, graph, carries, stream, corrupted, clean)
+    found = PatchedRuns(model, stream, corrupted, clean).logits(graph, carries)
     assert_close(found, brute.run(stream, carried)[0])
 
 
@@ -94,7 +94,7 @@ def test_denoising_one_edge_changes_the_corrupted_run_by_its_clean_value(toy_vit
         carries = np.full(graph.n_edges, CURRENT)
         carries[edge] = CLEAN
         restored = new[graph.edge_sender[edge]]
-        found = patched_logits(model, graph, carries, corrupted.stream, corrupted, clean)
+        found = PatchedRuns(model, corrupted.stream, corrupted, clean).logits(graph, carries)
         expected, _ = brute.run(corrupted.stream, lambda e, value: restored if e == edge else value)  # noqa: B023
         assert_close(found, expected)
         assert (found - corrupted.logits).abs().max() > 1e-6
@@ -105,9 +105,10 @@ def test_a_run_does_not_mix_images(toy_vit, images):
     graph = model.graph("split")
     mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
     x, y = images(model, 4, 1), images(model, 4, 2)
-    together = patched_logits(model, graph, mask, model.embed(x), capture(model, y))
+    together = PatchedRuns(model, model.embed(x), capture(model, y)).logits(graph, mask)
     alone = [
-        patched_logits(model, graph, mask, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])) for i in range(4)
+        PatchedRuns(model, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])).logits(graph, mask)
+        for i in range(4)
     ]
     assert_close(together, torch.cat(alone))
 
@@ -117,6 +118,6 @@ def test_values_that_do_not_fit_are_refused(toy_vit, images):
     graph = model.graph("split")
     run = capture(model, images(model))
     with pytest.raises(InputError, match="262"):
-        patched_logits(model, graph, np.ones(7, bool), run.stream, run)
+        PatchedRuns(model, run.stream, run).logits(graph, np.ones(7, bool))
     with pytest.raises(InputError, match="no clean run"):
-        patched_logits(model, graph, np.full(graph.n_edges, CLEAN), run.stream, run)
+        PatchedRuns(model, run.stream, run).logits(graph, np.full(graph.n_edges, CLEAN))

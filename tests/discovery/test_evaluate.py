@@ -1,0 +1,111 @@
+"""A circuit alone: equal to brute force, guarded where a ratio would mean nothing."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, size_grid
+from circuitstore.discovery import evaluate, evaluate_many, score_edges, smallest_with_retention
+from circuitstore.discovery.evaluate import why_undefined
+from circuitstore.errors import InputError
+
+
+def whole(graph):
+    return Circuit(graph, np.ones(graph.n_edges, bool))
+
+
+def empty(graph):
+    return Circuit(graph, np.zeros(graph.n_edges, bool))
+
+
+@pytest.fixture(scope="module")
+def contrast(toy_vit, images):
+    """A toy model, clean images that it takes for one class, corrupted ones that it takes for others, and the class."""
+    model = toy_vit()
+    noise = images(model, 200)
+    top = model.logits(noise).argmax(dim=1)
+    label = top.mode().values
+    return model, noise[top == label][:12], noise[top != label][:12], label.repeat(12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_metrics_and_accuracies_equal_brute_force(toy_vit, images, brute_force, form):
+    model = toy_vit()
+    graph = model.graph(form)
+    x, y, labels = images(model, 5, 1), images(model, 5, 2), torch.tensor([0, 1, 2, 3, 4])
+    rng = np.random.default_rng(0)
+    circuits = [Circuit(graph, rng.random(graph.n_edges) < density) for density in (0.2, 0.6, 0.9)]
+    brute = brute_force(model.module, graph)
+    for circuit, found in zip(circuits, evaluate_many(model, circuits, x, y, labels, batch_size=2), strict=True):
+        logits = brute.masked(model.embed(x), model.embed(y), circuit.members)
+        assert found.metric_circuit == pytest.approx(logits[range(5), labels].mean().item(), rel=1e-12)
+        assert found.accuracy_circuit == (logits.argmax(1) == labels).double().mean().item()
+        assert found.metric_full == pytest.approx(model.logits(x)[range(5), labels].mean().item(), rel=1e-12)
+        assert found.metric_empty == pytest.approx(model.logits(y)[range(5), labels].mean().item(), rel=1e-12)
+        assert found.n == 5
+
+
+def test_whole_graph_is_faithful_and_the_empty_one_is_not(contrast):
+    model, x, y, labels = contrast
+    graph = model.graph("split")
+    full, none = evaluate_many(model, [whole(graph), empty(graph)], x, y, labels)
+    assert full.faithfulness == pytest.approx(1, abs=1e-12) and none.faithfulness == 0
+    assert (full.retention, none.retention) == (1, 0)
+    assert (full.accuracy_circuit, none.accuracy_circuit) == (full.accuracy_full, full.accuracy_empty) == (1, 0)
+    assert not full.reasons
+
+
+def test_accuracy_is_about_the_class_that_the_metric_raises(contrast):
+    model, x, y, labels = contrast
+    others = (labels + 1) % 5
+    found = evaluate(model, whole(model.graph("block")), x, y, others, targets=labels, metric="logit-diff")
+    assert found.accuracy_full == 1
+    logits = model.logits(x)
+    rows = range(len(x))
+    assert found.metric_full == pytest.approx((logits[rows, labels] - logits[rows, others]).mean().item(), rel=1e-12)
+
+
+def test_swapped_images_give_no_faithfulness_but_a_reason(contrast):
+    model, x, y, labels = contrast
+    found = evaluate(model, whole(model.graph("block")), y, x, labels)
+    assert found.faithfulness is None and found.retention is None
+    assert set(found.reasons) == {"faithfulness", "retention"}
+    assert "not above" in found.reasons["faithfulness"]
+
+
+def test_why_undefined_follows_three_standard_errors():
+    assert why_undefined(torch.tensor([1.0, 1.0, 1.0])) is None
+    assert "one image" in why_undefined(torch.tensor([1.0]))
+    assert "not above" in why_undefined(torch.tensor([0.0, 0.0]))
+    # mean 1, n = 4: the standard deviation may be up to 2/3
+    spread = torch.tensor([-1.0, -1.0, 1.0, 1.0]) / torch.tensor([-1.0, -1.0, 1.0, 1.0]).std()
+    assert why_undefined(1 + 0.66 * spread) is None
+    assert "under 3 standard errors" in why_undefined(1 + 0.67 * spread)
+
+
+def test_a_circuit_of_another_model_is_refused(toy_vit, images):
+    model = toy_vit()
+    x = images(model, 2)
+    with pytest.raises(InputError, match="2 layers of 4 heads, VisionTransformer has 3 of 4"):
+        evaluate(model, whole(ComputationGraph(2, 4, "split")), x, x, [0, 1])
+
+
+def test_the_smallest_size_that_keeps_the_accuracy(contrast):
+    model, x, y, labels = contrast
+    scores = score_edges(model, x, y, labels, form="attention", steps=20)
+    found = smallest_with_retention(model, scores, x, y, labels, target=0.5)
+    assert evaluate(model, found, x, y, labels).retention >= 0.5
+    assert found.extraction == "retention(target=0.5)"
+    smaller = [n for n in size_grid(scores.graph.n_edges) if n < found.size_requested]
+    circuits = [scores.greedy(n) for n in smaller]
+    assert all(e.retention < 0.5 for e in evaluate_many(model, circuits, x, y, labels))
+    assert np.array_equal(found.members, scores.greedy(found.size_requested).members)
+
+
+def test_without_a_gap_all_edges_are_kept_and_the_reason_told(contrast):
+    model, x, y, labels = contrast
+    scores = score_edges(model, x, y, labels, form="block", method="eap")
+    found = smallest_with_retention(model, scores, y, x, labels, target=0.9)
+    assert found.n_edges == scores.graph.n_edges
+    assert "all edges: the full model is not above" in found.extraction
+    with pytest.raises(InputError, match="share"):
+        smallest_with_retention(model, scores, x, y, labels, target=1.5)

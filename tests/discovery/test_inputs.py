@@ -1,0 +1,144 @@
+"""What discovery is asked: methods, metrics, parameters, images and classes, each refused with the way out."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import EdgeScores, MethodUse, Metric
+from circuitstore.discovery import (
+    METHODS,
+    METRICS,
+    estimate_cost,
+    get_method,
+    get_metric,
+    resolve_method,
+    resolve_metric,
+    score_edges,
+)
+from circuitstore.errors import InputError
+
+
+def test_defaults_are_filled_in_and_versions_kept():
+    assert resolve_method("eap-ig") == MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}, 1)
+    assert resolve_method("eap-ig", {"rule": "left"}).text == "eap-ig(rule=left, steps=5)"
+    assert resolve_method("eap") == MethodUse.of("eap")
+    assert resolve_metric("logit") == Metric.of("logit")
+    for key, method in METHODS.items():
+        assert get_method(key) is method and resolve_method(key).kind == method.key == key
+    for key, metric in METRICS.items():
+        assert get_metric(key) is metric and resolve_metric(key).version == metric.version
+
+
+@pytest.mark.parametrize(
+    ("key", "params", "said"),
+    [
+        ("eap-gi", {}, "did you mean 'eap-ig'"),
+        ("eap", {"steps": 5}, "unknown parameter of method 'eap' 'steps'"),
+        ("eap-ig", {"step": 5}, "did you mean 'steps'"),
+        ("eap-ig", {"steps": 0}, "whole number from 1"),
+        ("eap-ig", {"steps": 2.5}, "whole number from 1"),
+        ("eap-ig", {"steps": True}, "whole number from 1"),
+        ("eap-ig", {"rule": "simpson"}, "left or right or midpoint, got 'simpson'"),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused_by_name(key, params, said):
+    with pytest.raises(InputError, match=said):
+        resolve_method(key, params)
+
+
+def test_unknown_metrics_and_their_parameters_are_refused():
+    with pytest.raises(InputError, match="did you mean 'logit-diff'"):
+        resolve_metric("logit_diff")
+    with pytest.raises(InputError, match="takes no parameters, got base"):
+        resolve_metric("logit", {"base": 2})
+
+
+@pytest.mark.parametrize(
+    ("key", "params", "passes"),
+    [
+        ("eap", {}, (2, 1)),
+        ("eap-ig", {"rule": "left"}, (6, 5)),
+        ("eap-ig", {"rule": "right", "steps": 3}, (4, 3)),
+        ("eap-ig", {"rule": "midpoint"}, (7, 5)),
+        ("eap-ig", {"rule": "midpoint", "steps": 1}, (3, 1)),
+    ],
+)
+def test_the_cost_is_what_is_run(toy_vit, images, key, params, passes):
+    model = toy_vit()
+    counted = []
+    hook = model.module.blocks[1].register_forward_hook(lambda *_: counted.append(torch.is_grad_enabled()))
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    with pytest.warns() if key == "eap-ig" else torch.no_grad():
+        score_edges(model, x, y, [0, 1], method=key, **params)
+    hook.remove()
+    assert (len(counted), sum(counted)) == passes
+    cost = estimate_cost(model, resolve_method(key, params), 10)
+    assert (cost.forwards, cost.backwards) == (10 * passes[0], 10 * passes[1])
+
+
+@pytest.fixture
+def asked(toy_vit, images):
+    model = toy_vit()
+    good = {"clean": images(model, 3, 1), "corrupted": images(model, 3, 2), "labels": [0, 1, 2]}
+
+    def ask(**changes) -> EdgeScores:
+        return score_edges(model, **{**good, **changes}, method="eap")
+
+    ask()
+    return ask
+
+
+def test_images_that_are_not_finite_are_named(asked, toy_vit, images):
+    for name, value in (("clean", float("nan")), ("corrupted", float("inf"))):
+        bad = images(toy_vit(), 3)
+        bad[1, 0, 0, 0] = value
+        with pytest.raises(InputError, match=f"{name}: NaN or infinite pixels in image 1"):
+            asked(**{name: bad})
+
+
+def test_images_and_classes_that_do_not_fit_are_refused(asked, toy_vit, images):
+    x = images(toy_vit(), 3)
+    with pytest.raises(InputError, match=r"clean: expected a tensor \[image, channel, 8, 8\]"):
+        asked(clean=x[..., :4])
+    with pytest.raises(InputError, match="corrupted: expected at least one image"):
+        asked(corrupted=x[:0])
+    with pytest.raises(InputError, match=r"one image per clean image \(3\), got 2"):
+        asked(corrupted=x[:2])
+    with pytest.raises(InputError, match="labels: expected 3 class indices"):
+        asked(labels=[0, 1])
+    with pytest.raises(InputError, match="labels: expected 3 class indices"):
+        asked(labels=np.array([0.0, 1.0, 2.0]))
+    with pytest.raises(InputError, match="has classes 0 to 4, got 5"):
+        asked(labels=[0, 1, 5])
+    with pytest.raises(InputError, match="needs a target class per image"):
+        asked(metric="logit-diff")
+    with pytest.raises(InputError, match="targets: expected 3"):
+        asked(metric="logit-diff", targets=[1])
+    with pytest.raises(InputError, match="batch_size"):
+        asked(batch_size=0)
+
+
+def test_scores_have_the_precision_of_the_model_and_progress_is_told(toy_module, images):
+    from circuitstore.models import load_model
+
+    done = []
+    model = load_model(toy_module(), dtype="float64")
+    x, y = images(model, 5, 1), images(model, 5, 2)
+    exact = score_edges(model, x, y, [0] * 5, method="eap", batch_size=2, progress=done.append)
+    assert done == [2, 2, 1] and exact.per_image.dtype == exact.mean.dtype == "float64"
+    single = score_edges(load_model(toy_module()), x, y, [0] * 5, method="eap")
+    assert single.per_image.dtype == single.mean.dtype == "float32"
+    assert abs(single.mean - exact.mean).max() < 1e-4 * abs(exact.mean).max()
+    half = score_edges(load_model(toy_module(), dtype="bfloat16"), x, y, [0] * 5, method="eap")
+    assert half.per_image.dtype == "float32"
+    assert abs(half.mean - exact.mean).max() < 0.1 * abs(exact.mean).max()
+
+
+def test_target_minus_true_is_the_difference_of_two_logits(toy_vit, images):
+    model = toy_vit()
+    x, y = images(model, 3, 1), images(model, 3, 2)
+
+    def eap(labels, **options):
+        return score_edges(model, x, y, labels, method="eap", **options).mean
+
+    difference = eap([0, 1, 2], targets=[3, 4, 4], metric="logit-diff")
+    assert abs(difference - (eap([3, 4, 4]) - eap([0, 1, 2]))).max() < 1e-12 * abs(difference).max()

@@ -1,0 +1,71 @@
+"""View and normalisation together are timm's own evaluation transform, bit by bit."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from circuitstore.errors import InputError
+from circuitstore.models import Preprocess, load_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+
+
+def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+NAMES = ["vit_tiny_patch16_224", "vit_base_patch16_clip_224", "deit3_small_patch16_224", "vit_base_patch16_siglip_224"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_to_timm_s_transform(name):
+    with torch.device("meta"):
+        module = timm.create_model(name)
+    ours, theirs = Preprocess.of_timm(module), create_transform(**resolve_model_data_config(module))
+    for size in ((300, 200), (64, 500), (224, 224)):
+        image = picture(*size)
+        assert torch.equal(ours.normalise(ours.view(image)[None])[0], theirs(image))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([(32, 32), (24, 40)]),
+    st.sampled_from([0.8, 0.9, 1.0]),
+    st.sampled_from(["center", "squash", "border"]),
+    st.sampled_from(["bicubic", "bilinear"]),
+    st.integers(1, 90),
+    st.integers(1, 90),
+)
+def test_every_crop_gives_the_model_s_size(size, crop_pct, crop_mode, interpolation, width, height):
+    preprocess = Preprocess(size, crop_pct, crop_mode, interpolation)
+    view = preprocess.view(picture(width, height))
+    assert view.dtype == np.uint8 and view.shape == (*size, 3)
+    back = Preprocess.from_dict(preprocess.to_dict())
+    assert back == preprocess and np.array_equal(back.view(picture(width, height)), view)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_pictures_of_other_modes_become_rgb(mode):
+    preprocess = Preprocess((16, 16))
+    image = picture(20, 20, mode)
+    assert np.array_equal(preprocess.view(image), preprocess.view(image.convert("RGB")))
+
+
+def test_normalisation_is_what_it_says():
+    preprocess = Preprocess((1, 1), mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    found = preprocess.normalise(np.array([[[[0, 51, 255]]]], np.uint8))
+    assert found.shape == (1, 3, 1, 1) and found.dtype == torch.float32
+    assert found.flatten().tolist() == pytest.approx([-0.2, 0.0, 0.35])
+
+
+def test_a_model_brings_its_own(toy_module):
+    assert load_model("digits").preprocess == Preprocess((32, 32), crop_pct=1.0)
+    assert load_model(toy_module()).preprocess.size == (8, 8)
+
+
+def test_stds_must_be_positive():
+    with pytest.raises(InputError, match="positive stds"):
+        Preprocess((8, 8), std=(0.5, 0.0, 0.5))
