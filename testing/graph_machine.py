@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import ClassVar
 
 import pytest
 from hypothesis import strategies as st
@@ -40,7 +39,8 @@ def pool() -> tuple[CircuitRecord, ...]:
 class GraphMachine(RuleBasedStateMachine):
     """The operations of a store's writer on one database; `expected` is what it must hold."""
 
-    new_place: ClassVar[NewPlace]
+    def new_place(self) -> AbstractContextManager[GraphPlace]:
+        raise NotImplementedError("use graph_machine")
 
     @initialize()
     def begin(self) -> None:
@@ -107,4 +107,4 @@ class GraphMachine(RuleBasedStateMachine):
 
 def graph_machine(new_place: NewPlace) -> type[GraphMachine]:
     """The machine over a backend's databases."""
-    return type("GraphMachine", (GraphMachine,), {"new_place": staticmethod(new_place)})
+    return type("GraphMachine", (GraphMachine,), {"new_place": lambda self: new_place()})

@@ -126,14 +126,14 @@ def _pairs(mine: Mapping[str, Any], others: Mapping[str, Any]) -> list[tuple[str
 
 
 def _rows_that_differ(what: str, mine: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> list[str]:
-    expected = {tuple(row[: len(key)]): row for row in _rows(mine, key)}
-    rows = _rows(others, key)
-    actual = {tuple(row[: len(key)]): row for row in rows}
+    columns = [*key, *(c for c in mine.columns if c not in key)]
+    expected = {row[: len(key)]: row for row in _rows(mine, columns)}
+    rows = _rows(others, columns)
+    actual = {row[: len(key)]: row for row in rows}
     found = [f"{what} {' '.join(k)} is missing" for k in expected if k not in actual]
     found += [f"{what} {' '.join(k)} is not in the archive" for k in actual if k not in expected]
     if len(rows) != len(actual):
         found.append(f"{len(rows) - len(actual)} {what}s occur more than once")
-    columns = [*key, *(c for c in mine.columns if c not in key)]
     for k, row in expected.items():
         for column, ours, theirs in zip(columns, row, actual.get(k, row), strict=True):
             if ours != theirs:
@@ -141,6 +141,5 @@ def _rows_that_differ(what: str, mine: pd.DataFrame, others: pd.DataFrame, key: 
     return found
 
 
-def _rows(frame: pd.DataFrame, key: list[str]) -> list[tuple[Any, ...]]:
-    columns = [*key, *(c for c in frame.columns if c not in key)]
+def _rows(frame: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:
     return list(frame[columns].itertuples(index=False, name=None))

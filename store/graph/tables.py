@@ -38,10 +38,11 @@ def _plain(value: Any) -> Any:
 
 def _column(values: list[Any]) -> pd.Series:
     kinds = {type(v) for v in values if v is not None}
+    dtype: str | type = object
     if kinds == {int} and all(-_INT64 <= v < _INT64 for v in values if v is not None):
-        return pd.Series(values, dtype="Int64" if None in values else "int64")
-    if kinds == {bool} and None not in values:
-        return pd.Series(values, dtype=bool)
-    if kinds and kinds <= {int, float}:
-        return pd.Series(values, dtype="float64")
-    return pd.Series(values, dtype=object)
+        dtype = "Int64" if None in values else "int64"
+    elif kinds == {bool} and None not in values:
+        dtype = "bool"
+    elif float in kinds and kinds <= {int, float}:
+        dtype = "float64"
+    return pd.Series(values, dtype=dtype)
