@@ -16,7 +16,7 @@ from ..circuits import ClassInfo, Condition
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
 from .batch import Batch, later_class
-from .params import Param, choice, colour, resolve, rgb, share, text, whole
+from .params import Param, choice, colour, number, resolve, rgb, share, text, whole
 from .seeds import Draws
 from .source import ImageSource
 from .writing import PLACES, Lettering, write
@@ -99,6 +99,10 @@ def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) 
     return source.word(later_class(source.classes, seed, cls, 2))
 
 
+def _words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
+    return (_word(condition, source, cls, seed),)
+
+
 def _write(condition: Condition, batch: Batch) -> Views:
     word = _word(condition, batch.source, batch.cls, batch.seed)
     style = _lettering(condition)
@@ -113,9 +117,9 @@ def _lettering(condition: Condition) -> Lettering:
     ink = rgb(condition["colour"])
     assert ink is not None  # `colour` has no "none"
     return Lettering(
-        size=float(condition["size"] or 0),
+        size=number(condition["size"]),
         place=next(p for p in PLACES if p == condition["place"]),
-        number=int(condition["number"] or 0),
+        number=int(number(condition["number"])),
         colour=ink,
         outline=rgb(condition["outline"]),
     )
@@ -135,7 +139,7 @@ CONDITIONS: dict[str, ConditionKind] = {
             True,
             _write,
             _written_class,
-            lambda *question: (_word(*question),),
+            _words,
             {
                 "text": text(OTHER_CLASS, f"the text to write, or {OTHER_CLASS!r}"),
                 "size": share(0.15, 0.01, 1.0),

@@ -16,7 +16,7 @@ from ..circuits import ClassInfo, Corruption
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
 from .batch import Batch, later_class
-from .params import Param, resolve, share, whole
+from .params import Param, number, resolve, share, whole
 from .seeds import Draws
 from .source import ImageRef, ImageSource
 
@@ -96,17 +96,17 @@ def _next_class(corruption: Corruption, source: ImageSource, cls: ClassInfo, see
 
 
 def _mean_image(corruption: Corruption, batch: Batch) -> Views:
-    mean = batch.source.mean_view(int(corruption["images"] or 0))
+    mean = batch.source.mean_view(int(number(corruption["images"])))
     return mean[None].repeat(len(batch.refs), 0)
 
 
 def _averaged(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
-    return source.discovery_refs()[: int(corruption["images"] or 0)]
+    return source.discovery_refs()[: int(number(corruption["images"]))]
 
 
 def _blur(corruption: Corruption, batch: Batch) -> Views:
     """Gaussian; beyond the border its pixels go on. 12 bits in between, so that rounding happens once."""
-    weights = _gaussian(float(corruption["radius"] or 0) * batch.views.shape[1])
+    weights = _gaussian(number(corruption["radius"]) * batch.views.shape[1])
     smooth = _smooth(_smooth(batch.views.astype(np.int64) * 16, weights, 1), weights, 2)
     return ((smooth + 8) // 16).clip(0, 255).astype(np.uint8)
 
@@ -134,7 +134,7 @@ def _smooth(images: Int[np.ndarray, "..."], weights: Int[np.ndarray, "tap"], axi
 
 def _patch_shuffle(corruption: Corruption, batch: Batch) -> Views:
     """Every image cut into tiles × tiles pieces, put together again in an order of its own."""
-    tiles = int(corruption["tiles"] or 0)
+    tiles = int(number(corruption["tiles"]))
     height, width = batch.views.shape[1:3]
     if height % tiles or width % tiles:
         valid = [n for n in range(2, 65) if height % n == 0 and width % n == 0]

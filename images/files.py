@@ -29,8 +29,13 @@ class BadImage(InputError):
     """An image that cannot be used; the message names the file and says why."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{shown(path)}: {reason}")
         self.path, self.reason = str(path), reason
+
+
+def shown(path: Path | str) -> str:
+    """The path as text that can always be printed: bytes that are no UTF-8 are written as `\\udc..`."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def check_header(path: Path) -> str | None:

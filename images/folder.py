@@ -12,7 +12,7 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError
 from ..models import ViT
-from .files import BadImage, check_header, read_image
+from .files import BadImage, check_header, read_image, shown
 from .labels import Labels, match_folders
 from .source import ImageRef, ImageSource, Skipped, SourceClass
 
@@ -67,7 +67,7 @@ class _Scan:
             raise InputError(f"{root}: expected one folder of images per class (tabby/1.jpg), found no folder")
 
     def skip(self, origin: str, reason: str) -> None:
-        self.skipped.append(Skipped(origin, reason))
+        self.skipped.append(Skipped(shown(origin), reason))
 
     def images(self, folder: str) -> tuple[ImageRef, ...]:
         """The usable images of a class folder, sorted by content hash."""
@@ -112,7 +112,7 @@ class _Scan:
             return self.skip(origin, f"cannot be read ({error.strerror or error})")
         first = self._seen.setdefault(hash_, origin)
         if first != origin:
-            return self.skip(origin, f"same content as {first}, counted once")
+            return self.skip(origin, f"same content as {shown(first)}, counted once")
         if remark:
-            self.remarks.append(f"{origin}: {remark}")
+            self.remarks.append(f"{shown(origin)}: {remark}")
         return ImageRef(hash_, origin)

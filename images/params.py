@@ -100,3 +100,9 @@ def rgb(value: Scalar) -> tuple[int, int, int] | None:
     """Red, green, blue of a canonical colour; None for `none`."""
     digits = str(value).removeprefix("#")
     return None if value == "none" else (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
+
+
+def number(value: Scalar) -> int | float:
+    """A resolved parameter that is known to be a number."""
+    assert isinstance(value, int | float)
+    return value

@@ -13,7 +13,7 @@ from ..errors import InputError, unknown
 from ..models import ViT
 from .batch import Batch
 from .conditions import attack, is_attack, target_of
-from .files import BadImage
+from .files import BadImage, shown
 from .seeds import rank
 from .source import ImageRef, ImageSource
 from .splits import SPLITS, Split, quotas, split_of
@@ -108,7 +108,7 @@ def _decode(
         try:
             views[ref] = source.view(ref)
         except BadImage as error:
-            warnings.append(f"skipped {ref.origin}: {error.reason}")
+            warnings.append(f"skipped {shown(ref.origin)}: {error.reason}")
     return tuple(views), np.stack(list(views.values())) if views else np.empty((0, 1, 1, 3), np.uint8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -188,3 +189,15 @@ def test_views_cannot_be_changed_by_accident(photos: Path, imagenet_model: ViT) 
     view = source.view(source.candidates(source.classes[0])[0])
     with pytest.raises(ValueError, match="read-only"):
         view[0, 0] = 0
+
+
+def test_file_names_that_are_no_text_can_be_told(photos: Path, imagenet_model: ViT, photo) -> None:
+    folder = os.fsencode(photos / "207")
+    photo(50).save(photos / "207" / "good.png")
+    os.rename(folder + b"/good.png", folder + b"/g\xffd.png")  # noqa: PTH104
+    os.rename(folder + b"/0.jpg", folder + b"/b\xffd.jpg")  # noqa: PTH104
+    Path(os.fsdecode(folder + b"/b\xffd.jpg")).write_bytes(b"")
+    source = opened(photos, imagenet_model)
+    assert len(source.candidates(source.class_named("207"))) == 10
+    (told,) = source.notices
+    assert told.encode() == b"skipped 207/b\\udcffd.jpg: empty file"
