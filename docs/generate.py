@@ -1,6 +1,7 @@
 """Makes the parts of the documentation that are taken from the program: `python docs/generate.py`.
 
-`docs/cli.md` from the help of every command, the tables of kinds in `docs/spec.md` from the registries.
+`docs/cli.md` from the help of every command, the tables of kinds in `docs/spec.md` from the registries,
+the named queries in `docs/queries.md` from their headers.
 With `--queries` also the answers of the queries in `README.md`, from the store that `make demo` filled.
 Tests hold all of them against the program.
 """
@@ -100,9 +101,29 @@ def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def queries() -> str:
+    """What each named query answers, its parameters and columns."""
+    from circuitstore.query import named_queries
+
+    return "\n".join(_query(query) for query in named_queries().values())
+
+
+def _query(query: Any) -> str:
+    lines = [f"### {query.name}", "", query.about, ""]
+    told = [(p.type, "" if p.default is None else str(p.default), p.about) for p in query.parameters]
+    for what in dict.fromkeys(told):  # parameters of one meaning in one row
+        names = ", ".join(f"`{p.name}`" for p, its in zip(query.parameters, told, strict=True) if its == what)
+        lines.append(f"| {names} | {' | '.join(what)} |")
+    if told:
+        lines[4:4] = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+        lines.append("")
+    lines += ["| column | meaning |", "|---|---|", *(f"| `{n}` | {about} |" for n, about in query.columns.items())]
+    return "\n".join(lines) + "\n"
+
+
 def with_made_parts(text: str) -> str:
     """`text` with every marked part made anew."""
-    makers = {"kinds": kinds}
+    makers = {"kinds": kinds, "queries": queries}
     return MADE.sub(lambda part: f"<!-- made: {part[1]} -->\n{makers[part[1]]()}<!-- end -->", text)
 
 
@@ -130,8 +151,9 @@ def with_answers(text: str) -> str:
 def main() -> None:
     """Write what is made."""
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    spec, readme = ROOT / "docs" / "spec.md", ROOT / "README.md"
-    spec.write_text(with_made_parts(spec.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (ROOT / "docs" / "spec.md", ROOT / "docs" / "queries.md"):
+        page.write_text(with_made_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
+    readme = ROOT / "README.md"
     if "--queries" in sys.argv[1:]:
         readme.write_text(with_answers(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
