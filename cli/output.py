@@ -48,7 +48,8 @@ def emit(table: Table, form: Format = Format.table, out: Path | None = None) -> 
     else:
         _write(table, form, out)
     for name, value in table.facts.items():
-        say(f"{name}: {cell(value)}")
+        if told := cell(value):
+            say(f"{name}: {told}")
     for note in table.notes:
         say(f"note: {note}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from circuitstore.cli.output import Format, emit, grid, render
 from circuitstore.cli.settings import Settings, read_settings
 from circuitstore.errors import InputError
 from circuitstore.results import Table
+from circuitstore.store import open_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,3 +206,144 @@ def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
     assert findings.loc["store folder", "state"] == "failed"
     assert findings.loc["store folder", "remedy"]
     assert run("doctor", "--store", tmp_path / "file").returncode == 1
+
+
+@pytest.fixture
+def store(filled_store: Path, tmp_path: Path) -> Path:
+    """A store of made-up circuits of one's own."""
+    return Path(shutil.copytree(filled_store / "circuitstore-data", tmp_path / "store"))
+
+
+def rows(*arguments: str | Path) -> pd.DataFrame:
+    """What a command prints as CSV."""
+    done = run(*arguments, "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv(StringIO(done.stdout))
+
+
+def test_status_tells_runs_and_items(store: Path) -> None:
+    (told,) = rows("status", "--store", store).to_dict("records")
+    assert (told["run"], told["items"], told["done"], told["circuits"]) == ("made up", 8, 8, 8)
+    items = rows("status", "made up", "--store", store)
+    assert list(items["class"].unique()) == [f"class-{i}" for i in range(4)]
+    assert set(items["state"]) == {"done"}
+    assert "made up" in refused("status", "made", "--store", store)
+
+
+def test_query_answers_and_refuses(store: Path, tmp_path: Path) -> None:
+    text = "MATCH (c:Circuit {class: $class}) RETURN c.attack AS attack, c.n_edges AS edges ORDER BY attack"
+    with open_store(store) as opened:
+        expected = opened.query(text, {"class": "class-1"}).to_pandas()
+    answered = rows("query", text, "--param", "class=class-1", "--store", store)
+    pd.testing.assert_frame_equal(answered, expected, check_dtype=False)
+    out = tmp_path / "rows.parquet"
+    done = run("query", text, "--param", "class=class-1", "--store", store, "--format", "parquet", "--out", out)
+    assert done.returncode == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), expected, check_dtype=False)
+    assert "class" in refused("query", text, "--store", store)
+    assert refused("query", "MATCH (c:Circuit) SET c.n_edges = 0", "--store", store)
+    assert refused("query", "MATCH (c:Circuit RETURN c", "--store", store)
+    assert "top-edges" in refused("query", "top-edge", "--store", store)
+
+
+def test_query_without_text_lists_the_named_ones() -> None:
+    assert "top-edges" in set(rows("query")["query"])
+
+
+def test_a_cut_answer_is_told(store: Path) -> None:
+    done = run("query", "MATCH (c:Circuit) RETURN c.id AS id", "--max-rows", "3", "--store", store)
+    assert len(done.stdout.splitlines()) == 2 + 3
+    assert "note: " in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(store: Path) -> None:
+    """`circuitstore query … | head -1`."""
+    command = f"{sys.executable} -m circuitstore.cli query 'MATCH (n:Node) RETURN n.key AS key' --store {store}"
+    done = subprocess.run(["bash", "-c", f"{command} | head -1"], capture_output=True, text=True)
+    assert done.stdout == "key\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_compare_gives_pairs_beside_their_floor(store: Path) -> None:
+    told = rows("compare", "--by", "class", "--where", "attack=natural", "--store", store)
+    assert len(told) == 6
+    assert {"jaccard", "noise_floor", "chance"} <= set(told)
+    assert "jaccard" in refused("compare", "--measure", "jacard", "--store", store)
+
+
+def test_upkeep_of_a_store(store: Path) -> None:
+    assert run("verify", "--store", store).returncode == 0
+    (store / "graph.lbdb").unlink()
+    broken = run("verify", "--store", store)
+    assert broken.returncode in (1, 2)
+    assert run("rebuild", "--store", store).returncode == 0
+    assert run("verify", "--store", store).returncode == 0
+    assert run("migrate", "--store", store).returncode == 0
+    assert run("gc", "--store", store).returncode == 0
+    assert len(rows("query", "MATCH (c:Circuit) RETURN c.id AS id", "--store", store)) == 8
+    assert run("delete", "made up", "--store", store).returncode == 0
+    assert "made up" in refused("delete", "made up", "--store", store)
+    assert run("gc", "--store", store).returncode == 0
+    assert len(rows("query", "MATCH (c:Circuit) RETURN c.id AS id", "--store", store)) == 0
+
+
+def test_a_lost_catalog_is_made_anew(store: Path) -> None:
+    for file in store.glob("catalog.sqlite*"):
+        file.unlink()
+    assert "circuitstore rebuild" in refused("status", "--store", store)
+    assert run("rebuild", "--store", store).returncode == 0
+    assert len(rows("query", "MATCH (c:Circuit) RETURN c.id AS id", "--store", store)) == 8
+    assert run("verify", "--store", store).returncode == 0
+
+
+def test_report_is_one_file(store: Path, tmp_path: Path) -> None:
+    done = run("report", "--store", store, "--out", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+SPEC = """
+name = "few"
+model = "digits"
+[images]
+source = "digits"
+per_class = 16
+[[condition]]
+kind = "natural"
+[[recipe]]
+method = "eap-ig"
+form = "head"
+steps = 2
+[[extract]]
+edges = 30
+"""
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    """Interrupted after its first item; the same command then finds that item there."""
+    (tmp_path / "spec.toml").write_text(SPEC)
+    command = [sys.executable, "-m", "circuitstore.cli", "index", "spec.toml", "--store", "store", "--no-progress"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ends = time.monotonic() + 120
+    while not list(tmp_path.glob("store/archive/circuits/*/*.parquet")) and process.poll() is None:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "again to go on" in told
+    assert "Traceback" not in told
+    again = run("index", "spec.toml", "--store", "store", "--no-progress")
+    assert again.returncode == 0, again.stderr
+    done, there = [int(word) for word in again.stderr.split("few: ")[1].split() if word.isdigit()][:2]
+    assert done + there == 10
+    assert there >= 1
+    assert "nothing was recomputed" in run("index", "spec.toml", "--store", "store").stderr
+
+
+def test_a_spec_is_told_what_it_would_cost_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(SPEC)
+    done = run("index", "spec.toml", "--store", "store", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:3] == ["recipe", "condition", "items"]
+    assert not (tmp_path / "store").exists()

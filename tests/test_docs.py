@@ -14,8 +14,7 @@ from circuitstore.circuits import Circuit
 from circuitstore.cli import app
 from circuitstore.ingest import parse_spec
 from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
-from circuitstore.store import create_store, open_store
-from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.store import open_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,19 +102,6 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     code = re.findall(r"```bash\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`\n]+)`", text)
     named = {name for part in code for name in re.findall(r"^circuitstore ([a-z]+)", part, re.MULTILINE)}
     assert named <= set(COMMANDS)
-
-
-@pytest.fixture(scope="module")
-def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with made-up circuits, at the default place of its folder; gives the folder that it lies in."""
-    folder = tmp_path_factory.mktemp("docs")
-    found = [make_discovery(0, item=make_item(class_index=i, attack=a)) for i in (3, 8) for a in ("natural", "blurred")]
-    with create_store(folder / "circuitstore-data") as store, store.writer() as writer:
-        writer.start_run("made up", "", [d.item for d in found], [])
-        for discovery in found:
-            writer.put_discovery(discovery, "made up")
-            writer.put_circuit(make_record(discovery), "made up")
-    return folder
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
