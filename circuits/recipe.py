@@ -165,6 +165,8 @@ class Selection:
         count: images wanted, over the three splits.
         rule: which candidates qualify: `correct`, `all` or `successful`.
         seed: seed of the order of the candidates.
+        surroundings: digest of what else decides how they are attacked and corrupted: the images of the
+            class that they are contrasted with, the word that is written.
     """
 
     candidates: str
@@ -172,11 +174,14 @@ class Selection:
     count: int
     rule: str
     seed: int = 0
+    surroundings: str = ""
 
     @classmethod
-    def of(cls, hashes: Sequence[str], count: int, rule: str, seed: int = 0) -> Selection:
+    def of(
+        cls, hashes: Sequence[str], count: int, rule: str, seed: int = 0, surroundings: Sequence[str] = ()
+    ) -> Selection:
         """The selection from candidate images with these content hashes."""
-        return cls(digest(list(hashes)), len(hashes), count, rule, seed)
+        return cls(digest(list(hashes)), len(hashes), count, rule, seed, digest(list(surroundings)))
 
 
 @dataclass(frozen=True)

@@ -91,24 +91,23 @@ class _Engine:
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
-        todo = [p for p in self.plan.items if self._missing(p)]
-        self.skipped = len(self.plan.items) - len(todo)
+        missing = [p for p in self.plan.items if self._missing(p)]
+        todo = [p for p in missing if p.item.id not in before]
+        self.skipped = len(self.plan.items) - len(missing)
+        self.failed = {_told(p.item): before[p.item.id] for p in missing if p.item.id in before}
         with tqdm(todo, unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
             for planned in bar:
                 bar.set_description(title(planned.item))
-                if planned.item.id in before:
-                    self.failed[title(planned.item)] = before[planned.item.id]
-                else:
-                    self._attempt(planned)
+                self._attempt(planned, bar)
 
     def _missing(self, planned: Planned) -> list[Extraction]:
         """The extractions whose circuits are not stored; a discovery is kept even if nothing is extracted."""
         return [e for e in planned.extractions if not self.writer.has_circuit(circuit_id(planned.item.id, e))]
 
-    def _attempt(self, planned: Planned) -> None:
+    def _attempt(self, planned: Planned, bar: tqdm[Planned]) -> None:
         """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
         try:
-            self._answer(planned)
+            self._answer(planned, bar)
             self.done += 1
         except StoreError:
             raise
@@ -116,21 +115,29 @@ class _Engine:
             log.debug("item failed", exc_info=True)
             message = str(error) or type(error).__name__
             self.writer.fail(planned.item.id, message)
-            self.failed[title(planned.item)] = message
+            self.failed[_told(planned.item)] = message
 
-    def _answer(self, planned: Planned) -> None:
-        discovery = self._discovery(planned.item)
+    def _answer(self, planned: Planned, bar: tqdm[Planned]) -> None:
+        discovery = self._discovery(planned.item, bar)
         for extraction in self._missing(planned):
             size = self._decided_size(planned, extraction)
             self.writer.put_circuit(self.bench.circuit(discovery, extraction, size), self.plan.spec.name)
             self.circuits += 1
         self.notices += [f"{title(planned.item)}: {w}" for w in discovery.provenance["warnings"]]
 
-    def _discovery(self, item: WorkItem) -> Discovery:
+    def _discovery(self, item: WorkItem, bar: tqdm[Planned]) -> Discovery:
         if self.writer.has_discovery(item.id):
             return self.writer.store.discovery(item.id)
         self.writer.lease_item(item.id)
-        discovery = self.bench.discover(item)
+        scored = 0
+
+        def show(count: int) -> None:
+            nonlocal scored
+            scored += count
+            bar.set_postfix_str(f"{scored} images scored")
+
+        discovery = self.bench.discover(item, show)
+        bar.set_postfix_str("")
         self.writer.put_discovery(discovery, self.plan.spec.name)
         return discovery
 
@@ -154,3 +161,8 @@ class _Engine:
 def title(item: WorkItem) -> str:
     """An item in a few words: class, condition, metric."""
     return f"{item.target_class.name} · {item.condition.kind} · {item.recipe.metric.kind}"
+
+
+def _told(item: WorkItem) -> str:
+    """An item as messages name it: two recipes may ask of the same class, condition and metric."""
+    return f"{title(item)} ({item.id[:8]})"

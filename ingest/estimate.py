@@ -55,7 +55,7 @@ def dry_run(
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
     notes = (f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}",)
-    return Table(frame, (*plan.source.notices, *notes), {"seconds": float(frame["seconds"].sum())})
+    return Table(frame, (*plan.source.notices, *notes), {"seconds": sum(row["seconds"] for row in rows.values())})
 
 
 def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: float) -> None:

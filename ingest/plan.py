@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem
 from ..discovery import get_method, resolve_method, resolve_metric
@@ -17,6 +18,7 @@ from ..images import (
     order_candidates,
     resolve_condition,
     resolve_corruption,
+    surroundings,
 )
 from ..models import ViT, load_model
 from .spec import RecipeSpec, Spec, named
@@ -135,7 +137,7 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
     unattacked = [c.text for c in conditions if not is_attack(c)]
     if not unattacked:
         return
-    remedy = "name the attacked conditions in the recipe, such as conditions = [\"typographic\"]"
+    remedy = 'name the attacked conditions in the recipe, such as conditions = ["typographic"]'
     if needs_attack(corruption):
         raise InputError(
             f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
@@ -166,7 +168,7 @@ def _load_models(spec: Spec, dtypes: set[str]) -> dict[str, ViT]:
         }
 
 
-def _source(spec: Spec) -> object:
+def _source(spec: Spec) -> str | dict[str, Any]:
     source = spec.images.source
     return source if isinstance(source, str) else {"folder": source.folder, "classes": source.classes}
 
@@ -191,7 +193,9 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":
             rule = "correct"
-        selection = Selection.of(hashes, spec.images.per_class, rule, spec.seed)
+        with _place(spec, "images"):
+            around = surroundings(source, cls, condition, study.recipe.corruption, seed=study.recipe.seed)
+        selection = Selection.of(hashes, spec.images.per_class, rule, spec.seed, around)
         item = WorkItem(model.info, cls, condition, study.recipe, selection)
         yield Planned(item, extractions, sized_by)
         if condition.kind == NATURAL:

@@ -23,11 +23,11 @@ from pydantic_core import ErrorDetails
 from ..circuits import Extraction, Form
 from ..errors import InputError, nearest
 
-_TAGS = ("name", "table")
+_TAGS = ("~name", "~table")
 
 
 def _by_shape(value: object) -> str:
-    return "name" if isinstance(value, str) else "table"
+    return "~name" if isinstance(value, str) else "~table"
 
 
 class _Part(BaseModel):
@@ -66,11 +66,11 @@ class KindSpec(_Open):
     kind: str
 
 
-_NameOrModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("table")], Discriminator(_by_shape)]
+_NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
 _NameOrFolder = Annotated[
-    Annotated[Literal["digits"], Tag("name")] | Annotated[FolderSpec, Tag("table")], Discriminator(_by_shape)
+    Annotated[Literal["digits"], Tag("~name")] | Annotated[FolderSpec, Tag("~table")], Discriminator(_by_shape)
 ]
-_NameOrKind = Annotated[Annotated[str, Tag("name")] | Annotated[KindSpec, Tag("table")], Discriminator(_by_shape)]
+_NameOrKind = Annotated[Annotated[str, Tag("~name")] | Annotated[KindSpec, Tag("~table")], Discriminator(_by_shape)]
 
 
 class ImagesSpec(_Part):
@@ -227,7 +227,7 @@ def _own_errors(error: ValidationError) -> list[ErrorDetails]:
 def _explain(error: ErrorDetails) -> str:
     """One pydantic error as: path, what was expected, what came."""
     place = "".join(_step(part) for part in error["loc"] if part not in _TAGS).lstrip(".") or "spec"
-    got = error.get("input")
+    got, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "missing":
             return f"{place}: this field is missing"
@@ -237,12 +237,12 @@ def _explain(error: ErrorDetails) -> str:
             hint = f"did you mean {close[0]!r}? " if close else ""
             return f"{place}: unknown field; {hint}(valid: {', '.join(valid)})"
         case "literal_error":
-            valid = [v.strip(" '") for v in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+            valid = [v.strip(" '") for v in context["expected"].replace(" or ", ",").split(",")]
             close = nearest(str(got), valid)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            return f"{place}: expected {error['ctx']['expected']}, got {got!r}{hint}"
+            return f"{place}: expected {context['expected']}, got {got!r}{hint}"
         case "value_error":
-            return f"{place}: {error['ctx']['error']}"
+            return f"{place}: {context['error']}"
         case _:
             return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
+from typing import Any
 
 import torch
 
@@ -57,8 +58,8 @@ class Workbench:
         cycle = class_cycle(plan.source.classes, plan.spec.seed)
         self._next = dict(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
 
-    def discover(self, item: WorkItem) -> Discovery:
-        """Scores of every edge on the item's discovery images.
+    def discover(self, item: WorkItem, progress: Callable[[int], None] | None = None) -> Discovery:
+        """Scores of every edge on the item's discovery images; `progress` is called with images just scored.
 
         Raises:
             InputError: no image qualifies.
@@ -68,6 +69,7 @@ class Workbench:
             raise InputError(f"class {item.target_class.name!r}: no discovery images qualify ({item.selection.rule})")
         began = time.monotonic()
         recipe = item.recipe
+        params: dict[str, Any] = dict(recipe.method.params)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CircuitStoreWarning)
             scores = score_edges(
@@ -80,7 +82,8 @@ class Workbench:
                 form=recipe.form,
                 metric=recipe.metric.kind,
                 batch_size=self.plan.spec.batch_size,
-                **dict(recipe.method.params),
+                progress=progress,
+                **params,
             )
         said = [str(w.message) for w in caught if issubclass(w.category, CircuitStoreWarning)]
         scores = scores.rounded()
@@ -120,7 +123,7 @@ class Workbench:
             frequency=frequency,
             full_in=scores.inflow,
             full_out=scores.outflow,
-            notes=tuple(discovery.provenance.get("warnings", ())),
+            notes=(*discovery.provenance.get("warnings", ()), *_shortfall(circuit)),
         )
 
     def _extract(self, item: WorkItem, scores: EdgeScores, extraction: Extraction, size: int | None) -> Circuit:
@@ -212,7 +215,8 @@ class Workbench:
             self._sets.clear()
         if (question, split) not in self._sets:
             partner = self._next[item.target_class]
-            partners = getattr(self._select(partner, item.condition, "correct"), split)
+            rule = "all" if item.selection.rule == "all" else "correct"
+            partners = getattr(self._select(partner, item.condition, rule), split)
             self._sets[question, split] = build_set(
                 self.plan.source,
                 self._model(item),
@@ -230,6 +234,11 @@ def _absolute(extraction: Extraction) -> bool:
     return bool(dict(extraction.params).get("absolute", False))
 
 
+def _shortfall(circuit: Circuit) -> tuple[str, ...]:
+    """What the search for a size has to say of a circuit that is the whole graph."""
+    return (circuit.extraction,) if circuit.n_edges == circuit.graph.n_edges else ()
+
+
 def _number(value: object) -> int | float:
     assert isinstance(value, int | float)
     return value
@@ -239,6 +248,7 @@ def _versions(model: ViT) -> Mapping[str, str]:
     packages = ("circuitstore", "torch", "timm", "numpy")
     return {
         "device": str(model.device),
+        "threads": str(torch.get_num_threads()),
         "platform": platform.platform(),
         **{name: metadata.version(name) for name in packages},
     }
