@@ -210,6 +210,8 @@ class LadybugGraph(GraphBackend):
                 self.claim(held.owner, held.until_ms)
 
     def close(self) -> None:
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             for part in (self._snapshot, self._database):
                 if part is not None:

@@ -7,12 +7,14 @@ crash of the machine may refuse to replay; its valid part is opened after a copy
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import itertools
 import os
 import re
 import shutil
 import time
+import weakref
 from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -24,6 +26,24 @@ from ...errors import InputError, StoreBusy, StoreError, StoreVersion
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
+
+_open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
+_locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    """In a forked child: give up what belongs to the parent.
+
+    The engine's threads are not there, and letting go of a database would wait for them for ever, so it is kept.
+    A lock would outlast the parent as long as the child lives.
+    """
+    for database in _open:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
+    for lock in _locks:
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 def path_of(url: str) -> Path:
@@ -69,8 +89,14 @@ class WriterLock:
         self._handle.truncate(0)
         self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
         self._handle.flush()
+        _locks.add(self)
 
     def release(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+        self._handle.close()
+
+    def forget(self) -> None:
+        """Let go of it in a forked child; the parent keeps it."""
         self._handle.close()
 
 
@@ -141,6 +167,7 @@ def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_fail
         read_only=read_only,
         throw_on_wal_replay_failure=throw_on_wal_replay_failure,
     )
+    _open.add(database)
     try:
         ladybug.Connection(database).close()
     except RuntimeError:
