@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +30,26 @@ class Floor:
     changed: float
 
 
-def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
-    """Noise floor of one circuit; None without scores per image, with fewer than two images, without a size."""
+def halves_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Circuit, Circuit]]:
+    """The circuits of 20 seeded pairs of halves of the images, each extracted anew at the circuit's size.
+
+    None without scores per image, with fewer than two images, without a size.
+    """
     scores, size = discovery.scores, record.circuit.size_requested
     if scores is None or (scores.n_images or 0) < 2 or not size:
-        return None
+        return
+    for a, b in halvings(scores, seed=record.item.recipe.seed):
+        yield _again(record, size, a, measure), _again(record, size, b, measure)
+
+
+def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
+    """Noise floor of one circuit; None where there are no halves of its images."""
     values, changed = [], []
-    for halves in halvings(scores, seed=record.item.recipe.seed):
-        a, b = (_again(record, size, half, measure) for half in halves)
+    for a, b in halves_of(record, discovery, measure):
         values.append(measure.pair(a, b))
         changed.append((a.members ^ b.members).sum() / 2)
+    if not values:
+        return None
     return Floor(float(np.mean(values)), float(np.mean(changed)) if measure.needs == "members" else float("nan"))
 
 
@@ -56,9 +66,14 @@ def read_floors(store: Store, records: Sequence[CircuitRecord], measure: Measure
     """Noise floors of the circuits; of some spread evenly where they are too many or too large, else None."""
     if not records:
         return []
-    most = max(8, _WORK // max(r.circuit.graph.n_edges for r in records))
-    chosen = set(np.linspace(0, len(records) - 1, min(len(records), most)).round().astype(int).tolist())
+    chosen = spread(len(records), max(r.circuit.graph.n_edges for r in records))
     return [
         floor_of(r, store.archive.discovery(r.discovery_id)[0], measure) if i in chosen else None
         for i, r in enumerate(records)
     ]
+
+
+def spread(count: int, n_edges: int) -> list[int]:
+    """Which of `count` circuits of a graph of `n_edges` get a noise floor: all, or as many as there is time for."""
+    wanted = min(count, max(8, _WORK // n_edges))
+    return np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist()

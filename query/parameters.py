@@ -10,6 +10,7 @@ extractions or two corruptions.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def checked(where: str, type: str, value: Any) -> Any:
         match type:
             case "integer" if not isinstance(value, bool | float):
                 return int(value)
-            case "number" if not isinstance(value, bool):
+            case "number" if not isinstance(value, bool) and math.isfinite(float(value)):
                 return float(value)
             case "strings":
                 return _strings(value)
@@ -134,11 +135,11 @@ _EXPECTED = {
 
 def _strings(value: Any) -> list[str]:
     if isinstance(value, str):
-        value = json.loads(value) if value.startswith("[") else value.split(",")
-    strings = [v.strip() for v in value if isinstance(v, str)]
-    if len(strings) != len(value) or not strings:
+        value = json.loads(value) if value.startswith("[") else [v.strip() for v in value.split(",")]
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    if not found or not all(isinstance(v, str | int) and not isinstance(v, bool) for v in found):
         raise ValueError(value)
-    return strings
+    return [str(v) for v in found]
 
 
 class _Choice:

@@ -1,7 +1,7 @@
 // The circuits that have an edge, those in which it scores highest first.
 //
 // Parameters:
-//   edge: string; name of the edge, such as a0.h1->a2.h0<q>
+//   edge: string; name of the edge, such as `a0.h1->a2.h0<q>`
 // Columns:
 //   class: name of the class
 //   condition: what was done to the images

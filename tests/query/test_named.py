@@ -1,0 +1,251 @@
+"""Headers, parameters and the portable dialect of the named queries."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from circuitstore.errors import InputError, QueryRefused
+from circuitstore.query import list_named, named_queries, run
+from circuitstore.query.named import NamedQuery, parse
+from circuitstore.query.parameters import STUDY, Only, checked
+from circuitstore.store.graph.guard import Token, check_read_only, tokens
+
+from .conftest import Library
+
+ROOT = Path(__file__).parents[2]
+MAIN = {"dataset": "toys", "form": "split", "metric": "logit", "corruption": "other-class"}
+
+HEAD = "// What it answers,\n// in two lines.\n//\n// Parameters:\n//   limit: integer = 20; how many\n"
+COLUMNS = "// Columns:\n//   id: of the circuit\n\nMATCH (c:Circuit) RETURN c.id AS id LIMIT $limit\n"
+
+
+def test_a_header_is_read() -> None:
+    query = parse("some", HEAD + "//   a, b: string = only, not natural; which\n//   c: circuit; its id\n" + COLUMNS)
+    assert (query.name, query.about) == ("some", "What it answers, in two lines.")
+    assert [(p.name, p.type, p.default, p.about) for p in query.parameters] == [
+        ("limit", "integer", 20, "how many"),
+        ("a", "string", Only("natural"), "which"),
+        ("b", "string", Only("natural"), "which"),
+        ("c", "circuit", None, "its id"),
+    ]
+    assert query.columns == {"id": "of the circuit"}
+    assert query.text == "MATCH (c:Circuit) RETURN c.id AS id LIMIT $limit"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "MATCH (c) RETURN c",
+        HEAD,
+        HEAD + "//   x: float; what\n" + COLUMNS,
+        HEAD + "//   x string\n" + COLUMNS,
+        HEAD + COLUMNS.replace("id: of", "id of"),
+    ],
+)
+def test_a_bad_header_is_named(source: str) -> None:
+    with pytest.raises(InputError, match=r"broken\.cypher"):
+        parse("broken", source)
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "expected"),
+    [
+        ("integer", "20", 20),
+        ("integer", 20, 20),
+        ("number", "0.5", 0.5),
+        ("number", 1, 1.0),
+        ("string", "seven", "seven"),
+        ("string", 7, "7"),
+        ("strings", "seven,nine", ["seven", "nine"]),
+        ("strings", '["a, b", "c"]', ["a, b", "c"]),
+        ("strings", ["seven"], ["seven"]),
+        ("strings", [7, 8], ["7", "8"]),
+        ("strings", "7", ["7"]),
+        ("strings", 7, ["7"]),
+        ("circuit", "3f", "3f"),
+    ],
+)
+def test_values_are_read_as_the_type_asks(type: str, value: Any, expected: Any) -> None:
+    given = checked("here", type, value)
+    assert given == expected
+    assert given.__class__ is expected.__class__
+
+
+@pytest.mark.parametrize(
+    ("type", "value"),
+    [
+        *[("integer", v) for v in ("x", "1.5", 1.5, True, None, [1])],
+        *[("number", v) for v in ("x", True, None, [1], "nan", float("inf"))],
+        *[("string", v) for v in (None, True, 1.5, ["a"])],
+        *[("strings", v) for v in (None, [], [1.5], "[1", {"a": 1})],
+    ],
+)
+def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
+    with pytest.raises(InputError, match="here: expected"):
+        checked("here", type, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("top-edge", {}, "did you mean 'top-edges'"),
+        ("top-edges", {}, "no value for circuit"),
+        ("top-edges", {"circuit": "f", "limmit": 3}, "did you mean 'limit'"),
+        ("top-edges", {"circuit": "xyz"}, "no circuit has an id that begins with 'xyz'"),
+        ("top-edges", {"circuit": ""}, "no circuit has an id"),
+        ("circuits-of-class", {"class": "clas-3"}, "did you mean 'class-3'"),
+        ("edges-shared-by", {"classes": ["class-1", "klass"], **MAIN, "extraction": "edges(n=24)"}, "'klass'"),
+        ("consensus-edges", {}, "parameter dataset: the store has circuits with 2 values; give one of: many; toys"),
+        ("consensus-edges", MAIN, "parameter extraction: .* give one of: edges.n=24.; edges.n=40."),
+        ("consensus-edges", {**MAIN, "condition": "foggy"}, "parameter condition: unknown condition 'foggy'"),
+        ("gained-and-lost", {"class": "class-1", **MAIN, "corruption": "mean-image"}, "unknown corruption"),
+        ("MATCH (c:Circuit {id: $id}) RETURN c.id", {}, "the query: no value for id"),
+        ("MATCH (c:Circuit {id: $id}) RETURN c.id", {"id": "a", "ix": 1}, "did you mean 'id'"),
+        ("MATCH (c:Circuit) RETURN c.id", {"id": "a"}, "unknown parameter 'id'"),
+    ],
+)
+def test_mistakes_in_parameters_are_named(library: Library, name: str, params: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        run(library.store, name, params)
+
+
+def test_the_only_value_in_the_store_is_taken(library: Library) -> None:
+    table = run(library.store, "gained-and-lost", {"class": "class-1", "dataset": "toys", "form": "attention"})
+    assert table.facts["parameters"] == {
+        "class": "class-1",
+        "condition": "typographic(text=other class)",
+        "model": "toy-3x2",
+        "dataset": "toys",
+        "form": "attention",
+        "method": "eap-ig(rule=midpoint, steps=5)",
+        "metric": "logit",
+        "direction": "noising",
+        "corruption": "other-class",
+        "extraction": "edges(n=12)",
+        "share": 1.0,
+    }
+
+
+def test_an_effect_study_is_found_beside_a_mechanism_study(library: Library) -> None:
+    """`logit-diff` circuits are typographic alone, so that neither metric nor corruption need be given."""
+    chosen = {"dataset": "toys", "form": "split", "extraction": "edges(n=24)"}
+    used = run(library.store, "attack-reuse", chosen).facts["parameters"]
+    assert (used["metric"], used["corruption"]) == ("logit", "other-class")
+
+
+def test_several_circuits_of_a_class_are_told(library: Library) -> None:
+    chosen = {**MAIN, "extraction": "edges(n=24)"}
+    assert run(library.store, "consensus-edges", chosen).notes == ()
+    (note,) = run(library.store, "consensus-edges", {**chosen, "dataset": "many"}).notes
+    assert note.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
+
+
+def test_an_ambiguous_id_lists_what_it_may_be(library: Library) -> None:
+    ids = sorted(library.store.circuits()["id"])
+    shared = next(a[:1] for a, b in pairwise(ids) if a[0] == b[0])
+    with pytest.raises(InputError, match="circuits have an id that begins with"):
+        run(library.store, "top-edges", {"circuit": shared})
+
+
+def test_the_list_names_all_with_their_parameters() -> None:
+    listed = {row["query"]: row for row in list_named()}
+    assert set(listed) == set(named_queries())
+    assert listed["top-edges"]["parameters"] == "circuit, [limit=20]"
+    assert "[model]" in listed["sizes"]["parameters"]
+
+
+# The portable dialect: what LadybugDB and Neo4j (Cypher 5 and 25) read alike.
+
+QUERIES = list(named_queries().values())
+CLAUSES = set("MATCH OPTIONAL WHERE WITH UNWIND RETURN ORDER BY SKIP LIMIT UNION ALL AS DISTINCT".split())  # noqa: SIM905
+WORDS = set("AND OR NOT IN IS NULL CASE WHEN THEN ELSE END ASC DESC STARTS ENDS CONTAINS EXISTS COUNT".split())  # noqa: SIM905
+PORTABLE = {"collect", "count", "sum", "avg", "min", "max", "abs", "coalesce", "length"}
+REJECTED = set(
+    "order profile group default table column macro hint only trail end desc asc any all index".split()  # noqa: SIM905
+)
+"""As alias, variable or parameter."""
+
+
+def schema() -> tuple[set[str], set[str]]:
+    """Labels and types, and properties, that the first migration declares."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "migrations" / "graph" / "ladybug").glob("*.cypher")))
+    tables = re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", text, re.DOTALL)
+    return {name for name, _ in tables}, {p for _, body in tables for p in re.findall(r"(\w+) [A-Z0-9]+\b", body)}
+
+
+def bare_words(found: list[Token]) -> list[tuple[str, Token]]:
+    """Words in the place of keywords and variables, each with what comes before it."""
+    pairs = zip([Token("end", "", -1), *found], found, strict=False)
+    return [(a.text, b) for a, b in pairs if b.kind == "word" and a.text not in (".", ":", "|")]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
+def test_words_functions_and_names_are_portable(query: NamedQuery) -> None:
+    found = list(tokens(query.text))
+    calls = {a.text.lower() for a, b in pairwise(found) if a.kind == "word" and b.text == "("}
+    assert {c for c in calls if c.upper() not in CLAUSES | WORDS - {"COUNT"}} <= PORTABLE
+    keywords = {t.text for _, t in bare_words(found) if t.text.isupper()}
+    assert keywords <= CLAUSES | WORDS
+    aliases = {t.text for before, t in bare_words(found) if before == "AS" or not t.text.isupper()}
+    assert not {a.lower() for a in aliases} & REJECTED
+    assert not {p.name for p in query.parameters} & REJECTED
+    assert not {t.kind for t in found} & {"quoted"}
+    assert not {t.text for t in found} & {"+", "=~", "!", "&", ";"}
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
+def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
+    labels, properties = schema()
+    found = list(tokens(query.text))
+    pairs = list(pairwise(found))
+    keys = {a.text for a, b in pairs if b.text == ":" and a.kind == "word" and a.text in properties}
+    assert {b.text for a, b in pairs if a.text in (":", "|") and b.kind == "word"} - {"wanted"} <= labels
+    assert {b.text for a, b in pairs if a.text == "."} | keys <= properties
+    maps = re.findall(r"\{(\w+): ", query.text)
+    assert set(maps) <= properties
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
+def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None:
+    check_read_only(query.text)
+    assert {t.text[1:] for t in tokens(query.text) if t.kind == "param"} == {p.name for p in query.parameters}
+    last = query.text.rpartition("RETURN")[2]
+    assert all(re.search(rf"\b{column}\b", last) for column in query.columns)
+    assert "order by" in query.text.lower() or query.name in ("paths", "jaccard-of-two")
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
+def test_what_counts_circuits_takes_a_whole_study(query: NamedQuery) -> None:
+    """Else a class is counted once for each extraction, corruption …; by `MATCH (c:Circuit)` unbound."""
+    names = {p.name for p in query.parameters}
+    one_by_one = {"studies", "circuits-of-class", "circuits-containing-edge", "difference-of-two"}
+    if query.name in one_by_one or "circuit" in names or {"a", "b"} <= names:
+        return
+    assert names.issuperset(STUDY)
+    for clause in query.text.split("MATCH (c:Circuit)")[1:]:
+        assert all(f"c.{name} = ${name}" in clause.split("WITH")[0] for name in STUDY)
+
+
+def test_a_user_text_in_one_word_is_a_name_and_the_guard_sees_the_rest(library: Library) -> None:
+    with pytest.raises(InputError, match="unknown named query"):
+        run(library.store, "CREATE")
+    with pytest.raises(QueryRefused):
+        run(library.store, "MATCH (n) DELETE n")
+
+
+def test_the_documentation_is_made_from_the_headers() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    written = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
+    assert written == generate.with_made_parts(written), "run: make docs"
+    assert {f"### {name}" for name in named_queries()} <= set(written.splitlines())
+    example = written.split("```cypher\n")[1].split("```")[0]
+    assert [p.name for p in parse("example", example).parameters] == ["class", "least"]
