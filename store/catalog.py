@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
@@ -81,6 +81,8 @@ class Catalog:
     def _said(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:  # ours to mend, not the user's
+            raise
         except DBAPIError as error:
             raise _translated(error, self.url) from error
 

@@ -61,9 +61,7 @@ def header_graph(header: Header) -> ComputationGraph:
 
 
 def column_checksum(values: np.ndarray) -> str:
-    """SHA-256 of the little-endian bytes; minus zero counts as zero."""
-    if values.dtype.kind == "f":
-        values = values + values.dtype.type(0)
+    """SHA-256 of the little-endian bytes."""
     return sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data).hexdigest()
 
 

@@ -27,7 +27,7 @@ from .lease import is_dead, now_ms
 from .location import Location
 from .tables import SCHEMA
 from .verify import differences
-from .writer import Writer
+from .writer import PARENTS, Writer
 
 if TYPE_CHECKING:
     from .graph.contract import GraphBackend
@@ -196,7 +196,8 @@ class Store:
             StoreError: it is missing, damaged, another store's, or cannot be reached.
         """
         with self._lock:
-            if self._pid != os.getpid():  # a handle of the parent would hang here
+            if self._pid != os.getpid():
+                PARENTS.append((self._graph, self._writer))
                 self._graph, self._writer, self._pid = None, None, os.getpid()
             if self._writer is not None:
                 return self._writer.graph

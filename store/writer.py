@@ -41,6 +41,9 @@ GROUP = 50
 GROUP_S = 5.0
 """Seconds that a circuit waits for others at most."""
 
+PARENTS: list[object] = []
+"""What a parent process had open: of no use after a fork, but letting go of it would hang."""
+
 REFILL = 200
 """Circuits projected at once when the graph is filled from the archive."""
 
@@ -116,7 +119,10 @@ class Writer:
 
     def close(self) -> None:
         """Bring what is queued into the graph and give the lease back; calling again does nothing."""
-        if self._pid != os.getpid() or self._stop.is_set():
+        if self._pid != os.getpid():
+            PARENTS.append(self)
+            return
+        if self._stop.is_set():
             return
         try:
             self.flush()

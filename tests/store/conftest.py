@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from circuitstore.circuits import CircuitRecord, Discovery, Extraction, WorkItem
-from circuitstore.store import Writer
+from circuitstore.store import Writer, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 
@@ -54,6 +55,20 @@ def make_world(count: int = 3, sizes: tuple[int, ...] = (6, 12)) -> World:
 @pytest.fixture(scope="session")
 def world() -> World:
     return make_world()
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "data"
+    with create_store(folder) as store, store.writer() as writer:
+        world.fill(writer)
+    return folder
+
+
+@pytest.fixture
+def filled(kept: Path, folder: Path) -> Path:
+    """A store of its own that holds the world, under the run `run`."""
+    return Path(shutil.copytree(kept, folder))
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import make_world  # noqa: E402
+from circuitstore.store import create_store
+from circuitstore.store.faults import VARIABLE
+from conftest import make_world
 
-from circuitstore.store import create_store  # noqa: E402
-from circuitstore.store.faults import VARIABLE  # noqa: E402
-
-WORLD, SECOND = make_world(), make_world(4, (9,))
+WORLD, SECOND = make_world(2), make_world(3, (9,))
 
 
 def work(folder: Path) -> None:
