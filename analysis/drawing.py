@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..circuits import Circuit, Component, ComputationGraph
+from ..circuits import PORTS, Circuit, Component, ComputationGraph
 
 MOST_EDGES = 120
 """Edges drawn unless told otherwise: more than that is a felt, not a picture."""
@@ -149,7 +149,7 @@ class _Picture:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
             f'aria-label="{escape(self._spoken())}" font-family="system-ui, sans-serif" font-size="11">'
-            f"{''.join(parts)}</svg>"
+            f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>{"".join(parts)}</svg>'
         )
 
     def _alive(self) -> set[str]:
@@ -221,12 +221,26 @@ class _Picture:
         )
 
     def _nodes(self, names: set[str], *, on: bool) -> list[str]:
+        """Boxes with the nodes' short names; faint when they are not part of the circuit."""
         graph, layout = self.circuit.graph, self.layout
+        nodes = [n for n in zip(graph.components, layout.x, layout.y, strict=True) if n[0].name in names]
+        line, ink = ("#475569", "#1f2937") if on else ("#dfe4ea", "#c3cad4")
+        ports = self._ports([n for n in nodes if n[0].kind == "head"]) if on and graph.form == "split" else []
         return [
-            _node(c, x, y, on=on, ports=graph.form == "split" and c.kind == "head")
-            for c, x, y in zip(graph.components, layout.x, layout.y, strict=True)
-            if c.name in names
+            f'<g fill="#ffffff" stroke="{line}">',
+            *(_box(c, x, y, on=on) for c, x, y in nodes),
+            "</g>",
+            *ports,
+            f'<g fill="{ink}" text-anchor="middle">',
+            *(_name(c, x, y, on=on) for c, x, y in nodes),
+            "</g>",
         ]
+
+    def _ports(self, heads: list[tuple[Component, float, float]]) -> list[str]:
+        """Dots at the left of the heads where q, k and v come in."""
+        left = _NODE[0] / 2
+        dots = "".join(f"M{x - left:.0f} {y + _PORT_OFFSET[port]:.0f}h0" for _, x, y in heads for port in PORTS)
+        return [f'<path d="{dots}" stroke="#475569" stroke-width="3.4" stroke-linecap="round"/>'] if dots else []
 
     def _foot(self) -> list[str]:
         """What width and colour mean, and what is not drawn."""
@@ -309,24 +323,16 @@ def _bow(layout: Layout, y0: float, y1: float) -> float:
 _FILL = {"input": "#1f2937", "logits": "#1f2937", "mlp": "#e6edf7", "attention-input": "#eef0f3"}
 
 
-def _node(component: Component, x: float, y: float, *, on: bool, ports: bool) -> str:
-    """A box with the node's short name; faint when it is not part of the circuit."""
+def _box(component: Component, x: float, y: float, *, on: bool) -> str:
     width, height = _NODE
-    end = component.kind in ("input", "logits")
-    fill, line, ink = _FILL.get(component.kind, "#ffffff"), "#475569", "#ffffff" if end else "#1f2937"
-    if not on:
-        fill, line, ink = "#ffffff", "#dfe4ea", "#c3cad4"
-    name = component.name.rsplit(".", 1)[-1]
-    parts = [
-        f"<g><title>{component.name}{'' if on else ' (not in the circuit)'}</title>"
-        f'<rect x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" '
-        f'fill="{fill}" stroke="{line}"/>'
-        f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle" fill="{ink}">{name}</text>'
-    ]
-    if ports and on:
-        parts += [
-            f'<circle cx="{x - width / 2:.0f}" cy="{y + dy:.0f}" r="1.6" fill="{line}"/>'
-            for port, dy in _PORT_OFFSET.items()
-            if port
-        ]
-    return "".join((*parts, "</g>"))
+    fill = f' fill="{_FILL[component.kind]}"' if on and component.kind in _FILL else ""
+    box = (
+        f'<rect x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"{fill}'
+    )
+    return f"{box}><title>{component.name}</title></rect>" if on else f"{box}/>"
+
+
+def _name(component: Component, x: float, y: float, *, on: bool) -> str:
+    short = component.name.rsplit(".", 1)[-1]
+    fill = ' fill="#ffffff"' if on and component.kind in ("input", "logits") else ""
+    return f'<text x="{x:.0f}" y="{y + 4:.0f}"{fill}>{short}</text>'

@@ -21,7 +21,11 @@ ANNOTATED = 12
 """Up to so many classes a heat map prints its numbers and keeps the order of the classes."""
 MOST_CLASSES = 120
 MOST_ROWS = 60
-_HEAT = ((0.0, "#f7fbff"), (0.35, "#c6dbef"), (0.65, "#6baed6"), (0.85, "#2171b5"), (1.0, "#08306b"))
+_HEAT = (
+    *((0.0, "#f7fbff"), (0.1, "#deebf7"), (0.2, "#c6dbef"), (0.35, "#9ecae1")),
+    *((0.5, "#6baed6"), (0.7, "#3182bd"), (1.0, "#08306b")),
+)
+"""Finer at its low end, where classes differ; the ticks tell the values."""
 
 
 def similarity_figure(similarity: Similarity) -> go.Figure:

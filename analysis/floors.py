@@ -1,4 +1,4 @@
-"""The noise floor: what two halves of one class's own images differ by."""
+"""The noise floor of a study: what two halves of one class's own images differ by, edge by edge."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..circuits import CircuitRecord, Discovery, first, halvings
-from ..circuits.extraction import How
-from ..circuits.similarity import jaccard
+from ..circuits import CircuitRecord, Discovery
+from ..query.floors import halves_of, spread
+from ..query.measures import get_measure
 from ..store import Store
 from .studies import Study
-
-_WORK = 600_000
-"""Edges times circuits that are halved for one study; at 40 extractions each this is some 10 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,34 +31,20 @@ class Floor:
 
 def floor_of(record: CircuitRecord, discovery: Discovery) -> Floor | None:
     """The noise floor of one circuit; None without scores per image, without two images or without a size."""
-    scores, size = discovery.scores, record.circuit.size_requested
-    if scores is None or (scores.n_images or 0) < 2 or not size:
+    measure = get_measure("jaccard")
+    pairs = list(halves_of(record, discovery, measure))
+    if not pairs:
         return None
-    how, absolute = _how(record)
-    shares, changed, count = [], np.zeros(record.circuit.graph.n_edges), 0
-    for half in halvings(scores, seed=record.item.recipe.seed):
-        a, b = (first(s, size, how, absolute=absolute) for s in half)
-        shares.append(jaccard(a, b))
-        changed += a.members ^ b.members
-        count += 2
-    return Floor(float(np.mean(shares)), (changed / count).astype(np.float32))
-
-
-def _how(record: CircuitRecord) -> tuple[How, bool]:
-    """How the circuit's edges were put in order: retention and counts grow it, top and threshold do not."""
-    extraction = record.extraction
-    how = "top" if extraction.kind in ("top", "threshold") else "greedy"
-    return how, bool(dict(extraction.params).get("absolute", False))
+    changed = np.mean([a.members ^ b.members for a, b in pairs], axis=0) / 2
+    return Floor(float(np.mean([measure.pair(a, b) for a, b in pairs])), changed.astype(np.float32))
 
 
 def read_floors(store: Store, study: Study) -> Mapping[int, Floor]:
     """Noise floors by row of the study: of all its circuits, or of some spread evenly over many or large ones."""
-    count = len(study.circuits)
-    wanted = min(count, max(8, _WORK // study.graph.n_edges))
     floors = {}
-    for row in np.unique(np.linspace(0, count - 1, wanted).round().astype(int)):
+    for row in spread(len(study.circuits), study.graph.n_edges):
         record = store.circuit(study.circuits["id"].iloc[row])
         floor = floor_of(record, store.discovery(record.discovery_id))
         if floor is not None:
-            floors[int(row)] = floor
+            floors[row] = floor
     return floors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from ..errors import InputError
 from ..store import Store
 from .contents import RESIDUAL, Contents, read_contents
-from .sections import Pictures, asked_table, images_table, section
+from .sections import Pictures, Section, asked_table, images_table, section
 from .summary import summary_of
 
 MOST_NOTES = 60
@@ -41,7 +41,6 @@ def write_report(store: Store, path: str | Path, *, run: str | None = None) -> P
 
 def render(contents: Contents) -> str:
     """The report as HTML."""
-    pictures = Pictures(PICTURE_BYTES)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("circuitstore.analysis", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -52,7 +51,7 @@ def render(contents: Contents) -> str:
         facts=_facts(contents),
         asked=asked_table(contents),
         images=images_table(contents),
-        studies=[section(part, number, pictures) for number, part in enumerate(contents.parts)],
+        studies=list(_sections(contents)),
         notes=contents.notes[:MOST_NOTES],
         notes_left_out=max(0, len(contents.notes) - MOST_NOTES),
         residual=f"{RESIDUAL:.0%}",
@@ -62,6 +61,15 @@ def render(contents: Contents) -> str:
         version=metadata.version("circuitstore"),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def _sections(contents: Contents) -> Iterator[Section]:
+    """The studies; each may draw what the ones before it left, in equal shares."""
+    left = PICTURE_BYTES
+    for number, part in enumerate(contents.parts):
+        pictures = Pictures(left // (len(contents.parts) - number))
+        yield section(part, number, pictures)
+        left -= pictures.spent
 
 
 _EDGE = re.compile(r"(?:input|[am]\d+(?:\.h\d+)?)-&gt;(?:logits|[am]\d+(?:\.(?:h\d+|in))?)(?:&lt;[qkv]&gt;)?")

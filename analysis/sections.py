@@ -176,6 +176,13 @@ def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
     study = part.study
     alone = [c for c in study.conditions if len(study.rows(c)) < 2]
     similarity = [f"Under {c} there is one class alone: nothing to compare it with." for c in alone]
+    if part.floors and len(part.floors) < len(study.circuits):
+        similarity.append(
+            f"Noise floors are those of {len(part.floors)} of the {len(study.circuits)} circuits, spread evenly; "
+            "where a diagonal is white it was not computed."
+        )
+    if not part.floors:
+        similarity.append("No noise floor: it needs scores per image, of two images or more.")
     changes, carriers = [], []
     if study.kind == "effect" and not part.changes:
         why = "no attacked condition was asked for" if not study.attacks else "no class has a natural circuit as well"
@@ -183,7 +190,7 @@ def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
     if study.kind == "mechanism" and not part.carriers:
         carriers = ["No attacked condition was asked for, so no edge carries one."]
     missing = len(study.classes) - len(drawn)
-    drawings = [f"{missing} more classes are not drawn; circuitstore query shows any of them."] if missing else []
+    drawings = [f"{missing} more classes are not drawn here; draw_circuit draws any circuit."] if missing else []
     return Absent(similarity, changes, carriers, drawings)
 
 

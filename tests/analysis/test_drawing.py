@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,12 +40,8 @@ def edges_of(svg: str) -> list[tuple[str, float, str]]:
 
 def boxes_of(svg: str) -> dict[str, float]:
     """Name and left side of each node that is part of the circuit."""
-    boxes = {}
-    for group in ET.fromstring(svg).iter(f"{SVG}g"):
-        title, box = group.findtext(f"{SVG}title"), group.find(f"{SVG}rect")
-        if title and box is not None and "not in" not in title:
-            boxes[title] = float(box.get("x", "nan"))
-    return boxes
+    boxes = ET.fromstring(svg).iter(f"{SVG}rect")
+    return {title: float(box.get("x", "nan")) for box in boxes if (title := box.findtext(f"{SVG}title"))}
 
 
 @given(graphs)
@@ -170,3 +168,13 @@ def test_the_drawing_is_told_to_those_who_cannot_see_it_and_labels_cannot_break_
     assert told.startswith('<b>"cat": circuit of 1 of')
     assert "input->logits" in told
     assert "<i>&" in [t.text for t in root.iter(f"{SVG}text")]
+
+
+def test_the_example_draws_a_circuit_of_a_store(store, answers, tmp_path, monkeypatch, capsys):
+    script, out = Path(__file__).parents[2] / "examples" / "draw_circuit.py", tmp_path / "images" / "circuit.svg"
+    given = ["--store", str(store.location.folder), "--class", "class-1", "--attack", "typographic", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", [str(script), *given])
+    runpy.run_path(str(script), run_name="__main__")
+    (record,) = answers.of(attack="typographic", metric="logit", class_index=1)
+    assert sorted(name for name, _, _ in edges_of(out.read_text())) == sorted(record.circuit.edges)
+    assert capsys.readouterr().out.strip() == str(out)
