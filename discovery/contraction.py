@@ -39,7 +39,7 @@ class Contraction:
         first = layer * self.per_layer
         senders = int(self.graph.n_upstream[first])
         delta = self.delta[image, :senders].transpose(0, 1)  # token sender d_model
-        along = torch.bmm(delta, torch.stack(normal, dim=-1))  # token sender run
+        along = torch.bmm(delta, torch.stack(normal, dim=1).transpose(1, 2))  # token sender run
         weights = torch.stack(centre, dim=1)  # token run port
         into = self.matrix[image, :senders, first : first + self.rows]
         into -= along.transpose(0, 1).flatten(1) @ weights.flatten(0, 1)
@@ -84,9 +84,9 @@ class Contraction:
         model = self.gradients.model
         heads, width = model.n_heads, model.d_head
         summed = self.gradients.ports[layer, image].unflatten(1, (3, heads, width))  # token port head d_head
-        weight = model.readings[layer].weight.unflatten(0, (3, heads, width))
+        weight = model.readings[layer].weight
         if self.graph.form == "split":
-            torch.bmm(summed.flatten(1, 2).transpose(0, 1), weight.flatten(0, 1), out=into)
+            torch.bmm(summed.flatten(1, 2).transpose(0, 1), weight, out=into)
         else:
             summed = summed.permute(2, 0, 1, 3).flatten(2)  # head token port·d_head
-            torch.bmm(summed, weight.transpose(0, 1).flatten(1, 2), out=into)
+            torch.bmm(summed, weight.unflatten(0, (3, heads)).transpose(0, 1).flatten(1, 2), out=into)

@@ -47,7 +47,7 @@ def _check_folding(model: ViT, run: Activations) -> None:
         _hold(
             model,
             f"q, k, v of block {layer} from the normalised stream",
-            normal @ reading.weight.T + reading.bias,
+            normal @ reading.weight.flatten(0, 1).T + reading.bias.flatten(),
             run.ports[layer],
         )
 

@@ -26,13 +26,13 @@ class PortReading:
     """The ports of one block: weight and bias after folding, and the norm before them.
 
     Attributes:
-        weight: W' of all ports, `[3·H·d_head, d_model]`, in the order of timm's qkv (q of all heads, then k, v).
-        bias: b' of all ports.
+        weight: W' of each port, in the order of timm's qkv: q of all heads, then k, then v.
+        bias: b' of each port.
         norm: the block's norm1.
     """
 
-    weight: Float[Tensor, "ports d_model"]
-    bias: Float[Tensor, "ports"]
+    weight: Float[Tensor, "port d_head d_model"]
+    bias: Float[Tensor, "port d_head"]
     norm: Any
 
     @classmethod
@@ -49,12 +49,18 @@ class PortReading:
             weight = weight * norm.weight.detach().to(dtype)
         if isinstance(norm, nn.LayerNorm):
             weight = weight - weight.mean(dim=1, keepdim=True)
-        return cls(weight, bias, norm)
+        ports = (3 * block.attn.num_heads, block.attn.head_dim)
+        return cls(weight.unflatten(0, ports), bias.unflatten(0, ports), norm)
 
     @cached_property
     def is_linear(self) -> bool:
         """No norm: nothing to correct."""
         return isinstance(self.norm, nn.Identity)
+
+    @cached_property
+    def bias_products(self) -> Float[Tensor, "width port"]:
+        """The matrix that takes gradients at all ports to b'·g of each."""
+        return torch.block_diag(*self.bias.unsqueeze(-1))
 
     def normalise(
         self, stream: Float[Tensor, "image token d_model"]

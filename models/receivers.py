@@ -107,15 +107,15 @@ class ReceiverGradients:
     def _add_ports(self, taps: Taps, gradients: tuple[Tensor, ...], weight: float) -> None:
         assert self.ports is not None
         normals, centres = [], []
-        shape = (3 * self.model.n_heads, self.model.d_head)
         for layer, (reading, gradient) in enumerate(zip(self.model.readings, gradients, strict=True)):
             normal, inverse = reading.normalise(taps.streams[layer])
             gradient = gradient.to(normal.dtype)
             self.ports[layer].addcmul_(gradient, inverse, value=weight)
             if reading.is_linear:
                 continue
-            port = taps.ports[layer].detach() - reading.bias
-            centre = (port * gradient).unflatten(-1, shape).sum(-1) * (inverse * (weight / self.model.d_model))
+            along = (taps.ports[layer].detach() * gradient).unflatten(-1, reading.bias.shape).sum(-1)
+            along -= gradient @ reading.bias_products
+            centre = along * (inverse * (weight / self.model.d_model))
             normals.append(normal)
             centres.append(centre if self.form == "split" else centre.unflatten(-1, (3, -1)).sum(-2))
         self.normal.append(normals)
