@@ -17,7 +17,7 @@ from .findings import Changes, Similarity, carriers, changes, faithfulness, rand
 from .floors import Floor, read_floors
 from .studies import Study, read_studies
 
-MOST_STUDIES = 8
+MOST_STUDIES = 6
 MOST_RECORDS = 60
 """Circuits of one study whose evaluation is told in full: random circuits one by one, reasons, notes."""
 

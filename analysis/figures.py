@@ -1,4 +1,4 @@
-"""Interactive figures. Every number in them is one of the tables' numbers, unrounded."""
+"""Interactive figures. Every number in them is one of the tables' numbers; heat maps have four decimals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 ANNOTATED = 12
 """Up to so many classes a heat map prints its numbers and keeps the order of the classes."""
-MOST_CLASSES = 120
+MOST_CLASSES = 80
 MOST_ROWS = 60
 _HEAT = (
     *((0.0, "#f7fbff"), (0.1, "#deebf7"), (0.2, "#c6dbef"), (0.35, "#9ecae1")),
@@ -37,7 +37,7 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
     shown = len(order) <= ANNOTATED
     figure = go.Figure(
         go.Heatmap(
-            z=_nullable(z),
+            z=_nullable(z.round(4)),
             x=names,
             y=names,
             xgap=2 if shown else 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ class Similarity:
         """Mean noise floor; None where none is known."""
         return None if np.isnan(self.floors).all() else float(np.nanmean(self.floors))
 
-    @property
+    @cached_property
     def pairs(self) -> pd.DataFrame:
         """Columns `class_a, class_b, jaccard, chance, floor` (mean of the two classes' floors).
 

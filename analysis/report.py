@@ -19,8 +19,11 @@ from .sections import Pictures, Section, asked_table, images_table, section
 from .summary import summary_of
 
 MOST_NOTES = 60
-PICTURE_BYTES = 650_000
-"""All drawings together: with plotly's 4.8 MB the file stays under 6 MB."""
+PAGE_BYTES = 5_900_000
+"""What the file may hold: plotly is 4.8 MB of it, drawings take what charts and tables leave."""
+
+STUDY_BYTES = 170_000
+"""Charts and tables of a large study."""
 
 
 def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
@@ -65,7 +68,7 @@ def render(contents: Contents) -> str:
 
 def _sections(contents: Contents) -> Iterator[Section]:
     """The studies; each may draw what the ones before it left, in equal shares."""
-    left = PICTURE_BYTES
+    left = max(0, PAGE_BYTES - len(get_plotlyjs()) - STUDY_BYTES * len(contents.parts))
     for number, part in enumerate(contents.parts):
         pictures = Pictures(left // (len(contents.parts) - number))
         yield section(part, number, pictures)

@@ -33,6 +33,8 @@ ABOUT = {
     ),
 }
 ROWS = 20
+MOST_ROWS = 100
+"""Of tables that are folded away."""
 DRAWN_CLASSES = 12
 
 
@@ -259,7 +261,7 @@ def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
                 "classes the edge changes as much between halves of the natural images. Scores: means over classes.",
                 left_out=max(0, len(change.by_edge) - ROWS),
             ),
-            frame_table(change.by_class.head(200), "Sizes, changes and noise floor by class."),
+            frame_table(change.by_class.head(MOST_ROWS), "Sizes, changes and noise floor by class."),
         )
 
 
@@ -358,7 +360,7 @@ def _pairs(similarity: Similarity) -> HtmlTable:
 
 
 def _faithfulness_table(part: Part) -> HtmlTable:
-    frame = part.faithfulness.head(200)
+    frame = part.faithfulness.head(MOST_ROWS)
     caption = "On report images: n_eval of them. Metrics are means; random: mean of the random circuits."
     return frame_table(frame, caption, left_out=len(part.faithfulness) - len(frame))
 

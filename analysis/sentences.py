@@ -64,12 +64,12 @@ def findings(part: Part) -> Iterator[str]:
 
 def alike(similarity: Similarity) -> str:
     """The pairs of classes that share most."""
-    pairs = similarity.pairs.to_dict("records")
+    pairs = similarity.pairs
     named = [
         f"{p['class_a']} and {p['class_b']} ({figure(p['jaccard'])}, chance {figure(p['chance'])})"
-        for p in pairs[:NAMED]
+        for p in pairs.head(NAMED).to_dict("records")
     ]
-    least = pairs[-1]
+    least = pairs.iloc[-1]
     text = f"{similarity.label}: most alike beyond chance are {', '.join(named)}"
     if len(pairs) > NAMED:
         text += f"; least {least['class_a']} and {least['class_b']} ({figure(least['jaccard'])})"

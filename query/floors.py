@@ -15,6 +15,9 @@ from .measures import Measure
 _WORK = 600_000
 """Edges times circuits that are halved for one comparison; some 10 s at 40 extractions a circuit."""
 
+_MOST = 400
+"""Circuits that are halved for one comparison, however small the graph."""
+
 
 @dataclass(frozen=True)
 class Floor:
@@ -75,5 +78,5 @@ def read_floors(store: Store, records: Sequence[CircuitRecord], measure: Measure
 
 def spread(count: int, n_edges: int) -> list[int]:
     """Which of `count` circuits of a graph of `n_edges` get a noise floor: all, or as many as there is time for."""
-    wanted = min(count, max(8, _WORK // n_edges))
+    wanted = min(count, _MOST, max(8, _WORK // n_edges))
     return np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist()
