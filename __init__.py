@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from circuitstore.circuits import Circuit as Circuit
-    from circuitstore.circuits import ComputationGraph as ComputationGraph
-    from circuitstore.circuits import EdgeScores as EdgeScores
-    from circuitstore.discovery import evaluate as evaluate
-    from circuitstore.discovery import score_edges as score_edges
-    from circuitstore.errors import CircuitStoreError as CircuitStoreError
-    from circuitstore.models import load_model as load_model
-    from circuitstore.results import Table as Table
-    from circuitstore.store import open_store as open_store
+    from .circuits import Circuit as Circuit
+    from .circuits import ComputationGraph as ComputationGraph
+    from .circuits import EdgeScores as EdgeScores
+    from .discovery import evaluate as evaluate
+    from .discovery import score_edges as score_edges
+    from .errors import CircuitStoreError as CircuitStoreError
+    from .models import load_model as load_model
+    from .results import Table as Table
+    from .store import open_store as open_store
 
 _WHERE = {
     "Circuit": "circuits",
@@ -32,7 +32,7 @@ _WHERE = {
     "score_edges": "discovery",
 }
 
-__all__ = sorted(_WHERE)
+__all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
