@@ -2,6 +2,8 @@
 # make test    all tests
 # make check   style, types, arrows between the rooms
 #
+# make format  put the code in form        make docs, make readme   make the made parts of the documentation
+#
 # Each does its own set-up into .venv, once; it needs Python 3.11 or newer (PYTHON=… names one).
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -13,7 +15,7 @@ HERE := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d ' ' -f 1)
 USABLE := $(VENV)/.usable-$(HERE)
 TESTABLE := $(VENV)/.testable-$(HERE)
 
-.PHONY: demo test check format docs setup clean
+.PHONY: demo test check format docs readme setup clean
 .DELETE_ON_ERROR:
 
 demo: $(USABLE)
@@ -35,6 +37,9 @@ format: $(TESTABLE)
 
 docs: $(TESTABLE)
 	$(RUN) docs/generate.py
+
+readme: demo $(TESTABLE)
+	$(RUN) docs/generate.py --queries
 
 setup: $(TESTABLE)
 

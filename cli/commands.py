@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 USER_ERROR, DIFFERENCE, INTERRUPTED = 2, 1, 130
+NOTICES = 10
+"""Notes of an indexing run that are shown one by one."""
 
 app = typer.Typer(
     name="circuitstore",
@@ -144,8 +146,10 @@ def index(
 
 def _tell(result: IndexResult) -> None:
     """What an indexing run did, on stderr; exit code 1 when items failed."""
-    for notice in result.notices:
+    for notice in result.notices[:NOTICES]:
         say(f"note: {notice}")
+    if len(result.notices) > NOTICES:
+        say(f"note: … and {len(result.notices) - NOTICES} more; `circuitstore report` shows all")
     for item, error in result.failed.items():
         say(f"failed: {item}: {error}")
     if result.done or result.failed:
