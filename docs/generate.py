@@ -135,7 +135,7 @@ def answer(query: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "circuitstore.cli", "query", *shlex.split(query)],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         check=True,
         text=True,
         encoding="utf-8",
