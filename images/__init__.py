@@ -24,4 +24,3 @@ from .source import ImageSource as ImageSource
 from .source import Skipped as Skipped
 from .splits import SPLITS as SPLITS
 from .splits import Split as Split
-from .splits import split_of as split_of

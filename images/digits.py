@@ -56,7 +56,7 @@ def load_digits() -> Digits:
 def held_out(hash_: str) -> bool:
     """True for the 40 % of the digits, by content hash, that took no part in training the demo model.
 
-    Reads other digits of the hash than `split_of`, so the held-out images fall into all splits alike.
+    Reads other digits of the hash than those by which images are sorted, so no split is favoured.
     """
     return share(hash_, 16) < HELD_OUT_SHARE
 

@@ -16,7 +16,7 @@ from .conditions import attack, is_attack, target_of
 from .files import BadImage, shown
 from .seeds import rank
 from .source import ImageRef, ImageSource
-from .splits import SPLITS, Split, quotas, split_of
+from .splits import SPLITS, Split, quotas
 
 RULES = ("correct", "all", "successful")
 """Which candidates qualify: those that the model classifies correctly unattacked; all; or, under an attack,
@@ -74,12 +74,13 @@ def select_images(
     chosen: dict[Split, list[ImageRef]] = {split: [] for split in SPLITS}
     warnings: list[str] = []
     rest = list(candidates)
-    while rest := [r for r in rest if len(chosen[split_of(r.hash)]) < wanted[split_of(r.hash)]]:
+    while rest := [r for r in rest if len(chosen[source.split_of(r)]) < wanted[source.split_of(r)]]:
         refs, views = _decode(source, rest[:_BATCH], warnings)
         rest = rest[_BATCH:]
         for ref, good in zip(refs, _qualify(source, model, cls, refs, views, rule, seed, condition), strict=True):
-            into = chosen[split_of(ref.hash)]
-            if good and len(into) < wanted[split_of(ref.hash)]:
+            split = source.split_of(ref)
+            into = chosen[split]
+            if good and len(into) < wanted[split]:
                 into.append(ref)
     if short := _shortage(cls, chosen, wanted, len(candidates), rule):
         warnings.append(short)

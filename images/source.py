@@ -16,7 +16,7 @@ from ..errors import InputError, unknown
 from ..models import Preprocess
 from .files import BadImage
 from .labels import Labels, plain
-from .splits import split_of
+from .splits import Split, deal
 
 _CACHE_BYTES = 128 * 2**20
 """Views kept in memory: every condition and corruption of a class asks for the same ones."""
@@ -82,6 +82,7 @@ class ImageSource(ABC):
         self.notices = (*_by_reason(skipped), *remarks)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
+        self._splits = {hash_: split for c in classes for hash_, split in deal(ref.hash for ref in c.images).items()}
         self._cached_view = lru_cache(max(64, _CACHE_BYTES // (height * width * 3)))(self._load_view)
         self._cached_mean = lru_cache(4)(self._mean)
 
@@ -107,6 +108,10 @@ class ImageSource(ABC):
     def candidates(self, cls: ClassInfo) -> tuple[ImageRef, ...]:
         """All images of the class, sorted by content hash; some may still turn out undecodable."""
         return self._classes[cls].images
+
+    def split_of(self, ref: ImageRef) -> Split:
+        """The split that the image was dealt to."""
+        return self._splits[ref.hash]
 
     def word(self, cls: ClassInfo) -> str:
         """The class in plain words."""
@@ -145,7 +150,7 @@ class ImageSource(ABC):
 
     def discovery_refs(self) -> tuple[ImageRef, ...]:
         """The images of all classes that fall into the discovery split, sorted by content hash."""
-        refs = [r for c in self._classes.values() for r in c.images if split_of(r.hash) == "discovery"]
+        refs = [r for c in self._classes.values() for r in c.images if self.split_of(r) == "discovery"]
         return tuple(sorted(refs, key=lambda r: r.hash))
 
     def _mean(self, count: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -1,4 +1,4 @@
-"""Selection: who qualifies, who comes first, and that nobody ever changes sides."""
+"""Selection: who qualifies, who comes first, and that sides do not depend on what is asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from circuitstore.images import (
     predict,
     resolve_condition,
     select_images,
-    split_of,
 )
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack, target_of
@@ -60,7 +59,7 @@ def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: 
         "successful": (clean == cls.class_index) & (attacked == target),
     }[rule]
     for split, count in zip(SPLITS, (12, 6, 6), strict=True):
-        wanted = [r for r, q in zip(line, qualified, strict=True) if q and split_of(r.hash) == split][:count]
+        wanted = [r for r, q in zip(line, qualified, strict=True) if q and digits.split_of(r) == split][:count]
         assert list(getattr(selected, split)) == wanted
     assert selected.selection_of_item == Selection.of([r.hash for r in line], 24, rule, 3)
     assert selected.warnings == ()

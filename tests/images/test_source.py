@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import ImageSource, open_source, split_of
+from circuitstore.images import ImageSource, open_source
 from circuitstore.models import ViT
 
 
 def discovery_refs(source: ImageSource) -> list:
-    refs = [r for c in source.classes for r in source.candidates(c) if split_of(r.hash) == "discovery"]
+    refs = [r for c in source.classes for r in source.candidates(c) if source.split_of(r) == "discovery"]
     return sorted(refs, key=lambda r: r.hash)
 
 
