@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..results import Table
 from ..store import Store
 from .floors import Floor, read_floors
-from .groups import FIELDS, NATURAL, TWIN, Group, groups, load
+from .groups import FIELDS, NATURAL, TWIN, Group, groups, images_of, load
 from .measures import Matrix, Measure, common_edges, get_measure, members
 
 
@@ -249,7 +249,7 @@ def _effect(natural: CircuitRecord, attacked: CircuitRecord) -> bool:
     return (
         x.condition.kind == NATURAL
         and y.condition.kind != NATURAL
-        and x.selection == y.selection
+        and images_of(natural) == images_of(attacked)
         and x.recipe.metric.kind == "logit"
         and x.recipe.corruption.kind != TWIN
         and natural.circuit.size_requested == attacked.circuit.size_requested

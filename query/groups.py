@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from ..circuits import CircuitRecord, check_comparable, check_conditions
+from ..circuits import CircuitRecord, Selection, check_comparable, check_conditions
 from ..errors import InputError, NotComparable, unknown
 from ..store import Store
 
@@ -150,9 +150,14 @@ def _check(records: Sequence[CircuitRecord], by: str) -> list[str]:
                 f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
                 "only models of one shape are compared edge by edge"
             )
-    if by != "class" and len({r.item.selection for r in records}) > 1:
+    if by != "class" and len({images_of(r) for r in records}) > 1:
         notes["the circuits are of different images"] = None
     return list(notes)
+
+
+def images_of(record: CircuitRecord) -> Selection:
+    """Which images of the class it is of, whatever was done to them (an attack's word is a surrounding)."""
+    return replace(record.item.selection, surroundings="")
 
 
 def _shape(record: CircuitRecord) -> str:

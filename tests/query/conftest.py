@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from circuitstore.circuits import CircuitRecord, ClassInfo, Discovery
+from circuitstore.circuits import CircuitRecord, ClassInfo, Discovery, WorkItem
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -46,7 +46,7 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
         form = what.get("form", "split")
         sizes = (12,) if form == "attention" else SIZES[what.get("corruption", "other-class")]
         for index in range(10):
-            item = make_item(class_index=index, n_layers=3, n_heads=2, **what)
+            item = _written(make_item(class_index=index, n_layers=3, n_heads=2, **what))
             discovery = make_discovery(item=item, n_images=6)
             yield discovery, [make_record(discovery, n) for n in sizes]
     for seed in range(3):  # several image sets of one study, in a data set of their own
@@ -56,6 +56,12 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
                 item = replace(item, target_class=ClassInfo("many", f"class-{index}", index))
                 discovery = make_discovery(seed, item=item, n_images=6)
                 yield discovery, [make_record(discovery, n) for n in (24, 40)]
+
+
+def _written(item: WorkItem) -> WorkItem:
+    """An attack's word is among the surroundings of its images, as when they are indexed."""
+    word = item.target_class.name if item.condition.kind == "typographic" else ""
+    return replace(item, selection=replace(item.selection, surroundings=word))
 
 
 def fill(store: Store, made: list[tuple[Discovery, list[CircuitRecord]]]) -> Library:

@@ -1,0 +1,256 @@
+"""Comparisons against pairwise ones, and what is refused, warned of, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from circuitstore.circuits import (
+    CircuitRecord,
+    Condition,
+    EdgeScores,
+    Extraction,
+    MethodUse,
+    greedy,
+    noise_floor,
+    similarity,
+)
+from circuitstore.errors import InputError, NotComparable
+from circuitstore.query import compare, similarity_matrix
+from circuitstore.query.floors import floor_of
+from circuitstore.query.groups import groups
+from circuitstore.query.measures import MEASURES, get_measure
+from circuitstore.store import Store, create_store
+from circuitstore.testing.factories import make_discovery, make_item, make_record
+
+from .conftest import Library, fill
+
+ATTACK = "typographic(text=other class)"
+EFFECT = {"dataset": "toys", "form": "split", "metric": "logit", "corruption": "other-class"}
+
+
+def one(library: Library, name: str, **equals: Any) -> CircuitRecord:
+    (record,) = library.chosen(**EFFECT, **{"class": name, **equals})
+    return record
+
+
+def test_by_class_every_pair_of_classes_is_compared(library: Library) -> None:
+    table = compare(library.store, "class", condition="natural", extraction="edges(n=24)", **EFFECT)
+    assert {(row["a"], row["b"]) for row in table} == set(combinations([f"class-{i}" for i in range(10)], 2))
+    n_edges = library.records[0].circuit.graph.n_edges
+    for row in table:
+        a, b = (one(library, row[n], condition="natural", extraction="edges(n=24)").circuit for n in "ab")
+        assert row["jaccard"] == pytest.approx(similarity.jaccard(a, b))
+        assert (row["edges_a"], row["edges_b"]) == (a.n_edges, b.n_edges)
+        assert row["common"] == len({*a.edges} & {*b.edges})
+        assert row["chance"] == pytest.approx(similarity.expected_jaccard(a.n_edges, b.n_edges, n_edges))
+    assert list(table.frame["jaccard"]) == sorted(table.frame["jaccard"], reverse=True)
+
+
+def test_the_noise_floor_is_that_of_the_vocabulary(library: Library) -> None:
+    table = compare(library.store, "class", condition="natural", extraction="edges(n=24)", **EFFECT)
+    floors = {}
+    for record in library.chosen(**EFFECT, condition="natural", extraction="edges(n=24)"):
+        scores = library.store.discovery(record.discovery_id).scores
+        assert scores is not None
+        name = record.item.target_class.name
+        floors[name] = noise_floor(scores, lambda s: greedy(s, 24), similarity.jaccard, seed=record.item.recipe.seed)
+    for row in table:
+        assert row["noise_floor"] == pytest.approx((floors[row["a"]] + floors[row["b"]]) / 2)
+    assert table.facts["noise_floor"] == pytest.approx(np.mean(list(floors.values())))
+    assert table.facts["chance"] == pytest.approx(table.frame["chance"].mean())
+
+
+def test_by_condition_edges_are_gained_and_lost(library: Library) -> None:
+    table = compare(library.store, "condition", extraction="edges(n=40)", **EFFECT)
+    assert len(table) == 10
+    for row in table:
+        assert (row["a"], row["b"]) == ("natural", ATTACK)
+        before, after = (
+            set(one(library, row["class"], condition=row[n], extraction="edges(n=40)").circuit.edges) for n in "ab"
+        )
+        assert (row["gained"], row["lost"]) == (len(after - before), len(before - after))
+        assert row["changed_floor"] > 0
+
+
+def test_edges_that_change_between_halves_are_counted(library: Library) -> None:
+    record = one(library, "class-2", condition="natural", extraction="edges(n=24)")
+    discovery = library.store.discovery(record.discovery_id)
+    floor = floor_of(record, discovery, get_measure("jaccard"))
+    assert floor is not None
+    assert discovery.scores is not None
+
+    def changed(a: Any, b: Any) -> float:
+        return len(set(a.edges) ^ set(b.edges)) / 2
+
+    assert floor.changed == pytest.approx(noise_floor(discovery.scores, lambda s: greedy(s, 24), changed))
+
+
+@pytest.mark.parametrize("key", MEASURES)
+def test_every_measure_compares(library: Library, key: str) -> None:
+    chosen = {**EFFECT, "condition": "natural", "extraction": "edges(n=24)"}
+    square = similarity_matrix(library.store, measure=key, **chosen)
+    table = compare(library.store, measure=key, **chosen)
+    assert square.labels == tuple(f"class-{i}" for i in range(10))
+    frame = square.to_pandas()
+    for row in table:
+        assert row[key.replace("-", "_")] == frame.loc[row["a"], row["b"]]
+    assert np.isfinite(square.floors).all()
+    assert table.facts["noise_floor"] > table.frame[key.replace("-", "_")].mean()
+    assert all(table.facts[name] >= 0 for name in ("load_s", "compute_s", "floors_s"))
+
+
+def test_fields_that_vary_are_columns(library: Library) -> None:
+    table = compare(library.store, "extraction", dataset="toys", form="split", metric="logit")
+    assert list(table.frame.columns[:3]) == ["class", "condition", "corruption"]
+    assert set(table.frame["a"]) == {"edges(n=24)"}
+    assert len(table) == 30
+
+
+def test_a_square_of_several_groups_is_refused_with_what_to_choose_by(library: Library) -> None:
+    with pytest.raises(InputError, match=r"choose by .*condition = natural \| typographic"):
+        similarity_matrix(library.store, **EFFECT)
+
+
+@pytest.mark.parametrize(
+    ("by", "equals", "told"),
+    [
+        ("colour", {}, "unknown field to compare by 'colour'"),
+        ("clas", {}, "did you mean 'class'"),
+        ("class", {"measure": "cosine"}, "unknown measure"),
+        ("class", {"run": "rum"}, "rum"),
+        ("class", {"colour": "red"}, "unknown column"),
+        ("class", {"condition": "foggy"}, "no circuit in the store with condition = foggy"),
+        ("model", {"dataset": "toys"}, "no two of the .* circuits differ in model alone"),
+    ],
+)
+def test_mistakes_are_named(library: Library, by: str, equals: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        compare(library.store, by, **equals)
+
+
+def made(n: int = 12, *, seed: int = 0, **what: Any) -> CircuitRecord:
+    item = make_item(seed, **{"n_layers": 2, "n_heads": 2} | what)
+    return make_record(make_discovery(seed, item=item), n)
+
+
+def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]]:
+    """A record, and the same with another recipe."""
+    record = made(**what)
+    recipe = replace(record.item.recipe, **change)
+    return [(record, 1), (replace(record, item=replace(record.item, recipe=recipe)), 2)]
+
+
+@pytest.mark.parametrize(
+    ("by", "change"),
+    [
+        ("method", {"method": MethodUse.of("eap")}),
+        ("metric", {"metric": made(metric="logit-diff").item.recipe.metric}),
+        ("direction", {"direction": "denoising"}),
+        ("form", {"form": "head"}),
+    ],
+)
+def test_what_means_different_things_is_refused_by_field(by: str, change: dict[str, Any]) -> None:
+    with pytest.raises(NotComparable, match=by):
+        list(groups(twins(change), by))
+
+
+def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
+    change = {"signed": False, "corruption": made(corruption="blur").item.recipe.corruption}
+    with pytest.raises(NotComparable, match="signed"):
+        list(groups(twins(change), "corruption"))
+
+
+@pytest.mark.parametrize(
+    ("by", "change", "warning"),
+    [
+        ("corruption", {"corruption": made(corruption="mean-image").item.recipe.corruption}, "corruption differs"),
+        ("method", {"method": MethodUse.of("eap-ig", {"steps": 50, "rule": "left"})}, "method differs in detail"),
+    ],
+)
+def test_what_differs_otherwise_is_told(by: str, change: dict[str, Any], warning: str) -> None:
+    (group,) = groups(twins(change), by)
+    assert any(note.startswith(warning) for note in group.notes)
+
+
+def test_other_images_are_told_another_word_is_not() -> None:
+    natural, attacked = made(), made(attack="typographic")
+    written = replace(attacked.item.selection, surroundings="the word")
+    other = replace(written, rule="successful")
+    for selection, notes in ((written, ()), (other, ("the circuits are of different images",))):
+        item = replace(attacked.item, selection=selection)
+        (group,) = groups([(natural, 1), (replace(attacked, item=item), 2)], "condition")
+        assert group.notes == notes
+
+
+def test_models_of_other_shape_are_refused_and_of_one_name_told_apart() -> None:
+    record = made()
+    twin = replace(record.item.model, id="f" * 64)
+    (group,) = groups([(record, 1), (replace(record, item=replace(record.item, model=twin)), 2)], "model")
+    assert len(set(group.labels)) == 2
+    assert all(label.startswith(record.item.model.name) for label in group.labels)
+    with pytest.raises(NotComparable, match="2 layers of 2 heads against 3 layers of 2 heads"):
+        list(groups([(record, 1), (made(n_layers=3), 2)], "model"))
+
+
+def test_the_latest_of_several_circuits_is_taken() -> None:
+    first, second, other = made(seed=1), made(seed=2), made(class_index=1)
+    (group,) = groups([(second, 5), (first, 9), (other, 1)], "class")
+    assert [r.id for r in group.records] == [first.id, other.id]
+    assert any("1 older" in note for note in group.notes)
+
+
+def test_a_mechanism_study_compares_attacks_alone() -> None:
+    found = [made(attack=a, corruption="unattacked-twin", metric="logit-diff") for a in ("natural", "typographic")]
+    size = replace(found[1].item, condition=Condition.of("typographic", {"text": "other class", "size": 9}))
+    (group,) = groups([*((r, 1) for r in found), (replace(found[1], item=size), 1)], "condition")
+    assert group.labels == ("typographic(size=9, text=other class)", ATTACK)
+    assert any("mechanism" in note for note in group.notes)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """An effect study of another size, one of the wrong metric, one without scores per image, one without scores."""
+    pairs = []
+    for metric, attacked_size in (("logit", 6), ("kl", 9)):
+        for attack, size in (("natural", 9), ("typographic", attacked_size)):
+            discovery = make_discovery(item=make_item(attack=attack, n_layers=2, n_heads=2, metric=metric))
+            extraction = Extraction.of("retention", {"target": 0.9})
+            pairs.append((discovery, [replace(make_record(discovery, size), extraction=extraction)]))
+    for index in (1, 2):
+        full = make_discovery(item=make_item(class_index=index, n_layers=2, n_heads=2, corruption="blur"))
+        assert full.scores is not None
+        mean = EdgeScores(full.scores.graph, full.scores.mean, full.scores.std)
+        pairs.append((replace(full, scores=mean), [make_record(full, 9)]))
+    for index in (1, 2):
+        full = make_discovery(item=make_item(class_index=index, n_layers=2, n_heads=2, corruption="mean-image"))
+        record = replace(make_record(full, 9), score=None, std=None, frequency=None, full_in=None, full_out=None)
+        pairs.append((replace(full, scores=None, members=record.circuit.members), [record]))
+    with create_store(tmp_path_factory.mktemp("mixed") / "data") as store:
+        fill(store, pairs)
+        yield store
+
+
+@pytest.mark.parametrize("metric", ["logit", "kl"])
+def test_gained_and_lost_need_one_size_and_the_true_logit(mixed: Store, metric: str) -> None:
+    (row,) = compare(mixed, "condition", metric=metric)
+    assert (row["a"], row["b"], row["edges_a"] > 0) == ("natural", ATTACK, True)
+    assert pd.isna(row["gained"]) and pd.isna(row["lost"]) and pd.isna(row["changed_floor"])
+
+
+def test_without_scores_per_image_there_is_no_noise_floor_and_that_is_said(mixed: Store) -> None:
+    table = compare(mixed, "class", corruption="blur")
+    assert table.facts["noise_floor"] is None
+    assert pd.isna(table.frame["noise_floor"]).all()
+    assert "the noise floor is not known: scores per image were not kept" in table.notes
+
+
+def test_methods_that_only_select_compare_by_edges_alone(mixed: Store) -> None:
+    assert len(compare(mixed, "class", corruption="mean-image", measure="dice")) == 1
+    with pytest.raises(InputError, match="gives no scores; choose a measure of edges"):
+        compare(mixed, "class", corruption="mean-image", measure="spearman")

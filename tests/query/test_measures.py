@@ -1,0 +1,62 @@
+"""Measures: squares agree with pairs, chance agrees with enumeration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from circuitstore.circuits import CircuitRecord
+from circuitstore.errors import InputError
+from circuitstore.query.measures import MEASURES, get_measure
+from circuitstore.testing.factories import make_discovery, make_item, make_record
+
+
+@pytest.fixture(scope="module")
+def records() -> list[CircuitRecord]:
+    """Circuits of several sizes with the scores of all edges, one of no edge at all."""
+    found = []
+    for index, n in enumerate((1, 9, 24, 24, 60)):
+        discovery = make_discovery(item=make_item(class_index=index, n_layers=3, n_heads=2))
+        record = make_record(discovery, n)
+        found.append(replace(record, circuit=replace(record.circuit, scores=discovery.scores)))
+    none = replace(found[0].circuit, members=np.zeros_like(found[0].circuit.members), order=np.empty(0, int))
+    return [*found, replace(found[0], circuit=none)]
+
+
+@pytest.mark.parametrize("key", MEASURES)
+def test_the_square_holds_the_pairs(key: str, records: list[CircuitRecord]) -> None:
+    measure = get_measure(key)
+    square = measure.matrix(records)
+    assert np.allclose(square, square.T, atol=1e-12)
+    assert np.allclose(np.diag(square), 1)
+    for i, j in combinations(range(len(records)), 2):
+        assert square[i, j] == pytest.approx(measure.pair(records[i].circuit, records[j].circuit), abs=1e-6)
+
+
+@pytest.mark.parametrize("key", ["jaccard", "dice", "overlap"])
+@pytest.mark.parametrize(("a", "b"), [(1, 2), (2, 2), (3, 4), (0, 2), (0, 0), (5, 5)])
+def test_chance_is_the_mean_over_all_sets_of_these_sizes(key: str, a: int, b: int) -> None:
+    edges = range(5)
+    values = []
+    for x in combinations(edges, a):
+        for y in combinations(edges, b):
+            common, size = len({*x} & {*y}), min(a, b)
+            values.append(
+                {
+                    "jaccard": common / len({*x, *y}) if a + b else 1.0,
+                    "dice": 2 * common / (a + b) if a + b else 1.0,
+                    # of the smaller size's best edges: the larger set's first ones are as random
+                    "overlap": None if a != b else (common / size if size else 0.0),
+                }[key]
+            )
+    if values[0] is not None:
+        chance = get_measure(key).chance
+        assert chance is not None
+        assert chance(a, b, len(edges)) == pytest.approx(np.mean(values))
+
+
+def test_an_unknown_measure_is_named() -> None:
+    with pytest.raises(InputError, match="did you mean 'jaccard'"):
+        get_measure("jacard")
