@@ -32,7 +32,7 @@ class Part:
     Attributes:
         study: its circuits.
         floors: noise floors, by row.
-        records: the circuits that are told in full, by row: the first `MOST_RECORDS` classes' ones.
+        records: the circuits that are told in full, by row: all conditions of the first classes.
     """
 
     study: Study
@@ -142,8 +142,8 @@ def read_contents(store: Store, run: str | None = None) -> Contents:
 
 
 def _part(store: Store, study: Study) -> Part:
-    first = set(study.classes[:MOST_RECORDS])
-    rows = [i for i, name in enumerate(study.circuits["class"]) if name in first][: 2 * MOST_RECORDS]
+    first = set(study.classes[: max(1, MOST_RECORDS // len(study.conditions))])
+    rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
     return Part(study, read_floors(store, study), {i: store.circuit(study.circuits["id"].iloc[i]) for i in rows})
 
 
@@ -193,6 +193,11 @@ def _of_parts(parts: tuple[Part, ...]) -> Iterator[str]:
                 f"{count} {'circuit' if count == 1 else 'circuits'} of the {study.kind} study "
                 f"{'holds' if count == 1 else 'hold'} every edge, for no smaller one did what "
                 f"{study.common['extraction']} asks: {names}. Such a circuit tells nothing of its class."
+            )
+        if len(part.records) < len(study.circuits):
+            yield (
+                f"Of the {len(study.circuits)} circuits of the {study.kind} study {len(part.records)} were read in "
+                "full; warnings that belong to the others are not told here."
             )
         for record in part.records.values():
             item = record.item

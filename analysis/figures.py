@@ -144,7 +144,7 @@ def faithfulness_figure(
     figure.update_yaxes(
         tickvals=list(place.values()),
         ticktext=[plain(c) for c in classes],
-        autorange="reversed",
+        range=[len(classes) - 0.4, -0.6],
         automargin=True,
         zeroline=False,
         showgrid=False,

@@ -222,7 +222,7 @@ def _heat_map(similarity: Similarity, id: str) -> Chart:
 
 
 def _faithfulness(part: Part, id: str) -> Chart:
-    table, kept = part.faithfulness, sorted(part.records)[: figures.MOST_ROWS]
+    table, kept = part.faithfulness, sorted(part.records)
     reasons = part.reasons
     place = {row: i for i, row in enumerate(kept)}
     figure = figures.faithfulness_figure(

@@ -116,8 +116,12 @@ def _mean(value: float | None) -> str:
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    numbers = frame.select_dtypes("float").columns
-    return frame.assign(**{name: [sentences.figure(v) for v in frame[name]] for name in numbers})
+    """Shares to two decimals; scores, which may be small, to two figures."""
+    told = {}
+    for name in frame.select_dtypes("float").columns:
+        small = name.startswith(("score", "error"))
+        told[name] = [sentences.figure(v) if small or pd.isna(v) else f"{v:.2f}" for v in frame[name]]
+    return frame.assign(**told)
 
 
 def _queries(contents: Contents) -> Iterator[str]:
