@@ -69,20 +69,20 @@ def test_killed_at_any_time_it_is_consistent(path):
         "import sys\n"
         "from circuitstore.store.graph import open_graph\n"
         "from circuitstore.testing.factories import make_records\n"
-        "records = make_records(400)\n"
+        "records = make_records(150, n=12, n_layers=2, n_heads=2)\n"
         "with open_graph(sys.argv[1], store_id=sys.argv[2]) as graph:\n"
         "    print('ready', flush=True)\n"
-        "    for start in range(0, 400, 3):\n"
+        "    for start in range(0, 150, 3):\n"
         "        graph.put(records[start : start + 3], {r.id: 1 for r in records})\n"
     )
-    records = make_records(400)
+    records = make_records(150, n=12, n_layers=2, n_heads=2)
     rng = random.Random(0)
-    for _ in range(4):
+    for _ in range(3):
         command = [sys.executable, "-c", script, url(path), STORE]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(rng.uniform(0.05, 1.0))
+            time.sleep(rng.uniform(0.05, 0.6))
             process.kill()
         with opened(path, read_only=True) as reader:
             seen = reader.present()
