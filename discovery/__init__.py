@@ -10,6 +10,7 @@ from .registry import METHODS as METHODS
 from .registry import get_method as get_method
 from .registry import resolve_method as resolve_method
 from .retention import smallest_with_retention as smallest_with_retention
+from .score import RESIDUAL_LIMIT as RESIDUAL_LIMIT
 from .score import Cost as Cost
 from .score import estimate_cost as estimate_cost
 from .score import score_edges as score_edges

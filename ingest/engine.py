@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
+from ..discovery import RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreError
 from ..store import Writer, create_store
 from .plan import Plan, Planned, make_plan
@@ -87,7 +88,8 @@ class _Engine:
         self.bench = Workbench(plan)
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
-        self.notices: list[str] = []
+        self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
+        self.residuals: dict[str, float] = {}
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
@@ -123,7 +125,23 @@ class _Engine:
             size = self._decided_size(planned, extraction)
             self.writer.put_circuit(self.bench.circuit(discovery, extraction, size), self.plan.spec.name)
             self.circuits += 1
-        self.notices += [f"{title(planned.item)}: {w}" for w in discovery.provenance["warnings"]]
+        self.warnings |= dict.fromkeys(discovery.provenance["image_warnings"])
+        residual = discovery.scores.residual if discovery.scores else None
+        if residual is not None and residual > RESIDUAL_LIMIT:
+            self.residuals[title(planned.item)] = residual
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was noticed on the way; the residuals in one line, worst first."""
+        if not self.residuals:
+            return tuple(self.warnings)
+        worst = sorted(self.residuals, key=lambda name: -self.residuals[name])
+        told = ", ".join(f"{name} {self.residuals[name]:.0%}" for name in worst[:3])
+        return (
+            *self.warnings,
+            f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} (edges out of input against "
+            f"the metric's difference): {told}{' …' if len(worst) > 3 else ''}; more steps bring them together",
+        )
 
     def _discovery(self, item: WorkItem, bar: tqdm[Planned]) -> Discovery:
         if self.writer.has_discovery(item.id):

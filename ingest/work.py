@@ -92,7 +92,8 @@ class Workbench:
         provenance = {
             **_versions(self._model(item)),
             "seconds": round(time.monotonic() - began, 3),
-            "warnings": [*self._selection(item).warnings, *said],
+            "warnings": said,
+            "image_warnings": list(self._selection(item).warnings),
             **{f"{split}_images": list(self._hashes(item, split)) for split in ("selection", "report")},
         }
         return Discovery(item, scores, images.hashes, provenance=provenance)
@@ -123,7 +124,7 @@ class Workbench:
             frequency=frequency,
             full_in=scores.inflow,
             full_out=scores.outflow,
-            notes=(*discovery.provenance.get("warnings", ()), *_shortfall(circuit)),
+            notes=(*discovery.provenance["image_warnings"], *discovery.provenance["warnings"], *_shortfall(circuit)),
         )
 
     def _extract(self, item: WorkItem, scores: EdgeScores, extraction: Extraction, size: int | None) -> Circuit:
