@@ -117,22 +117,7 @@ def faithfulness_figure(
     figure.add_trace(_random_ticks(ticks, table))
     for number, condition in enumerate(conditions):
         own = [r for r in rows if table["condition"].iloc[r] == condition and r not in reasons]
-        figure.add_trace(
-            go.Scatter(
-                x=table["faithfulness"].iloc[own].tolist(),
-                y=[y_of(r) for r in own],
-                mode="markers",
-                name=plain(labels[condition]),
-                marker={
-                    "size": 10,
-                    "symbol": MARKERS[number % len(MARKERS)],
-                    "color": PALETTE[number % len(PALETTE)],
-                    "line": {"width": 1, "color": "white"},
-                },
-                customdata=[[plain(table["class"].iloc[r]), int(table["n_edges"].iloc[r])] for r in own],
-                hovertemplate="%{customdata[0]}: %{x:.3f}, %{customdata[1]} edges<extra></extra>",
-            )
-        )
+        figure.add_trace(_own_marks(table.iloc[own], [y_of(r) for r in own], number, labels[condition]))
     _dress(figure, height=150 + 34 * max(1, len(classes)) * (1 if len(conditions) < 3 else 1.5))
     for row in reasons:
         figure.add_annotation(
@@ -150,6 +135,26 @@ def faithfulness_figure(
         showgrid=False,
     )
     return figure
+
+
+def _own_marks(table: pd.DataFrame, y: Sequence[float], number: int, label: str) -> go.Scatter:
+    """The circuits of one condition, in its own colour and shape."""
+    line = {"width": 1, "color": "white"}
+    names = [plain(name) for name in table["class"]]
+    return go.Scatter(
+        x=table["faithfulness"].tolist(),
+        y=list(y),
+        mode="markers",
+        name=plain(label),
+        marker={
+            "size": 10,
+            "symbol": MARKERS[number % len(MARKERS)],
+            "color": PALETTE[number % len(PALETTE)],
+            "line": line,
+        },
+        customdata=list(zip(names, table["n_edges"].tolist(), strict=True)),
+        hovertemplate="%{customdata[0]}: %{x:.3f}, %{customdata[1]} edges<extra></extra>",
+    )
 
 
 def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame) -> go.Scatter:
