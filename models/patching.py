@@ -9,8 +9,9 @@ edges share one input, and parts that no open edge reaches are left out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,33 +45,31 @@ class Activations:
     """
 
     stream: Float[Tensor, "image token d_model"]
-    attention_in: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
-    ports: list[Float[Tensor, "image token ports"]] = field(default_factory=list)
-    heads: list[Float[Tensor, "image token heads"]] = field(default_factory=list)
-    mlp_in: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
-    mlp_out: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
-    final: Tensor = field(default_factory=lambda: torch.empty(0))
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    attention_in: list[Float[Tensor, "image token d_model"]]
+    ports: list[Float[Tensor, "image token ports"]]
+    heads: list[Float[Tensor, "image token heads"]]
+    mlp_in: list[Float[Tensor, "image token d_model"]]
+    mlp_out: list[Float[Tensor, "image token d_model"]]
+    final: Float[Tensor, "image token d_model"]
+    logits: Float[Tensor, "image class"]
 
 
 @torch.no_grad()
 def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> Activations:
     """Run the plain model and keep what every receiver reads and every sender writes."""
     stream = model.embed(images)
-    kept = Activations(stream)
+    kept: dict[str, list[Tensor]] = defaultdict(list)
 
     def hooks(block: Any) -> Iterator[RemovableHandle]:
-        yield block.norm1.register_forward_pre_hook(lambda _, args: kept.attention_in.append(args[0]))
-        yield block.attn.qkv.register_forward_hook(lambda _, __, out: kept.ports.append(out))
-        yield block.attn.proj.register_forward_pre_hook(lambda _, args: kept.heads.append(args[0]))
-        yield block.norm2.register_forward_pre_hook(lambda _, args: kept.mlp_in.append(args[0]))
-        yield block.ls2.register_forward_hook(lambda _, __, out: kept.mlp_out.append(out))
+        yield block.norm1.register_forward_pre_hook(lambda _, args: kept["attention_in"].append(args[0]))
+        yield block.attn.qkv.register_forward_hook(lambda _, __, out: kept["ports"].append(out))
+        yield block.attn.proj.register_forward_pre_hook(lambda _, args: kept["heads"].append(args[0]))
+        yield block.norm2.register_forward_pre_hook(lambda _, args: kept["mlp_in"].append(args[0]))
+        yield block.ls2.register_forward_hook(lambda _, __, out: kept["mlp_out"].append(out))
 
     with installed(*(hook for block in model.blocks for hook in hooks(block))):
         final = model.through_blocks(stream)
-    return Activations(
-        stream, kept.attention_in, kept.ports, kept.heads, kept.mlp_in, kept.mlp_out, final, model.readout(final)
-    )
+    return Activations(stream=stream, final=final, logits=model.readout(final), **kept)
 
 
 class PatchedRuns:

@@ -34,6 +34,7 @@ _BLOCKS = {
     ParallelThingsBlock: "parallel blocks: several attentions and MLPs read the same stream",
 }
 _OTHERS = {
+    "VisionTransformerRelPos": "relative position biases are not represented yet",
     "Swin": "windowed attention with patch merging between stages: the residual stream does not run through",
     "MaxxVit": "convolution stages between the blocks",
     "CaiT": "class-attention layers read the class token apart from the patches",

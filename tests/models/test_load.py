@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from circuitstore.discovery import evaluate, score_edges
 from circuitstore.errors import InputError, NotRepresentable
 from circuitstore.models import load_model
 from safetensors.torch import save_file
@@ -110,6 +111,24 @@ def test_the_demo_model_is_complete():
     assert (model.n_layers, model.n_heads, model.d_model, model.n_classes) == (4, 4, 64, 10)
     assert model.image_size == (32, 32) and len(model.labels) == 10
     assert model.fingerprint == load_model("digits", dtype="bfloat16").fingerprint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="no CUDA device"):
+        load_model("digits", device="cuda")
+    assert load_model("digits", device="auto").device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_cpu_s_scores(toy_module, images):
+    here, there = (load_model(toy_module(), device=d, dtype="float64") for d in ("cpu", "cuda"))
+    x, y = images(here, 3, 1), images(here, 3, 2)
+    for form in ("split", "block"):
+        a, b = (score_edges(m, x, y, [0, 1, 2], method="eap", form=form) for m in (here, there))
+        assert abs(a.per_image - b.per_image).max() < 1e-10 * abs(a.per_image).max()
+        found, expected = (evaluate(m, a.top(0.3), x, y, [0, 1, 2]).metric_circuit for m in (there, here))
+        assert found == pytest.approx(expected, rel=1e-10)
 
 
 def test_a_dtype_of_16_bits_computes_about_the_same(toy_module, images):

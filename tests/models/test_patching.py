@@ -5,7 +5,9 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.errors import InputError
-from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture
+from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture, load_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from timm.layers.mlp import SwiGLU
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
@@ -111,6 +113,49 @@ def test_a_run_does_not_mix_images(toy_vit, images):
         for i in range(4)
     ]
     assert_close(together, torch.cat(alone))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    depth=st.integers(1, 3),
+    heads=st.integers(1, 4),
+    d_head=st.integers(1, 5),
+    form=st.sampled_from(FORMS),
+    reg_tokens=st.integers(0, 2),
+    density=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_equals_brute_force(
+    toy_vit, images, brute_force, depth, heads, d_head, form, reg_tokens, density, seed
+):
+    model = toy_vit(seed, depth=depth, num_heads=heads, embed_dim=heads * d_head + heads, reg_tokens=reg_tokens)
+    graph = model.graph(form)
+    clean, corrupted = model.embed(images(model, 1, seed)), capture(model, images(model, 1, seed + 1))
+    mask = np.random.default_rng(seed).random(graph.n_edges) < density
+    found = PatchedRuns(model, clean, corrupted).logits(graph, mask)
+    assert_close(found, brute_force(model.module, graph).masked(clean, corrupted.stream, mask))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1)])
+def test_lower_precision_is_near(toy_module, images, dtype, tolerance):
+    exact, low = load_model(toy_module(), dtype="float64"), load_model(toy_module(), dtype=dtype)
+    graph = exact.graph("split")
+    mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
+    x, y = images(exact, 4, 1), images(exact, 4, 2)
+    expected, found = (PatchedRuns(m, m.embed(x), capture(m, y)).logits(graph, mask) for m in (exact, low))
+    assert_close(found.double(), expected, tolerance)
+
+
+def test_runs_share_buffers_but_no_values(toy_vit, images):
+    """Circuits run one after the other give what each gives alone."""
+    model = toy_vit()
+    rng = np.random.default_rng(0)
+    stream, corrupted = model.embed(images(model, 2, 1)), capture(model, images(model, 2, 2))
+    asked = [(graph := model.graph(form), rng.random(graph.n_edges) < 0.7) for form in (*FORMS, *FORMS)]
+    runs = PatchedRuns(model, stream, corrupted)
+    together = [runs.logits(*question) for question in asked]
+    for question, found in zip(asked, together, strict=True):
+        assert torch.equal(found, PatchedRuns(model, stream, corrupted).logits(*question))
 
 
 def test_values_that_do_not_fit_are_refused(toy_vit, images):
