@@ -80,7 +80,8 @@ class Archive:
     def ids(self, kind: Kind) -> Iterator[str]:
         """Ids of all files of a kind, sorted; their content is not read."""
         folder = self.folder / KINDS[kind]
-        return (path.name.removesuffix(SUFFIX) for path in sorted(folder.glob(f"??/*{SUFFIX}")))
+        found = sorted(folder.glob(f"??/*{SUFFIX}"))
+        return (path.name.removesuffix(SUFFIX) for path in found if path.name[:2] == path.parent.name)
 
     def leftovers(self) -> list[Path]:
         """Temporary files; where no writer is at work, a killed one left them."""

@@ -211,8 +211,10 @@ def _translated(error: DBAPIError, url: str) -> StoreError:
         )
     if "locked" in text:
         return StoreBusy(f"{where}; another program has had it locked for {BUSY_S:g} s; try again when that has ended")
-    if "full" in text:
-        return StoreError(f"{where}; free some room, then run the same command again: it goes on where it stopped")
+    if "full" in text or "disk I/O" in text:
+        return StoreError(
+            f"{where}; make room on the disk, then run the same command again: it goes on where it stopped"
+        )
     if "readonly" in text or "unable to open" in text:
         return StoreError(
             f"{where}; it cannot be written; change the permissions of file and folder, or choose another"

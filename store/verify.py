@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from sqlalchemy import exists, select
 
-from ..errors import StoreDamaged, StoreError
+from ..errors import InputError, StoreDamaged, StoreError
 from ..results import Table
 from . import ledger
 from .archive import Kind
@@ -141,5 +141,9 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
         what = "the graph shows it, the catalog does not list it"
         yield Difference("graph", "extra circuit", id, what, f"circuitstore gc, or {REBUILD}")
     for id in sorted(present.keys() & sound):
-        for what in GraphContent.of(*store.archive.circuit(id)).differences(graph.content(id)):
+        try:
+            found = GraphContent.of(*store.archive.circuit(id)).differences(graph.content(id))
+        except (InputError, StoreError) as error:  # listed, and not found by its key: the file is broken
+            found = [str(error)]
+        for what in found:
             yield Difference("graph", "altered circuit", id, what, REBUILD)

@@ -132,14 +132,16 @@ class Writer:
     def _let_go(self) -> None:
         self._stop.set()
         self._thread.join()
-        try:
+        with contextlib.ExitStack() as steps:  # each is taken even if another fails; last in, first out
+            steps.callback(self.catalog.close)
+            steps.callback(self._release)
             if self._opened is not None:
-                self._opened.release(self._me)
-                self._opened.close()
-        finally:
-            with self.catalog.writing() as connection:
-                ledger.release(connection, self._me)
-            self.catalog.close()
+                steps.callback(self._opened.close)
+                steps.callback(self._opened.release, self._me)
+
+    def _release(self) -> None:
+        with self.catalog.writing() as connection:
+            ledger.release(connection, self._me)
 
     def _keep(self) -> None:
         """Renews the lease, and projects circuits that have waited long enough; runs in a thread of its own."""

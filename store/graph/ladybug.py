@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -24,6 +24,7 @@ from .ladybug_file import (
     WriterLock,
     connectable,
     discard,
+    doubted,
     open_for_writing,
     path_of,
     set_aside,
@@ -213,9 +214,11 @@ class LadybugGraph(GraphBackend):
         if os.getpid() != self._pid:
             return
         with self._lock:
-            for part in (self._snapshot, self._database):
-                if part is not None:
-                    part.close()
+            if self._snapshot is not None:
+                self._snapshot.close()
+            if self._database is not None:
+                with suppress(RuntimeError), doubted(self._path):
+                    self._database.close()
             if self._writer is not None:
                 self._writer.release()
             self._snapshot = self._database = self._writer = None
@@ -276,7 +279,7 @@ class LadybugGraph(GraphBackend):
         """A connection for writing; an open transaction is undone when it is left by an error."""
         with self._turn(writes=what):
             assert self._database is not None
-            with ladybug.Connection(self._database) as connection:
+            with ladybug.Connection(self._database) as connection, doubted(self._path):
                 yield connection
 
     @contextmanager

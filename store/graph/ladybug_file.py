@@ -15,6 +15,8 @@ import re
 import shutil
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -26,6 +28,7 @@ from ...errors import InputError, StoreBusy, StoreError, StoreVersion
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
+DOUBTED = ".doubted"
 
 _open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
 _locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
@@ -66,7 +69,7 @@ def engine_files(path: Path) -> list[Path]:
 def _is_of(path: Path, name: str) -> bool:
     if name == path.name:
         return True
-    not_the_engines = (".lock", ".new", ".new.wal", "-set-aside")
+    not_the_engines = (".lock", ".new", ".new.wal", "-set-aside", DOUBTED)
     return name.startswith(f"{path.name}.") and not name.endswith(not_the_engines)
 
 
@@ -132,14 +135,18 @@ class Opened(NamedTuple):
 def open_for_writing(path: Path) -> Opened:
     """Open an existing file; the caller holds the `WriterLock`.
 
-    A damaged file is copied aside, with all that lies beside it, and its valid part is opened; where
-    there is none it is moved aside.
+    A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
+    and its valid part is opened; where there is none it is moved aside.
 
     Raises:
         StoreBusy: a program without our lock has the file open.
         StoreVersion: the file's format is of another LadybugDB.
         StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
     """
+    if _doubt(path).exists():
+        discard(path)
+        _doubt(path).unlink()
+        return Opened(None, (f"an earlier write to {path} failed, as on a full disk; it is made anew",))
     if not path.exists():
         return _without_main_file(path)
     try:
@@ -156,6 +163,24 @@ def open_for_writing(path: Path) -> Opened:
         database,
         (f"{path} was damaged ({reason}); its valid part is in use, what it was is kept in {kept}",),
     )
+
+
+@contextmanager
+def doubted(path: Path) -> Iterator[None]:
+    """Marks the file as not to be trusted when the engine fails to write, so that it is made anew later.
+
+    On a full disk the engine leaves tables without their indexes, and opens them afterwards without a word.
+    """
+    try:
+        yield
+    except RuntimeError:
+        with suppress(OSError):
+            _doubt(path).touch()
+        raise
+
+
+def _doubt(path: Path) -> Path:
+    return path.with_name(path.name + DOUBTED)
 
 
 def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_failure: bool = True) -> ladybug.Database:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.store import Store, open_store
+
+
+def counts(table: Any) -> list[int]:
+    return list(table.to_pandas()["count"])
+
+
+def everything(store: Store) -> tuple[set[str], ...]:
+    """Ids in graph, catalog and archive."""
+    shown = set(store.graph.present())
+    return shown, set(store.circuits()["id"]), *(set(store.archive.ids(kind)) for kind in ("circuit", "discovery"))
+
+
+def test_what_a_run_refers_to_is_kept(filled: Path, world: Any) -> None:
+    with open_store(filled) as store, store.writer() as writer:
+        before = everything(store)
+        assert counts(writer.gc()) == [0, 0, 0, 0]
+        assert everything(store) == before
+
+
+def test_deleting_a_run_removes_references_and_gc_the_rest(filled: Path, world: Any) -> None:
+    with open_store(filled) as store, store.writer() as writer:
+        writer.delete_run("run")
+        assert len(store.runs()) == 0 and len(store.circuits()) == 6
+        assert counts(writer.gc()) == [6, 6, 3, 9]
+        assert everything(store) == (set(), set(), set(), set())
+        assert len(store.items()) == 0 and len(store.verify()) == 0
+        world.fill(writer)
+        writer.flush()
+        assert len(store.verify()) == 0 and len(store.circuits()) == 6
+
+
+def test_what_another_run_refers_to_is_kept(filled: Path, world: Any) -> None:
+    discovery, record = world.discoveries[0], world.records[0]
+    with open_store(filled) as store, store.writer() as writer:
+        writer.start_run("second", "", [discovery.item], [(discovery.id, record.extraction)])
+        writer.delete_run("run")
+        assert counts(writer.gc()) == [5, 5, 2, 7]
+        assert everything(store) == ({record.id}, {record.id}, {record.id}, {discovery.id})
+        assert len(store.verify()) == 0
+
+
+def test_gc_takes_files_that_nobody_lists(filled: Path, world: Any) -> None:
+    with open_store(filled) as store, store.writer() as writer:
+        path = store.archive.path("circuit", world.records[0].id)
+        stranger = path.with_name(path.name[:2] + "f" * 62 + path.suffix)
+        stranger.write_bytes(path.read_bytes())
+        assert [row["kind"] for row in store.verify()] == ["orphan file"]
+        assert counts(writer.gc()) == [0, 0, 0, 1]
+        assert len(store.verify()) == 0
+
+
+def test_a_run_that_is_not_there(filled: Path) -> None:
+    with open_store(filled) as store, store.writer() as writer, pytest.raises(InputError, match="did you mean 'run'"):
+        writer.delete_run("ran")
+
+
+def test_rebuilding_a_sound_store_changes_nothing_but_the_graph(filled: Path, world: Any) -> None:
+    with open_store(filled) as store, store.writer() as writer:
+        before = store.circuits(), store.runs(), store.items(), everything(store)
+        assert counts(writer.rebuild()) == [0, 0, 0, 0, 6]
+        after = store.circuits(), store.runs(), store.items(), everything(store)
+        assert all(a.equals(b) for a, b in zip(before[:3], after[:3], strict=True)) and before[3] == after[3]
+        assert len(store.verify()) == 0
+
+
+def test_what_no_run_knows_is_kept_from_gc_until_its_run_is_deleted(filled: Path, world: Any) -> None:
+    for file in filled.glob("catalog.sqlite*"):
+        file.unlink()
+    from circuitstore.store import create_store
+
+    with create_store(filled) as store, store.writer() as writer:
+        assert counts(writer.rebuild()) == [3, 6, 0, 0, 6]
+        assert counts(writer.gc()) == [0, 0, 0, 0]
+        world.start(writer)
+        assert writer.pending("run") == []
+        writer.delete_run("recovered")
+        assert counts(writer.gc()) == [0, 0, 0, 0]
+        assert len(store.verify()) == 0
