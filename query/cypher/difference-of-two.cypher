@@ -9,9 +9,9 @@
 //   score: mean over images; positive raises the metric
 //   rank: 1 = first extracted
 
-UNWIND [$a, $b] AS wanted
-MATCH (c:Circuit {id: wanted})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.id IN [$a, $b]
 WITH f.edge AS edge, count(*) AS found, min(c.id) AS owner, min(f.score) AS score, min(f.rank) AS rank
-WHERE found = 1
+WHERE found = 1 AND $a <> $b
 RETURN CASE WHEN owner = $a THEN 'a' ELSE 'b' END AS side, edge, score, rank
 ORDER BY side, rank

@@ -8,9 +8,9 @@
 //   united: edges in one or both
 //   jaccard: common / united
 
-UNWIND [$a, $b] AS wanted
-MATCH (:Circuit {id: wanted})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.id IN [$a, $b]
 WITH f.edge AS edge, count(*) AS found
-WITH count(*) AS united, sum(CASE WHEN found = 2 THEN 1 ELSE 0 END) AS common
+WITH count(*) AS united, sum(CASE WHEN found = 2 OR $a = $b THEN 1 ELSE 0 END) AS common
 WHERE united > 0
 RETURN common, united, 1.0 * common / united AS jaccard

@@ -10,21 +10,33 @@
 //   second: the next, or nothing
 //   third: the next, or nothing
 
-MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(:Node {name: 'logits'})
-WHERE $longest >= 1
+MATCH (:Circuit {id: $circuit})-[:HAS]->(i:Node)-[:FEEDS]->(o:Node)
+WHERE i.name = 'input' AND o.name = 'logits' AND $longest >= 1
 RETURN DISTINCT 1 AS steps, '' AS first, '' AS second, '' AS third
 UNION ALL
-MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
-  -[:FEEDS]->(:Node {name: 'logits'})
-WHERE $longest >= 2
+MATCH (:Circuit {id: $circuit})-[:HAS]->(i:Node)-[:FEEDS]->(x:Node)
+WHERE i.name = 'input' AND $longest >= 2
+WITH DISTINCT x
+MATCH (x)-[:FEEDS]->(o:Node)
+WHERE o.name = 'logits'
 RETURN DISTINCT 2 AS steps, x.name AS first, '' AS second, '' AS third
 UNION ALL
-MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
-  -[:FEEDS|CONTAINS]->(y:Node)-[:FEEDS]->(:Node {name: 'logits'})
-WHERE $longest >= 3
+MATCH (:Circuit {id: $circuit})-[:HAS]->(i:Node)-[:FEEDS]->(x:Node)
+WHERE i.name = 'input' AND $longest >= 3
+WITH DISTINCT x
+MATCH (x)-[:FEEDS|CONTAINS]->(y:Node)
+WITH DISTINCT x, y
+MATCH (y)-[:FEEDS]->(o:Node)
+WHERE o.name = 'logits'
 RETURN DISTINCT 3 AS steps, x.name AS first, y.name AS second, '' AS third
 UNION ALL
-MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node {name: 'input'})-[:FEEDS]->(x:Node)
-  -[:FEEDS|CONTAINS]->(y:Node)-[:FEEDS|CONTAINS]->(z:Node)-[:FEEDS]->(:Node {name: 'logits'})
-WHERE $longest >= 4
+MATCH (:Circuit {id: $circuit})-[:HAS]->(i:Node)-[:FEEDS]->(x:Node)
+WHERE i.name = 'input' AND $longest >= 4
+WITH DISTINCT x
+MATCH (x)-[:FEEDS|CONTAINS]->(y:Node)
+WITH DISTINCT x, y
+MATCH (y)-[:FEEDS|CONTAINS]->(z:Node)
+WITH DISTINCT x, y, z
+MATCH (z)-[:FEEDS]->(o:Node)
+WHERE o.name = 'logits'
 RETURN DISTINCT 4 AS steps, x.name AS first, y.name AS second, z.name AS third
