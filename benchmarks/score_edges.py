@@ -2,7 +2,8 @@
 
 One measurement is the CPU time (CUDA: event time) of `score_edges` divided by that of the same number of
 bare forwards and backwards to the embedding of the same frozen model: S+2 forwards (left and right rule:
-S+1) and S backwards. Both are taken in turn, round by round, on one thread.
+S+1) and S backwards. Both are taken in turn, round by round, on one thread. Last, what running one circuit
+costs beside a plain forward: the worst case, a random half of all edges.
 
     python benchmarks/score_edges.py --model vit_small_patch16_224 --batch 8 --steps 5 --rule midpoint
 """
@@ -20,7 +21,7 @@ import torch
 from circuitstore import load_model, score_edges
 from circuitstore.discovery import estimate_cost, resolve_method
 from circuitstore.errors import CircuitStoreWarning
-from circuitstore.models import ViT
+from circuitstore.models import PatchedRuns, ViT, capture
 
 
 def bare_passes(model: ViT, images: torch.Tensor, labels: torch.Tensor, forwards: int, backwards: int) -> None:
@@ -52,6 +53,19 @@ def peak_gib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def circuit_ratio(model: ViT, clean: torch.Tensor, corrupted: torch.Tensor, asked: argparse.Namespace) -> float:
+    """Median over rounds of a patched run's time divided by a plain forward's."""
+    graph = model.graph(asked.form)
+    runs = PatchedRuns(model, model.embed(clean), capture(model, corrupted))
+    mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
+    runs.logits(graph, mask)
+    ratios = [
+        seconds(lambda: runs.logits(graph, mask), model.device) / seconds(lambda: model.logits(clean), model.device)
+        for _ in range(asked.rounds)
+    ]
+    return float(np.median(ratios))
 
 
 def arguments() -> argparse.Namespace:
@@ -94,6 +108,7 @@ def main() -> None:
     print(f"seconds per image: all edge scores {per_image[0]:.3f}, bare passes {per_image[1]:.3f}")
     print(f"ratio: median {middle:.3f}, quartiles {low:.3f} to {high:.3f}")
     print(f"peak memory: {peak_gib(model.device):.2f} GiB (bare passes alone {bare_peak:.2f} GiB)")
+    print(f"one circuit of half of the edges: {circuit_ratio(model, clean, corrupted, asked):.2f} plain forwards")
 
 
 if __name__ == "__main__":

@@ -182,9 +182,9 @@ def test_eap_ig_converges_to_the_metric_s_difference(toy_vit, images):
         assert found.residual == pytest.approx(abs(out_of_input(found) - total) / abs(total), rel=1e-9)
         return abs(out_of_input(found) - total)
 
-    assert 1.8 < error(32, "left") / error(64, "left") < 2.2
-    assert 1.8 < error(32, "right") / error(64, "right") < 2.2
-    assert 3.5 < error(32, "midpoint") / error(64, "midpoint") < 4.5
+    assert 1.8 < error(16, "left") / error(32, "left") < 2.2
+    assert 1.8 < error(16, "right") / error(32, "right") < 2.2
+    assert 3.5 < error(16, "midpoint") / error(32, "midpoint") < 4.5
 
 
 def out_of_input(scores):
@@ -196,7 +196,7 @@ def test_a_large_residual_warns(toy_vit, images):
     x, y = images(model, 2, 1), images(model, 2, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", CircuitStoreWarning)
-        fine = score_edges(model, x, y, LABELS, steps=200, form="block")
+        fine = score_edges(model, x, y, LABELS, steps=60, form="block")
         assert fine.residual < 0.05
         with pytest.raises(CircuitStoreWarning, match="more steps"):
             score_edges(model, x, y, LABELS, steps=1, rule="left", form="block")
