@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from circuitstore.cli.commands import parse_pairs
+from circuitstore.cli.commands import main, parse_pairs
 from circuitstore.cli.doctor import examine
 from circuitstore.cli.output import Format, emit, grid, render
 from circuitstore.cli.settings import Settings, read_settings
@@ -34,24 +35,38 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
 
 
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`circuitstore` with these arguments, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "circuitstore.cli", *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=200,
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def refused(*arguments: str | Path, **environment: str) -> str:
+def run(*arguments: str | Path) -> Done:
+    """`circuitstore` with these arguments, in this process; what it lets through is a failure of the test."""
+    before, out, err = sys.argv, StringIO(), StringIO()
+    sys.argv = ["circuitstore", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main()
+    finally:
+        sys.argv = before
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """The same in a process of its own."""
+    command = [sys.executable, "-m", "circuitstore.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def refused(*arguments: str | Path) -> str:
     """The one message of a command that must be refused."""
-    done = run(*arguments, **environment)
+    done = run(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
     return done.stderr
 
@@ -70,16 +85,15 @@ def test_help_is_quick_and_loads_no_library() -> None:
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        assert run("--help").returncode == 0
+        with start("--help") as process:
+            assert "Commands:" in process.communicate(timeout=20)[0]
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 1
 
 
 def test_an_unknown_command_or_option_is_refused() -> None:
     for arguments in (["frobnicate"], ["query", "--frobnicate"], ["index"]):
-        done = run(*arguments)
-        assert done.returncode == 2
-        assert "Traceback" not in done.stderr
+        assert run(*arguments).returncode == 2
 
 
 def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,6 +322,7 @@ model = "digits"
 [images]
 source = "digits"
 per_class = 16
+only = ["zero", "one", "two", "three"]
 [[condition]]
 kind = "natural"
 [[recipe]]
@@ -322,8 +337,7 @@ edges = 30
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     """Interrupted after its first item; the same command then finds that item there."""
     (tmp_path / "spec.toml").write_text(SPEC)
-    command = [sys.executable, "-m", "circuitstore.cli", "index", "spec.toml", "--store", "store", "--no-progress"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start("index", "spec.toml", "--store", "store", "--no-progress")
     ends = time.monotonic() + 120
     while not list(tmp_path.glob("store/archive/circuits/*/*.parquet")) and process.poll() is None:
         assert time.monotonic() < ends
@@ -336,9 +350,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     again = run("index", "spec.toml", "--store", "store", "--no-progress")
     assert again.returncode == 0, again.stderr
     done, there = [int(word) for word in again.stderr.split("few: ")[1].split() if word.isdigit()][:2]
-    assert done + there == 10
+    assert done + there == 4
     assert there >= 1
-    assert "nothing was recomputed" in run("index", "spec.toml", "--store", "store").stderr
 
 
 def test_a_spec_is_told_what_it_would_cost_and_writes_nothing(tmp_path: Path) -> None:
