@@ -82,7 +82,9 @@ class ImageSource(ABC):
         self.notices = (*_by_reason(skipped), *remarks)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
-        self._splits = {hash_: split for c in classes for hash_, split in deal(ref.hash for ref in c.images).items()}
+        self._splits: dict[str, Split] = {
+            hash_: split for c in classes for hash_, split in deal(ref.hash for ref in c.images).items()
+        }
         self._cached_view = lru_cache(max(64, _CACHE_BYTES // (height * width * 3)))(self._load_view)
         self._cached_mean = lru_cache(4)(self._mean)
 
