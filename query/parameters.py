@@ -3,6 +3,7 @@
 Types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning). Parameters
 named like a property of circuits select circuits by it. The default `only` means the one value that this
 property has among the circuits that the parameters before it leave; where there are several, one must be given.
+A value with parameters may be given without them where only one begins so: `typographic`, `eap-ig`.
 It keeps studies apart: a query that counts circuits would count a class several times if it met circuits of two
 extractions or two corruptions.
 """
@@ -172,6 +173,7 @@ class _Choice:
         present = {c[name] for c in self.circuits}
         if isinstance(value, Only):
             value = _only(where, present - {value.but})
+        value = _in_full(value, present) if isinstance(value, str) else [_in_full(v, present) for v in value]
         wanted = {value} if isinstance(value, str) else set(value)
         for one in sorted(wanted - present):
             raise unknown(name, one, sorted(present), where)
@@ -201,6 +203,12 @@ class _Choice:
 
 def _study(circuit: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(circuit[name] for name in STUDY)
+
+
+def _in_full(value: str, present: set[str]) -> str:
+    """`typographic` for `typographic(text=other class)`, where no other value begins so."""
+    longer = [p for p in present if p.partition("(")[0] == value]
+    return longer[0] if value not in present and len(longer) == 1 else value
 
 
 def _only(where: str, present: set[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import InputError, QueryRefused
-from circuitstore.query import list_named, named_queries, run
+from circuitstore.query import MEASURES, list_named, named_queries, run
 from circuitstore.query.named import NamedQuery, parse
 from circuitstore.query.parameters import STUDY, Only, checked
 from circuitstore.store.graph.guard import Token, check_read_only, tokens
@@ -138,6 +138,14 @@ def test_an_effect_study_is_found_beside_a_mechanism_study(library: Library) -> 
     assert (used["metric"], used["corruption"]) == ("logit", "other-class")
 
 
+def test_values_may_be_given_without_their_parameters(library: Library) -> None:
+    chosen = {**MAIN, "class": "class-1", "extraction": "edges(n=24)", "condition": "typographic", "method": "eap-ig"}
+    used = run(library.store, "score-shift", chosen).facts["parameters"]
+    assert (used["condition"], used["method"]) == ("typographic(text=other class)", "eap-ig(rule=midpoint, steps=5)")
+    with pytest.raises(InputError, match="unknown extraction 'edges'"):  # n=24 or n=40
+        run(library.store, "score-shift", chosen | {"extraction": "edges"})
+
+
 def test_several_circuits_of_a_class_are_told(library: Library) -> None:
     chosen = {**MAIN, "extraction": "edges(n=24)"}
     assert run(library.store, "consensus-edges", chosen).notes == ()
@@ -247,5 +255,6 @@ def test_the_documentation_is_made_from_the_headers() -> None:
     written = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
     assert written == generate.with_made_parts(written), "run: make docs"
     assert {f"### {name}" for name in named_queries()} <= set(written.splitlines())
+    assert {f"| `{m.key}` | {m.about} |" for m in MEASURES.values()} <= set(written.splitlines())
     example = written.split("```cypher\n")[1].split("```")[0]
     assert [p.name for p in parse("example", example).parameters] == ["class", "least"]
