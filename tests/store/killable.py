@@ -17,7 +17,7 @@ from circuitstore.store import create_store
 from circuitstore.store.faults import VARIABLE
 from conftest import make_world
 
-WORLD, SECOND = make_world(2), make_world(3, (9,))
+WORLD, SECOND = make_world(2, (6,)), make_world(3, (9,))
 
 
 def work(folder: Path) -> None:

@@ -24,6 +24,7 @@ N = GRAPH.n_edges
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 finite64 = st.floats(allow_nan=False, allow_infinity=False)
+finite_half = st.floats(-(2.0**120), 2.0**120, width=32)  # the largest may be rounded up
 edge_values = arrays.arrays(np.float32, N, elements=finite32)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | finite64 | st.text(),
@@ -38,7 +39,7 @@ def discoveries(draw: st.DrawFn) -> Discovery:
     images = tuple(draw(st.lists(st.text("0123456789abcdef", min_size=4), min_size=n_images, max_size=n_images)))
     per_image = st.none()
     if n_images:
-        per_image |= arrays.arrays(np.float32, (n_images, N), elements=finite32)
+        per_image |= arrays.arrays(np.float32, (n_images, N), elements=finite_half)
     scores = EdgeScores(
         GRAPH,
         draw(edge_values),

@@ -45,23 +45,14 @@ def killable() -> Iterator[Killable]:
 
 
 def content(store: Store) -> dict[str, Any]:
-    """All that a store holds, but times and numbers of attempts."""
-    timeless = ["id", "state", "class", "condition"]
-    graph = {}
-    for id in sorted(store.graph.present()):
-        there = store.graph.content(id)
-        graph[id] = (
-            {k: v for k, v in there.properties.items() if k != "created_ms"},
-            there.relations,
-            *(frame.to_csv(index=False) for frame in (there.nodes, there.edges, there.links)),
-        )
+    """All that a sound store holds, but times and numbers of attempts; `verify` holds the graph against it."""
     return {
         "runs": store.runs().drop(columns=["created_ms", "changed_ms"]).to_csv(index=False),
-        "items": store.items()[timeless].to_csv(index=False),
+        "items": store.items().drop(columns=["attempts", "changed_ms"]).to_csv(index=False),
         "circuits": store.circuits().drop(columns=["created_ms"]).to_csv(index=False),
-        "checksums": {id: store.discovery(id).sha256 for id in store.archive.ids("discovery")},
+        "discoveries": {id: store.discovery(id).sha256 for id in store.archive.ids("discovery")},
         "circuit files": list(store.archive.ids("circuit")),
-        "graph": graph,
+        "graph": store.graph.present(),
     }
 
 
@@ -92,7 +83,7 @@ def test_killed_at_a_point(point: str, folder: Path, killable: Killable, undistu
     check(folder, undisturbed)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_several_times(seed: int, folder: Path, killable: Killable, undisturbed: dict[str, Any]) -> None:
     chance = random.Random(seed)
     for _ in range(3):
