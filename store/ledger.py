@@ -32,9 +32,9 @@ def enter_store(connection: Connection, id: str) -> None:
     enter(connection, leases, [{"name": WRITER, "owner": None, "until_ms": 0}])
 
 
-def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
     rest = iter(values)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, size)):
         yield chunk
 
 

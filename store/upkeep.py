@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..circuits import CircuitRecord
 from ..errors import StoreDamaged
 from ..results import Table
 from . import ledger
@@ -14,6 +15,9 @@ from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
     from .writer import Writer
+
+REFILL = 200
+"""Circuits read and projected at once when the graph is filled from the archive."""
 
 RECOVERED = "recovered"
 """The run that what was found in the archive, and in no run, is given to."""
@@ -54,34 +58,35 @@ def rebuild(writer: Writer) -> Table:
     """See `Writer.rebuild`. Killed at any point, the next writer fills the graph, a second call does the rest."""
     writer.graph.clear()
     taken = {kind: _take_up(writer, kind) for kind in KINDS}
+    writer.flush()
     asked, corrected = _mend_discoveries(writer), 0
     with writer.catalog.reading() as connection:
         rows = ledger.circuit_rows(connection)
-    for id, row in rows.items():
-        try:
-            record, created = writer.archive.circuit(id)
-        except StoreDamaged as error:
-            writer.set_aside("circuit", id, error)
-            asked += 1
-            continue
-        if row != ledger.circuit_row(record, created):
-            with writer.writing() as connection:
-                ledger.forget(connection, circuits, [id])
-                ledger.enter_circuit(connection, record, created, ledger.run_of(connection, "circuit", id) or RECOVERED)
-            corrected += 1
-    writer.flush()
-    present = writer.graph.present()
-    with writer.catalog.reading() as connection:
-        missing = [id for id in ledger.stored(connection, circuits) if id not in present]
+    for ids in ledger.chunks(rows, REFILL):
+        sound = writer.sound_circuits(ids)
+        asked += len(ids) - len(sound)
+        corrected += sum(_mend_row(writer, rows[record.id], record, created) for record, created in sound)
+        writer.graph.put([record for record, _ in sound], {record.id: created for record, created in sound})
     return _counts(
         {
             "discoveries taken up from the archive": taken["discovery"],
             "circuits taken up from the archive": taken["circuit"],
             "catalog rows corrected": corrected,
             "lost or damaged files, asked again": asked,
-            "circuits in the graph": writer.project(missing) + len(present),
+            "circuits in the graph": len(writer.graph.present()),
         }
     )
+
+
+def _mend_row(writer: Writer, row: dict[str, Any], record: CircuitRecord, created_ms: int) -> bool:
+    """Makes the catalog's row of a circuit what the archive says; returns whether it was not."""
+    if row == ledger.circuit_row(record, created_ms):
+        return False
+    with writer.writing() as connection:
+        ledger.forget(connection, circuits, [record.id])
+        run = ledger.run_of(connection, "circuit", record.id) or RECOVERED
+        ledger.enter_circuit(connection, record, created_ms, run)
+    return True
 
 
 def _take_up(writer: Writer, kind: Kind) -> int:

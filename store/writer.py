@@ -44,9 +44,6 @@ GROUP_S = 5.0
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
 
-REFILL = 200
-"""Circuits projected at once when the graph is filled from the archive."""
-
 
 class Writer:
     """Made by `Store.writer`. Methods may be called from several threads, not across a fork.
@@ -386,24 +383,29 @@ class Writer:
             other = [id for id, sha in present.items() if listed.get(id, sha) != sha]
             self.graph.remove(other)
             missing = [id for id, sha in listed.items() if present.get(id) != sha]
-            filled = self.project(missing)
+            filled = self._project(missing)
             if filled:
                 self.say(f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive")
             return filled
 
-    def project(self, ids: Sequence[str]) -> int:
+    def _project(self, ids: Sequence[str]) -> int:
         """Circuits of the archive into the graph, in large groups; returns how many were sound."""
         done = 0
-        for start in range(0, len(ids), REFILL):
-            group = []
-            for id in ids[start : start + REFILL]:
-                try:
-                    group.append(self.archive.circuit(id))
-                except StoreDamaged as error:
-                    self.set_aside("circuit", id, error)
+        for chunk in ledger.chunks(ids, upkeep.REFILL):
+            group = self.sound_circuits(chunk)
             self.graph.put([record for record, _ in group], {record.id: created for record, created in group})
             done += len(group)
         return done
+
+    def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
+        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
+        sound = []
+        for id in ids:
+            try:
+                sound.append(self.archive.circuit(id))
+            except StoreDamaged as error:
+                self.set_aside("circuit", id, error)
+        return sound
 
     # --- upkeep ------------------------------------------------------------------------------------
 
