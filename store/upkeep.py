@@ -16,7 +16,7 @@ from .tables import circuits, discoveries
 if TYPE_CHECKING:
     from .writer import Writer
 
-REFILL = 200
+REFILL = 400
 """Circuits read and projected at once when the graph is filled from the archive."""
 
 RECOVERED = "recovered"
