@@ -32,6 +32,10 @@ class StoreError(CircuitStoreError):
     """A store that cannot be opened, read or written."""
 
 
+class StoreMissing(StoreError):
+    """There is no store at this place."""
+
+
 class StoreBusy(StoreError):
     """Another writer holds the store; the message names it and the remedy."""
 

@@ -152,7 +152,7 @@ class ClassInfo:
 
     @property
     def key(self) -> str:
-        return f"{self.dataset}/{self.name}"
+        return f"{self.dataset}/{self.class_index}/{self.name}"
 
 
 @dataclass(frozen=True)

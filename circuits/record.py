@@ -6,18 +6,26 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from .circuit import Circuit
-from .recipe import Variant, WorkItem, digest
+from .recipe import Scalar, Variant, WorkItem, digest
 from .scores import canonical_bytes
 
 
 class Extraction(Variant):
     """How circuits are taken from scores: `retention(target=0.9)`, `top(n=24)`, `threshold(t=0.1)` …"""
+
+    VERSIONS: ClassVar = {"retention": 1, "top": 1, "edges": 1, "threshold": 1}
+    """Of what each kind takes; raised when it takes other edges from the same scores."""
+
+    @classmethod
+    def named(cls, kind: str, **params: Scalar) -> Self:
+        """An extraction of today's version."""
+        return cls.of(kind, params, cls.VERSIONS[kind])
 
 
 def circuit_id(discovery_id: str, extraction: Extraction) -> str:

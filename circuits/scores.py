@@ -82,7 +82,10 @@ class EdgeScores:
             InputError: scores per image were not kept.
         """
         if self.per_image is None:
-            raise InputError('scores per image were not kept; index with keep = "per-image"')
+            raise InputError(
+                'scores per image were not kept (keep = "mean"); delete the run that asked so, collect it with gc, '
+                'and index again with keep = "per-image"'
+            )
         return EdgeScores.from_images(self.graph, self.per_image[images], additive=self.additive, signed=self.signed)
 
     def project(self, form: Form) -> EdgeScores:

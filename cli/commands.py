@@ -149,7 +149,7 @@ def _tell(result: IndexResult) -> None:
     for notice in result.notices[:NOTICES]:
         say(f"note: {notice}")
     if len(result.notices) > NOTICES:
-        say(f"note: … and {len(result.notices) - NOTICES} more; `circuitstore report` shows all")
+        say(f"note: … and {len(result.notices) - NOTICES} more")
     for item, error in result.failed.items():
         say(f"failed: {item}: {error}")
     if result.done or result.failed:

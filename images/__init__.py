@@ -24,3 +24,4 @@ from .source import ImageSource as ImageSource
 from .source import Skipped as Skipped
 from .splits import SPLITS as SPLITS
 from .splits import Split as Split
+from .splits import quotas as quotas

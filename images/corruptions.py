@@ -101,7 +101,7 @@ def _mean_image(corruption: Corruption, batch: Batch) -> Views:
 
 
 def _averaged(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
-    return source.discovery_refs()[: int(number(corruption["images"]))]
+    return source.discovery_refs[: int(number(corruption["images"]))]
 
 
 def _blur(corruption: Corruption, batch: Batch) -> Views:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from ..circuits import ClassInfo, Condition, Selection
+from ..circuits import ClassInfo, Condition
 from ..errors import InputError, unknown
 from ..models import ViT
 from .batch import Batch
@@ -30,14 +30,12 @@ class Selected:
     """The images of a class that a question is asked of; each split in the order in which they were tried.
 
     Attributes:
-        selection_of_item: what was asked for: part of a work item's identity.
         warnings: fewer images than asked, undecodable images.
     """
 
     discovery: tuple[ImageRef, ...]
     selection: tuple[ImageRef, ...]
     report: tuple[ImageRef, ...]
-    selection_of_item: Selection
     warnings: tuple[str, ...]
 
 
@@ -86,7 +84,6 @@ def select_images(
         warnings.append(short)
     return Selected(
         *(tuple(chosen[split]) for split in SPLITS),
-        selection_of_item=Selection.of([r.hash for r in candidates], per_class, rule, seed),
         warnings=tuple(warnings),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import UInt8
@@ -150,6 +150,7 @@ class ImageSource(ABC):
         view.setflags(write=False)
         return view
 
+    @cached_property
     def discovery_refs(self) -> tuple[ImageRef, ...]:
         """The images of all classes that fall into the discovery split, sorted by content hash."""
         refs = [r for c in self._classes.values() for r in c.images if self.split_of(r) == "discovery"]
@@ -157,7 +158,7 @@ class ImageSource(ABC):
 
     def _mean(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
         total, used = np.zeros((*self._preprocess.size, 3), np.int64), 0
-        for ref in self.discovery_refs():
+        for ref in self.discovery_refs:
             try:
                 total += self.view(ref)
             except BadImage:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
@@ -93,17 +94,17 @@ class _Engine:
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
-        missing = [p for p in self.plan.items if self._missing(p)]
-        todo = [p for p in missing if p.item.id not in before]
-        self.skipped = len(self.plan.items) - len(missing)
-        self.failed = {_told(p.item): before[p.item.id] for p in missing if p.item.id in before}
+        open_ = {item.id for item in self.writer.pending(self.plan.spec.name)}
+        todo = [p for p in self.plan.items if p.item.id in open_]
+        self.failed = {_told(p.item): before[p.item.id] for p in self.plan.items if p.item.id in before}
+        self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
         with tqdm(todo, unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
             for planned in bar:
                 bar.set_description(title(planned.item))
                 self._attempt(planned, bar)
 
     def _missing(self, planned: Planned) -> list[Extraction]:
-        """The extractions whose circuits are not stored; a discovery is kept even if nothing is extracted."""
+        """The extractions whose circuits are not stored."""
         return [e for e in planned.extractions if not self.writer.has_circuit(circuit_id(planned.item.id, e))]
 
     def _attempt(self, planned: Planned, bar: tqdm[Planned]) -> None:
@@ -113,6 +114,11 @@ class _Engine:
             self.done += 1
         except StoreError:
             raise
+        except (torch.AcceleratorError, torch.OutOfMemoryError) as error:  # the next item would fare no better
+            raise CircuitStoreError(
+                f"{_told(planned.item)}: the device failed: {error}; what is stored stays. Run the same command again, "
+                "with a smaller batch_size in the spec if memory ran out"
+            ) from error
         except (CircuitStoreError, RuntimeError, ArithmeticError, OSError) as error:
             log.debug("item failed", exc_info=True)
             message = str(error) or type(error).__name__
@@ -125,7 +131,7 @@ class _Engine:
             size = self._decided_size(planned, extraction)
             self.writer.put_circuit(self.bench.circuit(discovery, extraction, size), self.plan.spec.name)
             self.circuits += 1
-        self.warnings |= dict.fromkeys(discovery.provenance["image_warnings"])
+        self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
         residual = discovery.scores.residual if discovery.scores else None
         if residual is not None and residual > RESIDUAL_LIMIT:
             self.residuals[title(planned.item)] = residual
@@ -157,7 +163,7 @@ class _Engine:
         discovery = self.bench.discover(item, show)
         bar.set_postfix_str("")
         self.writer.put_discovery(discovery, self.plan.spec.name)
-        return discovery
+        return self.writer.store.discovery(item.id)  # as a later run would find it: rounded, and the first of two
 
     def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:
         """The size found for the natural condition, for the other conditions of an effect study.

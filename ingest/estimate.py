@@ -11,7 +11,8 @@ import torch
 
 from ..circuits import ComputationGraph, circuit_id, size_grid
 from ..discovery import estimate_cost
-from ..errors import StoreError
+from ..errors import StoreMissing
+from ..images import quotas
 from ..models import ViT
 from ..results import Table
 from ..store import open_store
@@ -37,7 +38,7 @@ def dry_run(
     of circuits are not known beforehand, so bytes are an upper bound with a tenth of all edges each.
     """
     plan = make_plan(spec)
-    answered = _answered(location, graph, catalog)
+    stored = _stored(location, graph, catalog)
     forward_s = _seconds_per_forward(plan)
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for planned in plan.items:
@@ -47,7 +48,7 @@ def dry_run(
             dict.fromkeys(("items", "done", "images", "forwards", "backwards", "seconds", "megabytes"), 0.0),
         )
         row["items"] += 1
-        if all(circuit_id(item.id, e) in answered for e in planned.extractions):
+        if item.id in stored and all(circuit_id(item.id, e) in stored for e in planned.extractions):
             row["done"] += 1
             continue
         _add_cost(row, plan.model, planned, forward_s)
@@ -61,7 +62,8 @@ def dry_run(
 def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: float) -> None:
     item = planned.item
     count = min(item.selection.count, item.selection.n_candidates)
-    discovery, rest = (count + 1) // 2, count // 4
+    share = quotas(count)
+    discovery, rest = share["discovery"], share["report"]
     cost = estimate_cost(model, item.recipe.method, discovery)
     graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
     retention = [e for e in planned.extractions if e.kind == "retention" and planned.sized_by is None]
@@ -75,12 +77,12 @@ def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: fl
     row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
 
 
-def _answered(location: str | Path | None, graph: str | None, catalog: str | None) -> Collection[str]:
-    """Ids of the circuits that a store holds; none where there is no store yet."""
+def _stored(location: str | Path | None, graph: str | None, catalog: str | None) -> Collection[str]:
+    """Ids of the answered items and of the circuits that a store holds; none where there is no store yet."""
     try:
         with open_store(location, graph=graph, catalog=catalog) as store:
-            return frozenset(store.circuits()["id"])
-    except StoreError:
+            return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
+    except StoreMissing:
         return frozenset()
 
 

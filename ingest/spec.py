@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ..circuits import Extraction, Form
+from ..circuits.recipe import Scalar
 from ..errors import InputError, nearest
 
 _TAGS = ("~name", "~table")
@@ -120,15 +121,15 @@ class ExtractSpec(_Part):
 
     def extraction(self, size_of: str | None = None) -> Extraction:
         """As a value with an identity. `size_of`: the condition whose retention decides the size."""
-        absolute = {"absolute": True} if self.absolute else {}
+        absolute: dict[str, Scalar] = {"absolute": True} if self.absolute else {}
         if self.retention is not None:
-            sized = {"size_of": size_of} if size_of else {}
-            return Extraction.of("retention", {"target": self.retention, **sized, **absolute})
+            sized: dict[str, Scalar] = {"size_of": size_of} if size_of else {}
+            return Extraction.named("retention", target=self.retention, **sized, **absolute)
         if self.top is not None:
-            return Extraction.of("top", {"n": self.top, **absolute})
+            return Extraction.named("top", n=self.top, **absolute)
         if self.edges is not None:
-            return Extraction.of("edges", {"n": self.edges, **absolute})
-        return Extraction.of("threshold", {"t": self.threshold, **absolute})
+            return Extraction.named("edges", n=self.edges, **absolute)
+        return Extraction.named("threshold", t=self.threshold, **absolute)
 
 
 class Spec(_Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -86,7 +86,6 @@ class Workbench:
                 **params,
             )
         said = [str(w.message) for w in caught if issubclass(w.category, CircuitStoreWarning)]
-        scores = scores.rounded()
         if self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
@@ -124,7 +123,7 @@ class Workbench:
             frequency=frequency,
             full_in=scores.inflow,
             full_out=scores.outflow,
-            notes=(*discovery.provenance["image_warnings"], *discovery.provenance["warnings"], *_shortfall(circuit)),
+            notes=(*_warnings(discovery), *_shortfall(circuit)),
         )
 
     def _extract(self, item: WorkItem, scores: EdgeScores, extraction: Extraction, size: int | None) -> Circuit:
@@ -233,6 +232,11 @@ class Workbench:
 
 def _absolute(extraction: Extraction) -> bool:
     return bool(dict(extraction.params).get("absolute", False))
+
+
+def _warnings(discovery: Discovery) -> Iterator[str]:
+    for kind in ("image_warnings", "warnings"):
+        yield from discovery.provenance.get(kind, ())
 
 
 def _shortfall(circuit: Circuit) -> tuple[str, ...]:

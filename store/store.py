@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from ..circuits import CircuitRecord, Discovery
-from ..errors import StoreDamaged, StoreError, StoreVersion
+from ..errors import StoreDamaged, StoreError, StoreMissing, StoreVersion
 from ..results import Table
 from . import files, ledger, listing
 from .archive import Archive
@@ -49,7 +49,7 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     if database.file is not None and not database.file.is_file():
         if archive.identity is None:
-            raise StoreError(_no_store(place))
+            raise StoreMissing(_no_store(place))
         raise StoreDamaged(
             f"the catalog {database.file} is missing, the archive beside it is there; put it back from a backup, "
             "or make it anew from the archive with: circuitstore rebuild"
@@ -90,7 +90,7 @@ def migrate_store(location: str | Path | None = None, *, graph: str | None = Non
     place = Location.of(location, graph=graph, catalog=catalog)
     database = Catalog(place.catalog, read_only=False)
     if database.file is not None and not database.file.is_file():
-        raise StoreError(_no_store(place))
+        raise StoreMissing(_no_store(place))
     found = database.upgrade()
     id = _agreed_id(Archive(place.archive), database)
     applied = migrate_graph(place.graph, store_id=id)
@@ -109,7 +109,7 @@ def rebuild_store(
     place = Location.of(location, graph=graph, catalog=catalog)
     file = Catalog(place.catalog, read_only=True).file
     if Archive(place.archive).identity is None and file is not None and not file.is_file():
-        raise StoreError(_no_store(place))
+        raise StoreMissing(_no_store(place))
     with create_store(location, graph=graph, catalog=catalog) as store:
         try:
             open_graph(place.graph, store_id=store.id).close()

@@ -94,7 +94,7 @@ def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> N
     assert of(NATURAL, "blur") == of(NATURAL, "patch-shuffle") == ()
     assert of(TYPOGRAPHIC, "unattacked-twin") == (word,)
     assert of(TYPOGRAPHIC, "other-class") == (*partners, word)
-    assert of(NATURAL, "mean-image", images=7) == tuple(r.hash for r in digits.discovery_refs()[:7])
+    assert of(NATURAL, "mean-image", images=7) == tuple(r.hash for r in digits.discovery_refs[:7])
     assert len({of(NATURAL, "other-class", seed) for seed in range(10)}) > 1
 
 
