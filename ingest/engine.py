@@ -57,7 +57,7 @@ def index(
     """Plan a run, answer what is not answered yet, store it. The same call again goes on or finds all there.
 
     Args:
-        retry_failed: ask items again that failed in an earlier run.
+        retry_failed: ask items again that failed in an earlier run; a changed spec does so by itself.
         wait_s: seconds to wait for another writer of the store.
         progress: show item, rate and remaining time on stderr.
 
@@ -69,8 +69,10 @@ def index(
     plan = make_plan(spec)
     with create_store(location, graph=graph, catalog=catalog) as store, store.writer(wait_s=wait_s) as writer:
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
+        runs = store.runs()
+        changed = spec.text not in set(runs.loc[runs["run"] == spec.name, "spec"])
         writer.start_run(spec.name, spec.text, [p.item for p in plan.items], wanted)
-        if retry_failed:
+        if retry_failed or changed:
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
         engine.run(progress)
@@ -94,14 +96,20 @@ class _Engine:
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
-        open_ = {item.id for item in self.writer.pending(self.plan.spec.name)}
-        todo = [p for p in self.plan.items if p.item.id in open_]
-        self.failed = {_told(p.item): before[p.item.id] for p in self.plan.items if p.item.id in before}
+        todo = [p for p in self.plan.items if p.item.id not in before and self._is_open(p)]
+        self.failed = {
+            _told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
+            for p in self.plan.items
+            if p.item.id in before
+        }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
         with tqdm(todo, unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
             for planned in bar:
                 bar.set_description(title(planned.item))
                 self._attempt(planned, bar)
+
+    def _is_open(self, planned: Planned) -> bool:
+        return not self.writer.has_discovery(planned.item.id) or bool(self._missing(planned))
 
     def _missing(self, planned: Planned) -> list[Extraction]:
         """The extractions whose circuits are not stored."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem
+from ..circuits.extraction import edge_count
 from ..discovery import get_method, resolve_method, resolve_metric
-from ..errors import InputError, unknown
+from ..errors import CircuitStoreError, InputError, unknown
 from ..images import (
+    BadImage,
     ImageSource,
+    build_set,
+    class_cycle,
     is_attack,
     needs_attack,
     open_source,
@@ -85,12 +89,12 @@ def make_plan(spec: Spec) -> Plan:
     model = next(iter(models.values()))
     with _place(spec, "images.source"):
         source = open_source(_source(spec), model)
-    items = [
-        planned
-        for cls in _classes(spec, source)
-        for study in studies
-        for planned in _items(spec, model, source, cls, study)
-    ]
+    classes = _classes(spec, source)
+    for i, study in enumerate(studies):
+        _check_sizes(spec, model, study)
+        with _place(spec, f"recipe[{i}]"):
+            _try_out(source, model, classes[0], study)
+    items = [planned for cls in classes for study in studies for planned in _items(spec, model, source, cls, study)]
     return Plan(spec, models, source, tuple(items))
 
 
@@ -99,7 +103,7 @@ def _place(spec: Spec, path: str) -> Iterator[None]:
     """Errors of the block are told with their path in the spec."""
     try:
         yield
-    except InputError as error:
+    except CircuitStoreError as error:
         raise InputError(f"{spec.origin}: {path}: {error}") from error
 
 
@@ -181,6 +185,27 @@ def _classes(spec: Spec, source: ImageSource) -> list[ClassInfo]:
         if name not in by_name:
             raise unknown("class", name, by_name, where=f"{spec.origin}: images.only")
     return [by_name[name] for name in dict.fromkeys(spec.images.only)]
+
+
+def _check_sizes(spec: Spec, model: ViT, study: Study) -> None:
+    """Sizes that the graph does not have are refused before anything is computed."""
+    for i, extract in enumerate(spec.extract):
+        for key, size in (("top", extract.top), ("edges", extract.edges)):
+            if size is not None:
+                with _place(spec, f"extract[{i}].{key}"):
+                    edge_count(model.graph(study.recipe.form), size)
+
+
+def _try_out(source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:
+    """Attack and corrupt one image of a class, so that what cannot work fails here and not once per class."""
+    cycle = class_cycle(source.classes, study.recipe.seed)
+    partner = cycle[(cycle.index(cls) + 1) % len(cycle)]
+    refs, partners = source.candidates(cls)[:1], source.candidates(partner)[:1]
+    for condition in study.conditions:
+        with suppress(BadImage):
+            build_set(
+                source, model, cls, refs, condition, study.recipe.corruption, seed=study.recipe.seed, partners=partners
+            )
 
 
 def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: Study) -> Iterator[Planned]:

@@ -32,13 +32,13 @@ def _by_shape(value: object) -> str:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Open(_Part):
     """A table whose other keys are parameters of what it names; they are checked where that is known."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -244,8 +244,10 @@ def _explain(error: ErrorDetails) -> str:
             return f"{place}: expected {context['expected']}, got {got!r}{hint}"
         case "value_error":
             return f"{place}: {context['error']}"
+        case "tuple_type":
+            return f"{place}: expected a list; tables of a list are written [[{place}]], got {got!r}"
         case _:
-            return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
+            return f"{place}: {error['msg'].replace('Input should', 'expected to')}, got {got!r}"
 
 
 def _step(part: int | str) -> str:

@@ -239,9 +239,11 @@ def _warnings(discovery: Discovery) -> Iterator[str]:
         yield from discovery.provenance.get(kind, ())
 
 
-def _shortfall(circuit: Circuit) -> tuple[str, ...]:
-    """What the search for a size has to say of a circuit that is the whole graph."""
-    return (circuit.extraction,) if circuit.n_edges == circuit.graph.n_edges else ()
+def _shortfall(circuit: Circuit) -> Iterator[str]:
+    """What is to be said of a circuit that is the whole graph: that it tells nothing, and why it came out so."""
+    if circuit.n_edges == circuit.graph.n_edges:
+        why = circuit.extraction if "all edges" in circuit.extraction else f"{circuit.extraction} leaves nothing out"
+        yield f"the circuit is every edge of the graph: {why}"
 
 
 def _number(value: object) -> int | float:
