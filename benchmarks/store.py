@@ -125,12 +125,13 @@ def store_rows(what: str, folder: Path, answers: list[str], circuits: list[str],
             for text in [spread([seconds(action) for _ in range(rounds)], "ms", 1e3)]
         ]
     edges = int(members.sum())
+    wanted = "≥ 100,000" if edges > 500 * len(circuits) else ""  # told for circuits of about 1,000 edges
     with open_store(folder) as store, store.writer() as writer:
         writer.graph.clear()
         refill, rebuild = seconds(writer.project_pending), seconds(writer.rebuild)
     rows += [
-        (f"{what}: a lost graph of {edges:,} edges filled from the archive", f"{edges / refill:,.0f} edges/s", ""),
-        (f"{what}: rebuild, all files of the archive checked", f"{edges / rebuild:,.0f} edges/s", ""),
+        (f"{what}: a lost graph of {edges:,} edges filled from the archive", f"{edges / refill:,.0f} edges/s", wanted),
+        (f"{what}: rebuild, all files of the archive checked", f"{edges / rebuild:,.0f} edges/s", wanted),
     ]
     return [*rows, *byte_rows(what, store, len(circuits))]
 
@@ -139,7 +140,7 @@ def byte_rows(what: str, store: Store, count: int) -> list[Row]:
     archive, graph = store.location.archive, store.location.folder / "graph.lbdb"
     sizes = {
         "archived circuit": sum(f.stat().st_size for f in (archive / "circuits").rglob("*.parquet")),
-        "archived discovery, per image": sum(f.stat().st_size for f in (archive / "discoveries").rglob("*.parquet")),
+        "archived discovery with the scores of its images": sum(f.stat().st_size for f in (archive / "discoveries").rglob("*.parquet")),
         "graph": graph.stat().st_size,
     }
     return [(f"{what}: bytes of {part}", f"{size / count:,.0f} each", "") for part, size in sizes.items()]
