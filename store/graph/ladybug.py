@@ -25,6 +25,8 @@ from .ladybug_file import (
     connectable,
     discard,
     doubted,
+    failure,
+    kept_if_torn,
     open_for_writing,
     path_of,
     set_aside,
@@ -65,6 +67,7 @@ class LadybugGraph(GraphBackend):
         self._writer: WriterLock | None = None
         self._database: ladybug.Database | None = None
         self._snapshot: Snapshot | None = None
+        self._failure: StoreError | None = None  # of a write: the database is not touched again
         self._may_have_rests = True  # of a put that was killed or failed; until swept
         self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once asked for
 
@@ -194,6 +197,8 @@ class LadybugGraph(GraphBackend):
             connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
     def release(self, owner: str) -> None:
+        if self._failure is not None:
+            return  # the next writer makes the graph anew, the lease with it
         with self._writing("release") as connection:
             held = asking.lease(_ask(connection))
             if held and held.owner == owner:
@@ -204,7 +209,8 @@ class LadybugGraph(GraphBackend):
             held = self.lease()
             self._shared, self._may_have_rests = {}, True
             assert self._database is not None
-            self._database.close()
+            with doubted(self._path, self._database):
+                self._database.close()
             _create(self._path, self._store_id)
             self._database = connectable(self._path)
             if held:
@@ -216,8 +222,8 @@ class LadybugGraph(GraphBackend):
         with self._lock:
             if self._snapshot is not None:
                 self._snapshot.close()
-            if self._database is not None:
-                with suppress(RuntimeError), doubted(self._path):
+            if self._database is not None and self._failure is None:
+                with suppress(RuntimeError), doubted(self._path, self._database):
                     self._database.close()
             if self._writer is not None:
                 self._writer.release()
@@ -235,10 +241,11 @@ class LadybugGraph(GraphBackend):
         self._check_owner()
 
     def _make(self) -> None:
-        if self._database is not None:
-            self._database.close()
-        _create(self._path, self._store_id)
-        self._database = connectable(self._path)
+        with self._said():
+            if self._database is not None:
+                self._database.close()
+            _create(self._path, self._store_id)
+            self._database = connectable(self._path)
 
     def _tables(self) -> set[str]:
         return {row[0] for row in self._read(lambda connection: _rows(connection, _TABLES))}
@@ -279,7 +286,7 @@ class LadybugGraph(GraphBackend):
         """A connection for writing; an open transaction is undone when it is left by an error."""
         with self._turn(writes=what):
             assert self._database is not None
-            with ladybug.Connection(self._database) as connection, doubted(self._path):
+            with ladybug.Connection(self._database) as connection, doubted(self._path, self._database):
                 yield connection
 
     @contextmanager
@@ -294,10 +301,20 @@ class LadybugGraph(GraphBackend):
         with self._lock:
             if self._snapshot is None and self._database is None:
                 raise StoreError(f"{self.url} is closed; open the store again")
-            try:
+            if writes and self._failure is not None:
+                raise self._failure
+            with self._said(writes=writes is not None):
                 yield
-            except RuntimeError as error:
-                raise StoreError(f"{self.url}: {error}") from error
+
+    @contextmanager
+    def _said(self, *, writes: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            told = failure(self._path, error)
+            if writes:
+                self._failure = told
+            raise told from error
 
 
 _TABLES = "CALL show_tables() RETURN name"
@@ -349,14 +366,17 @@ def _create(path: Path, store_id: str) -> None:
     """Put an empty database of this store in the place of what is there: at once, or not at all."""
     new = path.with_name(f"{path.name}.new")
     discard(new)
-    with connectable(new) as database, ladybug.Connection(database) as connection:
-        connection.execute("BEGIN TRANSACTION")
-        for migration in migrations(BACKEND):
-            _apply(connection, migration)
-        version = migrations(BACKEND)[-1].version
-        connection.execute("CREATE (:Store {id: $id, schema: $schema})", {"id": store_id, "schema": version})
-        connection.execute("COMMIT")
-        connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
+    database = connectable(new)
+    with kept_if_torn(database):
+        with ladybug.Connection(database) as connection:
+            connection.execute("BEGIN TRANSACTION")
+            for migration in migrations(BACKEND):
+                _apply(connection, migration)
+            version = migrations(BACKEND)[-1].version
+            connection.execute("CREATE (:Store {id: $id, schema: $schema})", {"id": store_id, "schema": version})
+            connection.execute("COMMIT")
+            connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
+        database.close()
     fault("graph.create.before")
     discard(path, but_main=True)
     new.replace(path)

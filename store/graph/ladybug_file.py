@@ -8,6 +8,7 @@ crash of the machine may refuse to replay; its valid part is opened after a copy
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import itertools
 import os
@@ -24,11 +25,14 @@ from urllib.parse import unquote, urlsplit
 import ladybug
 
 from ...errors import InputError, StoreBusy, StoreError, StoreVersion
+from ..files import explain
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
+NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
+"""How the engine says that the disk is full."""
 
 _open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
 _locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
@@ -41,12 +45,17 @@ def _disown() -> None:
     A lock would outlast the parent as long as the child lives.
     """
     for database in _open:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
+        keep(database)
     for lock in _locks:
         lock.forget()
 
 
 os.register_at_fork(after_in_child=_disown)
+
+
+def keep(database: ladybug.Database) -> None:
+    """Never let go of a database, not even when the interpreter ends."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
 
 
 def path_of(url: str) -> Path:
@@ -166,17 +175,35 @@ def open_for_writing(path: Path) -> Opened:
 
 
 @contextmanager
-def doubted(path: Path) -> Iterator[None]:
+def kept_if_torn(database: ladybug.Database) -> Iterator[None]:
+    """Keeps a database to which the engine fails to write: it would write again when let go, and end the process."""
+    try:
+        yield
+    except RuntimeError:
+        keep(database)
+        raise
+
+
+@contextmanager
+def doubted(path: Path, database: ladybug.Database) -> Iterator[None]:
     """Marks the file as not to be trusted when the engine fails to write, so that it is made anew later.
 
     On a full disk the engine leaves tables without their indexes, and opens them afterwards without a word.
     """
     try:
-        yield
+        with kept_if_torn(database):
+            yield
     except RuntimeError:
         with suppress(OSError):
             _doubt(path).touch()
         raise
+
+
+def failure(path: Path, error: RuntimeError) -> StoreError:
+    """What the engine says while it works, in words for the user where the disk is full."""
+    if any(words in str(error) for words in NO_ROOM):
+        return StoreError(explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path))
+    return StoreError(f"graph {path}: {error}")
 
 
 def _doubt(path: Path) -> Path:
@@ -204,6 +231,8 @@ def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_fail
 def refuse_hopeless(path: Path, error: RuntimeError) -> None:
     """Raise what no mending helps against; return where the file may be damaged, or busy for a moment."""
     text = str(error)
+    if any(words in text for words in NO_ROOM):
+        raise failure(path, error) from error
     if path.is_dir():
         raise StoreError(f"the graph {path} is a folder; give the name of a file in it") from error
     if "Could not set lock on file" in text:
