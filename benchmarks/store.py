@@ -138,9 +138,13 @@ def store_rows(what: str, folder: Path, answers: list[str], circuits: list[str],
 
 def byte_rows(what: str, store: Store, count: int) -> list[Row]:
     archive, graph = store.location.archive, store.location.folder / "graph.lbdb"
+
+    def weight(kind: str) -> int:
+        return sum(f.stat().st_size for f in (archive / kind).rglob("*.parquet"))
+
     sizes = {
-        "archived circuit": sum(f.stat().st_size for f in (archive / "circuits").rglob("*.parquet")),
-        "archived discovery with the scores of its images": sum(f.stat().st_size for f in (archive / "discoveries").rglob("*.parquet")),
+        "archived circuit": weight("circuits"),
+        "archived discovery with the scores of its images": weight("discoveries"),
         "graph": graph.stat().st_size,
     }
     return [(f"{what}: bytes of {part}", f"{size / count:,.0f} each", "") for part, size in sizes.items()]

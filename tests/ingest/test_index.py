@@ -119,8 +119,8 @@ def test_killed_again_and_again_and_run_again_gives_the_same_store(undisturbed: 
             time.sleep(0.01)
         time.sleep(dice.random() * 0.2)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "killed while it was at work"
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"not killed while it was at work: {errors}"
     assert files(store) < 18
     process = start(spec, store)
     _, errors = process.communicate(timeout=120)
