@@ -42,7 +42,8 @@ def floor_of(record: CircuitRecord, discovery: Discovery) -> Floor | None:
 def read_floors(store: Store, study: Study) -> Mapping[int, Floor]:
     """Noise floors by row of the study: of all its circuits, or of some spread evenly over many or large ones."""
     floors = {}
-    for row in spread(len(study.circuits), study.graph.n_edges):
+    (rows,) = spread([len(study.circuits)], study.graph.n_edges)
+    for row in rows:
         record = store.circuit(study.circuits["id"].iloc[row])
         floor = floor_of(record, store.discovery(record.discovery_id))
         if floor is not None:

@@ -8,25 +8,25 @@ metric the true class's logit, and only the condition differs.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
-from ..circuits import CircuitRecord
 from ..errors import InputError
-from ..results import Table
+from ..results import Exits, Table, write_parquet
 from ..store import Store
-from .floors import Floor, read_floors
-from .groups import FIELDS, NATURAL, TWIN, Group, groups, images_of, load
-from .measures import Matrix, Measure, common_edges, get_measure, members
+from .floors import Floor, read_floors, spread
+from .groups import FIELDS, NATURAL, TWIN, Entry, Group, groups, images_of, load
+from .measures import Circuits, Matrix, Measure, common_edges, get_measure
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity:
+class Similarity(Exits):
     """How alike the circuits of one group are: a square of all pairs.
 
     Attributes:
@@ -50,7 +50,7 @@ class Similarity:
         return pd.DataFrame(self.values, index=list(self.labels), columns=list(self.labels))
 
     def to_parquet(self, path: str | Path) -> None:
-        self.to_pandas().to_parquet(path)
+        write_parquet(self.to_pandas(), path, index=True)
 
     def _repr_html_(self) -> str:
         return Table(self.to_pandas().reset_index(names=""), self.notes)._repr_html_()
@@ -86,9 +86,9 @@ def compare(
     """
     chosen = get_measure(measure)
     clock = _Clock()
-    found, loading = _read(store, by, run, chosen, extraction, equals, clock)
-    compared = [_compare(store, group, chosen, by, clock) for group in found]
-    facts = {"measure": measure, **_means(compared), **loading, **clock.seconds}
+    found = _read(store, by, run, extraction, equals, clock)
+    compared = [_compare(store, group, chosen, halved, clock) for group, halved in _with_floors(found)]
+    facts = {"measure": measure, **_means(compared), **clock.seconds}
     notes = dict.fromkeys(note for group in found for note in group.notes)
     return Table(_table(compared, by), (*notes, *_floor_notes(compared)), facts)
 
@@ -109,15 +109,16 @@ def similarity_matrix(
     """
     chosen = get_measure(measure)
     clock = _Clock()
-    found, loading = _read(store, by, run, chosen, extraction, equals, clock)
+    found = _read(store, by, run, extraction, equals, clock)
     if len(found) > 1:
         varying = {f: sorted({g.common[f] for g in found}) for f in found[0].common}
         told = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
         raise InputError(f"one square holds circuits that differ in {by} alone; choose by {told or 'model'}")
-    group = _compare(store, found[0], chosen, by, clock)
-    facts = {"measure": measure, **group.group.common, **_means([group]), **loading, **clock.seconds}
-    notes = (*group.group.notes, *_floor_notes([group]))
-    return Similarity(group.group.labels, group.values, group.chance, group.floors, facts, notes)
+    ((only, halved),) = _with_floors(found)
+    group = _compare(store, only, chosen, halved, clock)
+    facts = {"measure": measure, **only.common, **_means([group]), **clock.seconds}
+    notes = (*only.notes, *_floor_notes([group]))
+    return Similarity(only.labels, group.values, group.chance, group.floors, facts, notes)
 
 
 class _Clock:
@@ -138,28 +139,37 @@ def _read(
     store: Store,
     by: str,
     run: str | None,
-    measure: Measure,
     extraction: str | None,
     equals: Mapping[str, Any],
     clock: _Clock,
-) -> tuple[list[Group], dict[str, int]]:
+) -> list[Group]:
     wanted = dict(equals) if extraction is None else {**equals, "extraction": extraction}
-    loaded = load(store, run, wanted, scores=measure.needs == "scores")
+    loaded = load(store, run, wanted)
     found = list(groups(loaded, by))
     clock.to("load_s")
     if not found:
         raise InputError(f"nothing to compare: no two of the {len(loaded)} circuits differ in {by} alone")
-    return found, {"circuits": sum(len(g.records) for g in found)}
+    return found
+
+
+def _with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
+    """Each group with the circuits in it that get a noise floor: the time for these is that of all groups."""
+    largest = max(group.entries[0].graph.n_edges for group in found)
+    return zip(found, spread([len(group.entries) for group in found], largest), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """A group with its figures; `floors` and `changed` are NaN where there is no noise floor."""
+    """A group with its figures; `floors` and `changed` are NaN where there is no noise floor.
+
+    `common` has edges in both circuits, on its diagonal their sizes.
+    """
 
     group: Group
     column: str
     values: Matrix
     chance: Matrix
+    common: Int[np.ndarray, "circuit circuit"]
     floors: np.ndarray
     changed: np.ndarray
 
@@ -172,17 +182,36 @@ class _Compared:
         return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def _compare(store: Store, group: Group, measure: Measure, by: str, clock: _Clock) -> _Compared:
-    values = measure.matrix(group.records)
-    sizes = [r.circuit.n_edges for r in group.records]
-    if measure.key == "overlap":
-        sizes = [r.circuit.size_requested or n for r, n in zip(group.records, sizes, strict=True)]
-    chance = _chance(measure, sizes, group.records[0].circuit.graph.n_edges)
+def _compare(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: _Clock) -> _Compared:
+    circuits = _circuits(store, group.entries, measure)
+    clock.to("load_s")
+    values, common = measure.matrix(circuits), common_edges(circuits.members)
+    sizes = circuits.sizes if measure.key == "overlap" else np.diag(common).tolist()
+    chance = _chance(measure, sizes, circuits.graph.n_edges)
     clock.to("compute_s")
-    floors = read_floors(store, group.records, measure)
+    floors = read_floors(store, group.entries, measure, halved)
     clock.to("floors_s")
     column = measure.key.replace("-", "_")
-    return _Compared(group, column, values, chance, _figures(floors, "value"), _figures(floors, "changed"))
+    return _Compared(group, column, values, chance, common, _figures(floors, "value"), _figures(floors, "changed"))
+
+
+def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circuits:
+    """The arrays of one group; those of all circuits at once may not fit into memory.
+
+    Raises:
+        InputError: scores are needed that the method does not give.
+    """
+    scores = None
+    if measure.needs == "scores":
+        first, _ = store.archive.circuit(entries[0].id)
+        if first.score is None:
+            raise InputError(
+                f"method {first.item.recipe.method.text} selects edges and gives no scores; "
+                "choose a measure of edges: jaccard, node-jaccard or dice"
+            )
+        scores = store.scores([e.discovery_id for e in entries])
+    sizes = [int(e.row["n_edges"]) if e.size_requested is None else e.size_requested for e in entries]
+    return Circuits(entries[0].graph, store.members([e.id for e in entries]), sizes, scores)
 
 
 def _figures(floors: Sequence[Floor | None], name: str) -> np.ndarray:
@@ -201,7 +230,8 @@ def _chance(measure: Measure, sizes: Sequence[int], n_edges: int) -> Matrix:
 def _means(compared: Sequence[_Compared]) -> dict[str, Any]:
     floors = np.concatenate([g.floors for g in compared])
     chance = np.concatenate([g.chance[np.triu_indices(len(g.chance), 1)] for g in compared])
-    return {"noise_floor": _mean(floors), "chance": _mean(chance), "pairs": len(chance)}
+    means = {"noise_floor": _mean(floors), "chance": _mean(chance)}
+    return {**means, "pairs": len(chance), "circuits": len(floors)}
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -228,14 +258,14 @@ def _table(compared: Sequence[_Compared], by: str) -> pd.DataFrame:
 def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     group = compared.group
     a, b = np.triu_indices(len(group.labels), 1)
-    common = common_edges(members(group.records))
+    common = compared.common
     sizes, labels = np.diag(common), np.array(group.labels, dtype=object)
     columns: dict[str, Any] = {name: group.common[name] for name in context}
     columns |= {"a": labels[a], "b": labels[b], compared.column: compared.values[a, b]}
     columns |= {"noise_floor": compared.pair_floors[a, b], "chance": compared.chance[a, b]}
     columns |= {"edges_a": sizes[a], "edges_b": sizes[b], "common": common[a, b]}
     if by == "condition":
-        told = np.array([_effect(group.records[i], group.records[j]) for i, j in zip(a, b, strict=True)])
+        told = np.array([_effect(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)])
         columns["gained"] = pd.arrays.IntegerArray((sizes[b] - common[a, b]).astype(np.int64), ~told)
         columns["lost"] = pd.arrays.IntegerArray((sizes[a] - common[a, b]).astype(np.int64), ~told)
         columns["changed_floor"] = np.where(told, compared.changed[a], np.nan)
@@ -243,14 +273,15 @@ def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     return frame.sort_values(compared.column, ascending=False, kind="stable")
 
 
-def _effect(natural: CircuitRecord, attacked: CircuitRecord) -> bool:
+def _effect(natural: Entry, attacked: Entry) -> bool:
     """Whether nothing but the condition differs, so that edges are gained and lost."""
     x, y = natural.item, attacked.item
     return (
         x.condition.kind == NATURAL
         and y.condition.kind != NATURAL
-        and images_of(natural) == images_of(attacked)
+        and x.recipe == y.recipe
+        and images_of(x) == images_of(y)
         and x.recipe.metric.kind == "logit"
         and x.recipe.corruption.kind != TWIN
-        and natural.circuit.size_requested == attacked.circuit.size_requested
+        and natural.size_requested == attacked.size_requested
     )

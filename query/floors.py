@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,14 @@ import numpy as np
 from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, first, halvings
 from ..circuits.extraction import How
 from ..store import Store
+from .groups import Entry
 from .measures import Measure
 
 _WORK = 600_000
 """Edges times circuits that are halved for one comparison; some 10 s at 40 extractions a circuit."""
 
-_MOST = 400
-"""Circuits that are halved for one comparison, however small the graph."""
+_LEAST, _MOST = 8, 400
+"""Circuits that are halved for one comparison, however large or small the graph."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,32 @@ def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measur
     return first(scores, size, how, absolute=absolute)
 
 
-def read_floors(store: Store, records: Sequence[CircuitRecord], measure: Measure) -> list[Floor | None]:
-    """Noise floors of the circuits; of some spread evenly where they are too many or too large, else None."""
-    if not records:
-        return []
-    chosen = spread(len(records), max(r.circuit.graph.n_edges for r in records))
-    return [
-        floor_of(r, store.archive.discovery(r.discovery_id)[0], measure) if i in chosen else None
-        for i, r in enumerate(records)
-    ]
+def read_floors(
+    store: Store, entries: Sequence[Entry], measure: Measure, chosen: Collection[int]
+) -> list[Floor | None]:
+    """Noise floors of the circuits at the chosen positions, None for the others."""
+    return [_read(store, entry, measure) if i in chosen else None for i, entry in enumerate(entries)]
 
 
-def spread(count: int, n_edges: int) -> list[int]:
-    """Which of `count` circuits of a graph of `n_edges` get a noise floor: all, or as many as there is time for."""
-    wanted = min(count, _MOST, max(8, _WORK // n_edges))
-    return np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist()
+def _read(store: Store, entry: Entry, measure: Measure) -> Floor | None:
+    record, _ = store.archive.circuit(entry.id)
+    return floor_of(record, store.archive.discovery(entry.discovery_id)[0], measure)
+
+
+def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:
+    """Which circuits of each of several groups get a noise floor: all, or as many as there is time for.
+
+    They are spread evenly over the groups and within each; one alone is the first of its group.
+
+    Args:
+        counts: circuits of each group.
+        n_edges: of their graph, the largest if there are several.
+    """
+    most = min(sum(counts), _MOST, max(_LEAST, _WORK // n_edges))
+    ends = np.cumsum(counts)
+    shares = np.diff(-(-ends * most // ends[-1]), prepend=0).tolist()  # rounded up: the first group has one
+    return [_evenly(count, share) for count, share in zip(counts, shares, strict=True)]
+
+
+def _evenly(count: int, share: int) -> list[int]:
+    return np.unique(np.linspace(0, count - 1, share).round().astype(int)).tolist()

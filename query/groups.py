@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from ..circuits import CircuitRecord, Selection, check_comparable, check_conditions
+import pandas as pd
+
+from ..circuits import ComputationGraph, Selection, WorkItem, check_comparable, check_conditions
 from ..errors import InputError, NotComparable, unknown
 from ..store import Store
+from ..store.listing import work_items
 
 FIELDS = (
     "model",
@@ -30,29 +34,62 @@ TWIN = "unattacked-twin"
 
 
 @dataclass(frozen=True, eq=False)
+class Entry:
+    """A circuit as the catalog lists it; its arrays stay in the archive.
+
+    Attributes:
+        row: columns of `Store.circuits`.
+        item: the question that it answers.
+    """
+
+    row: Mapping[str, Any]
+    item: WorkItem
+
+    @property
+    def id(self) -> str:
+        return self.row["id"]
+
+    @property
+    def discovery_id(self) -> str:
+        return self.row["discovery_id"]
+
+    @property
+    def age(self) -> tuple[int, str]:
+        """Sorts the oldest first."""
+        return self.row["created_ms"], self.id
+
+    @property
+    def size_requested(self) -> int | None:
+        size = self.row["size_requested"]
+        return None if pd.isna(size) else int(size)
+
+    @cached_property
+    def graph(self) -> ComputationGraph:
+        return ComputationGraph(self.item.model.n_layers, self.item.model.n_heads, self.item.recipe.form)
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Circuits that differ in one field alone, one for each of its values.
 
     Attributes:
         common: values of the other fields.
         labels: values of the compared field; classes by class index, `natural` before the attacks.
-        records: the circuits, in that order, on one graph.
+        entries: the circuits, in that order, on one graph.
         notes: what else differs, and what was left out.
     """
 
     common: Mapping[str, str]
     labels: tuple[str, ...]
-    records: tuple[CircuitRecord, ...]
+    entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
 
 
-def load(store: Store, run: str | None, equals: Mapping[str, Any], *, scores: bool) -> list[tuple[CircuitRecord, int]]:
-    """The circuits of a run with the given properties, each with its `created_ms`.
-
-    With `scores` each has the scores of all edges, which else are NaN outside it.
+def load(store: Store, run: str | None, equals: Mapping[str, Any]) -> list[Entry]:
+    """The circuits of a run with the given properties.
 
     Raises:
-        InputError: no such run or property; no circuit; scores wanted that the method does not give.
+        InputError: no such run or property; no circuit.
     """
     rows = store.circuits(run, **equals)
     if rows.empty:
@@ -61,20 +98,17 @@ def load(store: Store, run: str | None, equals: Mapping[str, Any], *, scores: bo
             f"no circuit in the {'store' if run is None else f'run {run!r}'}"
             f"{f' with {chosen}' if chosen else ''}; the query `studies` shows what there is"
         )
-    loaded = [store.archive.circuit(id) for id in rows["id"]]
-    return [(_with_scores(store, r), ms) for r, ms in loaded] if scores else loaded
+    return entries_of(store, rows)
 
 
-def _with_scores(store: Store, record: CircuitRecord) -> CircuitRecord:
-    if record.score is None:
-        raise InputError(
-            f"method {record.item.recipe.method.text} selects edges and gives no scores; "
-            "choose a measure of edges: jaccard, node-jaccard or dice"
-        )
-    return replace(record, score=store.scores([record.discovery_id])[0])
+def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
+    """Rows of `Store.circuits`, each with the question that it answers."""
+    with store.catalog.reading() as connection:
+        items = work_items(connection, rows["discovery_id"].unique())
+    return [Entry(row, items[row["discovery_id"]]) for row in rows.to_dict("records")]
 
 
-def groups(loaded: Sequence[tuple[CircuitRecord, int]], by: str) -> Iterator[Group]:
+def groups(loaded: Sequence[Entry], by: str) -> Iterator[Group]:
     """Groups of two circuits or more that differ in `by`.
 
     Raises:
@@ -83,61 +117,77 @@ def groups(loaded: Sequence[tuple[CircuitRecord, int]], by: str) -> Iterator[Gro
     """
     if by not in FIELDS:
         raise unknown("field to compare by", by, FIELDS)
-    found: dict[tuple[str, ...], list[tuple[CircuitRecord, int]]] = {}
-    for record, ms in loaded:
-        found.setdefault(_key(record, by), []).append((record, ms))
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in loaded:
+        found.setdefault(tuple(_identity(entry, field) for field in FIELDS if field != by), []).append(entry)
     for same in found.values():
-        latest: dict[str, tuple[CircuitRecord, int]] = {}
-        for record, ms in sorted(same, key=lambda pair: (pair[1], pair[0].id)):
-            latest[_identity(record, by)] = (record, ms)
-        group = _group(by, [record for record, _ in latest.values()], len(same) - len(latest))
+        chosen = one_study(same, by, lambda entry: _identity(entry, by))
+        group = _group(by, chosen, len(same) - len(chosen))
         if len(group.labels) > 1:
             yield group
 
 
-def _identity(record: CircuitRecord, field: str) -> str:
+def _identity(entry: Entry, field: str) -> str:
     """The value of a field; models of one name are told apart."""
-    return record.item.model.id if field == "model" else str(record.properties()[field])
+    return entry.item.model.id if field == "model" else str(entry.row[field])
 
 
-def _key(record: CircuitRecord, by: str) -> tuple[str, ...]:
-    return tuple(_identity(record, field) for field in FIELDS if field != by)
+def one_study(entries: Iterable[Entry], by: str, label: Callable[[Entry], Hashable]) -> list[Entry]:
+    """One circuit for each label, all of one study: of the one with most labels, of the newest of these.
+
+    The newest circuit of each label where no study has two.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.age)
+    studies: dict[Hashable, dict[Hashable, Entry]] = {}
+    for entry in ordered:
+        studies.setdefault(_study(entry.item, by), {})[label(entry)] = entry
+    best = max(studies.values(), key=lambda study: (len(study), max(entry.age for entry in study.values())))
+    return list((best if len(best) > 1 else {label(entry): entry for entry in ordered}).values())
 
 
-def _group(by: str, records: list[CircuitRecord], older: int) -> Group:
+def _study(item: WorkItem, by: str) -> Hashable:
+    """What the circuits of one study share: the recipe but for what is compared, and the images."""
+    recipe = tuple(getattr(item.recipe, f.name) for f in fields(item.recipe) if f.name != by)
+    images = images_of(item)
+    if images.rule == "successful":  # asked of attacks alone: the natural circuits beside them are of correct images
+        images = replace(images, rule="correct")
+    return recipe, replace(images, candidates="", n_candidates=0) if by in ("class", "dataset") else images
+
+
+def _group(by: str, entries: list[Entry], left_out: int) -> Group:
     notes = []
-    if older:
-        notes.append(f"{older} older circuits, of other images, seed or precision, are left out")
-    if by == "condition" and records[0].item.recipe.corruption.kind == TWIN:
-        mechanism = [r for r in records if r.item.condition.kind != NATURAL]
-        if len(mechanism) < len(records):
+    if left_out:
+        notes.append(f"{left_out} other circuits, older or of other images, seed or precision, are left out")
+    if by == "condition" and entries[0].item.recipe.corruption.kind == TWIN:
+        mechanism = [e for e in entries if e.item.condition.kind != NATURAL]
+        if len(mechanism) < len(entries):
             notes.append("a mechanism study (unattacked-twin) compares attacks; natural circuits are left out")
-        records = mechanism
-    records = sorted(records, key=lambda r: _order(r, by))
-    common = {f: str(records[0].properties()[f]) for f in FIELDS if f != by} if records else {}
-    return Group(common, _labels(records, by), tuple(records), (*notes, *_check(records, by)))
+        entries = mechanism
+    entries = sorted(entries, key=lambda e: _order(e, by))
+    common = {f: str(entries[0].row[f]) for f in FIELDS if f != by} if entries else {}
+    return Group(common, _labels(entries, by), tuple(entries), (*notes, *_check(entries, by)))
 
 
-def _order(record: CircuitRecord, by: str) -> tuple[Any, ...]:
-    item = record.item
-    return (item.target_class.class_index, item.condition.kind != NATURAL, str(record.properties()[by]), record.id)
+def _order(entry: Entry, by: str) -> tuple[Any, ...]:
+    item = entry.item
+    return (item.target_class.class_index, item.condition.kind != NATURAL, str(entry.row[by]), entry.id)
 
 
-def _labels(records: Sequence[CircuitRecord], by: str) -> tuple[str, ...]:
-    labels = [str(r.properties()[by]) for r in records]
+def _labels(entries: Sequence[Entry], by: str) -> tuple[str, ...]:
+    labels = [str(e.row[by]) for e in entries]
     if by != "model" or len(set(labels)) == len(labels):
         return tuple(labels)
-    return tuple(f"{name} ({r.item.model.id[:8]})" for name, r in zip(labels, records, strict=True))
+    return tuple(f"{name} ({e.item.model.id[:8]})" for name, e in zip(labels, entries, strict=True))
 
 
-def _check(records: Sequence[CircuitRecord], by: str) -> list[str]:
+def _check(entries: Sequence[Entry], by: str) -> list[str]:
     """Warnings about what differs besides, each once.
 
     Raises:
         NotComparable: method, form, metric, direction, sign or graph differ.
     """
     notes: dict[str, None] = {}
-    distinct = list({(r.item.recipe.id, r.item.condition, r.circuit.graph): r for r in records}.values())
+    distinct = list({(e.item.recipe, e.item.condition, e.graph): e for e in entries}.values())
     for a, b in combinations(distinct, 2):
         x, y = a.item, b.item
         notes |= dict.fromkeys(
@@ -145,21 +195,20 @@ def _check(records: Sequence[CircuitRecord], by: str) -> list[str]:
             if by == "condition"
             else check_comparable(x.recipe, y.recipe)
         )
-        if a.circuit.graph != b.circuit.graph:
+        if a.graph != b.graph:
             raise NotComparable(
                 f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
                 "only models of one shape are compared edge by edge"
             )
-    if by != "class" and len({images_of(r) for r in records}) > 1:
+    if by != "class" and len({images_of(e.item) for e in entries}) > 1:
         notes["the circuits are of different images"] = None
     return list(notes)
 
 
-def images_of(record: CircuitRecord) -> Selection:
-    """Which images of the class it is of, whatever was done to them (an attack's word is a surrounding)."""
-    return replace(record.item.selection, surroundings="")
+def images_of(item: WorkItem) -> Selection:
+    """Which images of the class it asks of, whatever was done to them (an attack's word is a surrounding)."""
+    return replace(item.selection, surroundings="")
 
 
-def _shape(record: CircuitRecord) -> str:
-    graph = record.circuit.graph
-    return f"{graph.n_layers} layers of {graph.n_heads} heads"
+def _shape(entry: Entry) -> str:
+    return f"{entry.graph.n_layers} layers of {entry.graph.n_heads} heads"

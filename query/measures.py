@@ -9,11 +9,28 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import Circuit, CircuitRecord, joining_order
+from ..circuits import Circuit, ComputationGraph, joining_order
 from ..circuits import similarity as pairwise
 from ..errors import unknown
 
 Matrix = Float[np.ndarray, "circuit circuit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Circuits:
+    """Circuits on one graph, a row each.
+
+    Attributes:
+        graph: which edges the columns mean.
+        members: member edges.
+        sizes: edges asked for; realised sizes where none were.
+        scores: of all edges; None where no measure needs them.
+    """
+
+    graph: ComputationGraph
+    members: Bool[np.ndarray, "circuit edge"]
+    sizes: Sequence[int]
+    scores: Float[np.ndarray, "circuit edge"] | None = None
 
 
 @dataclass(frozen=True)
@@ -25,7 +42,7 @@ class Measure:
         about: what it measures.
         needs: `members`, or `scores`, which methods that only select do not give.
         pair: of two circuits; where it needs scores, of the scores that they carry.
-        matrix: of all pairs of records on one graph.
+        matrix: of all pairs of many.
         chance: expected value for uniform random edge sets (rankings, for `spearman`) of two sizes among
             `n_edges`; None where it is not known.
     """
@@ -34,19 +51,13 @@ class Measure:
     about: str
     needs: Literal["members", "scores"]
     pair: Callable[[Circuit, Circuit], float]
-    matrix: Callable[[Sequence[CircuitRecord]], Matrix]
+    matrix: Callable[[Circuits], Matrix]
     chance: Callable[[int, int, int], float] | None
 
 
-def members(records: Sequence[CircuitRecord]) -> Bool[np.ndarray, "circuit edge"]:
-    """Member edges, a row a circuit."""
-    return np.stack([r.circuit.members for r in records])
-
-
-def scores(records: Sequence[CircuitRecord]) -> Float[np.ndarray, "circuit edge"]:
-    """Scores of all edges, a row a circuit."""
-    found = [r.score for r in records if r.score is not None]
-    return np.stack(found).astype(np.float64)
+def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
+    assert circuits.scores is not None
+    return circuits.scores
 
 
 def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "circuit circuit"]:
@@ -55,21 +66,20 @@ def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "c
     return (exact @ exact.T).astype(int)
 
 
-def _nodes(records: Sequence[CircuitRecord]) -> Bool[np.ndarray, "circuit node"]:
-    names = records[0].circuit.graph.node_names
-    return np.array([[name in inside for name in names] for inside in (set(r.circuit.nodes) for r in records)])
+def _nodes(circuits: Circuits) -> Bool[np.ndarray, "circuit node"]:
+    return np.stack([circuits.graph.reachable(row) & row.any() for row in circuits.members])
 
 
-def _dice(records: Sequence[CircuitRecord]) -> Matrix:
-    common = common_edges(members(records))
+def _dice(circuits: Circuits) -> Matrix:
+    common = common_edges(circuits.members)
     size = np.diag(common)
     total = size[:, None] + size[None, :]
     return np.where(total > 0, 2 * common / np.maximum(total, 1), 1.0)
 
 
-def _weighted(records: Sequence[CircuitRecord]) -> Matrix:
+def _weighted(circuits: Circuits) -> Matrix:
     """Rows sum to 1, so Σ max = 2 − Σ min."""
-    magnitude = np.abs(scores(records))
+    magnitude = np.abs(_scores(circuits).astype(np.float64))
     unit = magnitude / np.maximum(magnitude.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     total = unit.sum(axis=1)
     low = np.stack([np.minimum(row, unit).sum(axis=1) for row in unit])
@@ -87,12 +97,12 @@ def _overlap_of_two(a: Circuit, b: Circuit) -> float:
     return pairwise.overlap_at(a.scores, b.scores, min(_size(a), _size(b)))
 
 
-def _overlap(records: Sequence[CircuitRecord]) -> Matrix:
-    graph, sizes = records[0].circuit.graph, [_size(r.circuit) for r in records]
-    orders = [joining_order(graph, row, "top") for row in scores(records)]
-    out = np.ones((len(records), len(records)))
+def _overlap(circuits: Circuits) -> Matrix:
+    graph, sizes = circuits.graph, circuits.sizes
+    orders = [joining_order(graph, row, "top") for row in _scores(circuits)]
+    out = np.ones((len(sizes), len(sizes)))
     for n in set(sizes):  # the smaller size of a pair decides how far both orders are followed
-        inside = np.zeros((len(records), graph.n_edges), bool)
+        inside = np.zeros((len(sizes), graph.n_edges), bool)
         for row, order in enumerate(orders):
             inside[row, order[:n]] = True
         smaller = np.minimum.outer(sizes, sizes) == n
@@ -112,7 +122,7 @@ MEASURES: dict[str, Measure] = {
             "edges in both / edges in one or both",
             "members",
             pairwise.jaccard,
-            lambda records: pairwise.jaccard_matrix(members(records)),
+            lambda circuits: pairwise.jaccard_matrix(circuits.members),
             pairwise.expected_jaccard,
         ),
         Measure(
@@ -120,7 +130,7 @@ MEASURES: dict[str, Measure] = {
             "nodes in both / nodes in one or both",
             "members",
             pairwise.node_jaccard,
-            lambda records: pairwise.jaccard_matrix(_nodes(records)),
+            lambda circuits: pairwise.jaccard_matrix(_nodes(circuits)),
             None,
         ),
         Measure(
@@ -152,7 +162,7 @@ MEASURES: dict[str, Measure] = {
             "rank correlation of all scores",
             "scores",
             _scored(pairwise.spearman),
-            lambda records: pairwise.spearman_matrix(scores(records)),
+            lambda circuits: pairwise.spearman_matrix(_scores(circuits)),
             lambda a, b, n_edges: 0.0,
         ),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, exists, func, select
 
+from ..circuits import WorkItem
 from ..errors import InputError, unknown
 from . import ledger
 from .archive import Kind
@@ -86,6 +88,15 @@ def circuits(connection: Connection, run: str | None, equals: Mapping[str, Any])
         several = isinstance(value, Collection) and not isinstance(value, str)
         query = query.where(column.in_(list(value)) if several else column == value)
     return _frame(connection, query)
+
+
+def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem]:
+    """The questions with these ids, as they were asked, by id."""
+    found = {}
+    for chunk in ledger.chunks(ids):
+        rows = connection.execute(select(items_table.c.id, items_table.c.item).where(items_table.c.id.in_(chunk)))
+        found |= {id: WorkItem.from_dict(json.loads(text)) for id, text in rows}
+    return found
 
 
 def resolve(connection: Connection, kind: Kind, id: str) -> str:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.circuits import (
+    Circuit,
     CircuitRecord,
     Condition,
     EdgeScores,
     Extraction,
     MethodUse,
     greedy,
-    noise_floor,
+    halvings,
     similarity,
 )
 from circuitstore.errors import InputError, NotComparable
-from circuitstore.query import compare, similarity_matrix
-from circuitstore.query.floors import floor_of
-from circuitstore.query.groups import groups
+from circuitstore.query import compare, floors, similarity_matrix
+from circuitstore.query.floors import floor_of, spread
+from circuitstore.query.groups import Entry, Group, groups, load
 from circuitstore.query.measures import MEASURES, get_measure
-from circuitstore.store import Store, create_store
+from circuitstore.store import Store, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .conftest import Library, fill
 
@@ -52,14 +57,19 @@ def test_by_class_every_pair_of_classes_is_compared(library: Library) -> None:
     assert list(table.frame["jaccard"]) == sorted(table.frame["jaccard"], reverse=True)
 
 
-def test_the_noise_floor_is_that_of_the_vocabulary(library: Library) -> None:
+def floor(library: Library, record: CircuitRecord, measure: Callable[[Circuit, Circuit], float], n: int = 24) -> float:
+    """Mean of a measure over halves of the images of a circuit, each half extracted anew."""
+    scores = library.store.discovery(record.discovery_id).scores
+    assert scores is not None
+    pairs = halvings(scores, seed=record.item.recipe.seed)
+    return float(np.mean([measure(greedy(a, n), greedy(b, n)) for a, b in pairs]))
+
+
+def test_the_noise_floor_is_the_mean_over_halvings(library: Library) -> None:
     table = compare(library.store, "class", condition="natural", extraction="edges(n=24)", **EFFECT)
     floors = {}
     for record in library.chosen(**EFFECT, condition="natural", extraction="edges(n=24)"):
-        scores = library.store.discovery(record.discovery_id).scores
-        assert scores is not None
-        name = record.item.target_class.name
-        floors[name] = noise_floor(scores, lambda s: greedy(s, 24), similarity.jaccard, seed=record.item.recipe.seed)
+        floors[record.item.target_class.name] = floor(library, record, similarity.jaccard)
     for row in table:
         assert row["noise_floor"] == pytest.approx((floors[row["a"]] + floors[row["b"]]) / 2)
     assert table.facts["noise_floor"] == pytest.approx(np.mean(list(floors.values())))
@@ -81,14 +91,13 @@ def test_by_condition_edges_are_gained_and_lost(library: Library) -> None:
 def test_edges_that_change_between_halves_are_counted(library: Library) -> None:
     record = one(library, "class-2", condition="natural", extraction="edges(n=24)")
     discovery = library.store.discovery(record.discovery_id)
-    floor = floor_of(record, discovery, get_measure("jaccard"))
-    assert floor is not None
-    assert discovery.scores is not None
+    found = floor_of(record, discovery, get_measure("jaccard"))
+    assert found is not None
 
     def changed(a: Any, b: Any) -> float:
         return len(set(a.edges) ^ set(b.edges)) / 2
 
-    assert floor.changed == pytest.approx(noise_floor(discovery.scores, lambda s: greedy(s, 24), changed))
+    assert found.changed == pytest.approx(floor(library, record, changed))
 
 
 @pytest.mark.parametrize("key", MEASURES)
@@ -139,6 +148,12 @@ def made(n: int = 12, *, seed: int = 0, **what: Any) -> CircuitRecord:
     return make_record(make_discovery(seed, item=item), n)
 
 
+def grouped(found: Sequence[tuple[CircuitRecord, int]], by: str) -> list[Group]:
+    """The groups of records that were made at these times."""
+    listed = [Entry(r.properties() | {"discovery_id": r.discovery_id, "created_ms": ms}, r.item) for r, ms in found]
+    return list(groups(listed, by))
+
+
 def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]]:
     """A record, and the same with another recipe."""
     record = made(**what)
@@ -157,13 +172,13 @@ def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]
 )
 def test_what_means_different_things_is_refused_by_field(by: str, change: dict[str, Any]) -> None:
     with pytest.raises(NotComparable, match=by):
-        list(groups(twins(change), by))
+        grouped(twins(change), by)
 
 
 def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
     change = {"signed": False, "corruption": made(corruption="blur").item.recipe.corruption}
     with pytest.raises(NotComparable, match="signed"):
-        list(groups(twins(change), "corruption"))
+        grouped(twins(change), "corruption")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +189,7 @@ def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
     ],
 )
 def test_what_differs_otherwise_is_told(by: str, change: dict[str, Any], warning: str) -> None:
-    (group,) = groups(twins(change), by)
+    (group,) = grouped(twins(change), by)
     assert any(note.startswith(warning) for note in group.notes)
 
 
@@ -184,31 +199,90 @@ def test_other_images_are_told_another_word_is_not() -> None:
     other = replace(written, rule="successful")
     for selection, notes in ((written, ()), (other, ("the circuits are of different images",))):
         item = replace(attacked.item, selection=selection)
-        (group,) = groups([(natural, 1), (replace(attacked, item=item), 2)], "condition")
+        (group,) = grouped([(natural, 1), (replace(attacked, item=item), 2)], "condition")
         assert group.notes == notes
 
 
 def test_models_of_other_shape_are_refused_and_of_one_name_told_apart() -> None:
     record = made()
     twin = replace(record.item.model, id="f" * 64)
-    (group,) = groups([(record, 1), (replace(record, item=replace(record.item, model=twin)), 2)], "model")
+    (group,) = grouped([(record, 1), (replace(record, item=replace(record.item, model=twin)), 2)], "model")
     assert len(set(group.labels)) == 2
     assert all(label.startswith(record.item.model.name) for label in group.labels)
     with pytest.raises(NotComparable, match="2 layers of 2 heads against 3 layers of 2 heads"):
-        list(groups([(record, 1), (made(n_layers=3), 2)], "model"))
+        grouped([(record, 1), (made(n_layers=3), 2)], "model")
 
 
 def test_the_latest_of_several_circuits_is_taken() -> None:
     first, second, other = made(seed=1), made(seed=2), made(class_index=1)
-    (group,) = groups([(second, 5), (first, 9), (other, 1)], "class")
-    assert [r.id for r in group.records] == [first.id, other.id]
-    assert any("1 older" in note for note in group.notes)
+    (group,) = grouped([(second, 5), (first, 9), (other, 1)], "class")
+    assert [e.id for e in group.entries] == [first.id, other.id]
+    assert any("1 other circuits" in note for note in group.notes)
+
+
+def seeded(record: CircuitRecord, seed: int) -> CircuitRecord:
+    """The same, of images drawn by another seed, as a run with that seed asks for it."""
+    selection, recipe = replace(record.item.selection, seed=seed), replace(record.item.recipe, seed=seed)
+    return replace(record, item=replace(record.item, selection=selection, recipe=recipe))
+
+
+def test_circuits_of_one_study_are_compared_though_a_newer_one_is_half_done() -> None:
+    natural, attacked = made(), made(attack="typographic")
+    half = seeded(natural, 1)
+    (group,) = grouped([(natural, 1), (attacked, 2), (half, 3)], "condition")
+    assert [e.id for e in group.entries] == [natural.id, attacked.id]
+    assert any("1 other circuits" in note for note in group.notes)
+    whole = seeded(attacked, 1)
+    (group,) = grouped([(natural, 1), (whole, 2), (attacked, 4), (half, 3)], "condition")
+    assert [e.id for e in group.entries] == [natural.id, attacked.id]
+    (group,) = grouped([(natural, 1), (attacked, 2), (half, 3), (whole, 4)], "condition")
+    assert [e.id for e in group.entries] == [half.id, whole.id]
+
+
+def test_what_no_study_has_twice_is_compared_all_the_same_and_told() -> None:
+    (group,) = grouped([(made(), 1), (seeded(made(attack="typographic"), 1), 2)], "condition")
+    assert set(group.notes) == {"seed differs: 0 against 1", "the circuits are of different images"}
+
+
+def test_images_on_which_attacks_succeed_stay_beside_correct_natural_ones() -> None:
+    natural, found = made(), []
+    for size in (5, 9):
+        item = made(attack="typographic").item
+        item = replace(item, selection=replace(item.selection, rule="successful"))
+        found.append(replace(natural, item=replace(item, condition=Condition.of("typographic", {"size": size}))))
+    (group,) = grouped([(natural, 1), (found[0], 2), (found[1], 3)], "condition")
+    assert group.labels == ("natural", "typographic(size=5)", "typographic(size=9)")
+
+
+def test_grouping_reads_no_file_of_a_circuit(library: Library, tmp_path: Path) -> None:
+    shutil.copytree(library.store.location.folder, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "archive" / "circuits")
+    with open_store(tmp_path / "store") as store:
+        sizes = [len(group.labels) for group in groups(load(store, None, EFFECT), "class")]
+    assert sizes == [10] * 4
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=60), st.sampled_from([8, 6_000, 32_491]))
+def test_noise_floors_share_one_budget_over_all_groups(counts: list[int], n_edges: int) -> None:
+    chosen = spread(counts, n_edges)
+    given = {8: 400, 6_000: 100, 32_491: 18}[n_edges]
+    assert sum(map(len, chosen)) == min(sum(counts), given)
+    for count, rows in zip(counts, chosen, strict=True):
+        assert rows == sorted(set(rows) & set(range(count)))
+        assert abs(len(rows) - count * min(1, given / sum(counts))) < 1
+
+
+def test_floors_of_some_circuits_are_told(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "_MOST", 8)
+    table = compare(library.store, "condition", extraction="edges(n=40)", **EFFECT)
+    assert "the noise floor is that of 8 of 20 circuits" in table.notes
+    assert table.frame["changed_floor"].notna().sum() == table.frame["noise_floor"].notna().sum() == 8
 
 
 def test_a_mechanism_study_compares_attacks_alone() -> None:
     found = [made(attack=a, corruption="unattacked-twin", metric="logit-diff") for a in ("natural", "typographic")]
     size = replace(found[1].item, condition=Condition.of("typographic", {"text": "other class", "size": 9}))
-    (group,) = groups([*((r, 1) for r in found), (replace(found[1], item=size), 1)], "condition")
+    (group,) = grouped([*((r, 1) for r in found), (replace(found[1], item=size), 1)], "condition")
     assert group.labels == ("typographic(size=9, text=other class)", ATTACK)
     assert any("mechanism" in note for note in group.notes)
 
@@ -240,6 +314,19 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_gained_and_lost_need_one_size_and_the_true_logit(mixed: Store, metric: str) -> None:
     (row,) = compare(mixed, "condition", metric=metric)
     assert (row["a"], row["b"], row["edges_a"] > 0) == ("natural", ATTACK, True)
+    assert pd.isna(row["gained"]) and pd.isna(row["lost"]) and pd.isna(row["changed_floor"])
+
+
+@pytest.mark.parametrize("change", [{"dtype": "float64"}, {"method": "version"}])
+def test_gained_and_lost_need_one_recipe(tmp_path: Path, change: dict[str, str]) -> None:
+    """Attacked circuits that a later run computed in another precision, or by a newer version of the method."""
+    natural, attacked = (make_item(attack=a, n_layers=2, n_heads=2) for a in ("natural", "typographic"))
+    method = replace(natural.recipe.method, version=2)
+    recipe = replace(natural.recipe, **(change if "dtype" in change else {"method": method}))
+    found = [make_discovery(item=item) for item in (natural, replace(attacked, recipe=recipe))]
+    with create_store(tmp_path / "data") as store:
+        fill(store, [(discovery, [make_record(discovery, 9)]) for discovery in found])
+        (row,) = compare(store, "condition")
     assert pd.isna(row["gained"]) and pd.isna(row["lost"]) and pd.isna(row["changed_floor"])
 
 

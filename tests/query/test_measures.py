@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import InputError
-from circuitstore.query.measures import MEASURES, get_measure
+from circuitstore.query.measures import MEASURES, Circuits, get_measure
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 
@@ -25,10 +25,20 @@ def records() -> list[CircuitRecord]:
     return [*found, replace(found[0], circuit=none)]
 
 
+def stacked(records: list[CircuitRecord]) -> Circuits:
+    circuits = [r.circuit for r in records]
+    sizes = [c.n_edges if c.size_requested is None else c.size_requested for c in circuits]
+    members, scores = (
+        np.stack([c.members for c in circuits]),
+        np.stack([r.score for r in records if r.score is not None]),
+    )
+    return Circuits(circuits[0].graph, members, sizes, scores)
+
+
 @pytest.mark.parametrize("key", MEASURES)
 def test_the_square_holds_the_pairs(key: str, records: list[CircuitRecord]) -> None:
     measure = get_measure(key)
-    square = measure.matrix(records)
+    square = measure.matrix(stacked(records))
     assert np.allclose(square, square.T, atol=1e-12)
     assert np.allclose(np.diag(square), 1)
     for i, j in combinations(range(len(records)), 2):
