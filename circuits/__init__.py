@@ -35,4 +35,3 @@ from .scores import Discovery as Discovery
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency
 from .stability import halvings as halvings
-from .stability import noise_floor as noise_floor

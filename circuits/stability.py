@@ -1,13 +1,12 @@
-"""How much of a circuit is the choice of images: bootstrap frequency and the noise floor of halves."""
+"""How much of a circuit is the choice of images: bootstrap frequency, and halves of the images to compare."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
 
-from .circuit import Circuit
 from .scores import EdgeScores
 
 BOOTSTRAP_SAMPLES = 200
@@ -50,20 +49,3 @@ def halvings(scores: EdgeScores, *, count: int = HALVINGS, seed: int = 0) -> Ite
         order = rng.permutation(n)
         half = n // 2
         yield scores.subset(order[:half]), scores.subset(order[half : 2 * half])
-
-
-def noise_floor(
-    scores: EdgeScores,
-    extract: Callable[[EdgeScores], Circuit],
-    measure: Callable[[Circuit, Circuit], float],
-    *,
-    seed: int = 0,
-) -> float | None:
-    """Mean of `measure` over 20 halvings of the discovery images, each half extracted anew by `extract`.
-
-    The figure beside every comparison: what the same measure gives between two halves of one class's
-    images. None with fewer than two images or without scores per image.
-    """
-    if scores.n_images is None or scores.n_images < 2:
-        return None
-    return float(np.mean([measure(extract(a), extract(b)) for a, b in halvings(scores, seed=seed)]))

@@ -1,11 +1,10 @@
-"""Bootstrap frequency and noise floor."""
+"""Bootstrap frequency, and halves of the images."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from circuitstore.circuits import ComputationGraph, EdgeScores, bootstrap_frequency, halvings, noise_floor
-from circuitstore.circuits.similarity import jaccard
+from circuitstore.circuits import ComputationGraph, EdgeScores, bootstrap_frequency, halvings
 from circuitstore.circuits.stability import BOOTSTRAP_SAMPLES, HALVINGS
 from circuitstore.errors import InputError
 from hypothesis import given
@@ -75,19 +74,3 @@ def test_halves_are_disjoint_and_equal_in_size(images: int) -> None:
 def test_halves_need_scores_per_image() -> None:
     with pytest.raises(InputError, match="per-image"):
         next(iter(halvings(EdgeScores(GRAPH, np.zeros(GRAPH.n_edges)))))
-
-
-def test_the_noise_floor_is_the_mean_over_halvings_and_falls_with_noise() -> None:
-    floors = []
-    for noise in (0.0, 0.5, 3.0):
-        scores = noisy(10, noise)
-        floor = noise_floor(scores, lambda s: s.top(12), jaccard)
-        assert floor == pytest.approx(np.mean([jaccard(a.top(12), b.top(12)) for a, b in halvings(scores)]))
-        floors.append(floor)
-    assert floors[0] == 1
-    assert floors[0] > floors[1] > floors[2]
-
-
-def test_there_is_no_floor_under_one_image() -> None:
-    assert noise_floor(noisy(1, 1.0), lambda s: s.top(12), jaccard) is None
-    assert noise_floor(EdgeScores(GRAPH, np.zeros(GRAPH.n_edges)), lambda s: s.top(12), jaccard) is None
