@@ -13,14 +13,14 @@ from typing import Any, Self, TypeVar, cast
 import ladybug
 
 from ...circuits import CircuitRecord
-from ...errors import QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ...errors import StoreBusy, StoreDamaged, StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
 from . import asking
 from .content import GraphContent
 from .contract import GraphBackend, Lease
+from .ladybug_errors import query_failed
 from .ladybug_file import (
-    BUFFER_POOL_SIZE,
     WriterLock,
     connectable,
     discard,
@@ -180,7 +180,7 @@ class LadybugGraph(GraphBackend):
             try:
                 result = cast(ladybug.QueryResult, connection.execute(text, dict(params or {})))
             except RuntimeError as error:
-                raise _query_failed(error, timeout_s) from error
+                raise query_failed(error, text, timeout_s, connection) from error
             rows = cast(list[list[Any]], result.get_n(max_rows + 1))
             return to_table(result.get_column_names(), rows, max_rows)
 
@@ -342,15 +342,6 @@ def _rows(connection: ladybug.Connection, text: str, params: Mapping[str, Any] |
 
 def _ask(connection: ladybug.Connection) -> asking.Ask:
     return lambda text, params: _rows(connection, text, params)
-
-
-def _query_failed(error: RuntimeError, timeout_s: float) -> QueryFailed:
-    text = str(error)
-    if "Interrupted" in text:
-        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
-    if "buffer pool is full" in text:
-        return QueryFailed(f"the query needs more than {BUFFER_POOL_SIZE >> 20} MiB of memory; narrow it")
-    return QueryFailed(text)
 
 
 def _apply(connection: ladybug.Connection, migration: Migration) -> None:

@@ -1,0 +1,67 @@
+"""What LadybugDB says of a query that fails, in words for the user."""
+
+from __future__ import annotations
+
+import re
+from textwrap import shorten
+from typing import cast
+
+import ladybug
+
+from ...errors import QueryFailed, unknown
+from .ladybug_file import BUFFER_POOL_SIZE
+
+SHOWN = 300
+"""Letters of the engine's own words that are shown at most."""
+
+_PARSER = re.compile(
+    r"Parser exception: (.*?)(?:: expected rule| expecting).*\(line: (\d+), offset: (\d+)\)", re.DOTALL
+)
+_TABLE = re.compile(r"Table (\S+) does not exist")
+_PROPERTY = re.compile(r"Cannot find property (\S+) for (\w+)")
+_OURS = ("Store", "Migration")
+
+
+def query_failed(error: RuntimeError, text: str, timeout_s: float, connection: ladybug.Connection) -> QueryFailed:
+    """The error for a query's `text`; the names that there are come from the connection's database."""
+    said = str(error)
+    if "Interrupted" in said:
+        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+    if "buffer pool is full" in said:
+        return QueryFailed(
+            f"the query needs more than {BUFFER_POOL_SIZE >> 20} MiB of memory; narrow it with WHERE, "
+            "bound the hops of its paths (*1..3), or give fewer rows with LIMIT"
+        )
+    if found := _PARSER.search(said):
+        what, line, offset = found.groups()
+        return QueryFailed(
+            f"line {line}, column {int(offset) + 1}: {shorten(what, SHOWN)}; docs/queries.md tells the dialect, "
+            "and which words are none of yours"
+        )
+    if found := _TABLE.search(said):
+        labels = _labels(connection)
+        return QueryFailed(f"{unknown('label or type', found[1], labels)}; docs/graph.md tells the schema")
+    if found := _PROPERTY.search(said):
+        name, variable = found.groups()
+        properties = _properties(connection, text, variable)
+        return QueryFailed(f"{unknown('property', name, properties, where=variable)}; docs/graph.md tells the schema")
+    told = (said.partition("exception: ")[2] or said).partition("Expected:")[0].rstrip(". \n")
+    return QueryFailed(f"{shorten(told, SHOWN)}; docs/queries.md tells the dialect, docs/graph.md the schema")
+
+
+def _labels(connection: ladybug.Connection) -> list[str]:
+    """Labels and types of the schema."""
+    rows = cast(ladybug.QueryResult, connection.execute("CALL show_tables() RETURN name")).get_all()
+    return [name for [name] in cast(list[list[str]], rows) if name not in _OURS]
+
+
+def _properties(connection: ladybug.Connection, text: str, variable: str) -> list[str]:
+    """Properties of the label or type that the query gives the variable; of all where it gives none."""
+    labels = _labels(connection)
+    given = re.search(rf"[(\[]\s*{variable}\s*:\s*(\w+)", text)
+    names: set[str] = set()
+    for label in [given[1]] if given and given[1] in labels else labels:
+        # the engine takes no parameter here; the name is the schema's own
+        info = cast(ladybug.QueryResult, connection.execute(f"CALL table_info('{label}') RETURN name"))
+        names |= {name for [name] in cast(list[list[str]], info.get_all())}
+    return sorted(names)
