@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from ..results import Table
-from ..store import Store
+from ..store import Location, Store
 from . import sentences
 from .contents import Contents, Part, read_contents
 
@@ -46,11 +47,15 @@ def summarise(store: Store, run: str | None = None) -> Summary:
     Raises:
         InputError: no such run.
     """
-    return summary_of(read_contents(store, run))
+    return summary_of(read_contents(store, run), _place(store))
 
 
-def summary_of(contents: Contents) -> Summary:
-    """The summary of what was read already."""
+def summary_of(contents: Contents, place: str = "") -> Summary:
+    """The summary of what was read already.
+
+    Args:
+        place: options of commands that lead to the store.
+    """
     queries = tuple(_queries(contents))
     lines = [line for part in contents.parts for line in _study_lines(part)]
     if not contents.parts:
@@ -62,9 +67,23 @@ def summary_of(contents: Contents) -> Summary:
             lines.append(f"  … and {len(contents.notes) - ROWS} more, in the report")
     if queries:
         lines += ["", "Cypher to try"]
-        lines += [f"  circuitstore query {shlex.quote(query)}" for query in queries]
+        lines += [f"  circuitstore query {shlex.quote(query)} {place}".rstrip() for query in queries]
     tables = {title: table for part in contents.parts for title, table, _ in _tables(part)}
     return Summary("\n".join(lines).strip("\n"), tables, queries)
+
+
+def _place(store: Store) -> str:
+    """Options of commands that lead to a store, for the shell; none for the default folder."""
+    at, plain = store.location, Location.of(store.location.folder)
+    options = []
+    if at.folder != Location.of().folder:
+        here = at.folder.is_relative_to(Path.cwd())
+        options += ["--store", str(at.folder.relative_to(Path.cwd()) if here else at.folder)]
+    if at.graph != plain.graph:
+        options += ["--graph", at.graph]
+    if at.catalog != plain.catalog:
+        options += ["--catalog", store.catalog.url]  # its password is not shown
+    return shlex.join(options)
 
 
 def _study_lines(part: Part) -> Iterator[str]:

@@ -52,8 +52,8 @@ class Answers:
         return [r for r in self.records if all(r.properties()[k] == v for k, v in equals.items())]
 
 
-def fill(folder: Path, answers: Answers, run: str = "toys") -> None:
-    with create_store(folder) as store, store.writer() as writer:
+def fill(folder: Path, answers: Answers, run: str = "toys", **place: str) -> None:
+    with create_store(folder, **place) as store, store.writer() as writer:
         writer.start_run(
             run, SPEC, [d.item for d in answers.discoveries], [(r.discovery_id, r.extraction) for r in answers.records]
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 from circuitstore.analysis.sentences import figure
-from circuitstore.analysis.summary import summarise
+from circuitstore.analysis.summary import Summary, summarise
+from circuitstore.cli.commands import app
 from circuitstore.store import create_store, open_store
+from typer.testing import CliRunner
 
-from .conftest import HOSTILE, Answers, effect_items, mechanism_items, renamed
+from .conftest import HOSTILE, Answers, effect_items, fill, mechanism_items, renamed
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +57,46 @@ def test_its_three_queries_answer(summary, store, answers):
 
 
 def test_the_text_quotes_its_queries_for_the_shell(summary):
-    import shlex
+    assert [words[2] for words in printed(summary)] == list(summary.queries)
 
-    lines = [line for line in str(summary).splitlines() if line.startswith("  circuitstore query")]
-    assert [shlex.split(line)[2] for line in lines] == list(summary.queries)
+
+def printed(summary: Summary) -> list[list[str]]:
+    """The words of the commands in a summary, as a shell takes them."""
+    return [shlex.split(line) for line in str(summary).splitlines() if line.startswith("  circuitstore query")]
+
+
+ELSEWHERE = {"graph": "ladybug://{top}/else/graph", "catalog": "sqlite:///{top}/else/a catalog"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "elsewhere", "options"),
+    [
+        ("circuitstore-data", {}, []),
+        ("my store", {}, ["--store", "my store"]),
+        (
+            "../beside",
+            ELSEWHERE,
+            ["--store", "{top}/beside", "--graph", ELSEWHERE["graph"], "--catalog", ELSEWHERE["catalog"]],
+        ),
+    ],
+)
+def test_its_commands_answer_as_printed(tmp_path, monkeypatch, folder, elsewhere, options):
+    place = {name: url.format(top=tmp_path) for name, url in elsewhere.items()}
+    for name in ("STORE", "GRAPH", "CATALOG"):
+        monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
+    for name in ("here", "else"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    location = (tmp_path / "here" / folder).resolve()
+    fill(location, Answers.to(effect_items(2)), **place)
+    with open_store(location, **place) as store:
+        commands = printed(summarise(store))
+    assert len(commands) == 3
+    for words in commands:
+        assert words[3:] == [option.format(top=tmp_path) for option in options]
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, done.exception
+        assert len(done.stdout.splitlines()) > 2
 
 
 def test_hostile_names_break_no_query(store_of):
