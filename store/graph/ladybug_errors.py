@@ -34,9 +34,10 @@ def query_failed(error: RuntimeError, text: str, timeout_s: float, connection: l
         )
     if found := _PARSER.search(said):
         what, line, offset = found.groups()
+        at = "".join(text.splitlines()[int(line) - 1 : int(line)])
+        place = f"line {line}, column {int(offset) + 1}, in {shorten(at, SHOWN)!r}"
         return QueryFailed(
-            f"line {line}, column {int(offset) + 1}: {shorten(what, SHOWN)}; docs/queries.md tells the dialect, "
-            "and which words are none of yours"
+            f"{place}: {shorten(what, SHOWN)}; docs/queries.md tells the dialect, and the words that it keeps to itself"
         )
     if found := _TABLE.search(said):
         labels = _labels(connection)

@@ -28,7 +28,10 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphBackend]:
         ("MATCH (a)-[f:FEEDS]->(b) RETURN f.n_edges", "(valid: edge, frequency, port, rank, score, std)"),
         ("MATCH (x) RETURN x.n_edge", "did you mean 'n_edges'"),
         ("MATCH (c:Circuit)\nRETURN (c", "line 2, column"),
-        ("MATCH (c:Circuit) RETURN c.id AS order", "line 1, column 34: mismatched input 'order'; docs/queries.md"),
+        (
+            "MATCH (c:Circuit) RETURN c.id AS order",
+            "line 1, column 34, in 'MATCH (c:Circuit) RETURN c.id AS order': mismatched input 'order'; docs/queries.md",
+        ),
         ("MATCH (c:Circuit) RETURN sum(c.id)", "SUM did not receive correct arguments: Actual: (STRING); docs/"),
     ],
 )
