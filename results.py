@@ -1,18 +1,60 @@
-"""Tables that queries and comparisons give back, all with the same exits."""
+"""How results leave: the exits that all of them have, and the table that queries and comparisons give back."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
+class Exits(ABC):
+    """What every result offers: a frame, a Parquet file, a table in a notebook."""
+
+    @abstractmethod
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows."""
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the rows as a Parquet file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_parquet(self.to_pandas(), path)
+
+    def _repr_html_(self) -> str:
+        """What it is in a line, then its first ten rows."""
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>" + self._first_rows(10).to_html(index=False, border=0)
+
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.to_pandas().head(n)
+
+
+def write_parquet(frame: pd.DataFrame, path: str | Path, *, index: bool = False) -> None:
+    """Write a frame, with its row labels or without.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        frame.to_parquet(path, index=index)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot write ({error.strerror or error}); name a file in a folder that exists and may be written"
+        ) from error
+
+
 @dataclass(frozen=True)
-class Table:
+class Table(Exits):
     """Rows and columns, with what the reader must know beside them.
 
     Attributes:
@@ -36,10 +78,6 @@ class Table:
 
     def to_pandas(self) -> pd.DataFrame:
         return self.frame
-
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the rows as a Parquet file."""
-        self.frame.to_parquet(path, index=False)
 
     def __str__(self) -> str:
         text = self.frame.to_string(index=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..errors import InputError
+from ..errors import CircuitStoreWarning, InputError
+from ..results import Exits
 from .graph import ComputationGraph
 from .scores import EdgeScores
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
+class Circuit(Exits):
     """Member edges in flat edge order.
 
     Build one by extraction from scores or by `Circuit.from_edges`; both prune.
@@ -53,13 +54,13 @@ class Circuit:
 
     @classmethod
     def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: EdgeScores | None = None) -> Circuit:
-        """The circuit of the named edges, pruned.
+        """The circuit of the named edges, pruned. Warns where no edge remains.
 
         Raises:
             InputError: a name that is no edge of the graph.
         """
         chosen = np.array([graph.index_of(name) for name in dict.fromkeys(names)], dtype=int)
-        return cls.pruned(graph, chosen, size_requested=len(chosen), scores=scores)
+        return warn_if_emptied(cls.pruned(graph, chosen, size_requested=len(chosen), scores=scores))
 
     @classmethod
     def pruned(
@@ -149,14 +150,21 @@ class Circuit:
             graph.add_edge(above, below, key="contains")
         return graph
 
-    def to_parquet(self, path: str | Path) -> None:
-        self.to_pandas().to_parquet(path, index=False)
-
     def __repr__(self) -> str:
         g = self.graph
         return f"Circuit({self.n_edges} of {g.n_edges} edges, {self.n_nodes} nodes, {g.form} form, {self.extraction})"
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.to_pandas().sort_values("rank").head(n)
 
-        return f"<p>{escape(repr(self))}</p>" + self.to_pandas().sort_values("rank").head(10).to_html(index=False)
+
+def warn_if_emptied(circuit: Circuit) -> Circuit:
+    """The circuit, with a `CircuitStoreWarning` to the caller's caller where edges were asked for and none is left."""
+    if circuit.size_requested and not circuit.n_edges:
+        warnings.warn(
+            f"{circuit.extraction}: pruning left none of {circuit.size_requested} edges, as none is on a path of "
+            "such edges from input to logits; ask for more, or let them grow from logits upward with greedy",
+            CircuitStoreWarning,
+            stacklevel=3,
+        )
+    return circuit

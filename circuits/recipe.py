@@ -195,6 +195,11 @@ class WorkItem:
     selection: Selection
 
     @property
+    def text(self) -> str:
+        """Model, class and condition, for people."""
+        return f"{self.model.name}, {self.target_class.dataset} {self.target_class.name!r}, {self.condition.text}"
+
+    @property
     def id(self) -> str:
         """Hash of model fingerprint, candidate images, class, condition and recipe."""
         return digest(

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 
+from ..results import Exits
 from .circuit import Circuit
 from .recipe import Scalar, Variant, WorkItem, digest
 from .scores import canonical_bytes
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
 
 
 class Extraction(Variant):
@@ -34,7 +39,7 @@ def circuit_id(discovery_id: str, extraction: Extraction) -> str:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Exits):
     """How a circuit does on images that chose nothing.
 
     Metrics are means over `n` images. `faithfulness` and `retention` are None where their gap is not
@@ -62,9 +67,18 @@ class Evaluation:
         mean = float(np.mean(self.metric_random))
         return (mean - self.metric_empty) / (self.metric_full - self.metric_empty)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """One row: the fields, NaN where a figure has no meaning, and `faithfulness_random`; `reasons` as text."""
+        import pandas as pd
+
+        told = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
+        row = asdict(self) | {"metric_random": list(self.metric_random), "reasons": told}
+        frame = pd.DataFrame([row | {"faithfulness_random": self.faithfulness_random}])
+        return frame.astype(dict.fromkeys(("faithfulness", "faithfulness_random", "retention"), float))
+
 
 @dataclass(frozen=True, eq=False)
-class CircuitRecord:
+class CircuitRecord(Exits):
     """A circuit with all that its graph node tells.
 
     Attributes:
@@ -113,6 +127,25 @@ class CircuitRecord:
         check.update(digest(asdict(self.evaluation) if self.evaluation else None).encode())
         check.update(str((self.circuit.size_requested, self.n_images)).encode())
         return check.hexdigest()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The frame of its circuit, with `score`, `std` and `frequency` of the members where they are known."""
+        frame = self.circuit.to_pandas()
+        for name in ("score", "std", "frequency"):
+            values = getattr(self, name)
+            if values is not None:
+                frame[name] = values[self.circuit.members]
+        return frame
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The graph of its circuit."""
+        return self.circuit.to_networkx()
+
+    def __repr__(self) -> str:
+        return f"CircuitRecord({self.id[:12]}, {self.item.text}, {self.circuit!r})"
+
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.to_pandas().sort_values("rank").head(n)
 
     def properties(self) -> dict[str, Any]:
         """The properties of its graph node and catalog row, but `created_ms`, by name."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError
+from ..results import Exits
 from .graph import ComputationGraph, Form
 from .recipe import WorkItem
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeScores:
+class EdgeScores(Exits):
     """One score per edge, in flat edge order; positive: the edge raises the metric.
 
     Attributes:
@@ -146,22 +146,28 @@ class EdgeScores:
         )
 
     def top(self, n: int | float, *, absolute: bool = False) -> Circuit:
-        """The `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned."""
+        """The `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned.
+
+        Warns where no edge remains, as do `threshold` and `greedy`.
+        """
+        from .circuit import warn_if_emptied
         from .extraction import top
 
-        return top(self, n, absolute=absolute)
+        return warn_if_emptied(top(self, n, absolute=absolute))
 
     def threshold(self, t: float, *, absolute: bool = False) -> Circuit:
         """The edges that score at least `t`, pruned."""
+        from .circuit import warn_if_emptied
         from .extraction import threshold
 
-        return threshold(self, t, absolute=absolute)
+        return warn_if_emptied(threshold(self, t, absolute=absolute))
 
     def greedy(self, n: int | float, *, absolute: bool = False) -> Circuit:
         """`n` edges grown from `logits` upward, best first, pruned."""
+        from .circuit import warn_if_emptied
         from .extraction import greedy
 
-        return greedy(self, n, absolute=absolute)
+        return warn_if_emptied(greedy(self, n, absolute=absolute))
 
     def to_pandas(self) -> pd.DataFrame:
         """Columns `edge, sender, receiver, score` and `std` where it is known; one row per edge."""
@@ -186,18 +192,16 @@ class EdgeScores:
 
         return Circuit(self.graph, np.ones(self.graph.n_edges, bool), scores=self).to_networkx()
 
-    def to_parquet(self, path: str | Path) -> None:
-        self.to_pandas().to_parquet(path, index=False)
+    def __repr__(self) -> str:
+        kept = "no scores per image" if self.n_images is None else f"{self.n_images} images"
+        return f"EdgeScores({self.graph.n_edges} edges, {self.graph.form} form, {kept})"
 
-    def _repr_html_(self) -> str:
-        best = self.to_pandas().sort_values("score", key=np.abs, ascending=False).head(10)
-        return f"<p>{self.graph.n_edges} edges, {self.graph.form} form; the ten largest:</p>" + best.to_html(
-            index=False
-        )
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.to_pandas().sort_values("score", key=np.abs, ascending=False).head(n)
 
 
 @dataclass(frozen=True, eq=False)
-class Discovery:
+class Discovery(Exits):
     """The answer to one work item.
 
     Attributes:
@@ -222,6 +226,32 @@ class Discovery:
         return self.item.id
 
     @property
+    def result(self) -> EdgeScores | Circuit:
+        """The scores, or the selected edges as a circuit where the method only selects."""
+        from .circuit import Circuit
+
+        if self.scores is not None:
+            return self.scores
+        model = self.item.model
+        graph = ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
+        members = np.zeros(graph.n_edges, bool) if self.members is None else self.members
+        return Circuit(graph, members, extraction=self.item.recipe.method.text)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The frame of `result`."""
+        return self.result.to_pandas()
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The graph of `result`."""
+        return self.result.to_networkx()
+
+    def __repr__(self) -> str:
+        return f"Discovery({self.id[:12]}, {self.item.text}, {self.result!r})"
+
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.result._first_rows(n)
+
+    @cached_property
     def sha256(self) -> str:
         """Checksum over the images used and the canonical bytes (little-endian float32) of the arrays."""
         check = sha256("\n".join(self.images).encode())

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, greedy
-from circuitstore.errors import InputError
+from circuitstore.errors import CircuitStoreWarning, InputError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +41,24 @@ def test_a_name_given_twice_counts_once() -> None:
 def test_no_edges_have_no_nodes() -> None:
     circuit = Circuit.from_edges(ComputationGraph(2, 2, "attention"), [])
     assert (circuit.n_edges, circuit.nodes, circuit.links) == (0, (), ())
+
+
+def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked() -> None:
+    graph = ComputationGraph(1, 1)
+    scores = EdgeScores(graph, np.zeros(graph.n_edges))
+    scores.mean[graph.index_of("m0->logits")] = 1.0
+    asked = [
+        lambda: scores.top(1),
+        lambda: scores.greedy(1),
+        lambda: scores.threshold(0.5),
+        lambda: Circuit.from_edges(graph, ["m0->logits"]),
+    ]
+    for ask in asked:
+        with pytest.warns(CircuitStoreWarning, match="left none of 1 edges") as told:
+            assert ask().n_edges == 0
+        assert told[0].filename == __file__
+    assert greedy(scores, 1).n_edges == 0  # within a search for a size nothing is told
+    assert scores.top(0).n_edges == 0
 
 
 def test_members_of_another_graph_are_refused() -> None:
@@ -85,6 +103,13 @@ def test_frames_survive_parquet(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), result.to_pandas())
     assert list(scores.to_pandas()) == ["edge", "sender", "receiver", "score", "std"]
     assert list(scores.top(0.5).to_pandas()) == ["edge", "sender", "receiver", "port", "rank", "score", "std"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
+    for result in (scores, scores.top(8)):
+        with pytest.raises(InputError, match=r"absent/frame\.parquet: cannot write \(.*absent"):
+            result.to_parquet(tmp_path / "absent" / "frame.parquet")
 
 
 def test_notebooks_see_a_table() -> None:

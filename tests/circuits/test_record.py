@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from circuitstore.circuits import Circuit, CircuitRecord, Evaluation, Extraction
+from circuitstore.circuits import Circuit, CircuitRecord, Discovery, Evaluation, Extraction
 from circuitstore.testing.factories import make_discovery, make_item, make_record, make_records
 
 
@@ -75,6 +77,43 @@ def test_properties_hold_what_the_graph_tells(record: CircuitRecord) -> None:
     assert list(bare) == list(found)
     assert bare["n_eval"] == 0
     assert bare["faithfulness"] is None
+
+
+def test_every_result_has_the_exits(record: CircuitRecord, tmp_path: Path) -> None:
+    discovery = make_discovery(0)
+    assert record.evaluation is not None and discovery.scores is not None
+    for result in (record, record.evaluation, discovery):
+        result.to_parquet(tmp_path / "frame.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), result.to_pandas())
+        assert "<table" in result._repr_html_()
+        assert len(repr(result)) < 400
+    assert record.id[:12] in repr(record) and discovery.id[:12] in repr(discovery)
+    assert set(record.to_networkx()) == set(record.circuit.nodes)
+    pd.testing.assert_frame_equal(discovery.to_pandas(), discovery.scores.to_pandas())
+    assert discovery.to_networkx().number_of_edges() >= discovery.scores.graph.n_edges
+
+
+def test_a_record_s_frame_has_what_is_known_of_its_members(record: CircuitRecord) -> None:
+    frame = record.to_pandas()
+    assert tuple(frame["edge"]) == record.circuit.edges
+    for name in ("score", "std", "frequency"):
+        np.testing.assert_array_equal(frame[name], getattr(record, name)[record.circuit.members])
+    bare = replace(record, score=None, std=None, frequency=None, circuit=replace(record.circuit, scores=None))
+    assert list(bare.to_pandas()) == ["edge", "sender", "receiver", "port", "rank"]
+
+
+def test_a_method_that_only_selects_has_its_selection_for_exits(record: CircuitRecord) -> None:
+    selected = Discovery(record.item, None, (), members=record.circuit.members)
+    assert tuple(selected.to_pandas()["edge"]) == record.circuit.edges
+    assert set(selected.to_networkx()) == set(record.circuit.nodes)
+
+
+def test_an_evaluation_is_one_row_with_nothing_where_a_figure_means_nothing() -> None:
+    undefined = Evaluation(4, 1.0, 1.0, 1.0, None, 1.0, 0.1, 0.9, None, (1.0,), {"faithfulness": "no gap"})
+    frame = undefined.to_pandas()
+    assert len(frame) == 1 and frame["metric_full"][0] == 1.0
+    assert frame[["faithfulness", "retention", "faithfulness_random"]].isna().all(axis=None)
+    assert frame["reasons"][0] == "faithfulness: no gap"
 
 
 def test_random_circuits_have_no_faithfulness_where_none_is_defined() -> None:

@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, similarity
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, similarity, top
 from circuitstore.errors import InputError, NotComparable
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ def pairs(draw: st.DrawFn) -> tuple[EdgeScores, EdgeScores]:
 @given(pairs(), st.data())
 def test_set_measures_are_set_arithmetic(pair: tuple[EdgeScores, EdgeScores], data: st.DataObject) -> None:
     sizes = [data.draw(st.integers(0, s.graph.n_edges)) for s in pair]
-    a, b = (s.top(n) for s, n in zip(pair, sizes, strict=True))
+    a, b = (top(s, n) for s, n in zip(pair, sizes, strict=True))
     edges, nodes = (set(a.edges), set(b.edges)), (set(a.nodes), set(b.nodes))
 
     def iou(first: set[str], second: set[str]) -> float:
@@ -135,4 +135,4 @@ def test_other_graphs_are_not_comparable() -> None:
         with pytest.raises(NotComparable, match=r"split form.*head form"):
             measure(a, b)
     with pytest.raises(NotComparable, match="projected"):
-        similarity.jaccard(a.top(1), b.top(1))
+        similarity.jaccard(top(a, 1), top(b, 1))
