@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NotRepresentable
+from ..errors import InputError, NotRepresentable
 from .patching import Activations, PatchedRuns, capture
 from .vit import ViT
 
@@ -22,14 +22,16 @@ def check_gates(model: ViT) -> None:
     """Hold the identities.
 
     Raises:
+        InputError: the logits are no numbers.
         NotRepresentable: names the identity that fails and by how much.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, *model.image_size, generator=generator)
+    plain = model.logits(images)
+    _check_finite(model, plain)
     clean, corrupted = capture(model, images), capture(model, images.flip(0))
     graph = model.graph("split")
     some = np.random.default_rng(0).random(graph.n_edges) < 0.5
-    plain = model.logits(images)
     _hold(model, "the blocks between embedding and read-out", clean.logits, plain)
     runs = PatchedRuns(model, clean.stream, corrupted)
     opened = runs.logits(graph, np.ones(graph.n_edges, bool))
@@ -39,6 +41,15 @@ def check_gates(model: ViT) -> None:
     same = PatchedRuns(model, clean.stream, clean).logits(graph, some)
     _hold(model, "random mask, equal images: plain logits", same, plain)
     _check_folding(model, clean)
+
+
+def _check_finite(model: ViT, logits: Tensor) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        kind = "NaN" if bool(logits.isnan().any()) else "infinite"
+        raise InputError(
+            f"{model.name}: its logits are {kind}: the weights are finite but overflow in "
+            f"{str(model.dtype).removeprefix('torch.')}; is the checkpoint the right one, and undamaged?"
+        )
 
 
 def _check_folding(model: ViT, run: Activations) -> None:

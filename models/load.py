@@ -50,7 +50,7 @@ def load_model(
 
     Raises:
         NotRepresentable: the model's parts do not add up as the graph says; names the part.
-        InputError: unknown name, dtype or device; weights that do not fit, or hold NaN or infinity.
+        InputError: unknown name, dtype or device; weights that do not fit, hold NaN or infinity, or overflow.
     """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
@@ -115,7 +115,7 @@ def _from_timm(name: str, pretrained: bool, checkpoint: str | Path | None, seed:
     if pretrained and checkpoint is not None:
         raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
     if not timm.is_model(name):
-        raise unknown("model", name, [*timm.list_models("*vit*"), *timm.list_models("deit*"), "digits"])
+        raise unknown("model", name, _offered())
     tensors = None if checkpoint is None else _read_checkpoint(Path(checkpoint))
     arguments = {} if tensors is None else _classes(tensors)
     module: Any = _create(name, pretrained, seed, arguments)
@@ -123,6 +123,11 @@ def _from_timm(name: str, pretrained: bool, checkpoint: str | Path | None, seed:
     if tensors is not None:
         _fill(module, checkpoint_filter_fn(tensors, module, adapt_layer_scale=True), str(checkpoint))
     return module, name, Preprocess.of_timm(module), None
+
+
+def _offered() -> list[str]:
+    """Names for messages: timm's entry points that make a VisionTransformer, and the demo's model."""
+    return [*timm.list_models("*vit*", module="vision_transformer"), *timm.list_models(module="deit"), "digits"]
 
 
 def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -> nn.Module:

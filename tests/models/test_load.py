@@ -106,6 +106,25 @@ def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
         load_model("digits", labels=["one"])
 
 
+def test_a_misspelt_name_is_answered_with_models_that_load():
+    with pytest.raises(InputError, match="unknown model 'deit3_smal_patch16_224'") as told:
+        load_model("deit3_smal_patch16_224")
+    assert "did you mean 'deit3_small_patch16_224'" in str(told.value)
+    for name in ("conit_tiny", "crossvi_15_240", "davit_tin"):  # other families, none of which is a VisionTransformer
+        with pytest.raises(InputError) as told:
+            load_model(name)
+        assert not any(family in str(told.value).split(";")[1] for family in ("convit", "crossvit", "davit"))
+
+
+def test_finite_weights_that_overflow_are_named(toy_module):
+    module = toy_module()
+    with torch.no_grad():
+        module.head.weight.fill_(1e38)
+    with pytest.raises(InputError, match=r"logits are (NaN|infinite): the weights .* overflow in float32"):
+        load_model(module)
+    assert load_model(module, dtype="float64").n_classes == 5
+
+
 def test_the_demo_model_is_complete():
     model = load_model("digits")
     assert (model.n_layers, model.n_heads, model.d_model, model.n_classes) == (4, 4, 64, 10)
