@@ -52,7 +52,8 @@ class Pairs:
     ) -> Pairs:
         """Raises:
         InputError: images of another size than the model's, NaN or infinite pixels (which image), not one
-            label or target per image, classes that the model lacks, or a metric without its targets.
+            label or target per image, classes that the model lacks, a metric without its targets, or a
+            target that is the image's own class.
         """
         for name, images in (("clean", clean), ("corrupted", corrupted)):
             _check_images(name, images, model)
@@ -63,7 +64,10 @@ class Pairs:
         wanted = (
             _classes("targets", targets, len(clean), model) if metric.needs_targets and targets is not None else None
         )
-        return cls(clean, corrupted, _classes("labels", labels, len(clean), model), wanted, metric)
+        true = _classes("labels", labels, len(clean), model)
+        if wanted is not None:
+            _check_targets(wanted, true, metric)
+        return cls(clean, corrupted, true, wanted, metric)
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -95,8 +99,21 @@ def _check_images(name: str, images: Tensor, model: ViT) -> None:
         raise InputError(f"{name}: expected at least one image, got none")
     bad = torch.nonzero(~torch.isfinite(images).flatten(1).all(dim=1)).flatten().tolist()
     if bad:
-        shown = ", ".join(map(str, bad[:10])) + (", …" if len(bad) > 10 else "")
-        raise InputError(f"{name}: NaN or infinite pixels in image {shown} (counted from 0); leave them out")
+        raise InputError(f"{name}: NaN or infinite pixels in image {_shown(bad)} (counted from 0); leave them out")
+
+
+def _check_targets(targets: Classes, labels: Classes, metric: MetricKind) -> None:
+    same = torch.nonzero(targets.cpu() == labels.cpu()).flatten().tolist()
+    if same:
+        raise InputError(
+            f"targets: the metric {metric.key!r} sets a target class against the true one, but they are the same for "
+            f"image {_shown(same)} (counted from 0), which would score 0 everywhere; give another class, or leave "
+            "them out"
+        )
+
+
+def _shown(positions: list[int]) -> str:
+    return ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
 
 
 def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:

@@ -113,6 +113,8 @@ def test_images_and_classes_that_do_not_fit_are_refused(asked, toy_vit, images):
         asked(metric="logit-diff")
     with pytest.raises(InputError, match="targets: expected 3"):
         asked(metric="logit-diff", targets=[1])
+    with pytest.raises(InputError, match=r"'logit-diff' .* the same for image 1, 2 \(counted from 0\)"):
+        asked(metric="logit-diff", targets=[3, 1, 2])
     with pytest.raises(InputError, match="batch_size"):
         asked(batch_size=0)
 
