@@ -87,7 +87,7 @@ class Labels:
         if found:
             return f"{name!r} is the name of {len(found)} classes: {', '.join(map(str, found))}"
         close = nearest(plain(name), self.by_name)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
         return f"{name!r} is no class{hint}"
 
 

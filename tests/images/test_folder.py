@@ -148,7 +148,7 @@ def test_no_class_folder_no_folder(tmp_path: Path, imagenet_model: ViT, photo) -
 
 def test_a_folder_that_is_no_label_is_refused(photos: Path, imagenet_model: ViT) -> None:
     (photos / "taby").mkdir()
-    with pytest.raises(InputError, match=r"photos: folder names .*'taby' is no class; did you mean 'tabby'"):
+    with pytest.raises(InputError, match=r"photos: folder names .*'taby' is no class \(did you mean 'tabby'"):
         opened(photos, imagenet_model)
 
 
