@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import CircuitStoreError
 from ..results import Table
+from .output import count
 from .settings import Settings
 
 NEEDED_GB = 1.0
@@ -92,11 +93,12 @@ def _store(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with open_store(**settings.place) as store:
-            yield Finding("catalog", "ok", f"opened, {len(store.circuits())} circuits in {len(store.runs())} runs")
+            listed = f"{count(len(store.circuits()), 'circuit')} in {count(len(store.runs()), 'run')}"
+            yield Finding("catalog", "ok", f"opened, {listed}")
             answer = store.query("MATCH (c:Circuit) RETURN count(c) AS circuits").to_pandas()
-            yield Finding("graph", "ok", f"opened, {answer['circuits'][0]} circuits")
+            yield Finding("graph", "ok", f"opened, {count(int(answer['circuits'].iloc[0]), 'circuit')}")
     except CircuitStoreError as error:
-        yield Finding("store", "failed", str(error), "see the message; `circuitstore verify` tells more")
+        yield Finding("store", "failed", str(error), "do what the message says")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _packages, _device, _folder, _store)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,37 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+class Notes(logging.Handler):
+    """Notes for the person, on stderr, each once a command: what the library logs, and what results tell."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell(record.getMessage())
+
+    def tell(self, note: str) -> None:
+        if note not in self.told:
+            self.told.add(note)
+            say(f"note: {note}")
+
+
+NOTES = Notes()
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """What the library logs while a command runs is noted."""
+    log = logging.getLogger("circuitstore")
+    NOTES.told.clear()
+    log.addHandler(NOTES)
+    try:
+        yield
+    finally:
+        log.removeHandler(NOTES)
+
+
 def emit(table: Table, form: Format = Format.table, out: Path | None = None) -> None:
     """Write the rows to `out` or stdout, and what must be known beside them to stderr.
 
@@ -51,7 +84,7 @@ def emit(table: Table, form: Format = Format.table, out: Path | None = None) -> 
         if told := cell(value):
             say(f"{name}: {told}")
     for note in table.notes:
-        say(f"note: {note}")
+        NOTES.tell(note)
 
 
 def _write(table: Table, form: Format, out: Path) -> None:
@@ -61,8 +94,13 @@ def _write(table: Table, form: Format, out: Path) -> None:
         else:
             out.write_text(render(table.frame, form), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--out {out}: cannot write: {error.strerror or error}") from error
-    say(f"{len(table)} rows written to {out}")
+        raise InputError(f"{out}: cannot write ({error.strerror or error}); name another file with --out") from error
+    say(f"{count(len(table), 'row')} written to {out}")
+
+
+def count(n: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def render(frame: pd.DataFrame, form: Format) -> str:
