@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from ..circuits import ComputationGraph
+from ..query.groups import Entry, best_study, entries_of, newest
 from ..store import Store
 
 FIELDS = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
@@ -113,22 +114,30 @@ def _groups(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFr
 
 
 def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
-    rows, notes = _one_each(rows)
+    rows, notes = _one_each(store, rows)
     record = store.circuit(rows["id"].iloc[0])
     scores = store.scores(list(rows["discovery_id"])) if record.score is not None else None
     return Study(common, rows, record.circuit.graph, store.members(list(rows["id"])), scores, notes)
 
 
-def _one_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """One circuit per class and condition, the latest, in the order of a study."""
-    ordered = rows.assign(_attacked=rows["attack"] != NATURAL).sort_values(
-        ["_attacked", "condition", "class_index", "class", "created_ms", "id"]
+def _one_each(store: Store, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One circuit per class and condition, all of one recipe, a class's of the same images, in a study's order."""
+
+    def condition(entry: Entry) -> str:
+        return entry.row["condition"]
+
+    by_class: dict[str, list[Entry]] = {}
+    for entry in best_study(entries_of(store, rows), "class", lambda e: (e.row["class"], e.row["condition"])):
+        by_class.setdefault(entry.row["class"], []).append(entry)
+    chosen = [e for of in by_class.values() for e in newest(best_study(of, "condition", condition), condition)]
+    kept = rows.loc[rows["id"].isin([entry.id for entry in chosen])]
+    ordered = kept.assign(_attacked=kept["attack"] != NATURAL).sort_values(
+        ["_attacked", "condition", "class_index", "class"]
     )
-    kept = ordered.drop_duplicates(["condition", "class"], keep="last")
     notes = ()
     if len(kept) < len(rows):
         notes = (
-            f"{len(rows) - len(kept)} older circuits of the same class and condition, of other images, "
-            "are not shown; choose a run to see them",
+            f"{len(rows) - len(kept)} circuits, older or of other images or precision, are not shown; "
+            "choose a run to see them",
         )
-    return kept.drop(columns="_attacked").reset_index(drop=True), notes
+    return ordered.drop(columns="_attacked").reset_index(drop=True), notes

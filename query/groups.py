@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import combinations
@@ -89,16 +89,28 @@ def load(store: Store, run: str | None, equals: Mapping[str, Any]) -> list[Entry
     """The circuits of a run with the given properties.
 
     Raises:
-        InputError: no such run or property; no circuit.
+        InputError: no such run, property or value; no circuit.
     """
     rows = store.circuits(run, **equals)
     if rows.empty:
+        _check_values(store.circuits(run), equals, "the store" if run is None else f"run {run!r}")
         chosen = ", ".join(f"{name} = {value}" for name, value in equals.items())
         raise InputError(
             f"no circuit in the {'store' if run is None else f'run {run!r}'}"
             f"{f' with {chosen}' if chosen else ''}; the query `studies` shows what there is"
         )
     return entries_of(store, rows)
+
+
+def _check_values(rows: pd.DataFrame, equals: Mapping[str, Any], where: str) -> None:
+    """Raises:
+    InputError: there are circuits, but none has the value asked for of one property.
+    """
+    for name, asked in equals.items():
+        wanted = asked if isinstance(asked, Collection) and not isinstance(asked, str) else [asked]
+        there = {str(value) for value in rows[name].dropna()}
+        if there and there.isdisjoint(map(str, wanted)):
+            raise unknown(name, ", ".join(map(str, wanted)), there, where=f"circuits of {where}")
 
 
 def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
@@ -117,11 +129,17 @@ def groups(loaded: Sequence[Entry], by: str) -> Iterator[Group]:
     """
     if by not in FIELDS:
         raise unknown("field to compare by", by, FIELDS)
+
+    def value(entry: Entry) -> str:
+        return _identity(entry, by)
+
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in loaded:
         found.setdefault(tuple(_identity(entry, field) for field in FIELDS if field != by), []).append(entry)
     for same in found.values():
-        chosen = one_study(same, by, lambda entry: _identity(entry, by))
+        chosen = newest(best_study(same, by, value), value)
+        if len(chosen) == 1:  # no study has two: what differs besides is told
+            chosen = newest(same, value)
         group = _group(by, chosen, len(same) - len(chosen))
         if len(group.labels) > 1:
             yield group
@@ -132,17 +150,17 @@ def _identity(entry: Entry, field: str) -> str:
     return entry.item.model.id if field == "model" else str(entry.row[field])
 
 
-def one_study(entries: Iterable[Entry], by: str, label: Callable[[Entry], Hashable]) -> list[Entry]:
-    """One circuit for each label, all of one study: of the one with most labels, of the newest of these.
+def best_study(entries: Iterable[Entry], by: str, label: Callable[[Entry], Hashable]) -> list[Entry]:
+    """The circuits of the study, among those that differ in `by`, with most labels; of the newest of several."""
+    studies: dict[Hashable, list[Entry]] = {}
+    for entry in entries:
+        studies.setdefault(_study(entry.item, by), []).append(entry)
+    return max(studies.values(), key=lambda study: (len(set(map(label, study))), max(e.age for e in study)))
 
-    The newest circuit of each label where no study has two.
-    """
-    ordered = sorted(entries, key=lambda entry: entry.age)
-    studies: dict[Hashable, dict[Hashable, Entry]] = {}
-    for entry in ordered:
-        studies.setdefault(_study(entry.item, by), {})[label(entry)] = entry
-    best = max(studies.values(), key=lambda study: (len(study), max(entry.age for entry in study.values())))
-    return list((best if len(best) > 1 else {label(entry): entry for entry in ordered}).values())
+
+def newest(entries: Iterable[Entry], label: Callable[[Entry], Hashable]) -> list[Entry]:
+    """One circuit for each label."""
+    return list({label(entry): entry for entry in sorted(entries, key=lambda entry: entry.age)}.values())
 
 
 def _study(item: WorkItem, by: str) -> Hashable:

@@ -72,13 +72,21 @@ def test_another_extraction_is_another_study(store_of):
     assert [len(s.circuits) for s in studies] == [4, 4]
 
 
-def test_of_two_circuits_of_one_class_the_latest_is_shown_and_the_other_told(store_of):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(store_of, dtype):
+    """Of other images, or of another precision: a class's circuits are compared under conditions of one study."""
     items = effect_items(2)
-    newer = make_item(7, class_index=0, **SHAPE)
-    (study,) = read_studies(store_of(Answers.to([*items, newer])))
-    assert len(study.circuits) == 4
-    assert newer.id in set(study.circuits["discovery_id"])
-    assert "1 older" in study.notes[0]
+    seed = 7 if dtype == "float32" else 0
+    newer = [make_item(seed, class_index=c, attack=a, **SHAPE) for c in range(2) for a in ("natural", "typographic")]
+    newer = [replace(i, recipe=replace(i.recipe, dtype=dtype)) for i in newer]
+    half, whole = Answers.to([*items, newer[0]]), Answers.to(newer[1:])
+    store = store_of(half)
+    (study,) = read_studies(store)
+    assert set(study.circuits["discovery_id"]) == {i.id for i in items}
+    assert study.notes[0].startswith("1 circuits, older")
+    (study,) = read_studies(store_of(whole))
+    assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
+    assert study.notes[0].startswith("4 circuits, older")
 
 
 def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(store):
