@@ -134,7 +134,18 @@ def test_a_square_of_several_groups_is_refused_with_what_to_choose_by(library: L
         ("class", {"measure": "cosine"}, "unknown measure"),
         ("class", {"run": "rum"}, "rum"),
         ("class", {"colour": "red"}, "unknown column"),
-        ("class", {"condition": "foggy"}, "no circuit in the store with condition = foggy"),
+        (
+            "class",
+            {"condition": "foggy"},
+            "circuits of the store: unknown condition 'foggy'.*valid: natural, typographic",
+        ),
+        ("class", {"extraction": "edges(n=2)"}, r"unknown extraction 'edges\(n=2\)'; did you mean 'edges\(n=24\)'"),
+        ("class", {"class": ["clas-1", "x"]}, "unknown class 'clas-1, x'"),
+        (
+            "class",
+            {"condition": "natural", "attack": "typographic"},
+            "no circuit in the store with condition = natural",
+        ),
         ("model", {"dataset": "toys"}, "no two of the .* circuits differ in model alone"),
     ],
 )
