@@ -44,6 +44,10 @@ class StoreVersion(StoreError):
     """Schema of another version; the message names both versions and the command that mends it."""
 
 
+class StoreForeign(StoreError):
+    """A part that belongs to another store, or is something else altogether; it is left as it is."""
+
+
 class StoreDamaged(StoreError):
     """Stored bytes that are missing or do not match their checksum."""
 

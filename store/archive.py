@@ -55,7 +55,7 @@ class Archive:
         try:
             value = json.loads(path.read_text())
             newest, id = int(value["format"]), str(value["store"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreDamaged(f"{path} cannot be read ({error}); put it back from a backup") from error

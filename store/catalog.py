@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion, optional
 from . import tables
 from .faults import fault
 
@@ -197,6 +197,8 @@ def _mode(path: Path) -> str:
 
 
 def _server(url: sa.URL) -> Engine:
+    if url.get_driver_name() == "psycopg":
+        optional("psycopg", "postgres")
     return sa.create_engine(url, pool_pre_ping=True)
 
 

@@ -69,6 +69,12 @@ class Owner:
         return not _exists(self.pid) or started(self.pid) != self.started
 
 
+def shown(owner: str) -> str:
+    """The owner of a lease as messages name it: process and host."""
+    known = Owner.parse(owner)
+    return owner if known is None else f"process {known.pid} on host {known.host}"
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner of a lease, given as its text, is known to be dead."""
     known = Owner.parse(owner)

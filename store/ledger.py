@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, sel
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
 from ..errors import StoreBusy, unknown
-from .lease import is_dead, now_ms
+from .lease import is_dead, now_ms, shown
 from .tables import circuits, discoveries, items, leases, run_circuits, run_items, runs, store
 
 CHUNK = 500
@@ -82,7 +82,8 @@ def busy(owner: str, until_ms: int) -> str:
     """Who writes, and what to do."""
     left = max(0, until_ms - now_ms()) / 1000
     return (
-        f"the store is being written by {owner}; wait for it or stop it. If it is gone already, its lease "
+        f"the store is being written by {shown(owner)}; wait for it or stop it "
+        f"(--wait SECONDS waits). If it is gone already, its lease "
         f"ends {left:.0f} s from now unless it renews it; then run the same command again"
     )
 

@@ -39,7 +39,8 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
     Args:
         location: its folder; default `./circuitstore-data`.
         graph: URL of its graph, where that is not in the folder (`neo4j://…`, `bolt://…`, `ladybug:///…`).
-        catalog: URL of its catalog, where that is not in the folder (`sqlite:///…`, `postgresql+psycopg://…`).
+        catalog: URL of its catalog, where that is not in the folder (`sqlite:///…`; `postgresql+psycopg://…` with
+            the extra `postgres`).
 
     Raises:
         StoreError: there is no store, or it cannot be opened; StoreDamaged: a part of it is lost.
@@ -120,8 +121,9 @@ def rebuild_store(
 
 
 def _no_store(place: Location) -> str:
+    what = ", which is a file, and a store is a folder" if place.folder.is_file() else ""
     return (
-        f"there is no store at {place.folder}; choose another with --store FOLDER, "
+        f"there is no store at {place.folder}{what}; choose another with --store FOLDER, "
         "or make one with: circuitstore index SPEC.toml (or circuitstore demo)"
     )
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from sqlalchemy import exists, select
 
-from ..errors import InputError, StoreDamaged, StoreError
+from ..errors import InputError, StoreDamaged, StoreError, StoreForeign
 from ..results import Table
 from . import ledger
 from .archive import Kind
 from .graph.content import GraphContent
+from .lease import shown
 from .tables import circuits, discoveries, items
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 REBUILD = "circuitstore rebuild"
 COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
 TAKE_UP = "circuitstore rebuild takes it up, circuitstore gc removes it"
+
+MOVE = "move the file away and run circuitstore rebuild, or name another with --graph"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def differences(store: Store) -> Table:
     found = [*_unfinished(store), *_discoveries(store), *_circuits(store, sound), *_states(store)]
     found += _graph(store, sound)
     busy = store.writing_process()
-    notes = () if busy is None else (f"{busy} writes to the store meanwhile; what it has in hand may be listed here",)
+    told = "writes to the store meanwhile; what it has in hand may be listed here"
+    notes = () if busy is None else (f"{shown(busy)} {told}",)
     return Table(pd.DataFrame([astuple(d) for d in found], columns=COLUMNS), notes)
 
 
@@ -131,6 +135,9 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
     try:
         graph = store.graph
         present = graph.present()
+    except StoreForeign as error:
+        yield Difference("graph", "foreign graph", "", str(error), MOVE)
+        return
     except StoreError as error:
         yield Difference("graph", "missing graph", "", str(error), REBUILD)
         return

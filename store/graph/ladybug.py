@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, cast
 import ladybug
 
 from ...circuits import CircuitRecord
-from ...errors import StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ...errors import StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreVersion
 from ...results import Table
 from ..faults import fault
 from . import asking
@@ -254,16 +254,16 @@ class LadybugGraph(GraphBackend):
         """Refuse what is not ours.
 
         Raises:
-            StoreError: another store's database, or something else altogether.
+            StoreForeign: another store's database, or something else altogether.
         """
         if not {"Store", "Migration"} <= self._tables():
-            raise StoreError(
+            raise StoreForeign(
                 f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
                 "give another path for the graph"
             )
         ids = [row[0] for row in self._read(lambda connection: _rows(connection, "MATCH (s:Store) RETURN s.id"))]
         if ids != [self._store_id]:
-            raise StoreError(
+            raise StoreForeign(
                 f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
                 "needs a graph of its own: give another path"
             )

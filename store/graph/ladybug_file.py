@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import ladybug
 
-from ...errors import InputError, StoreBusy, StoreError, StoreVersion
+from ...errors import InputError, StoreBusy, StoreError, StoreForeign, StoreVersion
 from ..files import explain
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
@@ -97,7 +97,9 @@ class WriterLock:
             self._handle.seek(0)
             holder = self._handle.read().strip() or "another process"
             self._handle.close()
-            raise StoreBusy(f"{path} is open for writing by {holder}; wait until it is done, or end it, and try again")
+            raise StoreBusy(
+                f"{path} is open for writing by {holder}; wait for it (--wait SECONDS), or end it and try again"
+            )
         self._handle.truncate(0)
         self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
         self._handle.flush()
@@ -245,7 +247,7 @@ def refuse_hopeless(path: Path, error: RuntimeError) -> None:
             "the circuitstore that wrote it, or make the graph anew from the archive: circuitstore rebuild"
         ) from error
     if "not a valid" in text and path.suffix != OUR_SUFFIX and path.stat().st_size:
-        raise StoreError(
+        raise StoreForeign(
             f"{path} is not a LadybugDB file and is left as it is; give another path for the graph"
         ) from error
 
