@@ -20,7 +20,8 @@ class Settings(BaseSettings):
 
     Attributes:
         store: folder of the store.
-        graph: URL of the graph, `ladybug:///…`.
+        graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`; without an account, which stays in the
+            environment.
         catalog: URL of the catalog, `sqlite:///…`.
     """
 

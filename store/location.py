@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import quote, urlsplit
 
 from ..errors import InputError
+from .graph import refuse_credentials
 
 DEFAULT = "circuitstore-data"
 
@@ -31,13 +32,15 @@ class Location:
         """The parts of the store in a folder (default `./circuitstore-data`), explicit URLs first.
 
         Raises:
-            InputError: a URL where a folder is expected.
+            InputError: a URL where a folder is expected, or a password in the graph's.
         """
         if "://" in str(location or ""):
             raise InputError(
                 f"store: expected a folder, got a URL of {urlsplit(str(location)).scheme}://; the archive is always "
                 "a folder; a graph or catalog elsewhere has its own option (graph=…, --graph; catalog=…, --catalog)"
             )
+        if graph:
+            refuse_credentials(graph)
         folder = Path(location or DEFAULT).absolute()
         return cls(
             folder,

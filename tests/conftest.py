@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,28 @@ from circuitstore.testing.factories import make_discovery, make_item, make_recor
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from .neo4j_server import Neo4jServer, NoServer, OwnServer  # noqa: E402
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+    """A real Neo4j, whose account is in the environment; who uses it empties it first. With `CI=true` it must be."""
+    try:
+        server = Neo4jServer.given() or OwnServer(tmp_path_factory.mktemp("neo4j"))
+    except NoServer as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Neo4j for the tests: {reason}")
+        pytest.skip(f"no Neo4j for the tests: {reason}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIRCUITSTORE_NEO4J_USER", server.user)
+        patch.setenv("CIRCUITSTORE_NEO4J_PASSWORD", server.password)
+        yield server
+        server.close()
 
 
 def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:

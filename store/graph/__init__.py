@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...errors import unknown
+from ...errors import InputError, unknown
 
 if TYPE_CHECKING:
     from .contract import GraphBackend
     from .ladybug import LadybugGraph
+    from .neo4j import Neo4jGraph
 
-SCHEMES = ("ladybug",)
+SERVER = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+SCHEMES = ("ladybug", *SERVER)
 
 
 def open_graph(url: str, *, store_id: str, read_only: bool = False) -> GraphBackend:
-    """Open the graph database of a store: `ladybug:///absolute/path` (embedded).
+    """Open the graph database of a store: `ladybug:///absolute/path` (embedded), or `neo4j://host:port/database`.
+
+    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them;
+    its account is in the environment, `CIRCUITSTORE_NEO4J_USER` and `CIRCUITSTORE_NEO4J_PASSWORD`.
 
     A database that is not there yet is created, unless `read_only`. What had to be mended or set aside is
     told in the backend's `notices`.
@@ -26,7 +31,7 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False) -> GraphBack
         read_only: refuse all writing.
 
     Raises:
-        InputError: a URL of an unknown kind.
+        InputError: a URL of an unknown kind, or with a password in it.
         StoreError: not there (read-only), not ours, of another store, or not to be opened.
         StoreVersion: its schema is of another version; the message says what to do.
         StoreBusy: another process has it open for writing.
@@ -47,7 +52,8 @@ def migrate_graph(url: str, *, store_id: str) -> tuple[str, ...]:
 def recreate_graph(url: str, *, store_id: str) -> GraphBackend:
     """Open a store's graph for writing, empty and of this program's schema, whatever its version was.
 
-    What cannot be read by this program is set aside, which the backend's `notices` tell.
+    What cannot be read by this program is set aside, or goes where that is not possible (a server); the backend's
+    `notices` tell.
 
     Raises:
         InputError, StoreError, StoreBusy: as `open_graph`; a database that is not this store's is left as it is.
@@ -55,10 +61,29 @@ def recreate_graph(url: str, *, store_id: str) -> GraphBackend:
     return _backend(url).recreate(url, store_id=store_id)
 
 
-def _backend(url: str) -> type[LadybugGraph]:
+def refuse_credentials(url: str) -> None:
+    """Make sure that the URL of a server has no user or password in it: it is shown in messages and logs.
+
+    Raises:
+        InputError: it has; the message does not repeat them.
+    """
+    scheme, _, rest = url.partition("://")
+    if "@" in rest and scheme != "ladybug":
+        raise InputError(
+            f"graph URL {scheme}://…@…: expected no user and no password in it; set CIRCUITSTORE_NEO4J_USER and "
+            f"CIRCUITSTORE_NEO4J_PASSWORD in the environment, and give {scheme}://HOST:PORT/DATABASE"
+        )
+
+
+def _backend(url: str) -> type[LadybugGraph] | type[Neo4jGraph]:
+    refuse_credentials(url)
     scheme = urlsplit(url).scheme
     if scheme == "ladybug":
         from .ladybug import LadybugGraph
 
         return LadybugGraph
+    if scheme in SERVER:
+        from .neo4j import Neo4jGraph
+
+        return Neo4jGraph
     raise unknown("graph database", scheme or url, SCHEMES, where=f"graph URL {url!r}")

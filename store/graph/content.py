@@ -44,8 +44,8 @@ class GraphContent:
             "kind": [c.kind for c in components],
             "layer": [c.layer for c in components],
             "head": [c.head for c in components],
-            "full_in": _float32(record.full_in, at),
-            "full_out": _float32(record.full_out, at),
+            "full_in": canonical(record.full_in, at),
+            "full_out": canonical(record.full_out, at),
             "component": [f"{item.model.id}/{c.name}" for c in components],
         }
         values = {
@@ -53,10 +53,10 @@ class GraphContent:
             "sender": [e.sender for e in edges],
             "receiver": [e.receiver for e in edges],
             "port": [e.port for e in edges],
-            "score": _float32(record.score, index),
-            "std": _float32(record.std, index),
+            "score": canonical(record.score, index),
+            "std": canonical(record.std, index),
             "rank": circuit.ranks[index].tolist(),
-            "frequency": _float32(record.frequency, index),
+            "frequency": canonical(record.frequency, index),
         }
         return cls.sorted(
             properties={**record.properties(), "created_ms": created_ms},
@@ -113,7 +113,7 @@ def condition_key(condition: Condition) -> str:
     return digest(condition.to_dict())
 
 
-def _float32(values: np.ndarray | None, at: Any) -> list[float | None]:
+def canonical(values: np.ndarray | None, at: Any) -> list[float | None]:
     """Values in canonical form: float32 with one zero, as Python floats."""
     if values is None:
         return [None] * len(at)

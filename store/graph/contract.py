@@ -34,7 +34,6 @@ from typing import Any, Self
 
 from ...circuits import CircuitRecord
 from ...results import Table
-from ..lease import shown
 from .content import GraphContent
 
 
@@ -49,7 +48,7 @@ class Lease:
         """What to tell a writer who cannot have it."""
         seconds = max(0, round(self.until_ms / 1000 - time.time()))
         return (
-            f"{url} is being written by {shown(self.owner)}; wait until it is done (--wait SECONDS), or end it: "
+            f"{url} is being written by {self.owner}; wait until it is done, or end it: "
             f"its lease lapses in {seconds} s unless it is renewed"
         )
 
@@ -124,7 +123,8 @@ class GraphBackend(ABC):
         read-only backend the answer is of a state that was committed before the call, whole circuits only.
 
         Raises:
-            QueryFailed: it does not parse, names what is not in the schema, writes, or ran out of time.
+            QueryFailed: it does not parse, writes, ran out of time, or names what is not in the schema (an engine
+                without a fixed schema finds nothing instead).
         """
 
     @abstractmethod

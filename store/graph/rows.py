@@ -71,7 +71,7 @@ class GroupRows:
 
 
 @dataclass(frozen=True)
-class _Names:
+class GraphNames:
     """The names of a graph's nodes and edges as Arrow arrays, to take from."""
 
     node: pa.Array
@@ -87,12 +87,13 @@ class _Names:
 
 
 @lru_cache(maxsize=16)
-def _names(graph: ComputationGraph) -> _Names:
+def graph_names(graph: ComputationGraph) -> GraphNames:
+    """The names of a graph, made once."""
     components = graph.components
     ports = [r.partition("<")[2].rstrip(">") for r in graph.receivers]
     links = [(graph.node_index[a], graph.node_index[b]) for a, b in graph.structural_links]
     above, below = np.array(links, dtype=int).reshape(-1, 2).T
-    return _Names(
+    return GraphNames(
         node=pa.array([c.name for c in components]),
         kind=pa.array([c.kind for c in components]),
         layer=pa.array([c.layer for c in components], pa.int64()),
@@ -107,10 +108,10 @@ def _names(graph: ComputationGraph) -> _Names:
 
 
 def _rows_of_graph(graph: ComputationGraph, records: Sequence[CircuitRecord]) -> tuple[pa.Table, ...]:
-    names = _names(graph)
+    names = graph_names(graph)
     ids = pa.array([r.id for r in records])
     models = pa.array([r.item.model.id for r in records])
-    alive = np.stack([_alive(r) for r in records])
+    alive = np.stack([alive_nodes(r) for r in records])
     circuit, node = np.nonzero(alive)
     key = _join(ids, circuit, names.node, node)
     slot = np.zeros(alive.shape, int)
@@ -139,13 +140,13 @@ def _rows_of_graph(graph: ComputationGraph, records: Sequence[CircuitRecord]) ->
     )
 
 
-def _alive(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
+def alive_nodes(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
     """The circuit's nodes.
 
     Raises:
         InputError: a member edge is on no path from input to logits.
     """
-    circuit, names = record.circuit, _names(record.circuit.graph)
+    circuit, names = record.circuit, graph_names(record.circuit.graph)
     alive = np.zeros(len(names.node), bool)
     alive[[circuit.graph.node_index[name] for name in circuit.nodes]] = True
     edge = np.flatnonzero(circuit.members)

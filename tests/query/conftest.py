@@ -78,10 +78,14 @@ def fill(store: Store, made: list[tuple[Discovery, list[CircuitRecord]]]) -> Lib
     return Library(store, discoveries, records)
 
 
-@pytest.fixture(scope="session", params=["ladybug"])
+@pytest.fixture(scope="session", params=["ladybug", "neo4j"])
 def graph_url(request: pytest.FixtureRequest) -> str | None:
     """An empty graph database of each engine; None: the store's own embedded one."""
-    return {"ladybug": None}[request.param]
+    if request.param == "ladybug":
+        return None
+    server = request.getfixturevalue("neo4j_server")
+    server.empty()
+    return server.url
 
 
 @pytest.fixture(scope="session")

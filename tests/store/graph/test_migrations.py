@@ -9,8 +9,9 @@ def applied():
     return {m.version: m.checksum for m in migrations("ladybug")}
 
 
-def test_versions_count_from_one_and_every_file_has_statements():
-    found = migrations("ladybug")
+@pytest.mark.parametrize("backend", ["ladybug", "neo4j"])
+def test_versions_count_from_one_and_every_file_has_statements(backend):
+    found = migrations(backend)
     assert [m.version for m in found] == list(range(1, len(found) + 1))
     assert all(m.statements and not any(s.endswith(";") for s in m.statements) for m in found)
 

@@ -1,0 +1,337 @@
+"""The graph database of a server: Neo4j 5.26 or newer, over Bolt."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Self, TypeVar
+
+import neo4j
+from neo4j.exceptions import AuthError, ClientError, ConstraintError, Neo4jError, TransientError
+
+from ...circuits import CircuitRecord
+from ...errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ...results import Table
+from ..faults import fault
+from . import asking, neo4j_remove
+from .content import GraphContent
+from .contract import GraphBackend, Lease
+from .migrations import Migration, check_current, migrations, pending
+from .neo4j_load import create_circuits, create_shared, in_groups, load_rows
+from .neo4j_server import Server, rows
+from .tables import to_table
+
+BACKEND = "neo4j"
+SCHEMA_NAMES = "circuitstore_"
+"""How the names of our constraints and indexes begin."""
+
+T = TypeVar("T")
+
+
+class Neo4jGraph(GraphBackend):
+    """A database of a Neo4j server; see `GraphBackend` for what its methods promise.
+
+    The database is this store's alone. The account comes from the environment, never from the URL.
+    """
+
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+        """Open the database of `bolt://host:port/database`; see `open_graph`."""
+        self._begin(url, store_id, read_only)
+        try:
+            self._open()
+            check_current(BACKEND, self._applied(), url)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, url: str, store_id: str, read_only: bool) -> None:
+        self.url, self.read_only, self.notices = url, read_only, ()
+        self._store_id, self._pid = store_id, os.getpid()
+        self._lock = threading.RLock()  # one of our threads writes at a time
+        self._may_have_rests = True  # of a removal that was killed or failed; until swept
+        self._server: Server | None = Server(url)
+
+    @classmethod
+    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+        """See `migrate_graph`."""
+        with cls._unchecked(url, store_id) as graph:
+            missing = pending(BACKEND, graph._applied(), url)
+            held = graph.lease()
+            if missing and held and held.until_ms > time.time() * 1000:
+                raise StoreBusy(held.refusal(url))
+            with graph._writing("migrate") as server:
+                for migration in missing:
+                    _define(server, migration)
+                    server.write(lambda tx, migration=migration: _record(tx, migration))
+        return tuple(f"{m.version:04d}_{m.name}" for m in missing)
+
+    @classmethod
+    def recreate(cls, url: str, *, store_id: str) -> Self:
+        """See `recreate_graph`. A database cannot be set aside: what is in it goes."""
+        with cls._unchecked(url, store_id) as graph:
+            graph.clear()
+            try:
+                check_current(BACKEND, graph._applied(), url)
+            except StoreVersion as unreadable:
+                with graph._writing("recreate") as server:
+                    _redefine(server)
+                notices = (f"{unreadable}; it was emptied and made anew",)
+            else:
+                notices = ()
+        again = cls(url, store_id=store_id)
+        again.notices = notices
+        return again
+
+    @classmethod
+    def _unchecked(cls, url: str, store_id: str) -> Self:
+        """Open for writing, of whatever version."""
+        graph = cls.__new__(cls)
+        graph._begin(url, store_id, read_only=False)
+        try:
+            graph._open()
+        except BaseException:
+            graph.close()
+            raise
+        return graph
+
+    def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
+        with self._writing("put") as server:
+            missing = server.read(lambda tx: self._missing(tx, records))
+            if not missing:
+                return
+            if self._may_have_rests:
+                self._sweep(server)
+            server.write(lambda tx: _create_shared(tx, missing))
+            fault("graph.shared.after")
+            for group in in_groups(missing):
+                load = load_rows(group, created_ms)
+                server.write(lambda tx, group=group, load=load: self._create(tx, group, load))
+                fault("graph.commit.after")
+
+    def _create(self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any]) -> None:
+        """The circuits that are missing: none but when the answer to an earlier commit was lost."""
+        wanted = {r.id for r in self._missing(tx, group)}
+        create_circuits(tx, {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]})
+        fault("graph.commit.before")
+
+    def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
+        """The records that are not in the database; StoreDamaged for one that is there with other content."""
+        have = dict(rows(tx, asking.PRESENT_OF, {"ids": [r.id for r in records]}))
+        for record in records:
+            if have.get(record.id, record.sha256) != record.sha256:
+                raise StoreDamaged(
+                    f"{self.url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
+                    f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
+                )
+        return [r for r in records if r.id not in have]
+
+    def present(self) -> dict[str, str]:
+        return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
+
+    def remove(self, ids: Collection[str]) -> None:
+        with self._writing("remove") as server:
+            self._may_have_rests = True
+            neo4j_remove.hide(server, sorted(set(ids)))
+            neo4j_remove.delete_hidden(server)
+            self._may_have_rests = False
+
+    def sweep(self) -> int:
+        with self._writing("sweep") as server:
+            return self._sweep(server)
+
+    def _sweep(self, server: Server) -> int:
+        swept = neo4j_remove.sweep(server)
+        self._may_have_rests = False
+        return swept
+
+    def content(self, circuit_id: str) -> GraphContent:
+        def ask(tx: neo4j.ManagedTransaction) -> GraphContent:
+            found = asking.content(_ask(tx), circuit_id, self.url)
+            if not rows(tx, asking.PRESENT_OF, {"ids": [circuit_id]}):
+                raise InputError(f"{self.url} holds no circuit {circuit_id!r} any more")
+            return found
+
+        return self._read(ask)
+
+    def run(
+        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+    ) -> Table:
+        @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
+        def query(tx: neo4j.ManagedTransaction) -> Table:
+            try:
+                result = tx.run(text, dict(params or {}))  # pyright: ignore[reportArgumentType]
+                found = [list(record.values()) for record in islice(result, max_rows + 1)]
+                table = to_table(result.keys(), found, max_rows)
+                result.consume()
+            except Neo4jError as error:
+                raise _query_failed(error, timeout_s) from error
+            return table
+
+        return self._read(query)
+
+    def lease(self) -> Lease | None:
+        return self._read(lambda tx: asking.lease(_ask(tx)))
+
+    def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            held = _locked_lease(tx)
+            if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
+                raise StoreBusy(held.refusal(self.url))
+            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+
+        with self._writing("claim") as server:
+            server.write(work)
+
+    def release(self, owner: str) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            held = _locked_lease(tx)
+            if held and held.owner == owner:
+                rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
+
+        with self._writing("release") as server:
+            server.write(work)
+
+    def clear(self) -> None:
+        with self._writing("clear") as server:
+            self._may_have_rests = True
+            neo4j_remove.hide(server, list(self.present()))
+            self._sweep(server)
+            neo4j_remove.delete_shared(server)
+
+    def close(self) -> None:
+        if os.getpid() == self._pid and self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _open(self) -> None:
+        """Make the schema where the database is empty and it is wanted, and make sure that it is this store's.
+
+        Raises:
+            StoreError: nothing there (read-only), another store's database, or something else altogether.
+        """
+        if not self._read(lambda tx: rows(tx, _OWNERS)):
+            if self._read(lambda tx: rows(tx, _NODES) + rows(tx, _FOREIGN_SCHEMA, {"ours": SCHEMA_NAMES})):
+                raise StoreError(
+                    f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
+                    "give another database for the graph"
+                )
+            if self.read_only:
+                raise StoreError(
+                    f"there is no graph at {self.url}; make it from the archive with: circuitstore rebuild"
+                )
+            self._make()
+        ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
+        if ids != [self._store_id]:
+            raise StoreError(
+                f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
+                "needs a graph of its own: give another database"
+            )
+
+    def _make(self) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            rows(tx, _CREATE_STORE, {"id": self._store_id})
+            for migration in migrations(BACKEND):
+                _record(tx, migration)
+            fault("graph.create.before")
+
+        with self._writing("making it") as server:
+            for migration in migrations(BACKEND):
+                _define(server, migration)
+            try:
+                server.write(work)
+            except StoreError as error:
+                if not isinstance(error.__cause__, ConstraintError):  # another was faster: see whose it is now
+                    raise
+            fault("graph.create.after")
+
+    def _applied(self) -> dict[int, str]:
+        return {int(v): str(c) for v, c in self._read(lambda tx: rows(tx, _APPLIED))}
+
+    def _read(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
+        return self._connected().read(work)
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[Server]:
+        """The server, for one thread at a time."""
+        if self.read_only:
+            raise StoreError(f"{self.url} is open for reading only, {what} writes; open the store's writer")
+        with self._lock:
+            yield self._connected()
+
+    def _connected(self) -> Server:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self.url} was opened by process {self._pid} and does not survive a fork; open the store again here"
+            )
+        if self._server is None:
+            raise StoreError(f"{self.url} is closed; open the store again")
+        return self._server
+
+
+_OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
+_NODES = "MATCH (n) RETURN 1 LIMIT 1"
+_FOREIGN_SCHEMA = "SHOW CONSTRAINTS YIELD name WHERE NOT name STARTS WITH $ours RETURN name LIMIT 1"
+_CREATE_STORE = "CREATE (:Store {singleton: true, id: $id})"
+_APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"
+_RECORD = """
+    MATCH (s:Store) SET s.schema = $version
+    CREATE (:Migration {version: $version, name: $name, checksum: $checksum})"""
+_LOCK = "MATCH (s:Store) SET s.singleton = true"
+
+
+def _ask(tx: neo4j.ManagedTransaction) -> asking.Ask:
+    return lambda text, params: rows(tx, text, params)
+
+
+def _locked_lease(tx: neo4j.ManagedTransaction) -> Lease | None:
+    """Who holds the lease; nobody else can change it until the transaction ends."""
+    rows(tx, _LOCK)
+    return asking.lease(_ask(tx))
+
+
+def _create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+    create_shared(tx, records)
+    fault("graph.shared.before")
+
+
+def _define(server: Server, migration: Migration) -> None:
+    for statement in migration.statements:
+        server.define(statement)
+
+
+def _record(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
+    rows(tx, _RECORD, {"version": migration.version, "name": migration.name, "checksum": migration.checksum})
+
+
+def _redefine(server: Server) -> None:
+    """Put this program's schema in the place of another version's."""
+    kinds = {"CONSTRAINTS": "CONSTRAINT", "INDEXES": "INDEX"}
+    for many, one in kinds.items():
+        show = f"SHOW {many} YIELD name WHERE name STARTS WITH $ours RETURN name"
+        for (name,) in server.write(lambda tx, show=show: rows(tx, show, {"ours": SCHEMA_NAMES})):
+            server.define(f"DROP {one} `{name}` IF EXISTS")
+
+    def work(tx: neo4j.ManagedTransaction) -> None:
+        rows(tx, "MATCH (m:Migration) DELETE m")
+        for migration in migrations(BACKEND):
+            _record(tx, migration)
+
+    for migration in migrations(BACKEND):
+        _define(server, migration)
+    server.write(work)
+
+
+def _query_failed(error: Neo4jError, timeout_s: float) -> Exception:
+    """What to tell of a query; errors that are not the query's are given back as they are."""
+    code = error.code or ""
+    if "TransactionTimedOut" in code or "Transaction.Terminated" in code:
+        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+    if "OutOfMemory" in code:
+        return QueryFailed("the query needs more memory than the server has for it; narrow it")
+    if isinstance(error, (AuthError, TransientError)) or ".Database." in code or not isinstance(error, ClientError):
+        return error
+    return QueryFailed(error.message or code)

@@ -1,0 +1,171 @@
+"""A real Neo4j Community for the tests: a process of its own on the loopback, with authentication on.
+
+`CIRCUITSTORE_TEST_NEO4J` (a URL, with `CIRCUITSTORE_TEST_NEO4J_USER` and `_PASSWORD`) names a server that runs
+already; its database must be empty, and is emptied by the tests. Otherwise one is started from Maven artifacts, which
+needs Java 17 or newer, and Maven the first time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import neo4j
+
+VERSION = "5.26.28"
+PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+CACHE = Path("~/.cache/circuitstore-tests").expanduser()
+PROGRAM = Path(__file__).with_name("Neo4jServer.java")
+PACKAGES = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
+OPTIONS = [*(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES), "-Dlog4j2.disable.jmx=true", "-Xmx1g"]
+SETTINGS = """dbms.security.auth_enabled=true
+server.memory.pagecache.size=128m
+db.memory.transaction.max=256m
+dbms.usage_report.enabled=false
+"""
+POM = """<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>circuitstore</groupId><artifactId>tests</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.neo4j</groupId><artifactId>neo4j</artifactId><version>VERSION</version></dependency>
+    <dependency><groupId>org.neo4j</groupId><artifactId>neo4j-bolt</artifactId><version>VERSION</version></dependency>
+    <dependency><groupId>org.neo4j.app</groupId><artifactId>neo4j-server</artifactId><version>VERSION</version></dependency>
+  </dependencies>
+</project>
+"""
+START_S = 120
+
+
+class NoServer(Exception):
+    """Neo4j cannot be started here; says why."""
+
+
+class Neo4jServer:
+    """A server that runs.
+
+    Attributes:
+        url: of its database, without credentials.
+        user, password: who may use it.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url, self.user, self.password = url, user, password
+
+    @classmethod
+    def given(cls) -> Neo4jServer | None:
+        """The server that the environment names, if it does; its database must be empty."""
+        url = os.environ.get("CIRCUITSTORE_TEST_NEO4J")
+        if not url:
+            return None
+        name = "CIRCUITSTORE_TEST_NEO4J"
+        server = cls(url, os.environ.get(f"{name}_USER", "neo4j"), os.environ.get(f"{name}_PASSWORD", ""))
+        if server.ask("MATCH (n) RETURN count(n)") != [[0]]:
+            raise RuntimeError(f"the database of {name} is not empty, and the tests would empty it; give another")
+        return server
+
+    @property
+    def address(self) -> str:
+        return "/".join(self.url.split("/")[:3])
+
+    @property
+    def database(self) -> str:
+        return self.url.split("/")[3] if self.url.count("/") > 2 else "neo4j"
+
+    def ask(self, text: str, *, database: str | None = None, password: str | None = None, **params: object) -> list:
+        """Rows of a statement, past our code."""
+        auth = (self.user, self.password if password is None else password)
+        with neo4j.GraphDatabase.driver(self.address, auth=auth, notifications_min_severity="OFF") as driver:
+            rows, _, _ = driver.execute_query(text, params, database_=database or self.database)
+            return [list(row) for row in rows]
+
+    def empty(self) -> None:
+        """No nodes; the schema stays."""
+        self.ask("MATCH (n) DETACH DELETE n")
+
+    def strip(self) -> None:
+        """No nodes and no schema."""
+        self.empty()
+        for (name,) in self.ask("SHOW CONSTRAINTS YIELD name"):
+            self.ask(f"DROP CONSTRAINT `{name}`")
+        for (name,) in self.ask("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP' RETURN name"):
+            self.ask(f"DROP INDEX `{name}`")
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.strip()
+
+
+class OwnServer(Neo4jServer):
+    """A server from Maven artifacts, in a folder of its own; what it says is in `server.log` there."""
+
+    def __init__(self, folder: Path) -> None:
+        java = shutil.which("java")
+        if java is None:
+            raise NoServer("no Java found; install a Java 17 or newer, or set CIRCUITSTORE_TEST_NEO4J")
+        self._java, self._jars = java, jars()
+        self._home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
+        self._home.mkdir(parents=True)
+        self._settings.write_text(SETTINGS)
+        self._port = free_port()
+        super().__init__(f"bolt://127.0.0.1:{self._port}/neo4j", "neo4j", secrets.token_urlsafe(12))
+        self.start()
+        change = "ALTER CURRENT USER SET PASSWORD FROM $old TO $new"
+        self.ask(change, database="system", password="neo4j", old="neo4j", new=self.password)
+
+    def start(self) -> None:
+        command = [self._java, *OPTIONS, "-cp", f"{self._jars}/*", str(PROGRAM)]
+        command += [str(self._home), str(self._port), str(self._settings)]
+        with self.log.open("ab") as log:  # ends by itself when its standard input does: with this process
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], START_S)
+        if not readable or self.process.stdout.readline() != b"ready\n":
+            self.kill()
+            raise NoServer(f"Neo4j did not start within {START_S} s: {self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """As a crash would; `start` brings it back with what was committed."""
+        self.process.kill()
+        self.process.communicate()
+
+    def close(self) -> None:
+        self.kill()
+
+
+def jars() -> Path:
+    """Folder of the server's jars, fetched by Maven the first time.
+
+    Raises:
+        NoServer: there is no Maven, or it cannot fetch them.
+    """
+    folder = CACHE / f"neo4j-{VERSION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "lib").is_dir():
+            _fetch(folder)
+    return folder / "lib"
+
+
+def _fetch(folder: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise NoServer("no Maven found to fetch Neo4j with; install it, or set CIRCUITSTORE_TEST_NEO4J")
+    (folder / "pom.xml").write_text(POM.replace("VERSION", VERSION))
+    command = [maven, "-q", "-B", PLUGIN, "-DincludeScope=runtime", "-DoutputDirectory=part"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NoServer(f"Maven could not fetch Neo4j {VERSION}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    (folder / "part").rename(folder / "lib")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,265 @@
+"""The hazards of a Neo4j server: strangers' databases, accounts, kills, damage. What it must do is in the contract."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import neo4j
+import pytest
+from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
+from circuitstore.store.graph.migrations import migrations
+from circuitstore.store.graph.neo4j_load import create_circuits, create_shared, load_rows
+from circuitstore.store.graph.neo4j_server import Server
+from circuitstore.testing.factories import make_records
+from circuitstore.testing.graph_contract import STORE, assert_holds, created, later
+from circuitstore.testing.killing import killed_at
+
+RECORDS = make_records(6)
+TIMES = created(RECORDS)
+PASSWORD = "CIRCUITSTORE_NEO4J_PASSWORD"
+
+
+@pytest.fixture
+def server(neo4j_server):
+    neo4j_server.empty()
+    return neo4j_server
+
+
+def opened(server, **kwargs):
+    return open_graph(server.url, store_id=STORE, **kwargs)
+
+
+def filled(server, count: int = 4) -> None:
+    with opened(server) as graph:
+        graph.put(RECORDS[:count], TIMES)
+
+
+def test_the_schema_has_its_constraints_and_the_index_of_edges(server):
+    server.strip()
+    filled(server, 1)
+    unique = server.ask("SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties RETURN labelsOrTypes[0], properties[0]")
+    expected = {"Model": "id", "Dataset": "name", "Circuit": "id", "Store": "singleton", "Migration": "version"}
+    expected |= dict.fromkeys(["Class", "Condition", "Recipe", "Component", "Node"], "key")
+    assert dict(unique) == expected
+    shown = server.ask("SHOW INDEXES YIELD labelsOrTypes, properties, owningConstraint WHERE owningConstraint IS NULL")
+    assert [["FEEDS"], ["edge"], None] in shown
+    (row,) = server.ask("MATCH (s:Store) MATCH (m:Migration) RETURN s.id, s.schema, m.version, m.name, m.checksum")
+    (first,) = migrations("neo4j")
+    assert row == [STORE, 1, 1, "schema", first.checksum]
+
+
+@pytest.mark.parametrize("point", ["graph.create.before", "graph.create.after"])
+def test_killed_while_it_is_made_it_is_made_again(server, point):
+    server.strip()
+    killed_at(point, "open", server.url, STORE, 0)
+    with opened(server) as graph:
+        graph.put(RECORDS, TIMES)
+        assert_holds(graph, RECORDS)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE (:Person {name: 'Ada'})",
+        "CREATE (:Store {id: 'corner shop'})",
+        "CREATE CONSTRAINT theirs FOR (p:Person) REQUIRE p.name IS UNIQUE",
+    ],
+)
+def test_a_strangers_database_is_left_as_it_is(server, read_only, theirs):
+    server.strip()
+    server.ask(theirs)
+    count = "MATCH (n) RETURN count(n)"
+    before = server.ask(count), len(server.ask("SHOW CONSTRAINTS"))
+    for attempt in (opened, lambda server, **_: migrate_graph(server.url, store_id=STORE)):
+        with pytest.raises(StoreError, match="not a graph of circuits"):
+            attempt(server, read_only=read_only)
+    assert (server.ask(count), len(server.ask("SHOW CONSTRAINTS"))) == before
+    server.strip()
+
+
+def test_an_empty_database_is_told_by_a_reader(server):
+    with pytest.raises(StoreError, match=r"no graph at bolt://.*circuitstore rebuild"):
+        opened(server, read_only=True)
+    assert server.ask("MATCH (n) RETURN count(n)") == [[0]]
+
+
+def test_a_schema_of_the_future_is_refused_and_can_be_made_anew(server):
+    filled(server)
+    server.ask("CREATE (:Migration {version: 99, name: 'from_the_future', checksum: 'x'})")
+    for read_only in (False, True):
+        with pytest.raises(StoreVersion, match=r"version 99.*versions up to \d+.*circuitstore rebuild"):
+            opened(server, read_only=read_only)
+    with pytest.raises(StoreVersion):
+        migrate_graph(server.url, store_id=STORE)
+    with pytest.raises(StoreError, match="belongs to store"):
+        recreate_graph(server.url, store_id="another")
+    with recreate_graph(server.url, store_id=STORE) as graph:
+        assert graph.present() == {} and "version 99" in graph.notices[0]
+        graph.put(RECORDS, TIMES)
+        assert_holds(graph, RECORDS)
+
+
+def test_an_older_schema_is_migrated_but_not_under_a_writer(server):
+    filled(server)
+    server.ask("MATCH (m:Migration) DELETE m")
+    with pytest.raises(StoreVersion, match=r"version 0.*needs 1.*circuitstore migrate"):
+        opened(server)
+    server.ask("MATCH (s:Store) SET s.lease_owner = 'somebody', s.lease_until_ms = $until", until=later())
+    with pytest.raises(StoreBusy, match="somebody"):
+        migrate_graph(server.url, store_id=STORE)
+    server.ask("MATCH (s:Store) SET s.lease_owner = null")
+    assert migrate_graph(server.url, store_id=STORE) == ("0001_schema",)
+    assert migrate_graph(server.url, store_id=STORE) == ()
+    with opened(server) as graph:
+        assert_holds(graph, RECORDS[:4], TIMES)
+
+
+def test_what_nobody_has_is_swept(server):
+    filled(server)
+    server.ask("CREATE (:Node {key: 'stray/m0'})-[:FEEDS {edge: 'm0->m1'}]->(:Node {key: 'stray/m1'})")
+    with opened(server) as graph:
+        assert graph.sweep() == 2
+        assert_holds(graph, RECORDS[:4], TIMES)
+
+
+def test_circuits_whose_shared_nodes_are_missing_are_not_half_made(server):
+    with opened(server) as graph:
+        link = Server(server.url)
+        load = load_rows(RECORDS[:2], TIMES)
+        with pytest.raises(StoreDamaged, match="circuitstore rebuild"):
+            link.write(lambda tx: create_circuits(tx, load))
+        link.write(lambda tx: create_shared(tx, RECORDS[:2]))
+        server.ask("MATCH (k:Component {name: 'input'}) DETACH DELETE k")
+        with pytest.raises(StoreDamaged, match="circuitstore rebuild"):
+            link.write(lambda tx: create_circuits(tx, load))
+        link.close()
+        assert graph.present() == {} and graph.sweep() == 0
+
+
+def test_who_has_met_a_circuit_sees_it_whole_while_it_is_removed(server):
+    filled(server)
+    count = "MATCH (c) WHERE elementId(c) IN $ids MATCH (c)-[:HAS]->(:Node)-[f:FEEDS]->() RETURN count(f) AS edges"
+    with (
+        opened(server) as writer,
+        neo4j.GraphDatabase.driver(server.address, auth=(server.user, server.password)) as driver,
+        driver.session(database=server.database) as session,
+        session.begin_transaction() as reader,
+    ):
+        met = [row["id"] for row in reader.run("MATCH (c:Circuit) RETURN elementId(c) AS id")]
+        removal = threading.Thread(target=writer.remove, args=([r.id for r in RECORDS[:4]],))
+        removal.start()
+        while writer.present():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        (row,) = reader.run(count, ids=met)
+        assert removal.is_alive() and row["edges"] == sum(r.circuit.n_edges for r in RECORDS[:4])
+        reader.commit()
+        removal.join()
+        assert_holds(writer, [])
+
+
+def test_the_account_comes_from_the_environment_and_is_never_told(server, monkeypatch):
+    filled(server)
+    secret = os.environ[PASSWORD]
+    with opened(server) as graph:
+        assert secret not in f"{graph!r} {graph.url} {vars(graph)} {vars(graph._server)}"
+    monkeypatch.setenv(PASSWORD, "wrong-secret")
+    with pytest.raises(StoreError, match=r"refuses user 'neo4j'.*CIRCUITSTORE_NEO4J_PASSWORD") as refused:
+        opened(server)
+    assert "wrong-secret" not in str(refused.value)
+    monkeypatch.delenv(PASSWORD)
+    with pytest.raises(StoreError, match=r"refuses user"):
+        opened(server)
+
+
+def test_a_database_that_the_server_has_not_is_told(server):
+    with pytest.raises(StoreError, match=r"no database 'elsewhere'"):
+        open_graph(f"{server.address}/elsewhere", store_id=STORE)
+
+
+def test_the_database_may_be_left_out_and_routing_used(server):
+    filled(server)
+    for url in (server.address, server.url.replace("bolt:", "neo4j:")):
+        with open_graph(url, store_id=STORE, read_only=True) as graph:
+            assert_holds(graph, RECORDS[:4], TIMES)
+
+
+def test_a_server_that_is_not_there_is_told():
+    started = time.monotonic()
+    for scheme in ("bolt", "neo4j", "neo4j+s"):
+        with pytest.raises(StoreError, match=r"127\.0\.0\.1:9.* cannot be reached"):
+            open_graph(f"{scheme}://127.0.0.1:9/neo4j", store_id=STORE)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["bolt://:7687/neo4j", "bolt://host:port/neo4j", "bolt://host/a/b", "bolt://host/system", "neo4j://host?x=1"],
+)
+def test_a_url_that_names_no_database_is_refused(url):
+    with pytest.raises(InputError, match=re.escape(url)):
+        open_graph(url, store_id=STORE)
+
+
+@pytest.mark.parametrize("scheme", ["bolt", "neo4j+s", "neo4js"])
+@pytest.mark.parametrize("account", ["ada:se/cret", "ada:secret", "ada"])
+def test_a_url_with_an_account_is_refused_without_repeating_it(scheme, account):
+    with pytest.raises(InputError, match="CIRCUITSTORE_NEO4J_PASSWORD") as refused:
+        open_graph(f"{scheme}://{account}@host/neo4j", store_id=STORE)
+    assert "ada" not in str(refused.value) and "cret" not in str(refused.value)
+
+
+def test_a_query_that_needs_too_much_memory_is_ended(server):
+    with opened(server) as graph:
+        with pytest.raises(QueryFailed, match="more memory"):
+            graph.run("UNWIND range(1, 100000000) AS i RETURN collect('x' + i)")
+        assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
+
+
+AFTER_A_FORK = """
+import os, sys
+from circuitstore.errors import StoreError
+from circuitstore.store.graph import open_graph
+graph = open_graph(sys.argv[1], store_id=sys.argv[2])
+child = os.fork()
+if child == 0:
+    try:
+        graph.present()
+    except StoreError as error:
+        assert "does not survive a fork" in str(error)
+    else:
+        raise AssertionError("an inherited connection was used")
+    graph.close()
+    with open_graph(sys.argv[1], store_id=sys.argv[2], read_only=True) as again:
+        assert again.present() == {}
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert graph.present() == {}
+graph.close()
+"""
+
+
+def test_after_a_fork_it_says_so_and_can_be_opened_again(server):
+    command = [sys.executable, "-c", AFTER_A_FORK, server.url, STORE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_goes_away_and_comes_back(server):
+    """What was committed is there, and a graph that was open before goes on."""
+    if not hasattr(server, "kill"):
+        pytest.skip("the server was not started by the tests")
+    with opened(server) as graph, opened(server, read_only=True) as reader:
+        graph.put(RECORDS[:2], TIMES)
+        server.kill()
+        with pytest.raises(StoreError, match="cannot be reached"):
+            opened(server)
+        server.start()
+        assert_holds(reader, RECORDS[:2])
+        graph.put(RECORDS, TIMES)
+        assert_holds(graph, RECORDS)
