@@ -310,16 +310,9 @@ def verify(
 @app.command()
 def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
     """Make the graph, and what the catalog lacks, from the archive."""
-    from ..errors import StoreDamaged
-    from ..store import create_store, open_store
+    from ..store import rebuild_store
 
-    place = settings(store, graph, catalog).place
-    try:
-        opened = open_store(**place)
-    except StoreDamaged:  # its catalog is lost: make it anew
-        opened = create_store(**place)
-    with opened, opened.writer(wait_s=wait) as writer:
-        emit(writer.rebuild())
+    emit(rebuild_store(**settings(store, graph, catalog).place, wait_s=wait))
 
 
 @app.command()

@@ -8,7 +8,7 @@ digits of the id. Files are created whole (`files.write_atomic`) and never chang
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -29,6 +29,9 @@ KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits"}
 SUFFIX = ".parquet"
 IDENTITY = "store.json"
 """Names the store that an archive belongs to, so that a lost catalog can be made anew."""
+
+REMOVING = "removing.json"
+"""Names what is being removed, from before the catalog forgets it until it is gone."""
 
 DAMAGED = ".damaged"
 """Suffix of a file that was set aside."""
@@ -83,6 +86,9 @@ class Archive:
         found = sorted(folder.glob(f"??/*{SUFFIX}"))
         return (path.name.removesuffix(SUFFIX) for path in found if path.name[:2] == path.parent.name)
 
+    def holds_anything(self) -> bool:
+        return any(next(self.ids(kind), None) for kind in KINDS)
+
     def leftovers(self) -> list[Path]:
         """Temporary files; where no writer is at work, a killed one left them."""
         return sorted(self.folder.rglob(f"*{files.TEMPORARY}"))
@@ -95,10 +101,16 @@ class Archive:
         return len(left)
 
     def write(self, value: Discovery | CircuitRecord, created_ms: int) -> None:
-        """Store a circuit, or a discovery that is `encoding.rounded`."""
+        """Store a circuit, or a discovery that is `encoding.rounded`.
+
+        Raises:
+            InputError: a circuit that is not pruned.
+        """
         if isinstance(value, Discovery):
             kind, table = "discovery", encoding.discovery_to_table(value, created_ms)
         else:
+            if astray := _astray(value):
+                raise InputError(f"circuit {value.id[:12]}: {astray}")
             kind, table = "circuit", encoding.circuit_to_table(value, created_ms)
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
         sink = pa.BufferOutputStream()
@@ -111,10 +123,6 @@ class Archive:
             write_statistics=False,
         )
         files.write_atomic(self.path(kind, value.id), memoryview(sink.getvalue()))
-
-    def header(self, kind: Kind, id: str) -> encoding.Header:
-        """The header of a file: all about it but its arrays."""
-        return self._read(kind, id, [])[0]
 
     def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
         """A discovery, bit by bit as it was stored, and its `created_ms` (epoch milliseconds).
@@ -130,7 +138,10 @@ class Archive:
         """A circuit and its `created_ms` (epoch milliseconds); values per edge are NaN outside the circuit."""
         header, table = self._read("circuit", id, None)
         with self._naming("circuit", id):
-            return encoding.circuit_from_table(header, table), header["created_ms"]
+            record = encoding.circuit_from_table(header, table)
+            if astray := _astray(record):
+                raise StoreDamaged(astray)
+            return record, header["created_ms"]
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
         """Mean scores of discoveries on the same graph, reading nothing else.
@@ -167,6 +178,27 @@ class Archive:
         """Delete a file, if it is there."""
         files.remove(self.path(kind, id))
 
+    def announce_removal(self, ids: Mapping[Kind, Sequence[str]]) -> None:
+        """Write down what is going to be removed, so that it is told from what a lost catalog does not list."""
+        files.write_atomic(self.folder / REMOVING, json.dumps(dict(ids)).encode())
+
+    def announced(self) -> dict[Kind, list[str]]:
+        """What a removal that has not ended was to remove."""
+        path = self.folder / REMOVING
+        try:
+            found = json.loads(path.read_text())
+            return {kind: [str(id) for id in found[kind]] for kind in KINDS}
+        except FileNotFoundError:
+            return {kind: [] for kind in KINDS}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreDamaged(
+                f"{path} cannot be read ({error}); delete it: what it names stays, and circuitstore verify tells of it"
+            ) from error
+
+    def end_removal(self) -> None:
+        """All that was announced is removed."""
+        files.remove(self.folder / REMOVING)
+
     def set_aside(self, kind: Kind, id: str) -> Path | None:
         """Rename a damaged file, so that it can be made anew; returns its new path, None where there is none."""
         path = self.path(kind, id)
@@ -198,6 +230,18 @@ class Archive:
         except StoreDamaged as error:
             remedy = "put it back from a backup, or run: circuitstore rebuild, then index again to compute it anew"
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
+
+
+def _astray(record: CircuitRecord) -> str | None:
+    """What is wrong with a circuit that is not pruned: no graph could show it."""
+    circuit = record.circuit
+    outside = np.flatnonzero(circuit.members & ~circuit.graph.prune(circuit.members))
+    if not len(outside):
+        return None
+    return (
+        f"edge {circuit.graph.edge_names[outside[0]]} is on no path from input to logits; "
+        "build circuits by extraction or by Circuit.from_edges, which prune"
+    )
 
 
 def _stacked(rows: list[np.ndarray], graphs: list[ComputationGraph], ids: Sequence[str]) -> np.ndarray:

@@ -22,8 +22,8 @@ from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersi
 from . import tables
 from .faults import fault
 
-BUSY_S = 30.0
-"""Seconds to wait for another connection's transaction."""
+BUSY_S = 60.0
+"""Seconds to wait for another connection's transaction, or for a backup that holds the file."""
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations" / "catalog"
 
@@ -31,14 +31,14 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations" / "catalog"
 class Catalog:
     """One open catalog.
 
-    Connections are opened as they are needed and not kept, so a fork is harmless on SQLite.
+    Connections are opened as they are needed and not kept, so a fork is harmless and nothing stays open.
 
     Attributes:
         url: where it is, without the password.
         read_only: whether writing is refused, by the database itself.
     """
 
-    def __init__(self, url: str, *, read_only: bool) -> None:
+    def __init__(self, url: str | sa.URL, *, read_only: bool) -> None:
         try:
             parsed = sa.make_url(url)
             self._engine = _sqlite(parsed, read_only) if parsed.get_backend_name() == "sqlite" else _server(parsed)
@@ -199,7 +199,7 @@ def _mode(path: Path) -> str:
 def _server(url: sa.URL) -> Engine:
     if url.get_driver_name() == "psycopg":
         optional("psycopg", "postgres")
-    return sa.create_engine(url, pool_pre_ping=True)
+    return sa.create_engine(url, poolclass=NullPool)
 
 
 def _translated(error: DBAPIError, url: str) -> StoreError:

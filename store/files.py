@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,18 @@ from .faults import fault
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written; one that is found later was left by a killed writer."""
 
+_numbers = itertools.count(1)
+
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Write `path` durably: under a temporary name, fsync, rename, fsync of the folder.
+    """Write `path` durably: under a temporary name of its own, fsync, rename, fsync of the folder.
 
     A reader sees the whole file or none; after the call it survives a power cut.
 
     Raises:
         StoreError: no room, no permission, or the disk failed; nothing is left behind.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{next(_numbers)}{TEMPORARY}")
     with _said(path):
         make_folder(path.parent)
         try:

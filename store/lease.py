@@ -1,7 +1,8 @@
-"""Who writes: one process, named so that others can tell whether it still lives."""
+"""Who writes: one writer of one process, named so that others can tell whether it still lives."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -17,7 +18,12 @@ LEASE_S = 60.0
 RENEW_S = 15.0
 """Seconds between renewals."""
 
-_TEXT = re.compile(r"process (\d+) on host (\S+) \(started (\S+), space (\S*)\)")
+PROC = Path("/proc")
+"""Where the system tells of processes; it may tell nothing, or nothing of those of others."""
+
+_TEXT = re.compile(r"process (\d+) on host (\S+) \(started (\S+), space (\S*), writer (\d+)\)")
+_numbers = itertools.count(1)
+_live: set[int] = set()  # numbers of this process's writers that have not ended
 
 
 def now_ms() -> int:
@@ -27,25 +33,32 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Owner:
-    """A process.
+    """A writer.
 
     Attributes:
         host: name of its machine.
-        space: the pid namespace (container) that its number belongs to; empty where unknown.
-        pid: its number.
-        started: when it started: boot of the machine and clock ticks since; empty where unknown.
+        space: the pid namespace (container) that its process belongs to; empty where unknown.
+        pid: number of its process.
+        started: when that started: boot of the machine and clock ticks since; empty where unknown.
+        number: tells the writers of a process apart.
     """
 
     host: str
     space: str
     pid: int
     started: str
+    number: int
 
     @classmethod
-    def me(cls) -> Self:
-        """This process."""
-        pid = os.getpid()
-        return cls(re.sub(r"\s", "-", socket.gethostname()) or "unknown", _space(), pid, started(pid))
+    def new(cls) -> Self:
+        """A new writer of this process; it lives until it is retired, or the process ends."""
+        number = next(_numbers)
+        _live.add(number)
+        return cls(_host(), _space(), os.getpid(), started(os.getpid()), number)
+
+    def retire(self) -> None:
+        """This writer has ended."""
+        _live.discard(self.number)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -53,20 +66,26 @@ class Owner:
         match = _TEXT.fullmatch(text)
         if match is None:
             return None
-        pid, host, begun, space = match.groups()
-        return cls(host, space, int(pid), "" if begun == "unknown" else begun)
+        pid, host, begun, space, number = match.groups()
+        return cls(host, space, int(pid), "" if begun == "unknown" else begun, int(number))
 
     @property
     def text(self) -> str:
-        """For people, and exact: `process 4711 on host atlas (started 5d3c:123456, space 4026531836)`."""
-        return f"process {self.pid} on host {self.host} (started {self.started or 'unknown'}, space {self.space})"
+        """For people, and exact: `process 4711 on host atlas (started 5d3c:123456, space 4026531836, writer 1)`."""
+        begun = self.started or "unknown"
+        return f"process {self.pid} on host {self.host} (started {begun}, space {self.space}, writer {self.number})"
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to be dead: of this host, and no process of its number started when it did."""
-        if (self.host, self.space) != (Owner.me().host, _space()):
+        """Whether it is known to be dead: of this host, and its process, or it alone, has ended."""
+        if (self.host, self.space) != (_host(), _space()):
             return False
-        return not _exists(self.pid) or started(self.pid) != self.started
+        if not _exists(self.pid):
+            return True
+        state, begun = _seen(self.pid)
+        if state in ("Z", "X") or (begun and self.started and begun != self.started):
+            return True
+        return self.pid == os.getpid() and self.number not in _live
 
 
 def shown(owner: str) -> str:
@@ -94,14 +113,24 @@ def _exists(pid: int) -> bool:
 def started(pid: int) -> str:
     """When a process of this host started, as boot id and clock ticks; empty where the system does not tell.
 
-    A number can come again, a number with its start cannot. A zombie counts as not started.
+    A number can come again, a number with its start cannot.
     """
+    return _seen(pid)[1]
+
+
+def _seen(pid: int) -> tuple[str, str]:
+    """State (`Z`: a zombie) and start of a process; both empty where the system does not tell."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
-        return ""
+        return "", ""
     state, *rest = stat.rpartition(")")[2].split()  # the name before may hold anything
-    return "" if state in "ZX" else f"{_boot()}:{rest[18]}"
+    return state, f"{_boot()}:{rest[18]}"
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    return re.sub(r"\s", "-", socket.gethostname()) or "unknown"
 
 
 @lru_cache(maxsize=1)

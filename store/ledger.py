@@ -55,19 +55,25 @@ def enter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
 # --- the lease -------------------------------------------------------------------------------------
 
 
-def holder(connection: Connection) -> tuple[str, int] | None:
+def holder(connection: Connection, *, lock: bool = False) -> tuple[str, int] | None:
     """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free."""
-    row = connection.execute(select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)).first()
+    row = connection.execute(lease_row(lock=lock)).first()
     return None if row is None or row.owner is None else (row.owner, row.until_ms)
 
 
+def lease_row(*, lock: bool) -> sa.Select[Any, Any]:
+    """The row of the lease; with `lock` nobody else takes the lease until the transaction ends, on a server too."""
+    query = select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)
+    return query.with_for_update() if lock else query
+
+
 def claim(connection: Connection, owner: str, until_ms: int) -> None:
-    """Take or renew the lease: free, lapsed, one's own, or a dead process's.
+    """Take or renew the lease: free, lapsed, one's own, or a dead writer's.
 
     Raises:
         StoreBusy: another holds it; the message names it and the remedy.
     """
-    held = holder(connection)
+    held = holder(connection, lock=True)
     if held is not None and held[0] != owner and held[1] > now_ms() and not is_dead(held[0]):
         raise StoreBusy(busy(held[0], held[1]))
     connection.execute(update(leases).where(leases.c.name == WRITER).values(owner=owner, until_ms=until_ms))
@@ -146,16 +152,11 @@ def _item_row(item: WorkItem, state: str) -> dict[str, Any]:
 
 def want_circuits(connection: Connection, run: str, extractions: Sequence[tuple[str, Extraction]]) -> None:
     """Circuits that belong to a run, each given by its item and extraction, stored already or not."""
-    rows = [
-        {
-            "run": run,
-            "circuit": circuit_id(item, extraction),
-            "item": item,
-            "extraction": json.dumps(extraction.to_dict(), ensure_ascii=False),
-        }
-        for item, extraction in dict.fromkeys(extractions)
-    ]
-    enter(connection, run_circuits, rows)
+    rows: dict[str, dict[str, Any]] = {}  # by id: equal extractions may differ in it, as n=1 and n=1.0 do
+    for item, extraction in extractions:
+        circuit, text = circuit_id(item, extraction), json.dumps(extraction.to_dict(), ensure_ascii=False)
+        rows[circuit] = {"run": run, "circuit": circuit, "item": item, "extraction": text}
+    enter(connection, run_circuits, list(rows.values()))
 
 
 def run_names(connection: Connection) -> list[str]:
@@ -278,6 +279,11 @@ def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int
 def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
     """The catalog's row of a circuit."""
     return record.properties() | {"discovery_id": record.discovery_id, "created_ms": created_ms}
+
+
+def circuit_sizes(connection: Connection) -> dict[str, int]:
+    """Edges of every stored circuit, by id."""
+    return {row.id: row.n_edges for row in connection.execute(select(circuits.c.id, circuits.c.n_edges))}
 
 
 def circuit_rows(connection: Connection) -> dict[str, dict[str, Any]]:

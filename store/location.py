@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from sqlalchemy import URL
+
 from ..errors import InputError
 from .graph import refuse_credentials
 
@@ -19,12 +21,12 @@ class Location:
 
     Attributes:
         folder: holds the archive, and the catalog and the graph unless their URLs say otherwise.
-        catalog: URL of the SQL database.
+        catalog: URL of the SQL database; no text where it is in the folder, whose path may hold what ends one.
         graph: URL of the graph database.
     """
 
     folder: Path
-    catalog: str
+    catalog: str | URL
     graph: str
 
     @classmethod
@@ -44,7 +46,7 @@ class Location:
         folder = Path(location or DEFAULT).absolute()
         return cls(
             folder,
-            catalog or f"sqlite:///{folder / 'catalog.sqlite'}",
+            catalog or URL.create("sqlite", database=str(folder / "catalog.sqlite")),
             graph or f"ladybug://{quote(str(folder / 'graph.lbdb'))}",
         )
 

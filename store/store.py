@@ -16,13 +16,14 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from ..circuits import CircuitRecord, Discovery
-from ..errors import StoreDamaged, StoreError, StoreMissing, StoreVersion
+from ..errors import StoreDamaged, StoreError, StoreMissing
 from ..results import Table
 from . import files, ledger, listing
 from .archive import Archive
 from .catalog import Catalog
-from .graph import migrate_graph, open_graph, recreate_graph
+from .graph import migrate_graph, open_graph
 from .graph.guard import check_read_only
+from .keeper import Keeper
 from .lease import is_dead, now_ms
 from .location import Location
 from .tables import SCHEMA
@@ -49,12 +50,7 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
     place = Location.of(location, graph=graph, catalog=catalog)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     if database.file is not None and not database.file.is_file():
-        if archive.identity is None:
-            raise StoreMissing(_no_store(place))
-        raise StoreDamaged(
-            f"the catalog {database.file} is missing, the archive beside it is there; put it back from a backup, "
-            "or make it anew from the archive with: circuitstore rebuild"
-        )
+        raise StoreMissing(_no_store(place)) if archive.identity is None else _lost_catalog(place, database)
     database.check_version()
     return Store(place, database, _agreed_id(archive, database))
 
@@ -62,10 +58,22 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
 def create_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
     """Open a store, making what is missing of it. Arguments and errors as for `open_store`.
 
-    A store whose making was interrupted is completed. A lost catalog is made anew; what the archive
-    holds is taken up when a run asks for it again, or all at once by `Writer.rebuild`.
+    A store whose making was interrupted is completed.
+
+    Raises:
+        StoreDamaged: the catalog is lost, and the archive holds what only `rebuild_store` can enter in a new one.
     """
     place = Location.of(location, graph=graph, catalog=catalog)
+    archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
+    if archive.identity is not None and archive.holds_anything():
+        missing = database.file is not None and not database.file.is_file()
+        if missing or database.version() is None or database.store_id() is None:
+            raise _lost_catalog(place, database)
+    return _made(place)
+
+
+def _made(place: Location) -> Store:
+    """The store at a place, with all that is missing of it made, empty."""
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=False)
     files.ensure_folder(place.folder)
     if database.file is not None:
@@ -92,9 +100,16 @@ def migrate_store(location: str | Path | None = None, *, graph: str | None = Non
     database = Catalog(place.catalog, read_only=False)
     if database.file is not None and not database.file.is_file():
         raise StoreMissing(_no_store(place))
-    found = database.upgrade()
-    id = _agreed_id(Archive(place.archive), database)
-    applied = migrate_graph(place.graph, store_id=id)
+    found = database.version()
+    if found is None or found > SCHEMA:
+        database.check_version()
+    keeper = Keeper(database)  # the table of leases is the same in all versions
+    try:
+        database.upgrade()
+        id = _agreed_id(Archive(place.archive), database)
+        applied = migrate_graph(place.graph, store_id=id)
+    finally:
+        keeper.release()
     said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
     return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": said}))
 
@@ -111,13 +126,15 @@ def rebuild_store(
     file = Catalog(place.catalog, read_only=True).file
     if Archive(place.archive).identity is None and file is not None and not file.is_file():
         raise StoreMissing(_no_store(place))
-    with create_store(location, graph=graph, catalog=catalog) as store:
-        try:
-            open_graph(place.graph, store_id=store.id).close()
-        except StoreVersion:
-            recreate_graph(place.graph, store_id=store.id).close()
-        with store.writer(wait_s) as writer:
-            return writer.rebuild()
+    with _made(place) as store, store.writer(wait_s, anew=True) as writer:
+        return writer.rebuild()
+
+
+def _lost_catalog(place: Location, database: Catalog) -> StoreDamaged:
+    return StoreDamaged(
+        f"the catalog {database.file or database.url} is missing or empty, the archive {place.archive} is there; "
+        "put it back from a backup, or make it anew from the archive with: circuitstore rebuild"
+    )
 
 
 def _no_store(place: Location) -> str:
@@ -298,11 +315,12 @@ class Store:
         return differences(self)
 
     @contextmanager
-    def writer(self, wait_s: float = 0.0) -> Iterator[Writer]:
+    def writer(self, wait_s: float = 0.0, *, anew: bool = False) -> Iterator[Writer]:
         """The one writer of the store, for a `with` block; what is queued is in the graph when it ends.
 
         Args:
             wait_s: seconds to wait for another writer to end.
+            anew: start with an empty graph, for `Writer.rebuild`, whatever the version of the one that is there.
 
         Raises:
             StoreBusy: another process writes; the message names it.
@@ -311,7 +329,7 @@ class Store:
             self.close()
             if self._writer is not None:
                 raise StoreError("this store has a writer already; use that one")
-            writer = self._writer = Writer(self, wait_s)
+            writer = self._writer = Writer(self, wait_s, anew=anew)
         try:
             yield writer
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,31 +20,52 @@ if TYPE_CHECKING:
 REFILL = 400
 """Circuits read and projected at once when the graph is filled from the archive."""
 
+EDGES = 500_000
+"""Edges at once, whatever the number of circuits: others wait for the graph meanwhile."""
+
 RECOVERED = "recovered"
 """The run that what was found in the archive, and in no run, is given to."""
 
 _TABLES = {"discovery": discoveries, "circuit": circuits}
 
 
+def groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Circuits, given by id with their edges, in groups of at most `REFILL` and about `EDGES`, at least one."""
+    group: list[str] = []
+    edges = 0
+    for id, size in sizes.items():
+        if group and (len(group) == REFILL or edges + size > EDGES):
+            yield group
+            group, edges = [], 0
+        group.append(id)
+        edges += size
+    if group:
+        yield group
+
+
 def collect(writer: Writer) -> Table:
-    """See `Writer.gc`. Graph first, files last: killed at any point, a second call finishes the work."""
+    """See `Writer.gc`. Graph first, files last, by a list that outlives a kill: the next writer finishes the work.
+
+    Files that neither the catalog nor that list names are no rubbish: they may be all that is left of a lost catalog.
+    """
     with writer.catalog.reading() as connection:
         loose, answered, unused = ledger.unreferenced(connection)
-        listed = {kind: set(ledger.stored(connection, table)) for kind, table in _TABLES.items()}
+        listed = set(ledger.stored(connection, circuits))
     present = writer.graph.present()
-    strangers = present.keys() - listed["circuit"]
+    strangers = present.keys() - listed
     gone = sorted(present.keys() & (set(loose) | strangers))
     writer.graph.remove(gone)
+    writer.archive.announce_removal({"circuit": loose, "discovery": answered})
     with writer.writing() as connection:
         ledger.forget(connection, circuits, loose)
         ledger.forget(connection, discoveries, answered)
         ledger.strike_items(connection, unused)
-    kept = {"circuit": listed["circuit"].difference(loose), "discovery": listed["discovery"].difference(answered)}
-    removed = 0
-    for kind in KINDS:
-        for id in [id for id in writer.archive.ids(kind) if id not in kept[kind]]:
-            writer.archive.remove(kind, id)
-            removed += 1
+    removed = finish_removal(writer)
+    unlisted = sum(len(_unlisted(writer, kind)) for kind in KINDS)
+    if unlisted:
+        writer.say(
+            f"{unlisted} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up"
+        )
     return _counts(
         {
             "circuits removed from the graph": len(gone),
@@ -54,6 +76,24 @@ def collect(writer: Writer) -> Table:
     )
 
 
+def finish_removal(writer: Writer) -> int:
+    """Remove the files that a collection announced and the catalog has forgotten; returns how many."""
+    removed = 0
+    for kind, ids in writer.archive.announced().items():
+        unlisted = _unlisted(writer, kind) if ids else set()
+        for id in unlisted.intersection(ids):
+            writer.archive.remove(kind, id)
+            removed += 1
+    writer.archive.end_removal()
+    return removed
+
+
+def _unlisted(writer: Writer, kind: Kind) -> set[str]:
+    """Files that the catalog does not list."""
+    with writer.catalog.reading() as connection:
+        return set(writer.archive.ids(kind)).difference(ledger.stored(connection, _TABLES[kind]))
+
+
 def rebuild(writer: Writer) -> Table:
     """See `Writer.rebuild`. Killed at any point, the next writer fills the graph, a second call does the rest."""
     writer.graph.clear()
@@ -62,7 +102,7 @@ def rebuild(writer: Writer) -> Table:
     asked, corrected = _mend_discoveries(writer), 0
     with writer.catalog.reading() as connection:
         rows = ledger.circuit_rows(connection)
-    for ids in ledger.chunks(rows, REFILL):
+    for ids in groups({id: row["n_edges"] for id, row in rows.items()}):
         sound = writer.sound_circuits(ids)
         asked += len(ids) - len(sound)
         corrected += sum(_mend_row(writer, rows[record.id], record, created) for record, created in sound)
@@ -91,9 +131,8 @@ def _mend_row(writer: Writer, row: dict[str, Any], record: CircuitRecord, create
 
 def _take_up(writer: Writer, kind: Kind) -> int:
     """Files that the catalog does not list; returns how many were sound."""
+    unlisted = sorted(_unlisted(writer, kind))
     with writer.catalog.reading() as connection:
-        listed = ledger.stored(connection, _TABLES[kind])
-        unlisted = [id for id in writer.archive.ids(kind) if id not in listed]
         runs = [ledger.run_of(connection, kind, id) or RECOVERED for id in unlisted]
     return sum(writer.take_up(kind, id, run) for id, run in zip(unlisted, runs, strict=True))
 

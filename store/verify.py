@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REBUILD = "circuitstore rebuild"
 COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
-TAKE_UP = "circuitstore rebuild takes it up, circuitstore gc removes it"
+TAKE_UP = "circuitstore rebuild takes it up"
 
 MOVE = "move the file away and run circuitstore rebuild, or name another with --graph"
 

@@ -12,26 +12,26 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import InputError, StoreBusy, StoreDamaged, StoreError
+from ..errors import InputError, StoreDamaged, StoreError
 from ..results import Table
 from . import encoding, ledger, upkeep
 from .archive import Kind
 from .catalog import Catalog
-from .graph import open_graph
-from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms
+from .graph import open_graph, recreate_graph
+from .keeper import Keeper, patiently
+from .lease import now_ms
 from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
     from .graph.contract import GraphBackend
     from .store import Store
 
-T = TypeVar("T")
 V = TypeVar("V", Discovery, CircuitRecord)
 log = logging.getLogger("circuitstore")
 
@@ -40,6 +40,9 @@ GROUP = 50
 
 GROUP_S = 5.0
 """Seconds that a circuit waits for others at most."""
+
+TICK_S = 0.5
+"""Seconds between looks at the queue."""
 
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
@@ -58,111 +61,53 @@ class Writer:
         graph: its graph database, to write.
     """
 
-    def __init__(self, store: Store, wait_s: float = 0.0) -> None:
+    def __init__(self, store: Store, wait_s: float = 0.0, *, anew: bool = False) -> None:
         self.store, self.archive = store, store.archive
         self.catalog = Catalog(store.location.catalog, read_only=False)
-        self._me = Owner.me().text
         self._pid = os.getpid()
         self._notices: list[str] = []
-        self._queue: list[tuple[CircuitRecord, int]] = []
+        self._queue: dict[str, tuple[CircuitRecord, int]] = {}
         self._queued_at = 0.0
         self._lock = threading.RLock()
-        self._stop = threading.Event()
-        self._broken: StoreError | None = None
         self._opened: GraphBackend | None = None
-        self._take_over(wait_s)
-        self._thread = threading.Thread(target=self._keep, name="circuitstore-writer", daemon=True)
-        self._thread.start()
-        try:
-            self._open_graph(wait_s)
+        with contextlib.ExitStack() as held:
+            held.callback(self.catalog.close)
+            self._keeper = Keeper(self.catalog, wait_s)
+            held.callback(self._keeper.release)
+            self._open_graph(recreate_graph if anew else open_graph, wait_s)
             self._tidy()
-        except BaseException:
-            self._let_go()
-            raise
+            if not anew:
+                self.project_pending()
+            self._keeper.repeat(self._project_due, TICK_S)
+            self._held = held.pop_all()
 
     # --- opening and closing -----------------------------------------------------------------------
 
-    def _take_over(self, wait_s: float) -> None:
-        """The lease in the catalog."""
-
-        def claim() -> None:
-            with self.catalog.writing() as connection:
-                ledger.claim(connection, self._me, _until())
-
-        _patiently(claim, wait_s)
-
-    def _open_graph(self, wait_s: float) -> None:
+    def _open_graph(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
         place, id = self.store.location.graph, self.store.id
-        graph = self._opened = _patiently(lambda: open_graph(place, read_only=False, store_id=id), wait_s)
+        graph = self._opened = patiently(lambda: how(place, store_id=id), wait_s)
         for notice in graph.notices:
             self.say(notice)
-
-        def claim() -> None:
-            held = graph.lease()
-            over = held.owner if held is not None and is_dead(held.owner) else None
-            graph.claim(self._me, _until(), over=over)
-
-        _patiently(claim, wait_s)
+        self._keeper.hold(graph, wait_s)
 
     def _tidy(self) -> None:
-        """Sweep what a killed writer left, free its items, fill the graph."""
+        """Sweep what a killed writer left, finish what it removed, free its items."""
         swept = self.archive.sweep()
         if swept:
             self.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
+        upkeep.finish_removal(self)
         self.graph.sweep()
         with self.writing() as connection:
             ledger.free_leased(connection)
-        self.project_pending()
 
     def close(self) -> None:
         """Bring what is queued into the graph and give the lease back; calling again does nothing."""
         if self._pid != os.getpid():
             PARENTS.append(self)
             return
-        if self._stop.is_set():
-            return
-        try:
-            self.flush()
-        finally:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        with contextlib.ExitStack() as steps:  # each is taken even if another fails; last in, first out
-            steps.callback(self.catalog.close)
-            steps.callback(self._release)
-            if self._opened is not None:
-                steps.callback(self._opened.close)
-                steps.callback(self._opened.release, self._me)
-
-    def _release(self) -> None:
-        with self.catalog.writing() as connection:
-            ledger.release(connection, self._me)
-
-    def _keep(self) -> None:
-        """Renews the lease, and projects circuits that have waited long enough; runs in a thread of its own."""
-        renewed = time.monotonic()
-        while not self._stop.wait(0.5):
-            try:
-                if time.monotonic() - renewed >= RENEW_S:
-                    self._renew()
-                    renewed = time.monotonic()
-                self._project_due()
-            except StoreBusy as error:
-                self._broken = error
-                return
-            except StoreError as error:
-                if time.monotonic() - renewed >= LEASE_S:
-                    self._broken = error
-                    return
-                log.info("the writer will try again: %s", error)
-
-    def _renew(self) -> None:
-        with self.writing() as connection:
-            ledger.claim(connection, self._me, _until())
-        if self._opened is not None:
-            self._opened.claim(self._me, _until())
+        with self._held:
+            if not self._keeper.released:
+                self.flush()
 
     # --- what every method needs -------------------------------------------------------------------
 
@@ -182,28 +127,24 @@ class Writer:
         self._notices.append(notice)
         log.warning("%s", notice)
 
+    @property
+    def owner(self) -> str:
+        """How the leases name this writer."""
+        return self._keeper.owner
+
     def _check(self) -> None:
         if self._pid != os.getpid():
             raise StoreError(
                 f"this writer belongs to process {self._pid}; a forked process ({os.getpid()}) cannot use it: "
                 "let the first process write, and give it results instead"
             )
-        if self._stop.is_set():
-            raise StoreError("this writer is closed; ask the store for another")
-        if self._broken is not None:
-            raise self._broken
+        self._keeper.check()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction of the catalog in which the lease is known to be ours."""
         self._check()
-        with self.catalog.writing() as connection:
-            held = ledger.holder(connection)
-            if held is None or held[0] != self._me:
-                raise StoreBusy(
-                    f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and "
-                    f"{held[0] if held else 'another writer'} took over; run the same command again when that has ended"
-                )
+        with self._keeper.writing() as connection:
             yield connection
 
     # --- runs and items ----------------------------------------------------------------------------
@@ -253,7 +194,10 @@ class Writer:
         return True
 
     def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
-        """Put a damaged file away, and strike it out of the catalog so that it is computed anew."""
+        """Put a damaged file away, and strike it out of graph and catalog so that it is computed anew."""
+        if kind == "circuit":
+            self._queue.pop(id, None)
+            self.graph.remove([id])
         path = self.archive.set_aside(kind, id)
         with self.writing() as connection:
             ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
@@ -264,11 +208,6 @@ class Writer:
         """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""
         with self.catalog.reading() as connection:
             return ledger.pending(connection, run)
-
-    def missing_circuits(self, run: str) -> list[tuple[str, Extraction]]:
-        """Wanted circuits of a run that are not stored: item id and extraction."""
-        with self.catalog.reading() as connection:
-            return ledger.missing_circuits(connection, run)
 
     def failures(self, run: str) -> dict[str, str]:
         """Error of each failed item of a run, by item id."""
@@ -319,11 +258,14 @@ class Writer:
         """Store a circuit; it appears in the graph with its group, at the latest after some seconds.
 
         A circuit that is there already stays: the first wins, another one is dropped with a notice.
+
+        Raises:
+            InputError: an edge of it is on no path from input to logits.
         """
         with self._lock:
             self._check()
-            known = self.has_circuit(record.id)
             stored, created = self._first("circuit", record, self.archive.circuit)
+            known = self.has_circuit(record.id)
             with self.writing() as connection:
                 ledger.enter_circuit(connection, stored, created, run)
             if not known:
@@ -352,8 +294,9 @@ class Writer:
     def _enqueue(self, record: CircuitRecord, created_ms: int) -> None:
         if not self._queue:
             self._queued_at = time.monotonic()
-        self._queue.append((record, created_ms))
-        if len(self._queue) >= GROUP:
+        self._queue[record.id] = record, created_ms
+        edges = sum(r.circuit.n_edges for r, _ in self._queue.values())
+        if len(self._queue) >= GROUP or edges >= upkeep.EDGES:
             self.flush()
 
     def _project_due(self) -> None:
@@ -367,8 +310,11 @@ class Writer:
         """Bring the queued circuits into the graph."""
         with self._lock:
             if self._queue:
-                self.graph.put([r for r, _ in self._queue], {r.id: created for r, created in self._queue})
-                self._queue = []
+                self._put(list(self._queue.values()))
+                self._queue = {}
+
+    def _put(self, group: Sequence[tuple[CircuitRecord, int]]) -> None:
+        self.graph.put([record for record, _ in group], {record.id: created for record, created in group})
 
     def project_pending(self) -> int:
         """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many.
@@ -378,22 +324,21 @@ class Writer:
         with self._lock:
             self.flush()
             with self.catalog.reading() as connection:
-                listed = ledger.stored(connection, circuits)
+                listed, sizes = ledger.stored(connection, circuits), ledger.circuit_sizes(connection)
             present = self.graph.present()
             other = [id for id, sha in present.items() if listed.get(id, sha) != sha]
             self.graph.remove(other)
-            missing = [id for id, sha in listed.items() if present.get(id) != sha]
-            filled = self._project(missing)
+            filled = self._project({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
             if filled:
                 self.say(f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive")
             return filled
 
-    def _project(self, ids: Sequence[str]) -> int:
-        """Circuits of the archive into the graph, in large groups; returns how many were sound."""
+    def _project(self, sizes: Mapping[str, int]) -> int:
+        """Circuits of the archive, by id with their edges, into the graph in groups; returns how many were sound."""
         done = 0
-        for chunk in ledger.chunks(ids, upkeep.REFILL):
-            group = self.sound_circuits(chunk)
-            self.graph.put([record for record, _ in group], {record.id: created for record, created in group})
+        for ids in upkeep.groups(sizes):
+            group = self.sound_circuits(ids)
+            self._put(group)
             done += len(group)
         return done
 
@@ -422,6 +367,8 @@ class Writer:
     def gc(self) -> Table:
         """Remove what no run refers to, from graph, catalog and archive; columns `what, count`.
 
+        Files that the catalog has never listed are kept, with a notice; `rebuild` takes them up.
+
         To be run when nobody reads: a reader may hold ids of what goes.
         """
         with self._lock:
@@ -437,20 +384,3 @@ class Writer:
         with self._lock:
             self.flush()
             return upkeep.rebuild(self)
-
-
-def _until() -> int:
-    return now_ms() + int(1000 * LEASE_S)
-
-
-def _patiently(act: Callable[[], T], wait_s: float) -> T:
-    """What `act` gives, tried again for so long as another writer is in the way."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return act()
-        except StoreBusy:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise
-            time.sleep(min(0.5, left))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import ladybug
 import pandas as pd
 import pytest
 from circuitstore.cli.commands import main, parse_pairs
@@ -307,6 +308,35 @@ def test_a_lost_catalog_is_made_anew(store: Path) -> None:
     assert "circuitstore rebuild" in refused("status", "--store", store)
     assert run("rebuild", "--store", store).returncode == 0
     assert len(rows("query", "MATCH (c:Circuit) RETURN c.id AS id", "--store", store)) == 8
+    assert run("verify", "--store", store).returncode == 0
+
+
+def test_a_lost_catalog_costs_no_results(store: Path, tmp_path: Path) -> None:
+    for file in store.glob("catalog.sqlite*"):
+        file.unlink()
+    (tmp_path / "spec.toml").write_text(SPEC)
+    archived = sorted(store.glob("archive/*/*/*.parquet"))
+    for command in (["index", "spec.toml"], ["gc"], ["delete", "made up"], ["migrate"]):
+        run(*command, "--store", store)
+    assert sorted(store.glob("archive/*/*/*.parquet")) == archived
+    assert "circuitstore rebuild" in refused("index", "spec.toml", "--store", store)
+    assert run("rebuild", "--store", store).returncode == 0
+    assert run("gc", "--store", store).returncode == 0
+    assert sorted(store.glob("archive/*/*/*.parquet")) == archived
+
+
+@pytest.mark.parametrize("change", ["SET m.checksum = 'altered'", "CREATE (:Migration {version: 99, name: 'newer'})"])
+def test_a_graph_of_another_version_is_made_anew(store: Path, change: str) -> None:
+    text = "MATCH (c:Circuit) RETURN c.id AS id"
+    with (
+        ladybug.Database(store / "graph.lbdb", max_db_size=1 << 36) as database,
+        ladybug.Connection(database) as connection,
+    ):
+        connection.execute(f"MATCH (m:Migration) {change}")
+    for command in (["query", text], ["gc"]):
+        assert "circuitstore rebuild" in refused(*command, "--store", store)
+    assert run("rebuild", "--store", store).returncode == 0
+    assert len(rows("query", text, "--store", store)) == 8
     assert run("verify", "--store", store).returncode == 0
 
 

@@ -146,16 +146,21 @@ class LadybugGraph(GraphBackend):
         return dict(self._read(lambda connection: _rows(connection, asking.PRESENT)))
 
     def remove(self, ids: Collection[str]) -> None:
+        wanted = sorted(set(ids))
+        for start in range(0, len(wanted), REMOVE_AT_ONCE):  # others have their turn in between
+            self._remove(wanted[start : start + REMOVE_AT_ONCE])
+
+    def _remove(self, ids: Sequence[str]) -> None:
         with self._writing("remove") as connection:
-            wanted = sorted(row[0] for row in _rows(connection, asking.PRESENT_OF, {"ids": sorted(set(ids))}))
-            for start in range(0, len(wanted), REMOVE_AT_ONCE):
-                some = {"ids": wanted[start : start + REMOVE_AT_ONCE]}
-                connection.execute("BEGIN TRANSACTION")
-                for statement in _REMOVE:
-                    connection.execute(statement, some)
-                fault("graph.remove.before")
-                connection.execute("COMMIT")
-                fault("graph.remove.after")
+            some = {"ids": [row[0] for row in _rows(connection, asking.PRESENT_OF, {"ids": ids})]}
+            if not some["ids"]:
+                return
+            connection.execute("BEGIN TRANSACTION")
+            for statement in _REMOVE:
+                connection.execute(statement, some)
+            fault("graph.remove.before")
+            connection.execute("COMMIT")
+            fault("graph.remove.after")
 
     def sweep(self) -> int:
         with self._writing("sweep") as connection:

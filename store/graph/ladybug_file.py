@@ -33,6 +33,8 @@ OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
 """How the engine says that the disk is full."""
+LITTLE_ROOM = 1 << 20
+"""Bytes; with fewer to spare, whatever it says is put down to that: it fails to read what it could not write."""
 
 _open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
 _locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
@@ -203,7 +205,7 @@ def doubted(path: Path, database: ladybug.Database) -> Iterator[None]:
 
 def failure(path: Path, error: RuntimeError) -> StoreError:
     """What the engine says while it works, in words for the user where the disk is full."""
-    if any(words in str(error) for words in NO_ROOM):
+    if any(words in str(error) for words in NO_ROOM) or shutil.disk_usage(path.parent).free < LITTLE_ROOM:
         return StoreError(explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path))
     return StoreError(f"graph {path}: {error}")
 

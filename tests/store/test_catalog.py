@@ -15,9 +15,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store import catalog as module
-from circuitstore.store import tables
+from circuitstore.store import ledger, tables
 from circuitstore.store.catalog import Catalog
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,17 @@ def test_writers_in_threads_wait_for_each_other(file: Path) -> None:
         thread.join()
     with catalog.reading() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.runs)).scalar() == 8
+
+
+def test_a_lease_is_looked_at_and_taken_by_one_at_a_time_on_servers() -> None:
+    asked = {lock: str(ledger.lease_row(lock=lock).compile(dialect=postgresql.dialect())) for lock in (True, False)}
+    assert asked[True].endswith("FOR UPDATE") and "FOR UPDATE" not in asked[False]
+
+
+def test_no_connection_is_kept(file: Path) -> None:
+    """A fork would share it; a server would count it."""
+    for engine in (writable(file)._engine, module._server(sa.make_url("sqlite://"))):
+        assert isinstance(engine.pool, NullPool)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "oracle9://host/name"])

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from circuitstore.errors import InputError, QueryRefused, StoreDamaged, StoreError, StoreVersion
-from circuitstore.store import Location, create_store, migrate_store, open_store, rebuild_store
+from circuitstore.errors import InputError, QueryRefused, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from circuitstore.store import Location, create_store, ledger, migrate_store, open_store, rebuild_store
 from circuitstore.store.catalog import Catalog
+from circuitstore.store.lease import Owner, now_ms
 
 COUNT = "MATCH (c:Circuit) RETURN count(c) AS n"
 
@@ -109,8 +111,14 @@ def test_queries_only_read(filled: Path) -> None:
 def test_a_lost_catalog_is_named_and_made_anew(filled: Path, world: Any) -> None:
     for file in filled.glob("catalog.sqlite*"):
         file.unlink()
-    with pytest.raises(StoreDamaged, match=r"catalog .* is missing.*circuitstore rebuild"):
-        open_store(filled)
+    before = files(filled)
+    for act in (open_store, create_store):
+        with pytest.raises(StoreDamaged, match=r"catalog .* is missing.*circuitstore rebuild"):
+            act(filled)
+    assert files(filled) == before
+    Catalog(f"sqlite:///{filled / 'catalog.sqlite'}", read_only=False).upgrade()  # a rebuild that was killed
+    with pytest.raises(StoreDamaged, match=r"catalog .* empty.*circuitstore rebuild"):
+        create_store(filled)
     counts = dict(rebuild_store(filled).to_pandas().itertuples(index=False))
     assert counts["discoveries taken up from the archive"] == 3 and counts["circuits in the graph"] == 6
     with open_store(filled) as store:
@@ -128,7 +136,7 @@ def test_a_lost_archive_is_named(filled: Path) -> None:
 
 def test_parts_of_two_stores_are_refused(filled: Path, tmp_path: Path) -> None:
     with create_store(tmp_path / "other") as other:
-        catalog, graph = other.location.catalog, other.location.graph
+        catalog, graph = f"sqlite:///{tmp_path / 'other' / 'catalog.sqlite'}", other.location.graph
         with other.writer():
             pass
     with pytest.raises(StoreError, match=r"catalog .* belongs to store .*, archive .* to store"):
@@ -159,6 +167,39 @@ def test_a_store_from_a_newer_version(filled: Path) -> None:
 
 def test_migrating_what_is_up_to_date(filled: Path) -> None:
     assert list(migrate_store(filled).to_pandas()["what"]) == ["up to date", "up to date"]
+
+
+def test_migrating_waits_for_the_writer(filled: Path) -> None:
+    owner = replace(Owner.new(), host="elsewhere").text
+    database = Catalog(f"sqlite:///{filled / 'catalog.sqlite'}", read_only=False)
+    with database.writing() as connection:
+        ledger.claim(connection, owner, now_ms() + 60_000)
+    with pytest.raises(StoreBusy, match="on host elsewhere"):
+        migrate_store(filled)
+    with database.writing() as connection:
+        ledger.release(connection, owner)
+    assert len(migrate_store(filled)) == 2
+    with open_store(filled) as store, store.writer():
+        pass
+
+
+def test_a_lost_graph_is_filled_once(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (filled / "graph.lbdb").unlink()
+    rebuild_store(filled)
+    assert "lacked" not in caplog.text
+    with open_store(filled) as store:
+        assert len(store.verify()) == 0
+
+
+@pytest.mark.parametrize("name", ["a ? b", "a#b", "100%", "a%20b", "[a]*"])
+def test_a_folder_may_have_any_name(tmp_path: Path, world: Any, name: str) -> None:
+    folder = tmp_path / name / "data"
+    with create_store(folder) as store, store.writer() as writer:
+        writer.put_discovery(world.discoveries[0], "run")
+        writer.put_circuit(world.records[0], "run")
+    assert {p.name for p in tmp_path.iterdir()} == {name} and (folder / "catalog.sqlite").is_file()
+    with open_store(folder) as store:
+        assert list(store.query(COUNT)) == [{"n": 1}]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.store import Store, open_store
+from circuitstore.store import Store, ledger, open_store, rebuild_store, tables, upkeep
 
 
 def counts(table: Any) -> list[int]:
@@ -47,14 +47,42 @@ def test_what_another_run_refers_to_is_kept(filled: Path, world: Any) -> None:
         assert len(store.verify()) == 0
 
 
-def test_gc_takes_files_that_nobody_lists(filled: Path, world: Any) -> None:
+def test_gc_keeps_files_that_nobody_lists(filled: Path, world: Any) -> None:
+    """All that is left of a lost catalog looks like that."""
+    record = world.records[0]
     with open_store(filled) as store, store.writer() as writer:
-        path = store.archive.path("circuit", world.records[0].id)
-        stranger = path.with_name(path.name[:2] + "f" * 62 + path.suffix)
-        stranger.write_bytes(path.read_bytes())
-        assert [row["kind"] for row in store.verify()] == ["orphan file"]
-        assert counts(writer.gc()) == [0, 0, 0, 1]
-        assert len(store.verify()) == 0
+        with writer.writing() as connection:
+            ledger.forget(connection, tables.circuits, [record.id])
+        assert counts(writer.gc()) == [1, 0, 0, 0]
+        assert "1 files of the archive are in no catalog" in writer.notices[-1]
+        assert [(row["kind"], row["id"]) for row in store.verify()] == [("orphan file", record.id)]
+        writer.rebuild()
+        assert len(store.verify()) == 0 and record.id in store.graph.present()
+
+
+def test_a_collection_that_was_killed_is_finished_by_the_next_writer(filled: Path, world: Any) -> None:
+    with open_store(filled) as store:
+        with store.writer() as writer:
+            writer.delete_run("run")
+            ids = {"circuit": [r.id for r in world.records], "discovery": [d.id for d in world.discoveries]}
+            store.archive.announce_removal(ids)
+            with writer.writing() as connection:  # killed half-way
+                ledger.forget(connection, tables.circuits, ids["circuit"][1:])
+        with store.writer() as writer:
+            assert list(store.archive.ids("circuit")) == [world.records[0].id]
+            assert len(list(store.archive.ids("discovery"))) == 3
+            assert counts(writer.gc())[3] == 4
+            assert everything(store) == (set(), set(), set(), set())
+
+
+def test_groups_are_bounded_by_circuits_and_by_edges() -> None:
+    def shape(*sizes: int) -> list[int]:
+        return [len(g) for g in upkeep.groups({str(i): size for i, size in enumerate(sizes)})]
+
+    half = upkeep.EDGES // 2
+    assert shape(*[1] * (upkeep.REFILL + 1)) == [upkeep.REFILL, 1]
+    assert shape(half, half, 1, 9 * half, 1) == [2, 1, 1, 1]
+    assert shape() == []
 
 
 def test_a_run_that_is_not_there(filled: Path) -> None:
@@ -74,10 +102,8 @@ def test_rebuilding_a_sound_store_changes_nothing_but_the_graph(filled: Path, wo
 def test_what_no_run_knows_is_kept_from_gc_until_its_run_is_deleted(filled: Path, world: Any) -> None:
     for file in filled.glob("catalog.sqlite*"):
         file.unlink()
-    from circuitstore.store import create_store
-
-    with create_store(filled) as store, store.writer() as writer:
-        assert counts(writer.rebuild()) == [3, 6, 0, 0, 6]
+    assert counts(rebuild_store(filled)) == [3, 6, 0, 0, 6]
+    with open_store(filled) as store, store.writer() as writer:
         assert counts(writer.gc()) == [0, 0, 0, 0]
         world.start(writer)
         assert writer.pending("run") == []

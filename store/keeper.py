@@ -1,0 +1,182 @@
+"""Holding the right to write: a lease in the catalog and one in the graph, renewed until they are given back.
+
+The catalog's decides who writes; the graph's names the writer to whoever sees the graph alone. Each is renewed
+by a thread of its own: a database may let one wait for long (a bulk load, a backup), and that must not cost
+the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Connection
+
+from ..errors import StoreBusy, StoreError
+from . import ledger
+from .catalog import Catalog
+from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms
+
+if TYPE_CHECKING:
+    from .graph.contract import GraphBackend
+
+T = TypeVar("T")
+log = logging.getLogger("circuitstore")
+
+RETRY_S = 5.0
+"""Seconds until what failed in a thread is tried again."""
+
+
+class LeaseLost(StoreBusy):
+    """Another writer has taken the lease over; this one must write no more."""
+
+
+class Keeper:
+    """The lease of one writer, from its making to `release`.
+
+    Attributes:
+        owner: the writer, as the leases name it.
+    """
+
+    def __init__(self, catalog: Catalog, wait_s: float = 0.0) -> None:
+        """Take the lease in the catalog, waiting for another writer to end.
+
+        Raises:
+            StoreBusy: another writer holds it; the message names it.
+        """
+        self._owner, self._catalog = Owner.new(), catalog
+        self.owner = self._owner.text
+        self._graph: GraphBackend | None = None
+        self._threads: list[threading.Thread] = []
+        self._stop = threading.Event()
+        self._broken: StoreError | None = None
+        try:
+            patiently(self._claim, wait_s)
+        except BaseException:
+            self._owner.retire()
+            raise
+        self.repeat(self._renew, RENEW_S)
+
+    def hold(self, graph: GraphBackend, wait_s: float = 0.0) -> None:
+        """Take the lease in the graph as well; `release` closes the graph."""
+        self._graph = graph
+
+        def claim() -> None:
+            held = graph.lease()
+            over = held.owner if held is not None and is_dead(held.owner) else None
+            graph.claim(self.owner, _until(), over=over)
+
+        def renew() -> None:
+            try:
+                graph.claim(self.owner, _until())
+            except StoreBusy as error:
+                raise LeaseLost(str(error)) from error
+
+        patiently(claim, wait_s)
+        self.repeat(renew, RENEW_S)
+
+    def repeat(self, act: Callable[[], None], every_s: float) -> None:
+        """Do something again and again in a thread, until `release`.
+
+        A `StoreError` is logged and the thing tried again, but a lost lease, and any other error, ends the writer.
+        """
+        thread = threading.Thread(target=self._repeat, args=(act, every_s), name="circuitstore-writer", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _repeat(self, act: Callable[[], None], every_s: float) -> None:
+        wait = every_s
+        while not self._stop.wait(wait) and self._broken is None:
+            wait = every_s
+            try:
+                act()
+            except LeaseLost as error:
+                self._broken = error
+            except StoreError as error:
+                log.info("the writer will try again: %s", error)
+                wait = min(max(wait, RETRY_S), RENEW_S)
+            except BaseException as error:  # whatever it is, those who call the writer must hear of it
+                log.exception("the writer was ended by an error in its thread")
+                self._broken = StoreError(
+                    f"the writer was ended by an error of its own ({type(error).__name__}: {error}); what was stored "
+                    "before stays: run the same command again, and report the error, which the log tells in full"
+                )
+
+    def _claim(self) -> None:
+        with self._catalog.writing() as connection:
+            ledger.claim(connection, self.owner, _until())
+
+    def _renew(self) -> None:
+        with self.writing() as connection:
+            ledger.claim(connection, self.owner, _until())
+
+    @property
+    def released(self) -> bool:
+        return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise what ended the writer, if something did."""
+        if self.released:
+            raise StoreError("this writer is closed; ask the store for another")
+        if self._broken is not None:
+            raise self._broken
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of the catalog in which the lease is known to be ours.
+
+        A lease that ended while it could not be renewed, and that nobody else holds, is taken again.
+
+        Raises:
+            LeaseLost: another writer holds it.
+        """
+        self.check()
+        with self._catalog.writing() as connection:
+            held = ledger.holder(connection, lock=True)
+            if held is None or held[0] != self.owner:
+                try:
+                    ledger.claim(connection, self.owner, _until())
+                except StoreBusy as error:
+                    raise LeaseLost(
+                        f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and "
+                        f"{held[0] if held else 'another writer'} took over; run the same command again when that "
+                        "has ended"
+                    ) from error
+            yield connection
+
+    def release(self) -> None:
+        """Give the leases back, the graph closed before the next writer asks for it."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        with contextlib.ExitStack() as steps:  # each is taken even if another fails; last in, first out
+            steps.callback(self._owner.retire)
+            steps.callback(self._release)
+            if self._graph is not None:
+                steps.callback(self._graph.close)
+                steps.callback(self._graph.release, self.owner)
+
+    def _release(self) -> None:
+        with self._catalog.writing() as connection:
+            ledger.release(connection, self.owner)
+
+
+def _until() -> int:
+    return now_ms() + int(1000 * LEASE_S)
+
+
+def patiently(act: Callable[[], T], wait_s: float) -> T:
+    """What `act` gives, tried again for so long as another writer is in the way."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return act()
+        except StoreBusy:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(0.5, left))
