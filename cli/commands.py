@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CircuitStoreError, InputError
-from .output import Format, emit, say
+from .output import NOTES, Format, emit, noting, say
 
 if TYPE_CHECKING:
     from ..ingest import IndexResult, Spec
@@ -57,7 +57,8 @@ Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, 
 def main() -> None:
     """Run the command line: an error of the user is one message and exit code 2, never a traceback."""
     try:
-        app()
+        with noting():
+            app()
     except CircuitStoreError as error:
         say(f"error: {error}")
         sys.exit(USER_ERROR)
@@ -146,10 +147,11 @@ def index(
 
 def _tell(result: IndexResult) -> None:
     """What an indexing run did, on stderr; exit code 1 when items failed."""
-    for notice in result.notices[:NOTICES]:
-        say(f"note: {notice}")
-    if len(result.notices) > NOTICES:
-        say(f"note: … and {len(result.notices) - NOTICES} more")
+    notices = [notice for notice in result.notices if notice not in NOTES.told]
+    for notice in notices[:NOTICES]:
+        NOTES.tell(notice)
+    if len(notices) > NOTICES:
+        say(f"note: … and {len(notices) - NOTICES} more")
     for item, error in result.failed.items():
         say(f"failed: {item}: {error}")
     if result.done or result.failed:

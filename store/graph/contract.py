@@ -34,6 +34,7 @@ from typing import Any, Self
 
 from ...circuits import CircuitRecord
 from ...results import Table
+from ..lease import shown
 from .content import GraphContent
 
 
@@ -48,7 +49,7 @@ class Lease:
         """What to tell a writer who cannot have it."""
         seconds = max(0, round(self.until_ms / 1000 - time.time()))
         return (
-            f"{url} is being written by {self.owner}; wait until it is done, or end it: "
+            f"{url} is being written by {shown(self.owner)}; wait until it is done (--wait SECONDS), or end it: "
             f"its lease lapses in {seconds} s unless it is renewed"
         )
 
