@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.circuits import FORMS, Circuit, ComputationGraph, size_grid
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, greedy, size_grid
 from circuitstore.discovery import evaluate, evaluate_many, score_edges, smallest_with_retention
 from circuitstore.discovery.evaluate import why_undefined
 from circuitstore.errors import InputError
@@ -96,9 +96,9 @@ def test_the_smallest_size_that_keeps_the_accuracy(contrast):
     assert evaluate(model, found, x, y, labels).retention >= 0.5
     assert found.extraction == "retention(target=0.5)"
     smaller = [n for n in size_grid(scores.graph.n_edges) if n < found.size_requested]
-    circuits = [scores.greedy(n) for n in smaller]
+    circuits = [greedy(scores, n) for n in smaller]
     assert all(e.retention < 0.5 for e in evaluate_many(model, circuits, x, y, labels))
-    assert np.array_equal(found.members, scores.greedy(found.size_requested).members)
+    assert np.array_equal(found.members, greedy(scores, found.size_requested).members)
 
 
 def test_without_a_gap_all_edges_are_kept_and_the_reason_told(contrast):
