@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +14,7 @@ from ..circuits import CircuitRecord
 from ..errors import StoreDamaged
 from ..results import Table
 from . import ledger
-from .archive import KINDS, Kind
+from .archive import KINDS, Archive, Kind
 from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
@@ -142,19 +145,27 @@ def _mend_discoveries(writer: Writer) -> int:
     with writer.writing() as connection:
         asked = ledger.free_unanswered(connection)
         listed = ledger.stored(connection, discoveries)
-    for id, checksum in listed.items():
-        try:
-            discovery, created = writer.archive.discovery(id)
-        except StoreDamaged as error:
-            writer.set_aside("discovery", id, error)
-            asked += 1
-            continue
-        if discovery.sha256 != checksum:
-            with writer.writing() as connection:
-                ledger.forget(connection, discoveries, [id])
-                run = ledger.run_of(connection, "discovery", id) or RECOVERED
-                ledger.enter_discovery(connection, discovery, created, run)
+    with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding and hashing leave the interpreter free
+        found = readers.map(partial(_checked, writer.archive), listed)
+        for (id, checksum), now in zip(listed.items(), found, strict=True):
+            if isinstance(now, StoreDamaged):
+                writer.set_aside("discovery", id, now)
+                asked += 1
+            elif now != checksum:
+                discovery, created = writer.archive.discovery(id)
+                with writer.writing() as connection:
+                    ledger.forget(connection, discoveries, [id])
+                    run = ledger.run_of(connection, "discovery", id) or RECOVERED
+                    ledger.enter_discovery(connection, discovery, created, run)
     return asked
+
+
+def _checked(archive: Archive, id: str) -> str | StoreDamaged:
+    """Checksum of a discovery as its file holds it, or what is wrong with the file."""
+    try:
+        return archive.discovery(id)[0].sha256
+    except StoreDamaged as error:
+        return error
 
 
 def _counts(counts: dict[str, int]) -> Table:
