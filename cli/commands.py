@@ -297,7 +297,8 @@ def verify(
 ) -> None:
     """Hold archive, catalog and graph against each other.
 
-    Byte by byte: names every difference and its remedy. Exit code 1 when there is one.
+    Reads all that is stored and recomputes the checksums of its content; names every difference and its remedy.
+    Exit code 1 when there is one.
     """
     from ..store import open_store
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from circuitstore.cli.commands import main, parse_pairs
 from circuitstore.cli.doctor import examine
-from circuitstore.cli.output import Format, emit, grid, render
+from circuitstore.cli.output import Format, count, emit, grid, render
 from circuitstore.cli.settings import Settings, read_settings
 from circuitstore.errors import InputError
 from circuitstore.results import Table
@@ -213,6 +213,12 @@ def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     assert findings.loc["torch", "found"]
     assert "can be made" in findings.loc["store folder", "found"]
     assert not (tmp_path / "not yet").exists()
+
+
+def test_one_is_no_plural(filled_store: Path) -> None:
+    findings = examine(Settings(store=filled_store / "circuitstore-data")).frame.set_index("check")
+    assert findings.loc["catalog", "found"] == "opened, 8 circuits in 1 run"
+    assert [count(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
