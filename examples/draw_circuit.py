@@ -1,6 +1,6 @@
 """Draw a circuit of a store as an SVG file; the picture in the README is made so, from the demo's store.
 
-    python examples/draw_circuit.py --class two --out docs/images/circuit.svg
+    python examples/draw_circuit.py --class three --out docs/images/circuit.svg
 
 Of several circuits that fit, the first by class, condition and recipe is drawn.
 """
