@@ -70,7 +70,11 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
         ("edges = 30", "edges = 100000", ["extract[1].edges", "479", "100000"]),
         ("steps = 2", 'corruption = { kind = "patch-shuffle", tiles = 7 }', ["recipe[0]", "tiles", "7"]),
         ('text = "other class"', 'text = "incomprehensibilities"', ["recipe[0]", "INCOMPREHENSIBILITIES"]),
-        ('model = "digits"', 'model = { timm = "swin_tiny_patch4_window7_224" }', ["model", "swin"]),
+        (
+            'model = "digits"',
+            'model = { timm = "swin_tiny_patch4_window7_224" }',
+            ["model", "SwinTransformer", "windowed attention"],
+        ),
     ],
 )
 def test_a_name_that_nothing_carries_is_told_with_its_path(old: str, new: str, said: list[str]) -> None:
