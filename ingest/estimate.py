@@ -24,7 +24,7 @@ CIRCUIT_RUN = 2.5
 """Cost of running a circuit, in plain forwards of the same images: the bound that evaluation keeps."""
 BACKWARD = 1.0
 """Cost of a backward to activations, parameters frozen, in forwards (edge-attribution scoring)."""
-BYTES_PER_MEMBER = 32
+BYTES_PER_MEMBER = 160
 """Archive and graph together, per circuit edge; measured by `benchmarks/store.py`."""
 
 
