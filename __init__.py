@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .errors import CircuitStoreError as CircuitStoreError
     from .models import load_model as load_model
     from .results import Table as Table
+    from .store import Account as Account
     from .store import open_store as open_store
 
 _WHERE = {
+    "Account": "store",
     "Circuit": "circuits",
     "CircuitStoreError": "errors",
     "ComputationGraph": "circuits",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ..errors import InputError, unknown
+from ..store.graph.account import DEFAULT_USER, Account
 
 FILE = "circuitstore.toml"
 PREFIX = "CIRCUITSTORE_"
+
+log = logging.getLogger("circuitstore")
 
 
 class Settings(BaseSettings):
@@ -20,18 +24,22 @@ class Settings(BaseSettings):
 
     Attributes:
         store: folder of the store.
-        graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`; without an account, which stays in the
-            environment.
+        graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`; without an account, which is in the
+            fields below.
         catalog: URL of the catalog, `sqlite:///…`.
+        neo4j_user: of the graph's server.
+        neo4j_password: its password, shown nowhere.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, toml_file=FILE, extra="forbid", frozen=True
+        env_prefix=PREFIX, env_ignore_empty=True, toml_file=FILE, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     store: Path | None = None
     graph: str | None = None
     catalog: str | None = None
+    neo4j_user: str = DEFAULT_USER
+    neo4j_password: SecretStr | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -47,7 +55,13 @@ class Settings(BaseSettings):
     @property
     def place(self) -> dict[str, Any]:
         """The arguments that `open_store` and `create_store` take."""
-        return {"location": self.store, "graph": self.graph, "catalog": self.catalog}
+        return {"location": self.store, "graph": self.graph, "catalog": self.catalog, "account": self.account}
+
+    @property
+    def account(self) -> Account:
+        """Who asks the graph's server."""
+        secret = self.neo4j_password
+        return Account(None if secret is None else secret.get_secret_value(), self.neo4j_user)
 
 
 def read_settings(store: Path | None = None, graph: str | None = None, catalog: str | None = None) -> Settings:
@@ -58,12 +72,22 @@ def read_settings(store: Path | None = None, graph: str | None = None, catalog: 
     """
     given = {"store": store, "graph": graph, "catalog": catalog}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except tomllib.TOMLDecodeError as error:
+        found = Settings(**{name: value for name, value in given.items() if value is not None})
+        _warn_of_readable_password()
+        return found
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{FILE}: no valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown("setting", place, Settings.model_fields, where=FILE) from error
-        raise InputError(f"setting {place}: {first['msg']}, got {first['input']!r}") from error
+        got = "what is there" if place == "neo4j_password" else repr(first["input"])
+        raise InputError(f"setting {place}: {first['msg']}, got {got}") from error
+
+
+def _warn_of_readable_password() -> None:
+    """A note where others on this machine may read the password in the settings file."""
+    path = Path(FILE)
+    if "neo4j_password" in TomlConfigSettingsSource(Settings)() and path.stat().st_mode & 0o077:
+        log.warning("%s holds a password and others may read it; close it to them with: chmod 600 %s", FILE, FILE)

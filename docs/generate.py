@@ -35,7 +35,9 @@ A command prints its rows on stdout and everything else (progress, notes, messag
 
 Where the store is, first found first: the options `--store`, `--graph`, `--catalog`; the environment
 variables `CIRCUITSTORE_STORE`, `CIRCUITSTORE_GRAPH`, `CIRCUITSTORE_CATALOG`; the fields `store`, `graph`,
-`catalog` of `circuitstore.toml` in the current folder; the folder `./circuitstore-data`.
+`catalog` of `circuitstore.toml` in the current folder; the folder `./circuitstore-data`. The account of a graph on a
+Neo4j server: `CIRCUITSTORE_NEO4J_USER` and `CIRCUITSTORE_NEO4J_PASSWORD`, else `neo4j_user` and `neo4j_password` of
+that file, which nobody else should be able to read.
 """
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreError
-from ..store import Writer, create_store
+from ..store import Account, Writer, create_store
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .work import Workbench
@@ -50,6 +50,7 @@ def index(
     location: str | Path | None = None,
     graph: str | None = None,
     catalog: str | None = None,
+    account: Account | None = None,
     retry_failed: bool = False,
     wait_s: float = 0.0,
     progress: bool = True,
@@ -67,7 +68,8 @@ def index(
     """
     began = time.monotonic()
     plan = make_plan(spec)
-    with create_store(location, graph=graph, catalog=catalog) as store, store.writer(wait_s=wait_s) as writer:
+    made = create_store(location, graph=graph, catalog=catalog, account=account)
+    with made as store, store.writer(wait_s=wait_s) as writer:
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         runs = store.runs()
         changed = spec.text not in set(runs.loc[runs["run"] == spec.name, "spec"])

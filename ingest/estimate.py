@@ -15,7 +15,7 @@ from ..errors import StoreMissing
 from ..images import quotas
 from ..models import ViT
 from ..results import Table
-from ..store import open_store
+from ..store import Account, open_store
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .work import RANDOM_CIRCUITS
@@ -29,7 +29,12 @@ BYTES_PER_MEMBER = 160
 
 
 def dry_run(
-    spec: Spec, *, location: str | Path | None = None, graph: str | None = None, catalog: str | None = None
+    spec: Spec,
+    *,
+    location: str | Path | None = None,
+    graph: str | None = None,
+    catalog: str | None = None,
+    account: Account | None = None,
 ) -> Table:
     """One row per recipe and condition: items, how many are answered, and what the rest costs.
 
@@ -38,7 +43,7 @@ def dry_run(
     of circuits are not known beforehand, so bytes are an upper bound with a tenth of all edges each.
     """
     plan = make_plan(spec)
-    stored = _stored(location, graph, catalog)
+    stored = _stored(location, graph, catalog, account)
     forward_s = _seconds_per_forward(plan)
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for planned in plan.items:
@@ -77,10 +82,12 @@ def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: fl
     row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
 
 
-def _stored(location: str | Path | None, graph: str | None, catalog: str | None) -> Collection[str]:
+def _stored(
+    location: str | Path | None, graph: str | None, catalog: str | None, account: Account | None
+) -> Collection[str]:
     """Ids of the answered items and of the circuits that a store holds; none where there is no store yet."""
     try:
-        with open_store(location, graph=graph, catalog=catalog) as store:
+        with open_store(location, graph=graph, catalog=catalog, account=account) as store:
             return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
     except StoreMissing:
         return frozenset()

@@ -11,6 +11,7 @@ from sqlalchemy import URL
 
 from ..errors import InputError
 from .graph import refuse_credentials
+from .graph.account import Account
 
 DEFAULT = "circuitstore-data"
 
@@ -23,14 +24,23 @@ class Location:
         folder: holds the archive, and the catalog and the graph unless their URLs say otherwise.
         catalog: URL of the SQL database; no text where it is in the folder, whose path may hold what ends one.
         graph: URL of the graph database.
+        account: of the graph's server; None: the one in the environment.
     """
 
     folder: Path
     catalog: str | URL
     graph: str
+    account: Account | None = None
 
     @classmethod
-    def of(cls, location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Self:
+    def of(
+        cls,
+        location: str | Path | None = None,
+        *,
+        graph: str | None = None,
+        catalog: str | None = None,
+        account: Account | None = None,
+    ) -> Self:
         """The parts of the store in a folder (default `./circuitstore-data`), explicit URLs first.
 
         Raises:
@@ -48,6 +58,7 @@ class Location:
             folder,
             catalog or URL.create("sqlite", database=str(folder / "catalog.sqlite")),
             graph or f"ladybug://{quote(str(folder / 'graph.lbdb'))}",
+            account,
         )
 
     @property

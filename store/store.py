@@ -22,6 +22,7 @@ from . import files, ledger, listing
 from .archive import Archive
 from .catalog import Catalog
 from .graph import migrate_graph, open_graph
+from .graph.account import Account
 from .graph.guard import check_read_only
 from .keeper import Keeper
 from .lease import is_dead, now_ms
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
     from .graph.contract import GraphBackend
 
 
-def open_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
+def open_store(
+    location: str | Path | None = None,
+    *,
+    graph: str | None = None,
+    catalog: str | None = None,
+    account: Account | None = None,
+) -> Store:
     """Open a store to read it; nothing in it is changed unless a `Store.writer` is asked for.
 
     Args:
@@ -42,12 +49,14 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
         graph: URL of its graph, where that is not in the folder (`neo4j://…`, `bolt://…`, `ladybug:///…`).
         catalog: URL of its catalog, where that is not in the folder (`sqlite:///…`; `postgresql+psycopg://…` with
             the extra `postgres`).
+        account: of the graph's server; by default the one in the environment (`CIRCUITSTORE_NEO4J_USER`,
+            `CIRCUITSTORE_NEO4J_PASSWORD`).
 
     Raises:
         StoreError: there is no store, or it cannot be opened; StoreDamaged: a part of it is lost.
         StoreVersion: it was written by another version of circuitstore.
     """
-    place = Location.of(location, graph=graph, catalog=catalog)
+    place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     if database.file is not None and not database.file.is_file():
         raise StoreMissing(_no_store(place)) if archive.identity is None else _lost_catalog(place, database)
@@ -55,7 +64,13 @@ def open_store(location: str | Path | None = None, *, graph: str | None = None, 
     return Store(place, database, _agreed_id(archive, database))
 
 
-def create_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Store:
+def create_store(
+    location: str | Path | None = None,
+    *,
+    graph: str | None = None,
+    catalog: str | None = None,
+    account: Account | None = None,
+) -> Store:
     """Open a store, making what is missing of it. Arguments and errors as for `open_store`.
 
     A store whose making was interrupted is completed.
@@ -63,7 +78,7 @@ def create_store(location: str | Path | None = None, *, graph: str | None = None
     Raises:
         StoreDamaged: the catalog is lost, and the archive holds what only `rebuild_store` can enter in a new one.
     """
-    place = Location.of(location, graph=graph, catalog=catalog)
+    place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     if archive.identity is not None and archive.holds_anything():
         missing = database.file is not None and not database.file.is_file()
@@ -89,14 +104,20 @@ def _made(place: Location) -> Store:
     return Store(place, Catalog(place.catalog, read_only=True), id)
 
 
-def migrate_store(location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None) -> Table:
+def migrate_store(
+    location: str | Path | None = None,
+    *,
+    graph: str | None = None,
+    catalog: str | None = None,
+    account: Account | None = None,
+) -> Table:
     """Bring the catalog and the graph of a store up to date; columns `part, what`.
 
     Raises:
         StoreError: there is no store; StoreBusy: another process writes.
         StoreVersion: it is newer than this version of circuitstore.
     """
-    place = Location.of(location, graph=graph, catalog=catalog)
+    place = Location.of(location, graph=graph, catalog=catalog, account=account)
     database = Catalog(place.catalog, read_only=False)
     if database.file is not None and not database.file.is_file():
         raise StoreMissing(_no_store(place))
@@ -107,7 +128,7 @@ def migrate_store(location: str | Path | None = None, *, graph: str | None = Non
     try:
         database.upgrade()
         id = _agreed_id(Archive(place.archive), database)
-        applied = migrate_graph(place.graph, store_id=id)
+        applied = migrate_graph(place.graph, store_id=id, account=place.account)
     finally:
         keeper.release()
     said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
@@ -115,14 +136,19 @@ def migrate_store(location: str | Path | None = None, *, graph: str | None = Non
 
 
 def rebuild_store(
-    location: str | Path | None = None, *, graph: str | None = None, catalog: str | None = None, wait_s: float = 0.0
+    location: str | Path | None = None,
+    *,
+    graph: str | None = None,
+    catalog: str | None = None,
+    account: Account | None = None,
+    wait_s: float = 0.0,
 ) -> Table:
     """`Writer.rebuild` of a store whose catalog or graph may be lost, or be of another version.
 
     Raises:
         StoreError: there is no store; StoreBusy: another process writes.
     """
-    place = Location.of(location, graph=graph, catalog=catalog)
+    place = Location.of(location, graph=graph, catalog=catalog, account=account)
     file = Catalog(place.catalog, read_only=True).file
     if Archive(place.archive).identity is None and file is not None and not file.is_file():
         raise StoreMissing(_no_store(place))
@@ -221,7 +247,8 @@ class Store:
             if self._writer is not None:
                 return self._writer.graph
             if self._graph is None:
-                self._graph = open_graph(self.location.graph, read_only=True, store_id=self.id)
+                place = self.location
+                self._graph = open_graph(place.graph, read_only=True, store_id=self.id, account=place.account)
             return self._graph
 
     def runs(self) -> pd.DataFrame:

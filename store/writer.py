@@ -84,8 +84,8 @@ class Writer:
     # --- opening and closing -----------------------------------------------------------------------
 
     def _open_graph(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
-        place, id = self.store.location.graph, self.store.id
-        graph = self._opened = patiently(lambda: how(place, store_id=id), wait_s)
+        place, id = self.store.location, self.store.id
+        graph = self._opened = patiently(lambda: how(place.graph, store_id=id, account=place.account), wait_s)
         for notice in graph.notices:
             self.say(notice)
         self._keeper.hold(graph, wait_s)

@@ -23,7 +23,7 @@ from circuitstore.cli.output import Format, count, emit, grid, render
 from circuitstore.cli.settings import Settings, read_settings
 from circuitstore.errors import InputError
 from circuitstore.results import Table
-from circuitstore.store import open_store
+from circuitstore.store import Account, open_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +107,7 @@ def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.Mo
         "location": Path("of-command-line"),
         "graph": "ladybug:///environment",
         "catalog": "sqlite:///file",
+        "account": Account(),
     }
     assert read_settings().store == Path("of-environment")
 

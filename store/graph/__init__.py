@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ...errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from .account import Account
     from .contract import GraphBackend
     from .ladybug import LadybugGraph
     from .neo4j import Neo4jGraph
@@ -16,11 +17,10 @@ SERVER = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 SCHEMES = ("ladybug", *SERVER)
 
 
-def open_graph(url: str, *, store_id: str, read_only: bool = False) -> GraphBackend:
+def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> GraphBackend:
     """Open the graph database of a store: `ladybug:///absolute/path` (embedded), or `neo4j://host:port/database`.
 
-    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them;
-    its account is in the environment, `CIRCUITSTORE_NEO4J_USER` and `CIRCUITSTORE_NEO4J_PASSWORD`.
+    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them.
 
     A database that is not there yet is created, unless `read_only`. What had to be mended or set aside is
     told in the backend's `notices`.
@@ -29,6 +29,7 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False) -> GraphBack
         url: which engine, and where.
         store_id: the store that the database belongs to, or is to belong to.
         read_only: refuse all writing.
+        account: of a server; by default the one in the environment.
 
     Raises:
         InputError: a URL of an unknown kind, or with a password in it.
@@ -36,20 +37,20 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False) -> GraphBack
         StoreVersion: its schema is of another version; the message says what to do.
         StoreBusy: another process has it open for writing.
     """
-    return _backend(url)(url, store_id=store_id, read_only=read_only)
+    return _backend(url)(url, store_id=store_id, read_only=read_only, **_account(url, account))
 
 
-def migrate_graph(url: str, *, store_id: str) -> tuple[str, ...]:
+def migrate_graph(url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
     """Bring a store's graph to the schema of this program; gives back the names of the migrations applied.
 
     Raises:
         StoreVersion: its schema is newer, or was made otherwise.
         InputError, StoreError, StoreBusy: as `open_graph`.
     """
-    return _backend(url).migrate(url, store_id=store_id)
+    return _backend(url).migrate(url, store_id=store_id, **_account(url, account))
 
 
-def recreate_graph(url: str, *, store_id: str) -> GraphBackend:
+def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -> GraphBackend:
     """Open a store's graph for writing, empty and of this program's schema, whatever its version was.
 
     What cannot be read by this program is set aside, or goes where that is not possible (a server); the backend's
@@ -58,7 +59,7 @@ def recreate_graph(url: str, *, store_id: str) -> GraphBackend:
     Raises:
         InputError, StoreError, StoreBusy: as `open_graph`; a database that is not this store's is left as it is.
     """
-    return _backend(url).recreate(url, store_id=store_id)
+    return _backend(url).recreate(url, store_id=store_id, **_account(url, account))
 
 
 def refuse_credentials(url: str) -> None:
@@ -73,6 +74,11 @@ def refuse_credentials(url: str) -> None:
             f"graph URL {scheme}://…@…: expected no user and no password in it; set CIRCUITSTORE_NEO4J_USER and "
             f"CIRCUITSTORE_NEO4J_PASSWORD in the environment, and give {scheme}://HOST:PORT/DATABASE"
         )
+
+
+def _account(url: str, account: Account | None) -> dict[str, Account]:
+    """The argument that the backends of servers take besides."""
+    return {"account": account} if account is not None and urlsplit(url).scheme in SERVER else {}
 
 
 def _backend(url: str) -> type[LadybugGraph] | type[Neo4jGraph]:

@@ -18,6 +18,7 @@ from ...errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreErr
 from ...results import Table
 from ..faults import fault
 from . import asking, neo4j_remove
+from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
@@ -35,12 +36,12 @@ T = TypeVar("T")
 class Neo4jGraph(GraphBackend):
     """A database of a Neo4j server; see `GraphBackend` for what its methods promise.
 
-    The database is this store's alone. The account comes from the environment, never from the URL.
+    The database is this store's alone. The account comes from the caller or the environment, never from the URL.
     """
 
-    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> None:
         """Open the database of `bolt://host:port/database`; see `open_graph`."""
-        self._begin(url, store_id, read_only)
+        self._begin(url, store_id, read_only, account)
         try:
             self._open()
             check_current(BACKEND, self._applied(), url)
@@ -48,17 +49,17 @@ class Neo4jGraph(GraphBackend):
             self.close()
             raise
 
-    def _begin(self, url: str, store_id: str, read_only: bool) -> None:
+    def _begin(self, url: str, store_id: str, read_only: bool, account: Account | None) -> None:
         self.url, self.read_only, self.notices = url, read_only, ()
         self._store_id, self._pid = store_id, os.getpid()
         self._lock = threading.RLock()  # one of our threads writes at a time
         self._may_have_rests = True  # of a removal that was killed or failed; until swept
-        self._server: Server | None = Server(url)
+        self._server: Server | None = Server(url, account or Account.of_environment())
 
     @classmethod
-    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+    def migrate(cls, url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
         """See `migrate_graph`."""
-        with cls._unchecked(url, store_id) as graph:
+        with cls._unchecked(url, store_id, account) as graph:
             missing = pending(BACKEND, graph._applied(), url)
             held = graph.lease()
             if missing and held and held.until_ms > time.time() * 1000:
@@ -70,9 +71,9 @@ class Neo4jGraph(GraphBackend):
         return tuple(f"{m.version:04d}_{m.name}" for m in missing)
 
     @classmethod
-    def recreate(cls, url: str, *, store_id: str) -> Self:
+    def recreate(cls, url: str, *, store_id: str, account: Account | None = None) -> Self:
         """See `recreate_graph`. A database cannot be set aside: what is in it goes."""
-        with cls._unchecked(url, store_id) as graph:
+        with cls._unchecked(url, store_id, account) as graph:
             graph.clear()
             try:
                 check_current(BACKEND, graph._applied(), url)
@@ -82,15 +83,15 @@ class Neo4jGraph(GraphBackend):
                 notices = (f"{unreadable}; it was emptied and made anew",)
             else:
                 notices = ()
-        again = cls(url, store_id=store_id)
+        again = cls(url, store_id=store_id, account=account)
         again.notices = notices
         return again
 
     @classmethod
-    def _unchecked(cls, url: str, store_id: str) -> Self:
+    def _unchecked(cls, url: str, store_id: str, account: Account | None) -> Self:
         """Open for writing, of whatever version."""
         graph = cls.__new__(cls)
-        graph._begin(url, store_id, read_only=False)
+        graph._begin(url, store_id, False, account)
         try:
             graph._open()
         except BaseException:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import neo4j
 from neo4j.exceptions import AuthError, ConfigurationError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
 
+from .account import PASSWORD, USER, Account
 from ...errors import InputError, StoreError
 
 DATABASE = "neo4j"
@@ -69,21 +70,21 @@ class Server:
     run again when the server asks for it (a restart, a deadlock), so it must be idempotent.
     """
 
-    def __init__(self, url: str) -> None:
-        """Connect to the server with the account that the environment names.
+    def __init__(self, url: str, account: Account) -> None:
+        """Connect to the server.
 
         Raises:
             InputError: a URL that is none.
             StoreError: no such server, or it refuses the account, or is too old.
         """
         self.url, self._address = url, Address.of(url)
-        self._user = os.environ.get(USER) or "neo4j"
+        self._account = account
         self._seen = neo4j.GraphDatabase.bookmark_manager()  # so that every member of a cluster knows what was written
         password = os.environ.get(PASSWORD)
         with self._told():
             self._driver = neo4j.GraphDatabase.driver(
                 self._address.server,
-                auth=(self._user, password) if password else None,
+                auth=(account.user, account.password) if account.password else None,
                 connection_timeout=CONNECT_S,
                 max_transaction_retry_time=RETRY_S,
                 notifications_min_severity="OFF",
@@ -141,7 +142,7 @@ class Server:
             yield
         except AuthError as error:
             raise StoreError(
-                f"{self.url} refuses user {self._user!r}: {_first_line(error)}; set {USER} and {PASSWORD}"
+                f"{self.url} refuses user {self._account.user!r}: {_first_line(error)}; set {USER} and {PASSWORD}"
             ) from error
         except (ServiceUnavailable, SessionExpired) as error:
             raise StoreError(
