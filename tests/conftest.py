@@ -22,6 +22,7 @@ from circuitstore.testing.factories import make_discovery, make_item, make_recor
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from . import postgres_server as postgres  # noqa: E402
 from .neo4j_server import Neo4jServer, NoServer, OwnServer  # noqa: E402
 
 
@@ -44,6 +45,28 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServ
         patch.setenv("CIRCUITSTORE_NEO4J_PASSWORD", server.password)
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A real PostgreSQL, whose password is in the environment. With `CI=true` it must be."""
+    try:
+        server = postgres.PostgresServer.given() or postgres.OwnServer()
+    except postgres.NoServer as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no PostgreSQL for the tests: {reason}")
+        pytest.skip(f"no PostgreSQL for the tests: {reason}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSWORD", server.password)
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.PostgresServer) -> Iterator[str]:
+    """URL of an empty database on it, without a password."""
+    with postgres_server.database() as url:
+        yield url
 
 
 def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
