@@ -40,6 +40,10 @@ class StoreBusy(StoreError):
     """Another writer holds the store; the message names it and the remedy."""
 
 
+class StoreUnreachable(StoreError):
+    """A database that does not answer, or is not able to now; it may be waited for."""
+
+
 class StoreVersion(StoreError):
     """Schema of another version; the message names both versions and the command that mends it."""
 

@@ -60,24 +60,22 @@ class Keeper:
             self._owner.retire()
             raise
         self.repeat(self._renew, RENEW_S)
+        self.repeat(self._renew_in_graph, RENEW_S)
 
     def hold(self, graph: GraphBackend, wait_s: float = 0.0) -> None:
-        """Take the lease in the graph as well; `release` closes the graph."""
-        self._graph = graph
+        """Take the lease in the graph as well, in the place of an earlier one; `release` closes the graph."""
 
         def claim() -> None:
             held = graph.lease()
             over = held.owner if held is not None and is_dead(held.owner) else None
             graph.claim(self.owner, _until(), over=over)
 
-        def renew() -> None:
-            try:
-                graph.claim(self.owner, _until())
-            except StoreBusy as error:
-                raise LeaseLost(str(error)) from error
-
         patiently(claim, wait_s)
-        self.repeat(renew, RENEW_S)
+        self._graph = graph
+
+    def let_go(self) -> None:
+        """Leave a graph that cannot be reached to itself; its lease lapses."""
+        self._graph = None
 
     def repeat(self, act: Callable[[], None], every_s: float) -> None:
         """Do something again and again in a thread, until `release`.
@@ -113,6 +111,15 @@ class Keeper:
     def _renew(self) -> None:
         with self.writing() as connection:
             ledger.claim(connection, self.owner, _until())
+
+    def _renew_in_graph(self) -> None:
+        graph = self._graph
+        if graph is None:
+            return
+        try:
+            graph.claim(self.owner, _until())
+        except StoreBusy as error:
+            raise LeaseLost(str(error)) from error
 
     @property
     def released(self) -> bool:

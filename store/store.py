@@ -361,7 +361,7 @@ class Store:
             yield writer
         except BaseException:
             with suppress(StoreError):  # what could not be projected is filled in by the next writer
-                writer.close()
+                writer.close(wait_s=0.0)
             raise
         else:
             writer.close()

@@ -1,6 +1,8 @@
 """The one writer of a store: archive first, catalog next, graph last, in groups.
 
 At every instant the archive holds what the catalog lists, and the catalog lists what the graph shows.
+A graph that cannot be reached holds nobody up: the writer goes on without it, and when it is there again, at
+the end of the work at the latest, fills in what the catalog lists and the graph lacks.
 A killed writer leaves at most a file that the catalog does not list yet, circuits that the graph lacks,
 and temporary things without meaning; the next one sweeps, takes up and fills in at its start.
 """
@@ -18,13 +20,13 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import InputError, StoreDamaged, StoreError
+from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable
 from ..results import Table
 from . import encoding, ledger, upkeep
 from .archive import Kind
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
-from .keeper import Keeper, patiently
+from .keeper import Keeper, LeaseLost, patiently
 from .lease import now_ms
 from .tables import circuits, discoveries
 
@@ -43,6 +45,12 @@ GROUP_S = 5.0
 
 TICK_S = 0.5
 """Seconds between looks at the queue."""
+
+GRAPH_WAIT_S = 120.0
+"""Seconds for which a graph that cannot be reached is waited for when there is nothing else to do."""
+
+AGAIN_S = 2.0
+"""Seconds between looks whether it can be reached again."""
 
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
@@ -70,8 +78,11 @@ class Writer:
         self._queued_at = 0.0
         self._lock = threading.RLock()
         self._opened: GraphBackend | None = None
+        self._away: StoreUnreachable | None = None  # why the graph is done without for now
+        self._again_at = 0.0
         with contextlib.ExitStack() as held:
             held.callback(self.catalog.close)
+            held.callback(self._close_graph)
             self._keeper = Keeper(self.catalog, wait_s)
             held.callback(self._keeper.release)
             self._open_graph(recreate_graph if anew else open_graph, wait_s)
@@ -84,11 +95,14 @@ class Writer:
     # --- opening and closing -----------------------------------------------------------------------
 
     def _open_graph(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
-        place, id = self.store.location, self.store.id
-        graph = self._opened = patiently(lambda: how(place.graph, store_id=id, account=place.account), wait_s)
+        graph = self._opened = patiently(lambda: self._graph_by(how), wait_s)
         for notice in graph.notices:
             self.say(notice)
         self._keeper.hold(graph, wait_s)
+
+    def _graph_by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
+        place = self.store.location
+        return how(place.graph, store_id=self.store.id, account=place.account)
 
     def _tidy(self) -> None:
         """Sweep what a killed writer left, finish what it removed, free its items."""
@@ -100,14 +114,18 @@ class Writer:
         with self.writing() as connection:
             ledger.free_leased(connection)
 
-    def close(self) -> None:
-        """Bring what is queued into the graph and give the lease back; calling again does nothing."""
+    def _close_graph(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    def close(self, wait_s: float | None = None) -> None:
+        """`flush`, and give the lease back; calling again does nothing."""
         if self._pid != os.getpid():
             PARENTS.append(self)
             return
         with self._held:
             if not self._keeper.released:
-                self.flush()
+                self.flush(wait_s)
 
     # --- what every method needs -------------------------------------------------------------------
 
@@ -197,7 +215,7 @@ class Writer:
         """Put a damaged file away, and strike it out of graph and catalog so that it is computed anew."""
         if kind == "circuit":
             self._queue.pop(id, None)
-            self.graph.remove([id])
+            self._take_from_graph(id)
         path = self.archive.set_aside(kind, id)
         with self.writing() as connection:
             ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
@@ -292,26 +310,103 @@ class Writer:
     # --- the graph ---------------------------------------------------------------------------------
 
     def _enqueue(self, record: CircuitRecord, created_ms: int) -> None:
+        if self._away is not None:
+            return  # the catalog lists it: it is filled in when the graph is there again
         if not self._queue:
             self._queued_at = time.monotonic()
         self._queue[record.id] = record, created_ms
         edges = sum(r.circuit.n_edges for r, _ in self._queue.values())
         if len(self._queue) >= GROUP or edges >= upkeep.EDGES:
-            self.flush()
+            self._project_queue()
 
     def _project_due(self) -> None:
-        if self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
+        if self._away is not None and time.monotonic() >= self._again_at:
+            self._rejoin_aside()
+        elif self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
             try:
-                self.flush()
+                self._project_queue()
             finally:
                 self._lock.release()
 
-    def flush(self) -> None:
-        """Bring the queued circuits into the graph."""
-        with self._lock:
-            if self._queue:
+    def _project_queue(self) -> None:
+        """Bring the queued circuits into the graph, or do without it if it cannot be reached."""
+        if self._queue:
+            try:
                 self._put(list(self._queue.values()))
-                self._queue = {}
+            except StoreUnreachable as error:
+                self._do_without(error)
+            self._queue = {}
+
+    def flush(self, wait_s: float | None = None) -> None:
+        """Bring into the graph what it lacks of what was put.
+
+        Args:
+            wait_s: seconds to wait for a graph that cannot be reached; by default `GRAPH_WAIT_S`.
+
+        Raises:
+            StoreUnreachable: it still could not be; the next writer fills it in.
+        """
+        deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
+        with self._lock:
+            self._project_queue()
+            while self._away is not None:
+                try:
+                    self._rejoin(self._graph_by(open_graph))
+                except LeaseLost:
+                    raise
+                except (StoreUnreachable, StoreBusy) as error:
+                    if time.monotonic() >= deadline:
+                        raise StoreUnreachable(
+                            f"{error}; nothing is lost: what the graph lacks is in the archive, and the same command "
+                            "run again fills it in"
+                        ) from error
+                    time.sleep(min(AGAIN_S, max(0.0, deadline - time.monotonic())))
+
+    def _do_without(self, error: StoreUnreachable) -> None:
+        if self._away is None:
+            self.say(
+                f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
+                "graph when that can be reached again"
+            )
+        self._away, self._queue = error, {}
+        self._again_at = time.monotonic() + AGAIN_S
+        self._keeper.let_go()
+
+    def _rejoin_aside(self) -> None:
+        """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
+        self._again_at = time.monotonic() + AGAIN_S
+        graph = self._graph_by(open_graph)
+        if self._lock.acquire(timeout=AGAIN_S):
+            try:
+                if self._away is not None and not self._keeper.released:
+                    self._rejoin(graph)
+                    return
+            finally:
+                self._lock.release()
+        graph.close()
+
+    def _rejoin(self, graph: GraphBackend) -> None:
+        """Go on with a graph that was opened anew: it may have lost much, or be another."""
+        try:
+            self._check()
+            self._keeper.hold(graph)
+        except BaseException:
+            graph.close()
+            raise
+        self._close_graph()
+        self._opened, self._away = graph, None
+        try:
+            self.project_pending()
+        except StoreUnreachable as error:
+            self._do_without(error)
+            raise
+
+    def _take_from_graph(self, id: str) -> None:
+        if self._away is None:
+            try:
+                self.graph.remove([id])
+            except StoreUnreachable as error:
+                self._do_without(error)
 
     def _put(self, group: Sequence[tuple[CircuitRecord, int]]) -> None:
         self.graph.put([record for record, _ in group], {record.id: created for record, created in group})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,15 +10,24 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import neo4j
-from neo4j.exceptions import AuthError, ConfigurationError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
+from neo4j.exceptions import (
+    AuthError,
+    ConfigurationError,
+    DatabaseError,
+    DriverError,
+    IncompleteCommit,
+    Neo4jError,
+    ServiceUnavailable,
+    SessionExpired,
+    TransientError,
+)
 
+from ...errors import InputError, StoreError, StoreUnreachable
 from .account import PASSWORD, USER, Account
-from ...errors import InputError, StoreError
 
 DATABASE = "neo4j"
 """The database of a URL that names none."""
 
-USER, PASSWORD = "CIRCUITSTORE_NEO4J_USER", "CIRCUITSTORE_NEO4J_PASSWORD"
 CONNECT_S = 10.0
 RETRY_S = 30.0  # a server that restarts is waited for
 OLDEST = (5, 26)
@@ -80,7 +88,6 @@ class Server:
         self.url, self._address = url, Address.of(url)
         self._account = account
         self._seen = neo4j.GraphDatabase.bookmark_manager()  # so that every member of a cluster knows what was written
-        password = os.environ.get(PASSWORD)
         with self._told():
             self._driver = neo4j.GraphDatabase.driver(
                 self._address.server,
@@ -105,17 +112,24 @@ class Server:
 
     def read(self, work: Work[T]) -> T:
         """What `work` gives in a transaction that cannot write."""
-        with self._session(neo4j.READ_ACCESS) as session:
+        with self._told(), self._session(neo4j.READ_ACCESS) as session:
             return session.execute_read(work)
 
     def write(self, work: Work[T]) -> T:
         """What `work` gives in a transaction; all of it is durable when the call returns, or nothing."""
+        with self._told():
+            try:
+                return self._write(work)
+            except IncompleteCommit:  # the answer was lost: it may have been committed
+                return self._write(work)
+
+    def _write(self, work: Work[T]) -> T:
         with self._session(neo4j.WRITE_ACCESS) as session:
             return session.execute_write(work)
 
     def define(self, statement: str) -> None:
         """Run a statement of the schema, in a transaction of its own."""
-        with self._session(neo4j.WRITE_ACCESS) as session:
+        with self._told(), self._session(neo4j.WRITE_ACCESS) as session:
             session.run(statement).consume()  # pyright: ignore[reportArgumentType]
 
     def close(self) -> None:
@@ -125,15 +139,8 @@ class Server:
     def database(self) -> str:
         return self._address.database
 
-    @contextmanager
-    def _session(self, access: str) -> Iterator[neo4j.Session]:
-        with (
-            self._told(),
-            self._driver.session(
-                database=self.database, default_access_mode=access, bookmark_manager=self._seen
-            ) as session,
-        ):
-            yield session
+    def _session(self, access: str) -> neo4j.Session:
+        return self._driver.session(database=self.database, default_access_mode=access, bookmark_manager=self._seen)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -145,7 +152,7 @@ class Server:
                 f"{self.url} refuses user {self._account.user!r}: {_first_line(error)}; set {USER} and {PASSWORD}"
             ) from error
         except (ServiceUnavailable, SessionExpired) as error:
-            raise StoreError(
+            raise StoreUnreachable(
                 f"{self.url} cannot be reached ({_first_line(error)}); start the server, or correct host and port"
             ) from error
         except Neo4jError as error:
@@ -154,7 +161,8 @@ class Server:
                     f"{self.url}: the server has no database {self._address.database!r}; correct the end of the URL, "
                     "or make the database (Community has one, 'neo4j')"
                 ) from error
-            raise StoreError(f"{self.url}: {_first_line(error)}") from error
+            kind = StoreUnreachable if isinstance(error, (TransientError, DatabaseError)) else StoreError
+            raise kind(f"{self.url}: {_first_line(error)}") from error
         except (ConfigurationError, DriverError) as error:
             raise StoreError(f"{self.url}: {_first_line(error)}") from error
 
