@@ -89,7 +89,7 @@ def main() -> None:
     images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
     clean, corrupted = images.to(model.device).split(asked.batch)
     labels = torch.arange(asked.batch, device=model.device) % model.n_classes
-    cost = estimate_cost(model, resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
+    cost = estimate_cost(model.graph("split"), resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
     options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form, "batch_size": asked.batch}
 
     def bare() -> None:

@@ -78,6 +78,14 @@ class Circuit(Exits):
         members = graph.prune(members)
         return cls(graph, members, size_requested, order[members[order]], extraction, scores)
 
+    @classmethod
+    def found(cls, graph: ComputationGraph, members: Bool[np.ndarray, "edge"], scores: EdgeScores | None) -> Circuit:
+        """The circuit of edges that a method selected itself; where it scored them too, the largest come first."""
+        order = np.flatnonzero(members)
+        if scores is not None:
+            order = order[np.argsort(-np.abs(scores.mean[order]), kind="stable")]
+        return cls.pruned(graph, order, size_requested=len(order), extraction="found", scores=scores)
+
     @property
     def n_edges(self) -> int:
         """Realised size: scored edges; structural links do not count."""

@@ -9,11 +9,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from .graph import Form
 
 Scalar = str | int | float | bool | None
+
+Direction = Literal["noising", "denoising"]
+DIRECTIONS: tuple[Direction, ...] = ("noising", "denoising")
+"""Clean run with an edge corrupted, or corrupted run with an edge restored."""
 
 
 def digest(value: Any) -> str:
@@ -92,7 +96,7 @@ class Recipe:
     form: Form
     metric: Metric
     corruption: Corruption
-    direction: str = "noising"
+    direction: Direction = "noising"
     signed: bool = True
     dtype: str = "float32"
     seed: int = 0

@@ -226,16 +226,30 @@ class Discovery(Exits):
         return self.item.id
 
     @property
-    def result(self) -> EdgeScores | Circuit:
-        """The scores, or the selected edges as a circuit where the method only selects."""
+    def graph(self) -> ComputationGraph:
+        """Which edges the positions mean."""
+        model = self.item.model
+        return ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The edges that the method itself selected, pruned.
+
+        Raises:
+            InputError: it selects none.
+        """
         from .circuit import Circuit
 
-        if self.scores is not None:
-            return self.scores
-        model = self.item.model
-        graph = ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
-        members = np.zeros(graph.n_edges, bool) if self.members is None else self.members
-        return Circuit(graph, members, extraction=self.item.recipe.method.text)
+        if self.members is None:
+            raise InputError(
+                f"{self.item.recipe.method.text} scores edges and selects none; extract a circuit from them"
+            )
+        return Circuit.found(self.graph, self.members, self.scores)
+
+    @property
+    def result(self) -> EdgeScores | Circuit:
+        """The scores, or the selected edges as a circuit where the method only selects."""
+        return self.circuit if self.scores is None else self.scores
 
     def to_pandas(self) -> pd.DataFrame:
         """The frame of `result`."""

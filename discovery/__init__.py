@@ -1,7 +1,14 @@
 """Finding circuits: methods that score edges, metrics, and how well a circuit does alone."""
 
+from .discover import Cost as Cost
+from .discover import Images as Images
+from .discover import discover as discover
+from .discover import estimate_cost as estimate_cost
+from .discover import score_edges as score_edges
 from .evaluate import evaluate as evaluate
 from .evaluate import evaluate_many as evaluate_many
+from .journal import Journal as Journal
+from .method import Found as Found
 from .method import Method as Method
 from .metrics import METRICS as METRICS
 from .metrics import get_metric as get_metric
@@ -10,7 +17,4 @@ from .registry import METHODS as METHODS
 from .registry import get_method as get_method
 from .registry import resolve_method as resolve_method
 from .retention import smallest_with_retention as smallest_with_retention
-from .score import RESIDUAL_LIMIT as RESIDUAL_LIMIT
-from .score import Cost as Cost
-from .score import estimate_cost as estimate_cost
-from .score import score_edges as score_edges
+from .scoring import RESIDUAL_LIMIT as RESIDUAL_LIMIT

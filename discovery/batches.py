@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -71,6 +72,14 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the images, the classes and the metric."""
+        check = sha256(self.metric.key.encode())
+        for part in (self.clean, self.corrupted, self.labels, self.targets):
+            check.update(b"-" if part is None else part.detach().cpu().contiguous().numpy().tobytes())
+        return check.hexdigest()
 
     def batches(self, size: int) -> Iterator[Pairs]:
         """Consecutive parts of at most `size` images."""

@@ -1,7 +1,7 @@
 """EAP and EAP-IG: sender differences times the metric's gradient at receivers.
 
-EAP (Syed et al. 2023) takes the gradient on the clean run. EAP-IG (Hanna et al. 2024, inputs) averages
-it over points between the corrupted and the clean stream that enter block 0.
+EAP (Syed et al. 2023) takes the gradient on the clean run (denoising: on the corrupted one). EAP-IG
+(Hanna et al. 2024, inputs) averages it over points between the corrupted and the clean stream that enter block 0.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import torch
 
 from ..circuits import Form
+from ..circuits.recipe import DIRECTIONS
 from ..models import ReceiverGradients, SenderDifferences, ViT
 from .batches import Pairs
 from .contraction import Contraction
-from .method import BatchScores, Method, Param
+from .method import Task, choice, count
+from .scoring import BatchScores, per_image
 
 _PENDING = 8
 """Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
-
-RULES = ("left", "right", "midpoint")
 
 
 def points(steps: int, rule: str) -> list[float]:
@@ -56,33 +56,29 @@ def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float]) -> Bat
     return BatchScores(contraction.finish(), ends[1.0], ends[0.0])
 
 
-def _eap(model: ViT, pairs: Pairs, form: Form) -> BatchScores:
-    return along_path(model, pairs, form, [1.0])
+def _eap(task: Task, batch: Pairs) -> BatchScores:
+    return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0])
 
 
-def _eap_ig(model: ViT, pairs: Pairs, form: Form, *, steps: int, rule: str) -> BatchScores:
-    return along_path(model, pairs, form, points(steps, rule))
+def _eap_ig(task: Task, batch: Pairs, *, steps: int, rule: str) -> BatchScores:
+    return along_path(task.model, batch, task.form, points(steps, rule))
 
 
-EAP = Method(
+EAP = per_image(
+    _eap,
     key="eap",
     name="Edge attribution patching",
     paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
-    function=_eap,
-    passes=lambda: (2, 1),
+    passes=lambda graph: (2, 1),
+    directions=DIRECTIONS,
 )
 
-EAP_IG = Method(
+EAP_IG = per_image(
+    _eap_ig,
     key="eap-ig",
     name="Edge attribution patching with integrated gradients (inputs)",
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
-    function=_eap_ig,
-    passes=lambda steps, rule: (steps + (2 if rule == "midpoint" else 1), steps),
-    params={
-        "steps": Param(
-            5, "a whole number from 1 on", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1
-        ),
-        "rule": Param("midpoint", " or ".join(RULES), lambda v: v in RULES),
-    },
+    passes=lambda graph, steps, rule: (steps + (2 if rule == "midpoint" else 1), steps),
+    params={"steps": count(5), "rule": choice("midpoint", "left", "right")},
     conserves=True,
 )

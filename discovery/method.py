@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool
 
-from ..circuits import FORMS, Form, MethodUse
-from ..circuits.recipe import Scalar
+from ..circuits import FORMS, Circuit, ComputationGraph, EdgeScores, Form, MethodUse
+from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, unknown
 from ..models import ViT
 from .batches import Pairs
+from .journal import Journal
 
 
 @dataclass(frozen=True)
@@ -25,52 +26,129 @@ class Param:
     accepts: Callable[[Any], bool]
 
 
+def count(default: int) -> Param:
+    """A whole number from 1 on."""
+    return Param(
+        default, "a whole number from 1 on", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1
+    )
+
+
+def choice(*values: str) -> Param:
+    """One of some names, by default the first."""
+    return Param(values[0], " or ".join(values), lambda v: v in values)
+
+
+def number(default: float | None, allowed: str, accepts: Callable[[float], bool]) -> Param:
+    """A number in a range told by `allowed`; None only where it is the default."""
+    return Param(
+        default,
+        allowed,
+        lambda v: (
+            (v is None and default is None) or (isinstance(v, int | float) and not isinstance(v, bool) and accepts(v))
+        ),
+    )
+
+
+def switch(default: bool) -> Param:
+    """On or off."""
+    return Param(default, "true or false", lambda v: isinstance(v, bool))
+
+
 @dataclass(frozen=True)
-class BatchScores:
-    """What a method finds for one batch.
+class Task:
+    """What a method is given.
 
     Attributes:
-        scores: per image, in flat edge order.
-        clean: the metric on the clean images.
-        corrupted: the metric on the corrupted images.
+        model: whose edges are asked about.
+        form: of its graph.
+        direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
+        pairs: the discovery images.
+        selection: images for what a method has to choose on images of its own (a threshold); None where none
+            were given.
+        batch_size: images at a time.
+        seed: of everything random.
+        progress: told how much is done, and of how much, in the method's own unit (images, decisions, steps).
+        journal: where a long method keeps what it has found so far.
     """
 
-    scores: Float[Tensor, "image edge"]
-    clean: Float[Tensor, "image"]
-    corrupted: Float[Tensor, "image"]
+    model: ViT
+    form: Form
+    direction: Direction
+    pairs: Pairs
+    batch_size: int
+    journal: Journal
+    progress: Callable[[int, int], None]
+    selection: Pairs | None = None
+    seed: int = 0
+
+    @property
+    def graph(self) -> ComputationGraph:
+        return self.model.graph(self.form)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method answers: scores of every edge, the edges that it selected itself, or both.
+
+    Attributes:
+        graph: which edges the positions mean.
+        scores: of every edge; for a method that selects, each edge's effect when it was decided.
+        members: the selected edges as decided, before pruning; None for methods that only score.
+        trace: what was recorded on the way (JSON values).
+    """
+
+    graph: ComputationGraph
+    scores: EdgeScores | None = None
+    members: Bool[np.ndarray, "edge"] | None = None
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The selected edges, pruned; `size_requested` is their number before pruning.
+
+        Raises:
+            InputError: the method selects none.
+        """
+        if self.members is None:
+            raise InputError("circuit: this method scores edges and selects none; extract one, as by scores.top(0.05)")
+        return Circuit.found(self.graph, self.members, self.scores)
 
 
 @dataclass(frozen=True)
 class Method:
-    """How edges are scored.
+    """How a circuit is discovered.
 
     Attributes:
         key: what specs and calls name.
         name: for people.
         paper: where it comes from.
-        function: scores of one batch of pairs on one form, given the resolved parameters by name.
-        passes: forwards and backwards per image pair, given the resolved parameters.
+        function: answers a task, given the resolved parameters by name.
+        passes: forwards and backwards per image pair, given the graph, and the resolved parameters by name.
         version: of what it computes; part of every identity.
         forms: on which it runs.
+        directions: in which it runs.
         params: by name.
         signed: positive means that the edge raises the metric; else magnitudes.
         additive: scores of merged edges are sums, so they project to coarser forms.
         selects: it selects edges itself.
         conserves: edges out of `input` sum to the metric's difference, in the limit of many steps.
+        refuses: why it means nothing for a metric (its key) and a direction; None where it does.
     """
 
     key: str
     name: str
     paper: str
-    function: Callable[..., BatchScores]
-    passes: Callable[..., tuple[int, int]]
+    function: Callable[..., Found]
+    passes: Callable[..., tuple[int | float, int | float]]
     version: int = 1
     forms: tuple[Form, ...] = FORMS
+    directions: tuple[Direction, ...] = ("noising",)
     params: Mapping[str, Param] = field(default_factory=dict)
     signed: bool = True
     additive: bool = True
     selects: bool = False
     conserves: bool = False
+    refuses: Callable[[str, str], str | None] = lambda metric, direction: None
 
     def resolve(self, params: Mapping[str, Scalar]) -> MethodUse:
         """The method with defaults filled in.
@@ -86,8 +164,20 @@ class Method:
         values = {name: params.get(name, param.default) for name, param in self.params.items()}
         return MethodUse.of(self.key, values, self.version)
 
-    def score(self, model: ViT, pairs: Pairs, form: Form, use: MethodUse) -> BatchScores:
-        """Scores of one batch."""
+    def check(self, form: str, direction: str, metric: str) -> None:
+        """Pass only what the method can answer.
+
+        Raises:
+            InputError: a form or direction that it does not run in, or a metric that means nothing for it.
+        """
         if form not in self.forms:
             raise unknown(f"form for method {self.key!r}", form, self.forms)
-        return self.function(model, pairs, form, **dict(use.params))
+        if direction not in self.directions:
+            raise unknown(f"direction for method {self.key!r}", direction, self.directions)
+        reason = self.refuses(metric, direction)
+        if reason:
+            raise InputError(f"method {self.key!r} with metric {metric!r}, {direction}: {reason}")
+
+    def answer(self, task: Task, use: MethodUse) -> Found:
+        """What the method finds."""
+        return self.function(task, **dict(use.params))

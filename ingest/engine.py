@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
-from ..discovery import RESIDUAL_LIMIT
+from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreError
 from ..store import Account, Writer, create_store
 from .plan import Plan, Planned, make_plan
@@ -163,16 +163,13 @@ class _Engine:
         if self.writer.has_discovery(item.id):
             return self.writer.store.discovery(item.id)
         self.writer.lease_item(item.id)
-        scored = 0
-
-        def show(count: int) -> None:
-            nonlocal scored
-            scored += count
-            bar.set_postfix_str(f"{scored} images scored")
-
-        discovery = self.bench.discover(item, show)
+        journal = Journal(self.writer.store.location.archive / "unfinished" / f"{item.id}.npz", item.id)
+        discovery = self.bench.discover(
+            item, journal, lambda done, total: bar.set_postfix_str(f"{done} of {total}", refresh=False)
+        )
         bar.set_postfix_str("")
         self.writer.put_discovery(discovery, self.plan.spec.name)
+        journal.forget()
         return self.writer.store.discovery(item.id)  # as a later run would find it: rounded, and the first of two
 
     def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:

@@ -13,7 +13,6 @@ from ..circuits import ComputationGraph, circuit_id, size_grid
 from ..discovery import estimate_cost
 from ..errors import StoreMissing
 from ..images import quotas
-from ..models import ViT
 from ..results import Table
 from ..store import Account, open_store
 from .plan import Plan, Planned, make_plan
@@ -56,7 +55,7 @@ def dry_run(
         if item.id in stored and all(circuit_id(item.id, e) in stored for e in planned.extractions):
             row["done"] += 1
             continue
-        _add_cost(row, plan.model, planned, forward_s)
+        _add_cost(row, planned, forward_s)
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
@@ -64,13 +63,13 @@ def dry_run(
     return Table(frame, (*plan.source.notices, *notes), {"seconds": sum(row["seconds"] for row in rows.values())})
 
 
-def _add_cost(row: dict[str, float], model: ViT, planned: Planned, forward_s: float) -> None:
+def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:
     item = planned.item
     count = min(item.selection.count, item.selection.n_candidates)
     share = quotas(count)
     discovery, rest = share["discovery"], share["report"]
-    cost = estimate_cost(model, item.recipe.method, discovery)
     graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
+    cost = estimate_cost(graph, item.recipe.method, discovery)
     retention = [e for e in planned.extractions if e.kind == "retention" and planned.sized_by is None]
     runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS) + len(retention) * len(size_grid(graph.n_edges))
     forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest

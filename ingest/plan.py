@@ -112,19 +112,21 @@ def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Cond
     with _place(spec, place):
         method = resolve_method(recipe.method, recipe.params)
         facts = get_method(recipe.method)
-        if recipe.form not in facts.forms:
-            raise unknown(f"form for the method {facts.key}", recipe.form, facts.forms)
     with _place(spec, f"{place}.corruption"):
         corruption = resolve_corruption(*named(recipe.corruption))
     with _place(spec, f"{place}.metric"):
         metric = resolve_metric(*named(recipe.metric))
+    with _place(spec, place):
+        facts.check(recipe.form, recipe.direction, metric.kind)
     asked = tuple(conditions)
     if recipe.conditions is not None:
         with _place(spec, f"{place}.conditions"):
             asked = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
     with _place(spec, place):
         _check_meaning(asked, corruption, metric)
-    full = Recipe(method, recipe.form, metric, corruption, signed=facts.signed, dtype=recipe.dtype, seed=spec.seed)
+    full = Recipe(
+        method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
+    )
     return Study(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
 
 
@@ -213,7 +215,10 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
     sized_by: WorkItem | None = None
     size_of = NATURAL if study.conditions[0].kind == NATURAL else None
-    extractions = tuple(e.extraction(size_of) for e in spec.extract)
+    if get_method(study.recipe.method.kind).selects:
+        extractions = (Extraction.named("found"),)
+    else:
+        extractions = tuple(e.extraction(size_of) for e in spec.extract)
     for condition in study.conditions:
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":

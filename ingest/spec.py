@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ..circuits import Extraction, Form
-from ..circuits.recipe import Scalar
+from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, nearest
 
 _TAGS = ("~name", "~table")
@@ -90,6 +90,7 @@ class RecipeSpec(_Open):
     form: Form = "split"
     corruption: _NameOrKind = "other-class"
     metric: _NameOrKind = "logit"
+    direction: Direction = "noising"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     conditions: tuple[str, ...] | None = None
 

@@ -19,7 +19,6 @@ from ..circuits import (
     Condition,
     Corruption,
     Discovery,
-    EdgeScores,
     Evaluation,
     Extraction,
     WorkItem,
@@ -28,7 +27,7 @@ from ..circuits import (
     random_circuit,
     threshold,
 )
-from ..discovery import evaluate_many, score_edges, smallest_with_retention
+from ..discovery import Images, Journal, discover, evaluate_many, smallest_with_retention
 from ..errors import CircuitStoreWarning, InputError
 from ..images import ImageSet, Selected, build_set, class_cycle, select_images
 from ..models import ViT
@@ -58,8 +57,14 @@ class Workbench:
         cycle = class_cycle(plan.source.classes, plan.spec.seed)
         self._next = dict(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
 
-    def discover(self, item: WorkItem, progress: Callable[[int], None] | None = None) -> Discovery:
-        """Scores of every edge on the item's discovery images; `progress` is called with images just scored.
+    def discover(
+        self, item: WorkItem, journal: Journal | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Discovery:
+        """What the item's method finds on its discovery images.
+
+        Args:
+            journal: where a long method keeps what it has found so far.
+            progress: called with how much is done and of how much, in the method's unit.
 
         Raises:
             InputError: no image qualifies.
@@ -72,21 +77,26 @@ class Workbench:
         params: dict[str, Any] = dict(recipe.method.params)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CircuitStoreWarning)
-            scores = score_edges(
+            found = discover(
                 self._model(item),
                 images.clean,
                 images.corrupted,
                 images.labels,
-                targets=images.targets if recipe.metric.kind == "logit-diff" else None,
+                targets=self._targets(item, images),
                 method=recipe.method.kind,
                 form=recipe.form,
                 metric=recipe.metric.kind,
+                direction=recipe.direction,
+                selection=self._selection_images(item),
+                seed=recipe.seed,
                 batch_size=self.plan.spec.batch_size,
+                journal=journal,
                 progress=progress,
                 **params,
             )
         said = [str(w.message) for w in caught if issubclass(w.category, CircuitStoreWarning)]
-        if self.plan.spec.keep == "mean":
+        scores = found.scores
+        if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
             **_versions(self._model(item)),
@@ -95,7 +105,7 @@ class Workbench:
             "image_warnings": list(self._selection(item).warnings),
             **{f"{split}_images": list(self._hashes(item, split)) for split in ("selection", "report")},
         }
-        return Discovery(item, scores, images.hashes, provenance=provenance)
+        return Discovery(item, scores, images.hashes, found.members, found.trace, provenance)
 
     def circuit(self, discovery: Discovery, extraction: Extraction, size: int | None) -> CircuitRecord:
         """One circuit of a discovery, evaluated on report images.
@@ -104,11 +114,9 @@ class Workbench:
             size: greedy size that another item has decided; None: the extraction decides.
         """
         item, scores = discovery.item, discovery.scores
-        if scores is None:
-            raise InputError(f"{item.recipe.method.kind} gives no scores to extract from")
-        circuit = self._extract(item, scores, extraction, size)
+        circuit = self._extract(discovery, extraction, size)
         frequency = None
-        if scores.per_image is not None and circuit.size_requested is not None:
+        if scores and scores.per_image is not None and extraction.kind != "found" and circuit.size_requested:
             frequency = bootstrap_frequency(
                 scores.per_image, circuit.size_requested, absolute=_absolute(extraction), seed=item.recipe.seed
             )
@@ -118,15 +126,20 @@ class Workbench:
             circuit=circuit,
             n_images=len(discovery.images),
             evaluation=self._evaluate(item, circuit),
-            score=scores.mean,
-            std=scores.std,
+            score=scores and scores.mean,
+            std=scores and scores.std,
             frequency=frequency,
-            full_in=scores.inflow,
-            full_out=scores.outflow,
+            full_in=scores and scores.inflow,
+            full_out=scores and scores.outflow,
             notes=(*_warnings(discovery), *_shortfall(circuit)),
         )
 
-    def _extract(self, item: WorkItem, scores: EdgeScores, extraction: Extraction, size: int | None) -> Circuit:
+    def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
+        item, scores = discovery.item, discovery.scores
+        if extraction.kind == "found":
+            return discovery.circuit
+        if scores is None:
+            raise InputError(f"{item.recipe.method.kind} gives no scores to extract from")
         params, absolute = dict(extraction.params), _absolute(extraction)
         match extraction.kind:
             case "retention" if size is not None:
@@ -182,6 +195,10 @@ class Workbench:
     @staticmethod
     def _targets(item: WorkItem, images: ImageSet) -> torch.Tensor | None:
         return images.targets if item.recipe.metric.kind == "logit-diff" else None
+
+    def _selection_images(self, item: WorkItem) -> Images | None:
+        images = self._images(item, "selection")
+        return images and Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
 
     def _selection(self, item: WorkItem) -> Selected:
         return self._select(item.target_class, item.condition, item.selection.rule)

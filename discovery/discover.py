@@ -1,0 +1,174 @@
+"""Discovery: one question, answered by one method; and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..circuits import ComputationGraph, EdgeScores, Form, MethodUse
+from ..circuits.recipe import Direction, Scalar, digest
+from ..errors import InputError
+from ..models import ViT
+from .batches import Indices, Pairs
+from .batches import batch_size as choose_batch_size
+from .journal import Journal
+from .method import Found, Task
+from .metrics import get_metric
+from .registry import get_method, resolve_method
+
+
+class Images(NamedTuple):
+    """Image pairs of one split, as `discover` takes them for the selection images.
+
+    Attributes:
+        clean: normalised images `[image, channel, height, width]`.
+        corrupted: what each is contrasted with.
+        labels: true class per image.
+        targets: target class per image, for `logit-diff`.
+    """
+
+    clean: Tensor
+    corrupted: Tensor
+    labels: Indices
+    targets: Indices | None = None
+
+
+def discover(
+    model: ViT,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    targets: Indices | None = None,
+    method: str = "eap-ig",
+    form: Form = "split",
+    metric: str = "logit",
+    direction: Direction = "noising",
+    selection: Images | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    journal: Journal | Path | None = None,
+    **params: Scalar,
+) -> Found:
+    """Ask a method which edges carry the contrast between clean and corrupted images.
+
+    Args:
+        clean: normalised images `[image, channel, height, width]`.
+        corrupted: what each is contrasted with.
+        labels: true class per image.
+        targets: target class per image, for `logit-diff`.
+        method: a key of `METHODS`; its parameters follow by name.
+        form: `split`, `head`, `attention` or `block`.
+        metric: a key of `METRICS`.
+        direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
+        selection: images for methods that choose a threshold on images of their own.
+        seed: of everything random in the method.
+        batch_size: images at a time; by default what fits a fixed budget.
+        progress: called with how much is done and of how much, in the method's unit.
+        journal: a file in which a long method keeps what it has found; the same call goes on from there.
+
+    Returns:
+        Scores, selected edges, or both; see `Found`.
+
+    Raises:
+        InputError: unknown names, parameters out of range, a method that means nothing for this metric or
+            direction, images or classes that do not fit.
+    """
+    use, found_by, kind = resolve_method(method, params), get_method(method), get_metric(metric)
+    found_by.check(form, direction, metric)
+    pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind)
+    chosen_on = selection and Pairs.checked(model, *selection, metric=kind)
+    if isinstance(journal, Path):
+        journal = Journal(journal, _question(model, use, form, direction, seed, pairs, chosen_on))
+    task = Task(
+        model=model,
+        form=form,
+        direction=direction,
+        pairs=pairs,
+        selection=chosen_on,
+        batch_size=choose_batch_size(model, form, batch_size),
+        seed=seed,
+        progress=progress or (lambda done, total: None),
+        journal=journal or Journal(),
+    )
+    return found_by.answer(task, use)
+
+
+def _question(
+    model: ViT, use: MethodUse, form: str, direction: str, seed: int, pairs: Pairs, selection: Pairs | None
+) -> str:
+    """Id of what is asked, for a journal."""
+    images = [None if p is None else p.digest for p in (pairs, selection)]
+    return digest([model.fingerprint, str(model.dtype), use.to_dict(), form, direction, seed, images])
+
+
+def score_edges(
+    model: ViT,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    targets: Indices | None = None,
+    method: str = "eap-ig",
+    form: Form = "split",
+    metric: str = "logit",
+    direction: Direction = "noising",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **params: Scalar,
+) -> EdgeScores:
+    """Score every edge of the model's graph: `discover` for methods that score; see there for the arguments.
+
+    Returns:
+        Scores per image and their mean, in units of the metric, positive where an edge raises it; float32
+        (float64 for a float64 model). `residual`: relative error of the sum over edges out of `input`
+        against the metric's difference, for methods that conserve it; above 5 % a `CircuitStoreWarning`.
+
+    Raises:
+        InputError: as `discover`; a method that selects edges and does not score them.
+    """
+    found = discover(
+        model,
+        clean,
+        corrupted,
+        labels,
+        targets=targets,
+        method=method,
+        form=form,
+        metric=metric,
+        direction=direction,
+        selection=None,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+        journal=None,
+        **params,
+    )
+    if found.scores is None:
+        raise InputError(f"method {method!r} selects edges and scores none; ask it by discover(…).circuit")
+    return found.scores
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes of images through the model.
+
+    Attributes:
+        forwards: images run forward.
+        backwards: images run back.
+    """
+
+    forwards: int | float
+    backwards: int | float
+
+
+def estimate_cost(graph: ComputationGraph, method_use: MethodUse, n_images: int) -> Cost:
+    """What a method takes for `n_images` pairs on a graph."""
+    forwards, backwards = get_method(method_use.kind).passes(graph, **dict(method_use.params))
+    return Cost(forwards * n_images, backwards * n_images)
