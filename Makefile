@@ -3,6 +3,7 @@
 # make check   style, types, arrows between the rooms
 #
 # make format  put the code in form        make docs, make readme   make the made parts of the documentation
+#                                          (GRAPH=bolt://… also holds the answers against that graph's)
 #
 # Each does its own set-up into .venv, once; it needs Python 3.11 or newer (PYTHON=… names one).
 
@@ -39,7 +40,7 @@ docs: $(TESTABLE)
 	$(RUN) docs/generate.py
 
 readme: demo $(TESTABLE)
-	$(RUN) docs/generate.py --queries
+	$(RUN) docs/generate.py --queries $(if $(GRAPH),--graph $(GRAPH))
 
 setup: $(TESTABLE)
 

@@ -2,12 +2,14 @@
 
 `docs/cli.md` from the help of every command, the tables of kinds in `docs/spec.md` from the registries,
 the named queries in `docs/queries.md` from their headers.
-With `--queries` also the answers of the queries in `README.md`, from the store that `make demo` filled.
+With `--queries` also the answers of the queries in `README.md` and `docs/questions.md`, from the store that `make demo`
+filled; with `--graph URL` they are held against those of that graph, too (`circuitstore rebuild --graph URL` fills it).
 Tests hold all of them against the program.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -129,7 +131,7 @@ def with_made_parts(text: str) -> str:
     return MADE.sub(lambda part: f"<!-- made: {part[1]} -->\n{makers[part[1]]()}<!-- end -->", text)
 
 
-ASKED = re.compile(r"```bash\ncircuitstore query (.*?)\n```\n```text\n(.*?)```", re.DOTALL)
+ASKED = re.compile(r"```bash\ncircuitstore query ([^\n]*)\n```\n```text\n(.*?)```", re.DOTALL)
 
 
 def answer(query: str) -> str:
@@ -150,14 +152,45 @@ def with_answers(text: str) -> str:
     return ASKED.sub(lambda m: f"```bash\ncircuitstore query {m[1]}\n```\n```text\n{answer(m[1])}```", text)
 
 
+CYPHER = re.compile(r"```cypher\n([^`]*)```\n```text\n.*?```", re.DOTALL)
+
+
+def with_replies(text: str) -> str:
+    """`text` with every block of Cypher answered by the same store."""
+    return CYPHER.sub(lambda m: f"```cypher\n{m[1]}```\n```text\n{answer(shlex.quote(m[1]))}```", text)
+
+
+def questions(text: str) -> list[str]:
+    """The Cypher of all queries that a page asks and answers."""
+    return [shlex.split(query)[0] for query, _ in ASKED.findall(text)] + CYPHER.findall(text)
+
+
+def hold_against(graph: str, texts: list[str]) -> None:
+    """Fails where the graph at this URL gives another answer than the store in the root folder."""
+    from circuitstore.cli.settings import read_settings
+    from circuitstore.store import open_store
+    from pandas.testing import assert_frame_equal
+
+    place = read_settings(ROOT / "circuitstore-data", graph).place
+    with open_store(place["location"]) as own, open_store(**place) as other:
+        for text in texts:
+            assert_frame_equal(own.query(text).to_pandas(), other.query(text).to_pandas(), rtol=1e-9, obj=text)
+
+
 def main() -> None:
     """Write what is made."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--queries", action="store_true")
+    parser.add_argument("--graph", metavar="URL")
+    options = parser.parse_args()
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
     for page in (ROOT / "docs" / "spec.md", ROOT / "docs" / "queries.md"):
         page.write_text(with_made_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
-    readme = ROOT / "README.md"
-    if "--queries" in sys.argv[1:]:
-        readme.write_text(with_answers(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (ROOT / "README.md", ROOT / "docs" / "questions.md") if options.queries else ():
+        text = with_replies(with_answers(page.read_text(encoding="utf-8")))
+        page.write_text(text, encoding="utf-8")
+        if options.graph:
+            hold_against(options.graph, questions(text))
 
 
 if __name__ == "__main__":
