@@ -14,7 +14,7 @@ from torch import Tensor
 from ..circuits import Form
 from ..errors import InputError
 from ..models import ViT
-from .metrics import MetricKind
+from .metrics import Asked, MetricKind
 
 Classes = Int[Tensor, "image"]
 Indices = Sequence[int] | np.ndarray | Tensor
@@ -30,15 +30,13 @@ class Pairs:
     Attributes:
         clean: normalised images.
         corrupted: one for each clean image.
-        labels: true classes.
-        targets: target classes, where the metric reads them.
+        asked: what the metric reads of each image.
         metric: what is measured.
     """
 
     clean: Float[Tensor, "image channel height width"]
     corrupted: Float[Tensor, "image channel height width"]
-    labels: Classes
-    targets: Classes | None
+    asked: Asked
     metric: MetricKind
 
     @classmethod
@@ -60,15 +58,14 @@ class Pairs:
             _check_images(name, images, model)
         if len(clean) != len(corrupted):
             raise InputError(f"corrupted: expected one image per clean image ({len(clean)}), got {len(corrupted)}")
-        if metric.needs_targets and targets is None:
-            raise InputError(f"targets: the metric {metric.key!r} needs a target class per image, got none")
-        wanted = (
-            _classes("targets", targets, len(clean), model) if metric.needs_targets and targets is not None else None
-        )
-        true = _classes("labels", labels, len(clean), model)
-        if wanted is not None:
+        true, wanted = _classes("labels", labels, len(clean), model), None
+        if metric.needs_targets:
+            if targets is None:
+                raise InputError(f"targets: the metric {metric.key!r} needs a target class per image, got none")
+            wanted = _classes("targets", targets, len(clean), model)
             _check_targets(wanted, true, metric)
-        return cls(clean, corrupted, true, wanted, metric)
+        logits = _clean_logits(model, clean) if metric.needs_clean else None
+        return cls(clean, corrupted, Asked(true, wanted, logits), metric)
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -77,7 +74,7 @@ class Pairs:
     def digest(self) -> str:
         """Hash of the images, the classes and the metric."""
         check = sha256(self.metric.key.encode())
-        for part in (self.clean, self.corrupted, self.labels, self.targets):
+        for part in (self.clean, self.corrupted, self.asked.labels, self.asked.targets):
             check.update(b"-" if part is None else part.detach().cpu().contiguous().numpy().tobytes())
         return check.hexdigest()
 
@@ -85,18 +82,20 @@ class Pairs:
         """Consecutive parts of at most `size` images."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
-            targets = None if self.targets is None else self.targets[part]
-            yield Pairs(self.clean[part], self.corrupted[part], self.labels[part], targets, self.metric)
+            yield Pairs(self.clean[part], self.corrupted[part], self.asked.part(part), self.metric)
 
     def values(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
         """The metric per image."""
-        targets = None if self.targets is None else self.targets.to(logits.device)
-        return self.metric.values(logits, self.labels.to(logits.device), targets)
+        return self.metric.values(logits, self.asked.to(logits.device))
 
     def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
         """1 where the top class is the one that the metric raises, else 0."""
-        raised = self.metric.raised(self.labels, self.targets)
-        return (logits.argmax(dim=1).cpu() == raised.cpu()).double()
+        return (logits.argmax(dim=1).cpu() == self.metric.raised(self.asked).cpu()).double()
+
+
+def _clean_logits(model: ViT, clean: Tensor) -> Float[Tensor, "image class"]:
+    """Of the plain model, in the type in which metrics are held against them."""
+    return torch.cat([model.logits(part).to(model.exact_dtype) for part in clean.split(32)])
 
 
 def _check_images(name: str, images: Tensor, model: ViT) -> None:

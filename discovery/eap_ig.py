@@ -16,6 +16,7 @@ from ..models import ReceiverGradients, SenderDifferences, ViT
 from .batches import Pairs
 from .contraction import Contraction
 from .method import Task, choice, count
+from .metrics import flat_on_clean
 from .scoring import BatchScores, per_image
 
 _PENDING = 8
@@ -71,6 +72,7 @@ EAP = per_image(
     paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
     passes=lambda graph: (2, 1),
     directions=DIRECTIONS,
+    refuses=flat_on_clean,
 )
 
 EAP_IG = per_image(

@@ -27,7 +27,7 @@ from ..circuits import (
     random_circuit,
     threshold,
 )
-from ..discovery import Images, Journal, discover, evaluate_many, smallest_with_retention
+from ..discovery import Images, Journal, discover, evaluate_many, get_metric, smallest_with_retention
 from ..errors import CircuitStoreWarning, InputError
 from ..images import ImageSet, Selected, build_set, class_cycle, select_images
 from ..models import ViT
@@ -194,7 +194,7 @@ class Workbench:
 
     @staticmethod
     def _targets(item: WorkItem, images: ImageSet) -> torch.Tensor | None:
-        return images.targets if item.recipe.metric.kind == "logit-diff" else None
+        return images.targets if get_metric(item.recipe.metric.kind).needs_targets else None
 
     def _selection_images(self, item: WorkItem) -> Images | None:
         images = self._images(item, "selection")
