@@ -167,6 +167,7 @@ class CircuitRecord(Exits):
             "size_requested": self.circuit.size_requested,
             "n_nodes": self.circuit.n_nodes,
             "n_edges": self.circuit.n_edges,
+            "n_graph_edges": self.circuit.graph.n_edges,
             "n_images": self.n_images,
             "n_eval": e.n if e else 0,
             "metric_full": e.metric_full if e else None,

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The revision of `migrations/catalog` that these tables are."""
 
 store = Table(
@@ -95,6 +95,7 @@ circuits = Table(
     Column("size_requested", Integer),
     Column("n_nodes", Integer, nullable=False),
     Column("n_edges", Integer, nullable=False),
+    Column("n_graph_edges", Integer, nullable=False),
     Column("n_images", Integer, nullable=False),
     Column("n_eval", Integer, nullable=False),
     Column("metric_full", Double),

@@ -13,6 +13,7 @@
 //   corruption: what the clean run is contrasted with
 //   extraction: how it was taken from the scores
 //   n_edges: its edges
+//   share: of the edges of the whole graph of its form
 //   n_nodes: its nodes
 //   faithfulness: of its metric, on report images
 //   retention: of its accuracy, on report images
@@ -21,5 +22,6 @@ MATCH (c:Circuit)
 WHERE c.class = $class
 RETURN c.id AS id, c.dataset AS dataset, c.model AS model, c.condition AS condition, c.form AS form, c.method AS method,
   c.metric AS metric, c.corruption AS corruption, c.extraction AS extraction,
-  c.n_edges AS n_edges, c.n_nodes AS n_nodes, c.faithfulness AS faithfulness, c.retention AS retention
+  c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share, c.n_nodes AS n_nodes,
+  c.faithfulness AS faithfulness, c.retention AS retention
 ORDER BY dataset, model, metric, condition, extraction, id

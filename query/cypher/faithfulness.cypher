@@ -7,6 +7,7 @@
 //   class: name of the class
 //   condition: what was done to the images
 //   n_edges: its edges
+//   share: of the edges of the whole graph
 //   faithfulness: (metric_circuit − metric_empty) / (metric_full − metric_empty); none where that gap means nothing
 //   faithfulness_random: mean over the random circuits
 //   retention: the same ratio of accuracies
@@ -21,8 +22,8 @@ MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-RETURN c.class AS class, c.condition AS condition, c.n_edges AS n_edges, c.faithfulness AS faithfulness,
-  c.faithfulness_random AS faithfulness_random, c.retention AS retention, c.accuracy_full AS accuracy_full,
-  c.accuracy_circuit AS accuracy_circuit, c.metric_full AS metric_full, c.metric_empty AS metric_empty,
-  c.metric_circuit AS metric_circuit, c.id AS id
+RETURN c.class AS class, c.condition AS condition, c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share,
+  c.faithfulness AS faithfulness, c.faithfulness_random AS faithfulness_random, c.retention AS retention,
+  c.accuracy_full AS accuracy_full, c.accuracy_circuit AS accuracy_circuit, c.metric_full AS metric_full,
+  c.metric_empty AS metric_empty, c.metric_circuit AS metric_circuit, c.id AS id
 ORDER BY class, condition, id

@@ -6,6 +6,7 @@
 //   condition: what was done to the images
 //   circuits: how many
 //   edges: mean number of edges
+//   share: of the edges of the whole graph, mean
 //   smallest: fewest edges
 //   largest: most edges
 //   nodes: mean number of nodes
@@ -17,7 +18,8 @@ MATCH (c:Circuit)
 WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-RETURN c.condition AS condition, count(*) AS circuits, avg(c.n_edges) AS edges, min(c.n_edges) AS smallest,
-  max(c.n_edges) AS largest, avg(c.n_nodes) AS nodes, avg(c.faithfulness) AS faithfulness,
-  avg(c.faithfulness_random) AS faithfulness_random, avg(c.retention) AS retention
+RETURN c.condition AS condition, count(*) AS circuits, avg(c.n_edges) AS edges,
+  avg(1.0 * c.n_edges / c.n_graph_edges) AS share, min(c.n_edges) AS smallest, max(c.n_edges) AS largest,
+  avg(c.n_nodes) AS nodes, avg(c.faithfulness) AS faithfulness, avg(c.faithfulness_random) AS faithfulness_random,
+  avg(c.retention) AS retention
 ORDER BY condition

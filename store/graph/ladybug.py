@@ -84,7 +84,9 @@ class LadybugGraph(GraphBackend):
                     connection.execute("BEGIN TRANSACTION")
                     _apply(connection, migration)
                     connection.execute("MATCH (s:Store) SET s.schema = $version", {"version": migration.version})
+                    fault("graph.migrate.before")
                     connection.execute("COMMIT")
+                    fault("graph.migrate.after")
         finally:
             graph.close()
         return tuple(f"{m.version:04d}_{m.name}" for m in missing)

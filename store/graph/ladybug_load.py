@@ -45,8 +45,9 @@ CREATE_CIRCUITS = """
         id: id, model: model, dataset: dataset, class: class, class_index: class_index, attack: attack,
         condition: condition, method: method, form: form, corruption: corruption, metric: metric,
         direction: direction, extraction: extraction, size_requested: size_requested, n_nodes: n_nodes,
-        n_edges: n_edges, n_images: n_images, n_eval: n_eval, metric_full: metric_full, metric_empty: metric_empty,
-        metric_circuit: metric_circuit, faithfulness: faithfulness, faithfulness_random: faithfulness_random,
+        n_edges: n_edges, n_graph_edges: n_graph_edges, n_images: n_images, n_eval: n_eval, metric_full: metric_full,
+        metric_empty: metric_empty, metric_circuit: metric_circuit, faithfulness: faithfulness,
+        faithfulness_random: faithfulness_random,
         accuracy_full: accuracy_full, accuracy_empty: accuracy_empty, accuracy_circuit: accuracy_circuit,
         retention: retention, seed: seed, sha256: sha256, created_ms: created_ms})"""
 

@@ -11,10 +11,17 @@ from importlib.resources import files
 
 from ...errors import StoreVersion
 
+_SCHEMA = re.compile(r"(//.*\n|\s)*(CREATE|DROP)\s+(\w+\s+)?(CONSTRAINT|INDEX)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the schema: `0001_schema` of a backend."""
+    """One step of the schema: `0001_schema` of a backend.
+
+    A step may change both schema and data. It takes effect with its record, in one transaction; where an engine
+    changes its schema outside of it (Neo4j), what it defines comes first and may be defined again, so that a step
+    that was interrupted is taken anew.
+    """
 
     version: int
     name: str
@@ -23,6 +30,16 @@ class Migration:
     @property
     def checksum(self) -> str:
         return sha256(self.text.encode()).hexdigest()
+
+    @property
+    def schema(self) -> tuple[str, ...]:
+        """The statements that make or drop a constraint or an index; on some engines none shares a transaction."""
+        return tuple(s for s in self.statements if _SCHEMA.match(s))
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The other statements."""
+        return tuple(s for s in self.statements if not _SCHEMA.match(s))
 
     @cached_property
     def statements(self) -> tuple[str, ...]:

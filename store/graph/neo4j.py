@@ -67,7 +67,8 @@ class Neo4jGraph(GraphBackend):
             with graph._writing("migrate") as server:
                 for migration in missing:
                     _define(server, migration)
-                    server.write(lambda tx, migration=migration: _record(tx, migration))
+                    server.write(lambda tx, migration=migration: _migrate(tx, migration))
+                    fault("graph.migrate.after")
         return tuple(f"{m.version:04d}_{m.name}" for m in missing)
 
     @classmethod
@@ -236,7 +237,7 @@ class Neo4jGraph(GraphBackend):
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _CREATE_STORE, {"id": self._store_id})
             for migration in migrations(BACKEND):
-                _record(tx, migration)
+                _fill(tx, migration)
             fault("graph.create.before")
 
         with self._writing("making it") as server:
@@ -278,6 +279,7 @@ _NODES = "MATCH (n) RETURN 1 LIMIT 1"
 _FOREIGN_SCHEMA = "SHOW CONSTRAINTS YIELD name WHERE NOT name STARTS WITH $ours RETURN name LIMIT 1"
 _CREATE_STORE = "CREATE (:Store {singleton: true, id: $id})"
 _APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"
+_RECORDED = "MATCH (m:Migration {version: $version}) RETURN m.version"
 _RECORD = """
     MATCH (s:Store) SET s.schema = $version
     CREATE (:Migration {version: $version, name: $name, checksum: $checksum})"""
@@ -300,11 +302,22 @@ def _create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord
 
 
 def _define(server: Server, migration: Migration) -> None:
-    for statement in migration.statements:
+    """The part of a migration that shares no transaction with anything; it may be run again."""
+    for statement in migration.schema:
         server.define(statement)
 
 
-def _record(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
+def _migrate(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
+    """A step of an existing database. Run again after an answer was lost, it finds its record and does nothing."""
+    if not rows(tx, _RECORDED, {"version": migration.version}):
+        _fill(tx, migration)
+    fault("graph.migrate.before")
+
+
+def _fill(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
+    """The rest of a migration, and its record."""
+    for statement in migration.data:
+        rows(tx, statement)
     rows(tx, _RECORD, {"version": migration.version, "name": migration.name, "checksum": migration.checksum})
 
 
@@ -319,7 +332,7 @@ def _redefine(server: Server) -> None:
     def work(tx: neo4j.ManagedTransaction) -> None:
         rows(tx, "MATCH (m:Migration) DELETE m")
         for migration in migrations(BACKEND):
-            _record(tx, migration)
+            _fill(tx, migration)
 
     for migration in migrations(BACKEND):
         _define(server, migration)

@@ -220,7 +220,8 @@ SHARED = {
 of a component are keys of what it belongs to."""
 
 _TEXT = ("model", "dataset", "class", "attack", "condition", "method", "form", "corruption", "metric", "direction")
-_COUNT = ("class_index", "size_requested", "n_nodes", "n_edges", "n_images", "n_eval", "seed", "created_ms")
+_SIZES = ("size_requested", "n_nodes", "n_edges", "n_graph_edges")
+_COUNT = ("class_index", *_SIZES, "n_images", "n_eval", "seed", "created_ms")
 _EVALUATED = ("metric_full", "metric_empty", "metric_circuit", "faithfulness", "faithfulness_random")
 _ACCURACY = ("accuracy_full", "accuracy_empty", "accuracy_circuit", "retention")
 REFERENCES = ("model_id", "class_key", "condition_key", "recipe_key")

@@ -90,11 +90,16 @@ def studies(library: Library, **p: Any) -> list[Row]:
     return sorted((*key, len(classes), len(set(classes))) for key, classes in found.items())
 
 
+def told(record: CircuitRecord) -> dict[str, Any]:
+    """Its properties, and which share of the graph's edges it has."""
+    return record.properties() | {"share": record.circuit.n_edges / len(record.circuit.graph.edge_names)}
+
+
 @oracle
 def circuits_of_class(library: Library, **p: Any) -> list[Row]:
     names = ("id", "dataset", "model", "condition", "form", "method", "metric", "corruption", "extraction")
-    names += ("n_edges", "n_nodes", "faithfulness", "retention")
-    rows = [r.properties() for r in library.chosen(**{"class": p["class"]})]
+    names += ("n_edges", "share", "n_nodes", "faithfulness", "retention")
+    rows = [told(r) for r in library.chosen(**{"class": p["class"]})]
     rows.sort(key=lambda r: [r[n] for n in ("dataset", "model", "metric", "condition", "extraction", "id")])
     return [tuple(r[n] for n in names) for r in rows]
 
@@ -273,9 +278,9 @@ def attack_reuse(library: Library, **p: Any) -> list[Row]:
 
 @oracle
 def faithfulness(library: Library, **p: Any) -> list[Row]:
-    names = ("class", "condition", "n_edges", "faithfulness", "faithfulness_random", "retention", "accuracy_full")
-    names += ("accuracy_circuit", "metric_full", "metric_empty", "metric_circuit", "id")
-    rows = [tuple(r.properties()[n] for n in names) for r in study(library, p)]
+    names = ("class", "condition", "n_edges", "share", "faithfulness", "faithfulness_random", "retention")
+    names += ("accuracy_full", "accuracy_circuit", "metric_full", "metric_empty", "metric_circuit", "id")
+    rows = [tuple(told(r)[n] for n in names) for r in study(library, p)]
     return sorted(rows, key=lambda r: (r[0], r[1], r[-1]))
 
 
@@ -283,10 +288,10 @@ def faithfulness(library: Library, **p: Any) -> list[Row]:
 def sizes(library: Library, **p: Any) -> list[Row]:
     rows = []
     for condition in ("natural", ATTACK):
-        found = [r.properties() for r in study(library, p, condition=condition)]
-        edges = [r["n_edges"] for r in found]
+        found = [told(r) for r in study(library, p, condition=condition)]
+        edges, share = [r["n_edges"] for r in found], fmean(r["share"] for r in found)
         means = [fmean(r[n] for r in found) for n in ("n_nodes", "faithfulness", "faithfulness_random", "retention")]
-        rows.append((condition, len(found), fmean(edges), min(edges), max(edges), *means))
+        rows.append((condition, len(found), fmean(edges), share, min(edges), max(edges), *means))
     return rows
 
 

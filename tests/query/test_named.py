@@ -180,10 +180,11 @@ REJECTED = set(
 
 
 def schema() -> tuple[set[str], set[str]]:
-    """Labels and types, and properties, that the first migration declares."""
+    """Labels and types, and properties, that the migrations declare."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "migrations" / "graph" / "ladybug").glob("*.cypher")))
     tables = re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", text, re.DOTALL)
-    return {name for name, _ in tables}, {p for _, body in tables for p in re.findall(r"(\w+) [A-Z0-9]+\b", body)}
+    properties = {p for _, body in tables for p in re.findall(r"(\w+) [A-Z0-9]+\b", body)}
+    return {name for name, _ in tables}, properties.union(re.findall(r"ALTER TABLE \w+ ADD (\w+) ", text))
 
 
 def bare_words(found: list[Token]) -> list[tuple[str, Token]]:

@@ -16,7 +16,10 @@ from circuitstore.store import Store, open_store
 
 HERE = Path(__file__).parent
 SOURCES = sorted(Path(circuitstore.store.__file__).parent.rglob("*.py"))
-POINTS = sorted({p for source in SOURCES for p in re.findall(r'\bfault\("([^"]+)"\)', source.read_text())})
+POINTS = sorted(
+    {p for source in SOURCES for p in re.findall(r'\bfault\("((?!graph\.migrate)[^"]+)"\)', source.read_text())}
+)
+"""All but those of a migration, at which `test_migrate.py` kills."""
 
 
 class Killable:
