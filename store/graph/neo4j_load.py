@@ -19,8 +19,9 @@ from .content import canonical
 from .neo4j_server import rows
 from .rows import REFERENCES, alive_nodes, circuit_rows, graph_names, shared_rows
 
-EDGES_AT_ONCE = 50_000
-"""Edges of a transaction with several circuits in it: larger ones are no faster, and need the server's memory."""
+EDGES_AT_ONCE = 10_000
+"""Edges of a transaction with several circuits in it. The server keeps a transaction in its heap until the commit: with
+five times as many its garbage collector works as long as the transactions themselves (heap of 1 GB)."""
 
 _KNOWN = {
     "Model": "MATCH (x:Model) WHERE x.id IN $keys RETURN x.id",
