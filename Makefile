@@ -38,6 +38,7 @@ format: $(TESTABLE)
 
 docs: $(TESTABLE)
 	$(RUN) docs/generate.py
+	$(RUN) docs/draw_schema.py
 
 readme: demo $(TESTABLE)
 	$(RUN) docs/generate.py --queries $(if $(GRAPH),--graph $(GRAPH))

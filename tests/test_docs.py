@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +22,24 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def script(name: str) -> ModuleType:
+    """A program that lies in `docs/`, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # its dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    return script("generate")
+
+
+@pytest.fixture(scope="module")
+def drawing() -> ModuleType:
+    return script("draw_schema")
 
 
 def test_the_reference_is_the_help(generate: ModuleType) -> None:
@@ -59,13 +71,28 @@ def test_every_field_of_a_spec_is_documented() -> None:
     assert {name for name in Spec.model_fields if name not in nested} <= shown
 
 
-def test_every_property_of_the_graph_is_documented() -> None:
-    schema = (ROOT / "migrations" / "graph" / "ladybug" / "0001_schema.cypher").read_text(encoding="utf-8")
+def test_every_property_of_the_graph_is_documented(drawing: ModuleType) -> None:
     text = (ROOT / "docs" / "graph.md").read_text(encoding="utf-8")
-    tables = dict(re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", schema, re.DOTALL))
-    assert set(tables) - {name for name in tables if re.search(rf"\b{name}\b", text)} == set()
-    columns = {c for body in tables.values() for c in re.findall(r"(\w+) (?:STRING|INT64|DOUBLE|BOOL)", body)}
+    tables = drawing.schema()
+    assert {"Circuit", "FEEDS", "CONTAINS"} <= set(tables)
+    inside = {name: table for name, table in tables.items() if table.properties}
+    assert set(inside) - {name for name in inside if re.search(rf"\b{name}\b", text)} == set()
+    columns = {column for table in inside.values() for column in table.properties}
     assert {c for c in columns if not re.search(rf"[`{{ ]{c}[`,}}]", text)} == set()
+
+
+def test_the_picture_of_the_schema_is_the_schema(drawing: ModuleType) -> None:
+    picture = drawing.PICTURE.read_text(encoding="utf-8")
+    assert picture == drawing.draw(drawing.schema()), "run: make docs"
+    words = set(re.findall(r">(\w+)</text>", picture))
+    for name, table in drawing.schema().items():
+        assert {name, *table.properties} <= words
+
+
+def test_the_picture_has_a_place_for_everything(drawing: ModuleType) -> None:
+    more = {**drawing.schema(), "Stranger": drawing.Table("Stranger", "key", {"key": "STRING"}, ())}
+    with pytest.raises(SystemExit, match="Stranger"):
+        drawing.draw(more)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
