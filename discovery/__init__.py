@@ -7,6 +7,7 @@ from .discover import estimate_cost as estimate_cost
 from .discover import score_edges as score_edges
 from .evaluate import evaluate as evaluate
 from .evaluate import evaluate_many as evaluate_many
+from .evaluate import outcomes as outcomes
 from .journal import Journal as Journal
 from .method import Found as Found
 from .method import Method as Method

@@ -64,6 +64,28 @@ def evaluate_many(
     Raises:
         InputError: a circuit of another graph than the model's; images or classes that do not fit.
     """
+    full, empty, *alone = outcomes(
+        model, circuits, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
+    )
+    return [_evaluation(full, empty, outcome) for outcome in alone]
+
+
+def outcomes(
+    model: ViT,
+    circuits: Sequence[Circuit],
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    *,
+    targets: Indices | None = None,
+    metric: str = "logit",
+    batch_size: int | None = None,
+) -> list[Outcome]:
+    """Metric and hits per image: of the full model, of the empty circuit, then of each circuit alone.
+
+    Raises:
+        InputError: as `evaluate_many`.
+    """
     for circuit in circuits:
         _check_graph(model, circuit)
     pairs = Pairs.checked(model, clean, corrupted, labels, targets, get_metric(metric))
@@ -71,11 +93,10 @@ def evaluate_many(
     parts = [
         list(_outcomes(model, circuits, batch)) for batch in pairs.batches(choose_batch_size(model, form, batch_size))
     ]
-    full, empty, *alone = (
+    return [
         Outcome(torch.cat([o.metric for o in runs]), torch.cat([o.hit for o in runs]))
         for runs in zip(*parts, strict=True)
-    )
-    return [_evaluation(full, empty, outcome) for outcome in alone]
+    ]
 
 
 def _check_graph(model: ViT, circuit: Circuit) -> None:
