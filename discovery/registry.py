@@ -8,9 +8,10 @@ from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
 from .eap_ig import EAP, EAP_IG
+from .exact import EXACT
 from .method import Method
 
-METHODS: dict[str, Method] = {method.key: method for method in (EAP, EAP_IG)}
+METHODS: dict[str, Method] = {method.key: method for method in (EAP, EAP_IG, EXACT)}
 
 
 def get_method(key: str) -> Method:

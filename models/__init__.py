@@ -11,4 +11,5 @@ from .patching import capture as capture
 from .preprocess import Preprocess as Preprocess
 from .receivers import ReceiverGradients as ReceiverGradients
 from .senders import SenderDifferences as SenderDifferences
+from .suffix import ShiftedRuns as ShiftedRuns
 from .vit import ViT as ViT

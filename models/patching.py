@@ -126,7 +126,7 @@ class _Patched:
         self.current, cached = carried == CURRENT, carried == CLEAN
         self.receivers = (graph.n_receivers - 1) // graph.n_layers  # per layer, the MLP last
         self.senders = (graph.n_senders - 1) // graph.n_layers
-        self.port_receiver = _port_receivers(graph)
+        self.port_receiver = port_receivers(graph)
         from_clean = np.flatnonzero(cached.any(axis=1))
         if len(from_clean) and runs.clean is None:
             raise InputError("carries: edges carry the clean value, but no clean run was given")
@@ -232,7 +232,7 @@ class _Patched:
         return self._minus(out.transpose(0, 1), old.permute(2, 0, 1, 3)).contiguous()
 
 
-def _port_receivers(graph: ComputationGraph) -> Int[np.ndarray, "3 head"]:
+def port_receivers(graph: ComputationGraph) -> Int[np.ndarray, "3 head"]:
     """Which receiver of a layer each port of each head is, counted from the layer's first."""
     heads = np.arange(graph.n_heads)
     match graph.form:

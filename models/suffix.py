@@ -1,0 +1,127 @@
+"""Plain runs in which one receiver reads something else: only what follows that receiver is computed.
+
+Up to the receiver the run is the base run, whose activations are kept; behind it the stock blocks run on,
+in the last block only for the tokens that the read-out reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor
+
+from ..circuits import ComputationGraph
+from .patching import Activations, port_receivers
+from .vit import ViT
+
+
+def tokens_read(model: ViT) -> int | None:
+    """How many of the first tokens the read-out reads; None: all of them."""
+    module = model.module
+    if isinstance(module, VisionTransformerDistilled):
+        return 2
+    own = type(module).forward_head is VisionTransformer.forward_head
+    return 1 if own and module.global_pool == "token" and module.attn_pool is None else None
+
+
+class ShiftedRuns:
+    """Runs on one batch in which one receiver's input is shifted and all behind it follows.
+
+    Args:
+        base: the run that is kept up to the receiver.
+    """
+
+    def __init__(self, model: ViT, graph: ComputationGraph, base: Activations) -> None:
+        self.model, self.graph, self.base = model, graph, base
+        self.read = slice(0, tokens_read(model))
+        self.per_layer = (graph.n_receivers - 1) // graph.n_layers
+        self.port_receiver = port_receivers(graph)
+
+    @torch.no_grad()
+    def logits(
+        self, receiver: int, shifts: Float[Tensor, "row image token d_model"]
+    ) -> Float[Tensor, "row image class"]:
+        """Logits of the runs in which a receiver reads the base run's stream plus each shift.
+
+        Args:
+            receiver: its index in the graph.
+            shifts: one run each.
+        """
+        shape = shifts.shape[:2]
+        layer, part = divmod(receiver, self.per_layer)
+        if layer == self.graph.n_layers:
+            logits = self.model.readout(self._shifted(self.base.final, shifts, self.read))
+        elif part == self.per_layer - 1:
+            logits = self._mlp(layer, shifts)
+        else:
+            logits = self._attention(layer, part, shifts)
+        return logits.unflatten(0, shape)
+
+    def _shifted(self, stream: Tensor, shifts: Tensor, tokens: slice) -> Float[Tensor, "run token d_model"]:
+        return (stream[:, tokens] + shifts[:, :, tokens]).to(stream.dtype).flatten(0, 1)
+
+    def _tokens(self, layer: int) -> slice:
+        """The tokens that matter once the heads of a layer have mixed them."""
+        return self.read if layer == self.graph.n_layers - 1 else slice(None)
+
+    def _mlp(self, layer: int, shifts: Tensor) -> Tensor:
+        block, tokens = self.model.blocks[layer], self._tokens(layer)
+        stream = self.base.mlp_in[layer]
+        added = block.ls2(block.mlp(block.norm2(self._shifted(stream, shifts, tokens))))
+        return self._from_block(layer + 1, self._repeated(stream, len(shifts))[:, tokens] + added)
+
+    def _attention(self, layer: int, part: int, shifts: Tensor) -> Tensor:
+        """Run the heads that read at this receiver, and add what they gain to the stream."""
+        model, tokens = self.model, self._tokens(layer)
+        block, port, head = model.blocks[layer], *np.nonzero(self.port_receiver == part)
+        heads = np.unique(head)
+        shape = (3, model.n_heads, model.d_head)
+        ports = self._repeated(self.base.ports[layer].unflatten(-1, shape)[:, :, :, heads], len(shifts))
+        weight = block.attn.qkv.weight.unflatten(0, shape)[port, head].flatten(0, 1)
+        bias = None if block.attn.qkv.bias is None else block.attn.qkv.bias.unflatten(0, shape)[port, head].flatten()
+        moved = block.norm1(self._shifted(self.base.attention_in[layer], shifts, slice(None)))
+        value = F.linear(moved, weight, bias).unflatten(-1, (len(port), model.d_head))
+        ports[:, :, port, np.searchsorted(heads, head)] = value
+        q, k, v = ports.permute(2, 0, 3, 1, 4)  # run head token d_head
+        attn = block.attn
+        out = F.scaled_dot_product_attention(attn.q_norm(q[:, :, tokens]), attn.k_norm(k), v, scale=attn.scale)
+        old = self.base.heads[layer].unflatten(-1, (model.n_heads, -1))[:, tokens, heads]
+        change = out.transpose(1, 2).to(model.exact_dtype) - self._repeated(old, len(shifts)).to(model.exact_dtype)
+        gained = change.flatten(2) @ model.writings[layer][heads].flatten(0, 1)
+        stream = self._repeated(self.base.mlp_in[layer], len(shifts))[:, tokens]
+        stream = (stream + gained).to(model.dtype)
+        return self._from_block(layer + 1, stream + block.ls2(block.mlp(block.norm2(stream))))
+
+    @staticmethod
+    def _repeated(value: Tensor, count: int) -> Tensor:
+        """The base run's value for every row."""
+        return value.expand(count, *value.shape).flatten(0, 1)
+
+    def _from_block(self, layer: int, stream: Tensor) -> Float[Tensor, "run class"]:
+        """Logits from the stream that enters a block."""
+        for block in self.model.blocks[layer:]:
+            stream = self._last(block, stream) if block is self.model.blocks[-1] else block(stream)
+        return self.model.readout(stream)
+
+    def _last(self, block: Any, stream: Tensor) -> Tensor:
+        """A block's output at the tokens that are read; queries of the others are not made."""
+        if self.read.stop is None or type(block) is not Block:
+            return block(stream)[:, self.read]
+        attn, width = block.attn, self.model.n_heads * self.model.d_head
+        normal, (weight, bias) = block.norm1(stream), (attn.qkv.weight, attn.qkv.bias)
+
+        def project(part: slice, tokens: Tensor) -> Tensor:
+            made = F.linear(tokens, weight[part], None if bias is None else bias[part])
+            return made.unflatten(-1, (-1, self.model.n_heads, self.model.d_head)).permute(2, 0, 3, 1, 4)
+
+        (q,) = project(slice(0, width), normal[:, self.read])
+        k, v = project(slice(width, None), normal)
+        out = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, scale=attn.scale)
+        stream = stream[:, self.read] + block.ls1(attn.proj(out.transpose(1, 2).flatten(2)))
+        return stream + block.ls2(block.mlp(block.norm2(stream)))
