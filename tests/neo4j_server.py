@@ -2,13 +2,15 @@
 
 `CIRCUITSTORE_TEST_NEO4J` (a URL, with `CIRCUITSTORE_TEST_NEO4J_USER` and `_PASSWORD`) names a server that runs
 already; its database must be empty, and is emptied by the tests. Otherwise one is started from Maven artifacts, which
-needs Java 17 or newer, and Maven the first time.
+needs a JDK 17 or newer (21 for Neo4j 2026), and Maven the first time. Where there is an `openssl`, it offers TLS too,
+with a certificate that it signed itself.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import select
 import shutil
@@ -18,7 +20,9 @@ from pathlib import Path
 
 import neo4j
 
-VERSION = "5.26.28"
+VERSION, NEWEST = "5.26.28", "2026.09.0"
+JAVA = {VERSION: 17, NEWEST: 21}
+"""The oldest Java that runs it."""
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 CACHE = Path("~/.cache/circuitstore-tests").expanduser()
 PROGRAM = Path(__file__).with_name("Neo4jServer.java")
@@ -29,6 +33,17 @@ server.memory.pagecache.size=128m
 db.memory.transaction.max=256m
 dbms.usage_report.enabled=false
 """
+TLS = """server.bolt.tls_level=OPTIONAL
+dbms.ssl.policy.bolt.enabled=true
+dbms.ssl.policy.bolt.base_directory={folder}
+dbms.ssl.policy.bolt.private_key=private.key
+dbms.ssl.policy.bolt.public_certificate=public.crt
+dbms.ssl.policy.bolt.client_auth=NONE
+"""
+CERTIFICATE = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout private.key -out public.crt "
+    "-addext subjectAltName=IP:127.0.0.1"
+)
 POM = """<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>circuitstore</groupId><artifactId>tests</artifactId><version>1</version><packaging>pom</packaging>
@@ -52,7 +67,10 @@ class Neo4jServer:
     Attributes:
         url: of its database, without credentials.
         user, password: who may use it.
+        certificate: file of the one it shows over TLS, which no authority signed; None without TLS.
     """
+
+    certificate: Path | None = None
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url, self.user, self.password = url, user, password
@@ -104,25 +122,38 @@ class Neo4jServer:
 class OwnServer(Neo4jServer):
     """A server from Maven artifacts, in a folder of its own; what it says is in `server.log` there."""
 
-    def __init__(self, folder: Path) -> None:
-        java = shutil.which("java")
-        if java is None:
-            raise NoServer("no Java found; install a Java 17 or newer, or set CIRCUITSTORE_TEST_NEO4J")
-        self._java, self._jars = java, jars()
+    def __init__(self, folder: Path, version: str = VERSION) -> None:
+        self._java, self._jars = java(JAVA[version]), jars(version)
         self._home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
         self._home.mkdir(parents=True)
-        self._settings.write_text(SETTINGS)
+        self._settings.write_text(SETTINGS + self._offer_tls(folder / "tls"))
         self._port = free_port()
         super().__init__(f"bolt://127.0.0.1:{self._port}/neo4j", "neo4j", secrets.token_urlsafe(12))
         self.start()
         change = "ALTER CURRENT USER SET PASSWORD FROM $old TO $new"
         self.ask(change, database="system", password="neo4j", old="neo4j", new=self.password)
 
+    def _offer_tls(self, folder: Path) -> str:
+        """Settings that do so, with a certificate made in the folder; none without `openssl`."""
+        if shutil.which("openssl") is None:
+            return ""
+        folder.mkdir()
+        subprocess.run(CERTIFICATE.split(), cwd=folder, check=True, capture_output=True)
+        self.certificate = folder / "public.crt"
+        return TLS.format(folder=folder)
+
     def start(self) -> None:
+        self.spawn()
+        self.await_ready()
+
+    def spawn(self) -> None:
+        """Begin to start it."""
         command = [self._java, *OPTIONS, "-cp", f"{self._jars}/*", str(PROGRAM)]
         command += [str(self._home), str(self._port), str(self._settings)]
         with self.log.open("ab") as log:  # ends by itself when its standard input does: with this process
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+
+    def await_ready(self) -> None:
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], START_S)
         if not readable or self.process.stdout.readline() != b"ready\n":
@@ -138,30 +169,53 @@ class OwnServer(Neo4jServer):
         self.kill()
 
 
-def jars() -> Path:
+def java(oldest: int) -> str:
+    """A Java of that version or newer: that of `JAVA_HOME`, of the path, or any in `/usr/lib/jvm`.
+
+    Raises:
+        NoServer: there is none.
+    """
+    home, found = os.environ.get("JAVA_HOME"), shutil.which("java")
+    places = [Path(home, "bin/java")] if home else []
+    places += [Path(found).resolve()] if found else []
+    places += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    for place in places:
+        if place.with_name("javac").exists() and _java_version(place) >= oldest:
+            return str(place)
+    raise NoServer(f"no JDK {oldest} or newer found; install one, or set CIRCUITSTORE_TEST_NEO4J")
+
+
+def _java_version(program: Path) -> int:
+    """17 for `openjdk version "17.0.2" …`."""
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else 0
+
+
+def jars(version: str) -> Path:
     """Folder of the server's jars, fetched by Maven the first time.
 
     Raises:
         NoServer: there is no Maven, or it cannot fetch them.
     """
-    folder = CACHE / f"neo4j-{VERSION}"
+    folder = CACHE / f"neo4j-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "lib").is_dir():
-            _fetch(folder)
+            _fetch(folder, version)
     return folder / "lib"
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(folder: Path, version: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise NoServer("no Maven found to fetch Neo4j with; install it, or set CIRCUITSTORE_TEST_NEO4J")
-    (folder / "pom.xml").write_text(POM.replace("VERSION", VERSION))
+    (folder / "pom.xml").write_text(POM.replace("VERSION", version))
     command = [maven, "-q", "-B", PLUGIN, "-DincludeScope=runtime", "-DoutputDirectory=part"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise NoServer(f"Maven could not fetch Neo4j {VERSION}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise NoServer(f"Maven could not fetch Neo4j {version}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     (folder / "part").rename(folder / "lib")
 
 

@@ -11,24 +11,23 @@ from itertools import islice
 from typing import Any, Self, TypeVar
 
 import neo4j
-from neo4j.exceptions import AuthError, ClientError, ConstraintError, Neo4jError, TransientError
+from neo4j.exceptions import ConstraintError, Neo4jError
 
 from ...circuits import CircuitRecord
-from ...errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreUnreachable, StoreVersion
 from ...results import Table
 from ..faults import fault
-from . import asking, neo4j_remove
+from . import asking, neo4j_remove, neo4j_schema
 from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
+from .neo4j_errors import query_failed
 from .neo4j_load import create_circuits, create_shared, in_groups, load_rows
 from .neo4j_server import Server, rows
 from .tables import to_table
 
 BACKEND = "neo4j"
-SCHEMA_NAMES = "circuitstore_"
-"""How the names of our constraints and indexes begin."""
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ class Neo4jGraph(GraphBackend):
         self._begin(url, store_id, read_only, account)
         try:
             self._open()
-            check_current(BACKEND, self._applied(), url)
+            self._check_schema()
         except BaseException:
             self.close()
             raise
@@ -61,15 +60,18 @@ class Neo4jGraph(GraphBackend):
         """See `migrate_graph`."""
         with cls._unchecked(url, store_id, account) as graph:
             missing = pending(BACKEND, graph._applied(), url)
+            known = migrations(BACKEND)
+            lost = graph._read(lambda tx: neo4j_schema.missing(tx, [m for m in known if m not in missing]))
             held = graph.lease()
-            if missing and held and held.until_ms > time.time() * 1000:
+            if (missing or lost) and held and held.until_ms > time.time() * 1000:
                 raise StoreBusy(held.refusal(url))
             with graph._writing("migrate") as server:
+                neo4j_schema.mend(server, lost)
                 for migration in missing:
                     _define(server, migration)
                     server.write(lambda tx, migration=migration: _migrate(tx, migration))
                     fault("graph.migrate.after")
-        return tuple(f"{m.version:04d}_{m.name}" for m in missing)
+        return (*map(str, lost), *(f"{m.version:04d}_{m.name}" for m in missing))
 
     @classmethod
     def recreate(cls, url: str, *, store_id: str, account: Account | None = None) -> Self:
@@ -77,7 +79,7 @@ class Neo4jGraph(GraphBackend):
         with cls._unchecked(url, store_id, account) as graph:
             graph.clear()
             try:
-                check_current(BACKEND, graph._applied(), url)
+                graph._check_schema()
             except StoreVersion as unreadable:
                 with graph._writing("recreate") as server:
                     _redefine(server)
@@ -170,7 +172,7 @@ class Neo4jGraph(GraphBackend):
                 table = to_table(result.keys(), found, max_rows)
                 result.consume()
             except Neo4jError as error:
-                raise _query_failed(error, timeout_s) from error
+                raise query_failed(error, text, timeout_s) from error
             return table
 
         return self._read(query)
@@ -213,11 +215,12 @@ class Neo4jGraph(GraphBackend):
         """Make the schema where the database is empty and it is wanted, and make sure that it is this store's.
 
         Raises:
-            StoreError: nothing there (read-only), another store's database, or something else altogether.
+            StoreError: nothing there (read-only).
+            StoreForeign: another store's database, or something else altogether.
         """
         if not self._read(lambda tx: rows(tx, _OWNERS)):
-            if self._read(lambda tx: rows(tx, _NODES) + rows(tx, _FOREIGN_SCHEMA, {"ours": SCHEMA_NAMES})):
-                raise StoreError(
+            if self._read(lambda tx: rows(tx, _NODES) or neo4j_schema.is_foreign(tx)):
+                raise StoreForeign(
                     f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
                     "give another database for the graph"
                 )
@@ -228,7 +231,7 @@ class Neo4jGraph(GraphBackend):
             self._make()
         ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
         if ids != [self._store_id]:
-            raise StoreError(
+            raise StoreForeign(
                 f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
                 "needs a graph of its own: give another database"
             )
@@ -260,6 +263,15 @@ class Neo4jGraph(GraphBackend):
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
         if self.read_only:
+    def _check_schema(self) -> None:
+        """Make sure that the schema is this program's, and whole.
+
+        Raises:
+            StoreVersion: it is not; the message says what to do.
+        """
+        check_current(BACKEND, self._applied(), self.url)
+        self._read(lambda tx: neo4j_schema.check_whole(tx, migrations(BACKEND), self.url))
+
             raise StoreError(f"{self.url} is open for reading only, {what} writes; open the store's writer")
         with self._lock:
             yield self._connected()
@@ -276,7 +288,6 @@ class Neo4jGraph(GraphBackend):
 
 _OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
 _NODES = "MATCH (n) RETURN 1 LIMIT 1"
-_FOREIGN_SCHEMA = "SHOW CONSTRAINTS YIELD name WHERE NOT name STARTS WITH $ours RETURN name LIMIT 1"
 _CREATE_STORE = "CREATE (:Store {singleton: true, id: $id})"
 _APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"
 _RECORDED = "MATCH (m:Migration {version: $version}) RETURN m.version"
@@ -326,7 +337,7 @@ def _redefine(server: Server) -> None:
     kinds = {"CONSTRAINTS": "CONSTRAINT", "INDEXES": "INDEX"}
     for many, one in kinds.items():
         show = f"SHOW {many} YIELD name WHERE name STARTS WITH $ours RETURN name"
-        for (name,) in server.write(lambda tx, show=show: rows(tx, show, {"ours": SCHEMA_NAMES})):
+        for (name,) in server.write(lambda tx, show=show: rows(tx, show, {"ours": neo4j_schema.NAMES})):
             server.define(f"DROP {one} `{name}` IF EXISTS")
 
     def work(tx: neo4j.ManagedTransaction) -> None:
@@ -337,15 +348,4 @@ def _redefine(server: Server) -> None:
     for migration in migrations(BACKEND):
         _define(server, migration)
     server.write(work)
-
-
-def _query_failed(error: Neo4jError, timeout_s: float) -> Exception:
-    """What to tell of a query; errors that are not the query's are given back as they are."""
-    code = error.code or ""
-    if "TransactionTimedOut" in code or "Transaction.Terminated" in code:
-        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
-    if "OutOfMemory" in code:
-        return QueryFailed("the query needs more memory than the server has for it; narrow it")
-    if isinstance(error, (AuthError, TransientError)) or ".Database." in code or not isinstance(error, ClientError):
-        return error
-    return QueryFailed(error.message or code)
+    fault("graph.recreate.after")

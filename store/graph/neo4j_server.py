@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,15 +23,19 @@ from neo4j.exceptions import (
     TransientError,
 )
 
-from ...errors import InputError, StoreError, StoreUnreachable
-from .account import PASSWORD, USER, Account
+ANSWER_S = 20.0  # to the first word, and for a free connection
+from ...errors import InputError
+from ..faults import fault
+from .account import Account
+from .neo4j_errors import Asked, refuse_other_servers
 
 DATABASE = "neo4j"
 """The database of a URL that names none."""
 
 CONNECT_S = 10.0
 RETRY_S = 30.0  # a server that restarts is waited for
-OLDEST = (5, 26)
+
+logging.getLogger("neo4j").addHandler(logging.NullHandler())  # what it logs is told by our errors
 
 T = TypeVar("T")
 Work = Callable[[neo4j.ManagedTransaction], T]
@@ -84,11 +89,12 @@ class Server:
         Raises:
             InputError: a URL that is none.
             StoreError: no such server, or it refuses the account, or is too old.
+                connection_acquisition_timeout=ANSWER_S,
         """
         self.url, self._address = url, Address.of(url)
-        self._account = account
+        self._asked = Asked(url, account.user, self._address.database)
         self._seen = neo4j.GraphDatabase.bookmark_manager()  # so that every member of a cluster knows what was written
-        with self._told():
+        with self._asked.told():
             self._driver = neo4j.GraphDatabase.driver(
                 self._address.server,
                 auth=(account.user, account.password) if account.password else None,
@@ -98,26 +104,23 @@ class Server:
                 telemetry_disabled=True,
             )
         try:
-            with self._told():
-                self._refuse_old(self._driver.get_server_info().agent)
+            with self._asked.told():
+                refuse_other_servers(self._driver.get_server_info().agent, url)
         except BaseException:
             self._driver.close()
             raise
 
-    def _refuse_old(self, agent: str) -> None:
-        """`agent` is like `Neo4j/5.26.1`."""
-        version = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
-        if version and (int(version[1]), int(version[2])) < OLDEST:
-            raise StoreError(f"{self.url} is {agent}; circuitstore needs Neo4j 5.26 or newer: upgrade the server")
-
     def read(self, work: Work[T]) -> T:
         """What `work` gives in a transaction that cannot write."""
-        with self._told(), self._session(neo4j.READ_ACCESS) as session:
-            return session.execute_read(work)
+        return self._twice(lambda: self._read(work))
 
     def write(self, work: Work[T]) -> T:
         """What `work` gives in a transaction; all of it is durable when the call returns, or nothing."""
-        with self._told():
+        return self._twice(lambda: self._write(work))
+
+    def _twice(self, act: Callable[[], T]) -> T:
+        """What `act` gives, done again if the answer was lost: it may have been committed, or not."""
+        with self._asked.told():
             try:
                 return self._write(work)
             except IncompleteCommit:  # the answer was lost: it may have been committed
@@ -129,7 +132,8 @@ class Server:
 
     def define(self, statement: str) -> None:
         """Run a statement of the schema, in a transaction of its own."""
-        with self._told(), self._session(neo4j.WRITE_ACCESS) as session:
+        with self._asked.told(), self._session(neo4j.WRITE_ACCESS) as session:
+            fault("graph.define.before")
             session.run(statement).consume()  # pyright: ignore[reportArgumentType]
 
     def close(self) -> None:
@@ -141,35 +145,6 @@ class Server:
 
     def _session(self, access: str) -> neo4j.Session:
         return self._driver.session(database=self.database, default_access_mode=access, bookmark_manager=self._seen)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """The driver's errors as `StoreError`; no message of theirs holds the password."""
-        try:
-            yield
-        except AuthError as error:
-            raise StoreError(
-                f"{self.url} refuses user {self._account.user!r}: {_first_line(error)}; set {USER} and {PASSWORD}"
-            ) from error
-        except (ServiceUnavailable, SessionExpired) as error:
-            raise StoreUnreachable(
-                f"{self.url} cannot be reached ({_first_line(error)}); start the server, or correct host and port"
-            ) from error
-        except Neo4jError as error:
-            if error.code == "Neo.ClientError.Database.DatabaseNotFound":
-                raise StoreError(
-                    f"{self.url}: the server has no database {self._address.database!r}; correct the end of the URL, "
-                    "or make the database (Community has one, 'neo4j')"
-                ) from error
-            kind = StoreUnreachable if isinstance(error, (TransientError, DatabaseError)) else StoreError
-            raise kind(f"{self.url}: {_first_line(error)}") from error
-        except (ConfigurationError, DriverError) as error:
-            raise StoreError(f"{self.url}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    text = error.message if isinstance(error, Neo4jError) else str(error)
-    return (text or type(error).__name__).strip().splitlines()[0]
 
 
 def rows(tx: neo4j.ManagedTransaction, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
