@@ -123,7 +123,13 @@ class Neo4jGraph(GraphBackend):
         fault("graph.commit.before")
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
-        """The records that are not in the database; StoreDamaged for one that is there with other content."""
+        """The records that are not in the database; StoreDamaged for one that is there with other content.
+
+        Raises:
+            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+        """
+        if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
+            raise StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
         have = dict(rows(tx, asking.PRESENT_OF, {"ids": [r.id for r in records]}))
         for record in records:
             if have.get(record.id, record.sha256) != record.sha256:
@@ -186,18 +192,22 @@ class Neo4jGraph(GraphBackend):
             if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
                 raise StoreBusy(held.refusal(self.url))
             rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            fault("graph.lease.before")
 
         with self._writing("claim") as server:
             server.write(work)
+            fault("graph.lease.after")
 
     def release(self, owner: str) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
             held = _locked_lease(tx)
             if held and held.owner == owner:
                 rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
+            fault("graph.release.before")
 
         with self._writing("release") as server:
             server.write(work)
+            fault("graph.release.after")
 
     def clear(self) -> None:
         with self._writing("clear") as server:
@@ -253,6 +263,15 @@ class Neo4jGraph(GraphBackend):
                     raise
             fault("graph.create.after")
 
+    def _check_schema(self) -> None:
+        """Make sure that the schema is this program's, and whole.
+
+        Raises:
+            StoreVersion: it is not; the message says what to do.
+        """
+        check_current(BACKEND, self._applied(), self.url)
+        self._read(lambda tx: neo4j_schema.check_whole(tx, migrations(BACKEND), self.url))
+
     def _applied(self) -> dict[int, str]:
         return {int(v): str(c) for v, c in self._read(lambda tx: rows(tx, _APPLIED))}
 
@@ -263,15 +282,6 @@ class Neo4jGraph(GraphBackend):
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
         if self.read_only:
-    def _check_schema(self) -> None:
-        """Make sure that the schema is this program's, and whole.
-
-        Raises:
-            StoreVersion: it is not; the message says what to do.
-        """
-        check_current(BACKEND, self._applied(), self.url)
-        self._read(lambda tx: neo4j_schema.check_whole(tx, migrations(BACKEND), self.url))
-
             raise StoreError(f"{self.url} is open for reading only, {what} writes; open the store's writer")
         with self._lock:
             yield self._connected()
@@ -344,6 +354,7 @@ def _redefine(server: Server) -> None:
         rows(tx, "MATCH (m:Migration) DELETE m")
         for migration in migrations(BACKEND):
             _fill(tx, migration)
+        fault("graph.recreate.before")
 
     for migration in migrations(BACKEND):
         _define(server, migration)

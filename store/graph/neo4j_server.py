@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import neo4j
 from neo4j.exceptions import (
-    AuthError,
-    ConfigurationError,
-    DatabaseError,
-    DriverError,
     IncompleteCommit,
-    Neo4jError,
-    ServiceUnavailable,
-    SessionExpired,
-    TransientError,
 )
 
-ANSWER_S = 20.0  # to the first word, and for a free connection
 from ...errors import InputError
 from ..faults import fault
 from .account import Account
@@ -33,6 +23,7 @@ DATABASE = "neo4j"
 """The database of a URL that names none."""
 
 CONNECT_S = 10.0
+ANSWER_S = 20.0  # to the first word, and for a free connection
 RETRY_S = 30.0  # a server that restarts is waited for
 
 logging.getLogger("neo4j").addHandler(logging.NullHandler())  # what it logs is told by our errors
@@ -89,7 +80,6 @@ class Server:
         Raises:
             InputError: a URL that is none.
             StoreError: no such server, or it refuses the account, or is too old.
-                connection_acquisition_timeout=ANSWER_S,
         """
         self.url, self._address = url, Address.of(url)
         self._asked = Asked(url, account.user, self._address.database)
@@ -99,6 +89,7 @@ class Server:
                 self._address.server,
                 auth=(account.user, account.password) if account.password else None,
                 connection_timeout=CONNECT_S,
+                connection_acquisition_timeout=ANSWER_S,
                 max_transaction_retry_time=RETRY_S,
                 notifications_min_severity="OFF",
                 telemetry_disabled=True,
@@ -122,9 +113,13 @@ class Server:
         """What `act` gives, done again if the answer was lost: it may have been committed, or not."""
         with self._asked.told():
             try:
-                return self._write(work)
-            except IncompleteCommit:  # the answer was lost: it may have been committed
-                return self._write(work)
+                return act()
+            except IncompleteCommit:
+                return act()
+
+    def _read(self, work: Work[T]) -> T:
+        with self._session(neo4j.READ_ACCESS) as session:
+            return session.execute_read(work)
 
     def _write(self, work: Work[T]) -> T:
         with self._session(neo4j.WRITE_ACCESS) as session:
@@ -135,6 +130,7 @@ class Server:
         with self._asked.told(), self._session(neo4j.WRITE_ACCESS) as session:
             fault("graph.define.before")
             session.run(statement).consume()  # pyright: ignore[reportArgumentType]
+            fault("graph.define.after")
 
     def close(self) -> None:
         self._driver.close()
