@@ -8,6 +8,7 @@ digits of the id. Files are created whole (`files.write_atomic`) and never chang
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ IDENTITY = "store.json"
 
 REMOVING = "removing.json"
 """Names what is being removed, from before the catalog forgets it until it is gone."""
+
+_END = b"PAR1"  # how a Parquet file ends
 
 DAMAGED = ".damaged"
 """Suffix of a file that was set aside."""
@@ -79,6 +82,15 @@ class Archive:
 
     def has(self, kind: Kind, id: str) -> bool:
         return self.path(kind, id).is_file()
+
+    def looks_whole(self, kind: Kind, id: str) -> bool:
+        """Whether a file is there and is not cut short; its content is not read."""
+        try:
+            with self.path(kind, id).open("rb") as file:
+                file.seek(-len(_END), os.SEEK_END)
+                return file.read() == _END
+        except OSError:
+            return False
 
     def ids(self, kind: Kind) -> Iterator[str]:
         """Ids of all files of a kind, sorted; their content is not read."""
@@ -142,6 +154,14 @@ class Archive:
             if astray := _astray(record):
                 raise StoreDamaged(astray)
             return record, header["created_ms"]
+
+    def checksum(self, kind: Kind, id: str) -> str:
+        """The checksum that a file gives its content, every array held against its own; nothing else is made of it."""
+        header, table = self._read(kind, id, None)
+        with self._naming(kind, id):
+            for name in header["columns"]:
+                encoding.column(header, table, name)
+        return header["sha256"]
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
         """Mean scores of discoveries on the same graph, reading nothing else.

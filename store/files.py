@@ -62,8 +62,11 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
+    fault("archive.make.before")
     folder.mkdir(exist_ok=True)
+    fault("archive.make.between")
     sync_folder(folder.parent)
+    fault("archive.make.after")
 
 
 def sync_folder(folder: Path) -> None:
@@ -96,6 +99,7 @@ def rename(path: Path, target: Path) -> Path:
     with _said(path):
         fault("archive.aside.before")
         path.replace(target)
+        fault("archive.aside.between")
         sync_folder(path.parent)
         fault("archive.aside.after")
     return target

@@ -172,7 +172,9 @@ class LadybugGraph(GraphBackend):
         """Every node of a visible circuit has one HAS, so two counts tell whether there is something to do."""
         nodes, had = (_rows(connection, text)[0][0] for text in _COUNTS)
         if nodes != had:
+            fault("graph.sweep.before")
             connection.execute(_SWEEP)
+            fault("graph.sweep.after")
         self._may_have_rests = False
         return nodes - had
 
@@ -201,7 +203,9 @@ class LadybugGraph(GraphBackend):
             held = asking.lease(_ask(connection))
             if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
                 raise StoreBusy(held.refusal(self.url))
+            fault("graph.lease.before")
             connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            fault("graph.lease.after")
 
     def release(self, owner: str) -> None:
         if self._failure is not None:
@@ -209,7 +213,9 @@ class LadybugGraph(GraphBackend):
         with self._writing("release") as connection:
             held = asking.lease(_ask(connection))
             if held and held.owner == owner:
+                fault("graph.release.before")
                 connection.execute(asking.SET_LEASE, {"owner": None, "until_ms": None})
+                fault("graph.release.after")
 
     def clear(self) -> None:
         with self._turn(writes="clear"):
@@ -230,8 +236,10 @@ class LadybugGraph(GraphBackend):
             if self._snapshot is not None:
                 self._snapshot.close()
             if self._database is not None and self._failure is None:
+                fault("graph.close.before")
                 with suppress(RuntimeError), doubted(self._path, self._database):
                     self._database.close()
+                fault("graph.close.after")
             if self._writer is not None:
                 self._writer.release()
             self._snapshot = self._database = self._writer = None
@@ -372,10 +380,13 @@ def _create(path: Path, store_id: str) -> None:
                 _apply(connection, migration)
             version = migrations(BACKEND)[-1].version
             connection.execute("CREATE (:Store {id: $id, schema: $schema})", {"id": store_id, "schema": version})
+            fault("graph.schema.before")
             connection.execute("COMMIT")
+            fault("graph.schema.after")
             connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
         database.close()
     fault("graph.create.before")
     discard(path, but_main=True)
+    fault("graph.create.between")
     new.replace(path)
     fault("graph.create.after")

@@ -25,12 +25,14 @@ from urllib.parse import unquote, urlsplit
 import ladybug
 
 from ...errors import InputError, StoreBusy, StoreError, StoreForeign, StoreVersion
+from ..faults import fault
 from ..files import explain
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
+NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED)
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
 """How the engine says that the disk is full."""
 LITTLE_ROOM = 1 << 20
@@ -80,8 +82,8 @@ def engine_files(path: Path) -> list[Path]:
 def _is_of(path: Path, name: str) -> bool:
     if name == path.name:
         return True
-    not_the_engines = (".lock", ".new", ".new.wal", "-set-aside", DOUBTED)
-    return name.startswith(f"{path.name}.") and not name.endswith(not_the_engines)
+    suffix = name.removeprefix(path.name)  # of the file that is asked about, which may be a `.new` one
+    return suffix.startswith(".") and not suffix.startswith(".new") and not suffix.endswith(NOT_THE_ENGINES)
 
 
 class WriterLock:
@@ -157,8 +159,11 @@ def open_for_writing(path: Path) -> Opened:
         StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
     """
     if _doubt(path).exists():
+        fault("graph.doubted.before")
         discard(path)
+        fault("graph.doubted.between")
         _doubt(path).unlink()
+        fault("graph.doubted.after")
         return Opened(None, (f"an earlier write to {path} failed, as on a full disk; it is made anew",))
     if not path.exists():
         return _without_main_file(path)
@@ -274,7 +279,9 @@ def _without_main_file(path: Path) -> Opened:
 
 
 def _give_up(path: Path, kept: Path, reason: str) -> Opened:
+    fault("graph.hopeless.before")
     discard(path)
+    fault("graph.hopeless.after")
     return Opened(
         None,
         (f"{path} was damaged beyond repair ({reason}) and is made anew; what it was is kept in {kept}",),
@@ -285,10 +292,13 @@ def _set_aside(path: Path, *, move: bool) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = (path.with_name(f"{path.name}.{stamp}-{n}-set-aside") for n in itertools.count(1))
     kept = next(name for name in names if not name.exists())
+    fault("graph.aside.before")
     kept.mkdir()
     for file in engine_files(path):
+        fault("graph.aside.between")
         if move:
             file.rename(kept / file.name)
         else:
             shutil.copy2(file, kept / file.name)
+    fault("graph.aside.after")
     return kept

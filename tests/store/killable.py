@@ -1,7 +1,7 @@
-"""A process that works on a store in forks of itself, each of which may be killed at a fault point.
+"""A process that works on stores in forks of itself, each of which may be killed at a fault point.
 
-Reads lines `FOLDER POINT` (`-`: no fault), answers with the exit status of the fork (-9: killed).
-Importing once and forking is what makes a kill at every point affordable.
+Reads lines `TASK FOLDER GRAPH POINT` (`-`: the graph in the folder; no fault), answers with the exit status of the
+fork (-9: killed). Importing once and forking is what makes a kill at every point affordable.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from circuitstore.store import create_store
+from circuitstore.store import create_store, rebuild_store
 from circuitstore.store.faults import VARIABLE
 from conftest import make_world
+from recorded import recorded
 
 WORLD, SECOND = make_world(2, (6,)), make_world(3, (9,))
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, graph: str | None) -> None:
     """Two runs, one of which is deleted and collected; a damaged file; a rebuild. May be interrupted and repeated."""
-    with create_store(folder) as store, store.writer() as writer:
+    with create_store(folder, graph=graph) as store, store.writer() as writer:
         SECOND.fill(writer, "second")
         WORLD.fill(writer)
         writer.flush()
@@ -36,15 +38,29 @@ def work(folder: Path) -> None:
         WORLD.fill(writer)
 
 
+def rebuild(folder: Path, graph: str | None) -> None:
+    """The graph made anew, whatever is there."""
+    rebuild_store(folder, graph=graph)
+
+
+def record(folder: Path, graph: str | None) -> None:
+    """What `work` does durably, and the points that it passes, in order, a line each, in the file `steps`."""
+    with recorded(folder.with_name("steps")):
+        work(folder, graph)
+
+
+TASKS: dict[str, Callable[[Path, str | None], None]] = {"work": work, "rebuild": rebuild, "record": record}
+
+
 def main() -> None:
     for line in sys.stdin:
-        folder, point = line.split()
+        task, folder, graph, point = line.split()
         if point != "-":
             os.environ[VARIABLE] = point
         child = os.fork()
         if child == 0:
             try:
-                work(Path(folder))
+                TASKS[task](Path(folder), None if graph == "-" else graph)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)

@@ -1,12 +1,15 @@
-"""Killed at any fault point and run again, a store equals the undisturbed one, edge by edge."""
+"""Killed at any fault point and run again, a store equals the undisturbed one, edge by edge; on both engines."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,31 @@ import pytest
 from circuitstore.store import Store, open_store
 
 HERE = Path(__file__).parent
-SOURCES = sorted(Path(circuitstore.store.__file__).parent.rglob("*.py"))
-POINTS = sorted(
-    {p for source in SOURCES for p in re.findall(r'\bfault\("((?!graph\.migrate)[^"]+)"\)', source.read_text())}
-)
-"""All but those of a migration, at which `test_migrate.py` kills."""
+ROOM = Path(circuitstore.store.__file__).parent
+ENGINES = ("ladybug", "neo4j")
+GRAPH = "graph.lbdb"
+
+
+def points(sources: Iterator[Path] | list[Path]) -> list[str]:
+    """The points that the sources name; those of a migration are `test_migrate.py`'s."""
+    found = {p for file in sources for p in re.findall(r'\bfault\("([^"]+)"\)', file.read_text())}
+    return sorted(p for p in found if not p.startswith("graph.migrate."))
+
+
+COMMON = points([p for p in ROOM.rglob("*.py") if not p.name.startswith(ENGINES)])
+OF_ENGINE = {engine: points((ROOM / "graph").glob(f"{engine}*.py")) for engine in ENGINES}
+EVERY = [(engine, p) for engine in ENGINES for p in (*COMMON, *OF_ENGINE[engine])]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store under test is: its folder, and the URL of its graph where that is on a server."""
+
+    folder: Path
+    graph: str | None
+
+    def open(self) -> Store:
+        return open_store(self.folder, graph=self.graph)
 
 
 class Killable:
@@ -30,9 +53,9 @@ class Killable:
             [sys.executable, str(HERE / "killable.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def work(self, folder: Path, point: str = "-") -> int:
+    def work(self, place: Place, point: str = "-", task: str = "work") -> int:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{folder} {point}\n")
+        self._process.stdin.write(f"{task} {place.folder} {place.graph or '-'} {point}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -41,10 +64,32 @@ class Killable:
 
 
 @pytest.fixture(scope="module")
-def killable() -> Iterator[Killable]:
-    process = Killable()
-    yield process
-    process.close()
+def killable_by_engine(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Killable]]:
+    """A process for each engine: the account of the server is in the environment of the second."""
+    started: dict[str, Killable] = {}
+
+    def get(engine: str) -> Killable:
+        if engine == "neo4j":
+            request.getfixturevalue("neo4j_server")
+        return started.setdefault(engine, Killable()) if engine not in started else started[engine]
+
+    yield get
+    for process in started.values():
+        process.close()
+
+
+@pytest.fixture
+def killable(engine: str, killable_by_engine: Callable[[str], Killable]) -> Killable:
+    return killable_by_engine(engine)
+
+
+@pytest.fixture
+def place(engine: str, folder: Path, request: pytest.FixtureRequest) -> Place:
+    if engine == "ladybug":
+        return Place(folder, None)
+    server = request.getfixturevalue("neo4j_server")
+    server.empty()
+    return Place(folder, server.url)
 
 
 def content(store: Store) -> dict[str, Any]:
@@ -60,36 +105,102 @@ def content(store: Store) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(killable: Killable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed_folder(killable_by_engine: Callable[[str], Killable], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "data"
-    assert killable.work(folder) == 0
-    with open_store(folder) as store:
+    assert killable_by_engine("ladybug").work(Place(folder, None)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_folder: Path) -> dict[str, Any]:
+    with open_store(undisturbed_folder) as store:
         return content(store)
 
 
-def check(folder: Path, undisturbed: dict[str, Any]) -> None:
-    with open_store(folder) as store:
+def check(place: Place, undisturbed: dict[str, Any]) -> None:
+    with place.open() as store:
         assert len(store.verify()) == 0, str(store.verify())
         assert not store.archive.leftovers()
         assert content(store) == undisturbed
+        assert store.query("MATCH (n:Node) RETURN count(n) AS n").to_pandas()["n"].tolist() == [
+            sum(store.circuits()["n_nodes"])
+        ]
 
 
-def test_there_are_points_around_every_durable_step() -> None:
-    steps = {"archive.fsync", "archive.rename", "archive.remove", "archive.aside", "catalog.commit", "graph.commit"}
-    assert steps <= {p.rpartition(".")[0] for p in POINTS}
+@pytest.mark.parametrize("engine", ENGINES)
+def test_there_is_a_point_between_any_two_durable_steps(place: Place, killable: Killable) -> None:
+    """Seen as they happen: fsync, rename, removal, COPY and commit, of archive, catalog and graph."""
+    assert killable.work(place, task="record") == 0
+    steps = [line.split(" ", 1) for line in place.folder.with_name("steps").read_text().splitlines()]
+    assert (steps[0][0], steps[-1][0]) == ("point", "point")
+    kinds = {what.split(" /")[0] for kind, what in steps if kind == "step"}
+    common = {"fsync", "os.rename", "os.remove", "commit of the catalog"}
+    own = {"ladybug": {"COMMIT", "CHECKPOINT", "COPY FEEDS FROM $rows"}, "neo4j": {"commit of the server"}}
+    assert common | own["neo4j" if place.graph else "ladybug"] <= kinds
+    bare = {(a[1], b[1]) for a, b in itertools.pairwise(steps) if a[0] == b[0] == "step"}
+    assert not bare
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_point(point: str, folder: Path, killable: Killable, undisturbed: dict[str, Any]) -> None:
-    assert killable.work(folder, point) == -9
-    assert killable.work(folder) == 0
-    check(folder, undisturbed)
+def doubt(folder: Path) -> None:
+    """As a failed write leaves it."""
+    (folder / f"{GRAPH}.doubted").touch()
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_several_times(seed: int, folder: Path, killable: Killable, undisturbed: dict[str, Any]) -> None:
-    chance = random.Random(seed)
-    for _ in range(3):
-        assert killable.work(folder, f"{chance.choice(POINTS)}:{chance.randint(1, 9)}") in (0, -9)
-    assert killable.work(folder) == 0
-    check(folder, undisturbed)
+def spoil(folder: Path) -> None:
+    (folder / GRAPH).write_bytes(b"no database")
+
+
+def strand(folder: Path) -> None:
+    """A log without its file."""
+    (folder / GRAPH).rename(folder / f"{GRAPH}.wal")
+
+
+HARMED = {"graph.doubted": doubt, "graph.hopeless": spoil, "graph.aside": strand}
+"""What must have happened to a finished store, on LadybugDB, for points to be passed."""
+
+KILLED_BEFORE = {"graph.sweep": "graph.feeds.after"}
+"""Where a run must have been killed for points to be passed."""
+
+
+def lead_up_to(point: str, place: Place, killable: Killable, undisturbed_folder: Path) -> None:
+    """What has to be for a run to pass the point."""
+    group = point.rpartition(".")[0]
+    if group in HARMED:
+        shutil.copytree(undisturbed_folder, place.folder)
+        HARMED[group](place.folder)
+    elif group in KILLED_BEFORE:
+        assert killable.work(place, KILLED_BEFORE[group]) == -9
+
+
+@pytest.mark.parametrize(("engine", "point"), [e for e in EVERY if not e[1].startswith("graph.recreate.")])
+def test_killed_at_a_point(
+    point: str, place: Place, killable: Killable, undisturbed_folder: Path, undisturbed: dict[str, Any]
+) -> None:
+    lead_up_to(point, place, killable, undisturbed_folder)
+    assert killable.work(place, point) == -9, f"no run passes {point}: give the killable process more to do"
+    assert killable.work(place) == 0
+    check(place, undisturbed)
+
+
+@pytest.mark.parametrize(("engine", "point"), [e for e in EVERY if e[1].startswith("graph.recreate.")])
+def test_killed_while_the_schema_is_made_anew(
+    point: str, place: Place, killable: Killable, undisturbed: dict[str, Any], neo4j_server
+) -> None:
+    assert killable.work(place) == 0
+    neo4j_server.ask("MATCH (m:Migration) SET m.checksum = 'of another form'")
+    assert killable.work(place, point, task="rebuild") == -9
+    assert killable.work(place, task="rebuild") == 0
+    check(place, undisturbed)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_killed_several_times(engine: str, place: Place, killable: Killable, undisturbed: dict[str, Any]) -> None:
+    """At ten points, the first or a later time that they are passed."""
+    chance = random.Random(engine)
+    statuses = [
+        killable.work(place, f"{chance.choice([*COMMON, *OF_ENGINE[engine]])}:{chance.choice((1, 1, 2, 5))}")
+        for _ in range(10)
+    ]
+    assert set(statuses) <= {0, -9} and statuses.count(-9) >= 4
+    assert killable.work(place) == 0
+    check(place, undisturbed)
