@@ -148,22 +148,30 @@ def _mend_discoveries(writer: Writer) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding and hashing leave the interpreter free
         found = readers.map(partial(_checked, writer.archive), listed)
         for (id, checksum), now in zip(listed.items(), found, strict=True):
-            if isinstance(now, StoreDamaged):
-                writer.set_aside("discovery", id, now)
+            try:
+                if isinstance(now, StoreDamaged):
+                    raise now
+                if now != checksum:
+                    _enter_again(writer, id)
+            except StoreDamaged as error:
+                writer.set_aside("discovery", id, error)
                 asked += 1
-            elif now != checksum:
-                discovery, created = writer.archive.discovery(id)
-                with writer.writing() as connection:
-                    ledger.forget(connection, discoveries, [id])
-                    run = ledger.run_of(connection, "discovery", id) or RECOVERED
-                    ledger.enter_discovery(connection, discovery, created, run)
     return asked
 
 
+def _enter_again(writer: Writer, id: str) -> None:
+    """Makes the catalog's row of a discovery what the archive says."""
+    discovery, created = writer.archive.discovery(id)
+    with writer.writing() as connection:
+        ledger.forget(connection, discoveries, [id])
+        run = ledger.run_of(connection, "discovery", id) or RECOVERED
+        ledger.enter_discovery(connection, discovery, created, run)
+
+
 def _checked(archive: Archive, id: str) -> str | StoreDamaged:
-    """Checksum of a discovery as its file holds it, or what is wrong with the file."""
+    """Checksum of a discovery as its file tells it, every array checked, or what is wrong with the file."""
     try:
-        return archive.discovery(id)[0].sha256
+        return archive.checksum("discovery", id)
     except StoreDamaged as error:
         return error
 
