@@ -1,31 +1,62 @@
 """The catalog: a SQL database of what was asked, done, failed and why; opened read-only or to write.
 
-Any engine of SQLAlchemy serves by URL; SQLite is the default. One transaction a call of `reading` or
-`writing`, so that every method here is all or nothing.
+A file of SQLite, or a database on a PostgreSQL server, by URL. One transaction a call of `reading` or `writing`,
+so that every method here is all or nothing.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion, optional
-from . import tables
+from ..errors import InputError, StoreError, StoreUnreachable, StoreVersion
+from . import postgres, sqlite, tables
 from .faults import fault
 
-BUSY_S = 60.0
-"""Seconds to wait for another connection's transaction, or for a backup that holds the file."""
+log = logging.getLogger("circuitstore")
+
+RETURN_S = 60.0
+"""Seconds to wait for a server that answered before, and may be starting again."""
+
+AGAIN_S = 0.5
+"""Seconds between looks whether it does."""
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations" / "catalog"
+_KINDS = {"sqlite": sqlite, "postgresql": postgres}
+
+
+def parsed(url: str | sa.URL) -> sa.URL:
+    """A catalog's URL, as a value that shows no password.
+
+    Raises:
+        InputError: it is none; says no more of it than its beginning, since the rest may hold a password.
+    """
+    expected = "expected sqlite:///folder/catalog.sqlite or postgresql+psycopg://user@host/name"
+    try:
+        made = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        begins = f"a text that begins with {str(url).split(':')[0][:20]!r}"
+        raise InputError(
+            f"catalog: {expected}, got {begins}, which is no URL; in it, / and @ of a password are written %2F and %40"
+        ) from None
+    if made.drivername == "postgresql":
+        made = made.set(drivername=postgres.DRIVER)
+    if made.drivername not in ("sqlite", "sqlite+pysqlite", postgres.DRIVER):
+        raise InputError(f"catalog: {expected}, got a URL of {made.drivername}://")
+    for name in made.query:
+        if "password" in name.lower():
+            raise InputError(
+                f"catalog: {name} stands after the question mark of the URL, where others would see it; "
+                "give the password in the environment variable PGPASSWORD or in the file ~/.pgpass"
+            )
+    return made
 
 
 class Catalog:
@@ -39,43 +70,62 @@ class Catalog:
     """
 
     def __init__(self, url: str | sa.URL, *, read_only: bool) -> None:
-        try:
-            parsed = sa.make_url(url)
-            self._engine = _sqlite(parsed, read_only) if parsed.get_backend_name() == "sqlite" else _server(parsed)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise InputError(
-                f"catalog: expected a URL such as sqlite:///folder/catalog.sqlite or "
-                f"postgresql+psycopg://user@host/name, got one that cannot be used: {error}"
-            ) from error
-        self.url = parsed.render_as_string(hide_password=True)
+        place = parsed(url)
+        self._kind = _KINDS[place.get_backend_name()]
+        self._engine = self._kind.engine(place, read_only=read_only)
+        self._reached = False
+        self.url = place.render_as_string(hide_password=True)
         self.read_only = read_only
 
     @property
     def file(self) -> Path | None:
         """The file of a SQLite catalog."""
-        return _file(self._engine.url)
+        return sqlite.file_of(self._engine.url) if self._kind is sqlite else None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent view.
 
         Raises:
-            StoreError: the database is missing, busy, or refuses; `StoreDamaged` when it is none.
+            StoreError: the database is missing, busy, or refuses; `StoreDamaged` when it is none;
+                `StoreUnreachable` when its server does not answer.
         """
-        with self._said(), self._engine.connect() as connection:
+        with self._said(), self._begun(writing=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction, committed durably at the end, undone on an error.
+        """A transaction, committed durably at the end, undone on an error; one at a time.
 
         Raises:
             StoreError: as for `reading`, or there is no room.
         """
-        with self._said(), self._engine.begin() as connection:
+        with self._said(), self._begun(writing=True) as connection:
             yield connection
             fault("catalog.commit.before")
+            connection.commit()
         fault("catalog.commit.after")
+
+    def _begun(self, *, writing: bool) -> Connection:
+        """A connection at the start of a transaction, to be closed; waits for a server that is starting again."""
+        end = time.monotonic() + (RETURN_S if self._reached else 0.0)
+        while True:
+            try:
+                with self._said():
+                    connection = self._engine.connect().execution_options(writing=writing)
+                    try:
+                        connection.begin()
+                    except BaseException:
+                        connection.close()
+                        raise
+            except StoreUnreachable as error:
+                if time.monotonic() > end:
+                    raise
+                log.info("waiting for the catalog: %s", error)
+                time.sleep(AGAIN_S)
+            else:
+                self._reached = True
+                return connection
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -84,7 +134,7 @@ class Catalog:
         except IntegrityError:  # ours to mend, not the user's
             raise
         except DBAPIError as error:
-            raise _translated(error, self.url) from error
+            raise self._kind.translated(error, f"catalog {self.url}") from error
 
     def version(self) -> str | None:
         """The revision of its tables; None for an empty database."""
@@ -135,6 +185,8 @@ class Catalog:
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         with self.writing() as connection:
+            if found is None and self._kind is postgres:
+                postgres.check_encoding(connection, f"catalog {self.url}")
             config.attributes["connection"] = connection
             command.upgrade(config, tables.SCHEMA)
         return found
@@ -151,74 +203,3 @@ class Catalog:
 
     def close(self) -> None:
         self._engine.dispose()
-
-
-def _file(url: sa.URL) -> Path | None:
-    if url.get_backend_name() != "sqlite":
-        return None
-    if not url.database or url.database == ":memory:":
-        raise InputError("catalog: a SQLite catalog is a file, such as sqlite:///folder/catalog.sqlite")
-    return Path(url.database)
-
-
-def _sqlite(url: sa.URL, read_only: bool) -> Engine:
-    path = _file(url)
-    assert path is not None
-
-    def connect() -> sqlite3.Connection:
-        uri = f"file:{quote(str(path.absolute()))}?mode={_mode(path) if read_only else 'rwc'}"
-        # None: transactions begin where SQLAlchemy says (below), DDL included
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-
-    engine = sa.create_engine(url, creator=connect, poolclass=NullPool)
-    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"  # a writer waits at its start, never halfway
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _mode(path: Path) -> str:
-    """`ro`; in a folder that cannot be written and where no writer has its log, as a file that never changes.
-
-    (A reader of a database in WAL mode otherwise wants to create the log's index.)
-    """
-    still = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-    return "ro&immutable=1" if still else "ro"
-
-
-def _server(url: sa.URL) -> Engine:
-    if url.get_driver_name() == "psycopg":
-        optional("psycopg", "postgres")
-    return sa.create_engine(url, poolclass=NullPool)
-
-
-def _translated(error: DBAPIError, url: str) -> StoreError:
-    """What went wrong with the database, in words, with the remedy."""
-    text = str(error.orig)
-    where = f"catalog {url}: {text}"
-    if "not a database" in text or "malformed" in text:
-        return StoreDamaged(
-            f"{where}; put it back from a backup, or move it away and run: circuitstore rebuild, "
-            "which makes a new one from the archive"
-        )
-    if "locked" in text:
-        return StoreBusy(f"{where}; another program has had it locked for {BUSY_S:g} s; try again when that has ended")
-    if "full" in text or "disk I/O" in text:
-        return StoreError(
-            f"{where}; make room on the disk, then run the same command again: it goes on where it stopped"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return StoreError(
-            f"{where}; it cannot be written; change the permissions of file and folder, or choose another"
-        )
-    return StoreError(f"{where}; check that the database is there and can be reached")

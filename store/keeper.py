@@ -143,7 +143,7 @@ class Keeper:
         """
         self.check()
         with self._catalog.writing() as connection:
-            held = ledger.holder(connection, lock=True)
+            held = ledger.holder(connection)
             if held is None or held[0] != self.owner:
                 try:
                     ledger.claim(connection, self.owner, _until())

@@ -1,7 +1,7 @@
 """Entries of the catalog: how runs, items, discoveries and circuits are written down and found again.
 
-Every function works in the transaction of the connection it is given. One writer at a time, so what
-is not there when a function looks is not there when it inserts.
+Every function works in the transaction of the connection it is given. Transactions that write come one after another
+(`Catalog.writing`), so what is not there when a function looks is not there when it inserts.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ def enter_store(connection: Connection, id: str) -> None:
     enter(connection, leases, [{"name": WRITER, "owner": None, "until_ms": 0}])
 
 
+def bytewise(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A column as a key to sort by: texts by their code points, whatever the language of the database."""
+    if not isinstance(column.type, sa.String):
+        return column
+    return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
+
+
 def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
     rest = iter(values)
     while chunk := list(islice(rest, size)):
@@ -55,16 +62,13 @@ def enter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
 # --- the lease -------------------------------------------------------------------------------------
 
 
-def holder(connection: Connection, *, lock: bool = False) -> tuple[str, int] | None:
-    """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free."""
-    row = connection.execute(lease_row(lock=lock)).first()
+def holder(connection: Connection) -> tuple[str, int] | None:
+    """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free.
+
+    Who asks in a transaction that writes has it to himself: nobody else takes the lease until that ends.
+    """
+    row = connection.execute(select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)).first()
     return None if row is None or row.owner is None else (row.owner, row.until_ms)
-
-
-def lease_row(*, lock: bool) -> sa.Select[Any, Any]:
-    """The row of the lease; with `lock` nobody else takes the lease until the transaction ends, on a server too."""
-    query = select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)
-    return query.with_for_update() if lock else query
 
 
 def claim(connection: Connection, owner: str, until_ms: int) -> None:
@@ -73,7 +77,7 @@ def claim(connection: Connection, owner: str, until_ms: int) -> None:
     Raises:
         StoreBusy: another holds it; the message names it and the remedy.
     """
-    held = holder(connection, lock=True)
+    held = holder(connection)
     if held is not None and held[0] != owner and held[1] > now_ms() and not is_dead(held[0]):
         raise StoreBusy(busy(held[0], held[1]))
     connection.execute(update(leases).where(leases.c.name == WRITER).values(owner=owner, until_ms=until_ms))
@@ -160,7 +164,9 @@ def want_circuits(connection: Connection, run: str, extractions: Sequence[tuple[
 
 
 def run_names(connection: Connection) -> list[str]:
-    return list(connection.execute(select(runs.c.name).order_by(runs.c.created_ms, runs.c.name)).scalars())
+    return list(
+        connection.execute(select(runs.c.name).order_by(runs.c.created_ms, bytewise(connection, runs.c.name))).scalars()
+    )
 
 
 def known_run(connection: Connection, run: str) -> None:
@@ -197,6 +203,16 @@ def missing_circuits(connection: Connection, run: str) -> list[tuple[str, Extrac
     return [(item, Extraction.from_dict(json.loads(text))) for item, text in connection.execute(asked)]
 
 
+def stored_of(connection: Connection, run: str) -> tuple[list[str], list[str]]:
+    """Ids of the discoveries and the circuits of a run that are listed."""
+    answers = select(discoveries.c.id).join(run_items, run_items.c.item == discoveries.c.id)
+    found = select(circuits.c.id).join(run_circuits, run_circuits.c.circuit == circuits.c.id)
+    return (
+        list(connection.execute(answers.where(run_items.c.run == run)).scalars()),
+        list(connection.execute(found.where(run_circuits.c.run == run)).scalars()),
+    )
+
+
 def failures(connection: Connection, run: str) -> dict[str, str]:
     """Error of each failed item of a run, by item id."""
     asked = (
@@ -210,10 +226,15 @@ def failures(connection: Connection, run: str) -> dict[str, str]:
 
 def set_state(connection: Connection, id: str, state: str, *, error: str | None = None, attempt: bool = False) -> int:
     """An item's state; returns how many items have that id."""
-    values: dict[str, Any] = {"state": state, "error": error, "changed_ms": now_ms()}
+    values: dict[str, Any] = {"state": state, "error": error and storable(error), "changed_ms": now_ms()}
     if attempt:
         values["attempts"] = items.c.attempts + 1
     return connection.execute(update(items).where(items.c.id == id).values(**values)).rowcount
+
+
+def storable(text: str) -> str:
+    """A text as every database can hold it: what is no character (half a surrogate pair, NUL) is written out."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def retry_failed(connection: Connection, run: str) -> int:
@@ -298,7 +319,7 @@ def run_of(connection: Connection, kind: str, id: str) -> str | None:
         query = select(run_circuits.c.run).where(run_circuits.c.circuit == id)
     else:
         query = select(run_items.c.run).where(run_items.c.item == id)
-    return connection.execute(query.order_by("run").limit(1)).scalar()
+    return connection.execute(query.order_by(bytewise(connection, query.selected_columns.run)).limit(1)).scalar()
 
 
 def _belongs(connection: Connection, run: str, item: WorkItem) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -54,7 +56,7 @@ def runs(connection: Connection) -> pd.DataFrame:
         runs_table.c.changed_ms,
         runs_table.c.spec,
     )
-    return _frame(connection, query.order_by(runs_table.c.created_ms, runs_table.c.name))
+    return _frame(connection, query.order_by(runs_table.c.created_ms, ledger.bytewise(connection, runs_table.c.name)))
 
 
 def items(connection: Connection, run: str | None, state: str | None) -> pd.DataFrame:
@@ -77,17 +79,38 @@ ORDER = ("model", "dataset", "class_index", "condition", "method", "form", "corr
 
 def circuits(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
     """See `Store.circuits`."""
-    query = select(circuits_table).order_by(*(circuits_table.c[name] for name in ORDER))
+    query = select(circuits_table).order_by(*(ledger.bytewise(connection, circuits_table.c[name]) for name in ORDER))
     if run is not None:
         ledger.known_run(connection, run)
         query = query.where(circuits_table.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
     for name, value in equals.items():
         if name not in circuits_table.c:
             raise unknown("column of circuits", name, circuits_table.c.keys())
-        column = circuits_table.c[name]
-        several = isinstance(value, Collection) and not isinstance(value, str)
-        query = query.where(column.in_(list(value)) if several else column == value)
+        query = query.where(_is_one_of(circuits_table.c[name], value))
     return _frame(connection, query)
+
+
+def _is_one_of(column: sa.Column[Any], value: object) -> sa.ColumnElement[bool]:
+    """Whether a column has a value, or one of a collection of values; None is a missing one."""
+    several = value if isinstance(value, Collection) and not isinstance(value, str | bytes) else [value]
+    there = column.in_([plain for v in several if (plain := _plain(column.type, v)) is not None])
+    return sa.or_(there, column.is_(None)) if any(v is None for v in several) else there
+
+
+def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | None:
+    """A value as its column would hold it, numbers and their texts alike; None where that cannot be.
+
+    Databases differ in what they make of a value of another kind: some find it, some do not, some give an error.
+    """
+    kind = type_.python_type
+    with suppress(TypeError, ValueError, OverflowError):
+        if kind is str:
+            text = value if isinstance(value, str) else str(operator.index(value))
+            return text if text == ledger.storable(text) else None
+        number = kind(value) if isinstance(value, str) or kind is float else operator.index(value)
+        bits = 63 if isinstance(type_, sa.BigInteger) else 31
+        return number if kind is float or -(2**bits) <= number < 2**bits else None
+    return None
 
 
 def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem]:
@@ -106,8 +129,9 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
         InputError: none, or several.
     """
     table = circuits_table if kind == "circuit" else discoveries
-    query = select(table.c.id).where(table.c.id.startswith(id, autoescape=True)).order_by(table.c.id).limit(5)
-    found = list(connection.execute(query).scalars())
+    begins = func.substr(table.c.id, 1, len(id)) == id  # LIKE would mind case here and not there
+    query = select(table.c.id).where(begins).order_by(table.c.id).limit(5)
+    found = list(connection.execute(query).scalars()) if id == ledger.storable(id) else []
     if len(found) == 1 and id:
         return found[0]
     if not found:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from sqlalchemy import URL
 
 from ..errors import InputError
+from .catalog import parsed
 from .graph import refuse_credentials
 from .graph.account import Account
 
@@ -22,13 +23,13 @@ class Location:
 
     Attributes:
         folder: holds the archive, and the catalog and the graph unless their URLs say otherwise.
-        catalog: URL of the SQL database; no text where it is in the folder, whose path may hold what ends one.
+        catalog: URL of the SQL database; no text, which would show its password.
         graph: URL of the graph database.
         account: of the graph's server; None: the one in the environment.
     """
 
     folder: Path
-    catalog: str | URL
+    catalog: URL
     graph: str
     account: Account | None = None
 
@@ -44,7 +45,7 @@ class Location:
         """The parts of the store in a folder (default `./circuitstore-data`), explicit URLs first.
 
         Raises:
-            InputError: a URL where a folder is expected, or a password in the graph's.
+            InputError: a URL where a folder is expected, a password in the graph's, or no URL where one is.
         """
         if "://" in str(location or ""):
             raise InputError(
@@ -56,7 +57,7 @@ class Location:
         folder = Path(location or DEFAULT).absolute()
         return cls(
             folder,
-            catalog or URL.create("sqlite", database=str(folder / "catalog.sqlite")),
+            parsed(catalog) if catalog else URL.create("sqlite", database=str(folder / "catalog.sqlite")),
             graph or f"ladybug://{quote(str(folder / 'graph.lbdb'))}",
             account,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -80,7 +80,9 @@ def test_what_the_writer_notices_is_noted_once(store: Path, capsys: pytest.Captu
     assert notices and capsys.readouterr().err.splitlines() == [f"note: {notice}" for notice in notices]
 
 
-@pytest.mark.skipif(find_spec("psycopg") is not None, reason="psycopg is installed here")
-def test_a_catalog_that_needs_more_than_is_installed_names_the_extra(tmp_path: Path, run: Run) -> None:
+def test_a_catalog_that_needs_more_than_is_installed_names_the_extra(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
     code, said = run("status", "--store", tmp_path, "--catalog", "postgresql+psycopg://me@nowhere/circuits")
     assert code == 2 and 'pip install "circuitstore[postgres]"' in said

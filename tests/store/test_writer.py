@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import CircuitRecord, Discovery, Extraction
 from circuitstore.errors import InputError, StoreBusy, StoreError
-from circuitstore.store import Store, archive, catalog, create_store, keeper, ledger, open_store
+from circuitstore.store import Store, archive, create_store, keeper, ledger, open_store, sqlite
 from circuitstore.store import writer as module
 from circuitstore.store.graph import open_graph
 from circuitstore.store.graph.ladybug import LadybugGraph
@@ -375,11 +375,11 @@ def test_the_lease_is_renewed_while_the_graph_is_busy(filled: Path, monkeypatch:
 def test_a_locked_catalog_does_not_end_the_writer(filled: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "RENEW_S", 0.05)
     monkeypatch.setattr(keeper, "RETRY_S", 0.05)
-    monkeypatch.setattr(catalog, "BUSY_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     with open_store(filled) as store, store.writer() as writer:
         with module.Catalog(store.location.catalog, read_only=False).writing():  # as a backup holds it
             time.sleep(0.8)
-        monkeypatch.setattr(catalog, "BUSY_S", 10.0)
+        monkeypatch.setattr(sqlite, "BUSY_S", 10.0)
         world.fill(writer, "second")
 
 
