@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .circuits import Circuit as Circuit
     from .circuits import ComputationGraph as ComputationGraph
     from .circuits import EdgeScores as EdgeScores
+    from .discovery import discover as discover
     from .discovery import evaluate as evaluate
     from .discovery import score_edges as score_edges
     from .errors import CircuitStoreError as CircuitStoreError
@@ -28,6 +29,7 @@ _WHERE = {
     "ComputationGraph": "circuits",
     "EdgeScores": "circuits",
     "Table": "results",
+    "discover": "discovery",
     "evaluate": "discovery",
     "load_model": "models",
     "open_store": "store",

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ..circuits import ComputationGraph
@@ -106,13 +106,12 @@ class ShiftedRuns:
     def _from_block(self, layer: int, stream: Tensor) -> Float[Tensor, "run class"]:
         """Logits from the stream that enters a block."""
         for block in self.model.blocks[layer:]:
-            stream = self._last(block, stream) if block is self.model.blocks[-1] else block(stream)
+            last = block is self.model.blocks[-1]
+            stream = self._cut(block, stream) if last and self.read.stop else block(stream)
         return self.model.readout(stream)
 
-    def _last(self, block: Any, stream: Tensor) -> Tensor:
+    def _cut(self, block: Any, stream: Tensor) -> Tensor:
         """A block's output at the tokens that are read; queries of the others are not made."""
-        if self.read.stop is None or type(block) is not Block:
-            return block(stream)[:, self.read]
         attn, width = block.attn, self.model.n_heads * self.model.d_head
         normal, (weight, bias) = block.norm1(stream), (attn.qkv.weight, attn.qkv.bias)
 
