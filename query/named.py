@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
 from ..results import Table
-from ..store.graph.guard import tokens
-from .parameters import TYPES, Only, Parameter, check_names, resolve
+from .parameters import TYPES, Only, Parameter, resolve
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -154,8 +153,6 @@ def run(
     """
     given = dict(params or {})
     if len(text_or_name.split()) != 1:
-        declared = [t.text[1:].strip("`") for t in tokens(text_or_name) if t.kind == "param"]
-        check_names("the query", declared, declared, given)
         return store.query(text_or_name, given, timeout_s=timeout_s, max_rows=max_rows)
     query = get_named(text_or_name.strip())
     values, notes = resolve(store, f"query {query.name}", query.parameters, given)

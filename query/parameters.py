@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
+from ..store.graph.names import check_given
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -63,22 +64,6 @@ class Parameter:
         return f"[{self.name}]" if isinstance(self.default, Only) else f"[{self.name}={self.default}]"
 
 
-def check_names(where: str, allowed: Collection[str], required: Collection[str], given: Mapping[str, Any]) -> None:
-    """Return if the names of the values given are right.
-
-    Raises:
-        InputError: one is not among the `allowed`, or one of the `required` is not there.
-    """
-    for name in given:
-        if name not in allowed:
-            raise unknown("parameter", name, sorted(set(allowed)), where)
-    if missing := sorted(set(required) - set(given)):
-        raise InputError(
-            f"{where}: no value for {', '.join(missing)}; give it with --param {missing[0]}=…, "
-            f"in Python with params={{{missing[0]!r}: …}}"
-        )
-
-
 def resolve(
     store: Store, where: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -87,7 +72,7 @@ def resolve(
     Raises:
         InputError: one is missing, unknown, of the wrong type, ambiguous, or the store has no such circuit.
     """
-    check_names(where, [p.name for p in parameters], [p.name for p in parameters if p.default is None], given)
+    check_given(where, [p.name for p in parameters], [p.name for p in parameters if p.default is None], given)
     choice = _Choice(store, where)
     values: dict[str, Any] = {}
     for p in parameters:

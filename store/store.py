@@ -24,6 +24,7 @@ from .catalog import Catalog
 from .graph import migrate_graph, open_graph
 from .graph.account import Account
 from .graph.guard import check_read_only
+from .graph.names import check_names, check_parameters
 from .keeper import Keeper
 from .lease import is_dead, now_ms
 from .location import Location
@@ -329,9 +330,12 @@ class Store:
 
         Raises:
             QueryRefused: it could write, or reach files or the network.
-            QueryFailed: it does not parse, or ran out of time.
+            InputError: a parameter has no value, or a value no parameter.
+            QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
         """
         check_read_only(cypher)
+        check_parameters(cypher, params or {})
+        check_names(cypher)
         return self.graph.run(cypher, params, timeout_s=timeout_s, max_rows=max_rows)
 
     def verify(self) -> Table:
