@@ -124,8 +124,8 @@ class OwnServer(Neo4jServer):
 
     def __init__(self, folder: Path, version: str = VERSION) -> None:
         self._java, self._jars = java(JAVA[version]), jars(version)
-        self._home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
-        self._home.mkdir(parents=True)
+        self.home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
+        self.home.mkdir(parents=True)
         self._settings.write_text(SETTINGS + self._offer_tls(folder / "tls"))
         self._port = free_port()
         super().__init__(f"bolt://127.0.0.1:{self._port}/neo4j", "neo4j", secrets.token_urlsafe(12))
@@ -149,7 +149,7 @@ class OwnServer(Neo4jServer):
     def spawn(self) -> None:
         """Begin to start it."""
         command = [self._java, *OPTIONS, "-cp", f"{self._jars}/*", str(PROGRAM)]
-        command += [str(self._home), str(self._port), str(self._settings)]
+        command += [str(self.home), str(self._port), str(self._settings)]
         with self.log.open("ab") as log:  # ends by itself when its standard input does: with this process
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
 
