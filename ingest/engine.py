@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT, Journal
-from ..errors import CircuitStoreError, StoreError
+from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..store import Account, Writer, create_store
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
@@ -78,7 +78,7 @@ def index(
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
         engine.run(progress)
-        writer.flush()
+        writer.project_pending()  # what was put, and what the graph lost meanwhile
         notices = (*plan.source.notices, *writer.notices, *engine.notices)
     return IndexResult(
         spec.name, engine.done, engine.skipped, engine.failed, engine.circuits, notices, time.monotonic() - began
@@ -160,8 +160,8 @@ class _Engine:
         )
 
     def _discovery(self, item: WorkItem, bar: tqdm[Planned]) -> Discovery:
-        if self.writer.has_discovery(item.id):
-            return self.writer.store.discovery(item.id)
+        if self.writer.has_discovery(item.id) and (found := self.writer.sound_discovery(item.id)):
+            return found
         self.writer.lease_item(item.id)
         journal = Journal(self.writer.store.location.archive / "unfinished" / f"{item.id}.npz", item.id)
         discovery = self.bench.discover(
@@ -186,7 +186,13 @@ class _Engine:
                 f"its size is that of the natural condition, which failed ({title(planned.sized_by)}); "
                 "mend that first and run again with --retry-failed"
             )
-        return self.writer.store.circuit(decider).circuit.size_requested
+        sound = self.writer.sound_circuits([decider])
+        if not sound:
+            raise StoreDamaged(
+                f"the circuit of the natural condition ({title(planned.sized_by)}), whose size is needed, is damaged, "
+                "and was set aside; run the same command again: it computes it anew"
+            )
+        return sound[0][0].circuit.size_requested
 
 
 def title(item: WorkItem) -> str:

@@ -189,6 +189,8 @@ class Writer:
                 answers = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
                 absent = [id for id in answers if ledger.checksum(connection, discoveries, id) is None]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
+                listed = ledger.stored_of(connection, name)
+            self._set_lost_aside(*listed)
             taken = [self.take_up("discovery", id, name) for id in absent]
             taken += [self.take_up("circuit", id, name) for id in wanted if self.archive.has("circuit", id)]
             if sum(taken):
@@ -210,6 +212,21 @@ class Writer:
             self.set_aside(kind, id, error)
             return False
         return True
+
+    def _set_lost_aside(self, discoveries: Sequence[str], circuits: Sequence[str]) -> None:
+        """Have what the catalog lists, and the archive lost or has but the beginning of, computed anew."""
+        for id in discoveries:
+            if not self.archive.looks_whole("discovery", id):
+                self.sound_discovery(id)
+        self.sound_circuits([id for id in circuits if not self.archive.looks_whole("circuit", id)])
+
+    def sound_discovery(self, id: str) -> Discovery | None:
+        """A discovery of the archive; a damaged or lost one is set aside."""
+        try:
+            return self.archive.discovery(id)[0]
+        except StoreDamaged as error:
+            self.set_aside("discovery", id, error)
+            return None
 
     def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
         """Put a damaged file away, and strike it out of graph and catalog so that it is computed anew."""
