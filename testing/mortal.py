@@ -1,0 +1,129 @@
+"""Work on small stores, and a process that does it and may be killed at it: `Mortal`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+from ..circuits import CircuitRecord, Discovery
+from ..store import Store, Writer, open_store
+from ..store.faults import VARIABLE
+from .factories import make_discovery, make_item, make_record
+
+DISCOVERIES, SIZES = 3, (6, 12)
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Where a store is: its folder, and the URL of its graph where that is on a server."""
+
+    folder: Path
+    graph: str | None = None
+
+    def open(self) -> Store:
+        return open_store(self.folder, graph=self.graph)
+
+
+@lru_cache(maxsize=1)
+def pool() -> tuple[tuple[Discovery, CircuitRecord], ...]:
+    """Circuits, each with the discovery that it shares with another."""
+    found = [
+        make_discovery(i, n_images=4, item=make_item(i, class_index=i, n_layers=2, n_heads=2))
+        for i in range(DISCOVERIES)
+    ]
+    return tuple((discovery, make_record(discovery, n)) for discovery in found for n in SIZES)
+
+
+def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
+    """Index circuits of the pool under a run, as the engine does: what is there already is not computed again."""
+    asked = [pool()[i] for i in sorted(chosen)]
+    items = {d.id: d.item for d, _ in asked}
+    writer.start_run(run, f'name = "{run}"', list(items.values()), [(r.discovery_id, r.extraction) for _, r in asked])
+    for discovery, record in asked:
+        if not writer.has_discovery(discovery.id):
+            writer.lease_item(discovery.id)
+            writer.put_discovery(discovery, run)
+        writer.put_circuit(record, run)
+
+
+def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:
+    """One of the operations that may be killed and done again."""
+    match task:
+        case "put":
+            put(writer, run, chosen)
+            writer.flush()
+        case "gc":
+            writer.gc()
+        case "rebuild":
+            writer.rebuild()
+
+
+class Mortal:
+    """A process that works on stores in forks of itself, which may be killed: importing once makes that affordable.
+
+    The account of a server must be in the environment when it is made.
+
+    Attributes:
+        killed: how many were, by task.
+    """
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", __name__]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.killed: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.communicate()
+
+    def does(self, place: StorePlace, task: str, run: str, chosen: Collection[int], point: str) -> None:
+        """Do a task on a store, to its end or to the fault point `NAME:N`.
+
+        Raises:
+            AssertionError: it failed otherwise; what it said is in the standard error.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        asked = [str(place.folder), place.graph, task, run, sorted(chosen), point]
+        self._process.stdin.write(f"{json.dumps(asked)}\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        assert status in (0, -signal.SIGKILL), f"{task} before {point} ended with {status}"
+        self.killed[task] += status != 0
+
+
+def main() -> None:
+    """Do what the lines of the standard input ask for, each in a fork; answer with its exit status."""
+    pool()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(_done(line))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _done(line: str) -> int:
+    folder, graph, task, run, chosen, point = json.loads(line)
+    os.environ[VARIABLE] = point
+    try:
+        with open_store(folder, graph=graph) as store, store.writer() as writer:
+            do(task, writer, run, chosen)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""A whole store driven beside a plain dictionary, in any order of operations, and killed on the way: `store_machine`.
+
+    with Mortal() as mortal:
+        run_state_machine_as_test(store_machine(new_place, mortal), settings=settings(...))
+
+where `new_place` gives a context manager over a new, empty `StorePlace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, ExitStack
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ..errors import InputError
+from ..store import Store, create_store
+from .graph_contract import bare
+from .mortal import DISCOVERIES, SIZES, Mortal, StorePlace, do, pool, put
+
+RUNS = ("first", "second")
+POINTS_OF_PUT = (
+    "catalog.commit.before",
+    "catalog.commit.after",
+    "archive.fsync.before",
+    "archive.rename.after",
+    "graph.shared.before",
+    "graph.commit.before",
+    "graph.commit.after",
+)
+POINTS_OF_UPKEEP = ("graph.remove.before", "graph.commit.before", "catalog.commit.before", "catalog.commit.after")
+"""Fault points that every backend passes."""
+
+CIRCUITS = "MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n"
+EDGES = "MATCH (c:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.edge AS edge"
+NODES = "MATCH (n:Node) RETURN count(n) AS n"
+
+which = st.integers(0, DISCOVERIES * len(SIZES) - 1)
+some = st.sets(which, min_size=1, max_size=4)
+run_names = st.sampled_from(RUNS)
+times = st.sampled_from([1, 2, 1, 4])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The operations on one store. `asked` is what each run refers to, `stored` what the store must hold."""
+
+    mortal: Mortal
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around, self.held = ExitStack(), ExitStack()
+
+    def new_place(self) -> AbstractContextManager[StorePlace]:
+        raise NotImplementedError("use store_machine")
+
+    @initialize()
+    def begin(self) -> None:
+        self.place = self.around.enter_context(self.new_place())
+        create_store(self.place.folder, graph=self.place.graph).close()
+        self.asked: dict[str, set[int]] = {}
+        self.stored: set[int] = set()
+        self.open()
+
+    def open(self) -> None:
+        with ExitStack() as held:
+            self.store = held.enter_context(self.place.open())
+            self.writer = held.enter_context(self.store.writer())
+            self.held = held.pop_all()
+
+    @rule(run=run_names, chosen=some)
+    def put(self, run: str, chosen: set[int]) -> None:
+        put(self.writer, run, chosen)
+        self.expect("put", run, chosen)
+        assert self.writer.pending(run) == []
+
+    @precondition(lambda self: self.stored)
+    @rule(run=run_names, data=st.data(), other=st.booleans())
+    def put_again(self, run: str, data: st.DataObject, other: bool) -> None:
+        """The same circuit, or one of other arithmetic: the first stays."""
+        i = data.draw(st.sampled_from(sorted(self.stored)))
+        told = len(self.writer.notices)
+        self.writer.put_circuit(bare(pool()[i][1]) if other else pool()[i][1], run)
+        assert len(self.writer.notices) == told + other
+        self.asked.setdefault(run, set()).add(i)
+
+    @rule(run=run_names)
+    def retire(self, run: str) -> None:
+        if run in self.asked:
+            self.writer.delete_run(run)
+            del self.asked[run]
+        else:
+            with pytest.raises(InputError, match="run"):
+                self.writer.delete_run(run)
+
+    @rule()
+    def gc(self) -> None:
+        self.writer.gc()
+        self.expect("gc")
+        self.sound()
+
+    @rule()
+    def rebuild(self) -> None:
+        self.writer.rebuild()
+        self.sound()
+
+    @rule()
+    def query(self) -> None:
+        self.writer.flush()
+        self.answers(self.store)
+
+    @rule()
+    def verify(self) -> None:
+        self.writer.flush()
+        self.sound()
+
+    @rule()
+    def reopen(self) -> None:
+        """In between the store is read, by nobody who may write."""
+        self.held.close()
+        with self.place.open() as reader:
+            assert reader.verify().to_pandas().empty
+            self.answers(reader)
+        self.open()
+
+    @precondition(lambda self: self.stored)
+    @rule(data=st.data(), mend=st.sampled_from(["project", "rebuild", "reopen"]))
+    def lose_circuits(self, data: st.DataObject, mend: str) -> None:
+        """Circuits vanish from the graph alone."""
+        lost = data.draw(st.sets(st.sampled_from(sorted(self.stored)), min_size=1))
+        self.writer.flush()
+        self.store.graph.remove(self.ids(lost))
+        assert self.differences() == {("graph", "missing circuit", id) for id in self.ids(lost)}
+        match mend:
+            case "project":
+                assert self.writer.project_pending() == len(lost)
+            case "rebuild":
+                self.writer.rebuild()
+            case "reopen":
+                self.reopen_after_damage(len(lost))
+        self.sound()
+
+    def reopen_after_damage(self, lost: int) -> None:
+        self.held.close()
+        self.open()
+        assert f"lacked {lost} of {len(self.stored)} circuits" in " ".join(self.writer.notices)
+
+    @precondition(lambda self: len(self.stored) < len(pool()))
+    @rule(data=st.data(), mend=st.sampled_from(["gc", "rebuild"]))
+    def show_a_stranger(self, data: st.DataObject, mend: str) -> None:
+        """The graph shows a circuit that the catalog does not list."""
+        record = pool()[data.draw(which.filter(lambda i: i not in self.stored))][1]
+        self.writer.flush()
+        self.store.graph.put([record], {record.id: 1})
+        assert self.differences() == {("graph", "extra circuit", record.id)}
+        do(mend, self.writer, "", ())
+        self.expect(mend)
+        self.sound()
+
+    @rule(run=run_names, chosen=some, point=st.sampled_from(POINTS_OF_PUT), time=times, mend=st.booleans())
+    def crash_while_putting(self, run: str, chosen: set[int], point: str, time: int, mend: bool) -> None:
+        self.crash("put", run, chosen, f"{point}:{time}", mend)
+
+    @rule(task=st.sampled_from(["gc", "rebuild"]), point=st.sampled_from(POINTS_OF_UPKEEP), time=times)
+    def crash_at_upkeep(self, task: str, point: str, time: int) -> None:
+        self.crash(task, "", (), f"{point}:{time}", False)
+
+    def crash(self, task: str, run: str, chosen: Collection[int], point: str, mend: bool) -> None:
+        """Another process does something and is killed at the N-th pass of a point, if it gets there.
+
+        The next writer finds the store sound but for files that no catalog lists yet, and does the same again.
+        """
+        self.held.close()
+        before = set(self.stored)
+        self.mortal.does(self.place, task, run, chosen, point)
+        self.open()
+        assert {kind for _, kind, _ in self.differences()} <= {"orphan file"}
+        between = set(self.store.circuits()["id"])
+        if mend:
+            self.writer.rebuild()
+            assert not self.differences()
+        do(task, self.writer, run, chosen)
+        self.expect(task, run, chosen)
+        assert self.ids(before & self.stored) <= between <= self.ids(before | self.stored)
+        self.sound()
+
+    def expect(self, task: str, run: str = "", chosen: Collection[int] = ()) -> None:
+        """What an operation does to the dictionary."""
+        if task == "put":
+            self.asked.setdefault(run, set()).update(chosen)
+            self.stored.update(chosen)
+        elif task == "gc":
+            self.stored.intersection_update(set().union(*self.asked.values()))
+
+    @invariant()
+    def lists_what_was_put(self) -> None:
+        assert set(self.store.circuits()["id"]) == self.ids(self.stored)
+        counted = self.store.runs().set_index("run")[["circuits", "circuits_wanted"]]
+        assert {str(run): tuple(row) for run, row in counted.iterrows()} == {
+            run: (len(asked), len(asked)) for run, asked in self.asked.items()
+        }
+        for run, asked in self.asked.items():
+            assert set(self.store.circuits(run)["id"]) == self.ids(asked)
+
+    def ids(self, chosen: Collection[int]) -> set[str]:
+        return {pool()[i][1].id for i in chosen}
+
+    def differences(self) -> set[tuple[str, str, str]]:
+        rows = self.store.verify().to_pandas()
+        return set(zip(rows["part"], rows["kind"], rows["id"], strict=True))
+
+    def sound(self) -> None:
+        assert not self.differences()
+        assert self.store.graph.present() == {pool()[i][1].id: pool()[i][1].sha256 for i in self.stored}
+
+    def answers(self, store: Store) -> None:
+        """Queries against what the dictionary says."""
+        circuits = {pool()[i][1].id: pool()[i][1].circuit for i in self.stored}
+        found = store.query(CIRCUITS).to_pandas()
+        assert dict(zip(found["id"], found["n"], strict=True)) == {id: c.n_edges for id, c in circuits.items()}
+        assert store.query(NODES).to_pandas()["n"].tolist() == [sum(c.n_nodes for c in circuits.values())]
+        for id, circuit in circuits.items():
+            assert sorted(store.query(EDGES, {"id": id}).to_pandas()["edge"]) == sorted(circuit.edges)
+
+    def teardown(self) -> None:
+        with self.around:
+            self.held.close()
+
+
+def store_machine(new_place: Callable[[], AbstractContextManager[StorePlace]], mortal: Mortal) -> type[StoreMachine]:
+    """The machine over a backend's stores."""
+    return type("StoreMachine", (StoreMachine,), {"new_place": lambda self: new_place(), "mortal": mortal})
