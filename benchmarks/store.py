@@ -1,36 +1,49 @@
-"""What the store costs: edges a second in, milliseconds out, bytes a circuit.
+"""What the store costs on both engines: edges a second in, milliseconds out, bytes a circuit.
 
-Circuits are made up: of 1,000 edges on the graph of ViT-B (split form) for the graph database, and discoveries of
-the demo's and of ViT-B's size for comparing all pairs. The store under test lies in a temporary folder.
+Circuits are made up: of about 1,100 edges on the graph of ViT-B (split form) for the graph databases, discoveries of
+the demo's and of ViT-B's size for comparing all pairs and for `rebuild`. The stores under test lie in a temporary
+folder. Neo4j is the server of `--neo4j URL` (its database empty, the account in the environment), or one that is
+started as the tests do; where that is not possible its figures are left out.
 
-    python benchmarks/store.py                  everything, a few minutes
+    python benchmarks/store.py                  everything, a quarter of an hour
     python benchmarks/store.py --circuits 200   smaller
+    python benchmarks/store.py --only graphs    without the comparison of all pairs
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from circuitstore.circuits import CircuitRecord, Discovery
 from circuitstore.circuits.similarity import jaccard_matrix, spearman_matrix
+from circuitstore.query import run
 from circuitstore.results import Table
-from circuitstore.store import Store, create_store, open_store
-from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.contract import GraphBackend
+from circuitstore.store import Store, create_store, open_store, rebuild_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.tests.neo4j_server import Neo4jServer, NoServer, OwnServer
+from tqdm import tqdm
 
 VIT_B = {"n_layers": 12, "n_heads": 12}
 DEMO = {"n_layers": 4, "n_heads": 4}
 GROUP = 50
-TOP_20 = """
-    MATCH (:Circuit {id: $id})-[:HAS]->(n:Node)-[f:FEEDS]->(m:Node)
-    RETURN n.name AS sender, m.name AS receiver, f.edge AS edge, f.score AS score ORDER BY f.score DESC LIMIT 20"""
+ASKED = 100
+"""How often a query about single circuits is asked, each time about others."""
+
+GROWTH = 10
+"""How many times larger the store is when queries over all circuits are asked again."""
 
 Row = tuple[str, str, str]
 
@@ -44,12 +57,12 @@ def seconds(action: Callable[[], object]) -> float:
 def spread(values: Sequence[float], unit: str, scale: float = 1.0) -> str:
     """Median and quartiles."""
     low, middle, high = np.percentile(np.asarray(values) * scale, [25, 50, 75])
-    return f"{middle:,.1f} {unit} (quartiles {low:,.1f} to {high:,.1f})"
+    return f"{middle:,.1f} {unit} ({low:,.1f} to {high:,.1f})"
 
 
 def discoveries(count: int, size: dict[str, int], n_images: int = 18) -> Iterable[Discovery]:
     """Discoveries of ten classes and two conditions, `n_images` images each."""
-    for i in range(count):
+    for i in tqdm(range(count), "making circuits up", leave=False):
         attack = ("natural", "typographic")[i % 2]
         yield make_discovery(
             i // 20, n_images=n_images, item=make_item(i // 20, class_index=i // 2 % 10, attack=attack, **size)
@@ -63,36 +76,169 @@ def light(record: CircuitRecord) -> CircuitRecord:
     return record
 
 
-def load(graph: GraphBackend, records: Sequence[CircuitRecord], group: int) -> list[float]:
-    """Seconds of each group's `put`."""
-    times = {r.id: i for i, r in enumerate(records)}
-    groups = [records[start : start + group] for start in range(0, len(records), group)]
-    return [seconds(lambda some=some: graph.put(some, times)) for some in groups]
+# --- both engines side by side --------------------------------------------------------------------------------------
 
 
-def graph_rows(records: Sequence[CircuitRecord], folder: Path) -> list[Row]:
-    """Loading circuits in groups and at once, and asking for the best edges of one."""
+@dataclass
+class Engine:
+    """A graph database under test.
+
+    Attributes:
+        name: as the table calls it.
+        graph: URL; None for the file in the store's folder.
+        process: id of a Neo4j server that was started here.
+        figures: what was measured, by what it is.
+    """
+
+    name: str
+    graph: str | None = None
+    process: int | None = None
+    figures: dict[str, str] = field(default_factory=dict)
+
+    def say(self, what: str, figure: str) -> None:
+        self.figures[what] = figure
+        print(f"{self.name}: {what}: {figure}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def engines(url: str | None, folder: Path) -> Iterator[list[Engine]]:
+    """LadybugDB and, where there is one, Neo4j."""
+    with ExitStack() as held:
+        found = [Engine("LadybugDB")]
+        if url:
+            found.append(Engine("Neo4j", url))
+        else:
+            try:
+                server = held.enter_context(closing(Neo4jServer.given() or OwnServer(folder)))
+            except NoServer as reason:
+                print(f"Neo4j is left out: {reason}", file=sys.stderr)
+            else:
+                os.environ["CIRCUITSTORE_NEO4J_USER"] = server.user
+                os.environ["CIRCUITSTORE_NEO4J_PASSWORD"] = server.password
+                process = server.process.pid if isinstance(server, OwnServer) else None
+                found.append(Engine("Neo4j", server.url, process))
+        yield found
+
+
+def archived(folder: Path, records: Sequence[CircuitRecord]) -> None:
+    """Put circuits into the archive and the catalog of a store, and into its embedded graph."""
+    wanted = [(r.item.id, r.extraction) for r in records]
+    opened = open_store(folder) if folder.exists() else create_store(folder)
+    with opened as store, store.writer() as writer:
+        writer.start_run("benchmark", "", [r.item for r in records], wanted)
+        for record in tqdm(records, "archive", leave=False):
+            writer.put_circuit(record, "benchmark")
+
+
+def loading(engine: Engine, folder: Path, records: Sequence[CircuitRecord]) -> None:
+    """Put circuits in groups, fill an emptied graph from the archive, rebuild, empty it."""
     edges = np.array([r.circuit.n_edges for r in records])
-    rates, answers = {}, []
-    url = f"ladybug://{folder}/groups.lbdb"
-    with open_graph(url, store_id="benchmark") as graph:
-        spent = load(graph, records, GROUP)
-        rates["groups"] = [edges[i * GROUP : (i + 1) * GROUP].sum() / s for i, s in enumerate(spent)]
-        rates["all groups"] = [edges.sum() / sum(spent)]
-    with open_graph(f"ladybug://{folder}/bulk.lbdb", store_id="benchmark") as graph:
-        rates["bulk"] = [edges.sum() / s for s in load(graph, records, len(records))]
-    with open_graph(url, store_id="benchmark", read_only=True) as graph:
-        for record in records[:: max(1, len(records) // 100)]:
-            answers.append(seconds(lambda record=record: graph.run(TOP_20, {"id": record.id})))
-    size = (folder / "groups.lbdb").stat().st_size, (folder / "bulk.lbdb").stat().st_size
-    what = f"{len(records)} circuits of {edges.mean():.0f} edges"
-    return [
-        (f"put in groups of {GROUP}, {what}", spread(rates["groups"], "edges/s"), "≥ 15,000"),
-        ("the same, whole time", f"{rates['all groups'][0]:,.0f} edges/s", "≥ 15,000"),
-        ("put at once", f"{rates['bulk'][0]:,.0f} edges/s", "≥ 100,000"),
-        (f"20 best edges of one circuit among {len(records)}", spread(answers, "ms", 1e3), "≤ 15 ms"),
-        ("graph, bytes a circuit", f"{size[0] / len(records):,.0f} (at once {size[1] / len(records):,.0f})", ""),
+    total, times = edges.sum(), {r.id: i for i, r in enumerate(records)}
+    engine.say("rebuild, edges/s", f"{total / seconds(lambda: rebuild_store(folder, graph=engine.graph)):,.0f}")
+    with open_store(folder, graph=engine.graph) as store, store.writer() as writer:
+        count = f"{len(records) / seconds(writer.graph.clear):,.0f}"
+        engine.say("removing all, circuits/s", count)
+        spent = []
+        for start in tqdm(range(0, len(records), GROUP), engine.name, leave=False):
+            some = records[start : start + GROUP]
+            spent.append(seconds(lambda some=some: writer.graph.put(some, times)))
+        rates = [edges[i * GROUP : (i + 1) * GROUP].sum() / s for i, s in enumerate(spent)]
+        engine.say(f"put in groups of {GROUP}, edges/s", spread(rates, "").replace(" (", "("))
+        engine.say("the same, whole time, edges/s", f"{total / sum(spent):,.0f}")
+        writer.graph.clear()
+        engine.say("filled from the archive, edges/s", f"{total / seconds(writer.project_pending):,.0f}")
+
+
+def asking(engine: Engine, folder: Path, records: Sequence[CircuitRecord]) -> None:
+    """Named queries about one circuit or two, and about one edge: the whole call, each time about others."""
+    rng = np.random.default_rng(0)
+    chosen = [records[i] for i in rng.choice(len(records), ASKED + 1)]
+    pairs = list(pairwise(chosen))
+    edges = [r.circuit.graph.edge_names[rng.choice(np.flatnonzero(r.circuit.members))] for r in chosen]
+    queries = {
+        "top-edges": [{"circuit": a.id, "limit": 20} for a, _ in pairs],
+        "difference-of-two": [{"a": a.id, "b": b.id} for a, b in pairs],
+        "jaccard-of-two": [{"a": a.id, "b": b.id} for a, b in pairs],
+        "circuits-containing-edge": [{"edge": edge} for edge in edges[:ASKED]],
+        "node-books": [{"circuit": a.id} for a, _ in pairs],
+    }
+    with open_store(folder, graph=engine.graph) as store:
+        for name, asked in queries.items():
+            spent = [seconds(lambda name=name, values=values: run(store, name, values)) for values in asked * 2]
+            spent = spent[len(asked) :]  # the first time warms up, which a server needs
+            engine.say(f"{name}, ms", spread(spent, "", 1e3).replace(" (", "("))
+
+
+def over_all(engine: Engine, folder: Path, rounds: int) -> dict[str, float]:
+    """Median seconds of queries over all circuits of a study."""
+    with open_store(folder, graph=engine.graph) as store:
+        return {
+            name: float(np.median([seconds(lambda name=name: run(store, name)) for _ in range(2 * rounds)][rounds:]))
+            for name in ("consensus-edges", "component-usage")
+        }
+
+
+@contextmanager
+def heap(engine: Engine) -> Iterator[None]:
+    """What the server's heap held at most, and what its garbage collector took, meanwhile."""
+    jstat = shutil.which("jstat")
+    if engine.process is None or jstat is None:
+        yield
+        return
+    watch = subprocess.Popen([jstat, "-gc", str(engine.process), "500"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        watch.terminate()
+        names, *lines = (line.split() for line in watch.communicate()[0].splitlines())
+    seen = pd.DataFrame([line for line in lines if len(line) == len(names)], columns=names)
+    seen = seen.apply(pd.to_numeric, errors="coerce").fillna(0.0)
+    used = seen[["S0U", "S1U", "EU", "OU"]].sum(axis=1) / 1024
+    engine.say("heap used at most, MiB", f"{used.max():,.0f} (old objects {seen['OU'].max() / 1024:,.0f})")
+    engine.say("time of the garbage collector, s", f"{seen['GCT'].max() - seen['GCT'].min():.1f}")
+
+
+def graph_table(asked: argparse.Namespace, folder: Path) -> Table:
+    """Both engines, each on a graph of its own of one archive."""
+    records = [light(make_record(d, asked.edges)) for d in discoveries(asked.circuits, VIT_B, 8)]
+    place, few = folder / "store", max(1, len(records) // GROWTH)
+    with engines(asked.neo4j, folder / "server") as tested:
+        archived(place, records[:few])
+        small = {}
+        for engine in tested:
+            if engine.graph:
+                rebuild_store(place, graph=engine.graph)
+            small[engine.name] = over_all(engine, place, asked.rounds)
+        archived(place, records[few:])
+        for engine in tested:
+            with heap(engine):
+                loading(engine, place, records)
+            asking(engine, place, records)
+            for name, large in over_all(engine, place, asked.rounds).items():
+                growth = large / small[engine.name][name]
+                text = f"{large * 1e3:,.0f} ms, {growth:.1f} × that of {few} circuits"
+                engine.say(f"{name}, all {len(records)} circuits", text)
+    edges = np.mean([r.circuit.n_edges for r in records])
+    rows = [
+        {"what": what, **{e.name: e.figures.get(what, "") for e in tested}, "wanted": WANTED.get(what, "")}
+        for what in dict.fromkeys(what for e in tested for what in e.figures)
     ]
+    return Table(pd.DataFrame(rows), (f"{len(records)} circuits of {edges:,.0f} edges; medians (quartiles)",))
+
+
+WANTED = {
+    "rebuild, edges/s": "LadybugDB ≥ 100,000",
+    f"put in groups of {GROUP}, edges/s": "LadybugDB ≥ 15,000, Neo4j ≥ 30,000",
+    "filled from the archive, edges/s": "LadybugDB ≥ 100,000, Neo4j ≥ 30,000",
+    "heap used at most, MiB": "< 1,024",
+    **{
+        f"{name}, ms": "≤ 25"
+        for name in ("top-edges", "difference-of-two", "jaccard-of-two", "circuits-containing-edge", "node-books")
+    },
+}
+
+
+# --- all pairs, and the archive -------------------------------------------------------------------------------------
 
 
 def fill(folder: Path, found: Iterable[Discovery], n_edges: int) -> tuple[list[str], list[str]]:
@@ -150,24 +296,27 @@ def byte_rows(what: str, store: Store, count: int) -> list[Row]:
     return [(f"{what}: bytes of {part}", f"{size / count:,.0f} each", "") for part, size in sizes.items()]
 
 
+def archive_table(asked: argparse.Namespace, folder: Path) -> Table:
+    rows: list[Row] = []
+    for what, size, count, n in (("demo", DEMO, asked.circuits, 40), ("ViT-B", VIT_B, asked.large, asked.edges)):
+        title = f"{count} {what} circuits"
+        rows += store_rows(title, folder / what, *fill(folder / what, discoveries(count, size), n), asked.rounds)
+    return Table(pd.DataFrame(rows, columns=["what", "median (quartiles)", "wanted"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--circuits", type=int, default=1000, help="circuits of the graph and of the demo's size")
     parser.add_argument("--large", type=int, default=200, help="discoveries of ViT-B's size")
     parser.add_argument("--edges", type=int, default=1450, help="edges asked for on ViT-B's graph; 7 in 10 remain")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--neo4j", metavar="URL", help="a server with an empty database, instead of starting one")
+    parser.add_argument("--only", choices=("graphs", "archive"), help="half of it")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        records = [light(make_record(d, asked.edges)) for d in discoveries(asked.circuits, VIT_B, 8)]
-        rows = graph_rows(records, folder)
-        del records
-        for what, size, count, n in (("demo", DEMO, asked.circuits, 40), ("ViT-B", VIT_B, asked.large, asked.edges)):
-            title = f"{count} {what} circuits"
-            rows += store_rows(title, folder / what, *fill(folder / what, discoveries(count, size), n), asked.rounds)
-    import pandas as pd
-
-    print(Table(pd.DataFrame(rows, columns=["what", "median", "wanted"])))
+    tables = {"graphs": graph_table, "archive": archive_table}
+    for name in [asked.only] if asked.only else tables:
+        with tempfile.TemporaryDirectory() as folder:
+            print(tables[name](asked, Path(folder)))
 
 
 if __name__ == "__main__":
