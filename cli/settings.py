@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ..errors import InputError, unknown
@@ -26,7 +26,8 @@ class Settings(BaseSettings):
         store: folder of the store.
         graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`; without an account, which is in the
             fields below.
-        catalog: URL of the catalog, `sqlite:///…`.
+        catalog: URL of the catalog, `sqlite:///…` or `postgresql+psycopg://…`; not shown, as it may hold a
+            password.
         neo4j_user: of the graph's server.
         neo4j_password: its password, shown nowhere.
     """
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
 
     store: Path | None = None
     graph: str | None = None
-    catalog: str | None = None
+    catalog: str | None = Field(None, repr=False)
     neo4j_user: str = DEFAULT_USER
     neo4j_password: SecretStr | None = None
 

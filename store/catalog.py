@@ -185,8 +185,6 @@ class Catalog:
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         with self.writing() as connection:
-            if found is None and self._kind is postgres:
-                postgres.check_encoding(connection, f"catalog {self.url}")
             config.attributes["connection"] = connection
             command.upgrade(config, tables.SCHEMA)
         return found

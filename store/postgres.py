@@ -6,8 +6,10 @@ sees one moment, and those that write come one after another, each waiting at it
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
@@ -57,6 +59,18 @@ def engine(url: sa.URL, *, read_only: bool) -> Engine:
     asked = {name: value for name, value in _CONNECTING.items() if name not in url.query}
     made = sa.create_engine(url, poolclass=NullPool, connect_args=asked)
 
+    @event.listens_for(made, "do_connect")
+    def connect(dialect: Dialect, _: object, given: list[Any], named: dict[str, Any]) -> Any:
+        connection = dialect.connect(*given, **named)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise StoreError(
+                f"catalog {url.render_as_string()}: expected a database with encoding UTF8, which holds any text, got "
+                f"{encoding}; make one with: createdb --encoding=UTF8 --template=template0 NAME"
+            )
+        return connection
+
     @event.listens_for(made, "begin")
     def begin(connection: Connection) -> None:
         writing = connection.get_execution_options()["writing"] and not read_only
@@ -64,20 +78,6 @@ def engine(url: sa.URL, *, read_only: bool) -> Engine:
         connection.exec_driver_sql((_WRITE if writing else _READ).format(ms=ms, silent_ms=silent_ms))
 
     return made
-
-
-def check_encoding(connection: Connection, where: str) -> None:
-    """Refuse a database that cannot hold every text.
-
-    Raises:
-        StoreError: its encoding is not UTF-8.
-    """
-    found = connection.execute(sa.text("SHOW server_encoding")).scalar()
-    if found != "UTF8":
-        raise StoreError(
-            f"{where}: expected a database with encoding UTF8, got {found}; make one with: "
-            "createdb --encoding=UTF8 --template=template0 NAME"
-        )
 
 
 def translated(error: DBAPIError, where: str) -> CircuitStoreError:

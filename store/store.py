@@ -59,7 +59,7 @@ def open_store(
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
-    if database.file is not None and not database.file.is_file():
+    if _is_nothing(database):
         raise StoreMissing(_no_store(place)) if archive.identity is None else _lost_catalog(place, database)
     database.check_version()
     return Store(place, database, _agreed_id(archive, database))
@@ -81,10 +81,9 @@ def create_store(
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
-    if archive.identity is not None and archive.holds_anything():
-        missing = database.file is not None and not database.file.is_file()
-        if missing or database.version() is None or database.store_id() is None:
-            raise _lost_catalog(place, database)
+    full = archive.identity is not None and archive.holds_anything()
+    if full and (_is_nothing(database) or database.version() is None or database.store_id() is None):
+        raise _lost_catalog(place, database)
     return _made(place)
 
 
@@ -155,6 +154,11 @@ def rebuild_store(
         raise StoreMissing(_no_store(place))
     with _made(place) as store, store.writer(wait_s, anew=True) as writer:
         return writer.rebuild()
+
+
+def _is_nothing(database: Catalog) -> bool:
+    """Whether there is no file, or no table on the server."""
+    return database.version() is None if database.file is None else not database.file.is_file()
 
 
 def _lost_catalog(place: Location, database: Catalog) -> StoreDamaged:

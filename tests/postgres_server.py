@@ -22,7 +22,6 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import sql
 
 from .neo4j_server import free_port
 
@@ -77,31 +76,26 @@ class PostgresServer:
             return done.fetchall() if done.description else []
 
     @contextlib.contextmanager
-    def database(self, *, template: str | None = None) -> Iterator[str]:
+    def database(self, how: str = "") -> Iterator[str]:
         """URL of a fresh database, which is dropped in the end.
 
         Where the server can, texts sort in it as people expect (a before B), which no catalog may depend on.
 
         Args:
-            template: name of a database that it is a copy of.
+            how: it is made, if not so.
         """
         name = f"circuitstore_test_{os.getpid()}_{next(self._numbers)}"
-        how = sql.SQL("TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL(self._sorting)
-        with self.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), how))
+        self.ask(f"CREATE DATABASE {name} {how or self._sorting}")
         try:
             yield self.url.set(database=name).render_as_string()
         finally:
-            with self.connect() as connection:
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            self.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     @property
     def _sorting(self) -> str:
         plain = "TEMPLATE template0 ENCODING 'UTF8'"
-        with self.connect() as connection:
-            if connection.info.server_version < 150000:
-                return plain
-            icu = connection.execute("SELECT 1 FROM pg_collation WHERE collprovider = 'i' LIMIT 1").fetchone()
+        recent = "current_setting('server_version_num')::int >= 150000"
+        icu = self.ask(f"SELECT FROM pg_collation WHERE collprovider = 'i' AND {recent} LIMIT 1")
         return f"{plain} LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if icu else plain
 
     def drop_connections(self, url: str) -> int:
