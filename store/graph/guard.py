@@ -5,21 +5,23 @@ function before `(`, a property after `.`, a label or type after `:` or `|`, a m
 where a value is due. Two values in a row never are Cypher, so a clause that this module does not
 know cannot follow anything, and a text cannot begin with one. Nothing here parses: a text that passes
 may still be refused by the engine, but none of its readings writes, reaches a file or the network.
+What no timeout would end is refused as well: `effort.py`.
 
-Where LadybugDB and Neo4j cut tokens differently (doubled quotes, `**` in comments, other spaces,
-unicode escapes, letters that fold to ASCII) the text is refused, so that both read what is read here.
+Behind this wall stands a second one, which differs. Neo4j runs every query in READ access mode, in which all
+that changes data or schema fails; LOAD CSV and procedures that only read are let through. LadybugDB runs it on a
+handle that is open for reading only, or in a read-only transaction of the writer's: no data and no schema change;
+but LOAD FROM and COPY … TO reach any file, INSTALL and LOAD EXTENSION the network, CALL sets the engine's own settings,
+and a second statement in the same text escapes the transaction. Against these there is this wall alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn
 
-from ...errors import QueryRefused, nearest
+from ...errors import nearest
+from .effort import check_effort
+from .tokens import Token, refuse, tokens
 
-MAX_LENGTH = 20_000
 MAX_TOKENS = 1_500
 MAX_DEPTH = 40
 """LadybugDB's parser recurses: 9,900 sums or 280 nested CASEs end the process with a stack overflow."""
@@ -52,45 +54,17 @@ FUNCTIONS = _words(
     "count collect sum avg min max stdev stdevp percentilecont percentiledisc "
     "abs ceil ceiling floor round sign sqrt exp log log10 ln pow sin cos tan pi "
     "coalesce nullif size length head last reverse any all none single exists isempty "
-    "tolower toupper lower upper trim ltrim rtrim left right substring replace split "
-    "tointeger tofloat tostring toboolean cast "
+    "tolower toupper lower upper trim ltrim rtrim left right substring split "
+    "tointeger tofloat tostring toboolean "
     "id elementid type label labels keys properties nodes relationships rels startnode endnode "
     "shortestpath allshortestpaths"
 )
-"""Of either engine, none with an effect or an answer larger than what it is given."""
+"""Of either engine, none with an effect, or an answer much larger than what it is given: `replace` of one letter by
+many, again and again, and `cast` to an array of 2,000,000,000 numbers took all memory there was."""
 
-_TOKEN = re.compile(
-    r"""
-      (?P<space>   [ \t\r\n]+ | //[^\r\n]* | /\*.*?\*/ )
-    | (?P<string>  '(?:[^'\\] | \\[\\'"bfnrt])*' | "(?:[^"\\] | \\[\\'"bfnrt])*" )
-    | (?P<quoted>  `[^`\\]+` )
-    | (?P<param>   \$(?:[A-Za-z_]\w* | \d+ | `[^`\\]+`) )
-    | (?P<range>   \.\. )
-    | (?P<number>  (?:\d+(?:\.\d+)? | \.\d+) (?:[eE][+-]?\d+)? )
-    | (?P<word>    [A-Za-z_]\w* )
-    | (?P<symbol>  <> | <= | >= | =~ | [()\[\]{},.:;|+\-*/%^=<>!&] )
-    """,
-    re.VERBOSE | re.DOTALL | re.ASCII,
-)
 _OPEN, _CLOSE = "([{", ")]}"
 _PAIR = dict(zip(_OPEN, _CLOSE, strict=True))
 _VALUE_KINDS = {"string", "quoted", "param", "number", "word"}
-
-
-@dataclass(frozen=True)
-class Token:
-    """`kind` is the name of the group of the tokeniser's expression; `start` the offset in the text."""
-
-    kind: str
-    text: str
-    start: int
-
-    @property
-    def upper(self) -> str:
-        """The keyword that a bare word may be; '' for all else."""
-        return self.text.upper() if self.kind == "word" else ""
-
-
 _NOTHING = Token("end", "", -1)
 
 
@@ -101,61 +75,6 @@ def check_read_only(text: str) -> None:
         QueryRefused: it could do more, or is not surely harmless; names the word and its place.
     """
     _Check(text).run()
-
-
-def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a Cypher text, without spaces and comments.
-
-    Raises:
-        QueryRefused: a character outside strings, backticks and comments that begins no token.
-    """
-    _check_characters(text)
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            refuse(text, at, _unreadable(text[at]))
-        kind, found = str(match.lastgroup), match.group()
-        if found == "/" and text.startswith("/*", at):
-            refuse(text, at, "a comment without end")
-        if kind != "space":
-            yield Token(kind, found, at)
-        elif text.startswith("/*", at) and "**" in found[2:-2] + found[-2:-1]:
-            refuse(text, at, "a comment with ** ends in different places for different engines; leave the stars out")
-        at = match.end()
-
-
-def refuse(text: str, at: int, what: str) -> NoReturn:
-    """Raise `QueryRefused` with the place in words: line and column, from 1."""
-    line = text.count("\n", 0, at) + 1
-    column = at - text.rfind("\n", 0, at)
-    raise QueryRefused(f"line {line}, column {column}: {what}")
-
-
-def _check_characters(text: str) -> None:
-    """What would change the reading of the text inside strings and comments too."""
-    if len(text) > MAX_LENGTH:
-        refuse(text, MAX_LENGTH, f"the text has {len(text)} characters, at most {MAX_LENGTH} are read")
-    if found := re.search(r"\\u", text, re.IGNORECASE):
-        refuse(text, found.start(), r"unicode escapes (\u…) are not allowed; write the character itself")
-    if found := re.search(r"to_json\s*\(", text, re.IGNORECASE):  # LadybugDB's client pastes the parameter in there,
-        refuse(text, found.start(), "to_json(…) is not allowed, in strings and comments neither")  # quotes and all
-    if found := re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text.replace("\r\n", " \n")):
-        refuse(text.replace("\r\n", " \n"), found.start(), f"control character {found.group()!r} is not allowed")
-
-
-def _unreadable(char: str) -> str:
-    match char:
-        case "'" | '"':
-            return r"""a string without end, or with an escape other than \\ \' \" \b \f \n \r \t"""
-        case "`":
-            return "a name in backticks that is empty, without end, or holds a backslash"
-        case "$":
-            return "$ must be followed by the name of a parameter"
-        case _ if char.isascii():
-            return f"character {char!r} is no part of a query"
-        case _:
-            return f"character {char!r} may stand in strings, backticks and comments only"
 
 
 class _Check:
@@ -187,6 +106,7 @@ class _Check:
                 self.word(i, token)
             else:
                 self.value(i, token)
+        check_effort(self.text, self.tokens)
 
     def at(self, i: int) -> Token:
         return self.tokens[i] if 0 <= i < len(self.tokens) else _NOTHING

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NoReturn
 
 from ...errors import InputError, QueryFailed, unknown
-from .guard import Token, tokens
 from .rows import CIRCUIT, FEEDS, NODE, REFERENCES, SHARED
+from .tokens import Token, tokens
 
 _OURS = {
     "Store": ("id", "schema", "lease_owner", "lease_until_ms"),

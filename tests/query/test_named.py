@@ -13,7 +13,8 @@ from circuitstore.errors import InputError, QueryRefused
 from circuitstore.query import MEASURES, list_named, named_queries, run
 from circuitstore.query.named import NamedQuery, parse
 from circuitstore.query.parameters import STUDY, Only, checked
-from circuitstore.store.graph.guard import Token, check_read_only, tokens
+from circuitstore.store.graph.guard import check_read_only
+from circuitstore.store.graph.tokens import Token, tokens
 
 from .conftest import Library
 

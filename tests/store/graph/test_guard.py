@@ -8,7 +8,8 @@ from contextlib import suppress
 import ladybug
 import pytest
 from circuitstore.errors import QueryRefused
-from circuitstore.store.graph.guard import FUNCTIONS, MAX_DEPTH, MAX_TOKENS, check_read_only, tokens
+from circuitstore.store.graph.guard import FUNCTIONS, MAX_DEPTH, MAX_TOKENS, check_read_only
+from circuitstore.store.graph.tokens import tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
