@@ -27,7 +27,10 @@ REBUILD = "circuitstore rebuild"
 COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
 TAKE_UP = "circuitstore rebuild takes it up"
 
-MOVE = "move the file away and run circuitstore rebuild, or name another with --graph"
+MOVE = (
+    "name another with --graph, or move the file away (empty the server's database, if nobody needs what is in it), "
+    "and run circuitstore rebuild"
+)
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,10 @@ class Asked:
                     f"{self.url} cannot be reached: no answer in time; correct host and port (Bolt has 7687, the "
                     "browser another), or see whether a firewall is in between"
                 )
+        tls = "" if "+" in self.url.partition("://")[0] else f", or give {self._scheme}+s:// if it wants TLS"
         return StoreUnreachable(
             f"{self.url} cannot be reached ({first_line(cause)}); while the server is starting, wait a moment; else "
-            f"start it, correct host and port (Bolt has 7687), or give {self._scheme}+s:// if it wants TLS"
+            f"start it, correct host and port (Bolt has 7687){tls}"
         )
 
     def _refused(self, error: Neo4jError) -> StoreError:
