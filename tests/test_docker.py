@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,27 @@ def context() -> set[Path]:
     assert all(rule.startswith("**/") for rule in kept_out)
     seen = {p for p in source_files() if p.parts[0] in let_in}
     return {p for p in seen if not any(fnmatch.fnmatch(part, r[3:]) for part in p.parts for r in kept_out)}
+
+
+def test_compose_reads_the_file_and_refuses_it_without_passwords() -> None:
+    if (
+        subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+        if shutil.which("docker")
+        else 1
+    ):
+        pytest.skip("no docker compose on this machine")
+    secrets = {"CIRCUITSTORE_NEO4J_PASSWORD": "only a test", "CIRCUITSTORE_POSTGRES_PASSWORD": "only a test"}
+
+    def config(given: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if k not in secrets} | given
+        command = ["docker", "compose", "--env-file", ".env.example", "--profile", "program", "config", "--services"]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert set(config(secrets).stdout.split()) == set(SERVICES)
+    for name in secrets:
+        refused = config({k: v for k, v in secrets.items() if k != name})
+        assert refused.returncode != 0
+        assert name in refused.stderr
 
 
 def test_the_services_are_the_databases_and_on_demand_the_program() -> None:
