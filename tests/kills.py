@@ -1,0 +1,113 @@
+"""A small indexing run by the command line, killed at any moment and run again until it is done."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitstore.store import Store, open_store
+
+from .forked import Forked
+
+SPEC = """
+name = "quick"
+model = "digits"
+[images]
+source = "digits"
+per_class = 8
+only = ["three", "seven"]
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "typographic"
+text = "other class"
+[[recipe]]
+method = "eap"
+[[extract]]
+edges = 20
+[[extract]]
+edges = 30
+"""
+"""Four items, eight circuits."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a kill fell.
+
+    Attributes:
+        after_s: seconds after the start of the command.
+        discoveries, circuits: files in the archive then.
+        unfinished: temporary files there.
+    """
+
+    after_s: float
+    discoveries: int
+    circuits: int
+    unfinished: int
+
+
+class Trial:
+    """The same run again and again, in stores of their own, with the graph in the folder or on a server."""
+
+    def __init__(self, folder: Path, graph: str | None) -> None:
+        """Run it once in peace."""
+        self.folder, self.graph = folder, graph
+        self.log, self._spec = folder / "log", folder / "quick.toml"
+        self._spec.write_text(SPEC)
+        self._forked = Forked(self.log)
+        began = time.monotonic()
+        status = self.index("undisturbed")
+        assert status == 0, self.log.read_text()
+        self.took_s = time.monotonic() - began
+        with self.open("undisturbed") as store:
+            self.undisturbed = content(store)
+
+    def close(self) -> None:
+        self._forked.close()
+
+    def open(self, name: str) -> Store:
+        return open_store(self.folder / name, graph=self.graph)
+
+    def index(self, name: str, kill_after_s: float | None = None) -> int:
+        """Exit status of `circuitstore index` on a store."""
+        graph = [] if self.graph is None else ["--graph", self.graph]
+        where = ["--store", str(self.folder / name), *graph]
+        return self._forked.run(["index", str(self._spec), "--no-progress", *where], kill_after_s)
+
+    def killed(self, name: str, dice: random.Random, most: int) -> list[Kill]:
+        """Index into a store, killed at most so often, each time at a random moment, until it is done."""
+        kills: list[Kill] = []
+        while True:
+            after = dice.random() * self.took_s / 2 if len(kills) < most else None
+            status = self.index(name, after)
+            if status == 0:
+                return kills
+            assert status == -9 and after is not None, self.log.read_text()
+            archive = self.folder / name / "archive"
+            counts = [
+                len(list(archive.glob(p))) for p in ("discoveries/*/*.parquet", "circuits/*/*.parquet", "**/*.tmp")
+            ]
+            kills.append(Kill(after, *counts))
+
+    def differences(self, name: str) -> list[str]:
+        """What is not as in the undisturbed store; the graph is held against the archive edge by edge."""
+        with self.open(name) as store:
+            found = [f"{row['kind']}: {row['what']}" for row in store.verify()]
+            found += [f"left behind: {path}" for path in store.archive.leftovers()]
+            here = content(store)
+        return found + [f"other {part}" for part, value in self.undisturbed.items() if here[part] != value]
+
+
+def content(store: Store) -> dict[str, object]:
+    """All but times, numbers of attempts and the order of the work; checksums cover edges, values and evaluation."""
+    circuits = store.circuits().drop(columns="created_ms").sort_values("id", ignore_index=True)
+    return {
+        "circuits": circuits.to_csv(),
+        "items": store.items().drop(columns=["attempts", "changed_ms"]).to_csv(),
+        "discoveries": {id: store.discovery(id).sha256 for id in store.archive.ids("discovery")},
+        "circuit files": sorted(store.archive.ids("circuit")),
+        "graph": store.graph.present(),
+    }
