@@ -55,11 +55,8 @@ def context() -> set[Path]:
 
 
 def test_compose_reads_the_file_and_refuses_it_without_passwords() -> None:
-    if (
-        subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
-        if shutil.which("docker")
-        else 1
-    ):
+    asked = ["docker", "compose", "version"]
+    if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip("no docker compose on this machine")
     secrets = {"CIRCUITSTORE_NEO4J_PASSWORD": "only a test", "CIRCUITSTORE_POSTGRES_PASSWORD": "only a test"}
 
