@@ -23,7 +23,7 @@ from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from . import postgres_server as postgres  # noqa: E402
-from .neo4j_server import Neo4jServer, NoServer, OwnServer  # noqa: E402
+from .neo4j_server import NEWEST, Neo4jServer, NoServer, OwnServer  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,6 +67,17 @@ def postgres_url(postgres_server: postgres.PostgresServer) -> Iterator[str]:
     """URL of an empty database on it, without a password."""
     with postgres_server.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def newest_neo4j(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+    """A real Neo4j of the newest series, where there is a Java that runs it; its account is not in the environment."""
+    try:
+        server = OwnServer(tmp_path_factory.mktemp("newest"), NEWEST)
+    except NoServer as reason:
+        pytest.skip(f"no Neo4j {NEWEST} for the tests: {reason}")
+    yield server
+    server.close()
 
 
 def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
