@@ -42,7 +42,9 @@ GraphUrl = Annotated[
 ]
 CatalogUrl = Annotated[
     str | None,
-    typer.Option("--catalog", metavar="URL", help="Catalog elsewhere: sqlite:///FILE."),
+    typer.Option(
+        "--catalog", metavar="URL", help="Catalog elsewhere: postgresql+psycopg://USER@HOST/DATABASE or sqlite:///FILE."
+    ),
 ]
 Wait = Annotated[
     float,
