@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from sqlalchemy import exists, select
 
-from ..errors import InputError, StoreDamaged, StoreError, StoreForeign
+from ..errors import InputError, StoreDamaged, StoreError, StoreForeign, StoreUnreachable
 from ..results import Table
 from . import ledger
 from .archive import Kind
+from .graph.check import Shared, strays
 from .graph.content import GraphContent
 from .lease import shown
 from .tables import circuits, discoveries, items
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 REBUILD = "circuitstore rebuild"
+SWEPT = "the next circuitstore index sweeps it"
+WAIT = "wait for the server, or start it, then run circuitstore verify again"
 COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
 TAKE_UP = "circuitstore rebuild takes it up"
 
@@ -71,7 +74,7 @@ def _unfinished(store: Store) -> Iterator[Difference]:
     if store.writing_process() is None:
         for path in store.archive.leftovers():
             what = f"{path} was left by an interrupted run"
-            yield Difference("archive", "unfinished file", "", what, "none is needed: the next index run sweeps it")
+            yield Difference("archive", "unfinished file", "", what, f"none is needed: {SWEPT}")
 
 
 def _files(store: Store, kind: Kind, listed: set[str]) -> Iterator[Difference]:
@@ -141,6 +144,9 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
     except StoreForeign as error:
         yield Difference("graph", "foreign graph", "", str(error), MOVE)
         return
+    except StoreUnreachable as error:
+        yield Difference("graph", "unreachable graph", "", str(error), WAIT)
+        return
     except StoreError as error:
         yield Difference("graph", "missing graph", "", str(error), REBUILD)
         return
@@ -150,10 +156,18 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
     for id in sorted(present.keys() - listed.keys()):
         what = "the graph shows it, the catalog does not list it"
         yield Difference("graph", "extra circuit", id, what, f"circuitstore gc, or {REBUILD}")
+    shared = Shared()
     for id in sorted(present.keys() & sound):
         try:
-            found = GraphContent.of(*store.archive.circuit(id)).differences(graph.content(id))
+            record, created = store.archive.circuit(id)
+            shared.add(record)
+            found = GraphContent.of(record, created).differences(graph.content(id))
         except (InputError, StoreError) as error:  # listed, and not found by its key: the file is broken
             found = [str(error)]
         for what in found:
             yield Difference("graph", "altered circuit", id, what, REBUILD)
+    for label, key, what in shared.differences(graph):
+        yield Difference("graph", f"altered {label}", key, what, REBUILD)
+    if store.writing_process() is None:  # whose nodes come before their circuits
+        for id, what in strays(graph).items():
+            yield Difference("graph", "orphan nodes", id, what, f"none is needed: {SWEPT}; or {REBUILD}")

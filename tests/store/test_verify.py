@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import ladybug
 import pytest
 import sqlalchemy as sa
-from circuitstore.circuits import CircuitRecord, EdgeScores, greedy
 from circuitstore.store import Store, open_store, rebuild_store, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.graph import open_graph
@@ -29,38 +28,6 @@ def catalog(store: Store, statement: sa.Executable) -> None:
         connection.execute(statement)
 
 
-def pretending(record: CircuitRecord, original: CircuitRecord) -> CircuitRecord:
-    """A record with another's checksum."""
-    record.__dict__["sha256"] = original.sha256
-    return record
-
-
-def other_score(record: CircuitRecord) -> CircuitRecord:
-    assert record.score is not None
-    score = record.score.copy()
-    score[record.circuit.order[0]] = np.nextafter(score[record.circuit.order[0]], np.float32(9))
-    return pretending(replace(record, score=score), record)
-
-
-def other_edges(record: CircuitRecord, n: int) -> CircuitRecord:
-    assert record.score is not None
-    circuit = greedy(EdgeScores(record.circuit.graph, record.score), n)
-    return pretending(replace(record, circuit=circuit), record)
-
-
-def in_graph(store: Store, world: Any, change: Callable[[CircuitRecord], CircuitRecord]) -> None:
-    record = world.records[0]
-    created = int(store.circuits(id=record.id)["created_ms"].item())
-    with open_graph(store.location.graph, store_id=store.id) as graph:
-        graph.remove([record.id])
-        graph.put([change(record)], {record.id: created})
-
-
-def lose_circuit_in_graph(store: Store, world: Any) -> None:
-    with open_graph(store.location.graph, store_id=store.id) as graph:
-        graph.remove([world.records[0].id])
-
-
 def stranger_in_graph(store: Store, world: Any) -> None:
     record = replace(world.records[0], extraction=replace(world.records[0].extraction, version=9))
     with open_graph(store.location.graph, store_id=store.id) as graph:
@@ -72,10 +39,25 @@ def unfinished_file(store: Store, world: Any) -> None:
     path.with_name(path.name + ".tmp").write_bytes(b"half")
 
 
+def flipped_byte(store: Store, world: Any) -> None:
+    """In the middle of the values."""
+    data = bytearray(circuit_file(store, world).read_bytes())
+    data[data.index(b"PAR1", 0) + 60] ^= 1
+    circuit_file(store, world).write_bytes(data)
+
+
 PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
     # what is done: (how, part, kind of difference, words in its description)
     "circuit file lost": (lambda s, w: circuit_file(s, w).unlink(), "archive", "missing file", "is not there"),
     "circuit file cut": (lambda s, w: circuit_file(s, w).write_bytes(b"PAR1"), "archive", "damaged file", "be read"),
+    "circuit file empty": (lambda s, w: circuit_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),
+    "circuit file of a flipped byte": (flipped_byte, "archive", "damaged file", "circuit file"),
+    "circuit file with another's content": (
+        lambda s, w: circuit_file(s, w).write_bytes(s.archive.path("circuit", w.records[1].id).read_bytes()),
+        "archive",
+        "damaged file",
+        "it holds the circuit",
+    ),
     "discovery file lost": (lambda s, w: discovery_file(s, w).unlink(), "archive", "missing file", "is not there"),
     "discovery file cut": (lambda s, w: discovery_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),
     "circuit forgotten": (
@@ -103,27 +85,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         "sha256 is 0000",
     ),
     "graph lost": (lambda s, w: (s.location.folder / "graph.lbdb").unlink(), "graph", "missing graph", "graph.lbdb"),
-    "circuit not in graph": (lose_circuit_in_graph, "graph", "missing circuit", "the graph lacks it"),
     "stranger in graph": (stranger_in_graph, "graph", "extra circuit", "does not list it"),
-    "edges missing": (
-        lambda s, w: in_graph(s, w, lambda r: other_edges(r, 4)),
-        "graph",
-        "altered circuit",
-        "is missing",
-    ),
-    "edges added": (
-        lambda s, w: in_graph(s, w, lambda r: other_edges(r, 12)),
-        "graph",
-        "altered circuit",
-        "is not in the archive",
-    ),
-    "score altered": (lambda s, w: in_graph(s, w, other_score), "graph", "altered circuit", "score is"),
-    "property altered": (
-        lambda s, w: in_graph(s, w, lambda r: pretending(replace(r, n_images=99), r)),
-        "graph",
-        "altered circuit",
-        "n_images is 99, expected 5",
-    ),
 }
 
 
@@ -166,3 +128,112 @@ def test_what_a_killed_writer_left_is_named(filled: Path, world: Any) -> None:
 def test_verifying_beside_a_writer_says_so(filled: Path) -> None:
     with open_store(filled) as store, store.writer():
         assert "writes to the store meanwhile" in store.verify().notes[0]
+
+
+# --- in the graph, past our code, on both engines --------------------------------------------------------
+
+EDGE = "MATCH (c:Circuit {id: $id})-[:HAS]->(n:Node)-[f:FEEDS {edge: $edge}]->(m:Node)"
+NODE = "MATCH (c:Circuit {id: $id})-[h:HAS]->(n:Node {name: 'logits'})"
+VALUES = "port: f.port, score: f.score, std: f.std, rank: f.rank, frequency: f.frequency"
+
+IN_GRAPH: dict[str, tuple[str, str, str]] = {
+    # what is altered: (statement, kind of difference, words in its description)
+    "edge missing": (f"{EDGE} DELETE f", "altered circuit", "edge {edge} is missing"),
+    "edge extra": (
+        f"{EDGE} CREATE (n)-[:FEEDS {{edge: 'made->up', {VALUES}}}]->(m)",
+        "altered circuit",
+        "edge made->up is not in the archive",
+    ),
+    "edge twice": (
+        f"{EDGE} CREATE (n)-[:FEEDS {{edge: f.edge, {VALUES}}}]->(m)",
+        "altered circuit",
+        "1 edges occur more than once",
+    ),
+    "edge elsewhere": (
+        f"{EDGE} MATCH (c)-[:HAS]->(o:Node) WHERE o.name <> m.name AND o.name <> n.name WITH n, f, o ORDER BY o.name "
+        f"LIMIT 1 CREATE (n)-[:FEEDS {{edge: f.edge, {VALUES}}}]->(o) DELETE f",
+        "altered circuit",
+        "edge {edge}: receiver is",
+    ),
+    "edge renamed": (f"{EDGE} SET f.edge = 'other'", "altered circuit", "edge {edge} is missing"),
+    "port": (f"{EDGE} SET f.port = 'z'", "altered circuit", "edge {edge}: port is 'z'"),
+    "score": (f"{EDGE} SET f.score = 7.5", "altered circuit", "edge {edge}: score is 7.5"),
+    "score lost": (f"{EDGE} SET f.score = NULL", "altered circuit", "edge {edge}: score is None"),
+    "std": (f"{EDGE} SET f.std = 7.5", "altered circuit", "edge {edge}: std is 7.5"),
+    "rank": (f"{EDGE} SET f.rank = 99", "altered circuit", "edge {edge}: rank is 99"),
+    "frequency": (f"{EDGE} SET f.frequency = 0.125", "altered circuit", "edge {edge}: frequency is 0.125"),
+    "node missing": (f"{NODE} DETACH DELETE n", "altered circuit", "node logits is missing"),
+    "inflow": (f"{NODE} SET n.full_in = 7.5", "altered circuit", "node logits: full_in is 7.5"),
+    "component of a node": (
+        f"{NODE} MATCH (n)-[i:INSTANCE_OF]->() DELETE i",
+        "altered circuit",
+        "node logits: component is",
+    ),
+    "node taken away": (f"{NODE} DELETE h", "orphan nodes", "1 nodes that no circuit has: logits"),
+    "node of nobody": (
+        "CREATE (:Node {key: $id + '/none', name: 'none'})",
+        "orphan nodes",
+        "that no circuit has: none",
+    ),
+    "circuit missing": ("MATCH (c:Circuit {id: $id}) DETACH DELETE c", "missing circuit", "the graph lacks it"),
+    "property": ("MATCH (c:Circuit {id: $id}) SET c.n_images = 99", "altered circuit", "n_images is 99, expected 5"),
+    "checksum": ("MATCH (c:Circuit {id: $id}) SET c.sha256 = 'other'", "altered circuit", "sha256 is 'other'"),
+    "figure": ("MATCH (c:Circuit {id: $id}) SET c.faithfulness = 2.0", "altered circuit", "faithfulness is 2.0"),
+    "class of a circuit": (
+        "MATCH (c:Circuit {id: $id})-[o:OF_CLASS]->() DELETE o",
+        "altered circuit",
+        "class is ''",
+    ),
+    "class": ("MATCH (k:Class) SET k.name = 'other'", "altered Class", "name of the Class is 'other'"),
+    "class index": ("MATCH (k:Class) SET k.class_index = 77", "altered Class", "class_index of the Class is 77"),
+    "dataset of a class": (
+        "MATCH (:Class)-[o:OF_DATASET]->() DELETE o",
+        "altered Class",
+        "dataset of the Class is None",
+    ),
+    "condition": ("MATCH (u:Condition) SET u.name = 'other'", "altered Condition", "name of the Condition is 'other'"),
+    "recipe": ("MATCH (r:Recipe) SET r.dtype = 'other'", "altered Recipe", "dtype of the Recipe is 'other'"),
+    "model": ("MATCH (m:Model) SET m.d_model = 1", "altered Model", "d_model of the Model is 1"),
+    "component": ("MATCH (k:Component) SET k.layer = 77", "altered Component", "layer of the Component is 77"),
+    "model of a component": (
+        "MATCH (:Component)-[p:PART_OF]->() DELETE p",
+        "altered Component",
+        "model of the Component is None",
+    ),
+}
+
+
+@pytest.fixture(params=["ladybug", "neo4j"])
+def tampered(request: pytest.FixtureRequest, filled: Path) -> tuple[str | None, Callable[..., object]]:
+    """URL of the graph of a filled store, and how to run a statement on it past our code."""
+    if request.param == "neo4j":
+        server = request.getfixturevalue("neo4j_server")
+        server.empty()
+        rebuild_store(filled, graph=server.url)
+        return server.url, server.ask
+
+    def alter(text: str, **params: object) -> None:
+        used = {name: value for name, value in params.items() if f"${name}" in text}
+        database = ladybug.Database(filled / "graph.lbdb", max_db_size=1 << 32)
+        with database, ladybug.Connection(database) as connection:
+            connection.execute(text, used)
+
+    return None, alter
+
+
+def test_what_is_altered_in_the_graph_is_named_and_mended(
+    filled: Path, world: Any, tampered: tuple[str | None, Callable[..., object]]
+) -> None:
+    """One alteration after the other, each mended by what the next writer does or by `rebuild`."""
+    graph, alter = tampered
+    record = world.records[0]
+    edge = record.circuit.edges[0]
+    for planted, (statement, kind, words) in IN_GRAPH.items():
+        alter(statement, id=record.id, edge=edge)
+        with open_store(filled, graph=graph) as store:
+            found = list(store.verify())
+        assert any(r["kind"] == kind and words.format(edge=edge) in r["what"] for r in found), f"{planted}: {found}"
+        assert all(r["part"] == "graph" and r["id"] and "circuitstore" in r["remedy"] for r in found), planted
+        rebuild_store(filled, graph=graph)
+    with open_store(filled, graph=graph) as store:
+        assert len(store.verify()) == 0, str(store.verify())

@@ -1,0 +1,93 @@
+"""What a graph holds beside its circuits, one by one: what they share, and what belongs to none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...circuits import CircuitRecord
+from .content import condition_key
+from .contract import GraphBackend
+from .rows import SHARED, shared_rows
+
+SHOWN = 3
+"""Nodes that a message names at most."""
+
+_ALL = {"timeout_s": 3600.0, "max_rows": 1 << 40}
+_PARENTS = {
+    "Class": ("dataset", "OPTIONAL MATCH (x)-[:OF_DATASET]->(p:Dataset)", "p.name"),
+    "Component": ("model", "OPTIONAL MATCH (x)-[:PART_OF]->(p:Model)", "p.id"),
+}
+_COUNTS = ("MATCH (n:Node) RETURN count(*) AS n", "MATCH (:Circuit)-[h:HAS]->(:Node) RETURN count(*) AS n")
+_STRAYS = """
+    MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }
+    RETURN n.key AS key, n.name AS name ORDER BY key"""
+
+
+class Shared:
+    """The models, classes, components … that circuits refer to, as they ought to be."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[Any, ...]] = set()
+        self._rows: dict[str, dict[str, list[dict[str, Any]]]] = {label: {} for label in SHARED}
+
+    def add(self, record: CircuitRecord) -> None:
+        """What a circuit refers to. Two may describe the same thing otherwise: either is right, the first one wins."""
+        item = record.item
+        of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, record.circuit.graph)
+        if of in self._seen:
+            return
+        self._seen.add(of)
+        for label, rows in shared_rows([record]).items():
+            for key, row in rows.items():
+                known = self._rows[label].setdefault(key, [])
+                if row not in known:
+                    known.append(row)
+
+    def differences(self, graph: GraphBackend) -> Iterator[tuple[str, str, str]]:
+        """`label, key, what` of each that is missing from a graph, there more than once, or otherwise."""
+        for label, wanted in self._rows.items():
+            found: dict[str, list[dict[str, Any]]] = {}
+            for row in _rows(graph, _text(label)):
+                found.setdefault(str(row[0]), []).append(dict(zip(SHARED[label].names, row, strict=True)))
+            for key, rows in wanted.items():
+                yield from ((label, key, what) for what in _differences(label, rows, found.get(key, [])))
+
+
+def strays(graph: GraphBackend) -> dict[str, str]:
+    """Nodes that no circuit has, told in words, by the id of the circuit that they were made for."""
+    nodes, had = (_rows(graph, text)[0][0] for text in _COUNTS)
+    if nodes == had:
+        return {}
+    found: dict[str, list[str]] = {}
+    for key, name in _rows(graph, _STRAYS):
+        found.setdefault(str(key).removesuffix(f"/{name}"), []).append(str(name))
+    return {id: f"{len(n)} nodes that no circuit has: {_some(n)}" for id, n in found.items()}
+
+
+def _text(label: str) -> str:
+    """The question for all nodes of a label, with the columns of its schema."""
+    parent, join, key = _PARENTS.get(label, ("", "", ""))
+    columns = [f"{key if name == parent else f'x.{name}'} AS c{i}" for i, name in enumerate(SHARED[label].names)]
+    return f"MATCH (x:{label}) {join} RETURN {', '.join(columns)}"
+
+
+def _rows(graph: GraphBackend, text: str) -> list[list[Any]]:
+    """Rows of a question, as Python values, None where there is none."""
+    frame = graph.run(text, **_ALL).to_pandas().astype(object)
+    return frame.where(frame.notna(), None).to_numpy().tolist()
+
+
+def _differences(label: str, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
+    if len(found) != 1:
+        yield f"the {label} is missing" if not found else f"the {label} is there {len(found)} times"
+        return
+    if found[0] in wanted:
+        return
+    for name, value in found[0].items():
+        if value != wanted[0][name]:
+            yield f"{name} of the {label} is {value!r}, expected {wanted[0][name]!r}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
