@@ -98,7 +98,8 @@ class _Engine:
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
-        todo = [p for p in self.plan.items if p.item.id not in before and self._is_open(p)]
+        asked = {item.id for item in self.writer.pending(self.plan.spec.name)}  # at once: each look is a connection
+        todo = [p for p in self.plan.items if p.item.id in asked and self._is_open(p)]
         self.failed = {
             _told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
             for p in self.plan.items

@@ -279,3 +279,14 @@ def test_a_second_writer_is_refused(folder: Path, url: str) -> None:
         busy = pytest.raises(StoreBusy, match="the store is being written by process")
         with busy, second.writer():
             pass
+
+
+def test_a_run_is_shared_deleted_and_collected(folder: Path, url: str, world: Any) -> None:
+    with create_store(folder, catalog=url) as store, store.writer() as writer:
+        world.fill(writer)
+        world.fill(writer, "second")
+        writer.delete_run("run")
+        assert writer.gc().to_pandas()["count"].sum() == 0 and len(store.circuits("second")) == len(world.records)
+        writer.delete_run("second")
+        writer.gc()
+        assert len(store.circuits()) == len(store.items()) == len(store.runs()) == len(store.verify()) == 0

@@ -68,8 +68,8 @@ def other_bytes(discovery: Discovery) -> Discovery:
 # --- runs and items ----------------------------------------------------------------------------------
 
 
-def test_a_run_from_its_start_to_its_end(folder: Path, world: Any) -> None:
-    with create_store(folder) as store:
+def test_a_run_from_its_start_to_its_end(folder: Path, catalog_url: str, world: Any) -> None:
+    with create_store(folder, catalog=catalog_url) as store:
         with store.writer() as writer:
             world.start(writer)
             assert [i.id for i in writer.pending("run")] == [i.id for i in world.items]
@@ -94,9 +94,9 @@ def test_starting_again_changes_nothing_and_a_changed_spec_adds(filled: Path, wo
         assert len(store.items("run")) == 4
 
 
-def test_an_item_is_pending_until_its_circuits_are_stored(folder: Path, world: Any) -> None:
+def test_an_item_is_pending_until_its_circuits_are_stored(folder: Path, catalog_url: str, world: Any) -> None:
     discovery, record = world.discoveries[0], world.records[0]
-    with create_store(folder) as store, store.writer() as writer:
+    with create_store(folder, catalog=catalog_url) as store, store.writer() as writer:
         writer.start_run("run", "", [discovery.item], [(discovery.id, record.extraction)])
         writer.put_discovery(discovery, "run")
         assert writer.has_discovery(discovery.id) and not writer.has_circuit(record.id)
@@ -105,9 +105,9 @@ def test_an_item_is_pending_until_its_circuits_are_stored(folder: Path, world: A
         assert writer.has_circuit(record.id) and writer.pending("run") == []
 
 
-def test_failed_items_are_asked_again_on_request(folder: Path, world: Any) -> None:
+def test_failed_items_are_asked_again_on_request(folder: Path, catalog_url: str, world: Any) -> None:
     first, second = world.items[:2]
-    with create_store(folder) as store, store.writer() as writer:
+    with create_store(folder, catalog=catalog_url) as store, store.writer() as writer:
         writer.start_run("run", "", [first, second], world.wanted[:4])
         writer.put_discovery(world.discoveries[1], "run")
         for item in (first, second):
@@ -123,15 +123,17 @@ def test_failed_items_are_asked_again_on_request(folder: Path, world: Any) -> No
             writer.fail("nothing", "")
 
 
-def test_extractions_that_are_equal_and_not_the_same_are_both_wanted(folder: Path, world: Any) -> None:
+def test_extractions_that_are_equal_and_not_the_same_are_both_wanted(
+    folder: Path, catalog_url: str, world: Any
+) -> None:
     item = world.items[0]
-    with create_store(folder) as store, store.writer() as writer:
+    with create_store(folder, catalog=catalog_url) as store, store.writer() as writer:
         writer.start_run("run", "", [item], [(item.id, Extraction.of("top", {"n": n})) for n in (1, 1.0, 1)])
         assert list(store.runs()["circuits_wanted"]) == [2]
 
 
-def test_items_that_a_dead_writer_was_at_are_free(folder: Path, world: Any) -> None:
-    with create_store(folder) as store:
+def test_items_that_a_dead_writer_was_at_are_free(folder: Path, catalog_url: str, world: Any) -> None:
+    with create_store(folder, catalog=catalog_url) as store:
         with store.writer() as writer:
             world.start(writer)
             writer.lease_item(world.items[0].id)
@@ -175,9 +177,9 @@ def test_several_runs_share_circuits(filled: Path, world: Any) -> None:
         assert store.circuits("second").equals(store.circuits("run"))
 
 
-def test_results_that_the_catalog_does_not_list_are_taken_up(folder: Path, world: Any) -> None:
+def test_results_that_the_catalog_does_not_list_are_taken_up(folder: Path, catalog_url: str, world: Any) -> None:
     """A kill between the renaming of a file and the catalog's transaction leaves such files."""
-    with create_store(folder) as store:
+    with create_store(folder, catalog=catalog_url) as store:
         for value in (world.discoveries[0], world.records[0]):
             store.archive.write(value, 17)
         store.archive.write(world.discoveries[1], 17)
@@ -234,10 +236,12 @@ def test_a_stored_circuit_that_is_not_pruned_is_set_aside(
 
 
 @pytest.mark.parametrize("queued", [True, False])
-def test_a_damaged_circuit_is_computed_anew_with_other_bytes(folder: Path, world: Any, queued: bool) -> None:
+def test_a_damaged_circuit_is_computed_anew_with_other_bytes(
+    folder: Path, catalog_url: str, world: Any, queued: bool
+) -> None:
     record = world.records[0]
     again = replace(record, n_images=99)
-    with create_store(folder) as store:
+    with create_store(folder, catalog=catalog_url) as store:
         with store.writer() as writer:
             writer.put_circuit(record, "run")
             if not queued:
