@@ -5,7 +5,8 @@ is bounded here kept an engine busy for minutes, or until its memory was gone, l
 
 - LadybugDB's parser doubles its work with each nested CASE, Neo4j's planner with each nested subquery;
 - LadybugDB's planner doubles its work with each relationship that it may join in another order;
-- Neo4j brings conditions into a normal form that grows exponentially with XOR;
+- Neo4j brings conditions into a normal form that grows exponentially with XOR, and its regular expressions
+  try every way to match;
 - `WITH a + a AS a`, `WITH [a, a] AS a` double a value at each step; `[x IN a | a]` squares it, and `any(x IN a WHERE
   any(y IN a WHERE …))` the time.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .tokens import Token, refuse
+from .tokens import Token, refuse, words
 
 MAX_CASES = 8
 """CASEs within each other."""
@@ -40,41 +41,14 @@ MAX_PROPERTIES = 4
 MAX_GROWTH = 100
 """How many times larger than what it was made of a value may become."""
 
-_CLAUSES = frozenset({"MATCH", "OPTIONAL", "WHERE", "WITH", "UNWIND", "RETURN", "ORDER", "UNION"})
-_KEYWORDS = _CLAUSES | frozenset(
-    [
-        "BY",
-        "SKIP",
-        "LIMIT",
-        "ALL",
-        "AS",
-        "DISTINCT",
-        "AND",
-        "OR",
-        "XOR",
-        "NOT",
-        "IN",
-        "STARTS",
-        "ENDS",
-        "CONTAINS",
-        "IS",
-        "CASE",
-        "WHEN",
-        "THEN",
-        "ELSE",
-        "END",
-        "NULL",
-        "TRUE",
-        "FALSE",
-        "ASC",
-        "ASCENDING",
-        "DESC",
-        "DESCENDING",
-    ]
+_CLAUSES = words("MATCH OPTIONAL WHERE WITH UNWIND RETURN ORDER UNION")
+_KEYWORDS = _CLAUSES | words(
+    "BY SKIP LIMIT ALL AS DISTINCT AND OR XOR NOT IN STARTS ENDS CONTAINS IS CASE WHEN THEN ELSE END NULL TRUE FALSE "
+    "ASC ASCENDING DESC DESCENDING"
 )
-_APART = frozenset({"AND", "OR", "XOR", "NOT", "IN", "STARTS", "ENDS", "CONTAINS", "IS", "AS"})
+_APART = words("AND OR XOR NOT IN STARTS ENDS CONTAINS IS AS")
 _COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>", "=~", ","})
-_QUANTIFIERS = frozenset({"ANY", "ALL", "NONE", "SINGLE"})
+_QUANTIFIERS = words("ANY ALL NONE SINGLE")
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 _NOTHING = Token("end", "", -1)
 
@@ -165,6 +139,8 @@ def _repeated(text: str, tokens: Sequence[Token], opened: Sequence[tuple[int, ..
     xors = nots = labels = properties = 0
     for i, token in enumerate(tokens):
         before = _at(tokens, i - 1)
+        if token.text == "=~":
+            refuse(text, token.start, "=~ is not allowed; write CONTAINS, STARTS WITH or ENDS WITH")
         xors += token.upper == "XOR"
         nots = nots + 1 if token.upper == "NOT" or token.text in ("!", "-", "+") else nots * (token.text == "(")
         if token.text in (":", "|", "&", "!"):

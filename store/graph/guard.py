@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from ...errors import nearest
 from .effort import check_effort
-from .tokens import Token, refuse, tokens
+from .tokens import Token, refuse, tokens, words
 
 MAX_TOKENS = 1_500
 MAX_DEPTH = 40
@@ -29,28 +29,24 @@ MAX_DEPTH = 40
 CLAUSES = ("MATCH", "OPTIONAL MATCH", "WHERE", "WITH", "UNWIND", "RETURN", "ORDER BY", "SKIP", "LIMIT", "UNION")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_FIRST = _words("MATCH OPTIONAL WITH UNWIND RETURN")
-_CONNECTING = _FIRST | _words(
+_FIRST = words("MATCH OPTIONAL WITH UNWIND RETURN")
+_CONNECTING = _FIRST | words(
     "WHERE ORDER BY SKIP LIMIT UNION ALL AS DISTINCT AND OR XOR NOT IN STARTS ENDS CONTAINS IS "
     "CASE WHEN THEN ELSE SHORTEST TRAIL ACYCLIC"
 )
-_VALUES = _words("NULL TRUE FALSE END ASC ASCENDING DESC DESCENDING")
+_VALUES = words("NULL TRUE FALSE END ASC ASCENDING DESC DESCENDING")
 """Keywords after which a value is complete."""
 
-_BRACED = _words("EXISTS COUNT")
+_BRACED = words("EXISTS COUNT")
 """Keywords before `{`, functions before `(`."""
 
-_NEVER_BARE = _words(
+_NEVER_BARE = words(
     "CREATE MERGE SET DELETE DETACH NODETACH REMOVE INSERT FOREACH CALL LOAD COPY EXPORT IMPORT ATTACH INSTALL "
     "UNINSTALL DROP ALTER GRANT DENY REVOKE TERMINATE SHOW USE CYPHER EXPLAIN PROFILE"
 )
 """Not even variables: the rule on two values in a row already stops these clauses; this is the second lock."""
 
-FUNCTIONS = _words(
+FUNCTIONS = words(
     "count collect sum avg min max stdev stdevp percentilecont percentiledisc "
     "abs ceil ceiling floor round sign sqrt exp log log10 ln pow sin cos tan pi "
     "coalesce nullif size length head last reverse any all none single exists isempty "

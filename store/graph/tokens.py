@@ -30,6 +30,11 @@ _TOKEN = re.compile(
 )
 
 
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
 @dataclass(frozen=True)
 class Token:
     """`kind` is the name of the group of the tokeniser's expression; `start` the offset in the text."""

@@ -45,7 +45,8 @@ HARMLESS = [
     "RETURN 1 AS one UNION ALL RETURN 2 AS one",
     "MATCH (n:Node) OPTIONAL MATCH (n)-[f:FEEDS]->(:Node) RETURN n.name, coalesce(sum(f.score), 0.0) AS out",
     "MATCH (a:Circuit), (b:Circuit) WHERE a.id < b.id AND a.class = b.class RETURN a.id, b.id SKIP 1 LIMIT 2",
-    "MATCH (c:Circuit) RETURN c.class AS `the class`, 1.0 * c.n_edges / c.n_nodes AS `edges per node`",
+    "MATCH (c:Circuit) WHERE c.n_nodes > 0\n"
+    "RETURN c.class AS `the class`, 1.0 * c.n_edges / c.n_nodes AS `edges per node`",
     "MATCH (c:Circuit) RETURN collect(DISTINCT c.class) AS classes",
     "MATCH (n:Node) RETURN n.name AS `set`, abs(n.full_in) AS `create` ORDER BY `create` DESC LIMIT 1",
     "/* which classes? */ MATCH (c:Circuit) // all of them\nRETURN DISTINCT c.class",

