@@ -82,7 +82,10 @@ class Trial:
         kills: list[Kill] = []
         while True:
             after = dice.random() * self.took_s / 2 if len(kills) < most else None
+            began = time.monotonic()
             status = self.index(name, after)
+            if status == 0 and not kills:  # the first run ever is slower than others: everything is cold
+                self.took_s = min(self.took_s, time.monotonic() - began)
             if status == 0:
                 return kills
             assert status == -9 and after is not None, self.log.read_text()
