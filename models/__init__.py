@@ -1,5 +1,6 @@
 """Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
 
+from .gated import GatedRuns as GatedRuns
 from .load import DTYPES as DTYPES
 from .load import load_model as load_model
 from .patching import CLEAN as CLEAN
