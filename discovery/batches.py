@@ -88,6 +88,14 @@ class Pairs:
         """The metric per image."""
         return self.metric.values(logits, self.asked.to(logits.device))
 
+    def token_weights(self, like: Tensor) -> Float[Tensor, "group image token"]:
+        """Which tokens count in which sum, as ones and zeros: all of them.
+
+        Args:
+            like: `[image, sender, token, d_model]`, of whose type and on whose device they are.
+        """
+        return like.new_ones(1, len(like), like.shape[2])
+
     def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
         """1 where the top class is the one that the metric raises, else 0."""
         return (logits.argmax(dim=1).cpu() == self.metric.raised(self.asked).cpu()).double()

@@ -1,7 +1,8 @@
-"""Sender differences times receiver gradients: the scores of all edges, once per image.
+"""Sender differences times receiver gradients: the scores of all edges, token by token, then summed over tokens.
 
-`score = ⟨Δ_u, Σ_k ∇_v m(z_k)⟩`. Receivers are made block by block for one image at a time, and each
-block's edges are one matrix product of its upstream senders with them.
+`score = Σ_t ⟨Δ_u, Σ_k ∇_v m(z_k)⟩_t`. Receivers are made block by block for one image at a time; each block's
+edges are one matrix product per token of its upstream senders with them. Summing over tokens last costs next to
+nothing, so the same products give the scores over any groups of tokens.
 """
 
 from __future__ import annotations
@@ -12,78 +13,89 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..models.receivers import ReceiverGradients
-from ..models.senders import SenderDifferences
 
 
 class Contraction:
-    """Gathers the scores of one batch, as a matrix `[image, sender, receiver]`."""
+    """Sums the scores of one batch, as a matrix `[group, image, sender, receiver]`.
 
-    def __init__(self, graph: ComputationGraph, differences: SenderDifferences, gradients: ReceiverGradients) -> None:
-        self.graph, self.delta, self.gradients = graph, differences.values, gradients
-        images, senders = self.delta.shape[:2]
-        self.matrix = self.delta.new_zeros(images, senders, graph.n_receivers)
+    Args:
+        weights: of each token in each group's sum.
+    """
+
+    def __init__(self, graph: ComputationGraph, weights: Float[Tensor, "group image token"]) -> None:
+        self.graph, self.weights = graph, weights
+        self.matrix = weights.new_zeros(*weights.shape[:2], graph.n_senders, graph.n_receivers)
         self.per_layer = (graph.n_receivers - 1) // graph.n_layers
-        self.rows = self.per_layer - 1
 
-    def take_centres(self) -> None:
-        """Subtract Σ_k (Δ·x̂_k) c_k of the pending runs, one number per sender, token and run, and forget them."""
-        normal, centre = self.gradients.normal, self.gradients.centre
-        if normal and normal[0]:
-            for layer in range(self.graph.n_layers):
-                for image in range(len(self.delta)):
-                    self._centre(layer, image, [r[layer][image] for r in normal], [r[layer][image] for r in centre])
-        normal.clear()
-        centre.clear()
+    def add(
+        self,
+        differences: Float[Tensor, "image sender token d_model"],
+        gradients: ReceiverGradients,
+        first: int = 0,
+    ) -> None:
+        """Add the scores of the edges out of consecutive senders, and clear the gradients.
 
-    def _centre(self, layer: int, image: int, normal: list[Tensor], centre: list[Tensor]) -> None:
-        first = layer * self.per_layer
-        senders = int(self.graph.n_upstream[first])
-        delta = self.delta[image, :senders].transpose(0, 1)  # token sender d_model
-        along = torch.bmm(delta, torch.stack(normal, dim=1).transpose(1, 2))  # token sender run
-        weights = torch.stack(centre, dim=1)  # token run port
-        into = self.matrix[image, :senders, first : first + self.rows]
-        into -= along.transpose(0, 1).flatten(1) @ weights.flatten(0, 1)
-
-    def finish(self) -> Float[Tensor, "image edge"]:
-        """Contract the summed gradients; scores per image in flat edge order."""
-        rows = self.delta.new_empty(self.rows + 1, *self.delta.shape[2:])
-        for image in range(len(self.delta)):
+        Args:
+            first: index of the first of these senders.
+        """
+        most = self.per_layer + max(map(len, gradients.normal))
+        rows = differences.new_empty(most, *differences.shape[2:])
+        for image, moved in enumerate(differences):
             for layer in range(self.graph.n_layers + 1):
-                self._contract(image, layer, rows)
-        edge_sender, edge_receiver = (
-            torch.from_numpy(self.graph.edge_sender),
-            torch.from_numpy(self.graph.edge_receiver),
-        )
-        return self.matrix[:, edge_sender.to(self.delta.device), edge_receiver.to(self.delta.device)]
+                self._add_block(image, layer, moved, first, gradients, rows)
+        gradients.clear()
 
-    def _contract(self, image: int, layer: int, rows: Tensor) -> None:
+    def scores(self) -> Float[Tensor, "group image edge"]:
+        """In flat edge order."""
+        sender, receiver = (
+            torch.from_numpy(index).to(self.matrix.device)
+            for index in (self.graph.edge_sender, self.graph.edge_receiver)
+        )
+        return self.matrix[..., sender, receiver]
+
+    def _add_block(
+        self, image: int, layer: int, moved: Tensor, first: int, gradients: ReceiverGradients, rows: Tensor
+    ) -> None:
         """One product for the MLP of the layer before and the attention of `layer` (after the last: `logits`).
 
         They read the same senders but one. The one too many, the MLP itself, lands where the graph has no edge.
         """
-        g = self.gradients
-        first = max(layer * self.per_layer - 1, 0)
-        last_layer = layer == self.graph.n_layers
-        stop = layer * self.per_layer + (1 if last_layer else self.rows)
-        used = rows[: stop - first]
+        start = max(layer * self.per_layer - 1, 0)
+        stop = layer * self.per_layer + (1 if layer == self.graph.n_layers else self.per_layer - 1)
+        senders = moved[: max(0, int(self.graph.n_upstream[stop - 1]) - first)].transpose(0, 1)
+        if not senders.shape[1]:
+            return
+        used = rows[: stop - start]
         if layer > 0:
-            used[0] = g.mlps[layer - 1, image]
-        attention = used[layer > 0 :]
-        if last_layer:
-            attention[0] = g.final[image]
-        elif g.attentions is not None:
-            attention[0] = g.attentions[layer, image]
-        else:
-            self._ports(layer, image, attention)
-        senders = int(self.graph.n_upstream[stop - 1])
-        self.matrix[image, :senders, first:stop] += self.delta[image, :senders].flatten(1) @ used.flatten(1).T
+            used[0] = gradients.mlps[layer - 1, image]
+        self._attention(image, layer, gradients, used[layer > 0 :])
+        normal = [run[image] for run in gradients.normal[layer]] if layer < self.graph.n_layers else []
+        for row, run in zip(rows[len(used) :], normal, strict=False):
+            row.copy_(run)
+        products = torch.bmm(senders, rows[: len(used) + len(normal)].permute(1, 2, 0))  # token sender row
+        found = products[..., : len(used)]
+        if normal:
+            centre = torch.stack([run[image] for run in gradients.centre[layer]], dim=1)  # token run port
+            centre = torch.nn.functional.pad(centre, (int(layer > 0), 0))
+            found = torch.baddbmm(found, products[..., len(used) :], centre, alpha=-1)
+        into = self.matrix[:, image, first : first + senders.shape[1], start:stop]
+        into += (self.weights[:, image] @ found.flatten(1)).unflatten(1, into.shape[1:])
 
-    def _ports(self, layer: int, image: int, into: Float[Tensor, "port token d_model"]) -> None:
+    def _attention(self, image: int, layer: int, gradients: ReceiverGradients, into: Tensor) -> None:
+        """Summed gradients `[receiver, token, d_model]` at the attention of a layer; after the last at `logits`."""
+        if layer == self.graph.n_layers:
+            into[0] = gradients.final[image]
+        elif gradients.attentions is not None:
+            into[0] = gradients.attentions[layer, image]
+        else:
+            self._ports(layer, image, gradients, into)
+
+    def _ports(self, layer: int, image: int, gradients: ReceiverGradients, into: Tensor) -> None:
         """W'ᵀ Σ ĝ: per port of each head, or summed over the three ports of a head."""
-        assert self.gradients.ports is not None
-        model = self.gradients.model
+        assert gradients.ports is not None
+        model = gradients.model
         heads, width = model.n_heads, model.d_head
-        summed = self.gradients.ports[layer, image].unflatten(1, (3, heads, width))  # token port head d_head
+        summed = gradients.ports[layer, image].unflatten(1, (3, heads, width))  # token port head d_head
         weight = model.readings[layer].weight
         if self.graph.form == "split":
             torch.bmm(summed.flatten(1, 2).transpose(0, 1), weight, out=into)

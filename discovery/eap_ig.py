@@ -12,14 +12,14 @@ import torch
 
 from ..circuits import Form
 from ..circuits.recipe import DIRECTIONS
-from ..models import ReceiverGradients, SenderDifferences, ViT
+from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
 from .batches import Pairs
 from .contraction import Contraction
 from .method import Task, choice, count
 from .metrics import flat_on_clean
 from .scoring import BatchScores, per_image
 
-_PENDING = 8
+_AT_ONCE = 8
 """Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
 
 
@@ -36,25 +36,26 @@ def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float]) -> Bat
     `len(at)` backwards and as many forwards, plus one for each end point that is not in `at`.
     """
     clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
-    differences = SenderDifferences(model, form, clean)
     gradients = ReceiverGradients(model, form, clean)
-    ends = {}
-    for end, sign, stream in ((1.0, 1, clean), (0.0, -1, corrupted)):
-        with differences.recording(sign, stream):
+    sent, values = {}, {}
+    for end, stream in ((1.0, clean), (0.0, corrupted)):
+        sent[end] = SenderOutputs(stream)
+        with sent[end].recording(model):
             if end in at:
-                ends[end] = gradients.add(stream, pairs.values, 1 / len(at))
+                values[end] = gradients.add(stream, pairs.values, 1 / len(at))
             else:
                 with torch.no_grad():
-                    ends[end] = pairs.values(model.readout(model.through_blocks(stream)))
-    differences.finish()
-    contraction = Contraction(model.graph(form), differences, gradients)
-    between = [point for point in at if point not in ends]
-    for index, point in enumerate(between, 1):
-        gradients.add(torch.lerp(corrupted, clean, point), pairs.values, 1 / len(at))
-        if index % _PENDING == 0:
-            contraction.take_centres()
-    contraction.take_centres()
-    return BatchScores(contraction.finish(), ends[1.0], ends[0.0])
+                    values[end] = pairs.values(model.readout(model.through_blocks(stream)))
+    differences = sender_differences(model, form, sent[1.0], sent[0.0])
+    sent.clear()
+    contraction = Contraction(model.graph(form), pairs.token_weights(differences))
+    for point in at:
+        if gradients.runs >= _AT_ONCE:
+            contraction.add(differences, gradients)
+        if point not in values:
+            gradients.add(torch.lerp(corrupted, clean, point), pairs.values, 1 / len(at))
+    contraction.add(differences, gradients)
+    return BatchScores.of(contraction.scores(), values[1.0], values[0.0])
 
 
 def _eap(task: Task, batch: Pairs) -> BatchScores:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..circuits.recipe import DIRECTIONS
-from ..models import SenderDifferences, ShiftedRuns, capture
+from ..models import ShiftedRuns, capture, sender_differences
 from .batches import Pairs
 from .method import Task
 from .scoring import BatchScores, per_image
@@ -27,14 +27,10 @@ SHARE = 0.3
 def _exact(task: Task, batch: Pairs) -> BatchScores:
     model, graph = task.model, task.graph
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
-    differences = SenderDifferences(model, task.form, clean.stream)
-    for sign, run in ((1, clean), (-1, corrupted)):
-        with differences.recording(sign, run.stream), torch.no_grad():
-            model.through_blocks(run.stream)
-    differences.finish()
+    differences = sender_differences(model, task.form, clean, corrupted)
     noising = task.direction == "noising"
     runs = ShiftedRuns(model, graph, clean if noising else corrupted)
-    change = partial(_changes, runs, graph, differences.values, batch, -1 if noising else 1, task.batch_size)
+    change = partial(_changes, runs, graph, differences, batch, -1 if noising else 1, task.batch_size)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
     moved = torch.cat([change(receiver) for receiver in range(graph.n_receivers)], dim=1)
     return BatchScores(ends[0][:, None] - moved if noising else moved - ends[1][:, None], *ends)
@@ -62,7 +58,7 @@ EXACT = per_image(
     key="exact",
     name="Exact edge patching",
     paper="Conmy et al. 2023, arXiv 2304.14997",
-    passes=lambda graph: (4 + SHARE * graph.n_edges, 0),
+    passes=lambda graph: (2 + SHARE * graph.n_edges, 0),
     directions=DIRECTIONS,
     additive=False,
 )

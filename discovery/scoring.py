@@ -27,11 +27,18 @@ class BatchScores:
         scores: per image, in flat edge order.
         clean: the metric on the clean images.
         corrupted: the metric on the corrupted images.
+        parts: the scores over each of the task's groups of tokens; None where there are none.
     """
 
     scores: Float[Tensor, "image edge"]
     clean: Float[Tensor, "image"]
     corrupted: Float[Tensor, "image"]
+    parts: Float[Tensor, "group image edge"] | None = None
+
+    @classmethod
+    def of(cls, scores: Float[Tensor, "group image edge"], clean: Tensor, corrupted: Tensor) -> BatchScores:
+        """Of what a `Contraction` gathered: over all tokens, then over each group."""
+        return cls(scores[0], clean, corrupted, scores[1:] if len(scores) > 1 else None)
 
 
 def per_image(score: Callable[..., BatchScores], **facts: Any) -> Method:

@@ -1,6 +1,7 @@
 """Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
 
 from .gated import GatedRuns as GatedRuns
+from .gradients import GRADIENTS as GRADIENTS
 from .load import DTYPES as DTYPES
 from .load import load_model as load_model
 from .patching import CLEAN as CLEAN
@@ -11,6 +12,7 @@ from .patching import PatchedRuns as PatchedRuns
 from .patching import capture as capture
 from .preprocess import Preprocess as Preprocess
 from .receivers import ReceiverGradients as ReceiverGradients
-from .senders import SenderDifferences as SenderDifferences
+from .senders import SenderOutputs as SenderOutputs
+from .senders import sender_differences as sender_differences
 from .suffix import ShiftedRuns as ShiftedRuns
 from .vit import ViT as ViT

@@ -27,12 +27,13 @@ PerImage = Callable[[Float[Tensor, "image class"]], Float[Tensor, "image"]]
 
 @dataclass
 class Taps:
-    """Where one forward pass is tapped, per layer. `streams` and `ports` stay empty where heads share an input."""
+    """Where one forward pass is tapped, per layer passed; `streams` and `ports` only where heads read apart."""
 
     streams: list[Tensor] = field(default_factory=list)
     ports: list[Tensor] = field(default_factory=list)
     attention_inputs: list[Tensor] = field(default_factory=list)
     mlp_inputs: list[Tensor] = field(default_factory=list)
+    final: list[Tensor] = field(default_factory=list)
 
     @contextmanager
     def into(self, model: ViT, apart: bool) -> Iterator[None]:
@@ -53,7 +54,8 @@ class Taps:
             else:
                 yield block.norm1.register_forward_pre_hook(alias(self.attention_inputs))
 
-        with installed(*(hook for block in model.blocks for hook in hooks(block))):
+        last = model.module.norm.register_forward_pre_hook(alias(self.final))
+        with installed(last, *(hook for block in model.blocks for hook in hooks(block))):
             yield
 
 
@@ -62,11 +64,12 @@ class ReceiverGradients:
 
     Attributes:
         mlps: `[layer, image, token, d_model]`, at the input of norm2.
-        final: `[image, token, d_model]`, at the output of the last block.
+        final: `[image, token, d_model]`, at the input of the last norm.
         attentions: `[layer, image, token, d_model]` at the input of norm1, where heads share it; else None.
         ports: `[layer, image, token, 3·H·d_head]`, Σ ĝ where heads read apart; else None.
-        normal: x̂ of each pending run, `[run, layer]` of `[image, token, d_model]`.
-        centre: c of each pending run, `[run, layer]` of `[image, token, port]`, weighted.
+        normal: x̂ of each run, `[layer][run]` of `[image, token, d_model]`.
+        centre: c of each run, `[layer][run]` of `[image, token, port]`, weighted.
+        runs: how many are summed.
     """
 
     def __init__(self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"]) -> None:
@@ -80,43 +83,57 @@ class ReceiverGradients:
             self.ports = zeros(model.n_layers, *stream.shape[:2], 3 * model.n_heads * model.d_head)
         else:
             self.attentions = torch.zeros_like(self.mlps)
-        self.normal: list[list[Tensor]] = []
-        self.centre: list[list[Tensor]] = []
+        self.normal: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
+        self.centre: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
+        self.runs = 0
+
+    def clear(self) -> None:
+        """Forget all runs."""
+        for sums in (self.mlps, self.final, self.attentions, self.ports):
+            if sums is not None:
+                sums.zero_()
+        for kept in (*self.normal, *self.centre):
+            kept.clear()
+        self.runs = 0
 
     def add(
-        self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: float
+        self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: float, start: int = 0
     ) -> Float[Tensor, "image"]:
-        """Run the blocks on `stream` and back, and add the gradients times `weight`; gives the metric per image."""
-        taps = Taps()
+        """Run on from `stream` and back, and add the gradients times `weight`; gives the metric per image.
+
+        Args:
+            start: where the stream enters, see `ViT.through_blocks`; receivers before it get nothing.
+        """
+        taps, n = Taps(), self.model.n_layers
         with torch.enable_grad(), taps.into(self.model, self.apart):
-            final = self.model.through_blocks(stream.detach().requires_grad_())
+            final = self.model.through_blocks(stream.detach().requires_grad_(), start)
             values = metric(self.model.readout(final))
             reads = taps.ports if self.apart else taps.attention_inputs
-            gradients = torch.autograd.grad(values.sum(), [final, *taps.mlp_inputs, *reads])
-        n = self.model.n_layers
-        self.final.add_(gradients[0], alpha=weight)
-        for layer in range(n):
-            self.mlps[layer].add_(gradients[1 + layer], alpha=weight)
-        if self.attentions is not None:
-            for layer in range(n):
-                self.attentions[layer].add_(gradients[1 + n + layer], alpha=weight)
-        else:
-            self._add_ports(taps, gradients[1 + n :], weight)
+            inputs = [*taps.final, *taps.mlp_inputs, *reads]
+            last, *gradients = torch.autograd.grad(values.sum(), inputs, materialize_grads=True)
+        mlps, attentions = gradients[: len(taps.mlp_inputs)], gradients[len(taps.mlp_inputs) :]
+        self.final.add_(last, alpha=weight)
+        for layer, gradient in zip(range(n - len(mlps), n), mlps, strict=True):
+            self.mlps[layer].add_(gradient, alpha=weight)
+        for at, gradient in enumerate(attentions):
+            layer = n - len(attentions) + at
+            if self.attentions is None:
+                self._add_ports(layer, taps.streams[at], taps.ports[at], gradient, weight)
+            else:
+                self.attentions[layer].add_(gradient, alpha=weight)
+        self.runs += 1
         return values.detach()
 
-    def _add_ports(self, taps: Taps, gradients: tuple[Tensor, ...], weight: float) -> None:
+    def _add_ports(self, layer: int, stream: Tensor, ports: Tensor, gradient: Tensor, weight: float) -> None:
         assert self.ports is not None
-        normals, centres = [], []
-        for layer, (reading, gradient) in enumerate(zip(self.model.readings, gradients, strict=True)):
-            normal, inverse = reading.normalise(taps.streams[layer])
-            gradient = gradient.to(normal.dtype)
-            self.ports[layer].addcmul_(gradient, inverse, value=weight)
-            if reading.is_linear:
-                continue
-            along = (taps.ports[layer].detach() * gradient).unflatten(-1, reading.bias.shape).sum(-1)
-            along -= gradient @ reading.bias_products
-            centre = along * (inverse * (weight / self.model.d_model))
-            normals.append(normal)
-            centres.append(centre if self.form == "split" else centre.unflatten(-1, (3, -1)).sum(-2))
-        self.normal.append(normals)
-        self.centre.append(centres)
+        reading = self.model.readings[layer]
+        normal, inverse = reading.normalise(stream)
+        gradient = gradient.to(normal.dtype)
+        self.ports[layer].addcmul_(gradient, inverse, value=weight)
+        if reading.is_linear:
+            return
+        along = (ports.detach() * gradient).unflatten(-1, reading.bias.shape).sum(-1)
+        along -= gradient @ reading.bias_products
+        centre = along * (inverse * (weight / self.model.d_model))
+        self.normal[layer].append(normal)
+        self.centre[layer].append(centre if self.form == "split" else centre.unflatten(-1, (3, -1)).sum(-2))

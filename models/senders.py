@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,51 +20,70 @@ from ..circuits import Form
 from .vit import ViT, installed
 
 
-class SenderDifferences:
-    """Δ = clean − corrupted of every sender, taken while both runs happen, the clean one first or second.
+@runtime_checkable
+class Sent(Protocol):
+    """A run that tells what its senders wrote: `SenderOutputs`, or all `Activations`."""
+
+    @property
+    def stream(self) -> Tensor: ...
+    @property
+    def heads(self) -> list[Tensor]: ...
+    @property
+    def mlp_out(self) -> list[Tensor]: ...
+
+
+@dataclass(frozen=True)
+class SenderOutputs:
+    """What the senders of one run write; tensors of that run, not copies.
 
     Attributes:
-        values: `[image, sender, token, d_model]` in the model's exact dtype; complete after `finish`.
+        stream: what `input` sends: what enters block 0.
+        heads: per layer, heads' outputs before the output projection, concatenated.
+        mlp_out: per layer, what the MLP adds, LayerScale included.
     """
 
-    def __init__(self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"]) -> None:
-        images, tokens, width = stream.shape
-        self.model, self.merged = model, form == "block"
-        self.per_layer = 2 if self.merged else model.n_heads + 1
-        empty = partial(torch.empty, dtype=model.exact_dtype, device=stream.device)
-        self.values = empty(images, 1 + model.n_layers * self.per_layer, tokens, width)
-        self.heads = empty(model.n_layers, images, tokens, model.n_heads * model.d_head)
-        self._started = False
+    stream: Float[Tensor, "image token d_model"]
+    heads: list[Float[Tensor, "image token heads"]] = field(default_factory=list)
+    mlp_out: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
 
     @contextmanager
-    def recording(self, sign: int, stream: Float[Tensor, "image token d_model"]) -> Iterator[None]:
-        """While open, the one run of the blocks on `stream` is added with `sign` (+1 clean, −1 corrupted)."""
-        first, self._started = not self._started, True
-
-        def add(into: Tensor, value: Tensor) -> None:
-            value = value.detach()
-            if first:
-                torch.mul(value.to(into.dtype), sign, out=into)
-            else:
-                into.add_(value, alpha=sign)
+    def recording(self, model: ViT) -> Iterator[None]:
+        """While open, the one run of the blocks is recorded."""
 
         def hooks(layer: int) -> Iterator[RemovableHandle]:
-            block, mlp = self.model.blocks[layer], self.values[:, (layer + 1) * self.per_layer]
-            yield block.attn.proj.register_forward_pre_hook(lambda _, args: add(self.heads[layer], args[0]))
-            yield block.ls2.register_forward_hook(lambda _, __, out: add(mlp, out))
+            block = model.blocks[layer]
+            yield block.attn.proj.register_forward_pre_hook(lambda _, args: self.heads.append(args[0].detach()))
+            yield block.ls2.register_forward_hook(lambda _, __, out: self.mlp_out.append(out.detach()))
 
-        add(self.values[:, 0], stream)
-        with installed(*(hook for layer in range(self.model.n_layers) for hook in hooks(layer))):
+        with installed(*(hook for layer in range(model.n_layers) for hook in hooks(layer))):
             yield
 
-    def finish(self) -> None:
-        """Project the heads' differences, image by image, straight into their place."""
-        for layer, writing in enumerate(self.model.writings):
-            first = 1 + layer * self.per_layer
-            for image, heads in enumerate(self.heads[layer]):
-                into = self.values[image, first : first + self.per_layer - 1]
-                if self.merged:
-                    torch.mm(heads, writing.flatten(0, 1), out=into[0])
-                else:
-                    torch.bmm(heads.unflatten(1, writing.shape[:2]).transpose(0, 1), writing, out=into)
-        del self.heads
+
+def sender_differences(
+    model: ViT, form: Form, clean: Sent, corrupted: Sent
+) -> Float[Tensor, "image sender token d_model"]:
+    """Δ = clean − corrupted of every sender, in the model's exact dtype."""
+    merged = form == "block"
+    per_layer = 2 if merged else model.n_heads + 1
+    images, tokens, width = clean.stream.shape
+    values = torch.empty(
+        images, 1 + model.n_layers * per_layer, tokens, width, dtype=model.exact_dtype, device=clean.stream.device
+    )
+    _subtract(clean.stream, corrupted.stream, values[:, 0])
+    heads = torch.empty(clean.heads[0].shape, dtype=values.dtype, device=values.device)
+    for layer, writing in enumerate(model.writings):
+        first = 1 + layer * per_layer
+        _subtract(clean.mlp_out[layer], corrupted.mlp_out[layer], values[:, first + per_layer - 1])
+        _subtract(clean.heads[layer], corrupted.heads[layer], heads)
+        for image, moved in enumerate(heads):
+            into = values[image, first : first + per_layer - 1]
+            if merged:
+                torch.mm(moved, writing.flatten(0, 1), out=into[0])
+            else:
+                torch.bmm(moved.unflatten(1, writing.shape[:2]).transpose(0, 1), writing, out=into)
+    return values
+
+
+def _subtract(clean: Tensor, corrupted: Tensor, into: Tensor) -> None:
+    """In the type of `into`: bfloat16 would lose small differences of large numbers."""
+    torch.sub(clean.to(into.dtype), corrupted.to(into.dtype), out=into)

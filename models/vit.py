@@ -124,9 +124,22 @@ class ViT:
             images = images.to(device=self.device, dtype=self.dtype)
             return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(images))))
 
-    def through_blocks(self, stream: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image token d_model"]:
-        """The stream that leaves the last block: what `logits` receives."""
-        return self.module.blocks(stream)
+    def through_blocks(
+        self, stream: Float[Tensor, "image token d_model"], start: int = 0
+    ) -> Float[Tensor, "image token d_model"]:
+        """The stream that leaves the last block: what `logits` receives.
+
+        Args:
+            start: how many components have written to the stream already: an even number 2l enters block l,
+                2l + 1 enters its MLP.
+        """
+        layer, attended = divmod(start, 2)
+        if attended:
+            block = self.blocks[layer]
+            stream, layer = stream + block.ls2(block.mlp(block.norm2(stream))), layer + 1
+        for block in self.blocks[layer:]:
+            stream = block(stream)
+        return stream
 
     def readout(self, stream: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image class"]:
         """All that follows the last block: norm, pooling, fc_norm, head."""
