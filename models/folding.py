@@ -66,14 +66,18 @@ class PortReading:
         self, stream: Float[Tensor, "image token d_model"]
     ) -> tuple[Float[Tensor, "image token d_model"], Float[Tensor, "image token 1"]]:
         """x̂ and 1/σ of a stream, without the norm's affine part; 1/σ is 1 where there is no norm."""
-        stream = stream.to(self.weight.dtype)
-        if self.is_linear:
-            return stream, torch.ones_like(stream[..., :1])
-        eps = self.norm.eps
-        if isinstance(self.norm, nn.LayerNorm):
-            normal, _, inverse = torch.native_layer_norm(stream, stream.shape[-1:], None, None, float(eps))
-            return normal, inverse
-        assert isinstance(self.norm, RMS_NORMS)
-        eps = torch.finfo(stream.dtype).eps if eps is None else eps
-        inverse = torch.rsqrt(stream.square().mean(dim=-1, keepdim=True) + eps)
-        return stream * inverse, inverse
+        return normalise(self.norm, stream.to(self.weight.dtype))
+
+
+def normalise(norm: Any, values: Float[Tensor, "*any width"]) -> tuple[Float[Tensor, "*any width"], Tensor]:
+    """x̂ and 1/σ `[*any, 1]` by one of `NORMS`, without its affine part; 1/σ is 1 where there is no norm."""
+    if isinstance(norm, nn.Identity):
+        return values, torch.ones_like(values[..., :1])
+    eps = norm.eps
+    if isinstance(norm, nn.LayerNorm):
+        normal, _, inverse = torch.native_layer_norm(values, values.shape[-1:], None, None, float(eps))
+        return normal, inverse
+    assert isinstance(norm, RMS_NORMS)
+    eps = torch.finfo(values.dtype).eps if eps is None else eps
+    inverse = torch.rsqrt(values.square().mean(dim=-1, keepdim=True) + eps)
+    return values * inverse, inverse

@@ -135,6 +135,23 @@ def images() -> Callable[..., Tensor]:
     return build
 
 
+def normed(norm: nn.Module, value: Tensor, head: int) -> Tensor:
+    """q or k of one head after its norm and, where there is one, its turn, pair of dimensions by pair."""
+    if not hasattr(norm, "table"):
+        return norm(value)
+    value, width = norm.norm(value), value.shape[-1]
+    table = norm.table if norm.table.ndim == 2 else norm.table[head]
+    first = [*range(width // 2)] if norm.rotate_half else [*range(0, width, 2)]
+    second = [i + (width // 2 if norm.rotate_half else 1) for i in first]
+    turned = value.clone()
+    for a, b in zip(first, second, strict=True):
+        for into, own, other, sign in ((a, a, b, -1), (b, b, a, 1)):
+            sine, cosine = table[:, into], table[:, width + into]
+            old = value[:, norm.prefix :]
+            turned[:, norm.prefix :, into] = old[..., own] * cosine + sign * old[..., other] * sine
+    return turned
+
+
 class BruteForce:
     """A forward pass with one input per receiver, head by head, in plain torch: shares no code with the product.
 
@@ -179,10 +196,13 @@ class BruteForce:
                 read = block.norm1(self._input(name, sent, constant, carried))
                 bias = 0 if attn.qkv.bias is None else attn.qkv.bias[rows]
                 ports.append(read @ attn.qkv.weight[rows].T + bias)
-            q, k, v = attn.q_norm(ports[0]), attn.k_norm(ports[1]), ports[2]
-            pattern = (q @ k.transpose(-1, -2) / width**0.5).softmax(-1)
-            heads.append(block.ls1(pattern @ v @ attn.proj.weight[:, h * width : (h + 1) * width].T))
+            q, k, v = normed(attn.q_norm, ports[0], h), normed(attn.k_norm, ports[1], h), ports[2]
+            heads.append(block.ls1(self.attend(q, k, v) @ attn.proj.weight[:, h * width : (h + 1) * width].T))
         return heads
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """One head's output before the output projection."""
+        return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
 
     def masked(self, clean: Tensor, corrupted: Tensor, mask: np.ndarray) -> Tensor:
         """Logits with open edges current and closed ones corrupted."""

@@ -1,0 +1,140 @@
+"""Gradient modes: the forward bit for bit, the rules against detached parts, RelP's conservation, closed forms."""
+
+import pytest
+import timm
+import torch
+from circuitstore.errors import InputError
+from circuitstore.models import GRADIENTS, load_model
+from circuitstore.models.gradients import AttentionRule, GradientRules, _AttentionRules
+from timm.layers.mlp import GluMlp, SwiGLU
+from torch import nn
+
+from ..detached import detached
+
+MODES = ("relp", "relp-ah", "gim")
+VARIANTS = {
+    "plain": {},
+    "q and k norm, LayerScale": {"qk_norm": True, "init_values": 0.2},
+    "RMSNorm, average pooling": {"norm_layer": "rmsnorm", "global_pool": "avg"},
+    "gated MLP": {"mlp_layer": SwiGLU},
+    "ReLU": {"act_layer": nn.ReLU},
+}
+
+
+def stream_gradient(model, x, rules):
+    """Logits of class 1, and their gradients at the stream that enters block 0 of a run by the rules."""
+    stream = model.embed(x).requires_grad_()
+    with rules.during(model):
+        logits = model.readout(model.through_blocks(stream))
+        return logits, torch.autograd.grad(logits[:, 1].sum(), stream)[0]
+
+
+def close(found, expected, tolerance=1e-11):
+    return ((found - expected).abs().max() / expected.abs().max()).item() < tolerance
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_rules_are_those_of_detached_parts_and_leave_the_forward_as_it_is(toy_vit, images, brute_force, changes, mode):
+    model = toy_vit(**changes)
+    x = images(model, 2, 1)
+    logits, found = stream_gradient(model, x, GRADIENTS[mode])
+    stream = model.embed(x).requires_grad_()
+    plain = model.readout(model.through_blocks(stream))
+    assert torch.equal(logits, plain)
+    reference = detached(brute_force, model.module, model.graph("split"), mode)
+    by_hand, _ = reference.run(stream, lambda _, value: value)
+    (expected,) = torch.autograd.grad(by_hand[:, 1].sum(), stream)
+    assert close(found, expected)
+    assert not close(found, torch.autograd.grad(plain[:, 1].sum(), stream)[0], 0.01)
+
+
+@pytest.fixture(scope="module")
+def stock():
+    return load_model(timm.create_model("vit_tiny_patch16_224", img_size=64, depth=4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_float32_and_a_stock_model_keep_every_bit(images, stock, mode):
+    model = stock
+    x = images(model, 1).float()
+    logits, _ = stream_gradient(model, x, GRADIENTS[mode])
+    assert torch.equal(logits, model.readout(model.through_blocks(model.embed(x).requires_grad_())))
+
+
+def test_after_the_run_gradients_are_plain_again(toy_vit, images):
+    model = toy_vit()
+    x = images(model)
+    _, before = stream_gradient(model, x, GRADIENTS["plain"])
+    for mode in MODES:
+        stream_gradient(model, x, GRADIENTS[mode])
+    assert torch.equal(stream_gradient(model, x, GRADIENTS["plain"])[1], before)
+
+
+@pytest.mark.parametrize("changes", [{}, {"global_pool": "avg"}, {"mlp_layer": SwiGLU}, {"mlp_layer": GluMlp}])
+def test_relp_with_constant_probabilities_conserves_at_every_cut(toy_module, images, changes):
+    """All biases 0: ⟨stream, gradient⟩ is the metric itself, before every block and on the non-linear net."""
+    module = toy_module(**changes)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.startswith(("blocks", "norm", "fc_norm", "head")) and name.endswith("bias"):
+                parameter.zero_()
+    model = load_model(module, dtype="float64")
+    stream, cuts = model.embed(images(model)).requires_grad_(), []
+    with GRADIENTS["relp-ah"].during(model):
+        cuts.append(stream)
+        for block in model.blocks:
+            cuts.append(block(cuts[-1]))
+        metric = model.readout(cuts[-1])[:, 1]
+    for cut, gradient in zip(cuts, torch.autograd.grad(metric.sum(), cuts), strict=True):
+        assert close((cut * gradient).flatten(1).sum(1), metric, 1e-12)
+
+
+@pytest.mark.parametrize("changes", [{}, {"global_pool": "map", "class_token": False}])
+def test_gim_at_temperature_one_without_factors_is_the_plain_gradient(toy_vit, images, changes):
+    model = toy_vit(**changes)
+    x = images(model)
+    found = stream_gradient(model, x, GradientRules(attention=AttentionRule()))[1]
+    assert close(found, stream_gradient(model, x, GRADIENTS["plain"])[1])
+
+
+def test_the_softmax_of_gim_by_hand():
+    """Two tokens, widths of one: scores 0 and ln 81, probabilities 1/82 and 81/82; at T = 2 they are .1 and .9."""
+    q, k, v = (
+        torch.tensor(x, dtype=torch.float64).reshape(1, 1, -1, 1).requires_grad_()
+        for x in ([1.0], [0.0, 81.0], [2.0, 5.0])
+    )
+    with torch.no_grad():
+        k.copy_(k.clamp_min(1).log())
+    with _AttentionRules(AttentionRule(2.0, 0.25, 0.5)):
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    to_q, to_k, to_v = torch.autograd.grad(out.sum(), (q, k, v))
+    # to the pattern (2, 5), ⟨g, s_T⟩ = 4.7: to the scores .1 · (2 − 4.7) and .9 · (5 − 4.7)
+    assert to_k.flatten().tolist() == pytest.approx([-0.27 * 0.25, 0.27 * 0.25])
+    assert to_q.item() == pytest.approx(0.27 * 0.25 * torch.tensor(81.0).log().item())
+    assert to_v.flatten().tolist() == pytest.approx([0.5 / 82, 0.5 * 81 / 82])
+
+
+def test_relp_at_an_input_of_exactly_zero_takes_the_slope(toy_module, images):
+    module = toy_module()
+    with torch.no_grad():
+        for block in module.blocks:
+            block.mlp.fc1.weight.zero_()
+            block.mlp.fc1.bias.zero_()
+    model = load_model(module, dtype="float64")
+    _, found = stream_gradient(model, images(model), GradientRules(activations=True))
+    assert close(found, stream_gradient(model, images(model), GRADIENTS["plain"])[1], 1e-14)
+
+
+def test_what_a_rule_cannot_replace_is_refused_by_name(toy_module, images):
+    sigmoid = load_model(toy_module(act_layer=nn.Sigmoid), dtype="float64")
+    before = stream_gradient(sigmoid, images(sigmoid), GRADIENTS["plain"])[1]
+    with pytest.raises(InputError, match=r"blocks\.0\.mlp\.act \(Sigmoid\) is 0\.5 at 0"):
+        stream_gradient(sigmoid, images(sigmoid), GRADIENTS["relp"])
+    assert torch.equal(stream_gradient(sigmoid, images(sigmoid), GRADIENTS["plain"])[1], before)
+    stream_gradient(sigmoid, images(sigmoid), GRADIENTS["gim"])
+    unfused = load_model(toy_module(), dtype="float64")
+    unfused.module.blocks[1].attn.fused_attn = False
+    with pytest.raises(InputError, match=r"blocks\.1\.attn does not use fused attention"):
+        stream_gradient(unfused, images(unfused), GRADIENTS["gim"])
+    stream_gradient(unfused, images(unfused), GRADIENTS["relp"])
