@@ -41,6 +41,25 @@ def architecture(module: Any) -> dict[str, Any]:
         if module.attn_pool is None
         else [type(module.attn_pool).__name__, module.attn_pool.num_heads],
         "functions": sorted(_functions(module)),
+        **({} if getattr(module, "rope", None) is None else {"rotary": _rotary(module)}),
+    }
+
+
+_ROTARY = (
+    "dim", "temperature", "min_period", "max_period", "max_res", "in_pixels", "linear_bands", "feat_shape",
+    "ref_feat_shape", "grid_offset", "grid_indexing", "normalize_coords", "mrope_section",
+)  # fmt: skip
+
+
+def _rotary(module: Any) -> dict[str, Any]:
+    """Where the turns of q and k come from: the embedding's class and settings, by timm's names; None: it has none."""
+    half = [block.attn.q_norm.rotate_half for block in module.blocks]
+    settings = {name: getattr(module.rope, name, None) for name in _ROTARY}
+    return {
+        "class": type(module.rope).__name__,
+        "rotate_half": half,
+        "grid": list(module.patch_embed.grid_size),
+        **settings,
     }
 
 

@@ -13,11 +13,13 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models import eva, vision_transformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, unknown
 from .check import check_gates
+from .families import as_vision_transformer
 from .fingerprint import fingerprint
 from .preprocess import Preprocess
 from .representable import check_family, check_finite_weights, check_representable
@@ -63,8 +65,9 @@ def load_model(
         module, name, preprocess, known = _from_timm(source.removeprefix("timm:"), pretrained, checkpoint, seed)
     if checkpoint is not None and (isinstance(source, nn.Module) or source == "digits"):
         raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
-    check_representable(module)
     check_finite_weights(module)
+    module = as_vision_transformer(module, preprocess.size)
+    check_representable(module)
     module = module.eval().requires_grad_(False)
     module.set_grad_checkpointing(False)
     names = labels if labels is not None else known
@@ -77,7 +80,7 @@ def load_model(
     return ViT(module.to(DTYPES[dtype]), name, identity, preprocess, model.labels)
 
 
-Loaded = tuple[VisionTransformer, str, Preprocess, Sequence[str] | None]
+Loaded = tuple[nn.Module, str, Preprocess, Sequence[str] | None]
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -121,13 +124,22 @@ def _from_timm(name: str, pretrained: bool, checkpoint: str | Path | None, seed:
     module: Any = _create(name, pretrained, seed, arguments)
     check_family(module)
     if tensors is not None:
-        _fill(module, checkpoint_filter_fn(tensors, module, adapt_layer_scale=True), str(checkpoint))
+        _fill(module, _named_as_timm(tensors, module), str(checkpoint))
     return module, name, Preprocess.of_timm(module), None
 
 
+def _named_as_timm(tensors: dict[str, Tensor], module: Any) -> dict[str, Tensor]:
+    """Published layouts with timm's names; position embeddings are resampled to the model's image size."""
+    if isinstance(module, VisionTransformer):
+        return vision_transformer.checkpoint_filter_fn(tensors, module, adapt_layer_scale=True)
+    return eva.checkpoint_filter_fn(tensors, module)
+
+
 def _offered() -> list[str]:
-    """Names for messages: timm's entry points that make a VisionTransformer, and the demo's model."""
-    return [*timm.list_models("*vit*", module="vision_transformer"), *timm.list_models(module="deit"), "digits"]
+    """Names for messages: timm's entry points that make a VisionTransformer or an Eva, and the demo's model."""
+    modules = ("deit", "eva")
+    plain = timm.list_models("*vit*", module="vision_transformer")
+    return [*plain, *(name for module in modules for name in timm.list_models(module=module)), "digits"]
 
 
 def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -> nn.Module:

@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
+from .rotary import attend
 from .vit import ViT, installed
 
 CORRUPTED, CURRENT, CLEAN = 0, 1, 2
@@ -227,7 +228,7 @@ class _Patched:
         """Differences of the heads' outputs, before the output projection."""
         attn = self.model.blocks[layer].attn
         q, k, v = ports.permute(2, 0, 3, 1, 4)  # image head token d_head
-        out = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, scale=attn.scale)
+        out = attend(attn, q, k, v, heads)
         old = self.corrupted.heads[layer].unflatten(-1, (self.model.n_heads, -1))[:, :, heads]
         return self._minus(out.transpose(0, 1), old.permute(2, 0, 1, 3)).contiguous()
 

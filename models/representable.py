@@ -12,6 +12,7 @@ import torch
 from timm.layers.attention import Attention
 from timm.layers.diff_attention import DiffAttention
 from timm.layers.norm import RmsNorm, RmsNormFp32
+from timm.models.eva import Eva, EvaBlockPostNorm
 from timm.models.vision_transformer import (
     Block,
     DiffParallelScalingBlock,
@@ -27,8 +28,10 @@ from ..errors import InputError, NotRepresentable
 RMS_NORMS = (nn.RMSNorm, RmsNorm, RmsNormFp32)
 NORMS = (nn.LayerNorm, *RMS_NORMS, nn.Identity)
 
+_POST_NORM = "post-norm: what a block adds is normalised after the heads were summed, so heads do not add up"
 _BLOCKS = {
-    ResPostBlock: "post-norm: what a block adds is normalised after the heads were summed, so heads do not add up",
+    ResPostBlock: _POST_NORM,
+    EvaBlockPostNorm: _POST_NORM,
     ParallelScalingBlock: "parallel blocks: attention and MLP read the same stream, so there are no edges between them",
     DiffParallelScalingBlock: "parallel blocks with differential attention",
     ParallelThingsBlock: "parallel blocks: several attentions and MLPs read the same stream",
@@ -38,8 +41,7 @@ _OTHERS = {
     "Swin": "windowed attention with patch merging between stages: the residual stream does not run through",
     "MaxxVit": "convolution stages between the blocks",
     "CaiT": "class-attention layers read the class token apart from the patches",
-    "Beit": "separate q and v biases and relative position biases are not represented yet",
-    "Eva": "rotary position embeddings and split projections are not represented yet",
+    "Beit": "relative position biases are not represented yet",
     "NaFlexVit": "variable-size inputs with masks are not represented yet",
     "ResNet": "a convolutional network has no attention heads",
     "ConvNeXt": "a convolutional network has no attention heads",
@@ -76,17 +78,16 @@ def check_representable(module: Any) -> None:
 
 
 def check_family(module: nn.Module) -> None:
-    """Pass only timm's VisionTransformer and subclasses that keep its forward pass."""
+    """Pass only timm's VisionTransformer and Eva, and subclasses that keep their forward pass."""
     name = type(module).__name__
-    same = isinstance(module, VisionTransformer) and all(
-        getattr(type(module), f) is getattr(VisionTransformer, f) for f in ("forward", "forward_features")
-    )
-    if same:
-        return
+    for family in (VisionTransformer, Eva):
+        kept = (getattr(type(module), f, None) is getattr(family, f) for f in ("forward", "forward_features"))
+        if isinstance(module, family) and all(kept):
+            return
     reason = next((why for known, why in _OTHERS.items() if name.lower().startswith(known.lower())), None)
     detail = f" ({reason})" if reason else ""
     raise NotRepresentable(
-        f"{name} cannot be shown exactly as senders and receivers{detail}; expected timm's VisionTransformer"
+        f"{name} cannot be shown exactly as senders and receivers{detail}; expected timm's VisionTransformer or Eva"
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from .patching import Activations, port_receivers
+from .rotary import attend
 from .vit import ViT
 
 
@@ -90,7 +91,7 @@ class ShiftedRuns:
         ports[:, :, port, np.searchsorted(heads, head)] = value
         q, k, v = ports.permute(2, 0, 3, 1, 4)  # run head token d_head
         attn = block.attn
-        out = F.scaled_dot_product_attention(attn.q_norm(q[:, :, tokens]), attn.k_norm(k), v, scale=attn.scale)
+        out = attend(attn, q[:, :, tokens], k, v, heads)
         old = self.base.heads[layer].unflatten(-1, (model.n_heads, -1))[:, tokens, heads]
         change = out.transpose(1, 2).to(model.exact_dtype) - self._repeated(old, len(shifts)).to(model.exact_dtype)
         gained = change.flatten(2) @ model.writings[layer][heads].flatten(0, 1)
@@ -121,6 +122,6 @@ class ShiftedRuns:
 
         (q,) = project(slice(0, width), normal[:, self.read])
         k, v = project(slice(width, None), normal)
-        out = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, scale=attn.scale)
+        out = attend(attn, q, k, v)
         stream = stream[:, self.read] + block.ls1(attn.proj(out.transpose(1, 2).flatten(2)))
         return stream + block.ls2(block.mlp(block.norm2(stream)))

@@ -1,0 +1,62 @@
+"""Rotary position embeddings: q and k of each patch token are turned by the token's place.
+
+The turn is linear in q and k and does not depend on the stream, so ports stay linear readings and heads still add up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+from torch import Tensor, nn
+
+Heads = np.ndarray | slice
+"""Which heads of a layer, in order."""
+
+
+class RotaryNorm(nn.Module):
+    """The norm of q or k of each head, then the turn; the tokens before the patches are not turned.
+
+    Args:
+        norm: what the model applies to q or k first.
+        table: sines and cosines, one row per patch token; one table for all heads, or one each.
+        prefix: how many tokens come before the patches.
+        rotate_half: which dimensions are turned together: those half a head apart (True), or neighbours.
+    """
+
+    table: Tensor
+
+    def __init__(
+        self, norm: nn.Module, table: Float[Tensor, "*head patch angle"], prefix: int, rotate_half: bool
+    ) -> None:
+        super().__init__()
+        self.norm, self.prefix, self.rotate_half = norm, prefix, rotate_half
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(
+        self, value: Float[Tensor, "image head token d_head"], heads: Heads = slice(None)
+    ) -> Float[Tensor, "image head token d_head"]:
+        """q or k of these heads; `token` may stop anywhere in the sequence."""
+        value = self.norm(value)
+        before, patches = value[:, :, : self.prefix], value[:, :, self.prefix :]
+        table = (self.table if self.table.ndim == 2 else self.table[heads])[..., : patches.shape[2], :]
+        return torch.cat([before, apply_rot_embed_cat(patches, table, half=self.rotate_half)], dim=2).type_as(value)
+
+
+def attend(
+    attn: Any,
+    q: Float[Tensor, "image head query d_head"],
+    k: Float[Tensor, "image head token d_head"],
+    v: Float[Tensor, "image head token d_head"],
+    heads: Heads = slice(None),
+) -> Float[Tensor, "image head query d_head"]:
+    """What some heads of an attention write, before the output projection, from their ports; q of the first tokens."""
+    q, k = (
+        norm(part, heads) if isinstance(norm, RotaryNorm) else norm(part)
+        for norm, part in ((attn.q_norm, q), (attn.k_norm, k))
+    )
+    return F.scaled_dot_product_attention(q, k, v, scale=attn.scale)

@@ -1,0 +1,46 @@
+"""One tiny model of every family that is taken, as its own library builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timm.layers.mlp import SwiGLU
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from .conftest import enliven
+
+SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 4, "num_classes": 5}
+ROTARY = {"factory": Eva, "attn_type": "rope", "use_rot_pos_emb": True}
+
+FAMILIES: dict[str, dict] = {
+    "ViT, patches of 8": {"img_size": 16, "patch_size": 8},
+    "ViT, patches of 32, wide image": {"img_size": (32, 96), "patch_size": 32},
+    "DeiT, distilled": {"factory": VisionTransformerDistilled},
+    "DINOv2": {"init_values": 0.3, "reg_tokens": 2, "no_embed_class": True, "mlp_layer": SwiGLU},
+    "SigLIP": {"global_pool": "map", "class_token": False},
+    "EVA": {"factory": Eva},
+    "EVA-02": {
+        "factory": Eva, "use_rot_pos_emb": True, "swiglu_mlp": True, "scale_mlp": True, "qkv_fused": False,
+        "ref_feat_shape": 3,
+    },
+    "rotary, learnt and per head": {**ROTARY, "rope_type": "mixed", "global_pool": "token", "num_reg_tokens": 1},
+    "DINOv3": {
+        **ROTARY, "rope_type": "dinov3", "rope_rotate_half": True, "num_reg_tokens": 2, "use_abs_pos_emb": False,
+        "init_values": 0.3, "dynamic_img_size": True, "no_embed_class": True, "swiglu_mlp": True,
+        "swiglu_align_to": 8, "use_fc_norm": False, "num_heads": 2,
+    },
+    "Perception Encoder": {
+        **ROTARY, "use_pre_transformer_norm": True, "global_pool": "map", "attn_pool_num_heads": 4,
+    },
+    "shared key and value heads": {**ROTARY, "qkv_fused": False, "num_kv_heads": 2, "qk_norm": True},
+}  # fmt: skip
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    """A family's model in float64, all its weights live: 8 × 8 pixels and 5 classes where nothing else is said."""
+    arguments = SMALL | FAMILIES[name]
+    factory: Callable = arguments.pop("factory", VisionTransformer)
+    return enliven(factory(**arguments).double(), seed).eval()

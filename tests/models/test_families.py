@@ -1,0 +1,56 @@
+"""Every family that is taken gives its own library's logits, whole, patched and from a cast; others are refused."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.errors import NotRepresentable
+from circuitstore.models import PatchedRuns, capture, load_model
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+
+from ..families import FAMILIES, SMALL, build
+from .test_patching import assert_close
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_gives_the_logits_of_the_unhooked_model(name, images, brute_force):
+    module = build(name)
+    model = load_model(module, dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    with torch.no_grad():
+        plain = module(x)
+    assert_close(model.logits(x), plain, 1e-14)
+    graph, clean, corrupted = model.graph("split"), model.embed(x), capture(model, y)
+    runs, brute = PatchedRuns(model, clean, corrupted), brute_force(model.module, graph)
+    assert_close(runs.logits(graph, np.ones(graph.n_edges, bool)), plain)
+    for density in (0.1, 0.5, 0.9):
+        mask = np.random.default_rng(0).random(graph.n_edges) < density
+        assert_close(runs.logits(graph, mask), brute.masked(clean, corrupted.stream, mask))
+
+
+def test_the_module_given_is_left_as_it_is(images):
+    module = build("EVA-02").train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    model = load_model(module)
+    assert module.training and all(p.requires_grad for p in module.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    with torch.no_grad():
+        assert_close(model.logits(images(model)).double(), module.eval()(images(model)), 1e-5)
+
+
+REFUSED = {
+    "post-norm": {"use_post_norm": True},
+    "scale_attn_norm": {"scale_attn_inner": True},
+    "logits per token": {"global_pool": ""},
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_eva_models_whose_heads_do_not_add_up_are_refused_by_name(said):
+    with pytest.raises(NotRepresentable, match=said):
+        load_model(Eva(**SMALL | REFUSED[said]))
+
+
+def test_relative_position_biases_are_refused_by_name():
+    with pytest.raises(NotRepresentable, match=r"^Beit cannot be shown .+ \(relative position biases"):
+        load_model(Beit(**SMALL, use_rel_pos_bias=True))
