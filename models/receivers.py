@@ -3,7 +3,7 @@
 MLPs read through an alias of the stream, so that autograd gives the gradient through norm2 alone;
 so does a whole attention where its heads share one input. Where heads read apart (`split`, `head`),
 only the gradient of the fused qkv output is taken; the way back through norm1 is folded (`folding`)
-and gone once for all runs.
+and gone once for all runs. Of a gradient mode, see `gradients`, the way back through norm1 is folded likewise.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..circuits import Form
+from .gradients import GRADIENTS
 from .vit import ViT, installed
 
 PerImage = Callable[[Float[Tensor, "image class"]], Float[Tensor, "image"]]
@@ -70,10 +71,13 @@ class ReceiverGradients:
         normal: x̂ of each run, `[layer][run]` of `[image, token, d_model]`.
         centre: c of each run, `[layer][run]` of `[image, token, port]`, weighted.
         runs: how many are summed.
+        gradient: by whose rules they go back, a key of `GRADIENTS`.
     """
 
-    def __init__(self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"]) -> None:
-        self.model, self.form = model, form
+    def __init__(
+        self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"], gradient: str = "plain"
+    ) -> None:
+        self.model, self.form, self.gradient = model, form, gradient
         self.apart = form in ("split", "head")
         zeros = partial(torch.zeros, dtype=model.exact_dtype, device=stream.device)
         self.mlps = zeros(model.n_layers, *stream.shape)
@@ -105,7 +109,7 @@ class ReceiverGradients:
             start: where the stream enters, see `ViT.through_blocks`; receivers before it get nothing.
         """
         taps, n = Taps(), self.model.n_layers
-        with torch.enable_grad(), taps.into(self.model, self.apart):
+        with torch.enable_grad(), GRADIENTS[self.gradient].during(self.model), taps.into(self.model, self.apart):
             final = self.model.through_blocks(stream.detach().requires_grad_(), start)
             values = metric(self.model.readout(final))
             reads = taps.ports if self.apart else taps.attention_inputs
@@ -130,7 +134,7 @@ class ReceiverGradients:
         normal, inverse = reading.normalise(stream)
         gradient = gradient.to(normal.dtype)
         self.ports[layer].addcmul_(gradient, inverse, value=weight)
-        if reading.is_linear:
+        if reading.is_linear or GRADIENTS[self.gradient].norms:  # nothing goes back through the scale
             return
         along = (ports.detach() * gradient).unflatten(-1, reading.bias.shape).sum(-1)
         along -= gradient @ reading.bias_products
