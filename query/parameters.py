@@ -129,54 +129,53 @@ def _strings(value: Any) -> list[str]:
 
 
 class _Choice:
-    """The circuits that the parameters looked at so far leave."""
+    """The circuits that the parameters looked at so far leave, in groups of equal ones."""
 
     def __init__(self, store: Store, where: str) -> None:
         self._store, self._where = store, where
 
     @cached_property
-    def circuits(self) -> list[dict[str, Any]]:
-        """Rows of the catalog: properties by name."""
-        return [{str(k): v for k, v in row.items()} for row in self._store.circuits().to_dict("records")]
+    def groups(self) -> list[dict[str, Any]]:
+        """What circuits may be selected by, and `circuits`, how many have these values."""
+        counted = self._store.count_circuits(sorted(set(_PROPERTY.values())))
+        return [{str(k): v for k, v in row.items()} for row in counted.to_dict("records")]
 
     def full_id(self, parameter: Parameter, start: str) -> str:
         """The id that begins so."""
-        where = f"{self._where}, parameter {parameter.name}"
-        found = [c["id"] for c in self.circuits if start and c["id"].startswith(start)]
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise InputError(f"{where}: no circuit has an id that begins with {start!r}; see circuits-of-class")
-        shown = ", ".join(f[:16] for f in found[:5])
-        raise InputError(f"{where}: {len(found)} circuits have an id that begins with {start!r}: {shown} …")
+        try:
+            return self._store.circuit_id(start)
+        except InputError as error:
+            raise InputError(f"{self._where}, parameter {parameter.name}: {error}") from None
 
     def narrow(self, parameter: Parameter, value: Any) -> Any:
         """The value, found where it is `Only`; afterwards only circuits that have it are left."""
         where, name = f"{self._where}, parameter {parameter.name}", _PROPERTY[parameter.name]
         if isinstance(parameter.default, Only) and parameter.default.but:
             self._keep_studies_with(where, name, parameter.default.but)
-        present = {c[name] for c in self.circuits}
+        present = {c[name] for c in self.groups}
         if isinstance(value, Only):
             value = _only(where, present - {value.but})
         value = _in_full(value, present) if isinstance(value, str) else [_in_full(v, present) for v in value]
         wanted = {value} if isinstance(value, str) else set(value)
         for one in sorted(wanted - present):
             raise unknown(name, one, sorted(present), where)
-        self.circuits = [c for c in self.circuits if c[name] in wanted]
+        self.groups = [c for c in self.groups if c[name] in wanted]
         return value
 
     def _keep_studies_with(self, where: str, name: str, value: str) -> None:
         """Leave the circuits of studies that have circuits with the value and with another one."""
         values: dict[tuple[str, ...], set[str]] = {}
-        for c in self.circuits:
+        for c in self.groups:
             values.setdefault(_study(c), set()).add(c[name])
-        self.circuits = [c for c in self.circuits if value in values[_study(c)] and len(values[_study(c)]) > 1]
-        if not self.circuits:
+        self.groups = [c for c in self.groups if value in values[_study(c)] and len(values[_study(c)]) > 1]
+        if not self.groups:
             raise InputError(f"{where}: the store has no study with circuits of {name} {value} and of another one")
 
     def remarks(self) -> list[str]:
         """Says where a class has several circuits in one study."""
-        sizes = Counter((c["class"], c["condition"]) for c in self.circuits)
+        sizes: Counter[tuple[str, str]] = Counter()
+        for group in self.groups:
+            sizes[group["class"], group["condition"]] += group["circuits"]
         several = sum(size > 1 for size in sizes.values())
         if not several:
             return []

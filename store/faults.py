@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 
 VARIABLE = "CIRCUITSTORE_FAULT"
 _passed: Counter[str] = Counter()
+_counting = threading.Lock()
 
 
 def fault(name: str) -> None:
@@ -21,7 +23,9 @@ def fault(name: str) -> None:
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return
-    _passed[name] += 1
+    with _counting:
+        _passed[name] += 1
+        passed = _passed[name]
     point, _, count = wanted.partition(":")
-    if point == name and _passed[name] == int(count or 1):
+    if point == name and passed == int(count or 1):
         os.kill(os.getpid(), signal.SIGKILL)

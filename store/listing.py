@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -90,6 +90,15 @@ def circuits(connection: Connection, run: str | None, equals: Mapping[str, Any])
     return _frame(connection, query)
 
 
+def count_circuits(connection: Connection, columns: Sequence[str]) -> pd.DataFrame:
+    """See `Store.count_circuits`."""
+    for name in columns:
+        if name not in circuits_table.c:
+            raise unknown("column of circuits", name, circuits_table.c.keys())
+    shown = [circuits_table.c[name] for name in columns]
+    return _frame(connection, select(*shown, func.count().label("circuits")).group_by(*shown))
+
+
 def _is_one_of(column: sa.Column[Any], value: object) -> sa.ColumnElement[bool]:
     """Whether a column has a value, or one of a collection of values; None is a missing one."""
     several = value if isinstance(value, Collection) and not isinstance(value, str | bytes) else [value]
@@ -129,6 +138,8 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
         InputError: none, or several.
     """
     table = circuits_table if kind == "circuit" else discoveries
+    if connection.scalar(select(table.c.id).where(table.c.id == ledger.storable(id))) == id:
+        return id
     begins = func.substr(table.c.id, 1, len(id)) == id  # LIKE would mind case here and not there
     query = select(table.c.id).where(begins).order_by(table.c.id).limit(5)
     found = list(connection.execute(query).scalars()) if id == ledger.storable(id) else []

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from ..circuits import CircuitRecord, Discovery
-from ..errors import StoreDamaged, StoreError, StoreMissing
+from ..errors import StoreBusy, StoreDamaged, StoreError, StoreMissing
 from ..results import Table
 from . import files, ledger, listing
 from .archive import Archive
@@ -113,6 +113,8 @@ def migrate_store(
 ) -> Table:
     """Bring the catalog and the graph of a store up to date; columns `part, what`.
 
+    A graph that had to be made anew, since it was lost or a write to it had failed, is filled from the archive.
+
     Raises:
         StoreError: there is no store; StoreBusy: another process writes.
         StoreVersion: it is newer than this version of circuitstore.
@@ -131,6 +133,8 @@ def migrate_store(
         applied = migrate_graph(place.graph, store_id=id, account=place.account)
     finally:
         keeper.release()
+    with Store(place, Catalog(place.catalog, read_only=True), id) as store, suppress(StoreBusy), store.writer():
+        pass  # which fills in what the graph lacks, as another writer does that was faster
     said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
     return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": said}))
 
@@ -288,6 +292,24 @@ class Store:
         with self.catalog.reading() as connection:
             return listing.circuits(connection, run, equals)
 
+    def count_circuits(self, columns: Sequence[str]) -> pd.DataFrame:
+        """How many circuits have the same values in some of `circuits`' columns: these columns and `circuits`.
+
+        Raises:
+            InputError: no such column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.count_circuits(connection, columns)
+
+    def circuit_id(self, start: str) -> str:
+        """The id of the one circuit whose id begins so.
+
+        Raises:
+            InputError: no circuit, or several.
+        """
+        with self.catalog.reading() as connection:
+            return listing.resolve(connection, "circuit", start)
+
     def writing_process(self) -> str | None:
         """Which process writes now, in words; None when none does."""
         with self.catalog.reading() as connection:
@@ -303,8 +325,7 @@ class Store:
             InputError: no circuit, or several.
             StoreDamaged: its file is missing or damaged.
         """
-        with self.catalog.reading() as connection:
-            id = listing.resolve(connection, "circuit", id)
+        id = self.circuit_id(id)
         record, _ = self.archive.circuit(id)
         if record.score is None or not self.archive.has("discovery", record.discovery_id):
             return record

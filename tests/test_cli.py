@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder, and no settings in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in ("STORE", "GRAPH", "CATALOG"):
+    for name in ("STORE", "GRAPH", "CATALOG", "NEO4J_USER", "NEO4J_PASSWORD"):
         monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
 
 

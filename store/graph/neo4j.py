@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Self, TypeVar
@@ -14,10 +15,11 @@ import neo4j
 from neo4j.exceptions import ConstraintError, Neo4jError
 
 from ...circuits import CircuitRecord
-from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreUnreachable, StoreVersion
+from ...errors import InputError, StoreBusy, StoreError, StoreUnreachable, StoreVersion
 from ...results import Table
 from ..faults import fault
-from . import asking, neo4j_remove, neo4j_schema
+from ..lease import is_dead
+from . import asking, neo4j_remove, neo4j_schema, refusals
 from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
@@ -28,6 +30,9 @@ from .neo4j_server import Server, rows
 from .tables import to_table
 
 BACKEND = "neo4j"
+
+TRANSACTIONS_AT_ONCE = 2
+"""Groups of circuits that are loaded side by side: one is encoded here while the server creates the other."""
 
 T = TypeVar("T")
 
@@ -63,7 +68,7 @@ class Neo4jGraph(GraphBackend):
             known = migrations(BACKEND)
             lost = graph._read(lambda tx: neo4j_schema.missing(tx, [m for m in known if m not in missing]))
             held = graph.lease()
-            if (missing or lost) and held and held.until_ms > time.time() * 1000:
+            if (missing or lost) and held and held.until_ms > time.time() * 1000 and not is_dead(held.owner):
                 raise StoreBusy(held.refusal(url))
             with graph._writing("migrate") as server:
                 neo4j_schema.mend(server, lost)
@@ -111,10 +116,15 @@ class Neo4jGraph(GraphBackend):
                 self._sweep(server)
             server.write(lambda tx: _create_shared(tx, missing))
             fault("graph.shared.after")
-            for group in in_groups(missing):
+
+            def create(group: Sequence[CircuitRecord]) -> None:
                 load = load_rows(group, created_ms)
-                server.write(lambda tx, group=group, load=load: self._create(tx, group, load))
+                server.write(lambda tx: self._create(tx, group, load))
                 fault("graph.commit.after")
+
+            with ThreadPoolExecutor(TRANSACTIONS_AT_ONCE) as pool:
+                for _ in pool.map(create, in_groups(missing)):
+                    pass
 
     def _create(self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any]) -> None:
         """The circuits that are missing: none but when the answer to an earlier commit was lost."""
@@ -123,21 +133,14 @@ class Neo4jGraph(GraphBackend):
         fault("graph.commit.before")
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
-        """The records that are not in the database; StoreDamaged for one that is there with other content.
+        """The records that are not in the database; see `asking.missing`.
 
         Raises:
             StoreUnreachable: the database was emptied, or exchanged, since it was opened.
         """
         if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
             raise StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
-        have = dict(rows(tx, asking.PRESENT_OF, {"ids": [r.id for r in records]}))
-        for record in records:
-            if have.get(record.id, record.sha256) != record.sha256:
-                raise StoreDamaged(
-                    f"{self.url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
-                    f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
-                )
-        return [r for r in records if r.id not in have]
+        return asking.missing(_ask(tx), records, self.url)
 
     def present(self) -> dict[str, str]:
         return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
@@ -188,9 +191,8 @@ class Neo4jGraph(GraphBackend):
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
-            held = _locked_lease(tx)
-            if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
-                raise StoreBusy(held.refusal(self.url))
+            rows(tx, _LOCK)
+            asking.check_claim(_ask(tx), owner, over, self.url)
             rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.before")
 
@@ -200,7 +202,8 @@ class Neo4jGraph(GraphBackend):
 
     def release(self, owner: str) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
-            held = _locked_lease(tx)
+            rows(tx, _LOCK)
+            held = asking.lease(_ask(tx))
             if held and held.owner == owner:
                 rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
             fault("graph.release.before")
@@ -230,21 +233,12 @@ class Neo4jGraph(GraphBackend):
         """
         if not self._read(lambda tx: rows(tx, _OWNERS)):
             if self._read(lambda tx: rows(tx, _NODES) or neo4j_schema.is_foreign(tx)):
-                raise StoreForeign(
-                    f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
-                    "give another database for the graph"
-                )
+                raise refusals.not_ours(self.url)
             if self.read_only:
-                raise StoreError(
-                    f"there is no graph at {self.url}; make it from the archive with: circuitstore rebuild"
-                )
+                raise refusals.nothing_there(self.url)
             self._make()
         ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
-        if ids != [self._store_id]:
-            raise StoreForeign(
-                f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
-                "needs a graph of its own: give another database"
-            )
+        refusals.check_owner(ids, self._store_id, self.url)
 
     def _make(self) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
@@ -282,17 +276,13 @@ class Neo4jGraph(GraphBackend):
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
         if self.read_only:
-            raise StoreError(f"{self.url} is open for reading only, {what} writes; open the store's writer")
+            raise refusals.reading_only(self.url, what)
         with self._lock:
             yield self._connected()
 
     def _connected(self) -> Server:
-        if os.getpid() != self._pid:
-            raise StoreError(
-                f"{self.url} was opened by process {self._pid} and does not survive a fork; open the store again here"
-            )
-        if self._server is None:
-            raise StoreError(f"{self.url} is closed; open the store again")
+        refusals.check_usable(self.url, self._pid, self._server is not None)
+        assert self._server is not None
         return self._server
 
 
@@ -304,17 +294,11 @@ _RECORDED = "MATCH (m:Migration {version: $version}) RETURN m.version"
 _RECORD = """
     MATCH (s:Store) SET s.schema = $version
     CREATE (:Migration {version: $version, name: $name, checksum: $checksum})"""
-_LOCK = "MATCH (s:Store) SET s.singleton = true"
+_LOCK = "MATCH (s:Store) SET s.singleton = true"  # nobody else can change the lease until the transaction ends
 
 
 def _ask(tx: neo4j.ManagedTransaction) -> asking.Ask:
     return lambda text, params: rows(tx, text, params)
-
-
-def _locked_lease(tx: neo4j.ManagedTransaction) -> Lease | None:
-    """Who holds the lease; nobody else can change it until the transaction ends."""
-    rows(tx, _LOCK)
-    return asking.lease(_ask(tx))
 
 
 def _create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:

@@ -36,7 +36,7 @@ def test_a_store_from_its_making_to_its_rebuilding(folder: Path, url: str, world
     neo4j_server.ask("MATCH (c:Circuit) WITH c LIMIT 1 REMOVE c:Circuit")
     neo4j_server.ask("MATCH (:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->() WITH f LIMIT 1 SET f.score = 7.5")
     with open_store(folder, graph=url) as store:
-        assert set(store.verify().to_pandas()["kind"]) == {"altered circuit", "missing circuit"}
+        assert set(store.verify().to_pandas()["kind"]) == {"altered circuit", "missing circuit", "orphan nodes"}
     rebuild_store(folder, graph=url)
     with open_store(folder, graph=url) as store:
         assert_sound(store, world)
