@@ -23,7 +23,7 @@ demo: $(USABLE)
 	$(RUN) -m circuitstore.cli demo
 
 test: $(TESTABLE)
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(TESTABLE)
 	$(RUN) -m ruff check .

