@@ -1,7 +1,12 @@
-"""Graph databases that hold circuits, behind one contract: `open_graph` finds the one that a URL names."""
+"""Graph databases that hold circuits, behind one contract: `open_graph` finds the one that a URL names.
+
+Installed packages may bring others: an entry point in the group `circuitstore.graph`, whose name is the scheme of the
+URLs and whose value a subclass of `GraphBackend`.
+"""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,8 +15,9 @@ from ...errors import InputError, unknown
 if TYPE_CHECKING:
     from .account import Account
     from .contract import GraphBackend
-    from .ladybug import LadybugGraph
-    from .neo4j import Neo4jGraph
+
+GROUP = "circuitstore.graph"
+"""Where packages tell of their backends."""
 
 SERVER = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 SCHEMES = ("ladybug", *SERVER)
@@ -20,7 +26,8 @@ SCHEMES = ("ladybug", *SERVER)
 def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> GraphBackend:
     """Open the graph database of a store: `ladybug:///absolute/path` (embedded), or `neo4j://host:port/database`.
 
-    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them.
+    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them;
+    other schemes are those of the backends that are installed besides.
 
     A database that is not there yet is created, unless `read_only`. What had to be mended or set aside is
     told in the backend's `notices`.
@@ -81,7 +88,7 @@ def _account(url: str, account: Account | None) -> dict[str, Account]:
     return {"account": account} if account is not None and urlsplit(url).scheme in SERVER else {}
 
 
-def _backend(url: str) -> type[LadybugGraph] | type[Neo4jGraph]:
+def _backend(url: str) -> type[GraphBackend]:
     refuse_credentials(url)
     scheme = urlsplit(url).scheme
     if scheme == "ladybug":
@@ -92,4 +99,7 @@ def _backend(url: str) -> type[LadybugGraph] | type[Neo4jGraph]:
         from .neo4j import Neo4jGraph
 
         return Neo4jGraph
-    raise unknown("graph database", scheme or url, SCHEMES, where=f"graph URL {url!r}")
+    installed = entry_points(group=GROUP)
+    if scheme in installed.names:
+        return installed[scheme].load()
+    raise unknown("graph database", scheme or url, (*SCHEMES, *installed.names), where=f"graph URL {url!r}")

@@ -1,11 +1,13 @@
-"""What every backend is asked in the same words: the portable Cypher behind `present`, `content` and `lease`."""
+"""What every backend is asked in the same words: the portable Cypher behind `put`, `content` and the lease."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...errors import InputError
+from ...circuits import CircuitRecord
+from ...errors import InputError, StoreBusy, StoreDamaged
 from .content import GraphContent
 from .contract import Lease
 from .rows import CIRCUIT, REFERENCES
@@ -39,6 +41,22 @@ _LINKS = """
     RETURN n.name, m.name"""
 
 
+def missing(ask: Ask, records: Sequence[CircuitRecord], url: str) -> list[CircuitRecord]:
+    """The circuits that are not in the database.
+
+    Raises:
+        StoreDamaged: one is there with other content.
+    """
+    have = {row[0]: row[1] for row in ask(PRESENT_OF, {"ids": [r.id for r in records]})}
+    for record in records:
+        if have.get(record.id, record.sha256) != record.sha256:
+            raise StoreDamaged(
+                f"{url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
+                f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
+            )
+    return [r for r in records if r.id not in have]
+
+
 def content(ask: Ask, circuit_id: str, url: str) -> GraphContent:
     """All that a database holds of a circuit; `ask` must answer from one state throughout.
 
@@ -63,6 +81,17 @@ def lease(ask: Ask) -> Lease | None:
     """Who holds the lease."""
     owner, until_ms = ask(LEASE, {})[0]
     return None if owner is None else Lease(owner, until_ms)
+
+
+def check_claim(ask: Ask, owner: str, over: str | None, url: str) -> None:
+    """Return if `owner` may take the lease; nobody else may change it until `ask` has set it.
+
+    Raises:
+        StoreBusy: another holds it.
+    """
+    held = lease(ask)
+    if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
+        raise StoreBusy(held.refusal(url))
 
 
 def _columns(names: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ something that is not so: half a circuit, a circuit twice, values other than the
 **Who owns what.** A graph database belongs to one store, whose id is written in its `Store` node when the
 schema is created. A database that holds another store's id, or something that is not ours, is refused
 untouched. One writer at a time; it holds the lease (`claim`), and writes in groups (`put`). Readers open
-with `read_only=True` and may come and go at any time.
+with `read_only=True` and may come and go at any time; each call sees what was committed before it.
 
 **Immutable, create-only.** A circuit is never changed in place. `put` adds circuits that are missing,
 `remove` takes them away; nothing replaces. The `Circuit` node is the commit marker: it becomes visible, with
@@ -16,12 +16,17 @@ exist: `present` does not list it, queries that start at a `Circuit` do not meet
 what a killed `put` left.
 
 **Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim` and `release` may be called again after any
-failure, by the same or another process; together with `present` that is all that resuming needs.
+failure, by the same or another process; together with `present` that is all that resuming needs. A call that
+is refused for its arguments adds no circuit, and the backend can be used on.
 
-**Values.** Edge and node values are float32 (the archive's canonical form), figures of the evaluation are
-float64, and both are given back unchanged.
+**Durable.** What a call has written when it returns outlives the process, however that ends.
 
-A new backend proves itself with `circuitstore.testing.graph_contract.GraphContract`.
+**Values.** Edge and node values are float32 (the archive's canonical form) with one zero, figures of the evaluation
+are float64, and both are given back unchanged; what a record lacks is null. Edges into the q, k and v of one head are
+relationships of their own, told apart by `edge` and `port`. Labels and properties are those of `docs/graph.md`.
+
+`docs/backends.md` tells how to make a backend of your own; `circuitstore.testing.graph_contract.GraphContract` tests
+what is promised here, all but how a database is told of that cannot be reached.
 """
 
 from __future__ import annotations
@@ -57,9 +62,9 @@ class Lease:
 class GraphBackend(ABC):
     """One open graph database. See the module's text for what holds for all methods.
 
-    Every method raises `StoreError` when the database cannot be reached or refuses. The methods that write
-    raise it as well when the backend was opened read-only. A backend may be used from several threads, not
-    across a fork.
+    Every method raises `StoreError` when the database cannot be reached or refuses, when the backend was closed, and
+    in a fork of the process that opened it, where the database is to be opened anew. The methods that write raise it
+    as well when the backend was opened read-only. A backend may be used from several threads.
 
     Attributes:
         url: where the database is; never holds a password.
@@ -72,12 +77,40 @@ class GraphBackend(ABC):
     notices: tuple[str, ...] = ()
 
     @abstractmethod
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+        """Open the database of a store, made if it is not there; see `open_graph`, which calls this.
+
+        Raises:
+            StoreError: not there and `read_only`, or not to be opened.
+            StoreForeign: it belongs to another store, or is something else; it is left as it is.
+            StoreVersion: its schema is of another version; the message names the command that mends it.
+            StoreBusy: another process has it open for writing, where the engine takes one alone.
+        """
+
+    @classmethod
+    @abstractmethod
+    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+        """Bring the schema up to this program's, circuits kept; the names of the steps taken. See `migrate_graph`.
+
+        Nothing happens, and nothing is named, where it is up to date. Errors as on opening.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recreate(cls, url: str, *, store_id: str) -> Self:
+        """Open for writing, empty and of this program's schema, whatever its version was. See `recreate_graph`.
+
+        Errors as on opening, but `StoreVersion`.
+        """
+
+    @abstractmethod
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
         """Add a group of circuits, and the models, classes, conditions, recipes they refer to.
 
         Circuits that are present with the same checksum are skipped. Each other circuit becomes visible
-        whole or not at all; when the call returns all are visible and durable. A group may be of any size;
-        larger groups are faster, until the arrays no longer fit in memory.
+        whole or not at all; when the call returns all are visible. What a killed `put` left is in nobody's way. A
+        group may be of any size, of several models and forms; larger ones are faster, until the arrays no longer fit in
+        memory.
 
         Args:
             records: the circuits; an id may occur once.
@@ -101,10 +134,7 @@ class GraphBackend(ABC):
 
     @abstractmethod
     def sweep(self) -> int:
-        """Remove the nodes that no visible circuit has, left by a killed `put` or `remove`; returns how many.
-
-        To be called by the writer before its first `put`: a `put` after a killed one relies on it.
-        """
+        """Remove the nodes that no visible circuit has, left by a killed `put` or `remove`; returns how many."""
 
     @abstractmethod
     def content(self, circuit_id: str) -> GraphContent:
@@ -118,23 +148,22 @@ class GraphBackend(ABC):
     def run(
         self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
     ) -> Table:
-        """Rows of a Cypher query, in the portable dialect, whose text has passed the read-only guard.
+        """Rows of a Cypher query, in the portable dialect, whose text and names `Store.query` has checked.
 
-        At most `max_rows` rows; a note says so when there were more. Integers are int, floats float. On a
-        read-only backend the answer is of a state that was committed before the call, whole circuits only.
+        At most `max_rows` rows; a note says so when there were more. Integers are int, floats float (`to_table`); an
+        answer without rows has its columns. The answer is of whole circuits only. Parameters are values, never text.
 
         Raises:
-            QueryFailed: it does not parse, writes, ran out of time, or names what is not in the schema (an engine
-                without a fixed schema finds nothing instead).
+            QueryFailed: it does not parse, writes, or ran longer than `timeout_s`; the next query is answered.
         """
 
     @abstractmethod
     def lease(self) -> Lease | None:
-        """Who holds the lease, lapsed or not; None after a release."""
+        """Who holds the lease, lapsed or not; None before the first claim and after a release."""
 
     @abstractmethod
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
-        """Take or renew the lease, atomically.
+        """Take or renew the lease; of several who claim it at once one gets it.
 
         It is taken when it is free, has lapsed, is `owner`'s already, or is held by `over` (an owner of
         whom the caller knows that it is dead).
@@ -145,11 +174,14 @@ class GraphBackend(ABC):
 
     @abstractmethod
     def release(self, owner: str) -> None:
-        """Give the lease back; nothing happens when another holds it."""
+        """Give the lease back; nothing happens when another holds it, or nobody."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Remove everything but the store's id, the schema and the lease: the start of a rebuild."""
+        """Remove everything but the store's id, the schema and the lease: the start of a rebuild.
+
+        Killed, it leaves some circuits whole, the rest gone or to be swept.
+        """
 
     @abstractmethod
     def close(self) -> None:

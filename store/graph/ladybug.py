@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any, Self, TypeVar, cast
 import ladybug
 
 from ...circuits import CircuitRecord
-from ...errors import StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreVersion
+from ...errors import StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
-from . import asking
+from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .ladybug_errors import query_failed
@@ -36,6 +36,8 @@ from .ladybug_read import Snapshot
 from .migrations import Migration, check_current, migrations, pending
 from .rows import SHARED, shared_rows
 from .tables import to_table
+
+log = logging.getLogger("circuitstore")
 
 BACKEND = "ladybug"
 REMOVE_AT_ONCE = 200  # circuits a transaction
@@ -78,6 +80,8 @@ class LadybugGraph(GraphBackend):
         graph._begin(url, store_id, read_only=False)
         try:
             graph._open()
+            for notice in graph.notices:
+                log.warning("%s", notice)
             missing = pending(BACKEND, graph._applied(), url)
             with graph._writing("migrate") as connection:
                 for migration in missing:
@@ -109,7 +113,7 @@ class LadybugGraph(GraphBackend):
 
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
         with self._writing("put") as connection:
-            missing = self._missing(connection, records)
+            missing = asking.missing(_ask(connection), records, self.url)
             if not missing:
                 return
             if self._may_have_rests:
@@ -118,17 +122,6 @@ class LadybugGraph(GraphBackend):
             self._create_shared(connection, missing)
             load_circuits(connection, missing, created_ms)
             self._may_have_rests = False
-
-    def _missing(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
-        """The records that are not in the database; StoreDamaged for one that is there with other content."""
-        have = dict(_rows(connection, asking.PRESENT_OF, {"ids": [r.id for r in records]}))
-        for record in records:
-            if have.get(record.id, record.sha256) != record.sha256:
-                raise StoreDamaged(
-                    f"{self.url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
-                    f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
-                )
-        return [r for r in records if r.id not in have]
 
     def _create_shared(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> None:
         """Create the models, classes … that are not there yet."""
@@ -200,9 +193,7 @@ class LadybugGraph(GraphBackend):
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         with self._writing("claim") as connection:
-            held = asking.lease(_ask(connection))
-            if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
-                raise StoreBusy(held.refusal(self.url))
+            asking.check_claim(_ask(connection), owner, over, self.url)
             fault("graph.lease.before")
             connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.after")
@@ -272,16 +263,9 @@ class LadybugGraph(GraphBackend):
             StoreForeign: another store's database, or something else altogether.
         """
         if not {"Store", "Migration"} <= self._tables():
-            raise StoreForeign(
-                f"{self.url} holds a database that is not a graph of circuits, and is left as it is; "
-                "give another path for the graph"
-            )
-        ids = [row[0] for row in self._read(lambda connection: _rows(connection, "MATCH (s:Store) RETURN s.id"))]
-        if ids != [self._store_id]:
-            raise StoreForeign(
-                f"{self.url} belongs to store {', '.join(ids) or 'none'}, this is store {self._store_id}; every store "
-                "needs a graph of its own: give another path"
-            )
+            raise refusals.not_ours(self.url)
+        ids = [row[0] for row in self._read(lambda connection: _rows(connection, _OWNERS))]
+        refusals.check_owner(ids, self._store_id, self.url)
 
     def _applied(self) -> dict[int, str]:
         return {int(v): str(c) for v, c in self._read(lambda connection: _rows(connection, _APPLIED))}
@@ -308,14 +292,10 @@ class LadybugGraph(GraphBackend):
     def _turn(self, *, writes: str | None = None) -> Iterator[None]:
         """One thread at a time, in the process that opened the file; the engine's errors as `StoreError`."""
         if writes and self.read_only:
-            raise StoreError(f"{self.url} is open for reading only, {writes} writes; open the store's writer")
-        if os.getpid() != self._pid:
-            raise StoreError(
-                f"{self.url} was opened by process {self._pid} and does not survive a fork; open the store again here"
-            )
+            raise refusals.reading_only(self.url, writes)
+        refusals.check_usable(self.url, self._pid, True)  # a fork may have inherited the lock, held
         with self._lock:
-            if self._snapshot is None and self._database is None:
-                raise StoreError(f"{self.url} is closed; open the store again")
+            refusals.check_usable(self.url, self._pid, self._snapshot is not None or self._database is not None)
             if writes and self._failure is not None:
                 raise self._failure
             with self._said(writes=writes is not None):
@@ -332,6 +312,7 @@ class LadybugGraph(GraphBackend):
             raise told from error
 
 
+_OWNERS = "MATCH (s:Store) RETURN s.id"
 _TABLES = "CALL show_tables() RETURN name"
 _APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"
 _KEYS = {

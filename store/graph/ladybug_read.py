@@ -18,8 +18,9 @@ from typing import TypeVar
 import ladybug
 import stamina
 
-from ...errors import StoreBusy, StoreDamaged, StoreError
+from ...errors import StoreBusy, StoreDamaged
 from .ladybug_file import WriterLock, connectable, engine_files, refuse_hopeless
+from .refusals import nothing_there
 
 RETRY_S = 10.0
 SETTLED_S = 0.02  # a file changed within this time may change again without its time stamp telling
@@ -90,7 +91,7 @@ class Snapshot:
     def _open(self, signature: _Signature) -> None:
         self.close()
         if not self._path.exists():
-            raise StoreError(f"there is no graph at {self._path}; make it from the archive with: circuitstore rebuild")
+            raise nothing_there(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
         try:
