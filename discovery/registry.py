@@ -8,10 +8,25 @@ from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
 from .eap_ig import EAP, EAP_IG
+from .edge_pruning import EDGE_PRUNING
 from .exact import EXACT
+from .iterative_expansion import ITERATIVE_EXPANSION
+from .iterative_pruning import ITERATIVE_PRUNING
 from .method import Method
+from .ugs import UGS
 
-METHODS: dict[str, Method] = {method.key: method for method in (EAP, EAP_IG, EXACT)}
+METHODS: dict[str, Method] = {
+    method.key: method
+    for method in (
+        EAP,
+        EAP_IG,
+        EXACT,
+        UGS,
+        EDGE_PRUNING,
+        ITERATIVE_PRUNING,
+        ITERATIVE_EXPANSION,
+    )
+}
 
 
 def get_method(key: str) -> Method:

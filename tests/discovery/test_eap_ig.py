@@ -14,6 +14,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from ..planted import PLANTED, planted_model
+
 VARIANTS = {
     "plain": {},
     "LayerScale": {"init_values": 0.1},
@@ -260,44 +262,6 @@ def test_logic_gates(gate, eap, eap_ig):
         assert scores.mean[index] == pytest.approx([expected, expected], abs=1e-6)
         assert scores.mean[scores.graph.index_of("a0.h2->logits")] == 0
         assert scores.mean[scores.graph.index_of("a0.h2->m0")] == 0
-
-
-def planted_model(seed: int):
-    """Subspaces A, B, C, N of 4 dimensions each; a0.h1 reads A and writes B, m1 reads B and writes C, logits read C."""
-    module = VisionTransformer(
-        img_size=8, patch_size=4, embed_dim=16, depth=3, num_heads=4, num_classes=3, class_token=False,
-        global_pool="avg", pos_embed="none", norm_layer=nn.Identity,
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    module.double()
-    a, b, c, noise = (slice(4 * i, 4 * i + 4) for i in range(4))
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.zero_()
-        embed = module.patch_embed.proj.weight
-        for part in (a, noise):
-            embed[part] = torch.randn(embed[part].shape, generator=generator, dtype=torch.float64)
-        for layer, block in enumerate(module.blocks):
-            for head in range(4):
-                planted = (layer, head) == (0, 1)
-                rows = [slice(16 * port + 4 * head, 16 * port + 4 * head + 4) for port in range(3)]
-                for port in rows[2:] if planted else rows:
-                    block.attn.qkv.weight[port, a if planted else noise] = torch.randn(
-                        4, 4, generator=generator
-                    ).double()
-                columns = slice(4 * head, 4 * head + 4)
-                block.attn.proj.weight[b if planted else noise, columns] = torch.randn(
-                    4, 4, generator=generator
-                ).double()
-            reads, writes = (b, c) if layer == 1 else (noise, noise)
-            block.mlp.fc1.weight[:, reads] = torch.randn(64, 4, generator=generator).double()
-            block.mlp.fc1.bias.copy_(torch.randn(64, generator=generator))
-            block.mlp.fc2.weight[writes] = torch.randn(4, 64, generator=generator).double()
-        module.head.weight[:, c] = torch.randn(3, 4, generator=generator).double()
-    return load_model(module, dtype="float64")
-
-
-PLANTED = {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
 
 
 @pytest.mark.parametrize("seed", range(3))

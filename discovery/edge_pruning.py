@@ -1,0 +1,111 @@
+"""Edge pruning: hard-concrete gates on edges and senders, trained to a target number of edges.
+
+A gate is `z = clamp(s (ζ − γ) + γ, 0, 1)`, `s = σ((log u − log(1 − u) + log α) / β)`, u uniform in (0, 1), γ = −0.1,
+ζ = 1.1, β = 2/3: it is 0 and 1 with positive probability. An edge's mask is its own gate times that of its sender
+(`input` has none). Minimised is, with S the share of edges that the masks close,
+
+    mean over images |m(M) − m(mask)| / gap  +  λ₁ (S − t) + λ₂ (S − t)² ,   gap = mean |m(M) − m(∅)|
+
+where λ₁ and λ₂ ascend and the target t rises in a line from 0 to 1 − `keep` over the first five sixths of the steps.
+Then the `keep` share of edges with the largest noiseless mask, `σ(0.8 log α / β)` of both gates, is selected; that
+mask is the score, in [0, 1] and without a sign.
+
+Bhaskar et al. 2024 (constants from their code) take the KL divergence as loss (here: metric `kl`), without the
+division; give senders a target of their own, where here S counts both gates; start at log α = 10, where here it is 3,
+so that fewer steps are enough; and choose the threshold that reproduces the mean mask, which nears the target, where
+here the target itself is met.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import ComputationGraph, EdgeScores
+from .gated import GatedImages
+from .masks import MaskTraining, Params
+from .method import Found, Method, Task, count, number
+
+LEFT, RIGHT, TEMPERATURE, SHARPNESS = -0.1, 1.1, 2 / 3, 0.8
+START = 3.0
+WARM_UP = 5 / 6
+"""Share of the steps over which the target rises."""
+
+
+def sample(log_alpha: Float[Tensor, "gate"], noise: Float[Tensor, "image gate"]) -> Float[Tensor, "image gate"]:
+    """Hard-concrete gates from uniform numbers."""
+    s = ((noise.logit() + log_alpha) / TEMPERATURE).sigmoid()
+    return (s * (RIGHT - LEFT) + LEFT).clamp(0, 1)
+
+
+def open_probability(log_alpha: Float[Tensor, "gate"]) -> Float[Tensor, "gate"]:
+    """P(z > 0)."""
+    return (log_alpha - TEMPERATURE * math.log(-LEFT / RIGHT)).sigmoid()
+
+
+def noiseless(log_alpha: Float[Tensor, "gate"]) -> Float[Tensor, "gate"]:
+    """What a gate is taken for once it is trained."""
+    return (SHARPNESS * log_alpha / TEMPERATURE).sigmoid()
+
+
+class _Gates:
+    """Gates of edges, then of all senders but `input`, and the masks that they make."""
+
+    def __init__(self, graph: ComputationGraph, keep: float, steps: int) -> None:
+        self.n_edges, self.n_gates = graph.n_edges, graph.n_edges + graph.n_senders - 1
+        self.sender = torch.from_numpy(graph.edge_sender)
+        self.keep, self.warm_up = keep, max(1, round(WARM_UP * steps))
+
+    def masks(self, gates: Float[Tensor, "*image gate"]) -> Float[Tensor, "*image edge"]:
+        edges, senders = gates[..., : self.n_edges], gates[..., self.n_edges :]
+        always = torch.ones_like(senders[..., :1])
+        return edges * torch.cat([always, senders], dim=-1)[..., self.sender.to(gates.device)]
+
+    def drawn(self, params: Params, noise: Float[Tensor, "image gate"]) -> Float[Tensor, "image edge"]:
+        return self.masks(sample(params["log_alpha"], noise))
+
+    def price(self, params: Params, masks: Float[Tensor, "image edge"], step: int) -> Tensor:
+        target = (1 - self.keep) * min(1.0, step / self.warm_up)
+        over = 1 - masks.mean() - target
+        return params["linear"] * over + params["square"] * over.square()
+
+
+def _edge_pruning(task: Task, *, keep: int | float, steps: int, rate: int | float) -> Found:
+    images, graph = GatedImages(task), task.graph
+    gates = _Gates(graph, keep, steps)
+    start = {"log_alpha": torch.full((gates.n_gates,), START), "linear": torch.zeros(()), "square": torch.zeros(())}
+    training = MaskTraining(task, images, start, rate=rate, ascend=("linear", "square"))
+    training.run(steps, gates.n_gates, gates.drawn, gates.price)
+    log_alpha = training.params["log_alpha"].detach()
+    mask = gates.masks(noiseless(log_alpha)).cpu().numpy()
+    kept = max(1, round(keep * graph.n_edges))
+    members = np.zeros(graph.n_edges, bool)
+    members[np.argsort(-mask, kind="stable")[:kept]] = True
+    trace = {
+        "losses": training.losses,
+        "expected_edges": float(gates.masks(open_probability(log_alpha)).sum()),
+        "edges": kept,
+        "edges_pruned": int(graph.prune(members).sum()),
+    }
+    return Found(graph, EdgeScores(graph, mask, additive=False, signed=False), members, trace)
+
+
+EDGE_PRUNING = Method(
+    key="edge-pruning",
+    name="Edge pruning: hard-concrete gates trained to a number of edges",
+    paper="Bhaskar, Wettig, Friedman & Chen 2024, arXiv 2406.16778",
+    function=_edge_pruning,
+    passes=lambda graph, keep, steps, rate: (3 + steps, steps),
+    params={
+        "keep": number(0.05, "a share of edges in (0, 1]", lambda v: 0 < v <= 1),
+        "steps": count(400),
+        "rate": number(0.1, "a number above 0", lambda v: 0 < v < float("inf")),
+    },
+    signed=False,
+    additive=False,
+    selects=True,
+)

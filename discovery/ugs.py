@@ -1,0 +1,62 @@
+"""Uniform gradient sampling: one probability per edge, learned so that open edges keep the metric.
+
+θ_e = σ(φ_e). An image's mask is `1 − clamp((u − θ)/w + ½, 0, 1)`, u uniform in (0, 1), w = θ(1 − θ) held fixed in the
+gradient: its mean is θ, and the gradient by θ, in the mean over u, is ∫ ∂loss/∂gate over the gate from 0 to 1,
+however near to 0 or 1 θ has come. Minimised is
+
+    mean over images |m(M) − m(mask)| / gap  +  penalty · Σ_e θ_e ,   gap = mean |m(M) − m(∅)|
+
+so an edge stays that is worth more than `penalty` of the gap. The score is θ, in [0, 1]: it ranks edges, and has no
+sign. Li & Janson 2024 take the KL divergence as loss (here: metric `kl`), without the division, and learn the value
+that a closed edge carries; here it is the corrupted run's, as in every circuit. Their formula of the mask is from their
+code; the start (σ(2) = 0.88), step size and number of steps are this program's own.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import EdgeScores
+from .gated import GatedImages
+from .masks import MaskTraining
+from .method import Found, Method, Task, count, number
+
+START = 2.0
+
+
+def sample(theta: Float[Tensor, "*#image edge"], noise: Float[Tensor, "image edge"]) -> Float[Tensor, "image edge"]:
+    """Masks in [0, 1] of probabilities, from uniform numbers."""
+    window = (theta * (1 - theta)).detach().clamp_min(1e-12)
+    return 1 - ((noise - theta) / window + 0.5).clamp(0, 1)
+
+
+def _ugs(task: Task, *, steps: int, penalty: int | float, rate: int | float) -> Found:
+    images, n_edges = GatedImages(task), task.graph.n_edges
+    training = MaskTraining(task, images, {"phi": torch.full((n_edges,), START)}, rate=rate)
+    training.run(
+        steps,
+        n_edges,
+        lambda params, noise: sample(params["phi"].sigmoid(), noise),
+        lambda params, masks, step: penalty * params["phi"].sigmoid().sum(),
+    )
+    theta = training.params["phi"].detach().sigmoid().cpu().numpy()
+    trace = {"losses": training.losses, "expected_edges": float(theta.sum())}
+    return Found(task.graph, EdgeScores(task.graph, theta, additive=False, signed=False), trace=trace)
+
+
+UGS = Method(
+    key="ugs",
+    name="Uniform gradient sampling: learned edge probabilities",
+    paper="Li & Janson 2024, arXiv 2409.09951",
+    function=_ugs,
+    passes=lambda graph, steps, penalty, rate: (3 + steps, steps),
+    params={
+        "steps": count(300),
+        "penalty": number(1e-3, "a number from 0 on, in gaps per edge", lambda v: 0 <= v < float("inf")),
+        "rate": number(0.1, "a number above 0", lambda v: 0 < v < float("inf")),
+    },
+    signed=False,
+    additive=False,
+)

@@ -1,0 +1,92 @@
+"""Iterative pruning and expansion: their books balance, planted circuits are found, and order is a total one."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.discovery import discover, score_edges
+from circuitstore.discovery.gated import GatedImages
+from circuitstore.discovery.iterative_pruning import sizes
+from circuitstore.discovery.journal import Journal
+from circuitstore.discovery.method import Task
+from circuitstore.models import PatchedRuns, capture
+
+from ..planted import PLANTED, planted_model
+
+BOTH = ["iterative-pruning", "iterative-expansion"]
+
+
+@pytest.fixture
+def task(toy_vit, images):
+    """A task of two pairs near each other, the metric being the logit of the true class."""
+    from circuitstore.discovery.batches import Pairs
+    from circuitstore.discovery.metrics import get_metric
+
+    model = toy_vit(3)
+    x = images(model, 2, 1)
+    pairs = Pairs.checked(model, x, x + 0.3 * images(model, 2, 2), [1, 3], None, get_metric("logit"))
+    return Task(model, "attention", "noising", pairs, 1, Journal(), lambda done, total: None)
+
+
+def test_gains_between_two_circuits_sum_to_the_metric_s_difference(task):
+    """In the limit: doubling the steps quarters the error."""
+    images, n = GatedImages(task), task.graph.n_edges
+    small = np.random.default_rng(0).random((2, n)) < np.array([[0.3], [0.6]])
+    start, end = (torch.from_numpy(mask).double() for mask in (small[0], small[0] | small[1]))
+    model, pairs = task.model, task.pairs
+
+    def metric(mask):
+        runs = PatchedRuns(model, model.embed(pairs.clean), capture(model, pairs.corrupted))
+        return float(pairs.values(runs.logits(task.graph, mask.numpy() > 0)).mean())
+
+    total = metric(end) - metric(start)
+    assert float(images.metric(end).mean() - images.metric(start).mean()) == pytest.approx(total, rel=1e-10)
+    errors = [abs(float(((end - start) * images.gains(start, end, steps)).sum()) - total) for steps in (8, 16)]
+    assert 3.3 < errors[0] / errors[1] < 4.7
+
+
+def test_distance_and_its_gradient(task):
+    images, n = GatedImages(task), task.graph.n_edges
+    ones = torch.ones(2, n, dtype=torch.float64)
+    assert images.distance(ones)[0] < 1e-12
+    assert images.distance(0 * ones)[0] == pytest.approx(1, rel=1e-12)
+    gates = torch.rand(2, n, generator=torch.Generator().manual_seed(0)).double()
+    value, slopes = images.distance(gates)
+    direction = torch.rand(2, n, generator=torch.Generator().manual_seed(1)).double()
+    moved = [images.distance(gates + sign * 1e-6 * direction)[0] for sign in (1, -1)]
+    assert (moved[0] - moved[1]) / 2e-6 == pytest.approx(float((slopes * direction).sum()), rel=1e-6)
+    off = torch.stack([images.full[i] - images.metric(gates[i])[i] for i in range(2)])
+    assert value == pytest.approx(float(off.abs().mean()) / images.gap, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("rank", ["magnitude", "signed"])
+def test_every_edge_has_a_place_of_its_own(toy_vit, images, method, rank):
+    model = toy_vit()
+    found = discover(
+        model, images(model, 2, 1), images(model, 2, 2), [1, 3], method=method, form="block", steps=2, rank=rank
+    )
+    n = found.graph.n_edges
+    assert sorted(np.round(found.scores.mean * n)) == list(range(1, n + 1))
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
+    model = planted_model(1)
+    x, y = images(model, 4, 0), images(model, 4, 10)
+    found = discover(model, x, y, [0] * 4, method=method, steps=1, fraction=0.4)
+    assert set(found.scores.top(3).edges) == PLANTED
+
+
+def test_the_first_expansion_is_gate_ig_over_the_whole_graph(task):
+    """With one step in the middle; on a linear metric of the gates near 1 it is EAP: here both at their own points."""
+    images = GatedImages(task)
+    ones = torch.ones(task.graph.n_edges, dtype=torch.float64)
+    near = images.gains((1 - 1e-7) * ones, ones, 1).numpy()
+    eap = score_edges(task.model, task.pairs.clean, task.pairs.corrupted, [1, 3], method="eap", form="attention").mean
+    assert np.abs(near - eap).max() < 1e-6 * np.abs(eap).max()
+
+
+def test_rounds_end_with_nothing_left():
+    assert sizes(10, 0.5) == [5, 3, 1, 0]
+    assert sizes(3, 0.01) == [2, 1, 0]
+    assert len(sizes(9163, 0.2)) < 50

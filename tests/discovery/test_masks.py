@@ -1,0 +1,128 @@
+"""Learned masks: what their samplers promise, planted circuits found, resumed in the middle as if never stopped."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.discovery import Journal, discover, ugs
+from circuitstore.discovery import edge_pruning as hard_concrete
+from circuitstore.discovery import journal as journals
+from circuitstore.errors import InputError
+
+from ..planted import PLANTED, planted_model
+
+GRID = (torch.arange(20000, dtype=torch.float64) + 0.5) / 20000
+"""Uniform numbers in place of random ones."""
+
+LEARNED = [("ugs", {"steps": 60}), ("edge-pruning", {"steps": 90, "keep": 3 / 262})]
+
+
+@pytest.fixture(scope="module")
+def planted(images):
+    model = planted_model(0)
+    return model, images(model, 4, 0), images(model, 4, 10), [0] * 4
+
+
+@pytest.mark.parametrize("theta", [0.02, 0.5, 0.9])
+def test_ugs_masks_have_mean_theta_and_a_gradient_that_is_uniform(theta):
+    probability = torch.tensor([theta], dtype=torch.float64, requires_grad=True)
+    masks = ugs.sample(probability, GRID[:, None])
+    assert float(masks.detach().mean()) == pytest.approx(theta, abs=1e-6)
+    (slope,) = torch.autograd.grad(masks.pow(3).mean(), probability)
+    assert float(slope) == pytest.approx(1.0, abs=1e-3)  # ∫ d(g³)/dg dg from 0 to 1
+
+
+@pytest.mark.parametrize("log_alpha", [-2.0, 0.0, 3.0])
+def test_hard_concrete_gates_are_closed_and_open_with_the_stated_probability(log_alpha):
+    parameter = torch.tensor([log_alpha], dtype=torch.float64)
+    gates = hard_concrete.sample(parameter, GRID[:, None])
+    assert float((gates > 0).double().mean()) == pytest.approx(
+        float(hard_concrete.open_probability(parameter)), abs=1e-4
+    )
+    mirrored = hard_concrete.sample(-parameter, GRID[:, None])
+    assert float((gates == 1).double().mean()) == pytest.approx(float((mirrored == 0).double().mean()), abs=1e-4)
+    assert float(gates.mean()) == pytest.approx(1 - float(mirrored.mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize(("method", "params"), LEARNED)
+def test_the_planted_circuit_is_learned(planted, method, params):
+    found = discover(*planted, method=method, seed=1, **params)
+    best = np.argsort(-found.scores.mean)[:3]
+    assert {found.graph.edge_names[i] for i in best} == PLANTED
+    assert not found.scores.signed
+    assert not found.scores.additive
+    assert found.trace["losses"][-1] < 0.2 * max(found.trace["losses"])
+    if found.members is not None:
+        assert set(found.circuit.edges) == PLANTED
+
+
+def test_without_a_penalty_probabilities_stay_up(planted):
+    found = discover(*planted, method="ugs", steps=30, penalty=0.0)
+    assert found.scores.mean.min() >= 1 / (1 + np.exp(-ugs.START)) - 1e-9
+    best = np.argsort(-found.scores.mean)[:3]
+    assert {found.graph.edge_names[i] for i in best} == PLANTED
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 1.0])
+def test_edge_pruning_selects_the_share_that_was_asked(toy_vit, images, keep):
+    model = toy_vit()
+    found = discover(
+        model, images(model, 2, 1), images(model, 2, 2), [1, 3], method="edge-pruning", form="block", steps=6, keep=keep
+    )
+    assert found.members.sum() == found.trace["edges"] == round(keep * found.graph.n_edges)
+    assert found.circuit.n_edges == found.trace["edges_pruned"]
+    assert found.scores.mean[found.members].min() >= found.scores.mean[~found.members].max(initial=0)
+
+
+@pytest.mark.parametrize(("method", "params"), [("ugs", {"steps": 4}), ("edge-pruning", {"steps": 4})])
+def test_seeded_and_whatever_the_batches(toy_vit, images, method, params):
+    model = toy_vit()
+
+    def scores(seed, batch_size):
+        return discover(
+            model, images(model, 3, 1), images(model, 3, 2), [1, 3, 0],
+            method=method, form="block", seed=seed, batch_size=batch_size, **params,
+        ).scores.mean  # fmt: skip
+
+    assert np.array_equal(scores(0, 3), scores(0, 3))
+    assert np.abs(scores(0, 3) - scores(0, 2)).max() < 1e-9
+    assert np.abs(scores(0, 3) - scores(1, 3)).max() > 1e-3
+
+
+class Stopped(Exception):
+    """The run was killed."""
+
+
+METHODS = {
+    "ugs": {"steps": 7},
+    "edge-pruning": {"steps": 7},
+    "iterative-pruning": {"steps": 1, "fraction": 0.4},
+    "iterative-expansion": {"steps": 1, "fraction": 0.7},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(journals, "EVERY_S", 0.0)
+    model, path = toy_vit(), tmp_path / "journal.npz"
+
+    def ask(journal, progress=None):
+        return discover(
+            model, images(model, 2, 1), images(model, 2, 2), [1, 3],
+            method=method, form="block", progress=progress, journal=journal, **METHODS[method],
+        )  # fmt: skip
+
+    whole, done = ask(None), []
+
+    def stop(at, total):
+        if at == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        ask(path, stop)
+    resumed = ask(path, lambda at, total: done.append((at, total)))
+    assert done[0][0] == 5  # the step that was not kept any more is done again, and no other
+    assert done[-1][0] == done[-1][1]
+    assert np.array_equal(resumed.scores.mean, whole.scores.mean)
+    assert dict(resumed.trace) == dict(whole.trace)
+    with pytest.raises(InputError, match="another question"):
+        Journal(path, "other").read()
