@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .discovery import discover as discover
     from .discovery import evaluate as evaluate
     from .discovery import score_edges as score_edges
+    from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
     from .models import load_model as load_model
     from .results import Table as Table
@@ -34,6 +35,7 @@ _WHERE = {
     "load_model": "models",
     "open_store": "store",
     "score_edges": "discovery",
+    "token_groups": "discovery",
 }
 
 __all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]

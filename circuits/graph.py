@@ -165,6 +165,19 @@ class ComputationGraph:
         return np.array([self.node_index[node] for node, _, _ in self._receivers])
 
     @cached_property
+    def sender_depth(self) -> Int[np.ndarray, "sender"]:
+        """How many of the attentions and MLPs write to the stream before what this sender writes is all there."""
+        layer, part = np.divmod(np.arange(self.n_senders) - 1, (self.n_senders - 1) // self.n_layers)
+        is_mlp = part == (self.n_senders - 1) // self.n_layers - 1
+        return np.where(layer < 0, 0, 2 * layer + 1 + is_mlp)
+
+    @cached_property
+    def receiver_depth(self) -> Int[np.ndarray, "receiver"]:
+        """1 + how many of them have written to the stream when this receiver reads: deeper than all its senders."""
+        layer, part = np.divmod(np.arange(self.n_receivers), (self.n_receivers - 1) // self.n_layers)
+        return 2 * layer + 1 + (part == (self.n_receivers - 1) // self.n_layers - 1)
+
+    @cached_property
     def structural_links(self) -> tuple[tuple[str, str], ...]:
         """`(a3.in, a3.h1)` pairs of the `attention` form: always open, never scored or counted."""
         if self.form != "attention":

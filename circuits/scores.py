@@ -35,6 +35,7 @@ class EdgeScores(Exits):
         additive: sums over edges are meaningful, so the scores project exactly to coarser forms.
         signed: False when scores are magnitudes.
         residual: relative error of the method's completeness check, None where it has none.
+        parts: the same scores over each group of token positions that was asked for; not stored.
     """
 
     graph: ComputationGraph
@@ -44,6 +45,7 @@ class EdgeScores(Exits):
     additive: bool = True
     signed: bool = True
     residual: float | None = None
+    parts: Mapping[str, EdgeScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = self.graph.n_edges
@@ -86,7 +88,10 @@ class EdgeScores(Exits):
                 'scores per image were not kept (keep = "mean"); delete the run that asked so, collect it with gc, '
                 'and index again with keep = "per-image"'
             )
-        return EdgeScores.from_images(self.graph, self.per_image[images], additive=self.additive, signed=self.signed)
+        parts = {name: part.subset(images) for name, part in self.parts.items()}
+        return EdgeScores.from_images(
+            self.graph, self.per_image[images], additive=self.additive, signed=self.signed, parts=parts
+        )
 
     def project(self, form: Form) -> EdgeScores:
         """Additive signed scores on a coarser form: sums over the merged edges.
@@ -110,12 +115,13 @@ class EdgeScores(Exits):
             np.add.at(out.T, index, values.T)
             return out.astype(values.dtype)
 
+        parts = {name: part.project(form) for name, part in self.parts.items()}
         mean = fold(self.mean)
         if self.per_image is None:
-            return replace(self, graph=target, mean=mean, std=None)
+            return replace(self, graph=target, mean=mean, std=None, parts=parts)
         per_image = fold(self.per_image)
         std = per_image.std(axis=0, ddof=1) if len(per_image) > 1 else None
-        return replace(self, graph=target, mean=mean, std=std, per_image=per_image)
+        return replace(self, graph=target, mean=mean, std=std, per_image=per_image, parts=parts)
 
     def rounded(self) -> EdgeScores:
         """The same, with scores per image rounded to what the archive keeps: float16 times a power of two.

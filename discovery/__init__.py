@@ -19,3 +19,4 @@ from .registry import get_method as get_method
 from .registry import resolve_method as resolve_method
 from .retention import smallest_with_retention as smallest_with_retention
 from .scoring import RESIDUAL_LIMIT as RESIDUAL_LIMIT
+from .tokens import token_groups as token_groups

@@ -15,6 +15,7 @@ from ..circuits import Form
 from ..errors import InputError
 from ..models import ViT
 from .metrics import Asked, MetricKind
+from .tokens import Masks, TokenGroups
 
 Classes = Int[Tensor, "image"]
 Indices = Sequence[int] | np.ndarray | Tensor
@@ -32,12 +33,14 @@ class Pairs:
         corrupted: one for each clean image.
         asked: what the metric reads of each image.
         metric: what is measured.
+        groups: of tokens, whose scores are told apart; None where none are.
     """
 
     clean: Float[Tensor, "image channel height width"]
     corrupted: Float[Tensor, "image channel height width"]
     asked: Asked
     metric: MetricKind
+    groups: TokenGroups | None = None
 
     @classmethod
     def checked(
@@ -48,11 +51,12 @@ class Pairs:
         labels: Indices,
         targets: Indices | None,
         metric: MetricKind,
+        token_groups: Masks | None = None,
     ) -> Pairs:
         """Raises:
         InputError: images of another size than the model's, NaN or infinite pixels (which image), not one
-            label or target per image, classes that the model lacks, a metric without its targets, or a
-            target that is the image's own class.
+            label or target per image, classes that the model lacks, a metric without its targets, a target
+            that is the image's own class, or groups of tokens that do not fit.
         """
         for name, images in (("clean", clean), ("corrupted", corrupted)):
             _check_images(name, images, model)
@@ -65,7 +69,8 @@ class Pairs:
             wanted = _classes("targets", targets, len(clean), model)
             _check_targets(wanted, true, metric)
         logits = _clean_logits(model, clean) if metric.needs_clean else None
-        return cls(clean, corrupted, Asked(true, wanted, logits), metric)
+        groups = None if token_groups is None else TokenGroups.checked(model, token_groups, len(clean))
+        return cls(clean, corrupted, Asked(true, wanted, logits), metric, groups)
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -82,19 +87,20 @@ class Pairs:
         """Consecutive parts of at most `size` images."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
-            yield Pairs(self.clean[part], self.corrupted[part], self.asked.part(part), self.metric)
+            groups = self.groups and self.groups.part(part)
+            yield Pairs(self.clean[part], self.corrupted[part], self.asked.part(part), self.metric, groups)
 
     def values(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
         """The metric per image."""
         return self.metric.values(logits, self.asked.to(logits.device))
 
-    def token_weights(self, like: Tensor) -> Float[Tensor, "group image token"]:
-        """Which tokens count in which sum, as ones and zeros: all of them.
-
-        Args:
-            like: `[image, sender, token, d_model]`, of whose type and on whose device they are.
-        """
-        return like.new_ones(1, len(like), like.shape[2])
+    def token_weights(
+        self, stream: Float[Tensor, "image token d_model"], dtype: torch.dtype
+    ) -> Float[Tensor, "group image token"]:
+        """Which tokens count in which sum, as ones and zeros: all of them first, then each group."""
+        everything = torch.ones(1, *stream.shape[:2], dtype=torch.bool)
+        masks = everything if self.groups is None else torch.cat([everything, self.groups.masks])
+        return masks.to(stream.device, dtype)
 
     def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
         """1 where the top class is the one that the metric raises, else 0."""
@@ -157,7 +163,6 @@ def batch_size(model: ViT, form: Form, asked: int | None) -> int:
             raise InputError(f"batch_size: expected a positive whole number, got {asked}")
         return int(asked)
     graph = model.graph(form)
-    tokens = model.module.patch_embed.num_patches + model.module.num_prefix_tokens
     saved = 24 * model.n_layers  # streams' worth of activations that a backward pass keeps, and captures
-    image = (graph.n_senders + saved) * tokens * model.d_model * model.exact_dtype.itemsize
+    image = (graph.n_senders + saved) * model.n_tokens * model.d_model * model.exact_dtype.itemsize
     return int(min(64, max(1, _BUDGET.get(model.device.type, 2**29) // image)))

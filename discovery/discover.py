@@ -18,7 +18,8 @@ from .batches import batch_size as choose_batch_size
 from .journal import Journal
 from .method import Found, Task
 from .metrics import get_metric
-from .registry import get_method, resolve_method
+from .registry import METHODS, get_method, resolve_method
+from .tokens import Masks
 
 
 class Images(NamedTuple):
@@ -49,6 +50,7 @@ def discover(
     metric: str = "logit",
     direction: Direction = "noising",
     selection: Images | None = None,
+    token_groups: Masks | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -67,6 +69,9 @@ def discover(
         metric: a key of `METRICS`.
         direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
         selection: images for methods that choose a threshold on images of their own.
+        token_groups: boolean masks `[token]` or `[image, token]` by name, see `token_groups`: for each, the scores
+            are also summed over its tokens alone, at no further pass. They are in `scores.parts`; where every token
+            is in one group, they sum to the scores.
         seed: of everything random in the method.
         batch_size: images at a time; by default what fits a fixed budget.
         progress: called with how much is done and of how much, in the method's unit.
@@ -77,11 +82,13 @@ def discover(
 
     Raises:
         InputError: unknown names, parameters out of range, a method that means nothing for this metric or
-            direction, images or classes that do not fit.
+            direction or has no scores per token, images, classes or masks that do not fit.
     """
     use, found_by, kind = resolve_method(method, params), get_method(method), get_metric(metric)
     found_by.check(form, direction, metric)
-    pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind)
+    if token_groups is not None and not found_by.tokens:
+        raise InputError(f"token_groups: method {method!r} has no scores per token; those that have: {_by_tokens()}")
+    pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind, token_groups)
     chosen_on = selection and Pairs.checked(model, *selection, metric=kind)
     if isinstance(journal, Path):
         journal = Journal(journal, _question(model, use, form, direction, seed, pairs, chosen_on))
@@ -97,6 +104,10 @@ def discover(
         journal=journal or Journal(),
     )
     return found_by.answer(task, use)
+
+
+def _by_tokens() -> str:
+    return ", ".join(key for key, method in METHODS.items() if method.tokens)
 
 
 def _question(
@@ -118,6 +129,7 @@ def score_edges(
     form: Form = "split",
     metric: str = "logit",
     direction: Direction = "noising",
+    token_groups: Masks | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -127,8 +139,9 @@ def score_edges(
 
     Returns:
         Scores per image and their mean, in units of the metric, positive where an edge raises it; float32
-        (float64 for a float64 model). `residual`: relative error of the sum over edges out of `input`
-        against the metric's difference, for methods that conserve it; above 5 % a `CircuitStoreWarning`.
+        (float64 for a float64 model). `residual`: relative error of what the method conserves (sums
+        over edges out of `input`, across cuts, over all edges) against the metric's difference; above 5 % a
+        `CircuitStoreWarning`.
 
     Raises:
         InputError: as `discover`; a method that selects edges and does not score them.
@@ -144,6 +157,7 @@ def score_edges(
         metric=metric,
         direction=direction,
         selection=None,
+        token_groups=token_groups,
         seed=seed,
         batch_size=batch_size,
         progress=progress,

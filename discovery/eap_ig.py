@@ -19,8 +19,9 @@ from .method import Task, choice, count
 from .metrics import flat_on_clean
 from .scoring import BatchScores, per_image
 
-_AT_ONCE = 8
+AT_ONCE = 8
 """Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
+RULES = ("midpoint", "left", "right")
 
 
 def points(steps: int, rule: str) -> list[float]:
@@ -39,18 +40,18 @@ def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float]) -> Bat
     gradients = ReceiverGradients(model, form, clean)
     sent, values = {}, {}
     for end, stream in ((1.0, clean), (0.0, corrupted)):
-        sent[end] = SenderOutputs(stream)
-        with sent[end].recording(model):
-            if end in at:
+        if end in at:
+            sent[end] = SenderOutputs(stream)
+            with sent[end].recording(model):
                 values[end] = gradients.add(stream, pairs.values, 1 / len(at))
-            else:
-                with torch.no_grad():
-                    values[end] = pairs.values(model.readout(model.through_blocks(stream)))
+        else:
+            sent[end], logits = SenderOutputs.of(model, stream)
+            values[end] = pairs.values(logits)
     differences = sender_differences(model, form, sent[1.0], sent[0.0])
     sent.clear()
-    contraction = Contraction(model.graph(form), pairs.token_weights(differences))
+    contraction = Contraction(model.graph(form), pairs.token_weights(clean, model.exact_dtype))
     for point in at:
-        if gradients.runs >= _AT_ONCE:
+        if gradients.runs == AT_ONCE:
             contraction.add(differences, gradients)
         if point not in values:
             gradients.add(torch.lerp(corrupted, clean, point), pairs.values, 1 / len(at))
@@ -74,6 +75,7 @@ EAP = per_image(
     passes=lambda graph: (2, 1),
     directions=DIRECTIONS,
     refuses=flat_on_clean,
+    tokens=True,
 )
 
 EAP_IG = per_image(
@@ -82,6 +84,7 @@ EAP_IG = per_image(
     name="Edge attribution patching with integrated gradients (inputs)",
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
     passes=lambda graph, steps, rule: (steps + (2 if rule == "midpoint" else 1), steps),
-    params={"steps": count(5), "rule": choice("midpoint", "left", "right")},
-    conserves=True,
+    params={"steps": count(5), "rule": choice(*RULES)},
+    conserves="input",
+    tokens=True,
 )

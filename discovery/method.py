@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,6 +15,8 @@ from ..errors import InputError, unknown
 from ..models import ViT
 from .batches import Pairs
 from .journal import Journal
+
+Conserved = Literal["input", "cuts", "edges"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class Method:
         signed: positive means that the edge raises the metric; else magnitudes.
         additive: scores of merged edges are sums, so they project to coarser forms.
         selects: it selects edges itself.
-        conserves: edges out of `input` sum to the metric's difference, in the limit of many steps.
+        conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
+            `input`, across every cut of the graph, or of all edges; None: none.
+        tokens: scores are sums over token positions, so they can be told apart by groups of them.
         refuses: why it means nothing for a metric (its key) and a direction; None where it does.
     """
 
@@ -147,7 +151,8 @@ class Method:
     signed: bool = True
     additive: bool = True
     selects: bool = False
-    conserves: bool = False
+    conserves: Conserved | None = None
+    tokens: bool = False
     refuses: Callable[[str, str], str | None] = lambda metric, direction: None
 
     def resolve(self, params: Mapping[str, Scalar]) -> MethodUse:

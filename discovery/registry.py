@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
+from .conductance import CONDUCTANCE
 from .eap_ig import EAP, EAP_IG
+from .eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED
 from .edge_pruning import EDGE_PRUNING
 from .exact import EXACT
+from .gate_ig import GATE_IG
 from .iterative_expansion import ITERATIVE_EXPANSION
 from .iterative_pruning import ITERATIVE_PRUNING
 from .method import Method
@@ -20,6 +23,10 @@ METHODS: dict[str, Method] = {
     for method in (
         EAP,
         EAP_IG,
+        EAP_IG_ACTIVATIONS,
+        EAP_IG_ACTIVATIONS_AS_CODED,
+        CONDUCTANCE,
+        GATE_IG,
         EXACT,
         UGS,
         EDGE_PRUNING,

@@ -4,6 +4,8 @@ from .gated import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
 from .load import DTYPES as DTYPES
 from .load import load_model as load_model
+from .mixing import fixed_output as fixed_output
+from .mixing import mixed_reads as mixed_reads
 from .patching import CLEAN as CLEAN
 from .patching import CORRUPTED as CORRUPTED
 from .patching import CURRENT as CURRENT

@@ -46,6 +46,16 @@ class SenderOutputs:
     heads: list[Float[Tensor, "image token heads"]] = field(default_factory=list)
     mlp_out: list[Float[Tensor, "image token d_model"]] = field(default_factory=list)
 
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls, model: ViT, stream: Float[Tensor, "image token d_model"]
+    ) -> tuple[SenderOutputs, Float[Tensor, "image class"]]:
+        """Of a plain run from a stream, and the run's logits."""
+        sent = cls(stream)
+        with sent.recording(model):
+            return sent, model.readout(model.through_blocks(stream))
+
     @contextmanager
     def recording(self, model: ViT) -> Iterator[None]:
         """While open, the one run of the blocks is recorded."""

@@ -67,6 +67,11 @@ class ViT:
         return self.module.embed_dim
 
     @property
+    def n_tokens(self) -> int:
+        """Class token and other prefixes first, then patches row by row."""
+        return self.module.num_prefix_tokens + self.module.patch_embed.num_patches
+
+    @property
     def n_classes(self) -> int:
         return self.module.num_classes
 

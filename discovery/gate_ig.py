@@ -1,0 +1,47 @@
+"""Gate-IG: integrated gradients in the gates of all edges, opened together from closed to open.
+
+    s(u→v) = (1/S) Σ_k ∂m/∂gate_e(α_k) = (1/S) Σ_k ⟨o_u(α_k) − o_u(x'), ∇_v m(α_k)⟩
+
+At α every receiver reads α · (what the senders send in this very run) + (1 − α) · (what they sent in the corrupted
+run), so the forward pass itself changes with α; `input` sends the clean stream. In the limit of many steps (midpoint:
+as 1/S²) the scores of all edges together sum to m(M) − m(∅).
+
+The scores that GIT (Cho, CVPR 2026) thresholds, read through third parties; which rule and how many steps it takes
+could not be verified. Costs S gated forwards and backwards beside the clean and the corrupted run; senders'
+differences change with every step, so edges are contracted S times.
+"""
+
+from __future__ import annotations
+
+from ..models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sender_differences
+from .batches import Pairs
+from .contraction import Contraction
+from .eap_ig import RULES, points
+from .method import Task, choice, count
+from .scoring import BatchScores, per_image
+
+
+def _gate_ig(task: Task, batch: Pairs, *, steps: int, rule: str) -> BatchScores:
+    model, form = task.model, task.form
+    corrupted, stream = capture(model, batch.corrupted), model.embed(batch.clean)
+    gradients = ReceiverGradients(model, form, stream)
+    contraction = Contraction(task.graph, batch.token_weights(stream, model.exact_dtype))
+    for point in points(steps, rule):
+        sent = SenderOutputs(stream)
+        with mixed_reads(model, corrupted, point), sent.recording(model):
+            gradients.add(stream, batch.values, 1 / steps)
+        contraction.add(sender_differences(model, form, sent, corrupted), gradients)
+    clean = batch.values(model.logits(batch.clean))
+    return BatchScores.of(contraction.scores(), clean, batch.values(corrupted.logits))
+
+
+GATE_IG = per_image(
+    _gate_ig,
+    key="gate-ig",
+    name="Integrated gradients in the gates of all edges",
+    paper="Cho, CVPR 2026 (GIT), read through third parties",
+    passes=lambda graph, steps, rule: (steps + 2, steps),
+    params={"steps": count(5), "rule": choice(*RULES)},
+    conserves="edges",
+    tokens=True,
+)
