@@ -13,13 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
 from .patching import Activations, port_receivers
+from .rotary import attend
 from .vit import ViT
 
 
@@ -93,9 +93,7 @@ class _Gated:
         self.parts.append((written - self.corrupted.mlp_out[layer].to(self.gates.dtype)).flatten(1)[:, None])
 
     def _attention(self, layer: int) -> None:
-        attn = self.model.blocks[layer].attn
-        q, k, v = self._ports(layer).unbind(0)  # image head token d_head
-        out = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, scale=attn.scale)
+        out = attend(self.model.blocks[layer].attn, *self._ports(layer).unbind(0))
         old = self.corrupted.heads[layer].unflatten(-1, (self.model.n_heads, -1)).transpose(1, 2)
         moved, writing = out.to(self.gates.dtype) - old.to(self.gates.dtype), self.model.writings[layer]
         if self.graph.form == "block":

@@ -6,8 +6,10 @@ import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError
-from circuitstore.models import GatedRuns, PatchedRuns, capture
+from circuitstore.models import GatedRuns, PatchedRuns, capture, load_model
 from torch import nn
+
+from ..families import build
 
 VARIANTS = {
     "plain": {},
@@ -68,6 +70,18 @@ def test_mixtures_and_their_gradients_equal_brute_force(pair, brute_force, form,
     assert relative(found, expected) < 1e-12
     (slope,), (brute_slope,) = (torch.autograd.grad(logits[:, 1].sum(), gates) for logits in (found, expected))
     assert relative(slope, brute_slope) < 1e-11
+
+
+@pytest.mark.parametrize("family", ["SigLIP", "EVA-02", "rotary, learnt and per head", "DINOv3"])
+def test_other_families(images, family):
+    model = load_model(build(family), dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    graph = model.graph("split")
+    runs = GatedRuns(model, graph, model.embed(x), capture(model, y))
+    mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
+    patched = PatchedRuns(model, model.embed(x), capture(model, y)).logits(graph, mask)
+    for gates, expected in ((mask, patched), (mask | True, model.logits(x)), (mask & False, model.logits(y))):
+        assert relative(runs.logits(torch.from_numpy(gates).double()), expected) < 1e-12
 
 
 @pytest.mark.parametrize("form", FORMS)
