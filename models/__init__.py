@@ -1,5 +1,8 @@
 """Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
 
+from .clip import load_clip as load_clip
+from .clip import text_embeddings as text_embeddings
+from .clip import zero_shot as zero_shot
 from .gated import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
 from .load import DTYPES as DTYPES

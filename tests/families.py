@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
+from circuitstore.models import zero_shot
+from open_clip.model import CLIP, CustomTextCLIP
 from timm.layers.mlp import SwiGLU
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
@@ -39,8 +43,37 @@ FAMILIES: dict[str, dict] = {
 }  # fmt: skip
 
 
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+TOWER = {"layers": 2, "width": 16, "head_width": 4, "image_size": 16, "patch_size": 8}
+SIGLIP = {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "none", "image_size": 160}
+
+CLIPS: dict[str, Callable[[], nn.Module]] = {
+    "CLIP": lambda: CLIP(12, TOWER, TEXT, quick_gelu=True),
+    "CLIP, average of the patches": lambda: CLIP(
+        16, TOWER | {"ls_init_value": 0.3, "pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True}, TEXT
+    ),
+    "SigLIP with its bias": lambda: CustomTextCLIP(96, SIGLIP, TEXT, init_logit_bias=-10.0),
+}
+
+
+def build_clip(name: str) -> nn.Module:
+    """An open_clip model in float64, all its weights live, logits of the size of 10."""
+    clip = enliven(CLIPS[name]().double()).eval()
+    with torch.no_grad():
+        clip.logit_scale.fill_(2.0)
+    return clip
+
+
+def text(width: int, classes: int = 5) -> torch.Tensor:
+    """Random text embeddings of length 1."""
+    values = torch.randn(classes, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return F.normalize(values, dim=-1)
+
+
 def build(name: str, seed: int = 0) -> nn.Module:
     """A family's model in float64, all its weights live: 8 × 8 pixels and 5 classes where nothing else is said."""
+    if name == "CLIP":
+        return zero_shot(build_clip(name), text(12))
     arguments = SMALL | FAMILIES[name]
     factory: Callable = arguments.pop("factory", VisionTransformer)
     return enliven(factory(**arguments).double(), seed).eval()

@@ -11,7 +11,7 @@ from .test_exact import one_by_one
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, "CLIP"])
 def test_every_family_keeps_the_identities(name, images, brute_force):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)

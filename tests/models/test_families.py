@@ -12,7 +12,7 @@ from ..families import FAMILIES, SMALL, build
 from .test_patching import assert_close
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, "CLIP"])
 def test_every_family_gives_the_logits_of_the_unhooked_model(name, images, brute_force):
     module = build(name)
     model = load_model(module, dtype="float64")

@@ -1,0 +1,133 @@
+"""Zero-shot classifiers give open_clip's own logits, from prompts or from embeddings; what cannot be is refused."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from circuitstore.errors import CircuitStoreError, InputError, NotRepresentable
+from circuitstore.models import load_clip, load_model, text_embeddings, zero_shot
+from open_clip.model import CLIP
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from ..families import CLIPS, TEXT, TOWER, build_clip, text
+from .test_patching import assert_close
+from .test_preprocess import picture
+
+CLASSES = ["tabby", "school bus", "rifle"]
+TEMPLATES = ["a photo of a {}.", "a drawing of the {}"]
+TOKENIZER = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
+
+
+def own_logits(clip, images, classes, templates):
+    """The mean over templates of unit embeddings, as a unit vector, times the unit image embedding, scaled."""
+    embeddings = []
+    with torch.no_grad():
+        for name in classes:
+            tokens = TOKENIZER([template.format(name) for template in templates])
+            embeddings.append(F.normalize(F.normalize(clip.encode_text(tokens), dim=-1).mean(0), dim=-1))
+        cosines = F.normalize(clip.encode_image(images), dim=-1) @ torch.stack(embeddings).T
+        bias = 0 if clip.logit_bias is None else clip.logit_bias
+        return clip.logit_scale.exp() * cosines + bias
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_logits_are_open_clip_s_own(name, images):
+    clip = build_clip(name)
+    model = load_clip(clip, CLASSES, TEMPLATES, tokenizer=TOKENIZER, dtype="float64")
+    x = images(model, 2)
+    expected = own_logits(clip, x, CLASSES, TEMPLATES)
+    assert_close(model.logits(x), expected, 1e-13)
+    assert model.labels == tuple(CLASSES)
+    assert_close(model.readout(model.through_blocks(model.embed(x))), expected, 1e-13)
+
+
+def test_one_template_is_open_clip_s_forward(images):
+    clip = build_clip("CLIP")
+    model = load_clip(clip, CLASSES, ["{}"], tokenizer=TOKENIZER, dtype="float64")
+    x = images(model, 2)
+    with torch.no_grad():
+        expected, _ = clip.get_logits(x, TOKENIZER(CLASSES))
+    assert_close(model.logits(x), expected, 1e-13)
+
+
+def test_a_name_and_a_file_of_weights(tmp_path, images):
+    """The same prompts and weights are the same model, in any dtype; other prompts are another."""
+    options = {"checkpoint": tmp_path / "weights.pt", "image_size": 64}
+    open_clip.add_model_config(_config(tmp_path))
+    torch.save(open_clip.create_model("tiny").state_dict(), options["checkpoint"])
+    model, again = (load_clip("tiny", CLASSES, dtype=d, **options) for d in ("float32", "bfloat16"))
+    assert model.fingerprint == again.fingerprint != load_clip("tiny", CLASSES, ["a {}"], **options).fingerprint
+    assert model.name == "tiny" and model.image_size == (64, 64)
+    clip = open_clip.create_model("tiny", pretrained=str(options["checkpoint"]), force_image_size=64)
+    x = images(model, 2).float()
+    assert_close(model.logits(x), own_logits(clip.eval(), x, CLASSES, ["a photo of a {}."]), 1e-5)
+
+
+def _config(folder):
+    path = folder / "tiny.json"
+    tower = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    path.write_text(json.dumps({"embed_dim": 12, "vision_cfg": tower, "text_cfg": TEXT}))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
+def test_images_are_prepared_as_open_clip_does(mode):
+    clip = build_clip("CLIP")
+    told = PreprocessCfg(size=(16, 16), resize_mode=mode, interpolation="bicubic")
+    open_clip.model.set_model_preprocess_cfg(clip, vars(told))
+    prepared = load_model(zero_shot(clip, text(12))).preprocess
+    theirs = image_transform_v2(told, is_train=False)
+    for size in ((40, 30), (17, 90)):
+        image: Image.Image = picture(*size)
+        assert_close(prepared.normalise(prepared.view(image)[None])[0], theirs(image), 1e-6)
+
+
+def test_the_clip_given_is_left_as_it_is():
+    clip = build_clip("SigLIP with its bias").float()
+    before = {name: value.clone() for name, value in clip.state_dict().items()}
+    load_clip(clip, CLASSES, tokenizer=TOKENIZER)
+    after = clip.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ("CoCa", {"attentional_pool": True}),
+        ("CustomResidualAttentionBlock", {"scale_attn": True}),
+        ("ModifiedResNet", {"layers": (1, 1, 1, 1), "patch_size": None, "image_size": 32, "head_width": 64}),
+    ],
+)
+def test_towers_that_are_no_plain_vision_transformers_are_refused_by_name(said, changes):
+    clip = CLIP(16, TOWER | changes, TEXT).eval()
+    with pytest.raises(NotRepresentable, match=said):
+        load_clip(clip, CLASSES, tokenizer=TOKENIZER)
+
+
+def test_what_makes_no_classifier_is_refused(tmp_path):
+    clip = build_clip("CLIP")
+    for classes, templates, said in (
+        ("tabby", TEMPLATES, "a list of names"),
+        ([], TEMPLATES, "a list of names"),
+        (["a", "b", "a"], TEMPLATES, "'a' is there twice"),
+        (CLASSES, "a photo of a {}", "prompts with one {}"),
+        (CLASSES, ["a photo"], "prompts with one {}"),
+        (CLASSES, [], "prompts with one {}"),
+    ):
+        with pytest.raises(InputError, match=said):
+            text_embeddings(clip, TOKENIZER, classes, templates)
+    with pytest.raises(InputError, match=r"\[class, 12\]"):
+        zero_shot(clip, text(7))
+    with pytest.raises(InputError, match="length 1"):
+        zero_shot(clip, 2 * text(12))
+    with pytest.raises(InputError, match="takes a tokenizer"):
+        load_clip(clip, CLASSES)
+    with pytest.raises(InputError, match="did you mean 'ViT-B-32"):
+        load_clip("ViT-B-23", CLASSES)
+    with pytest.raises(InputError, match="no file at"):
+        load_clip("ViT-B-32", CLASSES, checkpoint=tmp_path / "none.pt")
+    with pytest.raises(CircuitStoreError, match="no tag"):
+        load_clip("ViT-S-32", CLASSES, pretrained="no tag")
