@@ -93,7 +93,8 @@ class _Gated:
         self.parts.append((written - self.corrupted.mlp_out[layer].to(self.gates.dtype)).flatten(1)[:, None])
 
     def _attention(self, layer: int) -> None:
-        out = attend(self.model.blocks[layer].attn, *self._ports(layer).unbind(0))
+        q, k, v = self._ports(layer).unbind(0)
+        out = attend(self.model.blocks[layer].attn, q, k, v)
         old = self.corrupted.heads[layer].unflatten(-1, (self.model.n_heads, -1)).transpose(1, 2)
         moved, writing = out.to(self.gates.dtype) - old.to(self.gates.dtype), self.model.writings[layer]
         if self.graph.form == "block":
