@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
+from .acdc import ACDC
 from .conductance import CONDUCTANCE
 from .eap_ig import EAP, EAP_IG
 from .eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED
@@ -17,6 +18,7 @@ from .iterative_expansion import ITERATIVE_EXPANSION
 from .iterative_pruning import ITERATIVE_PRUNING
 from .method import Method
 from .ugs import UGS
+from .vi_cd import VI_CD
 
 METHODS: dict[str, Method] = {
     method.key: method
@@ -28,6 +30,8 @@ METHODS: dict[str, Method] = {
         CONDUCTANCE,
         GATE_IG,
         EXACT,
+        ACDC,
+        VI_CD,
         UGS,
         EDGE_PRUNING,
         ITERATIVE_PRUNING,

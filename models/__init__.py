@@ -3,6 +3,7 @@
 from .clip import load_clip as load_clip
 from .clip import text_embeddings as text_embeddings
 from .clip import zero_shot as zero_shot
+from .decided import DecidedRuns as DecidedRuns
 from .gated import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
 from .load import DTYPES as DTYPES

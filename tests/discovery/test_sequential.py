@@ -1,0 +1,226 @@
+"""Sequential patching against the loop that removes one edge at a time, in plain torch; logic gates; going on."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS
+from circuitstore.discovery import Images, discover, evaluate, get_metric, journal
+from circuitstore.discovery.metrics import Asked
+from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.models import load_model
+
+from .test_eap_ig import LABELS, VARIANTS, gate_model, planted_model
+
+
+def loop(brute, streams, graph, metric, removes, *, first_first=False):
+    """Members, effects in flat edge order and margin of the closest decision: each edge in turn, all recomputed."""
+    members, effects = np.ones(graph.n_edges, bool), np.zeros(graph.n_edges)
+    current, margin = metric(brute.masked(*streams, members)).mean(), np.inf
+    for receiver in reversed(range(graph.n_receivers)):
+        edges = np.flatnonzero(graph.edge_receiver == receiver)
+        for edge in edges if first_first else edges[::-1]:
+            members[edge] = False
+            value = metric(brute.masked(*streams, members)).mean()
+            effects[edge] = current - value
+            goes, distance = removes(float(current - value))
+            margin = min(margin, distance)
+            if goes:
+                current = value
+            else:
+                members[edge] = True
+    return members, effects, margin
+
+
+def absolute(threshold):
+    return lambda loss: (abs(loss) < threshold, abs(abs(loss) - threshold))
+
+
+def signed(threshold):
+    return lambda loss: (loss < threshold, abs(loss - threshold))
+
+
+def values(metric, clean_logits, targets=None):
+    asked = Asked(torch.tensor(LABELS), targets, clean_logits)
+    return lambda logits: get_metric(metric).values(logits, asked)
+
+
+def held(found, expected):
+    members, effects, margin = expected
+    assert margin > 1e-9, "a decision on the edge proves nothing"
+    assert (found.members == members).all()
+    assert np.abs(found.scores.mean - effects).max() < 1e-10
+    assert 0.05 < members.mean() < 0.95
+
+
+def question(model, images, metric="logit", form="attention", share=0.05, n=2):
+    """Images, streams, metric and a threshold, a share of the metric's gap."""
+    x, y = images(model, n, 1), images(model, n, 2)
+    read = values(metric, model.logits(x))
+    gap = abs(float((read(model.logits(x)) - read(model.logits(y))).mean()))
+    return x, y, (model.embed(x), model.embed(y)), model.graph(form), read, share * gap
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_variant_decides_as_the_loop(toy_vit, images, brute_force, changes):
+    """One run of all images at a time, and up to six, ahead of what is decided."""
+    model = toy_vit(**changes)
+    x, y, streams, graph, metric, threshold = question(model, images)
+    expected = loop(brute_force(model.module, graph), streams, graph, metric, absolute(threshold))
+    for batch_size in (2, 12):
+        options = {"form": "attention", "threshold": threshold, "batch_size": batch_size}
+        held(discover(model, x, y, LABELS, method="vi-cd", **options), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_acdc_decides_as_the_loop_in_every_form(toy_vit, images, brute_force, form, batch_size):
+    """Image by image, and eight runs ahead; two layers, the split form has 99 edges."""
+    model = toy_vit(1, depth=2, num_heads=2, init_values=0.2)
+    x, y, streams, graph, metric, threshold = question(model, images, form=form, share=0.02)
+    expected = loop(brute_force(model.module, graph), streams, graph, metric, signed(threshold))
+    options = {"form": form, "threshold": threshold, "batch_size": batch_size}
+    held(discover(model, x, y, LABELS, method="acdc", **options), expected)
+
+
+@pytest.mark.parametrize("metric", ["logit-over-mean", "logit-over-rival", "kl"])
+def test_every_metric_and_the_other_order(toy_vit, images, brute_force, metric):
+    model = toy_vit(2, depth=2)
+    x, y, streams, graph, read, threshold = question(model, images, metric)
+    brute = brute_force(model.module, graph)
+    expected = loop(brute, streams, graph, read, absolute(threshold), first_first=True)
+    options = {"form": "attention", "metric": metric, "threshold": threshold, "order": "first first"}
+    found = discover(model, x, y, LABELS, method="vi-cd", **options)
+    held(found, expected)
+    order = np.array(found.trace["order"])
+    assert (np.diff(graph.edge_receiver[order]) <= 0).all()
+    same = np.diff(graph.edge_receiver[order]) == 0
+    assert (np.diff(order)[same] == 1).all()
+
+
+def test_the_trace_counts_edges_before_and_after_pruning(toy_vit, images):
+    model = toy_vit(depth=2)
+    x, y, _, graph, _, threshold = question(model, images, share=0.3)
+    found = discover(model, x, y, LABELS, method="vi-cd", form="attention", threshold=threshold)
+    assert found.trace["edges_before_pruning"] == found.members.sum() == found.circuit.size_requested
+    assert found.trace["edges_after_pruning"] == found.circuit.n_edges < found.members.sum()
+    assert sorted(found.trace["order"]) == list(range(graph.n_edges))
+    assert found.trace["threshold"] == threshold
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(1e300, 0), (-1.0, 1)])
+def test_no_threshold_keeps_all_and_a_boundless_one_nothing(toy_vit, images, threshold, kept):
+    model = toy_vit(depth=2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    ask = partial(discover, model, x, y, LABELS, form="attention", threshold=threshold)
+    for found in (ask(method="vi-cd"), ask(method="acdc", metric="kl"), ask(method="acdc", absolute=True)):
+        assert found.members.mean() == kept
+        assert found.circuit.n_edges == kept * len(found.members)
+
+
+@pytest.mark.parametrize(("order", "last"), [("last first", 0), ("first first", 1)])
+def test_of_two_branches_that_back_each_other_up_the_last_tried_stays(order, last):
+    """OR, where noising is blind; with AND and ADD both stay; the distractor goes."""
+    x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
+    x[:, 0] = 1
+    for gate in ("AND", "OR", "ADD"):
+        found = discover(gate_model(gate), x, y, [0], method="acdc", form="head", threshold=0.1, order=order)
+        branches = [f"a0.h{head}->m0" in found.circuit.edges for head in range(2)]
+        assert branches == [gate != "OR" or head == last for head in range(2)]
+        assert not any("h2" in edge for edge in found.circuit.edges)
+
+
+def test_a_planted_circuit_is_found_exactly(images):
+    model = planted_model(0)
+    x, y = images(model, 8, 0), images(model, 8, 10)
+    found = discover(model, x, y, [0] * 8, method="acdc", form="split", absolute=True, threshold=1e-3)
+    assert set(found.circuit.edges) == {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_after(decisions):
+    def progress(done, total):
+        if done >= decisions:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def told_apart(toy_module, images):
+    """A model in float32, pairs of images that it puts into different classes, and the class of the first of each."""
+    model = load_model(toy_module(), dtype="float32")
+    x, y = images(model, 60, 1).float(), images(model, 60, 2).float()
+    classes = model.logits(x).argmax(dim=1)
+    apart = torch.nonzero(classes != model.logits(y).argmax(dim=1)).flatten()[:12]
+    assert len(apart) == 12
+    return (
+        model,
+        Images(x[apart[:4]], y[apart[:4]], classes[apart[:4]]),
+        Images(x[apart[4:]], y[apart[4:]], classes[apart[4:]]),
+    )
+
+
+@pytest.mark.parametrize("batch_size", [3, 8])
+@pytest.mark.parametrize(
+    ("method", "params"), [("acdc", {"threshold": 0.05}), ("vi-cd", {"sweeps": 5, "retention": 0.6})]
+)
+def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, monkeypatch, method, params, batch_size):
+    """Bit by bit the same, in float32, in two batches of images or two runs ahead."""
+    monkeypatch.setattr(journal, "EVERY_S", 0.0)
+    model, pairs, selection = told_apart
+    ask = partial(discover, model, *pairs[:3], method=method, form="attention", batch_size=batch_size, **params)
+    whole, path, reports = ask(selection=selection), tmp_path / "journal.npz", []
+    for decisions in (1, 50) if method == "acdc" else (20, 120):
+        with pytest.raises(Killed):
+            ask(selection=selection, journal=path, progress=killed_after(decisions))
+    again = ask(selection=selection, journal=path, progress=lambda done, total: reports.append((done, total)))
+    assert reports[0][0] > decisions
+    assert reports[-1][0] == reports[-1][1] == whole.graph.n_edges * params.get("sweeps", 1)
+    assert (again.members == whole.members).all()
+    assert (again.scores.per_image == whole.scores.per_image).all()
+    assert again.trace == whole.trace
+
+
+def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
+    model, pairs, selection = told_apart
+    ask = partial(discover, model, *pairs[:3], method="vi-cd", form="attention", selection=selection)
+    found = ask(retention=0.6, sweeps=4)
+    kept = [sweep for sweep in found.trace["sweeps"] if sweep["retention"] >= 0.6]
+    assert len(found.trace["sweeps"]) == 4
+    assert 0 < len(kept) < 4
+    assert found.circuit.n_edges == min(sweep["edges"] for sweep in kept)
+    assert evaluate(model, found.circuit, *selection[:3]).retention >= 0.6
+    for sweep in found.trace["sweeps"]:  # each as if it had been asked alone, whatever it took over from another
+        alone = ask(threshold=sweep["threshold"])
+        assert alone.circuit.n_edges == sweep["edges"]
+        if sweep["threshold"] == found.trace["threshold"]:
+            assert (alone.members == found.members).all()
+            assert np.abs(alone.scores.per_image - found.scores.per_image).max() < 1e-5
+
+
+def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(told_apart):
+    model, pairs, selection = told_apart
+    ask = partial(discover, model, *pairs[:3], method="vi-cd", form="attention")
+    flat = Images(selection.clean, selection.clean, selection.labels)
+    with pytest.warns(CircuitStoreWarning, match="full model is not above the empty circuit"):
+        found = ask(selection=flat)
+    assert found.members.all()
+    assert found.scores is None
+    assert "not above" in found.trace["all_edges"]
+    with pytest.warns(CircuitStoreWarning, match="none of 1 thresholds"):
+        ask(selection=selection, sweeps=1, retention=1.0)
+
+
+def test_what_a_threshold_search_needs_is_asked_for_by_name(told_apart):
+    model, pairs, selection = told_apart
+    with pytest.raises(InputError, match=r"selection images.* or give a threshold"):
+        discover(model, *pairs[:3], method="vi-cd", form="attention")
+    with pytest.raises(InputError, match="no edge matters"):
+        discover(model, pairs.clean, pairs.clean, pairs.labels, method="vi-cd", form="attention", selection=selection)
+    with pytest.raises(InputError, match=r"form for method 'vi-cd'.*attention"):
+        discover(model, *pairs[:3], method="vi-cd")
