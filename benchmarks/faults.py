@@ -46,6 +46,7 @@ def kill_the_command(trial: Trial, graph: OwnServer | None, kills: int, dice: ra
                 graph.empty()
             some = trial.killed(name, dice, kills - len(fell))
             equal = not told(trial.differences(name))
+            bar.write(f"{name}: killed {len(some)} times, {'equal' if equal else 'NOT equal'} at its end")
             fell += [(kill, equal) for kill in some]
             bar.update(len(some))
     counted = Counter((place(kill), equal) for kill, equal in fell)
@@ -81,6 +82,7 @@ def kill_the_server(trial: Trial, graph: OwnServer, kills: int, dice: random.Ran
         if status != 0:  # it was away when the command began: the same command goes on
             status = trial.index(f"server-{number}")
         equal = status == 0 and not told(trial.differences(f"server-{number}"))
+        tqdm.write(f"server-{number}: {'equal' if equal else 'NOT equal'} at its end")
         rows.append((round(after, 2), round(away, 1), round(took, 1), "yes" if equal else "NO"))
     columns = ["killed after s", "away for s, and its start", "the run took s", "store equals the undisturbed one"]
     return Table(pd.DataFrame(rows, columns=columns))

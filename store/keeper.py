@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from ..errors import StoreBusy, StoreError
 from . import ledger
 from .catalog import Catalog
-from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms
+from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms, shown
 
 if TYPE_CHECKING:
     from .graph.contract import GraphBackend
@@ -148,10 +148,10 @@ class Keeper:
                 try:
                     ledger.claim(connection, self.owner, _until())
                 except StoreBusy as error:
+                    other = shown(held[0]) if held else "another writer"
                     raise LeaseLost(
-                        f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and "
-                        f"{held[0] if held else 'another writer'} took over; run the same command again when that "
-                        "has ended"
+                        f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and {other} took over; "
+                        "run the same command again when that has ended"
                     ) from error
             yield connection
 

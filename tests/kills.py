@@ -31,6 +31,8 @@ edges = 20
 edges = 30
 """
 """Four items, eight circuits."""
+IN_A_STORE = 4
+"""Kills of the runs into one store."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,18 @@ class Trial:
         return self._forked.run(["index", str(self._spec), "--no-progress", *where], kill_after_s)
 
     def killed(self, name: str, dice: random.Random, most: int) -> list[Kill]:
-        """Index into a store, killed at most so often, each time at a random moment, until it is done."""
+        """Index into a store, killed at most so often, each time at a random moment, until it is done.
+
+        At most `IN_A_STORE` times: the longer it goes on, the more kills fall where all is done but the end.
+        """
         kills: list[Kill] = []
         while True:
-            after = dice.random() * self.took_s / 2 if len(kills) < most else None
+            after = dice.random() * self.took_s if len(kills) < min(most, IN_A_STORE) else None
             began = time.monotonic()
             status = self.index(name, after)
-            if status == 0 and not kills:  # the first run ever is slower than others: everything is cold
-                self.took_s = min(self.took_s, time.monotonic() - began)
             if status == 0:
+                if not kills:  # the first run of all is slower than others, and the machine's load changes
+                    self.took_s = time.monotonic() - began
                 return kills
             assert status == -9 and after is not None, self.log.read_text()
             archive = self.folder / name / "archive"
