@@ -57,7 +57,7 @@ def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
 
 
 def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:
-    """One of the operations that may be killed and done again."""
+    """One of the operations that may be killed and done again; `open`: none besides what opening takes."""
     match task:
         case "put":
             put(writer, run, chosen)
@@ -89,7 +89,9 @@ class Mortal:
         self._process.communicate()
 
     def does(self, place: StorePlace, task: str, run: str, chosen: Collection[int], point: str) -> None:
-        """Do a task on a store, to its end or to the fault point `NAME:N`.
+        """Do a task on a store, to its end or to the fault point `NAME:N`, counted from where the writer is open.
+
+        For the task `open` it is counted from the beginning.
 
         Raises:
             AssertionError: it failed otherwise; what it said is in the standard error.
@@ -115,9 +117,11 @@ def main() -> None:
 
 def _done(line: str) -> int:
     folder, graph, task, run, chosen, point = json.loads(line)
-    os.environ[VARIABLE] = point
+    if task == "open":
+        os.environ[VARIABLE] = point
     try:
         with open_store(folder, graph=graph) as store, store.writer() as writer:
+            os.environ[VARIABLE] = point
             do(task, writer, run, chosen)
     except BaseException:
         traceback.print_exc()

@@ -30,7 +30,15 @@ POINTS_OF_PUT = (
     "graph.commit.before",
     "graph.commit.after",
 )
-POINTS_OF_UPKEEP = ("graph.remove.before", "graph.commit.before", "catalog.commit.before", "catalog.commit.after")
+POINTS_OF_UPKEEP = (
+    ("gc", "graph.remove.before"),
+    ("gc", "catalog.commit.before"),
+    ("gc", "catalog.commit.after"),
+    ("rebuild", "graph.commit.before"),
+    ("rebuild", "graph.commit.after"),
+    ("rebuild", "catalog.commit.before"),
+)
+POINTS_OF_MENDING = ("graph.commit.before", "graph.commit.after", "catalog.commit.before", "catalog.commit.after")
 """Fault points that every backend passes."""
 
 CIRCUITS = "MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n"
@@ -40,7 +48,8 @@ NODES = "MATCH (n:Node) RETURN count(n) AS n"
 which = st.integers(0, DISCOVERIES * len(SIZES) - 1)
 some = st.sets(which, min_size=1, max_size=4)
 run_names = st.sampled_from(RUNS)
-times = st.sampled_from([1, 2, 1, 4])
+times = st.integers(1, 4)
+again = st.none() | st.sampled_from(POINTS_OF_MENDING)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -158,22 +167,28 @@ class StoreMachine(RuleBasedStateMachine):
         self.expect(mend)
         self.sound()
 
-    @rule(run=run_names, chosen=some, point=st.sampled_from(POINTS_OF_PUT), time=times, mend=st.booleans())
-    def crash_while_putting(self, run: str, chosen: set[int], point: str, time: int, mend: bool) -> None:
-        self.crash("put", run, chosen, f"{point}:{time}", mend)
+    @rule(run=run_names, chosen=some, point=st.sampled_from(POINTS_OF_PUT), time=times, again=again, mend=st.booleans())
+    def crash_while_putting(
+        self, run: str, chosen: set[int], point: str, time: int, again: str | None, mend: bool
+    ) -> None:
+        self.crash("put", run, chosen, f"{point}:{time}", again, mend)
 
-    @rule(task=st.sampled_from(["gc", "rebuild"]), point=st.sampled_from(POINTS_OF_UPKEEP), time=times)
-    def crash_at_upkeep(self, task: str, point: str, time: int) -> None:
-        self.crash(task, "", (), f"{point}:{time}", False)
+    @rule(task_and_point=st.sampled_from(POINTS_OF_UPKEEP), again=again)
+    def crash_at_upkeep(self, task_and_point: tuple[str, str], again: str | None) -> None:
+        task, point = task_and_point
+        self.crash(task, "", (), point, again, False)
 
-    def crash(self, task: str, run: str, chosen: Collection[int], point: str, mend: bool) -> None:
+    def crash(self, task: str, run: str, chosen: Collection[int], point: str, again: str | None, mend: bool) -> None:
         """Another process does something and is killed at the N-th pass of a point, if it gets there.
 
-        The next writer finds the store sound but for files that no catalog lists yet, and does the same again.
+        So may be the one after it, which begins with mending what the first left. The next writer finds the store
+        sound but for files that no catalog lists yet, and does the same again.
         """
         self.held.close()
         before = set(self.stored)
         self.mortal.does(self.place, task, run, chosen, point)
+        if again is not None:
+            self.mortal.does(self.place, "open", "", (), again)
         self.open()
         assert {kind for _, kind, _ in self.differences()} <= {"orphan file"}
         between = set(self.store.circuits()["id"])

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# before the first import of these rooms: every axis named in a signature is held to
+# before the first import of these rooms: what an assertion of shipped tests met is told
+pytest.register_assert_rewrite("circuitstore.testing")
+
+# and every axis named in a signature is held to
 install_import_hook(["circuitstore.models", "circuitstore.discovery", "circuitstore.images"], "beartype.beartype")
 
 import timm  # noqa: E402
