@@ -18,14 +18,14 @@ import torch
 from ..models import ReceiverGradients, SenderOutputs, sender_differences
 from .batches import Pairs
 from .contraction import Contraction
-from .method import Task, count
+from .method import GRADIENT, Task, count
 from .scoring import BatchScores, per_image
 
 
-def _conductance(task: Task, batch: Pairs, *, steps: int) -> BatchScores:
+def _conductance(task: Task, batch: Pairs, *, steps: int, gradient: str) -> BatchScores:
     model, form = task.model, task.form
     corrupted, clean = model.embed(batch.corrupted), model.embed(batch.clean)
-    gradients = ReceiverGradients(model, form, clean)
+    gradients = ReceiverGradients(model, form, clean, gradient)
     contraction = Contraction(task.graph, batch.token_weights(clean, model.exact_dtype))
     sent, logits = SenderOutputs.of(model, corrupted)
     start = batch.values(logits)
@@ -42,8 +42,8 @@ CONDUCTANCE = per_image(
     key="conductance",
     name="Conductance along the path from corrupted to clean (conserved flow)",
     paper="arXiv 2606.16920, formula reconstructed",
-    passes=lambda graph, steps: (2 * steps + 1, steps),
-    params={"steps": count(5)},
+    passes=lambda graph, steps, gradient: (2 * steps + 1, steps),
+    params={"steps": count(5), "gradient": GRADIENT},
     conserves="cuts",
     tokens=True,
 )

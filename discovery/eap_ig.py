@@ -2,6 +2,10 @@
 
 EAP (Syed et al. 2023) takes the gradient on the clean run (denoising: on the corrupted one). EAP-IG
 (Hanna et al. 2024, inputs) averages it over points between the corrupted and the clean stream that enter block 0.
+
+Every gradient method takes a gradient mode (`models.gradients`): `plain`, `relp` (RelP is EAP with it), `relp-ah`
+(where edges into q and k score nothing) or `gim`. A mode changes the way back only; what a method conserves is promised
+with the plain gradient alone.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from ..circuits.recipe import DIRECTIONS
 from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
 from .batches import Pairs
 from .contraction import Contraction
-from .method import Task, choice, count
+from .method import GRADIENT, Task, choice, count
 from .metrics import flat_on_clean
 from .scoring import BatchScores, per_image
 
@@ -30,14 +34,14 @@ def points(steps: int, rule: str) -> list[float]:
     return [(k + shift) / steps for k in range(steps)]
 
 
-def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float]) -> BatchScores:
-    """Scores with the gradient averaged over the points `at`.
+def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
+    """Scores with the gradient, of a mode of `GRADIENTS`, averaged over the points `at`.
 
     Runs that are end points of the path serve for the senders' differences too, so it takes
     `len(at)` backwards and as many forwards, plus one for each end point that is not in `at`.
     """
     clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
-    gradients = ReceiverGradients(model, form, clean)
+    gradients = ReceiverGradients(model, form, clean, gradient)
     sent, values = {}, {}
     for end, stream in ((1.0, clean), (0.0, corrupted)):
         if end in at:
@@ -59,12 +63,12 @@ def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float]) -> Bat
     return BatchScores.of(contraction.scores(), values[1.0], values[0.0])
 
 
-def _eap(task: Task, batch: Pairs) -> BatchScores:
-    return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0])
+def _eap(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+    return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0], gradient)
 
 
-def _eap_ig(task: Task, batch: Pairs, *, steps: int, rule: str) -> BatchScores:
-    return along_path(task.model, batch, task.form, points(steps, rule))
+def _eap_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
+    return along_path(task.model, batch, task.form, points(steps, rule), gradient)
 
 
 EAP = per_image(
@@ -72,8 +76,9 @@ EAP = per_image(
     key="eap",
     name="Edge attribution patching",
     paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
-    passes=lambda graph: (2, 1),
+    passes=lambda graph, gradient: (2, 1),
     directions=DIRECTIONS,
+    params={"gradient": GRADIENT},
     refuses=flat_on_clean,
     tokens=True,
 )
@@ -83,8 +88,8 @@ EAP_IG = per_image(
     key="eap-ig",
     name="Edge attribution patching with integrated gradients (inputs)",
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
-    passes=lambda graph, steps, rule: (steps + (2 if rule == "midpoint" else 1), steps),
-    params={"steps": count(5), "rule": choice(*RULES)},
+    passes=lambda graph, steps, rule, gradient: (steps + (2 if rule == "midpoint" else 1), steps),
+    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
     conserves="input",
     tokens=True,
 )

@@ -6,9 +6,9 @@ Own node: edges out of u are scored while u, and nothing else, is between its tw
 
 in the clean run (noising) or in the corrupted one (denoising), so that in the limit of many steps (midpoint: as 1/S²)
 the edges out of a node sum to its exact patch: noising m(M) − m(o_u corrupted), denoising m(o_u clean) − m(∅). The
-heads of a layer move together, as in the authors' code, and their edges sum to the patch of the whole attention;
-`nodes = "head"` moves each by itself, at H times the cost of attentions. Only what follows the node is run: S times
-L + 2/3 forwards and backwards for heads together, beside the two plain runs.
+heads of a layer move together, as in the authors' code, and their edges sum to the patch of the whole attention; in
+`eap-ig-activations-heads` each moves by itself. Only what follows the node is run: S (L + 2/3) forwards and backwards
+beside the two plain runs, heads by themselves about S H L / 2.
 
 As coded (hannamw/EAP-IG at 795f560): for each node in turn, in the clean run at α = 1/S … 1, *every* edge is scored
 with the gradients of that run, and all is divided by S times the number of nodes. The moved node is cut off from what
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ from ..models import Activations, ReceiverGradients, capture, fixed_output, send
 from .batches import Pairs
 from .contraction import Contraction
 from .eap_ig import AT_ONCE, RULES, points
-from .method import Task, choice, count
+from .method import GRADIENT, Task, choice, count
 from .scoring import BatchScores, per_image
 
 
@@ -46,9 +47,9 @@ class _Node(NamedTuple):
     position: int
 
 
-def _nodes(graph: ComputationGraph, nodes: str) -> Iterator[_Node]:
+def _nodes(graph: ComputationGraph, heads_apart: bool) -> Iterator[_Node]:
     per_layer = (graph.n_senders - 1) // graph.n_layers
-    together = 1 if nodes == "head" else per_layer - 1
+    together = 1 if heads_apart else per_layer - 1
     yield _Node(0, 1, 0)
     for layer in range(graph.n_layers):
         first, mlp = 1 + layer * per_layer, (layer + 1) * per_layer
@@ -63,14 +64,14 @@ def _streams(run: Activations) -> list[Float[Tensor, "image token d_model"]]:
     return [*read, run.final]
 
 
-def _own_node(task: Task, batch: Pairs, *, steps: int, rule: str, nodes: str) -> BatchScores:
+def _own_node(heads_apart: bool, task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     model, noising = task.model, task.direction == "noising"
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     differences = sender_differences(model, task.form, clean, corrupted)
-    gradients = ReceiverGradients(model, task.form, clean.stream)
+    gradients = ReceiverGradients(model, task.form, clean.stream, gradient)
     contraction = Contraction(task.graph, batch.token_weights(clean.stream, model.exact_dtype))
     streams = _streams(clean if noising else corrupted)
-    for node in _nodes(task.graph, nodes):
+    for node in _nodes(task.graph, heads_apart):
         moved = differences[:, node.first : node.first + node.size]
         stream, move = streams[node.position], moved.sum(dim=1)
         for number, point in enumerate(points(steps, rule), 1):
@@ -82,9 +83,11 @@ def _own_node(task: Task, batch: Pairs, *, steps: int, rule: str, nodes: str) ->
     return BatchScores.of(contraction.scores(), *ends)
 
 
-def _own_node_passes(graph: ComputationGraph, steps: int, rule: str, nodes: str) -> tuple[float, float]:
+def _own_node_passes(
+    heads_apart: bool, graph: ComputationGraph, steps: int, rule: str, gradient: str
+) -> tuple[float, float]:
     """What follows a node, in units of the whole; the MLP is two thirds of a block."""
-    following = [(2 * graph.n_layers - n.position - n.position % 2 / 3) / 2 for n in _nodes(graph, nodes)]
+    following = [(2 * graph.n_layers - n.position - n.position % 2 / 3) / 2 for n in _nodes(graph, heads_apart)]
     backwards = steps * sum(following) / graph.n_layers
     return 2 + backwards, backwards
 
@@ -114,13 +117,26 @@ def _coded_passes(graph: ComputationGraph, steps: int) -> tuple[int, int]:
 
 
 EAP_IG_ACTIVATIONS = per_image(
-    _own_node,
+    partial(_own_node, False),
     key="eap-ig-activations",
     name="Edge attribution patching with integrated gradients (activations, own node)",
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
-    passes=_own_node_passes,
+    passes=partial(_own_node_passes, False),
     directions=DIRECTIONS,
-    params={"steps": count(5), "rule": choice(*RULES), "nodes": choice("layer", "head")},
+    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    tokens=True,
+)
+
+EAP_IG_ACTIVATIONS_HEADS = per_image(
+    partial(_own_node, True),
+    key="eap-ig-activations-heads",
+    name="Edge attribution patching with integrated gradients (activations, own node, head by head)",
+    paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
+    passes=partial(_own_node_passes, True),
+    forms=("split", "head", "attention"),
+    directions=DIRECTIONS,
+    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    additive=False,
     tokens=True,
 )
 

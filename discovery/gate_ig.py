@@ -17,14 +17,14 @@ from ..models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sen
 from .batches import Pairs
 from .contraction import Contraction
 from .eap_ig import RULES, points
-from .method import Task, choice, count
+from .method import GRADIENT, Task, choice, count
 from .scoring import BatchScores, per_image
 
 
-def _gate_ig(task: Task, batch: Pairs, *, steps: int, rule: str) -> BatchScores:
+def _gate_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     model, form = task.model, task.form
     corrupted, stream = capture(model, batch.corrupted), model.embed(batch.clean)
-    gradients = ReceiverGradients(model, form, stream)
+    gradients = ReceiverGradients(model, form, stream, gradient)
     contraction = Contraction(task.graph, batch.token_weights(stream, model.exact_dtype))
     for point in points(steps, rule):
         sent = SenderOutputs(stream)
@@ -40,8 +40,8 @@ GATE_IG = per_image(
     key="gate-ig",
     name="Integrated gradients in the gates of all edges",
     paper="Cho, CVPR 2026 (GIT), read through third parties",
-    passes=lambda graph, steps, rule: (steps + 2, steps),
-    params={"steps": count(5), "rule": choice(*RULES)},
+    passes=lambda graph, steps, rule, gradient: (steps + 2, steps),
+    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
     conserves="edges",
     tokens=True,
 )

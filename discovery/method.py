@@ -13,6 +13,7 @@ from ..circuits import FORMS, Circuit, ComputationGraph, EdgeScores, Form, Metho
 from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, unknown
 from ..models import ViT
+from ..models.gradients import GRADIENTS
 from .batches import Pairs
 from .journal import Journal
 
@@ -54,6 +55,10 @@ def number(default: float | None, allowed: str, accepts: Callable[[float], bool]
 def switch(default: bool) -> Param:
     """On or off."""
     return Param(default, "true or false", lambda v: isinstance(v, bool))
+
+
+GRADIENT = choice(*GRADIENTS)
+"""The gradient mode of a gradient method: by which rules the way back goes."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Method:
         additive: scores of merged edges are sums, so they project to coarser forms.
         selects: it selects edges itself.
         conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
-            `input`, across every cut of the graph, or of all edges; None: none.
+            `input`, across every cut of the graph, or of all edges; None: none. With the plain gradient only.
         tokens: scores are sums over token positions, so they can be told apart by groups of them.
         refuses: why it means nothing for a metric (its key) and a direction; None where it does.
     """

@@ -8,12 +8,15 @@ from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
 from .acdc import ACDC
+from .atp_star import ATP_STAR, QK_FIX
 from .conductance import CONDUCTANCE
 from .eap_ig import EAP, EAP_IG
-from .eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED
+from .eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED, EAP_IG_ACTIVATIONS_HEADS
 from .edge_pruning import EDGE_PRUNING
 from .exact import EXACT
+from .flow_routes import FLOW_ROUTES
 from .gate_ig import GATE_IG
+from .grad_drop import GRAD_DROP
 from .iterative_expansion import ITERATIVE_EXPANSION
 from .iterative_pruning import ITERATIVE_PRUNING
 from .method import Method
@@ -26,9 +29,14 @@ METHODS: dict[str, Method] = {
         EAP,
         EAP_IG,
         EAP_IG_ACTIVATIONS,
+        EAP_IG_ACTIVATIONS_HEADS,
         EAP_IG_ACTIVATIONS_AS_CODED,
         CONDUCTANCE,
         GATE_IG,
+        GRAD_DROP,
+        QK_FIX,
+        ATP_STAR,
+        FLOW_ROUTES,
         EXACT,
         ACDC,
         VI_CD,

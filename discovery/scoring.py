@@ -69,7 +69,7 @@ def _scores(task: Task, method: Method, score: Callable[..., BatchScores], param
     scores = torch.cat([one.scores for one in found])
     total = torch.cat([one.clean - one.corrupted for one in found])
     residual = None
-    if method.conserves is not None:
+    if method.conserves is not None and params.get("gradient", "plain") == "plain":
         residual = _residual(task.graph, scores, total, method.conserves, method.resolve(params).text)
     of = partial(EdgeScores.from_images, task.graph, additive=method.additive, signed=method.signed)
     names = task.pairs.groups.names if task.pairs.groups else ()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class Taps:
     attention_inputs: list[Tensor] = field(default_factory=list)
     mlp_inputs: list[Tensor] = field(default_factory=list)
     final: list[Tensor] = field(default_factory=list)
+    heads: list[Tensor] = field(default_factory=list)
 
     @contextmanager
     def into(self, model: ViT, apart: bool) -> Iterator[None]:
@@ -49,6 +50,7 @@ class Taps:
 
         def hooks(block: Any) -> Iterator[RemovableHandle]:
             yield block.norm2.register_forward_pre_hook(alias(self.mlp_inputs))
+            yield block.attn.proj.register_forward_pre_hook(lambda _, args: self.heads.append(args[0]))
             if apart:
                 yield block.norm1.register_forward_pre_hook(lambda _, args: self.streams.append(args[0].detach()))
                 yield block.attn.qkv.register_forward_hook(lambda _, __, out: self.ports.append(out))
@@ -58,6 +60,82 @@ class Taps:
         last = model.module.norm.register_forward_pre_hook(alias(self.final))
         with installed(last, *(hook for block in model.blocks for hook in hooks(block))):
             yield
+
+
+class TapGradients(NamedTuple):
+    """The metric's gradients at the taps of a run; per layer passed, but for the first.
+
+    Attributes:
+        final: at the input of the last norm.
+        mlps: at the input of norm2.
+        reads: at the output of qkv where heads read apart, else at the input of norm1.
+        heads: at the heads' outputs before the output projection.
+    """
+
+    final: Tensor
+    mlps: list[Tensor]
+    reads: list[Tensor]
+    heads: list[Tensor]
+
+
+class TappedRun:
+    """One forward pass, whose gradients can be asked for more than once.
+
+    Args:
+        stream: from which it runs on.
+        gradient: by whose rules gradients go back, a key of `GRADIENTS`.
+        start: where the stream enters, see `ViT.through_blocks`; receivers before it are not passed.
+
+    Attributes:
+        taps: what was read on the way.
+        values: the metric per image.
+    """
+
+    def __init__(
+        self,
+        model: ViT,
+        form: Form,
+        stream: Float[Tensor, "image token d_model"],
+        metric: PerImage,
+        gradient: str = "plain",
+        start: int = 0,
+    ) -> None:
+        self.taps, self._dropped, apart = Taps(), set[int](), form in ("split", "head")
+        rules = GRADIENTS[gradient].during(model)
+        with torch.enable_grad(), rules, self.taps.into(model, apart), _may_drop(model, self._dropped):
+            values = metric(model.readout(model.through_blocks(stream.detach().requires_grad_(), start)))
+            self._total = values.sum()
+        self.values = values.detach()
+        self._reads = self.taps.ports if apart else self.taps.attention_inputs
+
+    def gradients(self, *, dropped: int | None = None, again: bool = False) -> TapGradients:
+        """The metric's, at every tap.
+
+        Args:
+            dropped: a layer whose attention and MLP pass no gradient, so that it goes around them.
+            again: they will be asked for once more.
+        """
+        self._dropped.clear()
+        if dropped is not None:
+            self._dropped.add(dropped)
+        groups = (self.taps.final, self.taps.mlp_inputs, self._reads, self.taps.heads)
+        at = [tap for group in groups for tap in group]
+        found = iter(torch.autograd.grad(self._total, at, retain_graph=again, materialize_grads=True))
+        final, mlps, reads, heads = ([next(found) for _ in group] for group in groups)
+        return TapGradients(final[0], mlps, reads, heads)
+
+
+@contextmanager
+def _may_drop(model: ViT, dropped: set[int]) -> Iterator[None]:
+    """Whatever runs while open lets gradients through the layers in `dropped` along the stream only."""
+
+    def hook(layer: int, _: Any, __: Any, out: Tensor) -> None:
+        if out.requires_grad:
+            out.register_hook(lambda gradient: torch.zeros_like(gradient) if layer in dropped else None)
+
+    parts = ((layer, part) for layer, block in enumerate(model.blocks) for part in (block.ls1, block.ls2))
+    with installed(*(part.register_forward_hook(partial(hook, layer)) for layer, part in parts)):
+        yield
 
 
 class ReceiverGradients:
@@ -77,7 +155,8 @@ class ReceiverGradients:
     def __init__(
         self, model: ViT, form: Form, stream: Float[Tensor, "image token d_model"], gradient: str = "plain"
     ) -> None:
-        self.model, self.form, self.gradient = model, form, gradient
+        self.model, self.gradient = model, gradient
+        self.form: Form = form
         self.apart = form in ("split", "head")
         zeros = partial(torch.zeros, dtype=model.exact_dtype, device=stream.device)
         self.mlps = zeros(model.n_layers, *stream.shape)
@@ -101,34 +180,32 @@ class ReceiverGradients:
         self.runs = 0
 
     def add(
-        self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: float, start: int = 0
+        self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: int | float, start: int = 0
     ) -> Float[Tensor, "image"]:
         """Run on from `stream` and back, and add the gradients times `weight`; gives the metric per image.
 
         Args:
             start: where the stream enters, see `ViT.through_blocks`; receivers before it get nothing.
         """
-        taps, n = Taps(), self.model.n_layers
-        with torch.enable_grad(), GRADIENTS[self.gradient].during(self.model), taps.into(self.model, self.apart):
-            final = self.model.through_blocks(stream.detach().requires_grad_(), start)
-            values = metric(self.model.readout(final))
-            reads = taps.ports if self.apart else taps.attention_inputs
-            inputs = [*taps.final, *taps.mlp_inputs, *reads]
-            last, *gradients = torch.autograd.grad(values.sum(), inputs, materialize_grads=True)
-        mlps, attentions = gradients[: len(taps.mlp_inputs)], gradients[len(taps.mlp_inputs) :]
-        self.final.add_(last, alpha=weight)
-        for layer, gradient in zip(range(n - len(mlps), n), mlps, strict=True):
+        run = TappedRun(self.model, self.form, stream, metric, self.gradient, start)
+        self.take(run, run.gradients(), weight)
+        return run.values
+
+    def take(self, run: TappedRun, gradients: TapGradients, weight: int | float) -> None:
+        """Add gradients of a run times `weight`."""
+        n, taps = self.model.n_layers, run.taps
+        self.final.add_(gradients.final, alpha=weight)
+        for layer, gradient in zip(range(n - len(gradients.mlps), n), gradients.mlps, strict=True):
             self.mlps[layer].add_(gradient, alpha=weight)
-        for at, gradient in enumerate(attentions):
-            layer = n - len(attentions) + at
+        for at, gradient in enumerate(gradients.reads):
+            layer = n - len(gradients.reads) + at
             if self.attentions is None:
                 self._add_ports(layer, taps.streams[at], taps.ports[at], gradient, weight)
             else:
                 self.attentions[layer].add_(gradient, alpha=weight)
         self.runs += 1
-        return values.detach()
 
-    def _add_ports(self, layer: int, stream: Tensor, ports: Tensor, gradient: Tensor, weight: float) -> None:
+    def _add_ports(self, layer: int, stream: Tensor, ports: Tensor, gradient: Tensor, weight: int | float) -> None:
         assert self.ports is not None
         reading = self.model.readings[layer]
         normal, inverse = reading.normalise(stream)

@@ -18,9 +18,9 @@ from circuitstore.errors import InputError
 
 
 def test_defaults_are_filled_in_and_versions_kept():
-    assert resolve_method("eap-ig") == MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}, 1)
-    assert resolve_method("eap-ig", {"rule": "left"}).text == "eap-ig(rule=left, steps=5)"
-    assert resolve_method("eap") == MethodUse.of("eap")
+    assert resolve_method("eap-ig") == MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint", "gradient": "plain"}, 1)
+    assert resolve_method("eap-ig", {"rule": "left"}).text == "eap-ig(gradient=plain, rule=left, steps=5)"
+    assert resolve_method("eap") == MethodUse.of("eap", {"gradient": "plain"})
     assert resolve_metric("logit") == Metric.of("logit")
     for key, method in METHODS.items():
         assert get_method(key) is method and resolve_method(key).kind == method.key == key

@@ -1,0 +1,86 @@
+"""Information-flow routes: how near each sender brings a receiver's input to what it is.
+
+    s(u→v) = mean over tokens of proximity(u, v) / Σ_u' proximity(u', v)
+    proximity(u, v) = max(‖x_v‖₁ − ‖x_v − o_u‖₁, 0)
+
+x_v is the stream that receiver v reads (before its norm), o_u what sender u wrote to it, norms over d_model; both of
+the clean run at one token. A receiver's scores are shares: none is negative, they sum to 1 at every receiver, and at a
+token where no sender comes near, each scores 0. The attention's output bias is part of x_v and no sender.
+
+Magnitudes without sign, not additive, in no unit of the metric: neither the metric nor the corrupted images are looked
+at. q, k and v of a head read the same stream and score alike. Shares of one receiver are not to be held against those
+of another, so a circuit is grown greedily from `logits`, not cut at a threshold. One forward, no backward.
+
+Ferrando & Voita 2024, arXiv 2403.00824. The paper takes each head apart into the tokens that it reads from; edges here
+carry all of what a head writes at a token. Whether the authors' code normalises per token could not be verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import ComputationGraph, EdgeScores
+from ..models import Activations, ViT, capture
+from .method import Found, Method, Task
+
+
+def proximities(
+    read: Float[Tensor, "image token d_model"], sent: Float[Tensor, "image sender token d_model"]
+) -> Float[Tensor, "image sender token"]:
+    """How much nearer to what was read than to nothing each sender's part comes, in the 1-norm; 0 where it does not."""
+    whole = read.abs().sum(-1)
+    rest = torch.stack([(read - sent[:, sender]).abs().sum(-1) for sender in range(sent.shape[1])], dim=1)
+    return (whole[:, None] - rest).clamp_min(0)
+
+
+def _shares(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tensor, "image edge"]:
+    sent, scores = _sent(run, model, graph), []
+    for read, receivers in _reads(run, graph):
+        near = proximities(read.to(sent.dtype), sent[:, : int(graph.n_upstream[receivers[0]])])
+        total = near.sum(dim=1, keepdim=True)
+        share = (near / total.where(total > 0, 1)).mean(dim=2)
+        scores += [share] * len(receivers)
+    return torch.cat(scores, dim=1)
+
+
+def _reads(run: Activations, graph: ComputationGraph) -> Iterator[tuple[Tensor, range]]:
+    """What is read, and by which receivers, in their order."""
+    per_layer = (graph.n_receivers - 1) // graph.n_layers
+    for layer in range(graph.n_layers):
+        first = layer * per_layer
+        yield run.attention_in[layer], range(first, first + per_layer - 1)
+        yield run.mlp_in[layer], range(first + per_layer - 1, first + per_layer)
+    yield run.final, range(graph.n_receivers - 1, graph.n_receivers)
+
+
+def _sent(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tensor, "image sender token d_model"]:
+    sent = [run.stream.to(model.exact_dtype)[:, None]]
+    for heads, mlp, writing in zip(run.heads, run.mlp_out, model.writings, strict=True):
+        apart = torch.einsum("bthk,hkd->bhtd", heads.to(writing.dtype).unflatten(-1, writing.shape[:2]), writing)
+        sent += [apart.sum(1, keepdim=True) if graph.form == "block" else apart, mlp.to(writing.dtype)[:, None]]
+    return torch.cat(sent, dim=1)
+
+
+def _flow_routes(task: Task) -> Found:
+    scores: list[np.ndarray] = []
+    done = 0
+    for batch in task.pairs.batches(task.batch_size):
+        scores.append(_shares(capture(task.model, batch.clean), task.model, task.graph).cpu().numpy())
+        task.progress(done := done + len(batch), len(task.pairs))
+    return Found(task.graph, EdgeScores.from_images(task.graph, np.concatenate(scores), additive=False, signed=False))
+
+
+FLOW_ROUTES = Method(
+    key="flow-routes",
+    name="Information-flow routes",
+    paper="Ferrando & Voita 2024, arXiv 2403.00824",
+    function=_flow_routes,
+    passes=lambda graph: (1, 0),
+    signed=False,
+    additive=False,
+)

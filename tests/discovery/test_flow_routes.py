@@ -1,0 +1,52 @@
+"""Information-flow routes against the formula on a brute-force forward, and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS
+from circuitstore.discovery import score_edges
+from circuitstore.discovery.flow_routes import proximities
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, brute_force, form):
+    model = toy_vit(1, init_values=0.3)
+    graph, x = model.graph(form), images(model, 2, 1)
+    found = score_edges(model, x, images(model, 2, 2), [1, 3], method="flow-routes", form=form, batch_size=1)
+    assert not (found.signed or found.additive)
+    _, sent = brute_force(model.module, graph).run(model.embed(x), lambda _, value: value)
+    for receiver in np.random.default_rng(0).choice(graph.n_receivers, 6):
+        n = int(graph.n_upstream[receiver])
+        biases = sum(
+            model.blocks[c.layer].ls1(model.blocks[c.layer].attn.proj.bias)
+            for c in graph.components
+            if c.kind == "mlp" and bias_is_read(graph, c.layer, receiver)
+        )
+        read = sum(sent[:n]) + biases
+        nearer = torch.stack([read.abs().sum(-1) - (read - sent[u]).abs().sum(-1) for u in range(n)])
+        nearer = nearer.clamp_min(0)
+        expected = (nearer / nearer.sum(0)).mean(-1).T
+        shares = found.per_image[:, graph.offsets[receiver] : graph.offsets[receiver + 1]]
+        assert shares == pytest.approx(expected.numpy(), abs=1e-12)
+        assert shares.sum(axis=1) == pytest.approx(1)
+
+
+def bias_is_read(graph, layer, receiver):
+    """Whether the attention of a layer has written when a receiver reads."""
+    node = graph.components[graph.receiver_node[receiver]]
+    return node.kind == "logits" or layer < node.layer or (node.kind == "mlp" and layer == node.layer)
+
+
+def test_neither_metric_nor_corrupted_images_matter(toy_vit, images):
+    model = toy_vit()
+    x = images(model, 2, 1)
+    one = score_edges(model, x, images(model, 2, 2), [1, 3], method="flow-routes", form="block")
+    other = score_edges(model, x, x.clone(), [0, 2], method="flow-routes", form="block", metric="kl")
+    assert np.array_equal(one.per_image, other.per_image)
+
+
+def test_proximity_by_hand():
+    """x = (3, 1): all of it, a part, what points away, and what overshoots by more than it brings."""
+    read = torch.tensor([[[3.0, 1.0]]])
+    sent = torch.tensor([[[[3.0, 1.0]], [[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 5.0]]]])
+    assert proximities(read, sent).flatten().tolist() == [4.0, 1.0, 0.0, 0.0]

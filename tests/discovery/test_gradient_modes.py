@@ -1,0 +1,77 @@
+"""Scores by gradient mode against gates and autograd on a forward whose parts are detached by hand."""
+
+import numpy as np
+import pytest
+from circuitstore.circuits import FORMS
+from circuitstore.discovery import score_edges
+from circuitstore.discovery.eap_ig import points
+from circuitstore.errors import InputError
+from timm.layers.mlp import SwiGLU
+
+from ..detached import detached
+from .test_eap_ig import LABELS, logit, planted_model, relative
+
+MODES = ("relp", "relp-ah", "gim")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", FORMS)
+def test_eap_ig_of_every_mode_and_form_equals_gates_and_detached_parts(toy_vit, images, brute_force, form, mode):
+    model = toy_vit(1, qk_norm=True, init_values=0.2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    brute = detached(brute_force, model.module, model.graph(form), mode)
+    expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(2, "left"))
+    found = score_edges(model, x, y, LABELS, form=form, gradient=mode, steps=2, rule="left")
+    assert relative(found.per_image, expected) < 1e-11
+    assert found.residual is None
+    into_queries = [i for i, name in enumerate(found.graph.edge_names) if name.endswith(("<q>", "<k>"))]
+    assert (np.abs(found.mean[into_queries]).max(initial=0) > 0) == (form == "split" and mode != "relp-ah")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("changes", [{"norm_layer": "rmsnorm"}, {"mlp_layer": SwiGLU}], ids=["RMSNorm", "gated MLP"])
+def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
+    model = toy_vit(**changes)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    brute = detached(brute_force, model.module, model.graph("split"), mode)
+    expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), [0.0])
+    found = score_edges(model, x, y, LABELS, method="eap", gradient=mode, direction="denoising")
+    assert relative(found.per_image, expected) < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("conductance", {"steps": 2}),
+        ("gate-ig", {"steps": 2}),
+        ("eap-ig-activations", {"steps": 1}),
+        ("grad-drop", {}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
+def test_every_gradient_method_takes_a_mode(toy_vit, images, method, params):
+    model = toy_vit()
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    plain, *others = (
+        score_edges(model, x, y, LABELS, method=method, form="head", gradient=mode, **params).mean
+        for mode in ("plain", *MODES)
+    )
+    for other in others:
+        assert 0.01 < relative(other, plain) < 100
+        assert np.isfinite(other).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_planted_circuit_scores_and_nothing_else_does(images, mode):
+    model = planted_model(0)
+    x, y = images(model, 4, 0), images(model, 4, 10)
+    scores = score_edges(model, x, y, [0] * 4, method="eap", gradient=mode)
+    strength = np.abs(scores.per_image).max(axis=0)
+    names = {scores.graph.edge_names[i] for i in np.flatnonzero(strength)}
+    assert names == {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+
+
+def test_an_unknown_mode_is_refused(toy_vit, images):
+    model = toy_vit()
+    with pytest.raises(InputError, match="gradient: method 'eap' takes plain or relp or relp-ah or gim, got 'lrp'"):
+        score_edges(model, images(model), images(model), LABELS, method="eap", gradient="lrp")
