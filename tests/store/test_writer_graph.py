@@ -1,0 +1,84 @@
+"""Circuits on their way into the graph, and a graph that lacks some."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from circuitstore.store import create_store, open_store
+from circuitstore.store import writer as module
+from circuitstore.store.graph import open_graph
+
+
+def soon(true: Callable[[], bool], within_s: float = 10) -> bool:
+    end = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_circuits_are_projected_in_groups(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP", 4)
+    with create_store(folder) as store, store.writer() as writer:
+        shown = []
+        for record in world.records:
+            writer.put_circuit(record, "run")
+            shown.append(len(writer.graph.present()))
+        assert shown == [0, 0, 0, 4, 4, 4]
+        writer.flush()
+        assert writer.graph.present() == {r.id: r.sha256 for r in world.records}
+
+
+def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP_S", 0.1)
+    with create_store(folder) as store, store.writer() as writer:
+        writer.put_circuit(world.records[0], "run")
+        assert soon(lambda: len(writer.graph.present()) == 1)
+
+
+@pytest.mark.parametrize("harm", ["lost", "emptied", "older", "truncated"])
+def test_a_harmed_graph_is_noticed_and_filled(filled: Path, world: Any, tmp_path: Path, harm: str) -> None:
+    graph = filled / "graph.lbdb"
+    with open_store(filled) as store:
+        if harm == "lost":
+            graph.unlink()
+        elif harm == "truncated":
+            graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+        else:
+            with open_graph(store.location.graph, store_id=store.id) as opened:
+                ids = [r.id for r in world.records]
+                opened.remove(ids if harm == "emptied" else ids[:2])
+        with store.writer() as writer:
+            missing = 2 if harm == "older" else 6
+            assert f"lacked {missing} of 6 circuits" in writer.notices[-1]
+        assert len(store.verify()) == 0
+
+
+def test_a_circuit_of_another_checksum_in_the_graph_is_put_right(filled: Path, world: Any) -> None:
+    record = world.records[0]
+    with open_store(filled) as store:
+        with open_graph(store.location.graph, store_id=store.id) as graph:
+            graph.remove([record.id])
+            graph.put([replace(record, n_images=99)], {record.id: 17})
+        with store.writer():
+            pass
+        assert len(store.verify()) == 0
+
+
+def test_a_damaged_file_does_not_keep_the_graph_from_being_filled(filled: Path, world: Any) -> None:
+    (filled / "graph.lbdb").unlink()
+    record = world.records[0]
+    with open_store(filled) as store:
+        store.archive.path("circuit", record.id).write_bytes(b"")
+        with store.writer() as writer:
+            assert len(writer.graph.present()) == 5
+            assert any("set aside" in n for n in writer.notices)
+            assert writer.pending("run") == [record.item]
+            world.fill(writer)
+        assert len(store.verify()) == 0

@@ -1,0 +1,215 @@
+"""Who may write: the lease in catalog and graph, its keeping and its loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from circuitstore.errors import StoreBusy, StoreError
+from circuitstore.store import Store, create_store, keeper, ledger, open_store, sqlite
+from circuitstore.store import writer as module
+from circuitstore.store.graph.ladybug import LadybugGraph
+from circuitstore.store.lease import Owner, now_ms
+
+LEASED = """
+import sys
+from circuitstore.store import open_store
+with open_store(sys.argv[1]) as store, store.writer():
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEASED, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    try:
+        yield process
+    finally:
+        process.communicate(timeout=30)
+
+
+def hold(store: Store, owner: str, for_s: float = 60) -> None:
+    """Write somebody's lease into the catalog, as a process of theirs would have done."""
+    with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
+        ledger.claim(connection, owner, now_ms() + int(1000 * for_s))
+
+
+def soon(true: Callable[[], bool], within_s: float = 10) -> bool:
+    end = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_second_writer_is_refused_by_name_or_waits(filled: Path) -> None:
+    with open_store(filled) as store:
+        with another_writer(filled) as process:
+            assert str(process.pid) in str(store.writing_process())
+            with pytest.raises(StoreBusy, match=rf"written by process {process.pid} on host .*wait for it or stop it"):
+                store.writer().__enter__()
+            assert len(store.circuits()) == 6
+            assert process.stdin is not None
+            process.stdin.close()
+            process.stdin = None
+            with store.writer(wait_s=30):
+                assert str(os.getpid()) in str(store.writing_process())
+        assert store.writing_process() is None
+
+
+def test_a_second_writer_of_the_same_store_object_is_refused(filled: Path) -> None:
+    with open_store(filled) as store, store.writer(), pytest.raises(StoreError, match="has a writer already"):
+        store.writer().__enter__()
+
+
+def test_a_second_store_object_does_not_harm_the_writer_of_the_first(filled: Path, world: Any) -> None:
+    with open_store(filled) as first, first.writer() as writer:
+        for wait_s in (0.0, 0.2):
+            with open_store(filled) as second, pytest.raises(StoreBusy, match=f"written by process {os.getpid()}"):
+                second.writer(wait_s).__enter__()
+        assert first.writing_process() == writer.owner
+        world.fill(writer, "second")
+    with open_store(filled) as second, second.writer():
+        assert len(second.runs()) == 2
+
+
+def test_a_lease_that_ran_out_is_taken_again_if_nobody_has_it(filled: Path, world: Any) -> None:
+    """As after a minute without the catalog, in which another writer came, found the graph in use, and left."""
+    with open_store(filled) as store, store.writer() as writer:
+        with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
+            ledger.release(connection, writer.owner)
+        writer.fail(world.items[0].id, "no images")
+        assert store.writing_process() == writer.owner
+
+
+def test_the_lease_is_renewed_while_the_graph_is_busy(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "RENEW_S", 0.05)
+
+    def ends() -> int:
+        with store.catalog.reading() as connection:
+            held = ledger.holder(connection)
+        return 0 if held is None else held[1]
+
+    with open_store(filled) as store, store.writer() as writer:
+        assert isinstance(writer.graph, LadybugGraph)
+        with writer.graph._turn():  # as a bulk load holds it
+            for _ in range(3):
+                before = ends()
+                assert soon(lambda before=before: ends() > before, within_s=2)
+
+
+def test_a_locked_catalog_does_not_end_the_writer(filled: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "RENEW_S", 0.05)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
+    with open_store(filled) as store, store.writer() as writer:
+        with module.Catalog(store.location.catalog, read_only=False).writing():  # as a backup holds it
+            time.sleep(0.8)
+        monkeypatch.setattr(sqlite, "BUSY_S", 10.0)
+        world.fill(writer, "second")
+
+
+def test_an_error_in_a_thread_of_the_writer_is_told(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP_S", 0.0)
+    with create_store(folder) as store:
+        with pytest.raises(StoreError, match=r"TypeError.*run the same command again"), store.writer() as writer:
+            writer._queue["id"] = world.records[0]  # not a pair: any bug would do
+            assert soon(lambda: writer._keeper._broken is not None)
+            writer.fail("id", "")
+        assert store.writing_process() is None
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(filled: Path, world: Any) -> None:
+    with another_writer(filled) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        began = time.monotonic()
+        with open_store(filled) as store, store.writer() as writer:
+            world.fill(writer)
+        assert time.monotonic() - began < 10
+
+
+def test_a_lease_of_another_host_holds_until_it_ends(filled: Path) -> None:
+    with open_store(filled) as store:
+        theirs = replace(Owner.new(), host="elsewhere").text
+        hold(store, theirs)
+        with pytest.raises(StoreBusy, match="on host elsewhere"):
+            store.writer().__enter__()
+        with pytest.raises(StoreBusy, match="on host elsewhere"):
+            store.writer(wait_s=0.3).__enter__()
+        with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
+            ledger.release(connection, theirs)
+        hold(store, theirs, for_s=-1)
+        assert store.writing_process() is None
+        with store.writer():
+            pass
+
+
+def test_the_lease_is_renewed_in_catalog_and_graph(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "RENEW_S", 0.1)
+
+    def ends() -> tuple[int, int]:
+        with store.catalog.reading() as connection:
+            held = ledger.holder(connection)
+        lease = writer.graph.lease()
+        assert held is not None and lease is not None and held[0] == lease.owner == writer.owner
+        return held[1], lease.until_ms
+
+    with open_store(filled) as store, store.writer() as writer:
+        before = ends()
+        assert soon(lambda: ends()[0] > before[0] and ends()[1] > before[1])
+        with open_store(filled) as reader:
+            assert reader.writing_process() == writer.owner
+
+
+def test_a_writer_that_lost_its_lease_writes_no_more(filled: Path, world: Any) -> None:
+    theirs = replace(Owner.new(), host="elsewhere").text
+    lost = pytest.raises(StoreBusy, match=r"was lost.*on host elsewhere .*took over")
+    with open_store(filled) as store, lost, store.writer() as writer:
+        with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
+            ledger.release(connection, writer.owner)
+        hold(store, theirs)
+        writer.fail(world.items[0].id, "too late")
+    with open_store(filled) as store:
+        assert store.writing_process() == theirs
+        assert len(store.items(state="failed")) == 0
+
+
+def test_an_error_in_between_gives_the_lease_back_and_keeps_what_was_put(folder: Path, world: Any) -> None:
+    with create_store(folder) as store:
+        with pytest.raises(ZeroDivisionError), store.writer() as writer:
+            writer.put_circuit(world.records[0], "run")
+            raise ZeroDivisionError
+        assert store.writing_process() is None
+        assert len(store.query("MATCH (c:Circuit) RETURN c.id")) == 1
+
+
+def test_a_closed_writer_and_a_forked_one_refuse(filled: Path, world: Any) -> None:
+    with open_store(filled) as store:
+        with store.writer() as writer:
+            child = os.fork()
+            if child == 0:
+                try:
+                    writer.put_discovery(world.discoveries[0], "run")
+                except StoreError as error:
+                    writer.close()  # the parent's lease is not given back
+                    os._exit(0 if "forked process" in str(error) else 1)
+                os._exit(2)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            world.fill(writer, "second")
+        with pytest.raises(StoreError, match="closed"):
+            world.fill(writer, "third")
