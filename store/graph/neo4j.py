@@ -19,7 +19,7 @@ from ...errors import InputError, StoreBusy, StoreError, StoreUnreachable, Store
 from ...results import Table
 from ..faults import fault
 from ..lease import is_dead
-from . import asking, neo4j_remove, neo4j_schema, refusals
+from . import asking, neo4j_readers, neo4j_remove, neo4j_schema, refusals
 from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
@@ -57,7 +57,7 @@ class Neo4jGraph(GraphBackend):
         self.url, self.read_only, self.notices = url, read_only, ()
         self._store_id, self._pid = store_id, os.getpid()
         self._lock = threading.RLock()  # one of our threads writes at a time
-        self._may_have_rests = True  # of a removal that was killed or failed; until swept
+        self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
         self._server: Server | None = Server(url, account or Account.of_environment())
 
     @classmethod
@@ -122,13 +122,17 @@ class Neo4jGraph(GraphBackend):
                 server.write(lambda tx: self._create(tx, group, load))
                 fault("graph.commit.after")
 
+            self._may_have_rests = True
             with ThreadPoolExecutor(TRANSACTIONS_AT_ONCE) as pool:
                 for _ in pool.map(create, in_groups(missing)):
                     pass
+            neo4j_readers.publish(server, [r.id for r in missing])
+            self._may_have_rests = False
 
     def _create(self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any]) -> None:
         """The circuits that are missing: none but when the answer to an earlier commit was lost."""
         wanted = {r.id for r in self._missing(tx, group)}
+        wanted -= neo4j_readers.arriving(tx, [r.id for r in group])
         create_circuits(tx, {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]})
         fault("graph.commit.before")
 
@@ -157,6 +161,7 @@ class Neo4jGraph(GraphBackend):
             return self._sweep(server)
 
     def _sweep(self, server: Server) -> int:
+        neo4j_readers.retract(server)
         swept = neo4j_remove.sweep(server)
         self._may_have_rests = False
         return swept

@@ -51,7 +51,7 @@ CREATE_CIRCUITS = """
     MATCH (class:Class {key: r.class_key})
     MATCH (condition:Condition {key: r.condition_key})
     MATCH (recipe:Recipe {key: r.recipe_key})
-    CREATE (c:Circuit) SET c = r.properties
+    CREATE (c:Arriving) SET c = r.properties
     CREATE (c)-[:OF_MODEL]->(model)
     CREATE (c)-[:OF_CLASS]->(class)
     CREATE (c)-[:UNDER]->(condition)
@@ -109,7 +109,7 @@ def in_groups(records: Sequence[CircuitRecord]) -> Iterator[list[CircuitRecord]]
 
 
 def create_circuits(tx: neo4j.ManagedTransaction, group: Mapping[str, Any]) -> None:
-    """Create the circuits of `load_rows`, none of which is there; what they refer to is.
+    """Create the circuits of `load_rows`, hidden; none of them is there, what they refer to is.
 
     Raises:
         StoreDamaged: not everything could be created, so that the transaction must not be committed.
