@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .circuits import EdgeScores as EdgeScores
     from .discovery import discover as discover
     from .discovery import evaluate as evaluate
+    from .discovery import head_to_head as head_to_head
+    from .discovery import patch_path as patch_path
     from .discovery import score_edges as score_edges
     from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
@@ -32,8 +34,10 @@ _WHERE = {
     "Table": "results",
     "discover": "discovery",
     "evaluate": "discovery",
+    "head_to_head": "discovery",
     "load_model": "models",
     "open_store": "store",
+    "patch_path": "discovery",
     "score_edges": "discovery",
     "token_groups": "discovery",
 }

@@ -14,6 +14,9 @@ from .method import Method as Method
 from .metrics import METRICS as METRICS
 from .metrics import get_metric as get_metric
 from .metrics import resolve_metric as resolve_metric
+from .path_patching import PathEffect as PathEffect
+from .path_patching import head_to_head as head_to_head
+from .path_patching import patch_path as patch_path
 from .registry import METHODS as METHODS
 from .registry import get_method as get_method
 from .registry import resolve_method as resolve_method
