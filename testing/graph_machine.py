@@ -19,7 +19,7 @@ from ..circuits import CircuitRecord
 from ..errors import StoreDamaged
 from ..store.graph.content import GraphContent
 from .factories import make_records
-from .graph_contract import GraphPlace, bare
+from .graph_place import GraphPlace, bare
 
 NewPlace = Callable[[], AbstractContextManager[GraphPlace]]
 POOL, BARE = 8, 2

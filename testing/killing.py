@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 
-from ..store.faults import VARIABLE
+from ..store.faults import VARIABLE, fault
 from ..store.graph import open_graph
 from .factories import make_records
+
+DONE = "testing.done"
+"""The point at which a task has ended, and the graph is not closed yet."""
 
 
 def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> None:
     """Run a task on a graph in another process, which is killed when it passes a fault point.
 
     Args:
-        point: `NAME` or `NAME:N`, see `circuitstore.store.faults`.
+        point: `NAME` or `NAME:N`, see `circuitstore.store.faults`; or `DONE`.
         task: `put` (the first `count` records of the factory, at times 1, 2, 3 … ms), `remove` (of these),
             `clear` or `open`.
         url: of the graph.
@@ -41,6 +44,7 @@ def main(task: str, url: str, store_id: str, count: int) -> None:
                 graph.remove([r.id for r in records])
             case "clear":
                 graph.clear()
+        fault(DONE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ..errors import InputError
 from ..store import Store, create_store
-from .graph_contract import bare
+from .graph_place import bare
 from .mortal import DISCOVERIES, SIZES, Mortal, StorePlace, do, pool, put
 
 RUNS = ("first", "second")

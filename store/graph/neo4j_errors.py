@@ -133,7 +133,8 @@ class Asked:
                     "writing and the making of constraints and indexes, or give another account"
                 )
         if isinstance(error, AuthError):
-            return StoreError(f"{self.url} refuses user {self.user!r}: {first_line(error)}; {_ACCOUNT}")
+            why = "no password was given" if "missing key `scheme`" in str(error) else first_line(error)
+            return StoreError(f"{self.url} refuses user {self.user!r}: {why}; {_ACCOUNT}")
         kind = StoreUnreachable if isinstance(error, TransientError | DatabaseError) else StoreError
         return kind(f"{self.url}: {first_line(error)}")
 

@@ -13,7 +13,7 @@ import pytest
 from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import STORE, assert_holds, created
+from circuitstore.testing.graph_place import STORE, assert_holds, created
 from circuitstore.testing.killing import killed_at
 
 RECORDS = make_records(6)
@@ -273,40 +273,6 @@ def test_another_programs_lock_is_respected(path):
         with pytest.raises(StoreBusy, match=f"process {other.pid}"):
             opened(path)
         other.send_signal(signal.SIGKILL)
-
-
-AFTER_A_FORK = """
-import gc, os, signal, sys
-from circuitstore.errors import StoreError
-from circuitstore.store.graph import open_graph
-graph = open_graph(sys.argv[1], store_id=sys.argv[2], read_only=sys.argv[3] == "True")
-child = os.fork()
-if child == 0:
-    signal.alarm(20)  # what the engine does with an inherited handle is to wait for ever
-    try:
-        graph.present()
-    except StoreError as error:
-        assert "does not survive a fork" in str(error)
-    else:
-        raise AssertionError("an inherited handle was used")
-    graph.close()
-    del graph
-    gc.collect()
-    with open_graph(sys.argv[1], store_id=sys.argv[2], read_only=True) as again:
-        assert again.present() == {}
-    sys.exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert graph.present() == {}
-graph.close()
-"""
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-def test_after_a_fork_it_says_so_and_can_be_opened_again(path, read_only):
-    filled(path, 0)
-    command = [sys.executable, "-c", AFTER_A_FORK, url(path), STORE, str(read_only)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_told():

@@ -3,20 +3,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ladybug
 import pytest
-from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.contract import GraphBackend
-from circuitstore.testing.graph_contract import STORE, GraphContract
+from circuitstore.testing.graph_contract import GraphContract
 from circuitstore.testing.graph_machine import graph_machine
+from circuitstore.testing.graph_place import GraphPlace
 from hypothesis import settings
 
 
-class LadybugPlace:
-    def __init__(self, folder: Path) -> None:
-        self.url = f"ladybug://{folder}/graph.lbdb"
-
-    def open(self, *, store_id: str = STORE, read_only: bool = False) -> GraphBackend:
-        return open_graph(self.url, store_id=store_id, read_only=read_only)
+def place_in(folder: Path) -> GraphPlace:
+    return GraphPlace(f"ladybug://{folder}/graph.lbdb")
 
 
 class TestLadybug(GraphContract):
@@ -32,16 +28,23 @@ class TestLadybug(GraphContract):
         "graph.commit.after",
     )
     faults_of_remove = ("graph.remove.before", "graph.remove.after")
+    faults_of_clear = ("graph.create.before", "graph.create.between")
 
     @pytest.fixture
     def place(self, tmp_path):
-        return LadybugPlace(tmp_path)
+        return place_in(tmp_path)
+
+    @pytest.fixture
+    def foreign(self, tmp_path):
+        with ladybug.Database(tmp_path / "graph.lbdb", max_db_size=1 << 36) as theirs, ladybug.Connection(theirs) as c:
+            c.execute("CREATE NODE TABLE Person(name STRING, PRIMARY KEY (name))")
+        return place_in(tmp_path)
 
 
 @contextmanager
-def new_place() -> Iterator[LadybugPlace]:
+def new_place() -> Iterator[GraphPlace]:
     with tempfile.TemporaryDirectory() as folder:
-        yield LadybugPlace(Path(folder))
+        yield place_in(Path(folder))
 
 
 TestLadybugMachine = graph_machine(new_place).TestCase

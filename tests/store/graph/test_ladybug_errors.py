@@ -8,7 +8,7 @@ import pytest
 from circuitstore.errors import QueryFailed
 from circuitstore.store.graph import open_graph
 from circuitstore.store.graph.contract import GraphBackend
-from circuitstore.testing.graph_contract import STORE
+from circuitstore.testing.graph_place import STORE
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 
@@ -16,7 +14,7 @@ from circuitstore.store.graph.migrations import migrations
 from circuitstore.store.graph.neo4j_load import create_circuits, create_shared, load_rows
 from circuitstore.store.graph.neo4j_server import Server
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import STORE, assert_holds, created, later
+from circuitstore.testing.graph_place import STORE, assert_holds, created, later
 from circuitstore.testing.killing import killed_at
 
 RECORDS = make_records(6)
@@ -218,6 +216,12 @@ def test_the_account_comes_from_the_environment_and_is_never_told(server, monkey
         opened(server)
 
 
+def test_a_missing_password_is_called_so(server, monkeypatch):
+    monkeypatch.delenv("CIRCUITSTORE_NEO4J_PASSWORD")
+    with pytest.raises(StoreError, match=r"refuses user .*: no password was given; .*CIRCUITSTORE_NEO4J_PASSWORD"):
+        opened(server)
+
+
 def test_a_database_that_the_server_has_not_is_told(server):
     with pytest.raises(StoreError, match=r"no database 'elsewhere'"):
         open_graph(f"{server.address}/elsewhere", store_id=STORE)
@@ -260,35 +264,6 @@ def test_a_query_that_needs_too_much_memory_is_ended(server):
         with pytest.raises(QueryFailed, match="more memory"):
             graph.run("UNWIND range(1, 100000000) AS i RETURN collect('x' + i)")
         assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
-
-
-AFTER_A_FORK = """
-import os, sys
-from circuitstore.errors import StoreError
-from circuitstore.store.graph import open_graph
-graph = open_graph(sys.argv[1], store_id=sys.argv[2])
-child = os.fork()
-if child == 0:
-    try:
-        graph.present()
-    except StoreError as error:
-        assert "does not survive a fork" in str(error)
-    else:
-        raise AssertionError("an inherited connection was used")
-    graph.close()
-    with open_graph(sys.argv[1], store_id=sys.argv[2], read_only=True) as again:
-        assert again.present() == {}
-    sys.exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert graph.present() == {}
-graph.close()
-"""
-
-
-def test_after_a_fork_it_says_so_and_can_be_opened_again(server):
-    command = [sys.executable, "-c", AFTER_A_FORK, server.url, STORE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_server_that_goes_away_and_comes_back(server):

@@ -14,7 +14,7 @@ from circuitstore.store.graph import open_graph
 from circuitstore.store.graph.account import Account
 from circuitstore.store.graph.neo4j_errors import refuse_other_servers
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import STORE, assert_holds, created
+from circuitstore.testing.graph_place import STORE, assert_holds, created
 
 RECORDS = make_records(1)
 OLD, NEW = "first-password", "second-password"

@@ -1,25 +1,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.contract import GraphBackend
-from circuitstore.testing.graph_contract import STORE, GraphContract
+from circuitstore.testing.graph_contract import GraphContract
 from circuitstore.testing.graph_machine import graph_machine
+from circuitstore.testing.graph_place import GraphPlace
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from ...neo4j_server import Neo4jServer
 
-class Neo4jPlace:
-    """The server's one database, emptied."""
 
-    def __init__(self, server: Any) -> None:
-        server.empty()
-        self.url = server.url
-
-    def open(self, *, store_id: str = STORE, read_only: bool = False) -> GraphBackend:
-        return open_graph(self.url, store_id=store_id, read_only=read_only)
+def emptied(server: Neo4jServer) -> GraphPlace:
+    """The server's one database."""
+    server.empty()
+    return GraphPlace(server.url)
 
 
 class TestNeo4j(GraphContract):
@@ -30,16 +25,24 @@ class TestNeo4j(GraphContract):
         "graph.remove.before:2",
         "graph.remove.after:3",
     )
+    faults_of_clear = ("graph.remove.after",)
 
     @pytest.fixture
     def place(self, neo4j_server):
-        return Neo4jPlace(neo4j_server)
+        return emptied(neo4j_server)
+
+    @pytest.fixture
+    def foreign(self, neo4j_server):
+        place = emptied(neo4j_server)
+        neo4j_server.ask("CREATE (:Person {name: 'Ada'})")
+        yield place
+        neo4j_server.empty()
 
 
 def test_driven_beside_a_dictionary(neo4j_server) -> None:
     @contextmanager
-    def new_place() -> Iterator[Neo4jPlace]:
-        yield Neo4jPlace(neo4j_server)
+    def new_place() -> Iterator[GraphPlace]:
+        yield emptied(neo4j_server)
 
     few = settings(max_examples=10, stateful_step_count=12, deadline=None)
     run_state_machine_as_test(graph_machine(new_place), settings=few)

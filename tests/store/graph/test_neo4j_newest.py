@@ -4,9 +4,10 @@ import pytest
 from circuitstore.errors import QueryFailed, StoreForeign
 from circuitstore.store.graph import open_graph
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import STORE, GraphContract, assert_holds, created
+from circuitstore.testing.graph_contract import GraphContract
+from circuitstore.testing.graph_place import STORE, assert_holds, created
 
-from .test_neo4j_contract import Neo4jPlace
+from .test_neo4j_contract import emptied
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ class TestNewestNeo4j(GraphContract):
 
     @pytest.fixture
     def place(self, newest):
-        return Neo4jPlace(newest)
+        return emptied(newest)
 
 
 def test_it_is_the_newest(newest):

@@ -7,7 +7,7 @@ from circuitstore.errors import InputError
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.rows import CIRCUIT, FEEDS, NODE, SHARED, GroupRows, circuit_rows, shared_rows
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import bare
+from circuitstore.testing.graph_place import bare
 
 
 def mixed():

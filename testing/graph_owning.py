@@ -1,0 +1,148 @@
+"""What a graph backend promises of whose it is: opening, the lease, closing, forks, and being made anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ..errors import StoreBusy, StoreError, StoreForeign
+from ..store.graph import migrate_graph, recreate_graph
+from ..store.graph.contract import Lease
+from .factories import make_records
+from .graph_place import STORE, GraphPlace, assert_holds, created, in_a_fork, later
+
+
+class Owning:
+    """A part of `GraphContract`."""
+
+    def test_everything_is_there_after_opening_again(self, place: GraphPlace):
+        records = make_records(3)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        with place.open() as graph:
+            assert graph.notices == ()
+            assert_holds(graph, records)
+            more = make_records(5)
+            graph.put(more, created(more))
+            assert_holds(graph, more)
+
+    def test_the_lease_is_one_owners_until_it_lapses(self, place: GraphPlace):
+        with place.open() as graph:
+            assert graph.lease() is None
+            until = later()
+            graph.claim("first", until)
+            graph.claim("first", until + 1000)
+            assert graph.lease() == Lease("first", until + 1000)
+            with pytest.raises(StoreBusy, match="first"):
+                graph.claim("second", until)
+            graph.release("second")
+            assert graph.lease() == Lease("first", until + 1000)
+            graph.claim("second", until, over="first")
+            assert graph.lease() == Lease("second", until)
+            for _ in range(2):
+                graph.release("second")
+                assert graph.lease() is None
+            graph.claim("third", lapsed := int(time.time() * 1000) - 1)
+            assert graph.lease() == Lease("third", lapsed)
+            graph.claim("fourth", until)
+            assert graph.lease() == Lease("fourth", until)
+        with place.open() as graph:
+            assert graph.lease() == Lease("fourth", until)
+
+    def test_a_database_of_another_store_is_refused_untouched(self, place: GraphPlace):
+        records = make_records(1)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        for read_only in (False, True):
+            with pytest.raises(StoreForeign, match=f"{STORE}.*another-store"):
+                place.open(store_id="another-store", read_only=read_only)
+        with place.open() as graph:
+            assert_holds(graph, records)
+
+    def test_after_close_it_says_so(self, place: GraphPlace):
+        graph = place.open()
+        graph.close()
+        graph.close()
+        with pytest.raises(StoreError, match="closed"):
+            graph.present()
+
+    def test_one_of_several_who_claim_at_once_gets_the_lease(self, place: GraphPlace):
+        until, refused = later(), []
+
+        def claim(owner: str) -> None:
+            try:
+                graph.claim(owner, until)
+            except StoreBusy:
+                refused.append(owner)
+
+        with place.open() as graph:
+            threads = [threading.Thread(target=claim, args=(f"owner {i}",)) for i in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            held = graph.lease()
+        assert held is not None and sorted([held.owner, *refused]) == [f"owner {i}" for i in range(4)]
+
+    def test_a_reader_makes_no_database(self, place: GraphPlace):
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"there is no graph at .*circuitstore rebuild"):
+                place.open(read_only=True)
+        with place.open() as graph:
+            assert graph.present() == {} and graph.notices == () and graph.url == place.url and not graph.read_only
+
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_what_is_not_ours_is_left_as_it_is(self, foreign: GraphPlace, read_only):
+        for _ in range(2):
+            with pytest.raises(StoreForeign, match="not a graph of circuits"):
+                foreign.open(read_only=read_only)
+
+    def test_a_current_schema_needs_no_migration(self, place: GraphPlace):
+        records = make_records(2)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        assert migrate_graph(place.url, store_id=STORE) == ()
+        with place.open() as graph:
+            assert_holds(graph, records)
+
+    def test_made_anew_it_is_empty_and_its_stores_alone(self, place: GraphPlace):
+        records = make_records(2)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        for refused in (migrate_graph, recreate_graph):
+            with pytest.raises(StoreForeign, match=f"{STORE}.*another-store"):
+                refused(place.url, store_id="another-store")
+        with place.open() as graph:
+            assert_holds(graph, records)
+        with recreate_graph(place.url, store_id=STORE) as graph:
+            assert_holds(graph, [])
+            assert graph.notices == ()
+            graph.put(records, created(records))
+            assert_holds(graph, records)
+
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_after_a_fork_it_says_so(self, place: GraphPlace, read_only):
+        def use() -> None:
+            with pytest.raises(StoreError, match="does not survive a fork"):
+                graph.present()
+            graph.close()
+
+        with place.open():
+            pass
+        with place.open(read_only=read_only) as graph:
+            in_a_fork(use)
+            assert graph.present() == {}
+
+    def test_a_fork_opens_it_anew(self, place: GraphPlace):
+        def use() -> None:
+            graph.close()
+            with place.open(read_only=True) as again:
+                assert_holds(again, records)
+
+        records = make_records(1)
+        with place.open() as graph:
+            graph.put(records, created(records))
+            in_a_fork(use)
+            assert_holds(graph, records)

@@ -1,0 +1,82 @@
+"""Where a graph backend is tried out, what it must hold afterwards, and circuits to do it with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..circuits import CircuitRecord
+from ..store.graph import open_graph
+from ..store.graph.content import GraphContent
+from ..store.graph.contract import GraphBackend
+
+STORE = "store-of-the-contract"
+SHARED = ("Model", "Dataset", "Class", "Condition", "Recipe", "Component")
+
+
+@dataclass(frozen=True)
+class GraphPlace:
+    """A database, by the URL at which `open_graph` finds it: any number of times, in this and other processes."""
+
+    url: str
+
+    def open(self, *, store_id: str = STORE, read_only: bool = False) -> GraphBackend:
+        return open_graph(self.url, store_id=store_id, read_only=read_only)
+
+
+def created(records: Sequence[CircuitRecord]) -> dict[str, int]:
+    """Times for records: 1, 2, 3 … ms."""
+    return {r.id: i for i, r in enumerate(records, 1)}
+
+
+def later() -> int:
+    """A minute from now, in epoch milliseconds."""
+    return int(time.time() * 1000) + 60_000
+
+
+def bare(record: CircuitRecord) -> CircuitRecord:
+    """The record as of a method that only selects, on no report images."""
+    return replace(
+        record, score=None, std=None, frequency=None, full_in=None, full_out=None, evaluation=None, n_images=1
+    )
+
+
+def count(graph: GraphBackend, label: str) -> int:
+    """Nodes of a label."""
+    return int(graph.run(f"MATCH (x:{label}) RETURN count(x) AS n").to_pandas()["n"].item())
+
+
+def assert_holds(graph: GraphBackend, records: Sequence[CircuitRecord], times: dict[str, int] | None = None) -> None:
+    """The graph holds these circuits, exactly, and no others."""
+    times = times or created(records)
+    assert graph.present() == {r.id: r.sha256 for r in records}
+    for record in records:
+        assert GraphContent.of(record, times[record.id]).differences(graph.content(record.id)) == []
+    assert count(graph, "Node") == sum(r.circuit.n_nodes for r in records)
+
+
+def in_a_fork(act: Callable[[], None], within_s: int = 60) -> None:
+    """Do something in a fork of this process.
+
+    Raises:
+        AssertionError: it failed, or took longer; what it said is in the standard error.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks of processes with threads
+        child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(within_s)  # what an engine does with an inherited handle may be to wait for ever
+        try:
+            act()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, f"the fork ended with {status}"

@@ -1,0 +1,152 @@
+"""What a graph backend promises of reading: queries, and readers beside a writer."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ..errors import InputError, QueryFailed, StoreBusy, StoreError
+from .factories import make_records
+from .graph_place import GraphPlace, assert_holds, created, later
+
+
+class Reading:
+    """A part of `GraphContract`."""
+
+    def test_rows_are_plain_python_values(self, place: GraphPlace):
+        records = make_records(3)
+        with place.open() as graph:
+            graph.put(records, created(records))
+            frame = graph.run(
+                "MATCH (c:Circuit) RETURN c.class AS class, sum(c.n_edges) AS edges, avg(c.metric_full) AS full, "
+                "count(DISTINCT c.condition) AS conditions ORDER BY class"
+            ).to_pandas()
+            layers = graph.run("MATCH (n:Node) RETURN DISTINCT n.layer AS layer ORDER BY layer").to_pandas()
+        assert frame["class"].tolist() == ["class-0", "class-1"]
+        assert [str(kind) for kind in frame.dtypes] == ["object", "int64", "float64", "int64"]
+        assert sum(frame["edges"].tolist()) == sum(r.circuit.n_edges for r in records)
+        assert frame["conditions"].tolist() == [2, 1]
+        assert str(layers["layer"].dtype) == "Int64"
+        assert layers["layer"].isna().tolist().count(True) == 1
+
+    def test_parameters_are_values_never_text(self, place: GraphPlace):
+        record = make_records(1)[0]
+        text = "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted}) RETURN c.id AS id, $n + 1 AS n"
+        with place.open() as graph:
+            graph.put([record], created([record]))
+            answer = graph.run(text, {"ids": [record.id, "x'}) DETACH DELETE c //"], "n": 1})
+            assert answer.to_pandas().to_numpy().tolist() == [[record.id, 2]]
+            assert_holds(graph, [record])
+
+    def test_rows_are_capped_and_the_cap_is_told(self, place: GraphPlace):
+        with place.open() as graph:
+            capped = graph.run("UNWIND [1, 2, 3, 4] AS i RETURN i", max_rows=3)
+            whole = graph.run("UNWIND [1, 2, 3, 4] AS i RETURN i", max_rows=4)
+        assert capped.to_pandas()["i"].tolist() == [1, 2, 3] and "first 3 rows" in capped.notes[0]
+        assert len(whole) == 4 and whole.notes == ()
+
+    def test_an_empty_answer_has_its_columns(self, place: GraphPlace):
+        with place.open() as graph:
+            answer = graph.run("MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n")
+        assert list(answer.to_pandas().columns) == ["id", "n"] and len(answer) == 0
+
+    def test_a_query_that_never_ends_is_ended(self, place: GraphPlace):
+        endless = (
+            "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a, b WHERE (a + b) % 7 = 3 RETURN sum(a - b)"
+        )
+        with place.open() as graph:
+            started = time.monotonic()
+            with pytest.raises(QueryFailed, match=r"longer than 0.3 s"):
+                graph.run(endless, timeout_s=0.3)
+            assert time.monotonic() - started < 10
+            assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
+
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_a_query_cannot_write(self, place: GraphPlace, read_only):
+        records = make_records(1)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        with place.open(read_only=read_only) as graph:
+            for text in (
+                "CREATE (:Dataset {name: 'x'})",
+                "MATCH (c:Circuit) SET c.n_edges = 0",
+                "MATCH (n) DETACH DELETE n",
+            ):
+                with pytest.raises(QueryFailed):
+                    graph.run(text)
+            assert_holds(graph, records)
+            assert len(graph.run("MATCH (d:Dataset) RETURN d.name")) == 1
+
+    def test_a_query_that_does_not_parse_says_so(self, place: GraphPlace):
+        with place.open() as graph, pytest.raises(QueryFailed, match="MATCH"):
+            graph.run("MATCH (c:Circuit RETURN c")
+
+    def test_content_of_an_unknown_circuit_is_an_error(self, place: GraphPlace):
+        with place.open() as graph, pytest.raises(InputError, match="nothing-such"):
+            graph.content("nothing-such")
+
+    def test_a_reader_reads_and_refuses_to_write(self, place: GraphPlace):
+        records = make_records(2)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        with place.open(read_only=True) as graph:
+            assert_holds(graph, records)
+            assert graph.read_only and graph.url == place.url and graph.lease() is None
+            for write in (
+                lambda: graph.put(records, created(records)),
+                lambda: graph.remove([records[0].id]),
+                lambda: graph.sweep(),
+                lambda: graph.clear(),
+                lambda: graph.claim("a reader", later()),
+                lambda: graph.release("a reader"),
+            ):
+                with pytest.raises(StoreError, match="reading only"):
+                    write()
+
+    def test_a_reader_sees_what_was_committed_since_it_opened(self, place: GraphPlace):
+        records = make_records(4)
+        with place.open() as writer, place.open(read_only=True) as reader:
+            assert reader.present() == {}
+            for some in (records[:2], records):
+                writer.put(some, created(records))
+                assert_holds(reader, some)
+            writer.remove([records[0].id])
+            assert records[0].id not in reader.present()
+            writer.clear()
+            assert_holds(reader, [])
+
+    def test_readers_never_meet_half_a_circuit(self, place: GraphPlace):
+        records = make_records(24)
+        wrong: list[object] = []
+        reads = 0
+        done = threading.Event()
+        text = (
+            "MATCH (c:Circuit) OPTIONAL MATCH (c)-[:HAS]->(n:Node)-[f:FEEDS]->(:Node) "
+            "RETURN c.id AS id, c.n_edges AS wanted, count(f) AS edges"
+        )
+
+        def read() -> None:
+            nonlocal reads
+            with place.open(read_only=True) as graph:
+                while not done.is_set():
+                    try:
+                        frame = graph.run(text).to_pandas()
+                    except StoreBusy:
+                        continue
+                    wrong.extend(frame[frame["wanted"] != frame["edges"]].itertuples(index=False, name=None))
+                    reads += 1
+
+        with place.open() as writer:
+            threads = [threading.Thread(target=read) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for start in range(0, len(records), 4):
+                writer.put(records[start : start + 4], created(records))
+                time.sleep(0.05)
+            writer.remove([r.id for r in records[:4]])
+            done.set()
+            for thread in threads:
+                thread.join()
+        assert wrong == [] and reads > 0

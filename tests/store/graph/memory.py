@@ -1,0 +1,166 @@
+"""A backend as small as one can be, as somebody else would write it: an engine that speaks Cypher, without a file.
+
+The engine is LadybugDB in memory, so the loading of rows is that of the embedded backend; the rest needs no more than
+what the store gives every backend. Databases are this process's, by their URL, and gone with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar, cast
+
+import ladybug
+from circuitstore.circuits import CircuitRecord
+from circuitstore.errors import QueryFailed
+from circuitstore.results import Table
+from circuitstore.store.graph import asking, refusals
+from circuitstore.store.graph.content import GraphContent
+from circuitstore.store.graph.contract import GraphBackend, Lease
+from circuitstore.store.graph.ladybug_load import create_shared, load_circuits
+from circuitstore.store.graph.migrations import migrations
+from circuitstore.store.graph.rows import SHARED, shared_rows
+from circuitstore.store.graph.tables import to_table
+
+T = TypeVar("T")
+databases: dict[str, ladybug.Database] = {}
+_turn = threading.RLock()
+
+_KEYS = {label: f"MATCH (x:{label}) RETURN x.{schema.names[0]}" for label, schema in SHARED.items()}
+_STRAY = "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }"
+_REMOVE = (
+    "UNWIND $ids AS id MATCH (c:Circuit {id: id})-[:HAS]->(n:Node) DETACH DELETE n",
+    "UNWIND $ids AS id MATCH (c:Circuit {id: id}) DETACH DELETE c",
+)
+
+
+class MemoryGraph(GraphBackend):
+    """See `GraphBackend`. The URL is `memory://NAME`."""
+
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+        self.url, self.read_only, self._pid, self._open = url, read_only, os.getpid(), True
+        if url not in databases:
+            if read_only:
+                raise refusals.nothing_there(url)
+            databases[url] = made(store_id)
+        tables = self._read(lambda ask: {row[0] for row in ask("CALL show_tables() RETURN name", {})})
+        if "Store" not in tables:
+            raise refusals.not_ours(url)
+        ids = self._read(lambda ask: [row[0] for row in ask("MATCH (s:Store) RETURN s.id", {})])
+        refusals.check_owner(ids, store_id, url)
+
+    @classmethod
+    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+        cls(url, store_id=store_id).close()
+        return ()  # made by this program, which is the only one that sees it
+
+    @classmethod
+    def recreate(cls, url: str, *, store_id: str) -> Self:
+        graph = cls(url, store_id=store_id)
+        graph.clear()
+        return graph
+
+    def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
+        with self._writing("put") as (connection, ask):
+            if missing := asking.missing(ask, records, self.url):
+                ask(f"{_STRAY} DETACH DELETE n", {})  # of a group that was refused half way
+                known = {label: {row[0] for row in ask(text, {})} for label, text in _KEYS.items()}
+                shared = shared_rows(missing).items()
+                create_shared(connection, {at: [r for k, r in new.items() if k not in known[at]] for at, new in shared})
+                load_circuits(connection, missing, created_ms)
+
+    def present(self) -> dict[str, str]:
+        return {row[0]: row[1] for row in self._read(lambda ask: ask(asking.PRESENT, {}))}
+
+    def remove(self, ids: Collection[str]) -> None:
+        with self._writing("remove") as (connection, ask):
+            connection.execute("BEGIN TRANSACTION")
+            for text in _REMOVE:
+                ask(text, {"ids": sorted(ids)})
+            connection.execute("COMMIT")
+
+    def sweep(self) -> int:
+        with self._writing("sweep") as (_, ask):
+            stray = ask(f"{_STRAY} RETURN count(*)", {})[0][0]
+            ask(f"{_STRAY} DETACH DELETE n", {})
+        return stray
+
+    def content(self, circuit_id: str) -> GraphContent:
+        return self._read(lambda ask: asking.content(ask, circuit_id, self.url))
+
+    def run(
+        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+    ) -> Table:
+        with self._connection() as connection:
+            connection.execute("BEGIN TRANSACTION READ ONLY")
+            connection.set_query_timeout(round(timeout_s * 1000))
+            try:
+                result = cast(ladybug.QueryResult, connection.execute(text, dict(params or {})))
+            except RuntimeError as error:
+                why = f"ran longer than {timeout_s:g} s" if "Interrupted" in str(error) else str(error)
+                raise QueryFailed(f"{text!r}: {why}") from error
+            return to_table(result.get_column_names(), cast(list[list[Any]], result.get_n(max_rows + 1)), max_rows)
+
+    def lease(self) -> Lease | None:
+        return self._read(asking.lease)
+
+    def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        with self._writing("claim") as (_, ask):
+            asking.check_claim(ask, owner, over, self.url)
+            ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+
+    def release(self, owner: str) -> None:
+        with self._writing("release") as (_, ask):
+            held = asking.lease(ask)
+            if held and held.owner == owner:
+                ask(asking.SET_LEASE, {"owner": None, "until_ms": None})
+
+    def clear(self) -> None:
+        with self._writing("clear") as (_, ask):
+            for label in ("Circuit", "Node", *SHARED):
+                ask(f"MATCH (x:{label}) DETACH DELETE x", {})
+
+    def close(self) -> None:
+        self._open = False
+
+    @contextmanager
+    def _connection(self) -> Iterator[ladybug.Connection]:
+        refusals.check_usable(self.url, self._pid, self._open)
+        with _turn, ladybug.Connection(databases[self.url]) as connection:
+            yield connection
+
+    def _read(self, question: Callable[[asking.Ask], T]) -> T:
+        with self._connection() as connection:
+            connection.execute("BEGIN TRANSACTION READ ONLY")
+            return question(_asked_of(connection))
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[tuple[ladybug.Connection, asking.Ask]]:
+        if self.read_only:
+            raise refusals.reading_only(self.url, what)
+        with self._connection() as connection:
+            yield connection, _asked_of(connection)
+
+
+def _asked_of(connection: ladybug.Connection) -> asking.Ask:
+    def ask(text: str, params: Mapping[str, Any]) -> list[list[Any]]:
+        return cast(list[list[Any]], cast(ladybug.QueryResult, connection.execute(text, dict(params))).get_all())
+
+    return ask
+
+
+def empty() -> ladybug.Database:
+    return ladybug.Database(":memory:", max_db_size=1 << 36, buffer_pool_size=1 << 27)
+
+
+def made(store_id: str) -> ladybug.Database:
+    """An empty graph of a store."""
+    database = empty()
+    with ladybug.Connection(database) as connection:
+        for migration in migrations("ladybug"):
+            for statement in migration.statements:
+                connection.execute(statement)
+        connection.execute("CREATE (:Store {id: $id})", {"id": store_id})
+    return database
