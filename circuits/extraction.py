@@ -112,6 +112,47 @@ def greedy(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Cir
     return first(scores, n, "greedy", absolute=absolute)
 
 
+def connected(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+    """The `n` best edges, and for those on no path from `input` to `logits` the edges that join them to both.
+
+    None of the `n` is pruned. `size_requested` is n, before edges were added.
+    """
+    size = edge_count(scores.graph, n)
+    order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
+    value = np.abs(scores.mean) if absolute else scores.mean
+    order = np.concatenate([order, _joining(scores.graph, order, value)])
+    text = f"connected(n={size}{', absolute' if absolute else ''})"
+    return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
+
+
+def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Edges that connect the chosen ones: the best one into each node that has outputs alone, from the last node to
+    the first, then the best one out of each node that has inputs alone, from the first to the last."""
+    above = np.arange(len(graph.components))
+    for over, below in graph.structural_links:  # a head is fed by its layer's attention input, and counts as it
+        above[graph.node_index[below]] = graph.node_index[over]
+    sender, receiver = above[graph.sender_node[graph.edge_sender]], graph.receiver_node[graph.edge_receiver]
+    added: list[int] = []
+
+    def nodes(ends: np.ndarray) -> set[int]:
+        return set(ends[np.concatenate([chosen, np.array(added, int)])].tolist())
+
+    def join(ends: np.ndarray, node: int) -> None:
+        edges = np.flatnonzero(ends == node)
+        added.append(int(edges[np.argmax(value[edges])]))
+
+    if not len(chosen):
+        return chosen
+    last = len(graph.components) - 1
+    for node in range(last, 0, -1):
+        if node not in nodes(receiver) and (node == last or node in nodes(sender)):
+            join(receiver, node)
+    for node in range(last):
+        if node not in nodes(sender) and node in nodes(receiver):
+            join(sender, node)
+    return np.array(added, int)
+
+
 def threshold(scores: EdgeScores, t: float, *, absolute: bool = False) -> Circuit:
     """The edges that score (absolute: whose magnitude is) at least `t`, pruned."""
     if not np.isfinite(t):

@@ -179,7 +179,7 @@ class _Engine:
         Raises:
             InputError: the natural item has no circuit, since it failed.
         """
-        if planned.sized_by is None or extraction.kind != "retention":
+        if planned.sized_by is None or extraction.kind not in ("retention", "bisection"):
             return None
         decider = circuit_id(planned.sized_by.id, extraction)
         if not self.writer.has_circuit(decider):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -70,8 +71,10 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     discovery, rest = share["discovery"], share["report"]
     graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
     cost = estimate_cost(graph, item.recipe.method, discovery)
-    retention = [e for e in planned.extractions if e.kind == "retention" and planned.sized_by is None]
-    runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS) + len(retention) * len(size_grid(graph.n_edges))
+    runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS)
+    if planned.sized_by is None:
+        tried = {"retention": len(size_grid(graph.n_edges)), "bisection": math.ceil(math.log2(graph.n_edges))}
+        runs += sum(tried.get(extraction.kind, 0) for extraction in planned.extractions)
     forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest
     row["images"] += count
     row["forwards"] += forwards

@@ -19,15 +19,17 @@ from ..circuits import (
     Condition,
     Corruption,
     Discovery,
+    EdgeScores,
     Evaluation,
     Extraction,
     WorkItem,
     bootstrap_frequency,
+    connected,
     first,
     random_circuit,
     threshold,
 )
-from ..discovery import Images, Journal, discover, evaluate_many, get_metric, smallest_with_retention
+from ..discovery import Images, Journal, bisected, discover, evaluate_many, get_metric, smallest_with_retention
 from ..errors import CircuitStoreWarning, InputError
 from ..images import ImageSet, Selected, build_set, class_cycle, select_images
 from ..models import ViT
@@ -144,31 +146,38 @@ class Workbench:
         match extraction.kind:
             case "retention" if size is not None:
                 return first(scores, size, "greedy", absolute=absolute)
-            case "retention":
-                images = self._images(item, "selection")
-                if images is None:
-                    raise InputError(
-                        f"class {item.target_class.name!r}: no selection images to find a size on; "
-                        "raise images.per_class or extract by top, edges or threshold"
-                    )
-                return smallest_with_retention(
-                    self._model(item),
-                    scores,
-                    images.clean,
-                    images.corrupted,
-                    images.labels,
-                    target=float(params["target"]),  # pyright: ignore[reportArgumentType]
-                    targets=self._targets(item, images),
-                    metric=item.recipe.metric.kind,
-                    absolute=absolute,
-                    batch_size=self.plan.spec.batch_size,
-                )
+            case "bisection" if size is not None:
+                return connected(scores, size, absolute=absolute)
+            case "retention" | "bisection":
+                return self._sized(item, scores, extraction)
             case "top":
                 return first(scores, _number(params["n"]), "top", absolute=absolute)
             case "edges":
                 return first(scores, _number(params["n"]), "greedy", absolute=absolute)
             case _:
                 return threshold(scores, _number(params["t"]), absolute=absolute)
+
+    def _sized(self, item: WorkItem, scores: EdgeScores, extraction: Extraction) -> Circuit:
+        """The circuit whose size is found on selection images."""
+        images = self._images(item, "selection")
+        if images is None:
+            raise InputError(
+                f"class {item.target_class.name!r}: no selection images to find a size on; "
+                "raise images.per_class or extract by top, edges or threshold"
+            )
+        params: dict[str, Any] = {k: v for k, v in extraction.params if k != "size_of"}
+        find = smallest_with_retention if extraction.kind == "retention" else bisected
+        return find(
+            self._model(item),
+            scores,
+            images.clean,
+            images.corrupted,
+            images.labels,
+            targets=self._targets(item, images),
+            metric=item.recipe.metric.kind,
+            batch_size=self.plan.spec.batch_size,
+            **params,
+        )
 
     def _evaluate(self, item: WorkItem, circuit: Circuit) -> Evaluation | None:
         """On report images, beside random connected circuits of the same size."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, first, halvings
+from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, connected, first, halvings
 from ..circuits.extraction import How
 from ..store import Store
 from .groups import Entry
@@ -61,8 +61,10 @@ def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measur
     """The circuit of half the images, extracted as the whole one was; only its scores where these are compared."""
     if measure.needs == "scores":
         return Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size, scores=scores)
-    how: How = "top" if record.extraction.kind in ("top", "threshold") else "greedy"
     absolute = bool(dict(record.extraction.params).get("absolute", False))
+    if record.extraction.kind == "bisection":
+        return connected(scores, size, absolute=absolute)
+    how: How = "top" if record.extraction.kind in ("top", "threshold") else "greedy"
     return first(scores, size, how, absolute=absolute)
 
 

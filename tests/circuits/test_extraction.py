@@ -6,7 +6,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from circuitstore.circuits import FORMS, ComputationGraph, EdgeScores, greedy, joining_order, size_grid, threshold, top
+from circuitstore.circuits import (
+    FORMS,
+    ComputationGraph,
+    EdgeScores,
+    connected,
+    greedy,
+    joining_order,
+    size_grid,
+    threshold,
+    top,
+)
 from circuitstore.circuits.extraction import edge_count
 from circuitstore.errors import InputError
 from hypothesis import given
@@ -48,6 +58,23 @@ def naive_greedy(scores: EdgeScores, n: int, absolute: bool) -> list[int]:
             seen.add(sender)
             candidates += incoming(sender)
     return chosen
+
+
+@given(score_sets(), st.booleans(), st.data())
+def test_a_connected_circuit_has_all_of_the_best_and_few_more(
+    scores: EdgeScores, absolute: bool, data: st.DataObject
+) -> None:
+    graph = scores.graph
+    n = data.draw(st.integers(1, graph.n_edges))
+    circuit = connected(scores, n, absolute=absolute)
+    best = joining_order(graph, scores.mean, "top", absolute=absolute, limit=n)
+    assert circuit.members[best].all()
+    assert np.array_equal(graph.prune(circuit.members), circuit.members)
+    loose = top(scores, n, absolute=absolute)
+    if loose.n_edges == n:  # nothing to join
+        assert circuit.n_edges == n
+    assert circuit.n_edges <= n + 2 * len(graph.components)
+    assert circuit.order[:n].tolist() == best.tolist()
 
 
 @given(score_sets(), st.booleans())

@@ -1,0 +1,114 @@
+"""Circuits to a target: what is found keeps it, what is a little smaller does not, and all of it is connected."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import EdgeScores, connected, size_grid
+from circuitstore.discovery import bisected, evaluate, score_edges
+from circuitstore.discovery.bisection import _smallest, with_buffer
+from circuitstore.errors import InputError
+
+from ..planted import PLANTED, planted_model
+
+
+@pytest.fixture(scope="module")
+def contrast(toy_vit, images):
+    """A toy model, clean images that it takes for one class, corrupted ones that it takes for others, the class."""
+    model = toy_vit()
+    noise = images(model, 200)
+    top = model.logits(noise).argmax(dim=1)
+    label = top.mode().values
+    x, y, labels = noise[top == label][:12], noise[top != label][:12], label.repeat(12)
+    return model, x, y, labels, score_edges(model, x, y, labels, form="attention", steps=20)
+
+
+@pytest.mark.parametrize("of", ["retention", "faithfulness"])
+@pytest.mark.parametrize("target", [0.5, 0.9])
+def test_what_is_found_keeps_the_target_and_is_connected(contrast, of, target):
+    model, x, y, labels, scores = contrast
+    found = bisected(model, scores, x, y, labels, target=target, of=of, absolute=True)
+    assert found.n_edges < scores.graph.n_edges
+    assert getattr(evaluate(model, found, x, y, labels), of) >= target
+    best = np.argsort(-np.abs(scores.mean), kind="stable")[: found.size_requested]
+    assert found.members[best].all()
+    assert np.array_equal(scores.graph.prune(found.members), found.members)
+    assert found.extraction.startswith(f"bisection(target={target:g}, of={of}, buffer=0.1, absolute)")
+
+
+@pytest.mark.parametrize("n_edges", [5, 28, 262, 32491])
+def test_bisection_finds_every_size_in_few_trials(n_edges):
+    for wanted in {1, 2, n_edges // 3, n_edges - 1, n_edges}:
+        tried = []
+
+        def keeps(size, wanted=wanted, tried=tried):
+            tried.append(size)
+            return size >= wanted
+
+        assert _smallest(n_edges, keeps) == wanted
+        assert len(tried) <= np.log2(n_edges) + 4
+        assert set(tried[:2]) <= set(size_grid(n_edges))
+
+
+def test_the_planted_circuit_is_the_smallest_that_keeps_all(images):
+    model = planted_model(0)
+    x, y = images(model, 8, 0), images(model, 8, 10)
+    labels = (model.logits(x) - model.logits(y)).argmax(dim=1)
+    scores = score_edges(model, x, y, labels, method="eap")
+    found = bisected(model, scores, x, y, labels, target=1 - 1e-9, of="faithfulness", absolute=True)
+    assert set(found.edges) == PLANTED
+
+
+def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_searched(contrast):
+    model, x, y, labels, scores = contrast
+
+    def share(size, images):
+        circuit = connected(scores, size, absolute=True)
+        found = evaluate(model, circuit, x[images], y[images], labels[images])
+        return (found.metric_circuit - found.metric_empty) / (found.metric_full - found.metric_empty)
+
+    given_back = 0
+    for target in (0.2, 0.4, 0.7, 0.95):
+        wide = bisected(model, scores, x, y, labels, target=target, of="faithfulness", buffer=0.5, absolute=True)
+        back = re.search(r"(\d+) edges given back", wide.extraction)
+        size = wide.size_requested - int(back[1]) if back else wide.size_requested
+        assert share(size, slice(None, None, 2)) >= target > share(size - 1, slice(None, None, 2))
+        assert (share(size, slice(None)) < target) == bool(back)
+        given_back += bool(back)
+    assert 0 < given_back < 4
+
+
+def test_the_buffer_reaches_a_share_below_the_threshold():
+    scores = EdgeScores(planted_model(0).graph("block"), np.linspace(28, 1, 28) * np.resize([1, -1], 28))
+    assert with_buffer(scores, 9, 0.1, absolute=True) == 11  # τ = 20, down to 18
+    assert with_buffer(scores, 9, 0.0, absolute=True) == 9
+    assert with_buffer(scores, 2, 0.1, absolute=False) == 3  # 28, 26; τ = 26, down to 23.4
+
+
+def test_without_a_gap_all_edges_and_the_reason(contrast):
+    model, x, y, labels, scores = contrast
+    found = bisected(model, scores, y, x, labels, target=0.9)
+    assert found.n_edges == scores.graph.n_edges
+    assert "all edges: the full model is not above" in found.extraction
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"target": 1.5}, "target"), ({"target": 0.5, "buffer": 1.0}, "buffer"), ({"target": 0.5, "of": "loss"}, "share")],
+)
+def test_what_is_out_of_range_is_refused(contrast, wrong, said):
+    model, x, y, labels, scores = contrast
+    with pytest.raises(InputError, match=said):
+        bisected(model, scores, x, y, labels, **wrong)
+
+
+def test_targets_are_halved_with_their_images(contrast):
+    model, x, y, labels, scores = contrast
+    others = (labels + 1) % 5
+    found = bisected(
+        model, scores, x, y, others, targets=torch.as_tensor(labels), metric="logit-diff", target=0.5, absolute=True
+    )
+    plain = bisected(model, scores, x, y, labels, target=0.5, absolute=True)
+    assert np.array_equal(found.members, plain.members)  # the class that the metric raises is the same
+    assert connected(scores, 0).n_edges == 0
