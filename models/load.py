@@ -33,6 +33,7 @@ def load_model(
     *,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
     device: str | torch.device = "cpu",
     dtype: str = "float32",
     labels: Sequence[str] | None = None,
@@ -45,6 +46,8 @@ def load_model(
             which is copied and left as it is.
         pretrained: let timm fetch the published weights (needs the network unless they are cached).
         checkpoint: local weights for a timm name: safetensors, or a torch file of tensors only.
+        image_size: pixels (or height and width) for a timm name, where they are not the model's own; position
+            embeddings are resampled.
         device: `cpu`, `cuda`, `cuda:1` …, or `auto`: CUDA where there is one.
         dtype: `float32`, `float64` or `bfloat16`; differences are always taken in at least float32.
         labels: name of each class.
@@ -57,16 +60,23 @@ def load_model(
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     place = _device(device)
+    if isinstance(source, nn.Module) or source == "digits":
+        if checkpoint is not None:
+            raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
+        if image_size is not None:
+            raise InputError("image_size: only a timm name takes one; a module has its own")
     if isinstance(source, nn.Module):
         module, name, preprocess, known = _from_module(source)
     elif source == "digits":
         module, name, preprocess, known = _digits()
     else:
-        module, name, preprocess, known = _from_timm(source.removeprefix("timm:"), pretrained, checkpoint, seed)
-    if checkpoint is not None and (isinstance(source, nn.Module) or source == "digits"):
-        raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
+        module, name, preprocess, known = _from_timm(
+            source.removeprefix("timm:"), pretrained, checkpoint, image_size, seed
+        )
     check_finite_weights(module)
     module = as_vision_transformer(module, preprocess.size)
+    if isinstance(module.head, nn.Linear):  # a head that was put on a model without one
+        module.num_classes = module.head.out_features
     check_representable(module)
     module = module.eval().requires_grad_(False)
     module.set_grad_checkpointing(False)
@@ -114,13 +124,15 @@ def _digits() -> Loaded:
     return module, "digits", Preprocess.from_dict(facts["preprocess"]), facts["labels"]
 
 
-def _from_timm(name: str, pretrained: bool, checkpoint: str | Path | None, seed: int) -> Loaded:
+def _from_timm(
+    name: str, pretrained: bool, checkpoint: str | Path | None, size: int | tuple[int, int] | None, seed: int
+) -> Loaded:
     if pretrained and checkpoint is not None:
         raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
     if not timm.is_model(name):
         raise unknown("model", name, _offered())
     tensors = None if checkpoint is None else _read_checkpoint(Path(checkpoint))
-    arguments = {} if tensors is None else _classes(tensors)
+    arguments = ({} if tensors is None else _classes(tensors)) | ({} if size is None else {"img_size": size})
     module: Any = _create(name, pretrained, seed, arguments)
     check_family(module)
     if tensors is not None:
@@ -147,6 +159,10 @@ def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -
         torch.manual_seed(seed)
         try:
             return timm.create_model(name, pretrained=pretrained, **arguments)
+        except (TypeError, AssertionError) as error:
+            if "img_size" not in arguments:
+                raise
+            raise InputError(f"{name}: timm does not make it for images of {arguments['img_size']} pixels") from error
         except Exception as error:
             if not pretrained:
                 raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
+import open_clip
 import torch
 import torch.nn.functional as F
 from circuitstore.models import zero_shot
@@ -62,6 +65,14 @@ def build_clip(name: str) -> nn.Module:
     with torch.no_grad():
         clip.logit_scale.fill_(2.0)
     return clip
+
+
+def tiny_config(folder: Path) -> None:
+    """Let open_clip know a CLIP by the name of "tiny", of two layers, for images of 32 pixels."""
+    tower = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16}
+    path = folder / "tiny.json"
+    path.write_text(json.dumps({"embed_dim": 12, "vision_cfg": tower, "text_cfg": TEXT}))
+    open_clip.add_model_config(path)
 
 
 def text(width: int, classes: int = 5) -> torch.Tensor:

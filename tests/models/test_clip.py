@@ -1,7 +1,5 @@
 """Zero-shot classifiers give open_clip's own logits, from prompts or from embeddings; what cannot be is refused."""
 
-import json
-
 import open_clip
 import pytest
 import torch
@@ -12,7 +10,7 @@ from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from ..families import CLIPS, TEXT, TOWER, build_clip, text
+from ..families import CLIPS, TEXT, TOWER, build_clip, text, tiny_config
 from .test_patching import assert_close
 from .test_preprocess import picture
 
@@ -56,7 +54,7 @@ def test_one_template_is_open_clip_s_forward(images):
 def test_a_name_and_a_file_of_weights(tmp_path, images):
     """The same prompts and weights are the same model, in any dtype; other prompts are another."""
     options = {"checkpoint": tmp_path / "weights.pt", "image_size": 64}
-    open_clip.add_model_config(_config(tmp_path))
+    tiny_config(tmp_path)
     torch.save(open_clip.create_model("tiny").state_dict(), options["checkpoint"])
     model, again = (load_clip("tiny", CLASSES, dtype=d, **options) for d in ("float32", "bfloat16"))
     assert model.fingerprint == again.fingerprint != load_clip("tiny", CLASSES, ["a {}"], **options).fingerprint
@@ -64,13 +62,6 @@ def test_a_name_and_a_file_of_weights(tmp_path, images):
     clip = open_clip.create_model("tiny", pretrained=str(options["checkpoint"]), force_image_size=64)
     x = images(model, 2).float()
     assert_close(model.logits(x), own_logits(clip.eval(), x, CLASSES, ["a photo of a {}."]), 1e-5)
-
-
-def _config(folder):
-    path = folder / "tiny.json"
-    tower = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
-    path.write_text(json.dumps({"embed_dim": 12, "vision_cfg": tower, "text_cfg": TEXT}))
-    return path
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash"])

@@ -38,6 +38,18 @@ def test_the_module_given_is_left_as_it_is(images):
         assert_close(model.logits(images(model)).double(), module.eval()(images(model)), 1e-5)
 
 
+def test_a_dtype_of_16_bits_computes_about_the_same(images):
+    module = build("rotary, learnt and per head")
+    exact, half = load_model(module, dtype="float64"), load_model(module, dtype="bfloat16")
+    x, graph = images(exact, 4), exact.graph("split")
+    expected = exact.logits(x)
+    assert exact.fingerprint == half.fingerprint
+    assert_close(half.logits(x).double(), expected, 0.1)
+    opened = PatchedRuns(half, half.embed(x), capture(half, x.flip(0))).logits(graph, np.ones(graph.n_edges, bool))
+    assert_close(opened.double(), expected, 0.1)
+    assert load_model(module.to(torch.bfloat16)).dtype == torch.float32
+
+
 REFUSED = {
     "post-norm": {"use_post_norm": True},
     "scale_attn_norm": {"scale_attn_inner": True},

@@ -106,6 +106,24 @@ def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
         load_model("digits", labels=["one"])
 
 
+def test_any_image_size_of_a_timm_name(tmp_path):
+    tensors = timm.create_model("test_vit", num_classes=7, dynamic_img_size=False).state_dict()
+    save_file(tensors, tmp_path / "w.safetensors")
+    model = load_model("test_vit", checkpoint=tmp_path / "w.safetensors", image_size=(48, 96))
+    assert model.image_size == (48, 96) and model.embed(torch.zeros(1, 3, 48, 96)).shape[1] == 1 + 3 * 6
+    with pytest.raises(InputError, match="only a timm name"):
+        load_model("digits", image_size=64)
+    with pytest.raises(InputError, match="resnet18: timm does not make it for images of 64 pixels"):
+        load_model("resnet18", image_size=64)
+
+
+def test_a_head_that_was_put_on_a_model_without_one_makes_its_classes(toy_module, images):
+    module = toy_module(num_classes=0)
+    module.head = torch.nn.Linear(16, 3).double()
+    model = load_model(module, dtype="float64")
+    assert model.n_classes == 3 and model.logits(images(model)).shape == (2, 3)
+
+
 def test_a_misspelt_name_is_answered_with_models_that_load():
     with pytest.raises(InputError, match="unknown model 'deit3_smal_patch16_224'") as told:
         load_model("deit3_smal_patch16_224")
