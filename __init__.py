@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .discovery import score_edges as score_edges
     from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
+    from .models import load_clip as load_clip
     from .models import load_model as load_model
     from .results import Table as Table
     from .store import Account as Account
@@ -35,6 +36,7 @@ _WHERE = {
     "discover": "discovery",
     "evaluate": "discovery",
     "head_to_head": "discovery",
+    "load_clip": "models",
     "load_model": "models",
     "open_store": "store",
     "patch_path": "discovery",

@@ -24,8 +24,8 @@ from ..images import (
     resolve_corruption,
     surroundings,
 )
-from ..models import ViT, load_model
-from .spec import RecipeSpec, Spec, named
+from ..models import ViT, load_clip, load_model
+from .spec import ModelSpec, RecipeSpec, Spec, named
 
 NATURAL = "natural"
 
@@ -158,20 +158,24 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
 
 def _load_models(spec: Spec, dtypes: set[str]) -> dict[str, ViT]:
     with _place(spec, "model"):
-        if isinstance(spec.model, str):
-            return {dtype: load_model(spec.model, device=spec.device, dtype=dtype) for dtype in sorted(dtypes)}
-        m = spec.model
-        return {
-            dtype: load_model(
-                f"timm:{m.timm}",
-                pretrained=m.pretrained,
-                checkpoint=m.checkpoint,
-                seed=m.seed,
-                device=spec.device,
-                dtype=dtype,
-            )
-            for dtype in sorted(dtypes)
-        }
+        return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in sorted(dtypes)}
+
+
+def _load_model(asked: str | ModelSpec, device: str, dtype: str) -> ViT:
+    if isinstance(asked, str):
+        return load_model(asked, device=device, dtype=dtype)
+    options: Any = {
+        "checkpoint": asked.checkpoint,
+        "image_size": asked.image_size,
+        "seed": asked.seed,
+        "device": device,
+        "dtype": dtype,
+    }
+    if asked.open_clip is None:
+        return load_model(f"timm:{asked.timm}", pretrained=bool(asked.pretrained), **options)
+    tag = asked.pretrained if isinstance(asked.pretrained, str) else None
+    prompts = () if asked.templates is None else (asked.templates,)
+    return load_clip(asked.open_clip, asked.classes or (), *prompts, pretrained=tag, **options)
 
 
 def _source(spec: Spec) -> str | dict[str, Any]:

@@ -48,10 +48,33 @@ class _Open(_Part):
 class ModelSpec(_Part):
     """`{ timm = "vit_base_patch16_224", pretrained = true }` or with `checkpoint = "file.safetensors"`."""
 
-    timm: str
-    pretrained: bool = False
+    `{ open_clip = "ViT-B-32", pretrained = "laion2b_s34b_b79k", classes = ["cat", "dog"] }`: a zero-shot classifier.
+    """
+
+    timm: str | None = None
+    open_clip: str | None = None
+    pretrained: bool | str = False
     checkpoint: Path | None = None
+    image_size: int | tuple[int, int] | None = None
+    classes: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_library(self) -> ModelSpec:
+        if (self.timm is None) == (self.open_clip is None):
+            raise ValueError("expected exactly one of timm, open_clip")
+        if self.open_clip is None:
+            if self.classes is not None or self.templates is not None:
+                raise ValueError("classes and templates make prompts: they go with open_clip, not with timm")
+            if not isinstance(self.pretrained, bool):
+                raise ValueError(f"pretrained: expected true or false with timm, got {self.pretrained!r}")
+        else:
+            if self.classes is None:
+                raise ValueError("open_clip: expected classes, a list of names; they become the model's classes")
+            if self.pretrained is True:
+                raise ValueError("pretrained: expected the tag of open_clip's weights, got true")
+        return self
 
 
 class FolderSpec(_Part):

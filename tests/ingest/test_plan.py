@@ -1,9 +1,13 @@
 """A plan spells out every question once, and refuses what has no meaning."""
 
+import json
+from pathlib import Path
+
 import pytest
 from circuitstore.errors import InputError
 from circuitstore.ingest import Spec, make_plan, parse_spec
 
+from ..families import tiny_config
 from .conftest import SMALL
 
 
@@ -29,6 +33,22 @@ def test_natural_decides_the_size_of_the_effect_study_alone(small: Spec) -> None
 
 def test_the_same_spec_asks_the_same_questions(small: Spec) -> None:
     assert [p.item.id for p in make_plan(small).items] == [p.item.id for p in make_plan(small).items]
+
+
+def test_a_zero_shot_model_s_classes_are_told_in_the_spec(tmp_path: Path) -> None:
+    tiny_config(tmp_path)
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+    def ids(templates: str) -> list[str]:
+        model = f'model = {{ open_clip = "tiny", classes = {json.dumps(words)}{templates} }}'
+        text = SMALL.replace('model = "digits"', model).replace("per_class = 12", 'per_class = 12\nchoose = "all"')
+        plan = make_plan(parse_spec(text))
+        assert all(model.name == "tiny" and model.labels == tuple(words) for model in plan.models.values())
+        return [p.item.id for p in plan.items]
+
+    plain = ids("")
+    assert plain == ids(', templates = ["a photo of a {}."]')
+    assert not set(plain) & set(ids(', templates = ["the digit {}"]'))
 
 
 @pytest.mark.parametrize(
