@@ -87,7 +87,7 @@ def _own_node_passes(
     heads_apart: bool, graph: ComputationGraph, steps: int, rule: str, gradient: str
 ) -> tuple[float, float]:
     """What follows a node, in units of the whole; the MLP is two thirds of a block."""
-    following = [(2 * graph.n_layers - n.position - n.position % 2 / 3) / 2 for n in _nodes(graph, heads_apart)]
+    following = [(2 * graph.n_layers - n.position + n.position % 2 / 3) / 2 for n in _nodes(graph, heads_apart)]
     backwards = steps * sum(following) / graph.n_layers
     return 2 + backwards, backwards
 

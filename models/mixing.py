@@ -40,12 +40,14 @@ def fixed_output(
 ) -> Iterator[None]:
     """While open, an attention or an MLP sends `corrupted + share · (clean − corrupted)`, whatever it reads.
 
+    Gradients reach what it sends, and nothing before it through it.
+
     Args:
         component: 2l for the attention of block l, all heads at once; 2l + 1 for its MLP.
     """
     layer, is_mlp = divmod(component, 2)
     block, kind = model.blocks[layer], "mlp_out" if is_mlp else "heads"
-    sent = torch.lerp(getattr(corrupted, kind)[layer], getattr(clean, kind)[layer], share)
+    sent = torch.lerp(getattr(corrupted, kind)[layer], getattr(clean, kind)[layer], share).requires_grad_()
     if is_mlp:
         hook = block.ls2.register_forward_hook(lambda _, __, ___: sent)
     else:

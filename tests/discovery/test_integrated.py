@@ -1,0 +1,320 @@
+"""Conductance, gate-IG and EAP-IG (activations) against gates and autograd on a forward of their own; their limits.
+
+The forward is head by head, in plain torch, with a gate on every edge; it shares no code with the product.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.circuits import FORMS
+from circuitstore.discovery import METHODS, resolve_method, score_edges
+from circuitstore.discovery.eap_ig import points
+from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture
+from torch import nn
+
+from .test_eap_ig import LABELS, VARIANTS, gate_model, logit, relative
+
+METHODS_HERE = (
+    "conductance",
+    "gate-ig",
+    "eap-ig-activations",
+    "eap-ig-activations-heads",
+    "eap-ig-activations-as-coded",
+)
+
+
+@pytest.fixture(autouse=True)
+def _residuals_are_tested_apart():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CircuitStoreWarning)
+        yield
+
+
+class Gates:
+    """∂m/∂gate of every edge, where what an edge carries is asked of `carried(e, value, gate)`."""
+
+    def __init__(self, brute, x, y):
+        self.brute, self.graph, self.x, self.y = brute, brute.graph, x, y
+        (_, self.new), (_, self.old) = (brute.run(stream, lambda _, value: value) for stream in (x, y))
+        self.new, self.old = ([sent.detach() for sent in run] for run in (self.new, self.old))
+        self.moved = [new - old for new, old in zip(self.new, self.old, strict=True)]
+
+    def gradient(self, stream, carried, at=0.0):
+        gates = torch.full((len(stream), self.graph.n_edges), at, dtype=stream.dtype, requires_grad=True)
+        logits, _ = self.brute.run(stream, lambda e, value: carried(e, value, gates[:, e, None, None]))
+        return torch.autograd.grad(logit(LABELS)(logits).sum(), gates)[0].numpy()
+
+    def conductance(self, steps):
+        total, sender = 0.0, self.graph.edge_sender
+        for k in range(steps):
+            between = [torch.lerp(self.y, self.x, (k + part) / steps) for part in (0, 0.5, 1)]
+            (_, before), (_, after) = (self.brute.run(between[i], lambda _, value: value) for i in (0, 2))
+            moved = [(new - old).detach() for new, old in zip(after, before, strict=True)]
+            total = total + self.gradient(between[1], lambda e, v, gate: v + gate * moved[sender[e]])  # noqa: B023
+        return total
+
+    def gate_ig(self, steps):
+        old, sender = self.old, self.graph.edge_sender
+        mixed = lambda e, v, gate: old[sender[e]] + gate * (v - old[sender[e]])  # noqa: E731
+        return sum(self.gradient(self.x, mixed, at) for at in points(steps, "midpoint")) / steps
+
+    def groups(self, apart):
+        """Which senders move together."""
+        per_layer = (self.graph.n_senders - 1) // self.graph.n_layers
+        yield [0]
+        for first in range(1, self.graph.n_senders, per_layer):
+            heads = list(range(first, first + per_layer - 1))
+            yield from [[head] for head in heads] if apart else [heads]
+            yield [first + per_layer - 1]
+
+    def with_moved(self, stream, group, point):
+        """Gradients with what a group sends fixed between its two values; gates weigh every sender's difference."""
+
+        def carried(e, value, gate):
+            sender = self.graph.edge_sender[e]
+            fixed = self.old[sender] + point * self.moved[sender]
+            return (fixed if sender in group else value) + gate * self.moved[sender]
+
+        return self.gradient(stream, carried)
+
+    def own_node(self, steps, apart=False, direction="noising"):
+        total = np.zeros((len(self.x), self.graph.n_edges))
+        for group in self.groups(apart):
+            own = np.isin(self.graph.edge_sender, group)
+            for point in points(steps, "midpoint"):
+                found = self.with_moved(self.x if direction == "noising" else self.y, group, point)
+                total[:, own] += found[:, own] / steps
+        return total
+
+    def as_coded(self, steps):
+        groups = list(self.groups(False))
+        runs = [self.with_moved(self.x, group, point) for group in groups for point in points(steps, "right")]
+        return sum(runs) / len(runs)
+
+    def expected(self, method, steps):
+        if method.startswith("eap-ig-activations") and not method.endswith("coded"):
+            return self.own_node(steps, method.endswith("heads"))
+        return {"conductance": self.conductance, "gate-ig": self.gate_ig}.get(method, self.as_coded)(steps)
+
+
+@pytest.fixture
+def gates(brute_force):
+    return lambda model, form, x, y: Gates(brute_force(model.module, model.graph(form)), model.embed(x), model.embed(y))
+
+
+@pytest.mark.parametrize(("method", "form"), [(m, form) for m in METHODS_HERE for form in METHODS[m].forms])
+def test_every_form_equals_gates_and_autograd(toy_vit, images, gates, method, form):
+    model = toy_vit(1, qk_norm=True, init_values=0.2, depth=2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    found = score_edges(model, x, y, LABELS, method=method, form=form, steps=2)
+    assert relative(found.per_image, gates(model, form, x, y).expected(method, 2)) < 1e-11
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize("method", ["conductance", "gate-ig", "eap-ig-activations"])
+def test_every_variant_equals_gates_and_autograd(toy_vit, images, gates, changes, method):
+    model = toy_vit(depth=2, **changes)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    found = score_edges(model, x, y, LABELS, method=method, form="head", steps=2)
+    assert relative(found.per_image, gates(model, "head", x, y).expected(method, 2)) < 1e-11
+
+
+def test_denoising_moves_a_node_of_the_corrupted_run(toy_vit, images, gates):
+    model = toy_vit(depth=2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    options = {"method": "eap-ig-activations", "direction": "denoising"}
+    found = score_edges(model, x, y, LABELS, form="head", steps=2, **options)
+    assert relative(found.per_image, gates(model, "head", x, y).own_node(2, direction="denoising")) < 1e-11
+
+
+def near(images, model):
+    """Pairs between which the model is smooth."""
+    x = images(model, 2, 1)
+    return x, x + 0.3 * images(model, 2, 2)
+
+
+def falls(error):
+    """Twice the steps leave a quarter of the error."""
+    return 3.5 < error(6) / error(12) < 4.5
+
+
+@pytest.mark.parametrize("form", ["split", "attention"])
+def test_conductance_s_books_balance(toy_vit, images, form):
+    model = toy_vit(3, depth=2)
+    x, y = near(images, model)
+    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+    graph = model.graph(form)
+    scored = {n: score_edges(model, x, y, LABELS, method="conductance", form=form, steps=n) for n in (6, 12)}
+
+    def imbalance(steps):
+        """At the worst component; the heads of the `attention` form are fed by their layer's input node."""
+        inflow, outflow = scored[steps].inflow.copy(), scored[steps].outflow.copy()
+        for fed, head in graph.structural_links:
+            outflow[graph.node_index[fed]] += outflow[graph.node_index[head]]
+            inflow[graph.node_index[head]] = outflow[graph.node_index[head]]
+        return np.abs(inflow - outflow)[1:-1].max()
+
+    def worst_cut(steps):
+        found, depth = scored[steps], (graph.sender_depth[graph.edge_sender], graph.receiver_depth[graph.edge_receiver])
+        cuts = [found.mean[(depth[0] <= at) & (at < depth[1])].sum() for at in range(2 * graph.n_layers + 1)]
+        error = np.abs(np.array(cuts) - gap).max()
+        assert found.residual == pytest.approx(error / abs(gap), rel=1e-9)
+        return error
+
+    assert falls(imbalance) and falls(worst_cut)
+    assert worst_cut(12) < 1e-3 * abs(gap)
+
+
+def test_all_edges_of_gate_ig_sum_to_the_metric_s_difference(toy_vit, images):
+    model = toy_vit(3)
+    x, y = near(images, model)
+    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+
+    def error(steps):
+        found = score_edges(model, x, y, LABELS, method="gate-ig", form="block", steps=steps)
+        assert found.residual == pytest.approx(abs(found.mean.sum() - gap) / abs(gap), rel=1e-9)
+        return abs(found.mean.sum() - gap)
+
+    assert falls(error)
+
+
+@pytest.mark.parametrize(
+    ("method", "heads", "direction"),
+    [
+        ("eap-ig-activations", [1, 2, 3, 4], "noising"),
+        ("eap-ig-activations", [1, 2, 3, 4], "denoising"),
+        ("eap-ig-activations-heads", [2], "noising"),
+    ],
+)
+def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, heads, direction):
+    model = toy_vit(3, depth=2)
+    x, y = near(images, model)
+    graph, clean, corrupted = model.graph("attention"), capture(model, x), capture(model, y)
+    noising = direction == "noising"
+    base = PatchedRuns(model, (clean if noising else corrupted).stream, corrupted, clean)
+
+    def patched(senders):
+        carries = np.full(graph.n_edges, CURRENT)
+        carries[np.isin(graph.edge_sender, senders)] = CORRUPTED if noising else CLEAN
+        return logit(LABELS)(base.logits(graph, carries))
+
+    plain = logit(LABELS)(clean.logits if noising else corrupted.logits)
+    options = {"method": method, "form": "attention", "direction": direction}
+    scored = {n: score_edges(model, x, y, LABELS, steps=n, **options).per_image for n in (6, 12)}
+    for senders in ([0], np.arange(graph.n_senders)[heads], [5]):
+        expected = ((plain - patched(senders)) * (1 if noising else -1)).numpy()
+        own = np.isin(graph.edge_sender, senders)
+        assert falls(lambda steps: np.abs(scored[steps][:, own].sum(1) - expected).max())  # noqa: B023
+
+
+def test_the_reference_variant_is_no_patch(toy_vit, images):
+    """What the own-node form is for: sums over the edges of this one stay off."""
+    model = toy_vit(3, depth=2)
+    x, y = near(images, model)
+    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+    found = score_edges(model, x, y, LABELS, method="eap-ig-activations-as-coded", form="block", steps=16)
+    assert abs(found.mean[found.graph.edge_sender == 0].sum() - gap) > 0.01 * abs(gap)
+
+
+def test_more_runs_than_are_kept_pending_change_nothing(toy_vit, images, gates):
+    model = toy_vit(depth=1)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    for method in ("eap-ig-activations", "eap-ig-activations-as-coded"):
+        found = score_edges(model, x, y, LABELS, method=method, steps=11).per_image
+        assert relative(found, gates(model, "split", x, y).expected(method, 11)) < 1e-11
+
+
+@pytest.mark.parametrize("method", METHODS_HERE)
+def test_equal_images_score_nothing_and_batches_do_not_matter(toy_vit, images, method):
+    model = toy_vit(depth=2)
+    x, y, labels = images(model, 5, 1), images(model, 5, 2), torch.arange(5)
+    options = {"method": method, "steps": 2, "form": "head"}
+    assert np.abs(score_edges(model, x, x.clone(), labels, **options).per_image).max() < 1e-12
+    whole = score_edges(model, x, y, labels, batch_size=5, **options)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    shuffled = score_edges(model, x[order], y[order], labels[order], batch_size=2, **options)
+    assert relative(shuffled.per_image, whole.per_image[order.numpy()]) < 1e-10
+
+
+@pytest.mark.parametrize("method", ["conductance", "gate-ig", "eap-ig-activations", "eap-ig-activations-as-coded"])
+def test_sums_over_merged_edges_are_the_coarser_form_s_scores(toy_vit, images, method):
+    model = toy_vit(depth=2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    split, *coarser = (score_edges(model, x, y, LABELS, method=method, form=form, steps=2) for form in FORMS)
+    for found in coarser:
+        assert relative(split.project(found.graph.form).per_image, found.per_image) < 1e-11
+
+
+def test_heads_that_move_apart_are_not_projected(toy_vit, images):
+    model = toy_vit(depth=2)
+    found = score_edges(
+        model, images(model, 1, 1), images(model, 1, 2), [0], method="eap-ig-activations-heads", steps=1
+    )
+    with pytest.raises(InputError, match="additive"):
+        found.project("block")
+
+
+CORNER = 2**-1.5
+"""At the corner of AND and OR two gates in a row, each at α, let a half through: α = 2^−½. What follows is ∫α² dα."""
+
+
+@pytest.mark.parametrize(
+    ("method", "gate", "expected"),
+    [
+        ("conductance", "AND", 1 / 2),
+        ("conductance", "OR", 1 / 2),
+        ("conductance", "ADD", 1),
+        ("gate-ig", "AND", (1 - CORNER) / 3),
+        ("gate-ig", "OR", CORNER / 3),
+        ("gate-ig", "ADD", 1 / 3),
+        ("eap-ig-activations", "AND", 1 / 2),
+        ("eap-ig-activations", "OR", 1 / 2),
+        ("eap-ig-activations", "ADD", 1),
+        ("eap-ig-activations-heads", "AND", 1),
+        ("eap-ig-activations-heads", "OR", 0),
+        ("eap-ig-activations-heads", "ADD", 1),
+    ],
+)
+def test_logic_gates(method, gate, expected):
+    model = gate_model(gate)
+    x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
+    x[:, 0] = 1 if gate == "ADD" else 1 + 1e-9
+    found = score_edges(model, x, y, [0], method=method, steps=50 if method == "gate-ig" else 4)
+    edges = [found.graph.index_of(f"a0.h{head}->m0") for head in (0, 1)]
+    assert found.mean[edges] == pytest.approx([expected, expected], abs=0.02 if method == "gate-ig" else 1e-6)
+    assert found.mean[found.graph.index_of("a0.h2->logits")] == found.mean[found.graph.index_of("a0.h2->m0")] == 0
+
+
+def test_costs_are_told():
+    """ViT-B, 5 steps: 25 nodes, whose followers add up to 12 2/3 models."""
+    from circuitstore.circuits import ComputationGraph
+    from circuitstore.discovery import estimate_cost
+
+    def cost(method):
+        told = estimate_cost(ComputationGraph(12, 12), resolve_method(method, {"steps": 5}), 2)
+        return pytest.approx((told.forwards, told.backwards))
+
+    assert cost("conductance") == (22, 10)
+    assert cost("gate-ig") == (14, 10)
+    assert cost("eap-ig-activations-as-coded") == (4 + 250, 250)
+    assert cost("eap-ig-activations") == (4 + 10 * (12 + 2 / 3), 10 * (12 + 2 / 3))
+
+
+def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_module, images):
+    from circuitstore.models import load_model
+
+    module = toy_module(depth=2, norm_layer=nn.Identity, act_layer=nn.Identity)
+    with torch.no_grad():
+        for block in module.blocks:  # equal attention everywhere
+            block.attn.qkv.weight[:32].zero_()
+            block.attn.qkv.bias[:32].zero_()
+    model = load_model(module, dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    exact = score_edges(model, x, y, LABELS, method="exact").per_image
+    for method in ("conductance", "eap-ig-activations", "eap-ig-activations-heads"):
+        assert relative(score_edges(model, x, y, LABELS, method=method, steps=2).per_image, exact) < 1e-11
