@@ -46,7 +46,7 @@ class _Open(_Part):
 
 
 class ModelSpec(_Part):
-    """`{ timm = "vit_base_patch16_224", pretrained = true }` or with `checkpoint = "file.safetensors"`."""
+    """`{ timm = "vit_base_patch16_224", pretrained = true }` or with `checkpoint = "file.safetensors"`.
 
     `{ open_clip = "ViT-B-32", pretrained = "laion2b_s34b_b79k", classes = ["cat", "dog"] }`: a zero-shot classifier.
     """
@@ -119,12 +119,15 @@ class RecipeSpec(_Open):
 
 
 class ExtractSpec(_Part):
-    """Which circuits to take from the scores: exactly one of the four sizes."""
+    """Which circuits to take from the scores: exactly one of the five sizes."""
 
     retention: float | None = Field(default=None, gt=0, le=1)
     top: int | float | None = Field(default=None, gt=0)
     edges: int | None = Field(default=None, ge=1)
     threshold: float | None = None
+    bisection: float | None = Field(default=None, gt=0, le=1)
+    of: Literal["retention", "faithfulness"] | None = None
+    buffer: float | None = Field(default=None, ge=0, lt=1)
     absolute: bool = False
 
     @field_validator("top")
@@ -136,18 +139,23 @@ class ExtractSpec(_Part):
 
     @model_validator(mode="after")
     def _one_size(self) -> ExtractSpec:
-        given = [k for k in ("retention", "top", "edges", "threshold") if getattr(self, k) is not None]
+        sizes = ("retention", "top", "edges", "threshold", "bisection")
+        given = [k for k in sizes if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"expected exactly one of retention, top, edges, threshold; got {', '.join(given) or 'none'}"
-            )
+            raise ValueError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(given) or 'none'}")
+        for name in ("of", "buffer"):
+            if getattr(self, name) is not None and self.bisection is None:
+                raise ValueError(f"{name} goes with bisection, not with {given[0]}")
         return self
 
     def extraction(self, size_of: str | None = None) -> Extraction:
         """As a value with an identity. `size_of`: the condition whose retention decides the size."""
         absolute: dict[str, Scalar] = {"absolute": True} if self.absolute else {}
+        sized: dict[str, Scalar] = {"size_of": size_of} if size_of else {}
+        if self.bisection is not None:
+            of, buffer = self.of or "retention", 0.1 if self.buffer is None else self.buffer
+            return Extraction.named("bisection", target=self.bisection, of=of, buffer=buffer, **sized, **absolute)
         if self.retention is not None:
-            sized: dict[str, Scalar] = {"size_of": size_of} if size_of else {}
             return Extraction.named("retention", target=self.retention, **sized, **absolute)
         if self.top is not None:
             return Extraction.named("top", n=self.top, **absolute)

@@ -57,23 +57,29 @@ def test_retention_extraction_names_whose_size_it_takes() -> None:
     assert extract.extraction().text == "retention(target=0.9)"
 
 
+def test_bisection_extraction_holds_its_share_and_buffer() -> None:
+    extract = parse_spec(GOOD.replace("top = 0.05", 'bisection = 0.9\nof = "faithfulness"\nabsolute = true')).extract[0]
+    assert extract.extraction().text == "bisection(absolute=True, buffer=0.1, of=faithfulness, target=0.9)"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("per_class = 12", "per_clas = 12", ["images.per_clas", "unknown field", "'per_class'"]),
-        ("per_class = 12", "per_class = 3", ["images.per_class", "greater than or equal to 4", "3"]),
-        ("per_class = 12", 'per_class = "many"', ["images.per_class", "integer", "'many'"]),
-        ("per_class = 12", 'choose = "best"', ["images.choose", "'correct'", "'successful'", "'best'"]),
-        ('method = "eap-ig"', 'method = "eap-ig"\nform = "splt"', ["recipe[0].form", "'split'", "'splt'"]),
         ("timm = ", "open_clip = 'ViT-B-32', timm = ", ["model", "exactly one of timm, open_clip"]),
         ("timm = ", "classes = ['a'], timm = ", ["model", "they go with open_clip"]),
         ("timm = ", "pretrained = 'laion', timm = ", ["model", "pretrained", "'laion'"]),
         ("timm = ", "open_clip = ", ["model", "expected classes"]),
         ("timm = ", "classes = ['a'], pretrained = true, open_clip = ", ["model", "the tag"]),
+        ("per_class = 12", "per_clas = 12", ["images.per_clas", "unknown field", "'per_class'"]),
+        ("per_class = 12", "per_class = 3", ["images.per_class", "greater than or equal to 4", "3"]),
+        ("per_class = 12", 'per_class = "many"', ["images.per_class", "integer", "'many'"]),
+        ("per_class = 12", 'choose = "best"', ["images.choose", "'correct'", "'successful'", "'best'"]),
+        ('method = "eap-ig"', 'method = "eap-ig"\nform = "splt"', ["recipe[0].form", "'split'", "'splt'"]),
         ('method = "eap-ig"', "", ["recipe[0].method", "missing"]),
         ('method = "eap-ig"', 'method = "eap-ig"\ndtype = "float16"', ["recipe[0].dtype", "'bfloat16'", "'float16'"]),
         ("top = 0.05", "top = 0.05\nretention = 0.5", ["extract[0]", "exactly one", "retention, top"]),
         ("top = 0.05", "absolute = true", ["extract[0]", "exactly one", "none"]),
+        ("top = 0.05", "top = 0.05\nbuffer = 0.2", ["extract[0]", "buffer goes with bisection, not with top"]),
         ("top = 0.05", "threshold = nan", ["extract[0].threshold", "finite"]),
         ('[[recipe]]\nmethod = "eap-ig"\nsteps = 7', '[recipe]\nmethod = "eap-ig"', ["recipe", "[[recipe]]"]),
         ('method = "eap-ig"', 'method = { kind = "eap-ig" }', ["recipe[0].method", "valid string"]),
