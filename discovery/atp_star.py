@@ -46,7 +46,7 @@ SHARE = 0.25
 
 def _qk_fix(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
-    found = base.run.gradients()
+    found = base.run.gradients(heads=True)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
     gradients.take(base.run, found, 1)
     scores = _scores(task, batch, base, gradients)
@@ -61,7 +61,7 @@ def _atp_star(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
     heads, total = [], base.differences.new_zeros(len(batch), task.graph.n_edges)
     for dropped in range(layers):
-        found = base.gradients_without(dropped)
+        found = base.gradients_without(dropped, heads=True)
         gradients.take(base.run, found, 1)
         total += _scores(task, batch, base, gradients).abs()
         heads.append(found.heads)

@@ -65,10 +65,10 @@ class BaseRun(NamedTuple):
         ends, runs = (values, [sent, others]) if noising else (values[::-1], [others, sent])
         return cls(base, run, sender_differences(model, form, *runs), *ends)
 
-    def gradients_without(self, layer: int) -> TapGradients:
+    def gradients_without(self, layer: int, *, heads: bool = False) -> TapGradients:
         """With one layer left out of the way back; layers are asked for in their order."""
         last = len(self.run.taps.heads) - 1
-        return self.run.gradients(dropped=layer, again=layer < last)
+        return self.run.gradients(dropped=layer, heads=heads, again=layer < last)
 
 
 def other_layers(graph: ComputationGraph) -> Float[np.ndarray, "edge"]:

@@ -88,7 +88,7 @@ class GradientRules:
 
     def _norm_hooks(self, model: ViT) -> Iterator[RemovableHandle]:
         for name, part in model.module.named_modules() if self.norms else ():
-            if isinstance(part, nn.Identity):
+            if isinstance(part, nn.Identity) or name.startswith("patch_embed."):  # before the stream
                 continue
             if isinstance(part, NORMS):
                 yield part.register_forward_hook(_frozen_norm)

@@ -69,7 +69,7 @@ class TapGradients(NamedTuple):
         final: at the input of the last norm.
         mlps: at the input of norm2.
         reads: at the output of qkv where heads read apart, else at the input of norm1.
-        heads: at the heads' outputs before the output projection.
+        heads: at the heads' outputs before the output projection; empty where not wanted.
     """
 
     final: Tensor
@@ -108,21 +108,22 @@ class TappedRun:
         self.values = values.detach()
         self._reads = self.taps.ports if apart else self.taps.attention_inputs
 
-    def gradients(self, *, dropped: int | None = None, again: bool = False) -> TapGradients:
+    def gradients(self, *, dropped: int | None = None, heads: bool = False, again: bool = False) -> TapGradients:
         """The metric's, at every tap.
 
         Args:
             dropped: a layer whose attention and MLP pass no gradient, so that it goes around them.
-            again: they will be asked for once more.
+            heads: those at the heads' outputs are wanted, too.
+            again: gradients will be asked for once more.
         """
         self._dropped.clear()
         if dropped is not None:
             self._dropped.add(dropped)
-        groups = (self.taps.final, self.taps.mlp_inputs, self._reads, self.taps.heads)
+        groups = (self.taps.final, self.taps.mlp_inputs, self._reads, self.taps.heads if heads else [])
         at = [tap for group in groups for tap in group]
         found = iter(torch.autograd.grad(self._total, at, retain_graph=again, materialize_grads=True))
-        final, mlps, reads, heads = ([next(found) for _ in group] for group in groups)
-        return TapGradients(final[0], mlps, reads, heads)
+        final, *others = ([next(found) for _ in group] for group in groups)
+        return TapGradients(final[0], *others)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
 from circuitstore.discovery.eap_ig import points
 from circuitstore.errors import InputError
+from circuitstore.models import load_model
 from timm.layers.mlp import SwiGLU
+from torch import nn
 
 from ..detached import detached
 from .test_eap_ig import LABELS, logit, planted_model, relative
@@ -17,7 +20,7 @@ MODES = ("relp", "relp-ah", "gim")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", FORMS)
 def test_eap_ig_of_every_mode_and_form_equals_gates_and_detached_parts(toy_vit, images, brute_force, form, mode):
-    model = toy_vit(1, qk_norm=True, init_values=0.2)
+    model = toy_vit(1, depth=2, qk_norm=True, init_values=0.2)
     x, y = images(model, 2, 1), images(model, 2, 2)
     brute = detached(brute_force, model.module, model.graph(form), mode)
     expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(2, "left"))
@@ -50,7 +53,7 @@ def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
 )
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 def test_every_gradient_method_takes_a_mode(toy_vit, images, method, params):
-    model = toy_vit()
+    model = toy_vit(depth=2)
     x, y = images(model, 2, 1), images(model, 2, 2)
     plain, *others = (
         score_edges(model, x, y, LABELS, method=method, form="head", gradient=mode, **params).mean
@@ -61,11 +64,27 @@ def test_every_gradient_method_takes_a_mode(toy_vit, images, method, params):
         assert np.isfinite(other).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_planted_circuit_scores_and_nothing_else_does(images, mode):
+@pytest.mark.parametrize("mode", ["relp", "relp-ah"])
+def test_relp_on_a_linear_model_is_exact_patching(toy_module, images, mode):
+    module = toy_module(norm_layer=nn.Identity, act_layer=nn.Identity, depth=2)
+    with torch.no_grad():
+        for block in module.blocks:  # equal attention everywhere
+            block.attn.qkv.weight[:32].zero_()
+            block.attn.qkv.bias[:32].zero_()
+    model = load_model(module, dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    exact = score_edges(model, x, y, LABELS, method="exact").per_image
+    assert relative(score_edges(model, x, y, LABELS, method="eap", gradient=mode).per_image, exact) < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [*(("eap", {"gradient": mode}) for mode in MODES), ("grad-drop", {}), ("qk-fix", {}), ("atp-star", {})],
+)
+def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
     model = planted_model(0)
     x, y = images(model, 4, 0), images(model, 4, 10)
-    scores = score_edges(model, x, y, [0] * 4, method="eap", gradient=mode)
+    scores = score_edges(model, x, y, [0] * 4, method=method, **params)
     strength = np.abs(scores.per_image).max(axis=0)
     names = {scores.graph.edge_names[i] for i in np.flatnonzero(strength)}
     assert names == {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}

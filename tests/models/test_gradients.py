@@ -10,6 +10,7 @@ from timm.layers.mlp import GluMlp, SwiGLU
 from torch import nn
 
 from ..detached import detached
+from ..families import build
 
 MODES = ("relp", "relp-ah", "gim")
 VARIANTS = {
@@ -47,6 +48,18 @@ def test_rules_are_those_of_detached_parts_and_leave_the_forward_as_it_is(toy_vi
     (expected,) = torch.autograd.grad(by_hand[:, 1].sum(), stream)
     assert close(found, expected)
     assert not close(found, torch.autograd.grad(plain[:, 1].sum(), stream)[0], 0.01)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", ["EVA-02", "CLIP"])
+def test_rules_reach_into_every_family(images, brute_force, family, mode):
+    model = load_model(build(family), dtype="float64")
+    logits, found = stream_gradient(model, images(model), GRADIENTS[mode])
+    assert torch.equal(logits, stream_gradient(model, images(model), GRADIENTS["plain"])[0])
+    stream = model.embed(images(model)).requires_grad_()
+    reference = detached(brute_force, model.module, model.graph("split"), mode)
+    expected = torch.autograd.grad(reference.run(stream, lambda _, value: value)[0][:, 1].sum(), stream)[0]
+    assert close(found, expected)
 
 
 @pytest.fixture(scope="module")
