@@ -76,11 +76,17 @@ def test_report_images_chose_nothing(undisturbed: Path) -> None:
 
 def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
     index(small, location=tmp_path, progress=False)
-    more = parse_spec(SMALL + "[[extract]]\ntop = 0.05\n")
+    more = parse_spec(SMALL + '[[extract]]\ntop = 0.05\n[[extract]]\nbisection = 0.7\nof = "faithfulness"\n')
     result = index(more, location=tmp_path, progress=False)
-    assert (result.done, result.skipped, result.circuits) == (6, 0, 6)
+    assert (result.done, result.skipped, result.circuits) == (6, 0, 12)
     with open_store(tmp_path) as store, open_store(undisturbed) as first:
-        assert len(store.circuits()) == 18
+        circuits = store.circuits()
+        assert len(circuits) == 24
+        sized = circuits[
+            circuits["extraction"] == "bisection(buffer=0.1, of=faithfulness, size_of=natural, target=0.7)"
+        ]
+        assert set(sized["attack"]) == {"natural", "typographic"}
+        assert (sized.groupby("class")["size_requested"].nunique() == 1).all()
         same = content(store).merge(content(first), on=["id", "sha256", "discovery_sha256"])
         assert len(same) == 12
 
