@@ -104,9 +104,9 @@ class WriterLock:
             raise StoreBusy(
                 f"{path} is open for writing by {holder}; wait for it (--wait SECONDS), or end it and try again"
             )
-        self._handle.truncate(0)
-        self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self._handle.flush()
+        os.ftruncate(self._handle.fileno(), 0)
+        with suppress(OSError):  # on a full disk it holds without a name
+            os.write(self._handle.fileno(), f"process {os.getpid()} on {os.uname().nodename}".encode())
         _locks.add(self)
 
     def release(self) -> None:

@@ -1,27 +1,107 @@
-"""A disk without room, met by the command line: one message, exit code 2, and no last words of the engine."""
+"""A disk without room, under the whole store or one part of it: said in one message, and the next run goes on."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from circuitstore.errors import StoreError
+from circuitstore.store import create_store
+
+from .conftest import World
+
+
+@contextmanager
+def mounted(disk: Path, size: str) -> Iterator[Path]:
+    """A small file system."""
+    disk.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk", "24m") as disk:
+        yield disk
 
 
 @pytest.fixture(params=["600k", "1200k", "1900k"])
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Too small for the graph: its schema, its lease or its circuits find no room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(disk)]
-    if mount is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with mounted(tmp_path / "disk", request.param) as disk:
+        yield disk
+
+
+def fill_up(disk: Path) -> Path:
+    """Leave no room; gives back the file that takes it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"x" * 4096)
+    return ballast
+
+
+def fill(where: dict[str, Any], world: World) -> str:
+    """What a run says that may meet a full disk."""
+    try:
+        with create_store(**where) as store, store.writer() as writer:
+            world.fill(writer)
+            writer.rebuild()
+    except StoreError as error:
+        return str(error)
+    return "there was room for all"
+
+
+def in_a_process_of_its_own(act: Callable[..., str], *arguments: Any) -> str:
+    said, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(say, act(*arguments).encode())
+        finally:
+            os._exit(0)
+    os.close(say)
+    os.waitpid(child, 0)
+    with os.fdopen(said) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("part", ["archive", "catalog", "graph"])
+def test_a_part_whose_disk_is_full_is_named_and_the_run_goes_on_when_there_is_room(
+    disk: Path, tmp_path: Path, world: World, part: str
+) -> None:
+    home = {name: disk if name == part else tmp_path for name in ("archive", "catalog", "graph")}
+    where = {
+        "location": home["archive"] / "data",
+        "catalog": f"sqlite:///{home['catalog']}/catalog.sqlite",
+        "graph": f"ladybug://{home['graph']}/graph.lbdb",
+    }
+    with create_store(**where) as store, store.writer() as writer:
+        world.start(writer)
+        writer.put_discovery(world.discoveries[0], "run")
+    ballast = fill_up(disk)
+    said = in_a_process_of_its_own(fill, where, world)
+    assert re.search("room|full|space", said) and str(disk) in said, said
+    ballast.unlink()
+    with create_store(**where) as store:
+        assert not store.archive.leftovers()
+        with store.writer() as writer:
+            world.fill(writer)
+        assert len(store.verify()) == 0 and len(store.circuits()) == 6
 
 
 def test_a_full_disk_is_one_message_to_the_end_of_the_process(small_disk: Path, kept: Path) -> None:
