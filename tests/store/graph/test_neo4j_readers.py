@@ -1,0 +1,101 @@
+"""Whoever reads a Neo4j database began when all of a circuit was there, and ends before anything of it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import neo4j
+import pytest
+from circuitstore.errors import StoreError
+from circuitstore.store.graph import open_graph
+from circuitstore.store.graph.neo4j_server import Server
+from circuitstore.testing.factories import make_records
+from circuitstore.testing.graph_place import STORE, assert_holds, created
+
+from ...neo4j_server import Neo4jServer
+
+CIRCUITS = "MATCH (c:Circuit) RETURN count(c)"
+HAD = "MATCH (c) WHERE elementId(c) IN $ids MATCH (c)-[:HAS]->(n:Node) OPTIONAL MATCH (n)-[f:FEEDS]->() RETURN count(f)"
+
+
+@pytest.fixture(params=["neo4j_server", "newest_neo4j"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Neo4jServer:
+    server = request.getfixturevalue(request.param)
+    monkeypatch.setenv("CIRCUITSTORE_NEO4J_USER", server.user)
+    monkeypatch.setenv("CIRCUITSTORE_NEO4J_PASSWORD", server.password)
+    server.empty()
+    return server
+
+
+@contextmanager
+def reader(server: Neo4jServer) -> Iterator[Callable[..., list]]:
+    """A transaction that has read something, and stays open."""
+    with (
+        neo4j.GraphDatabase.driver(server.address, auth=(server.user, server.password)) as driver,
+        driver.session(database=server.database, default_access_mode=neo4j.READ_ACCESS) as session,
+        session.begin_transaction() as tx,
+    ):
+
+        def ask(text: str, **params: object) -> list:
+            return [row.values() for row in tx.run(text, params)]  # pyright: ignore[reportArgumentType]
+
+        ask("RETURN 1")
+        yield ask
+
+
+def await_answer(server: Neo4jServer, text: str, answer: int) -> None:
+    """Ask others' transactions until the answer is this."""
+    end = time.monotonic() + 60
+    while server.ask(text) != [[answer]]:
+        assert time.monotonic() < end, f"never {answer}: {text}"
+
+
+def test_a_circuit_is_not_seen_by_who_began_before_all_of_it_was_there(server: Neo4jServer) -> None:
+    """It would meet the circuits, having found no edges: the order in which a query looks things up is its plan's."""
+    records = make_records(3)
+    nodes = sum(r.circuit.n_nodes for r in records)
+    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
+        with reader(server) as ask:
+            assert ask("MATCH (:Node)-[f:FEEDS]->() RETURN count(f)") == [[0]]
+            put = pool.submit(graph.put, records, created(records))
+            await_answer(server, "MATCH (n:Node) RETURN count(n)", nodes)
+            assert ask(CIRCUITS) == [[0]] and graph.present() == {}
+        put.result(timeout=60)
+        assert_holds(graph, records)
+
+
+def test_nothing_of_a_circuit_goes_before_who_met_it_has_ended(server: Neo4jServer) -> None:
+    records = make_records(3)
+    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
+        graph.put(records, created(records))
+        with reader(server) as ask:
+            met = [id for (id,) in ask("MATCH (c:Circuit) RETURN elementId(c)")]
+            removal = pool.submit(graph.remove, [r.id for r in records])
+            await_answer(server, CIRCUITS, 0)
+            assert ask(HAD, ids=met) == [[sum(r.circuit.n_edges for r in records)]]
+        removal.result(timeout=60)
+        assert_holds(graph, [])
+
+
+def test_what_a_failed_put_left_hidden_is_in_nobodys_way(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_records(3)
+    with open_graph(server.url, store_id=STORE) as graph:
+
+        def refuse(self: Server, work: Callable) -> None:
+            raise StoreError("the server is gone")
+
+        write = Server.write
+        with monkeypatch.context() as patch:  # from the moment when all is there
+            patch.setattr(
+                "circuitstore.store.graph.neo4j_readers.await_readers",
+                lambda server: patch.setattr(Server, "write", refuse),
+            )
+            with pytest.raises(StoreError, match="gone"):
+                graph.put(records, created(records))
+        assert Server.write is write
+        assert graph.present() == {} and server.ask("MATCH (n:Node) RETURN count(n) > 0") == [[True]]
+        graph.put(records[:2], created(records))
+        assert_holds(graph, records[:2])
