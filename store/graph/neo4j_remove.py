@@ -1,8 +1,9 @@
 """Removing circuits from Neo4j while others read.
 
 The server's isolation is read-committed: a query that has met a circuit sees its nodes vanish. So circuits are hidden
-first (`Circuit` becomes `Removed`), then the transactions that run at that time are waited for, and only then nodes and
-relationships go, some at a time. Killed in between, the next sweep goes on.
+first (`Circuit` becomes `Removed`), then the transactions that run at that time are waited for, and only then they go,
+some circuits at a time: first their edges, then their nodes, then themselves. The server keeps a transaction in its
+memory, so each is bounded, by relationships too: a node may have thousands. Killed in between, the next sweep goes on.
 """
 
 from __future__ import annotations
@@ -16,23 +17,33 @@ from ..faults import fault
 from .neo4j_server import Server, rows
 
 HIDE_AT_ONCE = 1000
+CIRCUITS_AT_ONCE = 20
+"""Circuits whose rests are looked for at once, so that the looking does not take longer the more are to go."""
+
+EDGES_AT_ONCE = 10_000
+"""Relationships of a transaction that deletes edges, at most."""
+
 NODES_AT_ONCE = 500
-"""Nodes of a transaction; with their relationships they must fit in the server's memory."""
+"""Nodes of a transaction that deletes nodes, which have two or three relationships by then."""
 
 GRACE_S = 60.0
 """Seconds for which a running query holds up the removal at most."""
 
 _HIDE = "UNWIND $ids AS id MATCH (c:Circuit {id: id}) REMOVE c:Circuit SET c:Removed"
 _RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database WHERE database = $database RETURN transactionId"
-_HIDDEN = "MATCH (c:Removed) RETURN count(c)"
-_DELETE = (
-    "MATCH (:Removed)-[:HAS]->(n:Node) WITH n LIMIT $most DETACH DELETE n RETURN count(*)",
-    "MATCH (c:Removed) WITH c LIMIT $most DETACH DELETE c RETURN count(*)",
+_HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $most"
+_DELETE_EDGES = (
+    "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
+    "MATCH (c)-[:HAS]->(:Node)-[e:FEEDS|CONTAINS]->() WITH e LIMIT $most DELETE e RETURN count(*)"
 )
-_DELETE_STRAY = (
-    "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) } "
-    "WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
+_DELETE_NODES = (
+    "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
+    "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
 )
+_DELETE_CIRCUITS = "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id DETACH DELETE c RETURN count(*)"
+_STRAY = "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) } "
+_DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $most DELETE e RETURN count(*)"
+_DELETE_STRAY = _STRAY + "WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
 _DELETE_SHARED = (
     "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $most DETACH DELETE x RETURN count(*)"
 )
@@ -44,25 +55,32 @@ def hide(server: Server, ids: Sequence[str]) -> None:
 
     def work(tx: neo4j.ManagedTransaction, some: Sequence[str]) -> None:
         rows(tx, _HIDE, {"ids": some})
-        fault("graph.remove.before")
+        fault("graph.hide.before")
 
     for start in range(0, len(ids), HIDE_AT_ONCE):
         some = ids[start : start + HIDE_AT_ONCE]
         server.write(lambda tx, some=some: work(tx, some))
-        fault("graph.remove.after")
+        fault("graph.hide.after")
 
 
 def delete_hidden(server: Server) -> None:
     """Delete hidden circuits with their nodes."""
-    if server.write(lambda tx: rows(tx, _HIDDEN))[0][0]:
+    if _hidden(server):
         _await_readers(server)
-        for text in _DELETE:
-            _repeat(server, text)
+    while ids := _hidden(server):
+        _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
+        _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
+        _repeat(server, _DELETE_CIRCUITS, CIRCUITS_AT_ONCE, ids)
+
+
+def _hidden(server: Server) -> list[str]:
+    """Some of the hidden circuits, as the server names them."""
+    return [row[0] for row in server.write(lambda tx: rows(tx, _HIDDEN, {"most": CIRCUITS_AT_ONCE}))]
 
 
 def delete_shared(server: Server) -> None:
     """Delete what circuits share; there are no circuits any more."""
-    _repeat(server, _DELETE_SHARED)
+    _repeat(server, _DELETE_SHARED, NODES_AT_ONCE)
 
 
 def sweep(server: Server) -> int:
@@ -73,19 +91,22 @@ def sweep(server: Server) -> int:
     nodes, had = (server.write(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
     delete_hidden(server)
     if server.write(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
-        _repeat(server, _DELETE_STRAY)
+        _repeat(server, _DELETE_STRAY_EDGES, EDGES_AT_ONCE)
+        _repeat(server, _DELETE_STRAY, NODES_AT_ONCE)
     return nodes - had
 
 
-def _repeat(server: Server, text: str) -> None:
-    """Run a statement that deletes some until nothing is left."""
+def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> None:
+    """Run a statement that deletes at most so many until nothing is left."""
 
     def work(tx: neo4j.ManagedTransaction) -> int:
-        deleted = rows(tx, text, {"most": NODES_AT_ONCE})[0][0]
+        deleted = rows(tx, text, {"most": most, "ids": ids})[0][0]
         fault("graph.remove.before")
         return deleted
 
-    while server.write(work):
+    deleted = most
+    while deleted == most:
+        deleted = server.write(work)
         fault("graph.remove.after")
 
 

@@ -127,6 +127,14 @@ def check(place: Place, undisturbed: dict[str, Any]) -> None:
         ]
 
 
+def test_every_point_has_a_name_of_its_own() -> None:
+    """So that a kill at a name is a kill at that place; a name that is put together would not be found at all."""
+    for mine, other in (ENGINES, ENGINES[::-1]):
+        files = [p for p in ROOM.rglob("*.py") if not p.name.startswith(other)]
+        calls = [call for file in files for call in re.findall(r"(?<!def )\bfault\(([^)]*)\)", file.read_text())]
+        assert len(calls) == len(set(calls)) and all(re.fullmatch(r'"[a-z_.]+"', call) for call in calls), mine
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_there_is_a_point_between_any_two_durable_steps(place: Place, killable: Killable) -> None:
     """Seen as they happen: fsync, rename, removal, COPY and commit, of archive, catalog and graph."""

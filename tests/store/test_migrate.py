@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +35,8 @@ from circuitstore.store.tables import SCHEMA
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..fixtures import made, rows
+from .test_faults import ROOM, doubt
+from .test_full_disk import fill_up, mounted
 
 FIXTURES = Path(made.__file__).parent
 NOW = int(SCHEMA)
@@ -230,6 +235,45 @@ def test_a_killed_migration_goes_on(kept: Kept, point: str, catalog: str, graph:
         assert len(store.verify()) == 0, str(store.verify())
 
 
+def test_every_point_of_a_migration_is_one_of_these() -> None:
+    named = {
+        (backend, point)
+        for backend in ("ladybug", "neo4j")
+        for file in (ROOM / "graph").glob(f"{backend}*.py")
+        for point in re.findall(r'\bfault\("(graph\.migrate\.[^"]+)"\)', file.read_text())
+    }
+    assert named == {(backend, point) for backend, point, *_ in KILLS if point.startswith("graph.")}
+
+
+def run_migrate(kept: Kept, graph: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "circuitstore.cli", "migrate", "--store", str(kept.folder), "--graph", graph]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kept", ["ladybug"], indirect=True)
+def test_a_migration_for_which_there_is_no_room_is_told_and_goes_on(kept: Kept, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "24m") as disk:
+        graph = f"ladybug://{shutil.move(kept.folder / 'graph.lbdb', disk)}"
+        ballast = fill_up(disk)
+        refused = run_migrate(kept, graph)
+        assert refused.returncode == 2 and "room" in refused.stderr.splitlines()[-1], refused.stderr
+        ballast.unlink()
+        assert run_migrate(kept, graph).returncode == 0
+        with open_store(kept.folder, graph=graph) as store:
+            assert len(store.verify()) == 0 and len(store.graph.present()) == len(kept.records())
+
+
+@pytest.mark.parametrize("kept", ["ladybug"], indirect=True)
+def test_a_graph_that_migrating_makes_anew_is_filled_and_told(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    """A write to it had failed, in an earlier attempt say."""
+    doubt(kept.folder)
+    with caplog.at_level(logging.WARNING, logger="circuitstore"):
+        kept.migrate()
+    assert re.search(r"earlier write .* failed.*made anew.*lacked (\d+) of \1 circuits", caplog.text, re.DOTALL)
+    with kept.open() as store:
+        assert len(store.verify()) == 0, str(store.verify())
+
+
 def test_a_newer_store_is_refused_with_both_versions(kept: Kept) -> None:
     kept.migrate()
     kept.ask(f"CREATE (:Migration {{version: {NOW + 1}, name: 'to come', checksum: 'x'}})")
@@ -260,6 +304,16 @@ def test_a_graph_that_is_written_is_not_migrated(kept: Kept) -> None:
         with pytest.raises(StoreBusy, match="someone elsewhere"):
             migrate_graph(kept.graph, store_id=kept.id)
     assert kept.versions() == ("0001", 1)
+
+
+def test_the_lease_of_a_dead_writer_is_in_nobodys_way(kept: Kept) -> None:
+    text = "from circuitstore.store.lease import Owner; print(Owner.new().text)"
+    dead = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.strip()
+    with kept.catalog.writing() as connection:
+        connection.execute(sa.text("UPDATE leases SET owner = :dead, until_ms = 9000000000000"), {"dead": dead})
+    kept.ask(f"MATCH (s:Store) SET s.lease_owner = '{dead}', s.lease_until_ms = 9000000000000")
+    kept.migrate()
+    assert kept.versions() == (SCHEMA, NOW)
 
 
 STEPS = {
