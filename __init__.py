@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .discovery import discover as discover
     from .discovery import evaluate as evaluate
     from .discovery import head_to_head as head_to_head
+    from .discovery import patch_edges as patch_edges
+    from .discovery import patch_nodes as patch_nodes
     from .discovery import patch_path as patch_path
     from .discovery import score_edges as score_edges
     from .discovery import token_groups as token_groups
@@ -39,6 +41,8 @@ _WHERE = {
     "load_clip": "models",
     "load_model": "models",
     "open_store": "store",
+    "patch_edges": "discovery",
+    "patch_nodes": "discovery",
     "patch_path": "discovery",
     "score_edges": "discovery",
     "token_groups": "discovery",

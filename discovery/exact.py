@@ -7,49 +7,107 @@ an edge costs what follows its receiver: about 0.3 forwards on average. Scores o
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import ComputationGraph
-from ..circuits.recipe import DIRECTIONS
-from ..models import ShiftedRuns, capture, sender_differences
-from .batches import Pairs
+from ..circuits import ComputationGraph, Form
+from ..circuits.recipe import DIRECTIONS, Direction
+from ..errors import unknown
+from ..models import ShiftedRuns, ViT, capture, sender_differences
+from .batches import Indices, Pairs
+from .batches import batch_size as choose_batch_size
+from .effects import Effects
 from .method import Task
+from .metrics import get_metric
 from .scoring import BatchScores, per_image
 
 SHARE = 0.3
 """Forwards per edge, by count, on ViT-S: the mean over edges of what follows the receiver."""
 
 
+def patch_edges(
+    model: ViT,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    edges: Sequence[str],
+    *,
+    targets: Indices | None = None,
+    form: Form = "split",
+    metric: str = "logit",
+    direction: Direction = "noising",
+    batch_size: int | None = None,
+) -> Effects:
+    """Patch some edges, each alone: what the method `exact` does for all of them.
+
+    Args:
+        clean: normalised images `[image, channel, height, width]`.
+        corrupted: what each is contrasted with.
+        labels: true class per image.
+        edges: names such as `a0.h1->a2.h0<q>`, each once.
+        targets: target class per image, for `logit-diff`.
+        form: of the graph that the edges belong to.
+        metric: a key of `METRICS`.
+        direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
+        batch_size: images at a time; by default what fits a fixed budget.
+
+    Returns:
+        Effects per image `[image, edge]`, in the order of `edges`; positive where the edge raises the metric.
+
+    Raises:
+        InputError: unknown names, images or classes that do not fit.
+    """
+    if direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)
+    graph, names = model.graph(form), tuple(dict.fromkeys(edges))
+    asked = np.array([graph.index_of(name) for name in names], int)
+    pairs = Pairs.checked(model, clean, corrupted, labels, targets, get_metric(metric))
+    size = choose_batch_size(model, form, batch_size)
+    parts = [_patched(model, graph, batch, asked, direction, size).scores for batch in pairs.batches(size)]
+    return Effects("edge", names, torch.cat(parts).double().cpu().numpy())
+
+
 def _exact(task: Task, batch: Pairs) -> BatchScores:
-    model, graph = task.model, task.graph
+    return _patched(task.model, task.graph, batch, np.arange(task.graph.n_edges), task.direction, task.batch_size)
+
+
+def _patched(
+    model: ViT, graph: ComputationGraph, batch: Pairs, edges: Int[np.ndarray, "edge"], direction: str, at_once: int
+) -> BatchScores:
+    """Scores of some edges; runs of at most `at_once` images, or of one edge, at a time."""
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
-    differences = sender_differences(model, task.form, clean, corrupted)
-    noising = task.direction == "noising"
-    runs = ShiftedRuns(model, graph, clean if noising else corrupted)
-    change = partial(_changes, runs, graph, differences, batch, -1 if noising else 1, task.batch_size)
+    differences = sender_differences(model, graph.form, clean, corrupted)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
-    moved = torch.cat([change(receiver) for receiver in range(graph.n_receivers)], dim=1)
-    return BatchScores(ends[0][:, None] - moved if noising else moved - ends[1][:, None], *ends)
+    sign, base, start = (-1, clean, ends[0]) if direction == "noising" else (1, corrupted, ends[1])
+    runs = ShiftedRuns(model, graph, base)
+    scores = start.new_zeros(len(batch), len(edges))
+    receivers = graph.edge_receiver[edges]
+    for receiver in np.unique(receivers):
+        places = np.flatnonzero(receivers == receiver)
+        senders = torch.from_numpy(graph.edge_sender[edges[places]]).to(differences.device)
+        moved = _moved(runs, int(receiver), sign, differences, senders, batch, max(1, at_once // len(batch)))
+        scores[:, torch.from_numpy(places).to(scores.device)] = sign * (moved - start[:, None])
+    return BatchScores(scores, *ends)
 
 
-def _changes(
+def _moved(
     runs: ShiftedRuns,
-    graph: ComputationGraph,
-    differences: Tensor,
-    batch: Pairs,
-    sign: int,
-    at_once: int,
     receiver: int,
+    sign: int,
+    differences: Tensor,
+    senders: Int[Tensor, "edge"],
+    batch: Pairs,
+    rows: int,
 ) -> Float[Tensor, "image edge"]:
-    """The metric of the runs in which each of a receiver's edges is patched; at most `at_once` images at a time."""
+    """The metric of the runs in which one of a receiver's edges is patched."""
     values = []
-    shifts = sign * differences[:, : int(graph.n_upstream[receiver])].transpose(0, 1)
-    for part in shifts.split(max(1, at_once // len(batch))):
-        values += [batch.values(logits) for logits in runs.logits(receiver, part)]
+    for part in senders.split(rows):
+        shifts = sign * differences[:, part].transpose(0, 1)
+        values += [batch.values(logits) for logits in runs.logits(receiver, shifts)]
     return torch.stack(values, dim=1)
 
 

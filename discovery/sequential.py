@@ -25,9 +25,6 @@ from .batches import Pairs
 from .eap_ig import EAP_IG
 from .method import Found, Param, Task, choice
 
-SHARE = 0.3
-"""Forwards per edge, by count, on ViT-S: the mean over edges of what follows the receiver; less once edges are gone."""
-
 ORDER: Param = choice("last first", "first first")
 """In which order the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""
 

@@ -64,6 +64,25 @@ class ShiftedRuns:
             logits = self._attention(layer, part, shifts)
         return logits.unflatten(0, shape)
 
+    @torch.no_grad()
+    def behind(self, start: int, shifts: Float[Tensor, "row image token d_model"]) -> Float[Tensor, "row image class"]:
+        """Logits of the runs in which the stream itself is the base run's plus each shift, for all that reads it later.
+
+        Args:
+            start: how many components have written to the stream, see `ViT.through_blocks`.
+            shifts: one run each.
+        """
+        layer, attended = divmod(start, 2)
+        if layer == self.graph.n_layers:
+            logits = self.model.readout(self._shifted(self.base.final, shifts, self.read))
+        elif attended:
+            block = self.model.blocks[layer]
+            stream = self._shifted(self.base.mlp_in[layer], shifts, self._tokens(layer))
+            logits = self._from_block(layer + 1, stream + block.ls2(block.mlp(block.norm2(stream))))
+        else:
+            logits = self._from_block(layer, self._shifted(self.base.attention_in[layer], shifts, slice(None)))
+        return logits.unflatten(0, shifts.shape[:2])
+
     def _shifted(self, stream: Tensor, shifts: Tensor, tokens: slice) -> Float[Tensor, "run token d_model"]:
         return (stream[:, tokens] + shifts[:, :, tokens]).to(stream.dtype).flatten(0, 1)
 

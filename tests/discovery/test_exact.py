@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS
-from circuitstore.discovery import score_edges
+from circuitstore.discovery import patch_edges, score_edges
+from circuitstore.errors import InputError
 from circuitstore.models import CLEAN, CURRENT, PatchedRuns, capture
 
 from .test_eap_ig import LABELS, VARIANTS, logit, relative
@@ -31,9 +32,10 @@ def one_by_one(model, form, x, y, direction):
 def test_every_variant_equals_one_general_run_per_edge(toy_vit, images, changes, direction):
     model = toy_vit(**changes)
     x, y = images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, method="exact", direction=direction, batch_size=6)
     edges, expected = one_by_one(model, "split", x, y, direction)
-    assert relative(found.per_image[:, edges], expected) < 1e-11
+    names = [model.graph("split").edge_names[edge] for edge in edges]
+    found = patch_edges(model, x, y, LABELS, names, direction=direction, batch_size=6)
+    assert relative(found.per_image, expected) < 1e-11
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,3 +52,22 @@ def test_equal_images_score_nothing(toy_vit, images):
     model = toy_vit()
     x = images(model, 2)
     assert np.abs(score_edges(model, x, x.clone(), LABELS, method="exact").per_image).max() < 1e-12
+
+
+@pytest.mark.parametrize("direction", ["noising", "denoising"])
+def test_some_edges_are_patched_as_all_of_them_are(toy_vit, images, direction):
+    model = toy_vit(depth=2)
+    x, y = images(model, 3, 1), images(model, 3, 2)
+    whole = score_edges(model, x, y, [0, 1, 2], method="exact", form="head", direction=direction)
+    edges = ["m1->logits", "input->a1.h2", "a0.h3->m0", "m0->logits"]
+    some = patch_edges(model, x, y, [0, 1, 2], edges, form="head", direction=direction, batch_size=2)
+    assert some.names == tuple(edges)
+    assert relative(some.per_image, whole.per_image[:, [whole.graph.index_of(edge) for edge in edges]]) < 1e-11
+    assert list(some.to_pandas()["edge"]) == edges
+
+
+def test_an_edge_that_does_not_exist_is_refused(toy_vit, images):
+    model = toy_vit(depth=2)
+    x = images(model, 2)
+    with pytest.raises(InputError, match=r"edge of the attention form.*a0\.in"):
+        patch_edges(model, x, x, LABELS, ["input->a0.h1"], form="attention")
