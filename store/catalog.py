@@ -7,6 +7,7 @@ so that every method here is all or nothing.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ RETURN_S = 60.0
 
 AGAIN_S = 0.5
 """Seconds between looks whether it does."""
+
+_ALEMBIC = threading.Lock()  # it keeps what it works on in globals, so that stores made at once would mix
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations" / "catalog"
 _KINDS = {"sqlite": sqlite, "postgresql": postgres}
@@ -186,7 +189,8 @@ class Catalog:
         config.set_main_option("path_separator", "os")
         with self.writing() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, tables.SCHEMA)
+            with _ALEMBIC:
+                command.upgrade(config, tables.SCHEMA)
         return found
 
     def store_id(self) -> str | None:

@@ -326,7 +326,11 @@ class Store:
             StoreDamaged: its file is missing or damaged.
         """
         id = self.circuit_id(id)
-        record, _ = self.archive.circuit(id)
+        try:
+            record, _ = self.archive.circuit(id)
+        except StoreDamaged:
+            self.circuit_id(id)  # the writer may have removed it meanwhile: then that is what is told
+            raise
         if record.score is None or not self.archive.has("discovery", record.discovery_id):
             return record
         scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores

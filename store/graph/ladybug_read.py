@@ -27,6 +27,9 @@ SETTLED_S = 0.02  # a file changed within this time may change again without its
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
+_TORN = (ValueError, IndexError, MemoryError)
+"""What the engine raises as well, its own exceptions apart, when sizes that it reads change beneath it."""
+
 T = TypeVar("T")
 _Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -80,7 +83,7 @@ class Snapshot:
         try:
             with ladybug.Connection(self._database) as connection:
                 answer = query(connection)
-        except RuntimeError:
+        except (RuntimeError, *_TORN):
             if _main(_signature(self._path)) != _main(before):
                 raise _Unsettled("changed during a query") from None
             raise
@@ -96,6 +99,8 @@ class Snapshot:
             raise _Unsettled("changed a moment ago")
         try:
             self._database = connectable(self._path, read_only=True)
+        except _TORN as error:
+            raise _Unsettled(str(error)) from error
         except RuntimeError as error:
             refuse_hopeless(self._path, error)
             self._recover(error)
