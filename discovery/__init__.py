@@ -1,5 +1,6 @@
 """Finding circuits: methods that score edges, metrics, and how well a circuit does alone."""
 
+from .bisection import bisected as bisected
 from .discover import Cost as Cost
 from .discover import Images as Images
 from .discover import discover as discover
