@@ -9,7 +9,8 @@ the same way. Behind the last receiver of the path the run goes on live:
 
     effect = m(x) − m(x with the path corrupted)                denoising: m(x' with the path restored) − m(x')
 
-so a positive effect raises the metric. In units of the metric, per image. Costs two runs that are kept, and one of the
+so a positive effect raises the metric. In units of the metric, per image; a difference of two runs, so in 16 bits small
+effects round to nothing. Costs two runs that are kept, and one of the
 components on the path and, where it does not end at `logits`, of all that follows it.
 
 Wang et al. 2023, arXiv 2211.00593; Goldowsky-Dill et al. 2023, arXiv 2304.05969.
