@@ -1,12 +1,14 @@
 """Scores on every family that is taken, against one gate per edge, autograd and one general run per edge."""
 
 import pytest
-from circuitstore.discovery import evaluate, score_edges
-from circuitstore.models import load_model
+import torch
+from circuitstore.discovery import discover, evaluate, score_edges
+from circuitstore.models import GRADIENTS, load_model
 
 from ..families import FAMILIES, build
 from .test_eap_ig import LABELS, logit, relative
 from .test_exact import one_by_one
+from .test_sequential import absolute, held, loop, question
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
@@ -25,3 +27,24 @@ def test_every_family_keeps_the_identities(name, images, brute_force):
         assert relative(exact.per_image[:, edges], expected) < 1e-11
     whole = evaluate(model, scores.top(scores.graph.n_edges), x, y, LABELS)
     assert whole.metric_circuit == pytest.approx(logit(LABELS)(model.logits(x)).mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["rotary, learnt and per head", "DINOv3", "SigLIP", "CLIP"])
+def test_sequential_patching_decides_as_the_loop(name, images, brute_force):
+    model = load_model(build(name), dtype="float64")
+    x, y, streams, graph, metric, threshold = question(model, images)
+    expected = loop(brute_force(model.module, graph), streams, graph, metric, absolute(threshold))
+    found = discover(model, x, y, LABELS, method="vi-cd", form="attention", threshold=threshold, batch_size=12)
+    held(found, expected)
+
+
+@pytest.mark.parametrize("name", ["rotary, learnt and per head", "CLIP"])
+@pytest.mark.parametrize("gradient", ["relp-ah", "gim"])
+def test_gradient_modes_leave_the_forward_of_other_families_as_it_is(name, images, gradient):
+    model = load_model(build(name), dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    with torch.enable_grad(), GRADIENTS[gradient].during(model):
+        logits = model.readout(model.through_blocks(model.embed(x).requires_grad_()))
+    assert relative(logits.detach().numpy(), model.logits(x).numpy()) < 1e-13
+    plain, other = (score_edges(model, x, y, LABELS, method="eap", gradient=g).mean for g in ("plain", gradient))
+    assert relative(other, plain) > 1e-3
