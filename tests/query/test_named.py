@@ -229,6 +229,20 @@ def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None
     assert "order by" in query.text.lower() or query.name in ("paths", "jaccard-of-two")
 
 
+def ambiguous_order(text: str) -> set[str]:
+    """Aliases of a sorted answer that were names before: the engines sort by different ones of the two."""
+    found = list(tokens(text))
+    last = max(i for i, t in enumerate(found) if t.text == "RETURN")
+    before = {t.text for _, t in bare_words(found[:last])}
+    aliases = {b.text for a, b in pairwise(found[last:]) if a.text == "AS"}
+    return aliases & before if "ORDER" in {t.text for t in found[last:]} else set()
+
+
+def test_what_an_answer_is_sorted_by_has_one_meaning() -> None:
+    assert ambiguous_order("MATCH (c:Circuit) WITH c.n_edges AS x RETURN 1.0 / x AS x ORDER BY x") == {"x"}
+    assert {q.name: found for q in QUERIES if (found := ambiguous_order(q.text))} == {}
+
+
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_what_counts_circuits_takes_a_whole_study(query: NamedQuery) -> None:
     """Else a class is counted once for each extraction, corruption …; by `MATCH (c:Circuit)` unbound."""
