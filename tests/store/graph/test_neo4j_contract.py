@@ -19,11 +19,12 @@ def emptied(server: Neo4jServer) -> GraphPlace:
 
 class TestNeo4j(GraphContract):
     faults_of_put = ("graph.shared.before", "graph.shared.after", "graph.commit.before", "graph.commit.after")
-    faults_of_remove = (  # hiding; deleting the nodes, the circuits
+    faults_of_remove = (  # hiding; deleting the edges, the nodes, the circuits
+        "graph.hide.before",
+        "graph.hide.after",
         "graph.remove.before",
-        "graph.remove.after",
-        "graph.remove.before:2",
-        "graph.remove.after:3",
+        "graph.remove.after:2",
+        "graph.remove.before:3",
     )
     faults_of_clear = ("graph.remove.after",)
 
