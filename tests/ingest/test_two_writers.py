@@ -1,0 +1,124 @@
+"""Two runs of the program on one store, and two stores that want one graph: one goes on, the other is told why not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from circuitstore.errors import StoreBusy, StoreForeign
+from circuitstore.ingest import Spec, index, parse_spec
+from circuitstore.store import create_store, open_store
+
+WRITER = """
+import sys
+from circuitstore.store import create_store
+graph = None if sys.argv[2] == "-" else sys.argv[2]
+with create_store(sys.argv[1], graph=graph) as store, store.writer() as writer:
+    print(writer.owner, flush=True)
+    sys.stdin.read()
+"""
+ELSEWHERE = ["unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
+"""A machine of another name, with processes of its own."""
+
+
+QUICK = """
+name = "quick"
+model = "digits"
+[images]
+source = "digits"
+per_class = 8
+only = ["three"]
+[[condition]]
+kind = "natural"
+[[recipe]]
+method = "eap"
+[[extract]]
+edges = 20
+"""
+"""One circuit."""
+
+
+@pytest.fixture
+def one_class() -> Spec:
+    return parse_spec(QUICK)
+
+
+@pytest.fixture(params=["ladybug"])
+def graph_url(request: pytest.FixtureRequest) -> str | None:
+    if request.param == "ladybug":
+        return None
+    server = request.getfixturevalue("neo4j_server")
+    server.empty()
+    return server.url
+
+
+class Held:
+    """Another process that has a store's writer open."""
+
+    def __init__(self, folder: Path, graph: str | None, around: list[str]) -> None:
+        command = [*around, sys.executable, "-c", WRITER, str(folder), graph or "-"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.owner = self._process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+def other_host() -> list[str]:
+    """The command that runs another in a namespace with another host name; skips where the system has none."""
+    shell = ["sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if subprocess.run([*ELSEWHERE, *shell, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("the system makes no namespaces for this user")
+    return [*ELSEWHERE, *shell]
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def held(request: pytest.FixtureRequest, tmp_path: Path, graph_url: str | None) -> Iterator[Held]:
+    held = Held(tmp_path / "data", graph_url, other_host() if request.param == "elsewhere" else [])
+    assert f"host {request.param if request.param == 'elsewhere' else socket.gethostname()}" in held.owner
+    yield held
+    held.end()
+
+
+def test_a_second_run_is_refused_by_name_or_waits_and_goes_on(
+    held: Held, tmp_path: Path, graph_url: str | None, one_class: Spec
+) -> None:
+    process = " ".join(held.owner.split()[:5])  # process 4711 on host atlas
+    with pytest.raises(StoreBusy, match=process):
+        index(one_class, location=tmp_path / "data", graph=graph_url, progress=False)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(
+            index, one_class, location=tmp_path / "data", graph=graph_url, wait_s=120.0, progress=False
+        )
+        held.end()
+        result = waiting.result(timeout=120)
+    assert result.failed == {} and result.circuits == 1
+    with open_store(tmp_path / "data", graph=graph_url) as store:
+        assert len(store.verify()) == 0
+
+
+def test_of_two_stores_that_race_for_an_empty_graph_one_has_it(tmp_path: Path, graph_url: str | None) -> None:
+    place = graph_url or f"ladybug://{tmp_path}/shared.lbdb"
+    together = threading.Barrier(2)
+
+    def make(name: str) -> str:
+        together.wait(timeout=60)
+        try:
+            with create_store(tmp_path / name, graph=place) as store, store.writer():
+                return "has it"
+        except (StoreForeign, StoreBusy) as refused:
+            return str(refused)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = sorted(pool.map(make, ["one", "other"]))
+    assert told.count("has it") == 1
+    (refused,) = set(told) - {"has it"}
+    assert place in refused or f"process {os.getpid()}" in refused

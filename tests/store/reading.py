@@ -1,0 +1,134 @@
+"""Readers of a store in processes of their own, which hold every circuit that they meet against itself and the archive.
+
+As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes a line when it has read
+once, and a line a read from then on; when standard input ends, so do they, with a line of JSON of what they met.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+from circuitstore.errors import CircuitStoreError, InputError, StoreBusy, StoreUnreachable
+from circuitstore.query import run
+from circuitstore.store import Store, open_store
+from circuitstore.store.graph.content import GraphContent
+
+WHOLE = """
+    MATCH (c:Circuit)-[:HAS]->(n:Node)
+    OPTIONAL MATCH (n)-[f:FEEDS]->(:Node)
+    RETURN c.id AS id, c.n_edges AS n_edges, c.n_nodes AS n_nodes, count(DISTINCT n.key) AS nodes, count(f) AS edges"""
+
+
+class Readers:
+    """Processes that read until they are stopped."""
+
+    def __init__(self, folder: Path, graph: str | None, *, processes: int, threads: int) -> None:
+        command = [sys.executable, __file__, str(folder), graph or "-", str(processes), str(threads)]
+        self.count = processes * threads
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._met: Counter[str] = Counter()
+        self.await_reads(self.count)
+
+    def await_reads(self, count: int, within_s: float = 120.0) -> None:
+        """Return when so many more reads were made, by whichever reader.
+
+        Raises:
+            AssertionError: they were not made in that time.
+        """
+        assert self._process.stdout is not None
+        while count > 0:
+            assert select.select([self._process.stdout], [], [], within_s)[0], "the readers are stuck"
+            count -= len(self._process.stdout.readline()) == 2
+
+    def stop(self) -> Counter[str]:
+        """What they met: `reads`, `retries`, and whatever should not be, in words."""
+        out, _ = self._process.communicate(timeout=120)
+        for line in out.decode().splitlines():
+            if line.startswith("{"):
+                self._met.update(json.loads(line))
+        return self._met
+
+
+class _Reader(threading.Thread):
+    def __init__(self, store: Store, seed: int, stopped: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._store, self._dice, self._stopped = store, random.Random(seed), stopped
+        self.met: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._read()
+                self.met["reads"] += 1
+                os.write(1, b".\n")
+            except (StoreBusy, StoreUnreachable) as busy:
+                self.met["retries"] += 1
+                self.met[f"retried: {type(busy).__name__}"] += 1
+            except CircuitStoreError as error:
+                self.met[f"told: {type(error).__name__}: {error}"] += 1
+            except BaseException as error:
+                self.met[f"failed: {type(error).__name__}: {error}"] += 1
+
+    def _read(self) -> None:
+        whole = self._store.query(WHOLE).frame
+        self.met[f"at {len(whole)}"] += 1
+        for row in whole.itertuples():
+            if (row.nodes, row.edges) != (row.n_nodes, row.n_edges):
+                self.met[f"half: {row.nodes} of {row.n_nodes} nodes, {row.edges} of {row.n_edges} edges"] += 1
+        if len(whole):
+            self._compare(self._dice.choice(list(whole["id"])))
+
+    def _compare(self, id: str) -> None:
+        """A circuit in full against the archive, and by a named query."""
+        try:
+            there = self._store.graph.content(id)
+            record = self._store.circuit(id)
+            edges = run(self._store, "edges-of-circuit", {"circuit": id}).frame
+        except InputError:
+            self.met["gone meanwhile"] += 1
+            return
+        for difference in GraphContent.of(record, there.properties["created_ms"]).differences(there):
+            self.met[f"differs: {difference}"] += 1
+        if edges.empty:  # gone from the graph, the catalog follows
+            self.met["gone meanwhile"] += 1
+        elif list(edges["edge"]) != [record.circuit.graph.edge(int(i)).name for i in record.circuit.order]:
+            self.met["differs: the named query"] += 1
+
+
+def _child(folder: str, graph: str | None, threads: int) -> None:
+    stopped = threading.Event()
+    store = open_store(folder, graph=graph)
+    readers = [_Reader(store, os.getpid() * 100 + i, stopped) for i in range(threads)]
+    for reader in readers:
+        reader.start()
+    sys.stdin.read()
+    stopped.set()
+    met: Counter[str] = Counter()
+    for reader in readers:
+        reader.join()
+        met += reader.met
+    os.write(1, (json.dumps(met) + "\n").encode())
+
+
+def main(folder: str, graph: str, processes: str, threads: str) -> None:
+    children = []
+    for _ in range(int(processes)):
+        child = os.fork()
+        if child == 0:
+            _child(folder, None if graph == "-" else graph, int(threads))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

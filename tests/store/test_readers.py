@@ -1,0 +1,63 @@
+"""Twenty readers while a store is written: never half a circuit, and an answer, or a word that says to try again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from circuitstore.store import create_store, writer
+
+from .conftest import World, make_world
+from .reading import Readers
+
+ALLOWED = ("reads", "retries", "retried", "at ", "gone meanwhile")
+
+
+@pytest.fixture(params=["ladybug"])
+def graph_url(request: pytest.FixtureRequest) -> str | None:
+    if request.param == "ladybug":
+        return None
+    server = request.getfixturevalue("neo4j_server")
+    server.empty()
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def many() -> World:
+    return make_world(4, (6, 12, 20))
+
+
+def readers_of(folder: Path, graph: str | None) -> Readers:
+    """Of the embedded engine in processes; of a server in processes with threads."""
+    shape = {"processes": 20, "threads": 1} if graph is None else {"processes": 5, "threads": 4}
+    return Readers(folder, graph, **shape)
+
+
+def test_readers_never_see_half_a_circuit(
+    folder: Path, graph_url: str | None, many: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While circuits come, the graph is made anew, and they go and come again; one that is asked for may be gone."""
+    monkeypatch.setattr(writer, "GROUP", 3)
+    with create_store(folder, graph=graph_url) as store:
+        with store.writer() as first:
+            many.start(first)
+        readers = readers_of(folder, graph_url)
+        with store.writer() as second:
+            for discovery in many.discoveries:
+                second.put_discovery(discovery, "run")
+                for record in many.records:
+                    if record.discovery_id == discovery.id:
+                        second.put_circuit(record, "run")
+                readers.await_reads(5)
+            second.rebuild()
+            readers.await_reads(5)
+            second.delete_run("run")
+            second.gc()
+            readers.await_reads(5)
+            many.fill(second)
+        readers.await_reads(20)
+        met = readers.stop()
+        assert {what: count for what, count in met.items() if not what.startswith(ALLOWED)} == {}
+        assert met["reads"] >= 20 + 7 * 5
+        assert len([what for what in met if what.startswith("at ")]) > 3, "readers saw the store grow"
+        assert len(store.verify()) == 0
