@@ -156,7 +156,7 @@ class _Engine:
         told = ", ".join(f"{name} {self.residuals[name]:.0%}" for name in worst[:3])
         return (
             *self.warnings,
-            f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} (edges out of input against "
+            f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} (what is conserved against "
             f"the metric's difference): {told}{' …' if len(worst) > 3 else ''}; more steps bring them together",
         )
 

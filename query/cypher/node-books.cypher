@@ -1,5 +1,6 @@
 // The books of a circuit's components: what flows in and out along its edges, beside what flows over all edges.
-// Where the method conserves, all inflow of a component equals all outflow.
+// Where the method conserves (conductance), all inflow of a component equals all outflow, in the limit of many steps;
+// in the form `attention`, that of a layer's input equals all outflow of its heads.
 //
 // Parameters:
 //   circuit: circuit; its id, or the beginning of it
