@@ -145,8 +145,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="vit_small_patch16_224")
     parser.add_argument("--batch", type=int, default=4, help="images at a time")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--edges", type=int, default=12, help="edges a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--edges", type=int, default=8, help="edges a round")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument(
         "--keep", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="shares of decided edges that stayed"
     )
