@@ -81,10 +81,10 @@ def text(width: int, classes: int = 5) -> torch.Tensor:
     return F.normalize(values, dim=-1)
 
 
-def build(name: str, seed: int = 0) -> nn.Module:
+def build(name: str, seed: int = 0, **changes) -> nn.Module:
     """A family's model in float64, all its weights live: 8 × 8 pixels and 5 classes where nothing else is said."""
     if name == "CLIP":
         return zero_shot(build_clip(name), text(12))
-    arguments = SMALL | FAMILIES[name]
+    arguments = SMALL | FAMILIES[name] | changes
     factory: Callable = arguments.pop("factory", VisionTransformer)
     return enliven(factory(**arguments).double(), seed).eval()

@@ -50,6 +50,16 @@ def test_a_dtype_of_16_bits_computes_about_the_same(images):
     assert load_model(module.to(torch.bfloat16)).dtype == torch.float32
 
 
+def test_what_turns_q_and_k_is_part_of_a_model_s_identity():
+    """The tensors are the same; sines and cosines are no part of them."""
+    changes = [{}, {"rope_temperature": 100.0}, {"rope_grid_offset": 0.5}, {"rope_rotate_half": True}, {"img_size": 16}]
+    rotary = {"factory": Eva, "use_rot_pos_emb": True, "use_abs_pos_emb": False, "ref_feat_shape": 3}
+    modules = [build("EVA-02", **rotary | change) for change in changes]
+    assert len({load_model(module).fingerprint for module in modules}) == len(changes)
+    states = [module.state_dict() for module in modules]
+    assert all(torch.equal(state[name], value) for state in states for name, value in states[0].items())
+
+
 REFUSED = {
     "post-norm": {"use_post_norm": True},
     "scale_attn_norm": {"scale_attn_inner": True},
