@@ -10,8 +10,8 @@ the same way. Behind the last receiver of the path the run goes on live:
     effect = m(x) − m(x with the path corrupted)                denoising: m(x' with the path restored) − m(x')
 
 so a positive effect raises the metric. In units of the metric, per image; a difference of two runs, so in 16 bits small
-effects round to nothing. Costs two runs that are kept, and one of the
-components on the path and, where it does not end at `logits`, of all that follows it.
+effects round to nothing. Costs two runs that are kept, and one of the components on the path and, where it does not end
+at `logits`, of all that follows it.
 
 Wang et al. 2023, arXiv 2211.00593; Goldowsky-Dill et al. 2023, arXiv 2304.05969.
 """
@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import FORMS, ComputationGraph, Form
+from ..circuits import FORMS, ComputationGraph, Edge, Form
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
 from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture
@@ -169,19 +169,23 @@ def head_to_head(
         found.append(torch.stack([runs.values(graph, carries) for carries in asked]))
     before, after = torch.cat(base).double().cpu(), torch.cat(found, dim=1).double().cpu()
     effects = before - after if direction == "noising" else after - before
-    live, direct = effects[0::2], effects[1::2]
-    rows = [graph.edge(edge) for edge in edges]
-    frame = pd.DataFrame(
+    frame = _pairs_frame([graph.edge(edge) for edge in edges], live=effects[0::2], direct=effects[1::2])
+    return Table(frame, facts={"base": float(before.mean()), "images": len(pairs)})
+
+
+def _pairs_frame(
+    edges: list[Edge], live: Float[Tensor, "edge image"], direct: Float[Tensor, "edge image"]
+) -> pd.DataFrame:
+    return pd.DataFrame(
         {
-            "sender": [edge.sender for edge in rows],
-            "receiver": [edge.receiver for edge in rows],
-            "port": [edge.port for edge in rows],
+            "sender": [edge.sender for edge in edges],
+            "receiver": [edge.receiver for edge in edges],
+            "port": [edge.port for edge in edges],
             "effect": live.mean(1),
             "effect_std": live.std(1, correction=0),
             "direct": direct.mean(1),
         }
     )
-    return Table(frame, facts={"base": float(before.mean()), "images": len(pairs)})
 
 
 def path_edges(graph: ComputationGraph, path: Sequence[str]) -> tuple[int, ...]:
