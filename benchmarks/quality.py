@@ -9,7 +9,7 @@ Every method scores, or selects, on discovery images; circuits of growing size a
 - `planted`: the share of planted edges among the k best.
 - `size80`: edges of the smallest circuit (by magnitude) that keeps 80 % of the accuracy (planted: of the metric).
 - `alone`: for methods that select, the size and faithfulness of their own circuit.
-- `forwards`, `backwards`: passes an image pair, as `estimate_cost` counts them; `seconds` in all.
+- `forwards`, `backwards`: passes an image pair, as `estimate_cost` counts them; `seconds` of one core in all.
 
     python benchmarks/quality.py --form attention --classes three seven --seeds 3 --out quality.csv
 """
@@ -82,6 +82,10 @@ def planted(form: str, seeds: int) -> Iterator[Subject]:
             yield Subject(f"planted, {made.name}, {seed}", made.model, splits, truth)
 
 
+MODES = [f"{method}+{mode}" for method in ("eap", "eap-ig") for mode in ("relp", "gim")]
+"""Of the gradient modes: by default beside the plain gradient."""
+
+
 def best(scores: EdgeScores, k: int) -> set[int]:
     """The k best edges by magnitude; those that score nothing are none."""
     value = np.abs(scores.mean)
@@ -90,14 +94,22 @@ def best(scores: EdgeScores, k: int) -> set[int]:
 
 
 def measure(subject: Subject, key: str, form: str, exact: dict[str, EdgeScores], batch: int) -> dict[str, object]:
-    """One row."""
+    """One row; `key` is a method, with a gradient mode after a plus."""
     model, found_on, report = subject.model, subject.splits["discovery"], subject.splits["report"]
-    began = time.perf_counter()
+    method, _, mode = key.partition("+")
+    params = {"gradient": mode} if mode else {}
+    began = time.process_time()
     found = discover(
-        model, *found_on[:3], method=key, form=form, selection=subject.splits["selection"], batch_size=batch
+        model,
+        *found_on[:3],
+        method=method,
+        form=form,
+        selection=subject.splits["selection"],
+        batch_size=batch,
+        **params,
     )  # pyright: ignore[reportArgumentType]
-    took = time.perf_counter() - began
-    cost = estimate_cost(found.graph, resolve_method(key), 1)
+    took = time.process_time() - began
+    cost = estimate_cost(found.graph, resolve_method(method, params), 1)
     row = {"subject": subject.name, "method": key, "forwards": cost.forwards, "backwards": cost.backwards}
     row |= {"seconds": round(took, 2)}
     if found.members is not None:
@@ -125,7 +137,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classes", nargs="*", default=["three", "seven"], help="of the demo model")
     parser.add_argument("--per-class", type=int, default=48, help="images of a class over the three splits")
     parser.add_argument("--seeds", type=int, default=1, help="planted models of each kind")
-    parser.add_argument("--methods", nargs="*", help="by default all that know the form")
+    parser.add_argument("--methods", nargs="*", help="such as eap or eap+relp; by default all that know the form")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--out", help="a file for all rows")
     return parser.parse_args()
@@ -135,7 +147,7 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
-    keys = asked.methods or [key for key, method in METHODS.items() if asked.form in method.forms]
+    keys = asked.methods or [key for key, method in METHODS.items() if asked.form in method.forms] + MODES
     rows = []
     for subjects in (digits(asked.classes, asked.per_class), planted(asked.form, asked.seeds)):
         for subject in subjects:

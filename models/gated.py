@@ -5,7 +5,7 @@ sender writes in this very run, primes are the corrupted run. All gates 1: the p
 All 0: the corrupted run. Gates of 0 and 1: the patched run of a circuit. The derivative at all gates 1 is EAP.
 
 Every port reads apart and the ports of a layer are one batched product, so a run costs a plain forward plus
-the mixing: the products of gates with all differences, a third of a forward on ViT-B's `split` form.
+the mixing: products of gates with all differences, by count a third of a forward on ViT-B's `split` form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
-from .patching import Activations, port_receivers
+from .patching import Activations
 from .rotary import attend
 from .vit import ViT
 
@@ -67,7 +67,6 @@ class _Gated:
         self.model, self.graph, self.corrupted, self.gates = runs.model, runs.graph, runs.corrupted, gates
         self.parts = [runs.moved.flatten(1)[:, None]]  # each image sender token·d_model
         self.per_layer = (self.graph.n_receivers - 1) // self.graph.n_layers
-        self.receiver = torch.from_numpy(port_receivers(self.graph)).to(gates.device)
 
     def run(self) -> Tensor:
         for layer in range(self.graph.n_layers):
@@ -110,9 +109,11 @@ class _Gated:
         read, qkv, shape = block.norm1(inputs), block.attn.qkv, (3, self.model.n_heads, self.model.d_head)
         if read.shape[1] == 1:
             return qkv(read[:, 0]).unflatten(-1, shape).permute(2, 0, 3, 1, 4)
-        weight = qkv.weight.unflatten(0, shape).transpose(-1, -2)
-        # heads that read one input for q, k and v take it from one row each
-        ports = torch.stack([read[:, self.receiver[port]] @ weight[port] for port in range(3)])
+        weight = qkv.weight.unflatten(0, shape)
+        if self.graph.form == "split":
+            ports = torch.einsum("bphtd,phkd->pbhtk", read.unflatten(1, shape[:2]), weight)
+        else:
+            ports = torch.einsum("bhtd,phkd->pbhtk", read, weight)
         if qkv.bias is not None:
             ports = ports + qkv.bias.unflatten(0, shape)[:, None, :, None]
         return ports
