@@ -85,7 +85,7 @@ def discover(
             direction or has no scores per token, images, classes or masks that do not fit.
     """
     use, found_by, kind = resolve_method(method, params), get_method(method), get_metric(metric)
-    found_by.check(form, direction, metric)
+    found_by.check(form, direction, metric, dict(use.params))
     if token_groups is not None and not found_by.tokens:
         raise InputError(f"token_groups: method {method!r} has no scores per token; those that have: {_by_tokens()}")
     pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind, token_groups)

@@ -20,7 +20,7 @@ from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
 from .batches import Pairs
 from .contraction import Contraction
 from .method import GRADIENT, Task, choice, count
-from .metrics import flat_on_clean
+from .metrics import flat_in_one_step, flat_on_clean
 from .scoring import BatchScores, per_image
 
 AT_ONCE = 8
@@ -90,6 +90,7 @@ EAP_IG = per_image(
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
     passes=lambda graph, steps, rule, gradient: (steps + (2 if rule == "midpoint" else 1), steps),
     params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    refuses=flat_in_one_step,
     conserves="input",
     tokens=True,
 )

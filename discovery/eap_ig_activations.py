@@ -36,6 +36,7 @@ from .batches import Pairs
 from .contraction import Contraction
 from .eap_ig import AT_ONCE, RULES, points
 from .method import GRADIENT, Task, choice, count
+from .metrics import flat_in_one_step
 from .scoring import BatchScores, per_image
 
 
@@ -124,6 +125,7 @@ EAP_IG_ACTIVATIONS = per_image(
     passes=partial(_own_node_passes, False),
     directions=DIRECTIONS,
     params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    refuses=flat_in_one_step,
     tokens=True,
 )
 
@@ -137,6 +139,7 @@ EAP_IG_ACTIVATIONS_HEADS = per_image(
     directions=DIRECTIONS,
     params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
     additive=False,
+    refuses=flat_in_one_step,
     tokens=True,
 )
 
@@ -147,5 +150,6 @@ EAP_IG_ACTIVATIONS_AS_CODED = per_image(
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; hannamw/EAP-IG at 795f560",
     passes=_coded_passes,
     params={"steps": count(5)},
+    refuses=flat_in_one_step,
     tokens=True,
 )

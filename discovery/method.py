@@ -141,7 +141,7 @@ class Method:
         conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
             `input`, across every cut of the graph, or of all edges; None: none. With the plain gradient only.
         tokens: scores are sums over token positions, so they can be told apart by groups of them.
-        refuses: why it means nothing for a metric (its key) and a direction; None where it does.
+        refuses: why it means nothing for a metric (its key), a direction and its parameters; None where it does.
     """
 
     key: str
@@ -158,7 +158,7 @@ class Method:
     selects: bool = False
     conserves: Conserved | None = None
     tokens: bool = False
-    refuses: Callable[[str, str], str | None] = lambda metric, direction: None
+    refuses: Callable[[str, str, Mapping[str, Scalar]], str | None] = lambda metric, direction, params: None
 
     def resolve(self, params: Mapping[str, Scalar]) -> MethodUse:
         """The method with defaults filled in.
@@ -174,7 +174,7 @@ class Method:
         values = {name: params.get(name, param.default) for name, param in self.params.items()}
         return MethodUse.of(self.key, values, self.version)
 
-    def check(self, form: str, direction: str, metric: str) -> None:
+    def check(self, form: str, direction: str, metric: str, params: Mapping[str, Scalar]) -> None:
         """Pass only what the method can answer.
 
         Raises:
@@ -184,7 +184,7 @@ class Method:
             raise unknown(f"form for method {self.key!r}", form, self.forms)
         if direction not in self.directions:
             raise unknown(f"direction for method {self.key!r}", direction, self.directions)
-        reason = self.refuses(metric, direction)
+        reason = self.refuses(metric, direction, params)
         if reason:
             raise InputError(f"method {self.key!r} with metric {metric!r}, {direction}: {reason}")
 

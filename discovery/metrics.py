@@ -119,13 +119,20 @@ METRICS: dict[str, MetricKind] = {
 }
 
 
-def flat_on_clean(metric: str, direction: str) -> str | None:
+def flat_on_clean(metric: str, direction: str, params: Mapping[str, Scalar]) -> str | None:
     """Why a gradient on the clean run alone means nothing for a metric; None where it does."""
     if metric == "kl" and direction == "noising":
         return (
             "the divergence from the clean run is smallest on the clean run, so its gradient is zero there and so is "
             "every score; take the gradient elsewhere (eap-ig, or direction 'denoising'), or another metric"
         )
+    return None
+
+
+def flat_in_one_step(metric: str, direction: str, params: Mapping[str, Scalar]) -> str | None:
+    """The same for an average over a path to the clean run: its right rule with one step is the clean run alone."""
+    if params["steps"] == 1 and params.get("rule", "right") == "right":
+        return flat_on_clean(metric, direction, params)
     return None
 
 

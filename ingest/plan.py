@@ -117,7 +117,7 @@ def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Cond
     with _place(spec, f"{place}.metric"):
         metric = resolve_metric(*named(recipe.metric))
     with _place(spec, place):
-        facts.check(recipe.form, recipe.direction, metric.kind)
+        facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
     asked = tuple(conditions)
     if recipe.conditions is not None:
         with _place(spec, f"{place}.conditions"):

@@ -17,7 +17,7 @@ from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture
 from torch import nn
 
-from .test_eap_ig import LABELS, VARIANTS, gate_model, logit, relative
+from .test_eap_ig import LABELS, PLANTED, VARIANTS, gate_model, logit, planted_model, relative
 
 METHODS_HERE = (
     "conductance",
@@ -318,3 +318,21 @@ def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_modul
     exact = score_edges(model, x, y, LABELS, method="exact").per_image
     for method in ("conductance", "eap-ig-activations", "eap-ig-activations-heads"):
         assert relative(score_edges(model, x, y, LABELS, method=method, steps=2).per_image, exact) < 1e-11
+
+
+@pytest.mark.parametrize("method", METHODS_HERE)
+def test_a_planted_circuit_is_found_exactly(images, method):
+    model = planted_model(0)
+    scores = score_edges(model, images(model, 4, 0), images(model, 4, 10), [0] * 4, method=method, steps=2)
+    strength = np.abs(scores.per_image).max(axis=0)
+    assert {scores.graph.edge_names[i] for i in np.flatnonzero(strength)} == PLANTED
+
+
+@pytest.mark.parametrize("method", ["eap-ig", *METHODS_HERE[2:]])
+def test_a_path_that_is_the_clean_run_alone_has_no_gradient_of_the_divergence(toy_vit, images, method):
+    model = toy_vit(depth=1)
+    pair = images(model, 1, 1), images(model, 1, 2), [0]
+    right = {"rule": "right"} if "rule" in METHODS[method].params else {}
+    with pytest.raises(InputError, match="smallest on the clean run"):
+        score_edges(model, *pair, method=method, metric="kl", steps=1, **right)
+    assert np.abs(score_edges(model, *pair, method=method, metric="kl", steps=2, **right).mean).max() > 0
