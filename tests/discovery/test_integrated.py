@@ -10,13 +10,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from circuitstore.circuits import FORMS
-from circuitstore.discovery import METHODS, resolve_method, score_edges
+from circuitstore.circuits import FORMS, ComputationGraph
+from circuitstore.discovery import METHODS, estimate_cost, resolve_method, score_edges
 from circuitstore.discovery.eap_ig import points
 from circuitstore.errors import CircuitStoreWarning, InputError
-from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture
+from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture, load_model
 from torch import nn
 
+from ..families import build
 from .test_eap_ig import LABELS, PLANTED, VARIANTS, gate_model, logit, planted_model, relative
 
 METHODS_HERE = (
@@ -292,8 +293,6 @@ def test_logic_gates(method, gate, expected):
 
 def test_costs_are_told():
     """ViT-B, 5 steps: 25 nodes, whose followers add up to 12 2/3 models."""
-    from circuitstore.circuits import ComputationGraph
-    from circuitstore.discovery import estimate_cost
 
     def cost(method):
         told = estimate_cost(ComputationGraph(12, 12), resolve_method(method, {"steps": 5}), 2)
@@ -306,8 +305,6 @@ def test_costs_are_told():
 
 
 def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_module, images):
-    from circuitstore.models import load_model
-
     module = toy_module(depth=2, norm_layer=nn.Identity, act_layer=nn.Identity)
     with torch.no_grad():
         for block in module.blocks:  # equal attention everywhere
@@ -336,3 +333,12 @@ def test_a_path_that_is_the_clean_run_alone_has_no_gradient_of_the_divergence(to
     with pytest.raises(InputError, match="smallest on the clean run"):
         score_edges(model, *pair, method=method, metric="kl", steps=1, **right)
     assert np.abs(score_edges(model, *pair, method=method, metric="kl", steps=2, **right).mean).max() > 0
+
+
+@pytest.mark.parametrize("name", ["rotary, learnt and per head", "DINOv3", "CLIP"])
+def test_other_families_equal_gates_and_autograd(images, gates, name):
+    model = load_model(build(name), dtype="float64")
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    for method in METHODS_HERE[:3]:
+        found = score_edges(model, x, y, LABELS, method=method, form="head", steps=2)
+        assert relative(found.per_image, gates(model, "head", x, y).expected(method, 2)) < 1e-11
