@@ -80,6 +80,7 @@ def plant(gate: str, *, distractors: bool, seed: int = 0) -> Planted:
                 if distractors:
                     _cancelling(block)
         module.head.weight[0, ANSWER] = 1
+        module.head.bias[1] = 0.5  # between the answers, so that accuracy tells them apart
     branches = ("a0.h0",) if gate == "chain" else ("a0.h0", "a0.h1")
     edges = {f"input->{head}<v>" for head in branches} | {f"{head}->m1" for head in branches} | {"m1->logits"}
     name = gate + (", distractors" if distractors else "")
