@@ -8,12 +8,12 @@ memory, so each is bounded, by relationships too: a node may have thousands. Kil
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import neo4j
 
 from ..faults import fault
+from .neo4j_readers import await_readers
 from .neo4j_server import Server, rows
 
 HIDE_AT_ONCE = 1000
@@ -26,11 +26,7 @@ EDGES_AT_ONCE = 10_000
 NODES_AT_ONCE = 500
 """Nodes of a transaction that deletes nodes, which have two or three relationships by then."""
 
-GRACE_S = 60.0
-"""Seconds for which a running query holds up the removal at most."""
-
 _HIDE = "UNWIND $ids AS id MATCH (c:Circuit {id: id}) REMOVE c:Circuit SET c:Removed"
-_RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database WHERE database = $database RETURN transactionId"
 _HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $most"
 _DELETE_EDGES = (
     "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
@@ -66,7 +62,7 @@ def hide(server: Server, ids: Sequence[str]) -> None:
 def delete_hidden(server: Server) -> None:
     """Delete hidden circuits with their nodes."""
     if _hidden(server):
-        _await_readers(server)
+        await_readers(server)
     while ids := _hidden(server):
         _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
         _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
@@ -108,15 +104,3 @@ def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> No
     while deleted == most:
         deleted = server.write(work)
         fault("graph.remove.after")
-
-
-def _await_readers(server: Server) -> None:
-    """Wait until the transactions that run now have ended."""
-
-    def running() -> set[str]:
-        return {row[0] for row in server.write(lambda tx: rows(tx, _RUNNING, {"database": server.database}))}
-
-    deadline = time.monotonic() + GRACE_S
-    earlier = running()
-    while (earlier := earlier & running()) and time.monotonic() < deadline:
-        time.sleep(0.02)

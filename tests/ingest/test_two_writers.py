@@ -50,7 +50,7 @@ def one_class() -> Spec:
     return parse_spec(QUICK)
 
 
-@pytest.fixture(params=["ladybug"])
+@pytest.fixture(params=["ladybug", "neo4j"])
 def graph_url(request: pytest.FixtureRequest) -> str | None:
     if request.param == "ladybug":
         return None

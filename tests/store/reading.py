@@ -21,6 +21,9 @@ from circuitstore.query import run
 from circuitstore.store import Store, open_store
 from circuitstore.store.graph.content import GraphContent
 
+PAUSE_S = 0.05
+"""Between two reads of one reader: twenty that never paused would leave the writer no processor."""
+
 WHOLE = """
     MATCH (c:Circuit)-[:HAS]->(n:Node)
     OPTIONAL MATCH (n)-[f:FEEDS]->(:Node)
@@ -64,7 +67,7 @@ class _Reader(threading.Thread):
         self.met: Counter[str] = Counter()
 
     def run(self) -> None:
-        while not self._stopped.is_set():
+        while not self._stopped.wait(PAUSE_S):
             try:
                 self._read()
                 self.met["reads"] += 1

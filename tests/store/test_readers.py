@@ -13,7 +13,7 @@ from .reading import Readers
 ALLOWED = ("reads", "retries", "retried", "at ", "gone meanwhile")
 
 
-@pytest.fixture(params=["ladybug"])
+@pytest.fixture(params=["ladybug", "neo4j"])
 def graph_url(request: pytest.FixtureRequest) -> str | None:
     if request.param == "ladybug":
         return None
