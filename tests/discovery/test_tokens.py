@@ -11,8 +11,10 @@ from circuitstore import score_edges, token_groups
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import METHODS
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.models import load_model
 from timm.models.deit import VisionTransformerDistilled
 
+from ..families import build
 from .test_eap_ig import LABELS, logit, relative
 
 
@@ -125,3 +127,8 @@ def test_a_method_without_scores_per_token_is_refused(toy_vit, images):
         score_edges(
             model, images(model, 2, 1), images(model, 2, 2), LABELS, method="exact", token_groups=token_groups(model)
         )
+
+
+def test_registers_of_other_families_are_told():
+    groups = token_groups(load_model(build("DINOv3"), dtype="float64"))
+    assert [int(groups[name].sum()) for name in ("class", "registers", "patches")] == [1, 2, 4]
