@@ -99,14 +99,13 @@ class Sequential:
     Attributes:
         order: flat edge indices in the order of decision.
         sweeps: those begun; all but the last are finished.
-        tried: runs that were made ahead or not, each of all images.
+        ahead: how many removals are tried at once next, if so many runs fit.
     """
 
     def __init__(self, task: Task, order: Int[np.ndarray, "edge"], removes: Removes, most: int) -> None:
         """`most`: sweeps at most, for the progress."""
         self.task, self.graph, self.order, self.removes, self.most = task, task.graph, order, removes, most
         self.sweeps: list[Sweep] = []
-        self.ahead, self.tried = 1, 0
         self._resume(task.journal.read())
 
     def _resume(self, kept: dict[str, np.ndarray]) -> None:
@@ -197,7 +196,7 @@ class Sequential:
             for run in runs:
                 run.close(receiver, int(senders[first + at]))
         while sweep.count < stop:
-            places = range(sweep.count, min(stop, sweep.count + self.ahead))
+            places = range(sweep.count, min(stop, sweep.count + min(self.ahead, self._fits)))
             if runs[0].matters(receiver):
                 self._try(receiver, sweep, runs, expected, places)
             else:
@@ -222,7 +221,6 @@ class Sequential:
         senders = self.graph.edge_sender[self.order[places.start : places.stop]].tolist()
         stay = expected[places.start : places.stop].tolist()
         logits = [run.without(receiver, senders, stay) for run in runs]
-        self.tried += len(places)
         for row in range(len(places)):
             values = [_numbers(b.values(part[row])) for b, part in zip(self._batches, logits, strict=True)]
             if sweep.decide(np.concatenate(values), self.removes) != stay[row]:
