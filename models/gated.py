@@ -4,8 +4,9 @@ With a gate g_e in [0, 1] on each edge, receiver v reads `stream'_v + Σ_u g_uv 
 sender writes in this very run, primes are the corrupted run. All gates 1: the plain run of the clean images.
 All 0: the corrupted run. Gates of 0 and 1: the patched run of a circuit. The derivative at all gates 1 is EAP.
 
-Every port reads apart and the ports of a layer are one batched product, so a run costs a plain forward plus
-the mixing: products of gates with all differences, by count a third of a forward on ViT-B's `split` form.
+Receivers of a layer are mixed, normalised and read together. By count that adds a third of a forward on ViT-B's
+`split` form; on a CPU a gated forward and backward took 2.0 times a plain one on ViT-S's `attention` form, 4.2 times on
+`split`, whose 18 inputs a layer are each mixed and normalised.
 """
 
 from __future__ import annotations
