@@ -59,6 +59,7 @@ class Neo4jGraph(GraphBackend):
         self._lock = threading.RLock()  # one of our threads writes at a time
         self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
         self._server: Server | None = Server(url, account or Account.of_environment())
+        self._readers = neo4j_readers.Readers(self._server)
 
     @classmethod
     def migrate(cls, url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
@@ -126,7 +127,9 @@ class Neo4jGraph(GraphBackend):
             with ThreadPoolExecutor(TRANSACTIONS_AT_ONCE) as pool:
                 for _ in pool.map(create, in_groups(missing)):
                     pass
-            neo4j_readers.publish(server, [r.id for r in missing])
+            self._readers.await_end()
+            server.write(lambda tx: self._publish(tx, missing))
+            fault("graph.publish.after")
             self._may_have_rests = False
 
     def _create(self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any]) -> None:
@@ -135,6 +138,20 @@ class Neo4jGraph(GraphBackend):
         wanted -= neo4j_readers.arriving(tx, [r.id for r in group])
         create_circuits(tx, {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]})
         fault("graph.commit.before")
+
+    def _publish(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+        """Make what was put visible.
+
+        Raises:
+            StoreUnreachable: it is not all there any more.
+        """
+        neo4j_readers.publish(tx, [r.id for r in records])
+        if self._missing(tx, records):
+            raise StoreUnreachable(
+                f"{self.url} lost circuits while they were put: it was emptied, or another writer took over; run the "
+                "same command again"
+            )
+        fault("graph.publish.before")
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
         """The records that are not in the database; see `asking.missing`.
@@ -151,10 +168,10 @@ class Neo4jGraph(GraphBackend):
 
     def remove(self, ids: Collection[str]) -> None:
         with self._writing("remove") as server:
-            self._may_have_rests = True
+            had_rests, self._may_have_rests = self._may_have_rests, True
             neo4j_remove.hide(server, sorted(set(ids)))
-            neo4j_remove.delete_hidden(server)
-            self._may_have_rests = False
+            neo4j_remove.delete_hidden(server, self._readers)
+            self._may_have_rests = had_rests
 
     def sweep(self) -> int:
         with self._writing("sweep") as server:
@@ -162,7 +179,7 @@ class Neo4jGraph(GraphBackend):
 
     def _sweep(self, server: Server) -> int:
         neo4j_readers.retract(server)
-        swept = neo4j_remove.sweep(server)
+        swept = neo4j_remove.sweep(server, self._readers)
         self._may_have_rests = False
         return swept
 
@@ -201,9 +218,8 @@ class Neo4jGraph(GraphBackend):
             rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.before")
 
-        with self._writing("claim") as server:
-            server.write(work)
-            fault("graph.lease.after")
+        self._writable("claim").write(work)
+        fault("graph.lease.after")
 
     def release(self, owner: str) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
@@ -213,9 +229,8 @@ class Neo4jGraph(GraphBackend):
                 rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
             fault("graph.release.before")
 
-        with self._writing("release") as server:
-            server.write(work)
-            fault("graph.release.after")
+        self._writable("release").write(work)
+        fault("graph.release.after")
 
     def clear(self) -> None:
         with self._writing("clear") as server:
@@ -280,10 +295,14 @@ class Neo4jGraph(GraphBackend):
     @contextmanager
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
+        with self._lock:
+            yield self._writable(what)
+
+    def _writable(self, what: str) -> Server:
+        """The server, also while another thread writes: the lease is renewed meanwhile."""
         if self.read_only:
             raise refusals.reading_only(self.url, what)
-        with self._lock:
-            yield self._connected()
+        return self._connected()
 
     def _connected(self) -> Server:
         refusals.check_usable(self.url, self._pid, self._server is not None)

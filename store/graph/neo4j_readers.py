@@ -9,21 +9,27 @@ and only then they become `Circuit`: whoever meets one began when all of it was 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
 import neo4j
 
-from ..faults import fault
 from .neo4j_server import Server, rows
 
 GRACE_S = 60.0
-"""Seconds for which running queries hold up a writer at most."""
+"""Seconds for which a running transaction holds up a writer at most, once."""
 
-_RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database WHERE database = $database RETURN transactionId"
+TOLD_S = 5.0
+"""Seconds of waiting after which it is told."""
+
+_RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database RETURN transactionId, database"
+_HERE = "CALL db.info() YIELD name RETURN name"
 _ARRIVING = "MATCH (c:Arriving) WHERE c.id IN $ids RETURN c.id"
 _PUBLISH = "MATCH (c:Arriving) WHERE c.id IN $ids REMOVE c:Arriving SET c:Circuit"
 _RETRACT = "MATCH (c:Arriving) REMOVE c:Arriving SET c:Removed"
+
+log = logging.getLogger("circuitstore")
 
 
 def arriving(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> set[str]:
@@ -31,16 +37,9 @@ def arriving(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> set[str]:
     return {row[0] for row in rows(tx, _ARRIVING, {"ids": ids})}
 
 
-def publish(server: Server, ids: Sequence[str]) -> None:
-    """Make circuits that arrived whole visible, all at once."""
-
-    def work(tx: neo4j.ManagedTransaction) -> None:
-        rows(tx, _PUBLISH, {"ids": ids})
-        fault("graph.publish.before")
-
-    await_readers(server)
-    server.write(work)
-    fault("graph.publish.after")
+def publish(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> None:
+    """Make circuits that arrived whole visible, all at once; the readers have been waited for."""
+    rows(tx, _PUBLISH, {"ids": ids})
 
 
 def retract(server: Server) -> None:
@@ -48,13 +47,32 @@ def retract(server: Server) -> None:
     server.write(lambda tx: rows(tx, _RETRACT))
 
 
-def await_readers(server: Server) -> None:
-    """Wait until the transactions that run now have ended, for `GRACE_S` at most."""
+class Readers:
+    """The transactions of others in a database."""
 
-    def running() -> set[str]:
-        return {row[0] for row in server.write(lambda tx: rows(tx, _RUNNING, {"database": server.database}))}
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._outlasted: set[str] = set()
 
-    deadline = time.monotonic() + GRACE_S
-    earlier = running()
-    while (earlier := earlier & running()) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    def await_end(self) -> None:
+        """Wait until the transactions that run now have ended, for `GRACE_S` at most, and for none of them again."""
+        begun = time.monotonic()
+        told = False
+        earlier = self._running() - self._outlasted
+        while earlier := earlier & self._running():
+            waited = time.monotonic() - begun
+            if waited > GRACE_S:
+                self._outlasted |= earlier
+                return
+            if waited > TOLD_S and not told:
+                told = True
+                text = "the graph is written when %d open transactions of others have ended, or in %g s"
+                log.warning(text, len(earlier), GRACE_S)
+            time.sleep(0.02)
+
+    def _running(self) -> set[str]:
+        def ask(tx: neo4j.ManagedTransaction) -> set[str]:
+            here = rows(tx, _HERE)[0][0]  # the URL may spell it otherwise
+            return {row[0] for row in rows(tx, _RUNNING) if row[1] == here}
+
+        return self._server.write(ask)

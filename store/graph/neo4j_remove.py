@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import neo4j
 
 from ..faults import fault
-from .neo4j_readers import await_readers
+from .neo4j_readers import Readers
 from .neo4j_server import Server, rows
 
 HIDE_AT_ONCE = 1000
@@ -59,10 +59,10 @@ def hide(server: Server, ids: Sequence[str]) -> None:
         fault("graph.hide.after")
 
 
-def delete_hidden(server: Server) -> None:
+def delete_hidden(server: Server, readers: Readers) -> None:
     """Delete hidden circuits with their nodes."""
     if _hidden(server):
-        await_readers(server)
+        readers.await_end()
     while ids := _hidden(server):
         _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
         _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
@@ -79,13 +79,13 @@ def delete_shared(server: Server) -> None:
     _repeat(server, _DELETE_SHARED, NODES_AT_ONCE)
 
 
-def sweep(server: Server) -> int:
+def sweep(server: Server, readers: Readers) -> int:
     """Delete the nodes that no visible circuit has; gives back how many there were.
 
     Every node of a visible circuit has one HAS, and the server keeps both counts, so that asking costs nothing.
     """
     nodes, had = (server.write(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
-    delete_hidden(server)
+    delete_hidden(server, readers)
     if server.write(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
         _repeat(server, _DELETE_STRAY_EDGES, EDGES_AT_ONCE)
         _repeat(server, _DELETE_STRAY, NODES_AT_ONCE)

@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import neo4j
 import pytest
-from circuitstore.errors import StoreError
-from circuitstore.store.graph import open_graph
+from circuitstore.errors import StoreError, StoreUnreachable
+from circuitstore.store.graph import neo4j_readers, open_graph
+from circuitstore.store.graph.contract import Lease
+from circuitstore.store.graph.neo4j_readers import Readers
 from circuitstore.store.graph.neo4j_server import Server
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_place import STORE, assert_holds, created
+from circuitstore.testing.graph_place import STORE, assert_holds, created, later
 
 from ...neo4j_server import Neo4jServer
 
@@ -53,11 +56,15 @@ def await_answer(server: Neo4jServer, text: str, answer: int) -> None:
         assert time.monotonic() < end, f"never {answer}: {text}"
 
 
-def test_a_circuit_is_not_seen_by_who_began_before_all_of_it_was_there(server: Neo4jServer) -> None:
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_a_circuit_is_not_seen_by_who_began_before_all_of_it_was_there(
+    server: Neo4jServer, spelled: Callable[[str], str]
+) -> None:
     """It would meet the circuits, having found no edges: the order in which a query looks things up is its plan's."""
     records = make_records(3)
     nodes = sum(r.circuit.n_nodes for r in records)
-    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
+    url = f"{server.address}/{spelled(server.database)}"
+    with open_graph(url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
         with reader(server) as ask:
             assert ask("MATCH (:Node)-[f:FEEDS]->() RETURN count(f)") == [[0]]
             put = pool.submit(graph.put, records, created(records))
@@ -89,13 +96,51 @@ def test_what_a_failed_put_left_hidden_is_in_nobodys_way(server: Neo4jServer, mo
 
         write = Server.write
         with monkeypatch.context() as patch:  # from the moment when all is there
-            patch.setattr(
-                "circuitstore.store.graph.neo4j_readers.await_readers",
-                lambda server: patch.setattr(Server, "write", refuse),
-            )
+            patch.setattr(Readers, "await_end", lambda self: patch.setattr(Server, "write", refuse))
             with pytest.raises(StoreError, match="gone"):
                 graph.put(records, created(records))
         assert Server.write is write
         assert graph.present() == {} and server.ask("MATCH (n:Node) RETURN count(n) > 0") == [[True]]
-        graph.put(records[:2], created(records))
-        assert_holds(graph, records[:2])
+        graph.remove([])
+        other = replace(records[0], n_images=records[0].n_images + 1)
+        graph.put([other, records[1]], created(records))
+        assert_holds(graph, [other, records[1]])
+
+
+def test_what_is_lost_before_it_is_visible_is_not_taken_for_put(
+    server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make_records(3)
+    with open_graph(server.url, store_id=STORE) as graph:
+        lose = "MATCH (c:Arriving) WITH c LIMIT 1 DETACH DELETE c"
+        with monkeypatch.context() as patch:
+            patch.setattr(Readers, "await_end", lambda self: server.ask(lose))
+            with pytest.raises(StoreUnreachable, match="lost circuits while they were put"):
+                graph.put(records, created(records))
+        assert graph.present() == {}
+        graph.put(records, created(records))
+        assert_holds(graph, records)
+
+
+def test_the_lease_is_renewed_while_a_put_waits_for_a_reader(server: Neo4jServer) -> None:
+    records = make_records(3)
+    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
+        graph.claim("first", later())
+        with reader(server) as ask:
+            put = pool.submit(graph.put, records, created(records))
+            await_answer(server, "MATCH (n:Node) RETURN count(n)", sum(r.circuit.n_nodes for r in records))
+            until = later() + 1000
+            graph.claim("first", until)
+            assert graph.lease() == Lease("first", until)
+            assert ask(CIRCUITS) == [[0]] and not put.done()
+        put.result(timeout=60)
+
+
+def test_a_forgotten_transaction_holds_up_a_writer_once(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_records(3)
+    monkeypatch.setattr(neo4j_readers, "GRACE_S", 0.2)
+    with open_graph(server.url, store_id=STORE) as graph, reader(server):
+        graph.put(records[:1], created(records))
+        monkeypatch.setattr(neo4j_readers, "GRACE_S", 250.0)  # waiting again would end at the test's timeout
+        graph.put(records[1:], created(records))
+        assert_holds(graph, records)
