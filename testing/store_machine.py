@@ -29,6 +29,7 @@ POINTS_OF_PUT = (
     "graph.shared.before",
     "graph.commit.before",
     "graph.commit.after",
+    "graph.publish.before",  # where circuits come hidden and are shown afterwards; other backends do not pass it
 )
 POINTS_OF_UPKEEP = (
     ("gc", "graph.remove.before"),

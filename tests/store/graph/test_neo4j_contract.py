@@ -17,8 +17,17 @@ def emptied(server: Neo4jServer) -> GraphPlace:
     return GraphPlace(server.url)
 
 
-class TestNeo4j(GraphContract):
-    faults_of_put = ("graph.shared.before", "graph.shared.after", "graph.commit.before", "graph.commit.after")
+class Neo4jContract(GraphContract):
+    """The contract on a server, which the fixture `server` gives."""
+
+    faults_of_put = (
+        "graph.shared.before",
+        "graph.shared.after",
+        "graph.commit.before",
+        "graph.commit.after",
+        "graph.publish.before",
+        "graph.publish.after",
+    )
     faults_of_remove = (  # hiding; deleting the edges, the nodes, the circuits
         "graph.hide.before",
         "graph.hide.after",
@@ -29,15 +38,25 @@ class TestNeo4j(GraphContract):
     faults_of_clear = ("graph.remove.after",)
 
     @pytest.fixture
-    def place(self, neo4j_server):
-        return emptied(neo4j_server)
+    def server(self) -> Neo4jServer:
+        raise NotImplementedError("a subclass gives the fixture `server`")
 
     @pytest.fixture
-    def foreign(self, neo4j_server):
-        place = emptied(neo4j_server)
-        neo4j_server.ask("CREATE (:Person {name: 'Ada'})")
+    def place(self, server: Neo4jServer) -> GraphPlace:
+        return emptied(server)
+
+    @pytest.fixture
+    def foreign(self, server: Neo4jServer) -> Iterator[GraphPlace]:
+        place = emptied(server)
+        server.ask("CREATE (:Person {name: 'Ada'})")
         yield place
-        neo4j_server.empty()
+        server.empty()
+
+
+class TestNeo4j(Neo4jContract):
+    @pytest.fixture
+    def server(self, neo4j_server: Neo4jServer) -> Neo4jServer:
+        return neo4j_server
 
 
 def test_driven_beside_a_dictionary(neo4j_server) -> None:

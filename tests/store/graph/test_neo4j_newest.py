@@ -4,10 +4,9 @@ import pytest
 from circuitstore.errors import QueryFailed, StoreForeign
 from circuitstore.store.graph import open_graph
 from circuitstore.testing.factories import make_records
-from circuitstore.testing.graph_contract import GraphContract
 from circuitstore.testing.graph_place import STORE, assert_holds, created
 
-from .test_neo4j_contract import emptied
+from .test_neo4j_contract import Neo4jContract
 
 
 @pytest.fixture
@@ -18,13 +17,10 @@ def newest(newest_neo4j, monkeypatch):
     return newest_neo4j
 
 
-class TestNewestNeo4j(GraphContract):
-    faults_of_put = ("graph.commit.before", "graph.commit.after")
-    faults_of_remove = ("graph.remove.after",)
-
+class TestNewestNeo4j(Neo4jContract):
     @pytest.fixture
-    def place(self, newest):
-        return emptied(newest)
+    def server(self, newest):
+        return newest
 
 
 def test_it_is_the_newest(newest):
