@@ -1,7 +1,7 @@
 """Readers of a store in processes of their own, which hold every circuit that they meet against itself and the archive.
 
-As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes a line when it has read
-once, and a line a read from then on; when standard input ends, so do they, with a line of JSON of what they met.
+As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes its number
+after every read; when standard input ends, so do they, with a line of JSON of what they met.
 """
 
 from __future__ import annotations
@@ -38,21 +38,40 @@ class Readers:
         self.count = processes * threads
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._met: Counter[str] = Counter()
-        self.await_reads(self.count)
+        self.await_each()
 
-    def await_reads(self, count: int, within_s: float = 120.0) -> None:
-        """Return when so many more reads were made, by whichever reader.
+    def await_reads(self, count: int) -> None:
+        """Return when so many more reads were made, by whichever reader."""
+        self._told_before()
+        for _ in range(count):
+            self._told()
+
+    def await_each(self) -> None:
+        """Return when every reader has made a read that began after this call: its second that ended since."""
+        self._told_before()
+        left = Counter(dict.fromkeys(range(self.count), 2))
+        while left:
+            left -= Counter([self._told()])
+
+    def _told_before(self) -> None:
+        """Read away what was written by now."""
+        while select.select([self._process.stdout], [], [], 0)[0]:
+            self._told()
+
+    def _told(self, within_s: float = 120.0) -> int:
+        """The reader that made the next read.
 
         Raises:
-            AssertionError: they were not made in that time.
+            AssertionError: none did in that time.
         """
         assert self._process.stdout is not None
-        while count > 0:
-            assert select.select([self._process.stdout], [], [], within_s)[0], "the readers are stuck"
-            count -= len(self._process.stdout.readline()) == 2
+        assert select.select([self._process.stdout], [], [], within_s)[0], "the readers are stuck"
+        line = self._process.stdout.readline()
+        assert line.strip().isdigit(), f"the readers ended, and said {line!r}"
+        return int(line)
 
     def stop(self) -> Counter[str]:
-        """What they met: `reads`, `retries`, and whatever should not be, in words."""
+        """What they met: `reads`, `reads of N` of each, `retries`, and whatever should not be, in words."""
         out, _ = self._process.communicate(timeout=120)
         for line in out.decode().splitlines():
             if line.startswith("{"):
@@ -61,9 +80,10 @@ class Readers:
 
 
 class _Reader(threading.Thread):
-    def __init__(self, store: Store, seed: int, stopped: threading.Event) -> None:
+    def __init__(self, store: Store, number: int, stopped: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._store, self._dice, self._stopped = store, random.Random(seed), stopped
+        self._store, self._number, self._stopped = store, number, stopped
+        self._dice = random.Random(number)
         self.met: Counter[str] = Counter()
 
     def run(self) -> None:
@@ -71,7 +91,8 @@ class _Reader(threading.Thread):
             try:
                 self._read()
                 self.met["reads"] += 1
-                os.write(1, b".\n")
+                self.met[f"reads of {self._number}"] += 1
+                os.write(1, f"{self._number}\n".encode())
             except (StoreBusy, StoreUnreachable) as busy:
                 self.met["retries"] += 1
                 self.met[f"retried: {type(busy).__name__}"] += 1
@@ -106,10 +127,10 @@ class _Reader(threading.Thread):
             self.met["differs: the named query"] += 1
 
 
-def _child(folder: str, graph: str | None, threads: int) -> None:
+def _child(folder: str, graph: str | None, numbers: range) -> None:
     stopped = threading.Event()
     store = open_store(folder, graph=graph)
-    readers = [_Reader(store, os.getpid() * 100 + i, stopped) for i in range(threads)]
+    readers = [_Reader(store, number, stopped) for number in numbers]
     for reader in readers:
         reader.start()
     sys.stdin.read()
@@ -122,11 +143,11 @@ def _child(folder: str, graph: str | None, threads: int) -> None:
 
 
 def main(folder: str, graph: str, processes: str, threads: str) -> None:
-    children = []
-    for _ in range(int(processes)):
+    children, each = [], int(threads)
+    for process in range(int(processes)):
         child = os.fork()
         if child == 0:
-            _child(folder, None if graph == "-" else graph, int(threads))
+            _child(folder, None if graph == "-" else graph, range(process * each, (process + 1) * each))
             os._exit(0)
         children.append(child)
     for child in children:
