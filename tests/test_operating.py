@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 GRAPH = "bolt://localhost:7687/neo4j"
 CATALOG = "postgresql+psycopg://circuitstore@localhost/circuitstore"
+NOWHERE = "bolt://127.0.0.1:1/neo4j"
 RESTORED = CATALOG.removesuffix("circuitstore") + "restored"
 SPEC = """
 name = "small"
@@ -116,13 +117,19 @@ def test_a_catalog_moves_to_postgres_with_its_runs_by_the_guide(place: Path, pos
     assert circuits(place, catalog=postgres_url) == here
 
 
-def test_a_backup_by_the_guide_is_a_store(place: Path, tmp_path: Path) -> None:
+def test_a_backup_by_the_guide_is_a_store_and_leaves_the_graph_of_its_original(place: Path, neo4j_server) -> None:
+    """The copy has the store's id: where the settings name a graph, it is the original's."""
     if not shutil.which("sqlite3"):
         pytest.skip("no sqlite3 command on this machine")
+    neo4j_server.empty()
+    shell(f"circuitstore rebuild --graph {neo4j_server.url}", place)
+    neo4j_server.ask("MATCH (c:Circuit) SET c.original = true")
+    (place / "circuitstore.toml").write_text(f'graph = "{neo4j_server.url}"\n')
     files, _ = commands("Back up, and restore")
     assert "sound" in shell(files, place)
+    assert neo4j_server.ask("MATCH (c:Circuit {original: true}) RETURN count(c)") == [[1]]
     with open_store(place / "backup") as copy:
-        assert len(copy.circuits()) == 1
+        assert len(copy.circuits()) == len(copy.graph.present()) == 1
         assert copy.runs()["run"].tolist() == ["small"]
 
 
@@ -130,11 +137,13 @@ def test_a_dump_of_the_catalog_is_put_back_by_the_guide(place: Path, postgres_ur
     if not shutil.which("pg_dump"):
         pytest.skip("no pg_dump command on this machine")
     shell(f"circuitstore rebuild --catalog {postgres_url}; mkdir backup; cp -a *-data/archive backup/", place)
+    (place / "circuitstore.toml").write_text(f'graph = "{NOWHERE}"\ncatalog = "{postgres_url}"\n')
     _, dump = commands("Back up, and restore")
     with postgres_server.database() as restored:
         for given, url in ((CATALOG, postgres_url), (RESTORED, restored)):
             dump = dump.replace(given, url).replace(plain(given), plain(url))
         shell(dump, place)
+        (place / "circuitstore.toml").unlink()
         assert "recovered" in shell(f"circuitstore status --store backup --catalog {restored}", place)
         assert "sound" in shell(f"circuitstore verify --store backup --catalog {restored}", place)
 

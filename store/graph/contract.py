@@ -13,7 +13,8 @@ with `read_only=True` and may come and go at any time; each call sees what was c
 `remove` takes them away; nothing replaces. The `Circuit` node is the commit marker: it becomes visible, with
 all its nodes, edges and links, in one transaction at the end of `put`. Before that the circuit does not
 exist: `present` does not list it, queries that start at a `Circuit` do not meet it, and `sweep` removes
-what a killed `put` left.
+what a killed `put` left. A backend may write it hidden before, under another label: on Neo4j it is `Arriving`
+until whoever reads has begun when all of it was there, and `Removed` until whoever met it has ended.
 
 **Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim` and `release` may be called again after any
 failure, by the same or another process; together with `present` that is all that resuming needs. A call that
@@ -151,7 +152,11 @@ class GraphBackend(ABC):
         """Rows of a Cypher query, in the portable dialect, whose text and names `Store.query` has checked.
 
         At most `max_rows` rows; a note says so when there were more. Integers are int, floats float (`to_table`); an
-        answer without rows has its columns. The answer is of whole circuits only. Parameters are values, never text.
+        answer without rows has its columns. Parameters are values, never text.
+
+        The answer is of whole circuits only, of those that the query reaches through a `Circuit`. Where the engine
+        gives a query no view of its own (Neo4j), the writer waits for the queries that run, for 60 s at most: one of
+        a longer `timeout_s` may meet circuits without all of their edges if they came or went meanwhile.
 
         Raises:
             QueryFailed: it does not parse, writes, or ran longer than `timeout_s`; the next query is answered.
