@@ -410,8 +410,9 @@ class Writer:
         except BaseException:
             graph.close()
             raise
-        self._close_graph()
-        self._opened, self._away = graph, None
+        lost, self._opened, self._away = self._opened, graph, None  # a reader of `graph` never gets a closed one
+        if lost is not None:
+            lost.close()
         try:
             self.project_pending()
         except StoreUnreachable as error:
