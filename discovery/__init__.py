@@ -10,10 +10,10 @@ from .effects import Effects as Effects
 from .evaluate import evaluate as evaluate
 from .evaluate import evaluate_many as evaluate_many
 from .evaluate import outcomes as outcomes
-from .exact import patch_edges as patch_edges
 from .journal import Journal as Journal
 from .method import Found as Found
 from .method import Method as Method
+from .methods.exact import patch_edges as patch_edges
 from .metrics import METRICS as METRICS
 from .metrics import get_metric as get_metric
 from .metrics import resolve_metric as resolve_metric

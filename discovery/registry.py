@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from ..circuits import MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import unknown
-from .acdc import ACDC
-from .atp_star import ATP_STAR, QK_FIX
-from .conductance import CONDUCTANCE
-from .eap_ig import EAP, EAP_IG
-from .eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED, EAP_IG_ACTIVATIONS_HEADS
-from .edge_pruning import EDGE_PRUNING
-from .exact import EXACT
-from .flow_routes import FLOW_ROUTES
-from .gate_ig import GATE_IG
-from .grad_drop import GRAD_DROP
-from .iterative_expansion import ITERATIVE_EXPANSION
-from .iterative_pruning import ITERATIVE_PRUNING
 from .method import Method
-from .ugs import UGS
-from .vi_cd import VI_CD
+from .methods.acdc import ACDC
+from .methods.atp_star import ATP_STAR, QK_FIX
+from .methods.conductance import CONDUCTANCE
+from .methods.eap_ig import EAP, EAP_IG
+from .methods.eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED, EAP_IG_ACTIVATIONS_HEADS
+from .methods.edge_pruning import EDGE_PRUNING
+from .methods.exact import EXACT
+from .methods.flow_routes import FLOW_ROUTES
+from .methods.gate_ig import GATE_IG
+from .methods.grad_drop import GRAD_DROP
+from .methods.iterative_expansion import ITERATIVE_EXPANSION
+from .methods.iterative_pruning import ITERATIVE_PRUNING
+from .methods.ugs import UGS
+from .methods.vi_cd import VI_CD
 
 METHODS: dict[str, Method] = {
     method.key: method

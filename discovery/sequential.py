@@ -22,8 +22,8 @@ from ..circuits import ComputationGraph, EdgeScores
 from ..errors import CircuitStoreWarning
 from ..models import Activations, DecidedRuns, capture
 from .batches import Pairs
-from .eap_ig import EAP_IG
 from .method import Found, Param, Task, choice
+from .methods.eap_ig import EAP_IG
 
 ORDER: Param = choice("last first", "first first")
 """In which order the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import evaluate, score_edges
-from circuitstore.discovery.eap_ig import points
+from circuitstore.discovery.methods.eap_ig import points
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.models import PatchedRuns, capture, load_model
 from timm.models.deit import VisionTransformerDistilled

@@ -5,7 +5,7 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
-from circuitstore.discovery.flow_routes import proximities
+from circuitstore.discovery.methods.flow_routes import proximities
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
-from circuitstore.discovery.eap_ig import points
+from circuitstore.discovery.methods.eap_ig import points
 from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from timm.layers.mlp import SwiGLU

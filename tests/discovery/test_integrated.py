@@ -12,7 +12,7 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS, ComputationGraph
 from circuitstore.discovery import METHODS, estimate_cost, resolve_method, score_edges
-from circuitstore.discovery.eap_ig import points
+from circuitstore.discovery.methods.eap_ig import points
 from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture, load_model
 from torch import nn

@@ -5,9 +5,9 @@ import pytest
 import torch
 from circuitstore.discovery import discover, score_edges
 from circuitstore.discovery.gated import GatedImages
-from circuitstore.discovery.iterative_pruning import sizes
 from circuitstore.discovery.journal import Journal
 from circuitstore.discovery.method import Task
+from circuitstore.discovery.methods.iterative_pruning import sizes
 from circuitstore.models import PatchedRuns, capture
 
 from ..planted import PLANTED, planted_model

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import torch
 
-from ..models import ReceiverGradients, SenderOutputs, sender_differences
-from .batches import Pairs
-from .contraction import Contraction
-from .method import GRADIENT, Task, count
-from .scoring import BatchScores, per_image
+from ...models import ReceiverGradients, SenderOutputs, sender_differences
+from ..batches import Pairs
+from ..contraction import Contraction
+from ..method import GRADIENT, Task, count
+from ..scoring import BatchScores, per_image
 
 
 def _conductance(task: Task, batch: Pairs, *, steps: int, gradient: str) -> BatchScores:

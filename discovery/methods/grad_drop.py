@@ -23,16 +23,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import ComputationGraph, Form
-from ..circuits.recipe import DIRECTIONS, Direction
-from ..errors import InputError
-from ..models import SenderOutputs, ViT, sender_differences
-from ..models.receivers import ReceiverGradients, TapGradients, TappedRun
-from .batches import Pairs
-from .contraction import Contraction
-from .method import GRADIENT, Task
-from .metrics import flat_on_clean
-from .scoring import BatchScores, per_image
+from ...circuits import ComputationGraph, Form
+from ...circuits.recipe import DIRECTIONS, Direction
+from ...errors import InputError
+from ...models import SenderOutputs, ViT, sender_differences
+from ...models.receivers import ReceiverGradients, TapGradients, TappedRun
+from ..batches import Pairs
+from ..contraction import Contraction
+from ..method import GRADIENT, Task
+from ..metrics import flat_on_clean
+from ..scoring import BatchScores, per_image
 
 
 class BaseRun(NamedTuple):

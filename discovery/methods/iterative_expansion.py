@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..circuits import ComputationGraph, EdgeScores, size_grid
-from .gated import GatedImages
-from .method import Found, Method, Task, choice, count, number
+from ...circuits import ComputationGraph, EdgeScores, size_grid
+from ..gated import GatedImages
+from ..method import Found, Method, Task, choice, count, number
 
 
 def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank: str) -> Found:

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import ComputationGraph, EdgeScores
-from ..models import Activations, ViT, capture
-from .method import Found, Method, Task
+from ...circuits import ComputationGraph, EdgeScores
+from ...models import Activations, ViT, capture
+from ..method import Found, Method, Task
 
 
 def proximities(

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 import torch
 
-from ..circuits import Form
-from ..circuits.recipe import DIRECTIONS
-from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
-from .batches import Pairs
-from .contraction import Contraction
-from .method import GRADIENT, Task, choice, count
-from .metrics import flat_in_one_step, flat_on_clean
-from .scoring import BatchScores, per_image
+from ...circuits import Form
+from ...circuits.recipe import DIRECTIONS
+from ...models import ReceiverGradients, SenderOutputs, ViT, sender_differences
+from ..batches import Pairs
+from ..contraction import Contraction
+from ..method import GRADIENT, Task, choice, count
+from ..metrics import flat_in_one_step, flat_on_clean
+from ..scoring import BatchScores, per_image
 
 AT_ONCE = 8
 """Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""

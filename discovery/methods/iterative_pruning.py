@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..circuits import ComputationGraph, EdgeScores
-from .gated import GatedImages
-from .method import Found, Method, Task, choice, count, number
+from ...circuits import ComputationGraph, EdgeScores
+from ..gated import GatedImages
+from ..method import Found, Method, Task, choice, count, number
 
 
 def sizes(n_edges: int, fraction: float) -> list[int]:

@@ -12,9 +12,9 @@ to τ. Costs about a third of a forward an edge, less where what follows is remo
 
 from __future__ import annotations
 
+from ..method import Found, Method, Task, number, switch
+from ..sequential import ORDER, Sequential, found, order_of
 from .exact import SHARE
-from .method import Found, Method, Task, number, switch
-from .sequential import ORDER, Sequential, found, order_of
 
 
 def _acdc(task: Task, *, threshold: float, absolute: bool, order: str) -> Found:

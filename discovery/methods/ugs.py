@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import EdgeScores
-from .gated import GatedImages
-from .masks import MaskTraining
-from .method import Found, Method, Task, count, number
+from ...circuits import EdgeScores
+from ..gated import GatedImages
+from ..masks import MaskTraining
+from ..method import Found, Method, Task, count, number
 
 START = 2.0
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ..circuits import Circuit, Evaluation
-from ..errors import CircuitStoreWarning, InputError
-from .evaluate import evaluate_many
+from ...circuits import Circuit, Evaluation
+from ...errors import CircuitStoreWarning, InputError
+from ..evaluate import evaluate_many
+from ..method import Found, Method, Task, count, number
+from ..sequential import ORDER, Sequential, Sweep, found, order_of
 from .exact import SHARE
-from .method import Found, Method, Task, count, number
-from .sequential import ORDER, Sequential, Sweep, found, order_of
 
 _LEAST = 1e-4
 """The smallest threshold of the search, as a share of the metric's gap."""

@@ -29,15 +29,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import ComputationGraph
-from ..circuits.recipe import DIRECTIONS
-from ..models import Activations, ReceiverGradients, capture, fixed_output, sender_differences
-from .batches import Pairs
-from .contraction import Contraction
+from ...circuits import ComputationGraph
+from ...circuits.recipe import DIRECTIONS
+from ...models import Activations, ReceiverGradients, capture, fixed_output, sender_differences
+from ..batches import Pairs
+from ..contraction import Contraction
+from ..method import GRADIENT, Task, choice, count
+from ..metrics import flat_in_one_step
+from ..scoring import BatchScores, per_image
 from .eap_ig import AT_ONCE, RULES, points
-from .method import GRADIENT, Task, choice, count
-from .metrics import flat_in_one_step
-from .scoring import BatchScores, per_image
 
 
 class _Node(NamedTuple):

@@ -25,10 +25,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import ComputationGraph, EdgeScores
-from .gated import GatedImages
-from .masks import MaskTraining, Params
-from .method import Found, Method, Task, count, number
+from ...circuits import ComputationGraph, EdgeScores
+from ..gated import GatedImages
+from ..masks import MaskTraining, Params
+from ..method import Found, Method, Task, count, number
 
 LEFT, RIGHT, TEMPERATURE, SHARPNESS = -0.1, 1.1, 2 / 3, 0.8
 START = 3.0

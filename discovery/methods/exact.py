@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import ComputationGraph, Form
-from ..circuits.recipe import DIRECTIONS, Direction
-from ..errors import unknown
-from ..models import ShiftedRuns, ViT, capture, sender_differences
-from .batches import Indices, Pairs
-from .batches import batch_size as choose_batch_size
-from .effects import Effects
-from .method import Task
-from .metrics import get_metric
-from .scoring import BatchScores, per_image
+from ...circuits import ComputationGraph, Form
+from ...circuits.recipe import DIRECTIONS, Direction
+from ...errors import unknown
+from ...models import ShiftedRuns, ViT, capture, sender_differences
+from ..batches import Indices, Pairs
+from ..batches import batch_size as choose_batch_size
+from ..effects import Effects
+from ..method import Task
+from ..metrics import get_metric
+from ..scoring import BatchScores, per_image
 
 SHARE = 0.3
 """Forwards per edge, by count, on ViT-S: the mean over edges of what follows the receiver."""

@@ -29,16 +29,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import ComputationGraph
-from ..circuits.recipe import DIRECTIONS
-from ..models.receivers import ReceiverGradients
-from ..models.rotary import attend
-from .batches import Pairs
-from .contraction import Contraction
+from ...circuits import ComputationGraph
+from ...circuits.recipe import DIRECTIONS
+from ...models.receivers import ReceiverGradients
+from ...models.rotary import attend
+from ..batches import Pairs
+from ..contraction import Contraction
+from ..method import Param, Task
+from ..metrics import flat_on_clean
+from ..scoring import BatchScores, per_image
 from .grad_drop import BaseRun, other_layers
-from .method import Param, Task
-from .metrics import flat_on_clean
-from .scoring import BatchScores, per_image
 
 SHARE = 0.3
 """Forwards of a block per sender that it reads, for its heads with the query patched and with the key patched."""

@@ -1,0 +1,1 @@
+"""The discovery methods: a file each, under the name of its key."""
