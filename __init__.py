@@ -10,6 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analysis.baselines import magnitude_scores as magnitude_scores
+    from .analysis.baselines import random_curves as random_curves
+    from .analysis.circuit_tests import hypothesis_tests as hypothesis_tests
+    from .analysis.completeness import completeness as completeness
+    from .analysis.completeness import minimality as minimality
+    from .analysis.curves import faithfulness_curve as faithfulness_curve
     from .circuits import Circuit as Circuit
     from .circuits import ComputationGraph as ComputationGraph
     from .circuits import EdgeScores as EdgeScores
@@ -35,15 +41,21 @@ _WHERE = {
     "ComputationGraph": "circuits",
     "EdgeScores": "circuits",
     "Table": "results",
+    "completeness": "analysis.completeness",
     "discover": "discovery",
     "evaluate": "discovery",
+    "faithfulness_curve": "analysis.curves",
     "head_to_head": "discovery",
+    "hypothesis_tests": "analysis.circuit_tests",
     "load_clip": "models",
     "load_model": "models",
+    "magnitude_scores": "analysis.baselines",
+    "minimality": "analysis.completeness",
     "open_store": "store",
     "patch_edges": "discovery",
     "patch_nodes": "discovery",
     "patch_path": "discovery",
+    "random_curves": "analysis.baselines",
     "score_edges": "discovery",
     "token_groups": "discovery",
 }

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import Circuit, ComputationGraph, EdgeScores, joining_order, size_grid
+from ..circuits import Circuit, ComputationGraph, EdgeScores, Evaluation, joining_order, size_grid
 from ..circuits.extraction import How
 from ..discovery import evaluate_many
 from ..discovery.batches import Indices
@@ -126,6 +126,7 @@ def faithfulness_curve(
     order: How = "greedy",
     absolute: bool = False,
     batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FaithfulnessCurve:
     """Extract circuits of growing size and run each on images that chose nothing.
 
@@ -135,6 +136,7 @@ def faithfulness_curve(
             `mib_sizes` gives MIB's.
         order: `top` or `greedy`.
         absolute: rank by magnitude, as CMD wants it; signed, as CPR does, is the default.
+        progress: called with how many runs of all images are done and of how many.
 
     Raises:
         InputError: sizes out of range, or what `evaluate` raises.
@@ -145,15 +147,25 @@ def faithfulness_curve(
         raise InputError(f"sizes: expected numbers of edges from 0 to {graph.n_edges}, got {list(wanted)[:5]}")
     joining = joining_order(graph, scores.mean, order, absolute=absolute)
     circuits = [Circuit.pruned(graph, joining[:n], size_requested=n, extraction=order, scores=scores) for n in wanted]
-    return curve_of(model, circuits, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size)
+    return curve_of(
+        model, circuits, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
 
 
 def curve_of(
     model: ViT, circuits: Sequence[Circuit], clean: Tensor, corrupted: Tensor, labels: Indices, **options: object
 ) -> FaithfulnessCurve:
     """The curve of given circuits, smallest first; options as of `evaluate_many`."""
-    run: Callable[..., list] = evaluate_many
-    found = run(model, circuits, clean, corrupted, labels, **options)
+    run: Callable[..., list[Evaluation]] = evaluate_many
+    requested = [c.n_edges if c.size_requested is None else c.size_requested for c in circuits]
+    return curve_from(circuits, run(model, circuits, clean, corrupted, labels, **options), requested=requested)
+
+
+def curve_from(
+    circuits: Sequence[Circuit], found: Sequence[Evaluation], *, requested: Sequence[int]
+) -> FaithfulnessCurve:
+    """The curve of circuits that were evaluated, at the sizes that were asked for."""
 
     def column(name: str) -> Float[np.ndarray, "size"]:
         values = [getattr(evaluation, name) for evaluation in found]
@@ -161,7 +173,7 @@ def curve_of(
 
     return FaithfulnessCurve(
         n_graph_edges=circuits[0].graph.n_edges,
-        requested=np.array([c.n_edges if c.size_requested is None else c.size_requested for c in circuits]),
+        requested=np.array(requested, int),
         realised=np.array([c.n_edges for c in circuits]),
         faithfulness=column("faithfulness"),
         retention=column("retention"),

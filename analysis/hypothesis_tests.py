@@ -98,13 +98,14 @@ def sufficiency(circuit_loss: float, random_losses: Sequence[float] | Float[np.n
 
 
 def partial_necessity(complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"]) -> float:
-    """`sufficiency` of taking away: p-value of "leaving the circuit out harms no more than leaving a random one out".
+    """`sufficiency` of taking away: p-value of "leaving the circuit out harms more than leaving a random one out no
+    more often than 9 times in 10". Harm that is only as large does not count: nothing is needed where nothing harms.
 
     Args:
         complement_loss: how far the model without the circuit's edges is from the model.
         random_losses: the same without random circuits of its size.
     """
-    return beats_random(int((complement_loss >= np.asarray(random_losses)).sum()), len(random_losses))
+    return beats_random(int((complement_loss > np.asarray(random_losses)).sum()), len(random_losses))
 
 
 def beats_random(wins: int, n: int) -> float:

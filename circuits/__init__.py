@@ -16,7 +16,9 @@ from .graph import Component as Component
 from .graph import ComputationGraph as ComputationGraph
 from .graph import Edge as Edge
 from .graph import Form as Form
+from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
+from .random import uniform_circuit as uniform_circuit
 from .recipe import ClassInfo as ClassInfo
 from .recipe import Condition as Condition
 from .recipe import Corruption as Corruption

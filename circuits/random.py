@@ -28,11 +28,11 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
     if not 1 <= n_edges <= graph.n_edges:
         raise InputError(f"random circuit: expected a size from 1 to {graph.n_edges}, got {n_edges}")
     rng = np.random.default_rng(seed)
-    walk = _Walk(graph, rng)
+    paths = RandomPaths(graph, rng)
     chosen: dict[int, None] = {}
     misses = 0
     while len(chosen) < n_edges and misses < _TRIES:
-        path = [e for e in walk.path() if e not in chosen]
+        path = [e for e in paths.through(int(rng.integers(graph.n_edges))) if e not in chosen]
         if not path or len(chosen) + len(path) > n_edges:
             misses += 1
             continue
@@ -40,6 +40,18 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
         misses = 0
     order = np.array([*chosen, *_fill(graph, list(chosen), n_edges - len(chosen), rng)], dtype=int)
     return Circuit.pruned(graph, order, size_requested=n_edges, extraction=f"random(n={n_edges}, seed={seed})")
+
+
+def uniform_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circuit:
+    """What pruning leaves of `n_edges` edges drawn uniformly: the weak null, as little or nothing of it is connected.
+
+    Raises:
+        InputError: `n_edges` is not between 0 and the number of edges.
+    """
+    if not 0 <= n_edges <= graph.n_edges:
+        raise InputError(f"uniform circuit: expected a size from 0 to {graph.n_edges}, got {n_edges}")
+    order = np.random.default_rng(seed).permutation(graph.n_edges)[:n_edges]
+    return Circuit.pruned(graph, order, size_requested=n_edges, extraction=f"uniform(n={n_edges}, seed={seed})")
 
 
 def _fill(graph: ComputationGraph, chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
@@ -52,11 +64,11 @@ def _fill(graph: ComputationGraph, chosen: list[int], count: int, rng: np.random
     return rng.permutation(np.flatnonzero(fitting & ~members))[:count].tolist()
 
 
-class _Walk:
-    """Draws paths: edges into and out of each node, structural links followed."""
+class RandomPaths:
+    """Draws paths from `input` to `logits` as edges into and out of each node, structural links followed."""
 
     def __init__(self, graph: ComputationGraph, rng: np.random.Generator) -> None:
-        self.rng, self.graph = rng, graph
+        self.rng, self.last = rng, len(graph.components) - 1
         self.sender = graph.sender_node[graph.edge_sender]
         self.receiver = graph.receiver_node[graph.edge_receiver]
         n = len(graph.components)
@@ -68,8 +80,8 @@ class _Walk:
         for a, b in links:
             self.below.setdefault(a, []).append(b)
 
-    def path(self) -> list[int]:
-        edge = int(self.rng.integers(self.graph.n_edges))
+    def through(self, edge: int) -> list[int]:
+        """Flat indices of a path through an edge, completed upward and downward by uniform random edges."""
         path = [edge]
         node = int(self.sender[edge])
         while node != 0:
@@ -77,7 +89,7 @@ class _Walk:
             path.append(up)
             node = int(self.sender[up])
         node = int(self.receiver[edge])
-        while node != len(self.graph.components) - 1:
+        while node != self.last:
             if node in self.below:
                 node = int(self.rng.choice(self.below[node]))
             down = int(self.rng.choice(self.out_of[node]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +53,7 @@ def evaluate_many(
     targets: Indices | None = None,
     metric: str = "logit",
     batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Evaluation]:
     """Run circuits on the same images; the full and the empty run are shared.
 
@@ -61,11 +62,22 @@ def evaluate_many(
     images whose top class is the one that the metric raises. Either is None, with the reason, where its
     gap is not positive or under three standard errors of the paired differences over images.
 
+    Args:
+        progress: called with how many runs of all images are done and of how many, the full and the empty one counted.
+
     Raises:
         InputError: a circuit of another graph than the model's; images or classes that do not fit.
     """
     full, empty, *alone = outcomes(
-        model, circuits, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
+        model,
+        circuits,
+        clean,
+        corrupted,
+        labels,
+        targets=targets,
+        metric=metric,
+        batch_size=batch_size,
+        progress=progress,
     )
     return [_evaluation(full, empty, outcome) for outcome in alone]
 
@@ -80,19 +92,24 @@ def outcomes(
     targets: Indices | None = None,
     metric: str = "logit",
     batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
     """Metric and hits per image: of the full model, of the empty circuit, then of each circuit alone.
 
-    Raises:
-        InputError: as `evaluate_many`.
+    Arguments and errors as of `evaluate_many`.
     """
     for circuit in circuits:
         _check_graph(model, circuit)
     pairs = Pairs.checked(model, clean, corrupted, labels, targets, get_metric(metric))
     form = circuits[0].graph.form if circuits else "split"
-    parts = [
-        list(_outcomes(model, circuits, batch)) for batch in pairs.batches(choose_batch_size(model, form, batch_size))
-    ]
+    tell, done = progress or (lambda done, total: None), 0
+    parts: list[list[Outcome]] = []
+    for batch in pairs.batches(choose_batch_size(model, form, batch_size)):
+        parts.append([])
+        for outcome in _outcomes(model, circuits, batch):
+            parts[-1].append(outcome)
+            done += len(batch)
+            tell(done // len(pairs), len(circuits) + 2)
     return [
         Outcome(torch.cat([o.metric for o in runs]), torch.cat([o.hit for o in runs]))
         for runs in zip(*parts, strict=True)

@@ -1,0 +1,82 @@
+"""What knows nothing: random circuits of the sizes asked for, edges ranked by the size of what is written."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.analysis.baselines import magnitude_scores, random_curves
+from circuitstore.analysis.curves import faithfulness_curve
+from circuitstore.benchmarks.planted import plant
+from circuitstore.discovery import patch_nodes, score_edges
+from circuitstore.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def chain():
+    made = plant("chain", distractors=True)
+    return made.model, *made.images(4, 0), [0] * 4
+
+
+def test_the_seed_decides_the_circuits_and_the_ends_are_those_of_every_curve(chain):
+    options = {"form": "attention", "sizes": [0, 5, 20, 61], "draws": 3}
+    n = chain[0].graph("attention").n_edges
+    options["sizes"][-1] = n
+    first, again = (random_curves(*chain, **options, seed=4).to_pandas() for _ in range(2))
+    assert first.equals(again)
+    assert not first.equals(random_curves(*chain, **options, seed=5).to_pandas())
+    assert first["draw"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    ends = first[first["requested"].isin([0, n])]
+    assert ends["faithfulness"].to_numpy() == pytest.approx([0, 1] * 3, abs=1e-12)
+    assert (first["realised"] >= first["requested"] - 1).all()  # connected, so nothing is pruned
+
+
+def test_random_circuits_match_a_curve_size_by_size_and_find_no_planted_circuit(chain):
+    scores = score_edges(*chain, method="exact", form="attention")
+    curve = faithfulness_curve(chain[0], scores, *chain[1:], sizes=[8, 16], order="top", absolute=True)
+    drawn = random_curves(*chain, form="attention", sizes=curve, draws=6)
+    assert np.array_equal(drawn.mean.requested, curve.requested)
+    assert np.abs(drawn.mean.realised - curve.realised).max() <= 1
+    assert curve.faithfulness == pytest.approx([1] * 2, abs=1e-9)
+    assert np.abs(1 - drawn.mean.faithfulness).min() > 0.3
+    assert curve.cmd < drawn.cmd.min() and drawn.mean.cpr == pytest.approx(drawn.cpr.mean())
+    with pytest.raises(InputError, match="give the curve's form"):
+        random_curves(*chain, form="split", sizes=curve)
+
+
+def test_edges_drawn_one_by_one_are_next_to_never_connected(chain):
+    curves = {null: random_curves(*chain, sizes=[10], draws=5, null=null).mean for null in ("paths", "uniform")}
+    assert curves["paths"].realised[0] >= 9 and curves["uniform"].realised[0] <= 5
+    with pytest.raises(InputError, match="null"):
+        random_curves(*chain, null="pathz")
+    with pytest.raises(InputError, match="sizes"):
+        random_curves(*chain, sizes=[-1])
+    with pytest.raises(InputError, match="draws"):
+        random_curves(*chain, draws=0)
+
+
+def test_progress_ends_where_it_said(chain):
+    told = []
+    random_curves(*chain, form="block", sizes=[3, 5], draws=2, batch_size=3, progress=lambda *at: told.append(at))
+    assert told[-1] == (6, 6) and told == sorted(told)
+
+
+@pytest.mark.parametrize("form", ["split", "block"])
+def test_magnitudes_are_norms_of_what_senders_write(toy_vit, images, form):
+    model = toy_vit()
+    x, y = images(model, 3, 1), images(model, 3, 2)
+    scores = magnitude_scores(model, x, y, form=form, batch_size=2)
+    graph = scores.graph
+    assert scores.per_image.shape == (3, graph.n_edges) and not scores.signed and not scores.additive
+    moved = (model.embed(x) - model.embed(y)).flatten(1).norm(dim=1)
+    own = [[scores.per_image[:, e] for e in np.flatnonzero(graph.edge_sender == s)] for s in range(graph.n_senders)]
+    assert np.allclose(own[0], moved.numpy(), rtol=1e-12)  # `input` writes the embedding
+    assert all(np.ptp(edges, axis=0).max() == 0 for edges in own)
+    assert np.abs(magnitude_scores(model, x, x, form=form).mean).max() == 0
+
+
+def test_what_writes_nothing_has_no_magnitude(chain):
+    model, x, y, labels = chain
+    silent = [i for i, e in enumerate(patch_nodes(model, x, y, labels).mean) if e == 0]
+    scores = magnitude_scores(model, x, y)
+    loud = scores.mean[[scores.graph.index_of(f"a1.h{head}->logits") for head in (2, 3)]]
+    assert loud.min() > 1e-3 and silent  # distractors rank high though together they never move the metric
+    assert torch.isfinite(torch.from_numpy(scores.mean)).all()

@@ -1,0 +1,107 @@
+"""From a model and a circuit to the verdicts of the five hypothesis tests."""
+
+import numpy as np
+import pytest
+from circuitstore.analysis import hypothesis_tests as given
+from circuitstore.analysis.circuit_tests import HYPOTHESES, hypothesis_tests
+from circuitstore.benchmarks.planted import plant
+from circuitstore.circuits import Circuit, random_circuit
+from circuitstore.discovery import outcomes
+from circuitstore.errors import InputError
+
+IDLE = ("input->a2.h1<v>", "a2.h1->m2", "m2->logits")
+
+
+@pytest.fixture(scope="module")
+def chain():
+    made = plant("chain", distractors=False)
+    circuit = Circuit.from_edges(made.model.graph("split"), sorted(made.edges))
+    return made.model, circuit, *made.images(8, 0), [0] * 8
+
+
+@pytest.fixture(scope="module")
+def noisy(toy_vit, images):
+    """A toy model, half of its edges, and images."""
+    model = toy_vit()
+    circuit = random_circuit(model.graph("block"), 14, seed=1)
+    return model, circuit, images(model, 8, 1), images(model, 8, 2), [0, 1, 2, 3] * 2
+
+
+def test_a_planted_circuit_is_what_the_tests_say(chain):
+    found = hypothesis_tests(*chain, draws=40, permutations=50)
+    rejected = found.to_pandas().set_index("test")["rejected"].to_dict()
+    assert not (rejected["equivalence"] or rejected["independence"] or rejected["minimality"])
+    assert rejected["sufficiency"] and not found.unneeded and (found.edge_p_values == 1).all()
+    assert found["equivalence"].found == "the same metric on every image"
+    (note,) = found.notes  # random circuits that share an edge of a chain harm as much: those are no wins
+    ties = int(note.removeprefix("partial-necessity: ").split()[0])
+    assert 0 < ties < 20
+    assert found["partial-necessity"].p_value == pytest.approx(given.beats_random(40 - ties, 40))
+
+
+def test_edges_that_do_nothing_are_not_needed(chain):
+    model, circuit, *data = chain
+    padded = Circuit.from_edges(circuit.graph, [*circuit.edges, *IDLE])
+    found = hypothesis_tests(model, padded, *data, tests=["minimality"], draws=40)
+    assert set(found.unneeded) == set(IDLE) and found["minimality"].rejected
+    assert found["minimality"].found == "3 of 6 edges are not needed"
+
+
+def test_a_circuit_beside_the_point_is_neither_sufficient_nor_necessary(chain):
+    model, circuit, *data = chain
+    idle = Circuit.from_edges(circuit.graph, IDLE)
+    found = hypothesis_tests(model, idle, *data, tests=["partial-necessity"], draws=40)
+    assert found["partial-necessity"].p_value == 1  # it harms as little as the others: no win
+    assert any("do exactly as the circuit does" in note for note in found.notes)
+
+
+def test_p_values_are_those_of_the_figures(noisy):
+    model, circuit, *data = noisy
+    found = hypothesis_tests(*noisy, draws=30, permutations=60, seed=3)
+    full, _, alone, outside = outcomes(model, [circuit, Circuit(circuit.graph, ~circuit.members)], *data)
+    full, alone, outside = (run.metric.numpy() for run in (full, alone, outside))
+    assert found["equivalence"].p_value == given.equivalence(alone, full)
+    p = found["independence"].p_value
+    assert p == pytest.approx(given.independence(outside, full, permutations=60), abs=0.25)
+    assert found["minimality"].p_value == found.edge_p_values.min()
+    assert list(found.to_pandas()["test"]) == list(HYPOTHESES) and len(found.edge_p_values) == circuit.n_edges
+
+
+def test_the_seed_decides_and_a_test_alone_says_what_it_says(noisy):
+    first, again, other = (hypothesis_tests(*noisy, draws=8, permutations=30, seed=s).to_pandas() for s in (1, 1, 2))
+    assert first.equals(again) and not first.equals(other)
+    told = []
+    options = {"draws": 7, "batch_size": 4, "progress": lambda *at: told.append(at)}
+    hypothesis_tests(*noisy, permutations=5, **options)
+    assert told[-1] == (2 + 4 * 7 + 14, 2 + 4 * 7 + 14) and told == sorted(told)
+
+
+def test_random_circuits_are_seldom_found_sufficient_or_necessary(noisy):
+    model, circuit, *data = noisy
+    tests, p = ["sufficiency", "partial-necessity"], []
+    for seed in range(6):
+        drawn = random_circuit(circuit.graph, 14, seed=1000 + seed)
+        found = hypothesis_tests(model, drawn, *data, tests=tests, draws=30, seed=seed)
+        p += [verdict.p_value for verdict in found.verdicts]
+    assert np.mean(np.array(p) <= 0.05) < 0.1
+
+
+def test_too_few_draws_or_images_and_loose_nulls_are_told(noisy):
+    model, circuit, x, y, labels = noisy
+    found = hypothesis_tests(model, circuit, x[:3], y[:3], labels[:3], draws=10, null="uniform", permutations=5)
+    notes = " ".join(found.notes)
+    assert "10 random circuits are too few" in notes and "3 images are too few" in notes
+
+
+def test_what_cannot_be_tested_is_refused(noisy):
+    model, circuit, *data = noisy
+    with pytest.raises(InputError, match="all edges"):
+        hypothesis_tests(model, Circuit(circuit.graph, np.ones(circuit.graph.n_edges, bool)), *data)
+    with pytest.raises(InputError, match="at least one edge"):
+        hypothesis_tests(model, Circuit(circuit.graph, np.zeros(circuit.graph.n_edges, bool)), *data)
+    with pytest.raises(InputError, match="sufficiency"):
+        hypothesis_tests(*noisy, tests=["suficiency"])
+    with pytest.raises(InputError, match="alpha"):
+        hypothesis_tests(*noisy, alpha=0)
+    with pytest.raises(InputError, match="equivalence"):
+        hypothesis_tests(*noisy, tests=["equivalence"], permutations=5)["equivalenc"]
