@@ -19,6 +19,9 @@ from typing import NoReturn
 
 PRELOADED = ("circuitstore.cli.commands", "circuitstore.ingest", "circuitstore.store.graph.ladybug", "neo4j")
 
+LONG_S = 60.0
+"""Seconds for which is waited for what must come about before a kill."""
+
 
 class Forked:
     """Runs one command at a time."""
@@ -39,13 +42,18 @@ class Forked:
     def close(self) -> None:
         self._process.communicate(timeout=60)
 
-    def run(self, arguments: Sequence[str], kill_after_s: float | None = None) -> int:
-        """Exit status of a command; -9 if it was still at work after that time, and killed."""
+    def run(
+        self, arguments: Sequence[str], kill_after_s: float | None = None, *, once: Callable[[], bool] = lambda: True
+    ) -> int:
+        """Exit status of a command; -9 if it was still at work so long after something came about, and was killed."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps([str(self._log), *arguments]) + "\n")
         self._process.stdin.flush()
         child = int(self._process.stdout.readline())
         if kill_after_s is not None:
+            end = time.monotonic() + LONG_S
+            while not once() and time.monotonic() < end:
+                time.sleep(0.005)
             time.sleep(kill_after_s)
             os.kill(child, signal.SIGKILL)  # it is there until its status is asked for, below
         self._process.stdin.write("\n")

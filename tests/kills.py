@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ edges = 30
 """Four items, eight circuits."""
 IN_A_STORE = 4
 """Kills of the runs into one store."""
+EARLY = 0.25
+"""Share of the stores killed before their first answer too: so small a run takes most of its time up to it."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,24 @@ class Kill:
     """Where a kill fell.
 
     Attributes:
-        after_s: seconds after the start of the command.
         discoveries, circuits: files in the archive then.
         unfinished: temporary files there.
     """
 
-    after_s: float
     discoveries: int
     circuits: int
     unfinished: int
 
 
 class Trial:
-    """The same run again and again, in stores of their own, with the graph in the folder or on a server."""
+    """The same run again and again, in stores of their own, with the graph in the folder or on a server.
+
+    Attributes:
+        took_s: seconds of a run that is left in peace.
+        begun: share of them up to the first answer.
+        undisturbed: what its store holds.
+        circuits: how many that are.
+    """
 
     def __init__(self, folder: Path, graph: str | None) -> None:
         """Run it once in peace."""
@@ -60,12 +68,14 @@ class Trial:
         self.log, self._spec = folder / "log", folder / "quick.toml"
         self._spec.write_text(SPEC)
         self._forked = Forked(self.log)
-        began = time.monotonic()
+        began, began_at = time.monotonic(), time.time()
         status = self.index("undisturbed")
         assert status == 0, self.log.read_text()
         self.took_s = time.monotonic() - began
+        first = min(path.stat().st_mtime for path in self._answers("undisturbed"))
+        self.begun = (first - began_at) / self.took_s
         with self.open("undisturbed") as store:
-            self.undisturbed = content(store)
+            self.undisturbed, self.circuits = content(store), len(store.circuits())
 
     def close(self) -> None:
         self._forked.close()
@@ -73,32 +83,36 @@ class Trial:
     def open(self, name: str) -> Store:
         return open_store(self.folder / name, graph=self.graph)
 
-    def index(self, name: str, kill_after_s: float | None = None) -> int:
-        """Exit status of `circuitstore index` on a store."""
+    def index(self, name: str, kill_after_s: float | None = None, *, once: Callable[[], bool] = lambda: True) -> int:
+        """Exit status of `circuitstore index` on a store, killed so long after something came about."""
         graph = [] if self.graph is None else ["--graph", self.graph]
         where = ["--store", str(self.folder / name), *graph]
-        return self._forked.run(["index", str(self._spec), "--no-progress", *where], kill_after_s)
+        return self._forked.run(["index", str(self._spec), "--no-progress", *where], kill_after_s, once=once)
 
     def killed(self, name: str, dice: random.Random, most: int) -> list[Kill]:
         """Index into a store, killed at most so often, each time at a random moment, until it is done.
 
-        At most `IN_A_STORE` times: the longer it goes on, the more kills fall where all is done but the end.
+        Most stores are left in peace up to the first answer. At most `IN_A_STORE` kills: the longer it goes on, the
+        more of them fall where all is done but the end.
         """
         kills: list[Kill] = []
+        early = dice.random() < EARLY
         while True:
-            after = dice.random() * self.took_s if len(kills) < min(most, IN_A_STORE) else None
+            span = self.took_s if early or self._answers(name) else self.took_s * (1 - self.begun)
+            after = dice.random() * span if len(kills) < min(most, IN_A_STORE) else None
             began = time.monotonic()
-            status = self.index(name, after)
+            status = self.index(name, after, once=lambda: early or bool(self._answers(name)))
             if status == 0:  # the machine's load changes, and the first run of all is slower than others
                 took_s = time.monotonic() - began
                 self.took_s = max(self.took_s, took_s) if kills else took_s
                 return kills
             assert status == -9 and after is not None, self.log.read_text()
-            archive = self.folder / name / "archive"
-            counts = [
-                len(list(archive.glob(p))) for p in ("discoveries/*/*.parquet", "circuits/*/*.parquet", "**/*.tmp")
-            ]
-            kills.append(Kill(after, *counts))
+            archive, answers = self.folder / name / "archive", len(self._answers(name))
+            counts = [len(list(archive.glob(pattern))) for pattern in ("circuits/*/*.parquet", "**/*.tmp")]
+            kills.append(Kill(answers, *counts))
+
+    def _answers(self, name: str) -> list[Path]:
+        return list((self.folder / name / "archive").glob("discoveries/*/*.parquet"))
 
     def differences(self, name: str) -> list[str]:
         """What is not as in the undisturbed store; the graph is held against the archive edge by edge."""
