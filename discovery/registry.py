@@ -1,4 +1,4 @@
-"""All discovery methods, by key. A new one is one file and one line here."""
+"""All discovery methods, by key. A new one is one file in `methods/` and one line here."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from ..circuits.recipe import Scalar
 from ..errors import unknown
 from .method import Method
 from .methods.acdc import ACDC
-from .methods.atp_star import ATP_STAR, QK_FIX
+from .methods.atp_star import ATP_STAR
 from .methods.conductance import CONDUCTANCE
-from .methods.eap_ig import EAP, EAP_IG
-from .methods.eap_ig_activations import EAP_IG_ACTIVATIONS, EAP_IG_ACTIVATIONS_AS_CODED, EAP_IG_ACTIVATIONS_HEADS
+from .methods.eap import EAP
+from .methods.eap_ig import EAP_IG
+from .methods.eap_ig_activations import EAP_IG_ACTIVATIONS
+from .methods.eap_ig_activations_as_coded import EAP_IG_ACTIVATIONS_AS_CODED
+from .methods.eap_ig_activations_heads import EAP_IG_ACTIVATIONS_HEADS
 from .methods.edge_pruning import EDGE_PRUNING
 from .methods.exact import EXACT
 from .methods.flow_routes import FLOW_ROUTES
@@ -20,6 +23,7 @@ from .methods.gate_ig import GATE_IG
 from .methods.grad_drop import GRAD_DROP
 from .methods.iterative_expansion import ITERATIVE_EXPANSION
 from .methods.iterative_pruning import ITERATIVE_PRUNING
+from .methods.qk_fix import QK_FIX
 from .methods.ugs import UGS
 from .methods.vi_cd import VI_CD
 

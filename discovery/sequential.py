@@ -8,22 +8,21 @@ at a time, whatever was expected.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..circuits import ComputationGraph, EdgeScores
-from ..errors import CircuitStoreWarning
 from ..models import Activations, DecidedRuns, capture
 from .batches import Pairs
+from .interpolation import along_path
 from .method import Found, Param, Task, choice
-from .methods.eap_ig import EAP_IG
 
 ORDER: Param = choice("last first", "first first")
 """In which order the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""
@@ -148,12 +147,9 @@ class Sequential:
     @cached_property
     def _first_guess(self) -> Float[np.ndarray, "edge"]:
         """What each removal should change, before anything was tried: integrated gradients of one step."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CircuitStoreWarning)
-            quiet = replace(self.task, progress=lambda done, total: None)
-            found = EAP_IG.answer(quiet, EAP_IG.resolve({"steps": 1}))
-        assert found.scores is not None
-        return found.scores.mean[self.order]
+        model, form = self.task.model, self.task.form
+        scores = [along_path(model, batch, form, [0.5], "plain").scores for batch in self._batches]
+        return torch.cat(scores).double().mean(dim=0).cpu().numpy()[self.order]
 
     @cached_property
     def _fits(self) -> int:

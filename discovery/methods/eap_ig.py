@@ -1,87 +1,24 @@
-"""EAP and EAP-IG: sender differences times the metric's gradient at receivers.
+"""EAP-IG (inputs): EAP with the gradient averaged over points between the corrupted and the clean image's stream.
 
-EAP (Syed et al. 2023) takes the gradient on the clean run (denoising: on the corrupted one). EAP-IG
-(Hanna et al. 2024, inputs) averages it over points between the corrupted and the clean stream that enter block 0.
+    s(u→v) = ⟨o_u(x) − o_u(x'), (1/S) Σ_k ∇_v m(z' + α_k (z − z'))⟩ ,   z the stream that enters block 0
 
-Every gradient method takes a gradient mode (`models.gradients`): `plain`, `relp` (RelP is EAP with it), `relp-ah`
-(where edges into q and k score nothing) or `gim`. A mode changes the way back only; what a method conserves is promised
-with the plain gradient alone.
+In the limit of many steps (midpoint: as 1/S²) the edges out of `input` sum to m(x) − m(x').
+
+Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-
-from ...circuits import Form
-from ...circuits.recipe import DIRECTIONS
-from ...models import ReceiverGradients, SenderOutputs, ViT, sender_differences
 from ..batches import Pairs
-from ..contraction import Contraction
+from ..interpolation import RULES, along_path, points
 from ..method import GRADIENT, Task, choice, count
-from ..metrics import flat_in_one_step, flat_on_clean
+from ..metrics import flat_in_one_step
 from ..scoring import BatchScores, per_image
-
-AT_ONCE = 8
-"""Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
-RULES = ("midpoint", "left", "right")
-
-
-def points(steps: int, rule: str) -> list[float]:
-    """Where gradients are taken: 0 is the corrupted stream, 1 the clean one; all weigh 1 / steps."""
-    shift = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[rule]
-    return [(k + shift) / steps for k in range(steps)]
-
-
-def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
-    """Scores with the gradient, of a mode of `GRADIENTS`, averaged over the points `at`.
-
-    Runs that are end points of the path serve for the senders' differences too, so it takes
-    `len(at)` backwards and as many forwards, plus one for each end point that is not in `at`.
-    """
-    clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
-    gradients = ReceiverGradients(model, form, clean, gradient)
-    sent, values = {}, {}
-    for end, stream in ((1.0, clean), (0.0, corrupted)):
-        if end in at:
-            sent[end] = SenderOutputs(stream)
-            with sent[end].recording(model):
-                values[end] = gradients.add(stream, pairs.values, 1 / len(at))
-        else:
-            sent[end], logits = SenderOutputs.of(model, stream)
-            values[end] = pairs.values(logits)
-    differences = sender_differences(model, form, sent[1.0], sent[0.0])
-    sent.clear()
-    contraction = Contraction(model.graph(form), pairs.token_weights(clean, model.exact_dtype))
-    for point in at:
-        if gradients.runs == AT_ONCE:
-            contraction.add(differences, gradients)
-        if point not in values:
-            gradients.add(torch.lerp(corrupted, clean, point), pairs.values, 1 / len(at))
-    contraction.add(differences, gradients)
-    return BatchScores.of(contraction.scores(), values[1.0], values[0.0])
-
-
-def _eap(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
-    return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0], gradient)
 
 
 def _eap_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     return along_path(task.model, batch, task.form, points(steps, rule), gradient)
 
-
-EAP = per_image(
-    _eap,
-    key="eap",
-    name="Edge attribution patching",
-    paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
-    passes=lambda graph, gradient: (2, 1),
-    directions=DIRECTIONS,
-    params={"gradient": GRADIENT},
-    refuses=flat_on_clean,
-    tokens=True,
-)
 
 EAP_IG = per_image(
     _eap_ig,

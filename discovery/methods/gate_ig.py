@@ -16,9 +16,9 @@ from __future__ import annotations
 from ...models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sender_differences
 from ..batches import Pairs
 from ..contraction import Contraction
+from ..interpolation import RULES, points
 from ..method import GRADIENT, Task, choice, count
 from ..scoring import BatchScores, per_image
-from .eap_ig import RULES, points
 
 
 def _gate_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:

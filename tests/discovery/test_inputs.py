@@ -1,5 +1,8 @@
 """What discovery is asked: methods, metrics, parameters, images and classes, each refused with the way out."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,11 @@ from circuitstore.circuits import EdgeScores, MethodUse, Metric
 from circuitstore.discovery import (
     METHODS,
     METRICS,
+    Method,
     estimate_cost,
     get_method,
     get_metric,
+    methods,
     resolve_method,
     resolve_metric,
     score_edges,
@@ -26,6 +31,14 @@ def test_defaults_are_filled_in_and_versions_kept():
         assert get_method(key) is method and resolve_method(key).kind == method.key == key
     for key, metric in METRICS.items():
         assert get_metric(key) is metric and resolve_metric(key).version == metric.version
+
+
+def test_each_method_has_a_file_of_its_own():
+    for key, method in METHODS.items():
+        module = import_module(f"circuitstore.discovery.methods.{key.replace('-', '_')}")
+        assert [value for value in vars(module).values() if isinstance(value, Method)] == [method]
+    files = {file.name for file in iter_modules(methods.__path__)}
+    assert files == {key.replace("-", "_") for key in METHODS}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""The run that is patched, kept open for gradients, whose way back can leave one layer after the other out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import ComputationGraph, Form
+from ..circuits.recipe import Direction
+from ..errors import InputError
+from ..models import SenderOutputs, ViT, sender_differences
+from ..models.receivers import ReceiverGradients, TapGradients, TappedRun
+from .batches import Pairs
+from .contraction import Contraction
+from .method import Task
+
+
+class BaseRun(NamedTuple):
+    """The run that is patched, open for gradients, and how senders differ.
+
+    Attributes:
+        stream: that enters block 0 of the clean run (denoising: of the corrupted one).
+        run: this run.
+        differences: clean minus corrupted.
+        clean: the metric on the clean images.
+        corrupted: the metric on the corrupted images.
+    """
+
+    stream: Float[Tensor, "image token d_model"]
+    run: TappedRun
+    differences: Float[Tensor, "image sender token d_model"]
+    clean: Float[Tensor, "image"]
+    corrupted: Float[Tensor, "image"]
+
+    @classmethod
+    def of(cls, model: ViT, form: Form, direction: Direction, batch: Pairs, gradient: str) -> BaseRun:
+        noising = direction == "noising"
+        streams = [model.embed(batch.clean), model.embed(batch.corrupted)]
+        base, other = streams if noising else streams[::-1]
+        sent = SenderOutputs(base)
+        with sent.recording(model):
+            run = TappedRun(model, form, base, batch.values, gradient)
+        others, logits = SenderOutputs.of(model, other)
+        values = [run.values, batch.values(logits)]
+        ends, runs = (values, [sent, others]) if noising else (values[::-1], [others, sent])
+        return cls(base, run, sender_differences(model, form, *runs), *ends)
+
+    def gradients_without(self, layer: int, *, heads: bool = False) -> TapGradients:
+        """With one layer left out of the way back; layers are asked for in their order."""
+        last = len(self.run.taps.heads) - 1
+        return self.run.gradients(dropped=layer, heads=heads, again=layer < last)
+
+
+def other_layers(graph: ComputationGraph) -> Float[np.ndarray, "edge"]:
+    """How many layers there are beside that of each edge's receiver.
+
+    Raises:
+        InputError: a model of one layer, which has none beside it.
+    """
+    if graph.n_layers == 1:
+        raise InputError("grad-drop averages over the layers other than an edge's own; this model has one layer only")
+    inside = np.array([graph.components[node].layer is not None for node in graph.receiver_node])
+    return (graph.n_layers - inside[graph.edge_receiver]).astype(float)
+
+
+def eap_scores(task: Task, batch: Pairs, base: BaseRun, gradients: ReceiverGradients) -> Float[Tensor, "image edge"]:
+    """The gradients at receivers times the senders' differences, as in EAP; clears the gradients."""
+    contraction = Contraction(task.graph, batch.token_weights(base.stream, base.differences.dtype))
+    contraction.add(base.differences, gradients)
+    return contraction.scores()[0]

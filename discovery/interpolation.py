@@ -1,0 +1,52 @@
+"""Scores with the gradient averaged over points between the corrupted and the clean stream that enter block 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..circuits import Form
+from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
+from .batches import Pairs
+from .contraction import Contraction
+from .scoring import BatchScores
+
+AT_ONCE = 8
+"""Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
+RULES = ("midpoint", "left", "right")
+
+
+def points(steps: int, rule: str) -> list[float]:
+    """Where gradients are taken: 0 is the corrupted stream, 1 the clean one; all weigh 1 / steps."""
+    shift = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[rule]
+    return [(k + shift) / steps for k in range(steps)]
+
+
+def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
+    """Scores with the gradient, of a mode of `GRADIENTS`, averaged over the points `at`.
+
+    Runs that are end points of the path serve for the senders' differences too, so it takes
+    `len(at)` backwards and as many forwards, plus one for each end point that is not in `at`.
+    """
+    clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
+    gradients = ReceiverGradients(model, form, clean, gradient)
+    sent, values = {}, {}
+    for end, stream in ((1.0, clean), (0.0, corrupted)):
+        if end in at:
+            sent[end] = SenderOutputs(stream)
+            with sent[end].recording(model):
+                values[end] = gradients.add(stream, pairs.values, 1 / len(at))
+        else:
+            sent[end], logits = SenderOutputs.of(model, stream)
+            values[end] = pairs.values(logits)
+    differences = sender_differences(model, form, sent[1.0], sent[0.0])
+    sent.clear()
+    contraction = Contraction(model.graph(form), pairs.token_weights(clean, model.exact_dtype))
+    for point in at:
+        if gradients.runs == AT_ONCE:
+            contraction.add(differences, gradients)
+        if point not in values:
+            gradients.add(torch.lerp(corrupted, clean, point), pairs.values, 1 / len(at))
+    contraction.add(differences, gradients)
+    return BatchScores.of(contraction.scores(), values[1.0], values[0.0])

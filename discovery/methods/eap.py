@@ -1,0 +1,34 @@
+"""EAP: sender differences times the metric's gradient at receivers, on the clean run (denoising: on the corrupted one).
+
+Every gradient method takes a gradient mode (`models.gradients`): `plain`, `relp` (RelP is EAP with it), `relp-ah`
+(where edges into q and k score nothing) or `gim`. A mode changes the way back only; what a method conserves is promised
+with the plain gradient alone.
+
+Syed, Rager & Conmy 2023, arXiv 2310.10348.
+"""
+
+from __future__ import annotations
+
+from ...circuits.recipe import DIRECTIONS
+from ..batches import Pairs
+from ..interpolation import along_path
+from ..method import GRADIENT, Task
+from ..metrics import flat_on_clean
+from ..scoring import BatchScores, per_image
+
+
+def _eap(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+    return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0], gradient)
+
+
+EAP = per_image(
+    _eap,
+    key="eap",
+    name="Edge attribution patching",
+    paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
+    passes=lambda graph, gradient: (2, 1),
+    directions=DIRECTIONS,
+    params={"gradient": GRADIENT},
+    refuses=flat_on_clean,
+    tokens=True,
+)

@@ -1,0 +1,31 @@
+"""EAP-IG (activations) where each head moves by itself: its edges sum to its own exact patch.
+
+The formula is in `own_node`; about S H L / 2 forwards and backwards beside the two plain runs.
+
+Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...circuits.recipe import DIRECTIONS
+from ..interpolation import RULES
+from ..method import GRADIENT, choice, count
+from ..metrics import flat_in_one_step
+from ..own_node import own_node, own_node_passes
+from ..scoring import per_image
+
+EAP_IG_ACTIVATIONS_HEADS = per_image(
+    partial(own_node, True),
+    key="eap-ig-activations-heads",
+    name="Edge attribution patching with integrated gradients (activations, own node, head by head)",
+    paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
+    passes=partial(own_node_passes, True),
+    forms=("split", "head", "attention"),
+    directions=DIRECTIONS,
+    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    additive=False,
+    refuses=flat_in_one_step,
+    tokens=True,
+)

@@ -1,0 +1,77 @@
+"""EAP-IG (activations), own node: edges out of a node are scored while it, and nothing else, is between its two values.
+
+    s(u→v) = (1/S) Σ_k ⟨Δ_u, ∇_v m(o_u = o_u(x') + α_k Δ_u)⟩ ,   Δ_u = o_u(x) − o_u(x')
+
+in the clean run (noising) or in the corrupted one (denoising), so that in the limit of many steps (midpoint: as 1/S²)
+the edges out of a node sum to its exact patch: noising m(M) − m(o_u corrupted), denoising m(o_u clean) − m(∅). Only
+what follows the node is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import ComputationGraph
+from ..models import Activations, ReceiverGradients, capture, sender_differences
+from .batches import Pairs
+from .contraction import Contraction
+from .interpolation import AT_ONCE, points
+from .method import Task
+from .scoring import BatchScores
+
+
+class _Node(NamedTuple):
+    """Consecutive senders that move together, and how many components have written once they have."""
+
+    first: int
+    size: int
+    position: int
+
+
+def _nodes(graph: ComputationGraph, heads_apart: bool) -> Iterator[_Node]:
+    per_layer = (graph.n_senders - 1) // graph.n_layers
+    together = 1 if heads_apart else per_layer - 1
+    yield _Node(0, 1, 0)
+    for layer in range(graph.n_layers):
+        first, mlp = 1 + layer * per_layer, (layer + 1) * per_layer
+        for head in range(first, mlp, together):
+            yield _Node(head, together, 2 * layer + 1)
+        yield _Node(mlp, 1, 2 * layer + 2)
+
+
+def _streams(run: Activations) -> list[Float[Tensor, "image token d_model"]]:
+    """The stream after each number of components has written to it."""
+    read = [stream for both in zip(run.attention_in, run.mlp_in, strict=True) for stream in both]
+    return [*read, run.final]
+
+
+def own_node(heads_apart: bool, task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
+    model, noising = task.model, task.direction == "noising"
+    clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+    differences = sender_differences(model, task.form, clean, corrupted)
+    gradients = ReceiverGradients(model, task.form, clean.stream, gradient)
+    contraction = Contraction(task.graph, batch.token_weights(clean.stream, model.exact_dtype))
+    streams = _streams(clean if noising else corrupted)
+    for node in _nodes(task.graph, heads_apart):
+        moved = differences[:, node.first : node.first + node.size]
+        stream, move = streams[node.position], moved.sum(dim=1)
+        for number, point in enumerate(points(steps, rule), 1):
+            at = (stream + (point - noising) * move).to(stream.dtype)
+            gradients.add(at, batch.values, 1 / steps, start=node.position)
+            if gradients.runs == AT_ONCE or number == steps:
+                contraction.add(moved, gradients, first=node.first)
+    ends = batch.values(clean.logits), batch.values(corrupted.logits)
+    return BatchScores.of(contraction.scores(), *ends)
+
+
+def own_node_passes(
+    heads_apart: bool, graph: ComputationGraph, steps: int, rule: str, gradient: str
+) -> tuple[float, float]:
+    """What follows a node, in units of the whole; the MLP is two thirds of a block."""
+    following = [(2 * graph.n_layers - n.position + n.position % 2 / 3) / 2 for n in _nodes(graph, heads_apart)]
+    backwards = steps * sum(following) / graph.n_layers
+    return 2 + backwards, backwards
