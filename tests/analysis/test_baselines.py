@@ -8,6 +8,8 @@ from circuitstore.analysis.curves import faithfulness_curve
 from circuitstore.benchmarks.planted import plant
 from circuitstore.discovery import patch_nodes, score_edges
 from circuitstore.errors import InputError
+from circuitstore.images import open_source
+from circuitstore.models import load_model
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,19 @@ def test_what_writes_nothing_has_no_magnitude(chain):
     loud = scores.mean[[scores.graph.index_of(f"a1.h{head}->logits") for head in (2, 3)]]
     assert loud.min() > 1e-3 and silent  # distractors rank high though together they never move the metric
     assert torch.isfinite(torch.from_numpy(scores.mean)).all()
+
+
+def test_on_the_demo_model_scores_beat_both_baselines_at_equal_sizes():
+    model = load_model("digits")
+    source = open_source("digits", model)
+    three, eight = (source.candidates(source.classes[digit])[:16] for digit in (3, 8))
+    x, y = (model.preprocess.normalise(np.stack([source.view(ref) for ref in refs])) for refs in (three, eight))
+    found_on, report = (x[:8], y[:8], [3] * 8), (x[8:], y[8:], [3] * 8)
+    sizes = [5, 10, 20, 40, 80]
+    scores = score_edges(model, *found_on, form="attention", rule="midpoint")
+    curve = faithfulness_curve(model, scores, *report, sizes=sizes, absolute=True)
+    weak = magnitude_scores(model, *found_on[:2], form="attention")
+    by_magnitude = faithfulness_curve(model, weak, *report, sizes=sizes)
+    drawn = random_curves(model, *report, form="attention", sizes=curve, draws=3)
+    assert curve.cmd < 0.5 * min(by_magnitude.cmd, drawn.cmd.min())
+    assert curve.log_cmd < min(by_magnitude.log_cmd, drawn.mean.log_cmd)

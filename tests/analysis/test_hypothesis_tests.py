@@ -34,6 +34,7 @@ def test_wins_over_random_circuits():
     losses = np.linspace(0, 1, 100)
     assert sufficiency(0.03, losses) == beats_random(97, 100)
     assert partial_necessity(0.97, losses) == beats_random(97, 100)
+    assert partial_necessity(0.0, np.zeros(100)) == 1  # where nothing harms, nothing is necessary
 
 
 def test_an_edge_that_matters_no_more_than_random_ones_is_not_needed():
