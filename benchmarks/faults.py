@@ -12,6 +12,7 @@ artifacts, started here.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import tempfile
@@ -43,9 +44,10 @@ Fall = tuple[str, bool]
 def kill_the_command(trial: Trial, graph: OwnServer | None, kills: int, dice: random.Random, what: str) -> list[Fall]:
     """So many kills of the command."""
     fell: list[Fall] = []
+    numbers = itertools.count()  # a run may end before its kill
     with tqdm(total=kills, desc=what, unit="kill", dynamic_ncols=True) as bar:
         while len(fell) < kills:
-            name = f"store-{len(fell)}"
+            name = f"store-{next(numbers)}"
             if graph is not None:
                 graph.empty()
             some = trial.killed(name, dice, kills - len(fell))
