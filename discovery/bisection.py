@@ -4,7 +4,8 @@ After GIT (Cho, CVPR 2026), of which only summaries could be read: a threshold �
 a wanted share of the model's behaviour, about 15 evaluations; edges in the buffer [τ (1 − β), τ) come back if needed;
 connectivity is repaired. What is bisected here is the number of edges: first between the sizes of the geometric grid,
 then between two of them. When the buffer is needed is this program's own rule: the search runs on every other image,
-its result is confirmed on all, and the buffer comes back where it falls short there.
+(on all, where that half has no gap), its result is confirmed on all, and the buffer comes back where it falls short
+there.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import Circuit, EdgeScores, Evaluation, connected, size_grid
 from ..errors import InputError, unknown
 from ..models import ViT
 from .batches import Indices
-from .evaluate import evaluate
+from .evaluate import evaluate, outcomes, why_undefined
 
 SHARES = ("retention", "faithfulness")
 SPLIT_FROM = 8
@@ -42,10 +44,13 @@ def bisected(
     absolute: bool = False,
     batch_size: int | None = None,
 ) -> Circuit:
-    """A small circuit of best edges, connected, that keeps the target share; about log₂(edges) + 3 evaluations.
+    """A small circuit of best edges, connected, that keeps the target share.
 
     The share need not rise with size: what is found keeps the target, and the next smaller size that was tried does
-    not. Give images that are used for nothing else (selection images).
+    not. Give images that are used for nothing else (selection images). Takes the full and the empty run of all images,
+    about log₂(edges) + 1 evaluations of every other image (of all, where there are fewer than eight or the half has no
+    gap), then evaluations of all images until one keeps the target: one if the first does, two with the buffer, at
+    worst one for each size of the grid. An evaluation is the full, the empty and the circuit's run.
 
     Args:
         target: share of the gap between full model and empty circuit to keep, in (0, 1].
@@ -78,10 +83,11 @@ def bisected(
         given = (clean[every], corrupted[every], labels[every])
         return evaluate(model, circuit(size), *given, targets=asked, metric=metric, batch_size=batch_size)
 
-    whole = run(n_edges, slice(None))
-    if getattr(whole, of) is None:
-        return replace(circuit(n_edges), extraction=f"{text}, all edges: {whole.reasons[of]}")
-    searched = slice(None, None, 2 if len(clean) >= SPLIT_FROM else 1)
+    gaps = _gaps(model, clean, corrupted, labels, targets, metric, batch_size, of)
+    reason = why_undefined(gaps)
+    if reason is not None:
+        return replace(circuit(n_edges), extraction=f"{text}, all edges: {reason}")
+    searched = _searched(gaps)
 
     @cache
     def keeps(size: int) -> bool:
@@ -93,6 +99,27 @@ def bisected(
             kept = text if wanted == size else f"{text}, {wanted - size} edges given back"
             return replace(circuit(wanted), extraction=kept)
     return replace(circuit(n_edges), extraction=f"{text}, all edges: no smaller circuit keeps it")
+
+
+def _gaps(
+    model: ViT,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    targets: Indices | None,
+    metric: str,
+    batch_size: int | None,
+    of: str,
+) -> Float[Tensor, "image"]:
+    """Full model minus empty circuit, of what the share is taken of."""
+    full, empty = outcomes(model, [], clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size)
+    return full.hit - empty.hit if of == "retention" else full.metric - empty.metric
+
+
+def _searched(gaps: Float[Tensor, "image"]) -> slice:
+    """Every other image, or all of them: where there are few, or where the half has no gap to keep a share of."""
+    half = slice(None, None, 2)
+    return half if len(gaps) >= SPLIT_FROM and float(gaps[half].mean()) > 0 else slice(None)
 
 
 def _smallest(n_edges: int, keeps: Callable[[int], bool]) -> int:
@@ -117,7 +144,7 @@ def with_buffer(scores: EdgeScores, size: int, buffer: float, absolute: bool) ->
 
 
 def _share(evaluation: Evaluation, of: str) -> float:
-    """The share kept, by means alone: a search on few images asks for no standard error. 0 where there is no gap."""
+    """The share kept, by means alone: a search on few images asks for no standard error."""
     kind = {"retention": "accuracy", "faithfulness": "metric"}[of]
     full, empty, alone = (getattr(evaluation, f"{kind}_{run}") for run in ("full", "empty", "circuit"))
-    return (alone - empty) / (full - empty) if full > empty else 0.0
+    return (alone - empty) / (full - empty)

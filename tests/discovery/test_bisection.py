@@ -79,6 +79,20 @@ def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_se
     assert 0 < given_back < 4
 
 
+def test_where_the_searched_half_has_no_gap_all_images_are_searched(contrast):
+    """Every other image, from the first on, is contrasted with itself."""
+    model, x, y, labels, scores = contrast
+    clean, corrupted = torch.stack([y, x], dim=1).flatten(0, 1), y.repeat_interleave(2, dim=0)
+    for of in ("retention", "faithfulness"):
+        found = bisected(
+            model, scores, clean, corrupted, labels.repeat(2), target=0.5, of=of, buffer=0.0, absolute=True
+        )
+        smaller = connected(scores, found.size_requested - 1, absolute=True)
+        at, before = (getattr(evaluate(model, circuit, x, y, labels), of) for circuit in (found, smaller))
+        assert at >= 0.5 > before
+        assert "all edges" not in found.extraction
+
+
 def test_the_buffer_reaches_a_share_below_the_threshold():
     scores = EdgeScores(planted_model(0).graph("block"), np.linspace(28, 1, 28) * np.resize([1, -1], 28))
     assert with_buffer(scores, 9, 0.1, absolute=True) == 11  # τ = 20, down to 18
