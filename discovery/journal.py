@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,8 @@ EVERY_S = 10.0
 """Seconds between two writings: what a kill can cost."""
 
 _KEY = "question"
+_DAMAGES = (OSError, ValueError, EOFError, KeyError, SyntaxError, RuntimeError, struct.error, zipfile.BadZipFile)
+"""What reading a file that is no whole archive of arrays raises."""
 
 
 @dataclass
@@ -41,12 +46,13 @@ class Journal:
         Raises:
             InputError: the file is another question's, or no journal.
         """
+        self._clear_killed()
         if self.path is None or not self.path.exists():
             return {}
         try:
-            with np.load(self.path, allow_pickle=False) as kept:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 state = {name: kept[name] for name in kept.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except _DAMAGES as error:
             raise InputError(f"{self.path}: no journal that can be read ({error}); remove it to start anew") from error
         found = str(state.pop(_KEY, ""))
         if found != self.question:
@@ -75,3 +81,23 @@ class Journal:
         """The question is answered."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            self._clear_killed()
+
+    def _clear_killed(self) -> None:
+        """Remove what processes left that were killed while they wrote; one that lives may be about to rename its."""
+        if self.path is None:
+            return
+        for part in self.path.parent.glob(f"{escape(self.path.name)}.*.tmp"):
+            process = part.name.removeprefix(f"{self.path.name}.").removesuffix(".tmp")
+            if process.isdecimal() and not _runs(int(process)):
+                part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

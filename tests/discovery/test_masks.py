@@ -1,11 +1,15 @@
 """Learned masks: what their samplers promise, planted circuits found, resumed in the middle as if never stopped."""
 
+import os
+import subprocess
+
 import numpy as np
 import pytest
 import torch
-from circuitstore.discovery import Journal, discover, ugs
-from circuitstore.discovery import edge_pruning as hard_concrete
+from circuitstore.discovery import Journal, discover
 from circuitstore.discovery import journal as journals
+from circuitstore.discovery.methods import edge_pruning as hard_concrete
+from circuitstore.discovery.methods import ugs
 from circuitstore.errors import InputError
 
 from ..planted import PLANTED, planted_model
@@ -126,3 +130,34 @@ def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, m
     assert dict(resumed.trace) == dict(whole.trace)
     with pytest.raises(InputError, match="another question"):
         Journal(path, "other").read()
+
+
+def test_a_journal_that_is_damaged_at_any_place_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "EVERY_S", 0.0)
+    path = tmp_path / "[unfinished].npz"
+    Journal(path, "q").keep({"losses": np.arange(3.0)})
+    whole = path.read_bytes()
+
+    def holds(content):
+        path.write_bytes(content)
+        try:
+            return Journal(path, "q").read()["losses"].tolist() == [0, 1, 2]
+        except InputError as error:
+            return "remove it" in str(error)
+
+    assert all(holds(whole[:length]) for length in range(0, len(whole), 7))
+    for place in range(0, whole.index(b"PK\x01\x02"), 3):  # where the archive's table of names begins
+        assert holds(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]), place
+
+
+def test_what_killed_writes_left_is_removed_and_what_a_living_process_writes_is_not(tmp_path):
+    path, dead = tmp_path / "[unfinished].npz", subprocess.Popen(["true"])
+    dead.wait()
+    left, ours, others = (
+        tmp_path / name
+        for name in (f"{path.name}.{dead.pid}.tmp", f"{path.name}.{os.getpid()}.tmp", f"more.npz.{dead.pid}.tmp")
+    )
+    for file in (left, ours, others):
+        file.write_bytes(b"half of an arch")
+    assert Journal(path, "q").read() == {}
+    assert not left.exists() and ours.exists() and others.exists()
