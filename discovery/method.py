@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -42,14 +43,14 @@ def choice(*values: str) -> Param:
 
 
 def number(default: float | None, allowed: str, accepts: Callable[[float], bool]) -> Param:
-    """A number in a range told by `allowed`; None only where it is the default."""
-    return Param(
-        default,
-        allowed,
-        lambda v: (
-            (v is None and default is None) or (isinstance(v, int | float) and not isinstance(v, bool) and accepts(v))
-        ),
-    )
+    """A finite number in a range told by `allowed`; None only where it is the default."""
+
+    def fits(value: Any) -> bool:
+        if value is None:
+            return default is None
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and accepts(value)
+
+    return Param(default, allowed, fits)
 
 
 def switch(default: bool) -> Param:

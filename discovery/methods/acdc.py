@@ -32,7 +32,7 @@ ACDC = Method(
     function=_acdc,
     passes=lambda graph, threshold, absolute, order: (4 + SHARE * graph.n_edges, 0),
     params={
-        "threshold": number(0.01, "a number, in units of the metric", lambda value: True),
+        "threshold": number(0.01, "a finite number, in units of the metric", lambda value: True),
         "absolute": switch(False),
         "order": ORDER,
     },

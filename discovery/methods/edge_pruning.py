@@ -103,7 +103,7 @@ EDGE_PRUNING = Method(
     params={
         "keep": number(0.05, "a share of edges in (0, 1]", lambda v: 0 < v <= 1),
         "steps": count(400),
-        "rate": number(0.1, "a number above 0", lambda v: 0 < v < float("inf")),
+        "rate": number(0.1, "a number above 0", lambda v: v > 0),
     },
     signed=False,
     additive=False,

@@ -18,6 +18,7 @@ from ..batches import Pairs
 from ..contraction import Contraction
 from ..interpolation import RULES, points
 from ..method import GRADIENT, Task, choice, count
+from ..metrics import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 
@@ -42,6 +43,7 @@ GATE_IG = per_image(
     paper="Cho, CVPR 2026 (GIT), read through third parties",
     passes=lambda graph, steps, rule, gradient: (steps + 2, steps),
     params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    refuses=flat_in_one_step,
     conserves="edges",
     tokens=True,
 )

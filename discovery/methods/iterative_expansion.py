@@ -59,7 +59,7 @@ ITERATIVE_EXPANSION = Method(
     function=_iterative_expansion,
     passes=_passes,
     params={
-        "fraction": number(0.25, "by which the circuit grows, above 0", lambda v: 0 < v < float("inf")),
+        "fraction": number(0.25, "by which the circuit grows, above 0", lambda v: v > 0),
         "steps": count(5),
         "rank": choice("magnitude", "signed"),
     },

@@ -54,8 +54,8 @@ UGS = Method(
     passes=lambda graph, steps, penalty, rate: (3 + steps, steps),
     params={
         "steps": count(300),
-        "penalty": number(1e-3, "a number from 0 on, in gaps per edge", lambda v: 0 <= v < float("inf")),
-        "rate": number(0.1, "a number above 0", lambda v: 0 < v < float("inf")),
+        "penalty": number(1e-3, "a number from 0 on, in gaps per edge", lambda v: v >= 0),
+        "rate": number(0.1, "a number above 0", lambda v: v > 0),
     },
     signed=False,
     additive=False,

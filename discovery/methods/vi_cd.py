@@ -127,7 +127,7 @@ VI_CD = Method(
     ),
     forms=("attention",),
     params={
-        "threshold": number(None, "a number, in units of the metric", lambda value: True),
+        "threshold": number(None, "a finite number, in units of the metric", lambda value: True),
         "retention": number(0.8, "a share in (0, 1]", lambda value: 0 < value <= 1),
         "sweeps": count(8),
         "order": ORDER,

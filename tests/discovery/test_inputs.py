@@ -50,6 +50,9 @@ def test_each_method_has_a_file_of_its_own():
         ("eap-ig", {"steps": 0}, "whole number from 1"),
         ("eap-ig", {"steps": 2.5}, "whole number from 1"),
         ("eap-ig", {"steps": True}, "whole number from 1"),
+        ("acdc", {"threshold": float("nan")}, "a finite number, in units of the metric, got nan"),
+        ("vi-cd", {"threshold": float("inf")}, "a finite number, in units of the metric, got inf"),
+        ("ugs", {"rate": float("nan")}, "a number above 0"),
         ("eap-ig", {"rule": "simpson"}, "midpoint or left or right, got 'simpson'"),
     ],
 )
