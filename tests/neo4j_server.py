@@ -54,7 +54,7 @@ POM = """<project>
   </dependencies>
 </project>
 """
-START_S = 120
+START_S = 240
 
 
 class NoServer(Exception):
