@@ -1,4 +1,4 @@
-"""A vision transformer whose circuit is known, since it was planted."""
+"""Vision transformers whose circuit is known, since it was planted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import torch
 from circuitstore.models import ViT, load_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+
+PLANTED = {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+"""The edges of `planted_model` that do something."""
 
 
 def planted_model(seed: int) -> ViT:
@@ -43,4 +46,45 @@ def planted_model(seed: int) -> ViT:
     return load_model(module, dtype="float64")
 
 
-PLANTED = {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+class Patches(nn.Module):
+    """One token per image, its three channels, into the first dimensions of the stream."""
+
+    num_patches, grid_size, img_size = 1, (1, 1), (1, 1)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, 1, bias=False)
+        nn.init.zeros_(self.proj.weight)
+        self.proj.weight.data[0, 0] = 1
+
+    def forward(self, images):
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+def gate_model(gate: str):
+    """x → three heads that copy it to a, b, n → an MLP that computes a gate g → logits = g + 0·n, no norms.
+
+    Stream: x, a, b, n, g and an unused sixth. Attention over one token is the identity.
+    """
+    module = VisionTransformer(
+        img_size=16, embed_dim=6, depth=1, num_heads=3, num_classes=2, class_token=False, global_pool="avg",
+        pos_embed="none", norm_layer=nn.Identity, act_layer=nn.ReLU, mlp_ratio=1 / 3,
+    )  # fmt: skip
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    module.patch_embed = Patches(6)
+    block = module.blocks[0]
+    for head, place in enumerate((1, 2, 3)):
+        block.attn.qkv.weight.data[12 + 2 * head, 0] = 1
+        block.attn.proj.weight.data[place, 2 * head] = 1
+    inner, bias, outer, constant = {
+        "AND": (1.0, -1.0, 1.0, 0.0),
+        "OR": (-1.0, 1.0, -1.0, 1.0),
+        "ADD": (1.0, 0.0, 1.0, 0.0),
+    }[gate]
+    block.mlp.fc1.weight.data[0, 1:3] = inner
+    block.mlp.fc1.bias.data[0] = bias
+    block.mlp.fc2.weight.data[4, 0] = outer
+    block.mlp.fc2.bias.data[4] = constant
+    module.head.weight.data[0, 4] = 1
+    return load_model(module, dtype="float64")

@@ -1,15 +1,19 @@
 """GradDrop and the QK fix: gates and autograd with layers detached, attention probabilities patched by hand, limits."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS
+from circuitstore.circuits.recipe import DIRECTIONS
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from torch import nn
 
-from .test_eap_ig import LABELS, logit, relative
+from ..detached import detached, follow
+from .reference import LABELS, logit, relative
 
 
 def layer_of(graph, node):
@@ -34,21 +38,32 @@ def dropped_scores(brute, graph, base, clean, corrupted):
     return torch.stack(found).numpy()
 
 
-@pytest.mark.parametrize("direction", ["noising", "denoising"])
-@pytest.mark.parametrize("form", FORMS)
-def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, form, direction):
+@pytest.mark.parametrize(
+    ("form", "direction", "mode"),
+    [
+        *((form, direction, "plain") for form in FORMS for direction in DIRECTIONS),
+        ("split", "noising", "relp"),
+        ("split", "denoising", "relp-ah"),
+        ("split", "noising", "gim"),
+        ("attention", "denoising", "relp"),
+        ("attention", "noising", "gim"),
+    ],
+)
+def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, form, direction, mode):
     model = toy_vit(1, qk_norm=True, init_values=0.5)
     graph, x, y = model.graph(form), images(model, 2, 1), images(model, 2, 2)
     clean, corrupted = model.embed(x), model.embed(y)
     base = clean if direction == "noising" else corrupted
-    each = dropped_scores(brute_force(model.module, graph), graph, base, clean, corrupted)
+    brute = detached(brute_force, model.module, graph, mode)
+    each = dropped_scores(brute, graph, base, clean, corrupted)
     own = np.array([layer_of(graph, node) for node in graph.receiver_node])[graph.edge_receiver]
     others = np.array([[layer != receiver for receiver in own] for layer in range(graph.n_layers)])
     expected = (each * others[:, None]).sum(axis=0) / others.sum(axis=0)
-    found = score_edges(model, x, y, LABELS, method="grad-drop", form=form, direction=direction, batch_size=1)
+    options = {"form": form, "direction": direction, "gradient": mode}
+    found = score_edges(model, x, y, LABELS, method="grad-drop", batch_size=1, **options)
     assert relative(found.per_image, expected) < 1e-11
     assert not (found.signed or found.additive)
-    eap = score_edges(model, x, y, LABELS, method="eap", form=form, direction=direction).per_image
+    eap = score_edges(model, x, y, LABELS, method="eap", **options).per_image
     at_the_end = np.array([layer in (None, graph.n_layers - 1) for layer in own])
     assert found.per_image[:, at_the_end] == pytest.approx(np.abs(eap[:, at_the_end]), rel=1e-11, abs=1e-14)
     assert relative(found.per_image[:, ~at_the_end], np.abs(eap[:, ~at_the_end])) > 0.01
@@ -67,36 +82,78 @@ class Patterned:
         return own @ v
 
 
-@pytest.mark.parametrize("direction", ["noising", "denoising"])
-def test_the_qk_fix_is_the_change_of_probabilities_times_their_gradient(toy_vit, images, brute_force, direction):
-    model = toy_vit(2, qk_norm=True, init_values=0.5)
-    graph, x, y = model.graph("split"), images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, method="qk-fix", direction=direction, batch_size=4)
-    eap = score_edges(model, x, y, LABELS, method="eap", direction=direction)
-    into_qk = np.array([name.endswith(("<q>", "<k>")) for name in graph.edge_names])
+def fixed_scores(brute, edge, streams, dropped):
+    """⟨A − Ã, ∂m/∂A⟩ per image, Ã being A with one edge patched; what the layers in `dropped` send detached."""
+    graph = brute.graph
+    component = graph.components[graph.receiver_node[graph.edge_receiver[edge]]]
+    brute.wanted = component.layer * graph.n_heads + component.head
+    other = brute.run(streams[1], lambda _, value: value)[1][graph.edge_sender[edge]]
+
+    def pattern(carried):
+        brute.calls, brute.pattern = 0, None
+        brute.run(streams[0], carried)
+        return brute.seen.detach()
+
+    def passes(e, value):
+        return value.detach() if layer_of(graph, graph.sender_node[graph.edge_sender[e]]) in dropped else value
+
+    plain = pattern(lambda _, value: value)
+    patched = pattern(lambda e, value: other if e == edge else value)
+    brute.calls, brute.pattern = 0, plain.clone().requires_grad_()
+    metric = logit(LABELS)(brute.run(streams[0], passes)[0]).sum()
+    (gradient,) = torch.autograd.grad(metric, brute.pattern, materialize_grads=True)
+    return ((plain - patched) * gradient).flatten(1).sum(1).numpy()
+
+
+@pytest.fixture
+def question(toy_vit, images, brute_force):
+    """For a direction and a gradient mode: model, images, a forward whose patterns can be given, and its streams."""
+
+    def ask(direction, mode):
+        model = toy_vit(2, qk_norm=True, init_values=0.5)
+        x, y = images(model, 2, 1), images(model, 2, 2)
+        module = model.module if mode == "plain" else follow(copy.deepcopy(model.module), mode)
+        brute = type("Patterned", (Patterned, brute_force), {})(module, model.graph("split"))
+        return model, x, y, brute, [model.embed(x), model.embed(y)][:: 1 if direction == "noising" else -1]
+
+    return ask
+
+
+def of_edges(graph, *endings):
+    return np.array([name.endswith(endings) for name in graph.edge_names])
+
+
+@pytest.mark.parametrize("mode", ["plain", "relp"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_qk_fix_is_the_change_of_probabilities_times_their_gradient(question, direction, mode):
+    model, x, y, brute, streams = question(direction, mode)
+    options = {"direction": direction, "gradient": mode}
+    found = score_edges(model, x, y, LABELS, method="qk-fix", batch_size=4, **options)
+    eap = score_edges(model, x, y, LABELS, method="eap", **options)
+    into_qk = of_edges(found.graph, "<q>", "<k>")
     assert relative(found.per_image[:, ~into_qk], eap.per_image[:, ~into_qk]) < 1e-12
-    streams = [model.embed(x), model.embed(y)][:: 1 if direction == "noising" else -1]
-    for edge in np.random.default_rng(0).choice(np.flatnonzero(into_qk), 6, replace=False):
-        brute = type("Patterned", (Patterned, brute_force), {})(model.module, graph)
-        component = graph.components[graph.receiver_node[graph.edge_receiver[edge]]]
-        brute.wanted = component.layer * graph.n_heads + component.head
-        other = brute.run(streams[1], lambda _, value: value)[1][graph.edge_sender[edge]]
-
-        def pattern(carried, brute=brute):
-            brute.calls = 0
-            brute.run(streams[0], carried)
-            return brute.seen
-
-        plain = pattern(lambda _, value: value)
-        patched = pattern(lambda e, value: other if e == edge else value)  # noqa: B023
-        brute.calls, brute.pattern = 0, plain.clone().requires_grad_()
-        metric = logit(LABELS)(brute.run(streams[0], lambda _, value: value)[0]).sum()
-        (gradient,) = torch.autograd.grad(metric, brute.pattern)
-        expected = ((plain - patched) * gradient).flatten(1).sum(1) * (1 if direction == "noising" else -1)
-        assert found.per_image[:, edge] == pytest.approx(expected.numpy(), rel=1e-10, abs=1e-14)
+    sign = 1 if direction == "noising" else -1
+    for edge in np.random.default_rng(0).choice(np.flatnonzero(into_qk), 4, replace=False):
+        expected = sign * fixed_scores(brute, edge, streams, ())
+        assert found.per_image[:, edge] == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
-@pytest.mark.parametrize("direction", ["noising", "denoising"])
+@pytest.mark.parametrize(("direction", "mode"), [("noising", "plain"), ("denoising", "relp")])
+def test_atp_star_is_the_mean_of_the_fix_over_the_other_layers(question, direction, mode):
+    model, x, y, brute, streams = question(direction, mode)
+    found = score_edges(
+        model, x, y, LABELS, method="atp-star", direction=direction, gradient=mode, batch_size=4
+    ).per_image
+    into_qk = of_edges(brute.graph, "<q>", "<k>")
+    own = np.array([layer_of(brute.graph, brute.graph.receiver_node[r]) for r in brute.graph.edge_receiver])
+    for layer in range(3):
+        for edge in np.random.default_rng(layer).choice(np.flatnonzero(into_qk & (own == layer)), 2, replace=False):
+            others = [other for other in range(3) if other != layer]
+            each = [np.abs(fixed_scores(brute, edge, streams, (other,))) for other in others]
+            assert found[:, edge] == pytest.approx(np.mean(each, axis=0), rel=1e-10, abs=1e-14)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, direction):
     """One layer, its first norm live, no other norm, no activation: at q and k exact patching, where EAP is far off."""
     module = toy_module(depth=1, act_layer=nn.Identity)
@@ -112,7 +169,7 @@ def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, 
     assert relative(eap[:, into_qk], exact[:, into_qk]) > 0.1
 
 
-@pytest.mark.parametrize("direction", ["noising", "denoising"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_atp_star_joins_both(toy_vit, images, direction):
     """At values, MLPs and logits it is GradDrop; at q and k of the last layer, which none drops, |QK fix|."""
     model = toy_vit(2)

@@ -6,38 +6,12 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS
-from circuitstore.discovery import evaluate, score_edges
-from circuitstore.discovery.methods.eap_ig import points
+from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.models import PatchedRuns, capture, load_model
-from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ..planted import PLANTED, planted_model
-
-VARIANTS = {
-    "plain": {},
-    "LayerScale": {"init_values": 0.1},
-    "q and k norm": {"qk_norm": True},
-    "no qkv bias": {"qkv_bias": False},
-    "register tokens": {"reg_tokens": 2},
-    "distillation token": {"factory": VisionTransformerDistilled},
-    "norm_pre": {"pre_norm": True},
-    "average pooling, fc_norm": {"global_pool": "avg"},
-    "map pooling": {"global_pool": "map", "class_token": False},
-    "RMSNorm": {"norm_layer": "rmsnorm"},
-    "no norms at all": {"norm_layer": nn.Identity},
-}
-LABELS = [1, 3]
-
-
-def logit(labels):
-    return lambda logits: logits[torch.arange(len(labels)), labels]
-
-
-def relative(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
+from .reference import LABELS, VARIANTS, logit, points, relative
 
 
 @pytest.fixture(autouse=True)
@@ -159,17 +133,77 @@ def test_a_gate_s_derivative_is_a_finite_difference(toy_vit, images, brute_force
         assert float(up[0, 1] - down[0, 1]) / 2e-6 == pytest.approx(scores[edge], rel=1e-6)
 
 
-def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images):
-    """Σ_receivers = ⟨Δ_u, gradient at the stream that u writes⟩; here for `input` and EAP: the embedding's gradient."""
-    model = toy_vit()
-    x, y = images(model, 2, 1), images(model, 2, 2)
+def through_stock_blocks(model, stream):
+    """A run of the stock model: what it reads and sends per layer, and the metric's gradient at all of that.
+
+    Reads are the streams before norm1, norm2 and the last norm, and the fused qkv; sent are what heads hand to the
+    output projection and what the MLP adds.
+    """
+    seen, handles = {}, []
+
+    def tap(module, name, side):
+        def hook(_, args, out=None):
+            value = args[0] if side == "in" else out
+            seen[name] = value.view_as(value) if side == "in" else value
+            seen[name].requires_grad or seen[name].requires_grad_()
+            return (seen[name],) if side == "in" else None
+
+        register = module.register_forward_pre_hook if side == "in" else module.register_forward_hook
+        handles.append(register(hook))
+
+    for layer, block in enumerate(model.module.blocks):
+        for name, module, side in (
+            ("attention", block.norm1, "in"), ("mlp", block.norm2, "in"), ("qkv", block.attn.qkv, "out"),
+            ("heads", block.attn.proj, "in"), ("mlp out", block.ls2, "out"),
+        ):  # fmt: skip
+            tap(module, (name, layer), side)
+    tap(model.module.norm, ("logits", None), "in")
+    logits = model.readout(model.through_blocks(stream))
+    for handle in handles:
+        handle.remove()
+    return seen, logit(LABELS)(logits).sum()
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "at"),
+    [("eap", {}, [1.0]), ("eap", {"direction": "denoising"}, [0.0]), ("eap-ig", {"steps": 3}, points(3, "midpoint"))],
+)
+def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images, method, params, at):
+    """Σ_receivers = ⟨Δ_u, ∂m/∂o_u⟩ and Σ_senders = ⟨Σ Δ_u, g_v⟩, on the stock model with autograd alone."""
+    model = toy_vit(1, qk_norm=True, init_values=0.4)
+    graph, x, y = model.graph("split"), images(model, 2, 1), images(model, 2, 2)
     clean, corrupted = model.embed(x), model.embed(y)
-    stream = clean.clone().requires_grad_()
-    logit(LABELS)(model.readout(model.through_blocks(stream))).sum().backward()
-    expected = ((clean - corrupted) * stream.grad).flatten(1).sum(1)
-    found = score_edges(model, x, y, LABELS, method="eap")
-    from_input = found.per_image[:, found.graph.edge_sender == 0].sum(axis=1)
-    assert relative(from_input, expected.detach().numpy()) < 1e-12
+    (new, _), (old, _) = through_stock_blocks(model, clean), through_stock_blocks(model, corrupted)
+    moved = {name: (new[name] - old[name]).detach() for name in new} | {"input": clean - corrupted}
+    senders, receivers = np.zeros((2, graph.n_senders)), np.zeros((2, graph.n_receivers))
+    for point in at:
+        stream = torch.lerp(corrupted, clean, point).requires_grad_()
+        seen, metric = through_stock_blocks(model, stream)
+        slopes = dict(zip([*seen, "input"], torch.autograd.grad(metric, [*seen.values(), stream]), strict=True))
+        for u, name in enumerate(graph.senders):
+            node = graph.components[graph.sender_node[u]]
+            where = name if node.kind == "input" else ("mlp out" if node.kind == "mlp" else "heads", node.layer)
+            part = slice(None) if node.head is None else slice(4 * node.head, 4 * node.head + 4)
+            senders[:, u] += (moved[where] * slopes[where])[..., part].sum((1, 2)).numpy() / len(at)
+        for v, name in enumerate(graph.receivers):
+            node = graph.components[graph.receiver_node[v]]
+            where = (node.kind if node.head is None else "attention", node.layer)
+            slope = slopes[where]
+            if node.head is not None:
+                rows = torch.zeros(48)
+                first = 16 * "qkv".index(name[-2]) + 4 * node.head
+                rows[first : first + 4] = 1
+                read = seen[where].detach().requires_grad_()
+                block = model.module.blocks[node.layer]
+                (slope,) = torch.autograd.grad(
+                    block.attn.qkv(block.norm1(read)), read, slopes["qkv", node.layer] * rows
+                )
+            receivers[:, v] += (moved[where] * slope).sum((1, 2)).numpy() / len(at)
+    found = score_edges(model, x, y, LABELS, method=method, **params).per_image
+    for each, expected in ((graph.edge_sender, senders), (graph.edge_receiver, receivers)):
+        sums = np.stack([found[:, each == i].sum(axis=1) for i in range(expected.shape[1])], axis=1)
+        assert relative(sums, expected) < 1e-11
+        assert np.abs(expected[:, 1:-1]).min(axis=0).max() > 0
 
 
 def test_eap_ig_converges_to_the_metric_s_difference(toy_vit, images):
@@ -202,81 +236,6 @@ def test_a_large_residual_warns(toy_vit, images):
         assert fine.residual < 0.05
         with pytest.raises(CircuitStoreWarning, match="more steps"):
             score_edges(model, x, y, LABELS, steps=1, rule="left", form="block")
-
-
-class Patches(nn.Module):
-    """One token per image, its three channels, into the first dimensions of the stream."""
-
-    num_patches, grid_size, img_size = 1, (1, 1), (1, 1)
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, 1, bias=False)
-        nn.init.zeros_(self.proj.weight)
-        self.proj.weight.data[0, 0] = 1
-
-    def forward(self, images):
-        return self.proj(images).flatten(2).transpose(1, 2)
-
-
-def gate_model(gate: str):
-    """x → three heads that copy it to a, b, n → an MLP that computes a gate g → logits = g + 0·n, no norms.
-
-    Stream: x, a, b, n, g and an unused sixth. Attention over one token is the identity.
-    """
-    module = VisionTransformer(
-        img_size=16, embed_dim=6, depth=1, num_heads=3, num_classes=2, class_token=False, global_pool="avg",
-        pos_embed="none", norm_layer=nn.Identity, act_layer=nn.ReLU, mlp_ratio=1 / 3,
-    )  # fmt: skip
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    module.patch_embed = Patches(6)
-    block = module.blocks[0]
-    for head, place in enumerate((1, 2, 3)):
-        block.attn.qkv.weight.data[12 + 2 * head, 0] = 1
-        block.attn.proj.weight.data[place, 2 * head] = 1
-    inner, bias, outer, constant = {
-        "AND": (1.0, -1.0, 1.0, 0.0),
-        "OR": (-1.0, 1.0, -1.0, 1.0),
-        "ADD": (1.0, 0.0, 1.0, 0.0),
-    }[gate]
-    block.mlp.fc1.weight.data[0, 1:3] = inner
-    block.mlp.fc1.bias.data[0] = bias
-    block.mlp.fc2.weight.data[4, 0] = outer
-    block.mlp.fc2.bias.data[4] = constant
-    module.head.weight.data[0, 4] = 1
-    return load_model(module, dtype="float64")
-
-
-@pytest.mark.parametrize(("gate", "eap", "eap_ig"), [("AND", 1.0, 0.5), ("OR", 0.0, 0.5), ("ADD", 1.0, 1.0)])
-def test_logic_gates(gate, eap, eap_ig):
-    model = gate_model(gate)
-    x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
-    x[:, 0] = 1 if gate != "AND" else 1 + 1e-9  # off the kink, on the side where a and b are both needed
-    if gate == "OR":
-        x[:, 0] = 1 + 1e-9
-    edges = ["a0.h0->m0", "a0.h1->m0"]
-    for method, params, expected in (("eap", {}, eap), ("eap-ig", {"steps": 4}, eap_ig)):
-        scores = score_edges(model, x, y, [0], method=method, **params)
-        index = [scores.graph.index_of(edge) for edge in edges]
-        assert scores.mean[index] == pytest.approx([expected, expected], abs=1e-6)
-        assert scores.mean[scores.graph.index_of("a0.h2->logits")] == 0
-        assert scores.mean[scores.graph.index_of("a0.h2->m0")] == 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("method", ["eap", "eap-ig"])
-def test_a_planted_circuit_is_found_exactly(images, seed, method):
-    model = planted_model(seed)
-    x, y = images(model, 8, seed), images(model, 8, seed + 10)
-    scores = score_edges(model, x, y, [0] * 8, method=method)
-    strength = np.abs(scores.per_image).max(axis=0)
-    assert {scores.graph.edge_names[i] for i in np.flatnonzero(strength)} == PLANTED
-    circuit = scores.top(3, absolute=True)
-    assert set(circuit.edges) == PLANTED
-    found = evaluate(model, circuit, x, y, [0] * 8)
-    assert found.metric_circuit == pytest.approx(found.metric_full, rel=1e-12)
-    assert abs(found.metric_full - found.metric_empty) > 1
 
 
 @pytest.mark.parametrize("method", ["eap", "eap-ig"])

@@ -2,29 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import patch_edges, score_edges
 from circuitstore.errors import InputError
-from circuitstore.models import CLEAN, CURRENT, PatchedRuns, capture
 
-from .test_eap_ig import LABELS, VARIANTS, logit, relative
-
-
-def one_by_one(model, form, x, y, direction):
-    """Some edges, and their scores per image by one general run each."""
-    graph, clean, corrupted = model.graph(form), capture(model, x), capture(model, y)
-    scores, edges = [], np.random.default_rng(0).choice(graph.n_edges, 16, replace=False)
-    for edge in edges:
-        if direction == "noising":
-            logits = PatchedRuns(model, clean.stream, corrupted).logits(graph, np.arange(graph.n_edges) != edge)
-            scores.append(logit(LABELS)(clean.logits) - logit(LABELS)(logits))
-        else:
-            carries = np.full(graph.n_edges, CURRENT)
-            carries[edge] = CLEAN
-            logits = PatchedRuns(model, corrupted.stream, corrupted, clean).logits(graph, carries)
-            scores.append(logit(LABELS)(logits) - logit(LABELS)(corrupted.logits))
-    return edges, torch.stack(scores, dim=1).numpy()
+from .reference import LABELS, VARIANTS, one_by_one, relative
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())

@@ -6,9 +6,8 @@ from circuitstore.discovery import discover, evaluate, score_edges
 from circuitstore.models import GRADIENTS, load_model
 
 from ..families import FAMILIES, build
-from .test_eap_ig import LABELS, logit, relative
-from .test_exact import one_by_one
-from .test_sequential import absolute, held, loop, question
+from .reference import LABELS, logit, one_by_one, relative
+from .removal_loop import absolute, held, loop, question
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 

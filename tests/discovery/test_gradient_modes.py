@@ -5,14 +5,14 @@ import pytest
 import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
-from circuitstore.discovery.methods.eap_ig import points
 from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from timm.layers.mlp import SwiGLU
 from torch import nn
 
 from ..detached import detached
-from .test_eap_ig import LABELS, logit, planted_model, relative
+from ..planted import PLANTED, planted_model
+from .reference import LABELS, Gates, logit, points, relative
 
 MODES = ("relp", "relp-ah", "gim")
 
@@ -42,26 +42,30 @@ def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
     assert relative(found.per_image, expected) < 1e-11
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("method", "params"),
+    ("method", "form"),
     [
-        ("conductance", {"steps": 2}),
-        ("gate-ig", {"steps": 2}),
-        ("eap-ig-activations", {"steps": 1}),
-        ("grad-drop", {}),
+        ("conductance", "split"),
+        ("conductance", "attention"),
+        ("gate-ig", "split"),
+        ("gate-ig", "attention"),
+        ("eap-ig-activations", "split"),
+        ("eap-ig-activations-heads", "head"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
-def test_every_gradient_method_takes_a_mode(toy_vit, images, method, params):
-    model = toy_vit(depth=2)
-    x, y = images(model, 2, 1), images(model, 2, 2)
-    plain, *others = (
-        score_edges(model, x, y, LABELS, method=method, form="head", gradient=mode, **params).mean
-        for mode in ("plain", *MODES)
+def test_integrals_of_every_mode_equal_gates_and_detached_parts(toy_vit, images, brute_force, method, form, mode):
+    model = toy_vit(1, depth=2, num_heads=2, qk_norm=True, init_values=0.2)
+    x, y, steps = images(model, 2, 1), images(model, 2, 2), 1 if "activations" in method else 2
+    brute = detached(brute_force, model.module, model.graph(form), mode)
+    expected = Gates(brute, model.embed(x), model.embed(y)).expected(method, steps)
+    found, plain = (
+        score_edges(model, x, y, LABELS, method=method, form=form, gradient=gradient, steps=steps).per_image
+        for gradient in (mode, "plain")
     )
-    for other in others:
-        assert 0.01 < relative(other, plain) < 100
-        assert np.isfinite(other).all()
+    assert relative(found, expected) < 1e-11
+    assert relative(plain, expected) > 0.01
 
 
 @pytest.mark.parametrize("mode", ["relp", "relp-ah"])
@@ -87,7 +91,7 @@ def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
     scores = score_edges(model, x, y, [0] * 4, method=method, **params)
     strength = np.abs(scores.per_image).max(axis=0)
     names = {scores.graph.edge_names[i] for i in np.flatnonzero(strength)}
-    assert names == {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
+    assert names == PLANTED
 
 
 def test_an_unknown_mode_is_refused(toy_vit, images):

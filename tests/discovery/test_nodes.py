@@ -6,7 +6,7 @@ import torch
 from circuitstore.discovery import patch_nodes
 from circuitstore.errors import InputError
 
-from .test_eap_ig import LABELS, VARIANTS, logit, relative
+from .reference import LABELS, VARIANTS, logit, relative
 
 VALUES = logit(LABELS)
 

@@ -11,7 +11,7 @@ from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from torch import nn
 
-from .test_eap_ig import LABELS, logit, relative
+from .reference import LABELS, logit, relative
 
 PATHS = {
     "split": ("a0.h1", "a2.h0<q>", "m2"),
@@ -92,7 +92,7 @@ def test_all_pairs_of_two_layers(toy_vit, images):
     for row in table:
         index = exact.graph.index_of(f"{row['sender']}->{row['receiver']}<{row['port']}>")
         assert row["effect"] == pytest.approx(exact.mean[index], abs=1e-12)
-        assert row["effect_std"] == pytest.approx(exact.per_image[:, index].std(), abs=1e-12)
+        assert row["effect_std"] == pytest.approx(exact.per_image[:, index].std(ddof=1), abs=1e-12)
     last = list(table)[-1]
     path = [last["sender"], f"{last['receiver']}<{last['port']}>", "logits"]
     assert last["direct"] == pytest.approx(patch_path(model, path, x, y, [0, 1, 2]).mean, abs=1e-12)

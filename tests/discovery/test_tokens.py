@@ -15,7 +15,7 @@ from circuitstore.models import load_model
 from timm.models.deit import VisionTransformerDistilled
 
 from ..families import build
-from .test_eap_ig import LABELS, logit, relative
+from .reference import LABELS, logit, relative
 
 
 @pytest.fixture(autouse=True)
