@@ -1,0 +1,92 @@
+"""What holds for every method of the registry: equal images score nothing, and permuted heads permute the scores."""
+
+import numpy as np
+import pytest
+import torch
+from circuitstore.discovery import METHODS, Images, discover
+from circuitstore.errors import InputError
+from circuitstore.models import load_model
+
+from .reference import LABELS, relative
+
+pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
+
+FORMS = [(key, form) for key, method in METHODS.items() for form in method.forms]
+SEEDED = ("ugs", "edge-pruning")
+"""Whose noise is drawn edge by edge."""
+NO_CONTRAST = ("flow-routes",)
+"""Which do not look at the corrupted images."""
+
+
+def ask(model, x, y, method, form, **params):
+    """In few steps; of a threshold nothing falls short."""
+    given = METHODS[method].params
+    few = {"steps": 2, "fraction": 0.4, "threshold": -1.0, "absolute": True}
+    few = {name: value for name, value in few.items() if name in given}
+    return discover(model, x, y, LABELS, method=method, form=form, **few | params)
+
+
+@pytest.mark.parametrize("method", [key for key in METHODS if key not in NO_CONTRAST])
+def test_equal_images_score_nothing(toy_vit, images, method):
+    """A mask that is learned moves nothing; rankings find no gain in any round; what selects keeps no edge."""
+    model = toy_vit(depth=2)
+    x, form = images(model, 2), "attention"
+    if method in SEEDED:
+        losses = ask(model, x, x.clone(), method, form).trace["losses"]
+        assert len(losses) == 2
+        assert max(losses) < 1e-12
+    elif method.startswith("iterative"):
+        trace = ask(model, x, x.clone(), method, form).trace
+        assert np.abs(trace["gain" if method == "iterative-pruning" else "missing"]).max() < 1e-12
+    elif METHODS[method].selects:
+        found = ask(model, x, x.clone(), method, form, threshold=1e-9)
+        assert np.abs(found.scores.per_image).max() < 1e-12
+        assert not found.members.any()
+    else:
+        form = METHODS[method].forms[0]
+        assert np.abs(ask(model, x, x.clone(), method, form).scores.per_image).max() < 1e-12
+
+
+def test_a_threshold_is_not_searched_where_equal_images_score_nothing(toy_vit, images):
+    model = toy_vit(depth=2)
+    x = images(model, 2)
+    with pytest.raises(InputError, match="no edge matters"):
+        discover(model, x, x.clone(), LABELS, method="vi-cd", form="attention", selection=Images(x, x.clone(), LABELS))
+
+
+ORDER = torch.tensor([2, 0, 3, 1])
+
+
+@pytest.fixture(scope="module")
+def permuted(toy_module):
+    """A model, and the same with the heads of its second layer in another order.
+
+    It has no class token: what that brings to the query of the last layer is 0 on all images, and ties have no order.
+    """
+    module = toy_module(1, depth=2, class_token=False, global_pool="avg")
+    model, attn = load_model(module, dtype="float64"), module.blocks[1].attn
+    with torch.no_grad():
+        for tensor in (attn.qkv.weight, attn.qkv.bias):
+            tensor.copy_(tensor.unflatten(0, (3, 4, 4))[:, ORDER].flatten(0, 2))
+        attn.proj.weight.copy_(attn.proj.weight.unflatten(1, (4, 4))[:, ORDER].flatten(1))
+    return model, load_model(module, dtype="float64")
+
+
+def old_places(graph):
+    """Of each edge of the permuted model, its place in the other."""
+    old_name = {f"a1.h{new}": f"a1.h{int(old)}" for new, old in enumerate(ORDER)}
+    edges = [graph.edge(i) for i in range(graph.n_edges)]
+    index = {(e.sender, e.receiver, e.port): i for i, e in enumerate(edges)}
+    renamed = lambda e: (old_name.get(e.sender, e.sender), old_name.get(e.receiver, e.receiver), e.port)  # noqa: E731
+    return np.array([index[renamed(e)] for e in edges])
+
+
+@pytest.mark.parametrize(("method", "form"), [(m, form) for m, form in FORMS if m not in SEEDED])
+def test_permuted_heads_permute_the_scores(permuted, images, method, form):
+    """Where edges are decided one after the other, with none removed: else the order, which is of heads, matters."""
+    x, y = images(permuted[0], 2, 1), images(permuted[0], 2, 2)
+    before, after = (ask(model, x, y, method, form).scores for model in permuted)
+    same = old_places(before.graph)
+    assert (same != np.arange(len(same))).any() == (form != "block")
+    assert relative(after.mean, before.mean[same]) < 1e-11
+    assert np.ptp(before.mean) > 0
