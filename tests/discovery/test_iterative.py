@@ -77,8 +77,28 @@ def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
     assert set(found.scores.top(3).edges) == PLANTED
 
 
-def test_the_first_expansion_is_gate_ig_over_the_whole_graph(task):
-    """With one step in the middle; on a linear metric of the gates near 1 it is EAP: here both at their own points."""
+@pytest.mark.parametrize("rank", ["magnitude", "signed"])
+def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank):
+    """Of the expansion, whose first edge is gate-IG's best; and of pruning, which drops gate-IG's least first."""
+    pairs, n = (task.model, task.pairs.clean, task.pairs.corrupted, [1, 3]), task.graph.n_edges
+    scores = score_edges(*pairs, method="gate-ig", form="attention", steps=3).mean
+    images, closed = GatedImages(task), torch.zeros(n, dtype=torch.float64)
+    gains = images.gains(closed, torch.ones_like(closed), 3).numpy()
+    assert np.abs(gains - scores).max() < 1e-11 * np.abs(scores).max()
+    value = np.abs(scores) if rank == "magnitude" else scores
+    options = {"form": "attention", "steps": 3, "rank": rank}
+    grown = discover(*pairs, method="iterative-expansion", fraction=1.0, **options)
+    assert grown.scores.mean.argmax() == value.argmax()
+    assert grown.trace["taken"][:2] == [0, 1]
+    assert grown.trace["missing"][0] == pytest.approx(scores.sum(), rel=1e-11)
+    shrunk = discover(*pairs, method="iterative-pruning", fraction=0.3, **options)
+    left = sizes(n, 0.3)[0]
+    first = np.argsort(shrunk.scores.mean)[: n - left]
+    assert value[first] == pytest.approx(np.sort(value)[: n - left], rel=1e-9, abs=1e-12)  # some are 0, and tie
+    assert shrunk.trace["gain"][0] == pytest.approx(scores.sum(), rel=1e-11)
+
+
+def test_gains_near_all_open_are_eap(task):
     images = GatedImages(task)
     ones = torch.ones(task.graph.n_edges, dtype=torch.float64)
     near = images.gains((1 - 1e-7) * ones, ones, 1).numpy()

@@ -12,7 +12,7 @@ from circuitstore.models import PatchedRuns, capture, load_model
 
 from ..planted import PLANTED, gate_model, planted_model
 from .reference import LABELS, VARIANTS, logit
-from .removal_loop import absolute, held, loop, question, signed
+from .removal_loop import absolute, held, loop, question, signed, values
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
@@ -57,6 +57,30 @@ def test_the_demo_model_decides_as_a_loop_of_whole_runs():
     order = np.array(found.trace["order"])
     flips = order[(single.members != found.members)[order]]
     assert len(flips) == 0 or abs(abs(found.scores.mean[flips[0]]) - threshold) < 1e-4 * threshold
+
+
+def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, images, brute_force):
+    """At thresholds that are some edge's very effect; each decision is held to the loop that had decided alike."""
+    module = toy_module(1, depth=2).float().double()
+    exact, single = load_model(module, dtype="float64"), load_model(module, dtype="float32")
+    pairs = images(exact, 2, 1).float(), images(exact, 2, 2).float()
+    x, y = (batch.double() for batch in pairs)
+    graph, read, flips = exact.graph("attention"), values("logit", exact.logits(x)), 0
+    rounding = 100 * np.finfo(np.float32).eps * float(exact.logits(x).abs().max())
+    brute, streams = brute_force(exact.module, graph), (exact.embed(x), exact.embed(y))
+    for near in np.geomspace(0.003, 1, 10):
+        found = discover(exact, x, y, LABELS, method="vi-cd", form="attention", threshold=float(near))
+        sizes = np.abs(found.scores.mean)
+        threshold = float(sizes[np.abs(sizes - near).argmin()])  # no other effect between: all before is decided alike
+        found = discover(single, *pairs, LABELS, method="vi-cd", form="attention", threshold=threshold)
+        decided = iter(~found.members[found.trace["order"]])
+        members, effects, _ = loop(brute, streams, graph, read, lambda loss: (next(decided), 0.0))  # noqa: B023
+        assert (members == found.members).all()
+        assert np.abs(found.scores.mean - effects).max() < rounding
+        flipped = (np.abs(effects) < threshold) == found.members
+        assert (np.abs(np.abs(effects[flipped]) - threshold) < rounding).all()
+        flips += flipped.sum()
+    assert flips > 0
 
 
 @pytest.mark.parametrize("metric", ["logit-over-mean", "logit-over-rival", "kl"])
