@@ -183,6 +183,11 @@ class Cost:
 
 
 def estimate_cost(graph: ComputationGraph, method_use: MethodUse, n_images: int) -> Cost:
-    """What a method takes for `n_images` pairs on a graph."""
+    """What a method takes for `n_images` pairs on a graph.
+
+    For `acdc` and `vi-cd` an upper bound, since what is tried depends on what was removed. Not counted: the one forward
+    a clean image that the metrics `kl` and `logit-over-rival` take for what they are held against, and runs of
+    selection images.
+    """
     forwards, backwards = get_method(method_use.kind).passes(graph, **dict(method_use.params))
     return Cost(forwards * n_images, backwards * n_images)

@@ -131,7 +131,8 @@ class Method:
         name: for people.
         paper: where it comes from.
         function: answers a task, given the resolved parameters by name.
-        passes: forwards and backwards per image pair, given the graph, and the resolved parameters by name.
+        passes: forwards and backwards per image pair (at most, where they depend on what is found), given the graph,
+            and the resolved parameters by name.
         version: of what it computes; part of every identity.
         forms: on which it runs.
         directions: in which it runs.

@@ -7,22 +7,23 @@
 Conmy et al. 2023 (code at bc99ace8). Removed edges carry the corrupted run's value, kept ones the current. The
 reference takes the rise of a metric that is lower where it is better; here it is the loss of one that is higher. Metric
 `kl` is their setting. A removal that helps the metric is always made, unless `absolute` holds the size of the change
-to τ. Costs about a third of a forward an edge, less where what follows is removed already.
+to τ. Costs at most about a third of a forward an edge, less where what follows is removed already; what is told is this
+bound.
 """
 
 from __future__ import annotations
 
+from ..costs import FORWARDS_PER_EDGE
 from ..method import Found, Method, Task, number, switch
 from ..sequential import ORDER, Sequential, found, order_of
-from .exact import SHARE
 
 
-def _acdc(task: Task, *, threshold: float, absolute: bool, order: str) -> Found:
+def _acdc(task: Task, *, threshold: int | float, absolute: bool, order: str) -> Found:
     def removes(loss: float, limit: float) -> bool:
         return (abs(loss) if absolute else loss) < limit
 
     search = Sequential(task, order_of(task.graph, order), removes, most=1)
-    return found(search, search.sweep(0, threshold), order=order)
+    return found(search, search.sweep(0, float(threshold)), order=order)
 
 
 ACDC = Method(
@@ -30,7 +31,7 @@ ACDC = Method(
     name="Automatic circuit discovery (ACDC)",
     paper="Conmy et al. 2023, arXiv 2304.14997",
     function=_acdc,
-    passes=lambda graph, threshold, absolute, order: (4 + SHARE * graph.n_edges, 0),
+    passes=lambda graph, threshold, absolute, order: (7 + FORWARDS_PER_EDGE * graph.n_edges, 1),
     params={
         "threshold": number(0.01, "a finite number, in units of the metric", lambda value: True),
         "absolute": switch(False),

@@ -99,7 +99,7 @@ EDGE_PRUNING = Method(
     name="Edge pruning: hard-concrete gates trained to a number of edges",
     paper="Bhaskar, Wettig, Friedman & Chen 2024, arXiv 2406.16778",
     function=_edge_pruning,
-    passes=lambda graph, keep, steps, rate: (3 + steps, steps),
+    passes=lambda graph, keep, steps, rate: (2 + steps, steps),
     params={
         "keep": number(0.05, "a share of edges in (0, 1]", lambda v: 0 < v <= 1),
         "steps": count(400),

@@ -20,13 +20,11 @@ from ...errors import unknown
 from ...models import ShiftedRuns, ViT, capture, sender_differences
 from ..batches import Indices, Pairs
 from ..batches import batch_size as choose_batch_size
+from ..costs import FORWARDS_PER_EDGE
 from ..effects import Effects
 from ..method import Task
 from ..metrics import get_metric
 from ..scoring import BatchScores, per_image
-
-SHARE = 0.3
-"""Forwards per edge, by count, on ViT-S: the mean over edges of what follows the receiver."""
 
 
 def patch_edges(
@@ -116,7 +114,7 @@ EXACT = per_image(
     key="exact",
     name="Exact edge patching",
     paper="Conmy et al. 2023, arXiv 2304.14997",
-    passes=lambda graph: (2 + SHARE * graph.n_edges, 0),
+    passes=lambda graph: (2 + FORWARDS_PER_EDGE * graph.n_edges, 0),
     directions=DIRECTIONS,
     additive=False,
 )

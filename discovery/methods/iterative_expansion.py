@@ -49,7 +49,7 @@ def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank:
 
 def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str) -> tuple[int, int]:
     runs = len(size_grid(graph.n_edges, 1 + fraction)) * steps
-    return 3 + runs, runs
+    return 2 + runs, runs
 
 
 ITERATIVE_EXPANSION = Method(

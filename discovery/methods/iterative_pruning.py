@@ -60,7 +60,7 @@ def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: s
 
 def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str) -> tuple[int, int]:
     runs = len(sizes(graph.n_edges, fraction)) * steps
-    return 3 + runs, runs
+    return 2 + runs, runs
 
 
 ITERATIVE_PRUNING = Method(

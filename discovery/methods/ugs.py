@@ -51,7 +51,7 @@ UGS = Method(
     name="Uniform gradient sampling: learned edge probabilities",
     paper="Li & Janson 2024, arXiv 2409.09951",
     function=_ugs,
-    passes=lambda graph, steps, penalty, rate: (3 + steps, steps),
+    passes=lambda graph, steps, penalty, rate: (2 + steps, steps),
     params={
         "steps": count(300),
         "penalty": number(1e-3, "a number from 0 on, in gaps per edge", lambda v: v >= 0),

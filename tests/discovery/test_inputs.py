@@ -5,13 +5,11 @@ from pkgutil import iter_modules
 
 import numpy as np
 import pytest
-import torch
 from circuitstore.circuits import EdgeScores, MethodUse, Metric
 from circuitstore.discovery import (
     METHODS,
     METRICS,
     Method,
-    estimate_cost,
     get_method,
     get_metric,
     methods,
@@ -66,29 +64,6 @@ def test_unknown_metrics_and_their_parameters_are_refused():
         resolve_metric("logit_diff")
     with pytest.raises(InputError, match="takes no parameters, got base"):
         resolve_metric("logit", {"base": 2})
-
-
-@pytest.mark.parametrize(
-    ("key", "params", "passes"),
-    [
-        ("eap", {}, (2, 1)),
-        ("eap-ig", {"rule": "left"}, (6, 5)),
-        ("eap-ig", {"rule": "right", "steps": 3}, (4, 3)),
-        ("eap-ig", {"rule": "midpoint"}, (7, 5)),
-        ("eap-ig", {"rule": "midpoint", "steps": 1}, (3, 1)),
-    ],
-)
-def test_the_cost_is_what_is_run(toy_vit, images, key, params, passes):
-    model = toy_vit()
-    counted = []
-    hook = model.module.blocks[1].register_forward_hook(lambda *_: counted.append(torch.is_grad_enabled()))
-    x, y = images(model, 2, 1), images(model, 2, 2)
-    with pytest.warns() if key == "eap-ig" else torch.no_grad():
-        score_edges(model, x, y, [0, 1], method=key, **params)
-    hook.remove()
-    assert (len(counted), sum(counted)) == passes
-    cost = estimate_cost(model.graph("split"), resolve_method(key, params), 10)
-    assert (cost.forwards, cost.backwards) == (10 * passes[0], 10 * passes[1])
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""What a method is told to cost is what is run: forwards and backwards are counted at every MLP, by images."""
+
+from collections import Counter
+
+import pytest
+from circuitstore.discovery import METHODS, discover, estimate_cost, resolve_method
+
+SHORT = {
+    "eap-ig": {"steps": 3},
+    "ugs": {"steps": 3},
+    "edge-pruning": {"steps": 3},
+    "iterative-pruning": {"steps": 2, "fraction": 0.9},
+    "iterative-expansion": {"steps": 2, "fraction": 20},
+    "acdc": {"threshold": -1e9},
+    "vi-cd": {"threshold": 0},
+}
+HEADS_ANEW = ("qk-fix", "atp-star")
+PATCHED = ("exact", "acdc", "vi-cd")
+OWN_NODE = ("eap-ig-activations", "eap-ig-activations-heads")
+
+
+@pytest.fixture
+def counted(toy_vit):
+    """A model, and how many models' worth of MLPs its images went through: forward, back, and norms of attentions."""
+    model = toy_vit()
+    counts = Counter()
+
+    def tell(what):
+        def hook(_, args, out):
+            share = args[0].numel() / (model.n_tokens * model.d_model * model.n_layers)
+            counts[what] += share
+            if what == "mlp" and out.requires_grad:
+                out.register_hook(lambda _: counts.update(back=share))
+
+        return hook
+
+    for block in model.blocks:
+        block.mlp.register_forward_hook(tell("mlp"))
+        block.norm1.register_forward_hook(tell("norm"))
+    return model, counts
+
+
+@pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
+@pytest.mark.parametrize("key", METHODS)
+def test_the_cost_is_what_is_run(counted, images, key):
+    model, counts = counted
+    params = SHORT.get(key, {})
+    form, n = METHODS[key].forms[0], 2
+    discover(model, images(model, n, 1), images(model, n, 2), [0, 1], method=key, form=form, batch_size=8, **params)
+    graph, use = model.graph(form), resolve_method(key, params)
+    told = estimate_cost(graph, use, n)
+    if key in PATCHED:  # a share of a forward an edge, by count on a larger model; nothing is removed, so all are tried
+        assert told.forwards / 2 < counts["mlp"] <= told.forwards and counts["back"] <= told.backwards
+        return
+    if key in OWN_NODE:  # runs that start behind an attention count a third of a block less than those counted here
+        steps, begun_inside = 5, graph.n_layers * (graph.n_heads if key.endswith("heads") else 1)
+        less = n * steps * begun_inside / (3 * graph.n_layers)
+        assert counts["mlp"] == pytest.approx(told.forwards + less)
+        assert counts["back"] == pytest.approx(told.backwards + less)
+        return
+    anew = 0.3 * (counts["norm"] - 2 * n) if key in HEADS_ANEW else 0
+    assert counts["mlp"] + anew == pytest.approx(told.forwards)
+    cut_off = 5 * n if key == "eap-ig-activations-as-coded" else 0  # the MLP that is moved, at every step
+    assert counts["back"] + cut_off == pytest.approx(told.backwards)
+
+
+@pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
+@pytest.mark.parametrize(("rule", "steps"), [("left", 5), ("right", 3), ("midpoint", 5), ("midpoint", 1)])
+def test_ends_of_the_path_that_a_rule_takes_are_not_run_again(counted, images, rule, steps):
+    model, counts = counted
+    params = {"rule": rule, "steps": steps}
+    discover(model, images(model, 2, 1), images(model, 2, 2), [0, 1], method="eap-ig", **params)
+    told = estimate_cost(model.graph("split"), resolve_method("eap-ig", params), 2)
+    assert (counts["mlp"], counts["back"]) == pytest.approx((told.forwards, told.backwards))
+    assert told.forwards == 2 * (steps + (2 if rule == "midpoint" else 1))
