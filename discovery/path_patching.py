@@ -145,9 +145,9 @@ def head_to_head(
 
     Returns:
         Columns `sender`, `receiver`, `port` (empty in the form `head`); `effect`: mean over images of what the edge
-        between them carries, the receiver's change going on live; `effect_std` over images; `direct`: mean of the part
-        that goes from the receiver to `logits` and touches nothing else. In units of the metric, positive where it
-        is raised. Facts: `base` (the metric of the run that is patched) and `images`.
+        between them carries, the receiver's change going on live; `effect_std` over images (ddof 1; NaN for one);
+        `direct`: mean of the part that goes from the receiver to `logits` and touches nothing else. In units of the
+        metric, positive where it is raised. Facts: `base` (the metric of the run that is patched) and `images`.
 
     Raises:
         InputError: layers that the model lacks or in the wrong order, and as `patch_path`.
@@ -182,7 +182,7 @@ def _pairs_frame(
             "receiver": [edge.receiver for edge in edges],
             "port": [edge.port for edge in edges],
             "effect": live.mean(1),
-            "effect_std": live.std(1, correction=0),
+            "effect_std": live.std(1) if live.shape[1] > 1 else float("nan"),
             "direct": direct.mean(1),
         }
     )
