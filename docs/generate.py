@@ -100,9 +100,14 @@ ABOUT = {
 def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
     lines = ["| name | what it is | parameters |", "|---|---|---|"]
     for name, about, params in rows:
-        told = [f"`{key} = {json.dumps(param.default)}`: {param.allowed}" for key, param in params.items()]
+        told = [f"{_default(key, param.default)}: {param.allowed}" for key, param in params.items()]
         lines.append(f"| `{name}` | {about} | {'<br>'.join(told)} |")
     return "\n".join(lines) + "\n"
+
+
+def _default(key: str, value: Any) -> str:
+    """As a spec writes it; TOML has no null, so what is None there is left out."""
+    return f"`{key}`, by default left out" if value is None else f"`{key} = {json.dumps(value)}`"
 
 
 def queries() -> str:
