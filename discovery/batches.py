@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -152,15 +153,15 @@ def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
     return classes
 
 
-def batch_size(model: ViT, form: Form, asked: int | None) -> int:
+def batch_size(model: ViT, form: Form, asked: object) -> int:
     """The size asked for, or one whose buffers fit a fixed budget.
 
     Raises:
         InputError: not a positive whole number.
     """
     if asked is not None:
-        if asked < 1:
-            raise InputError(f"batch_size: expected a positive whole number, got {asked}")
+        if not isinstance(asked, Integral) or isinstance(asked, bool) or asked < 1:
+            raise InputError(f"batch_size: expected a positive whole number, got {asked!r}")
         return int(asked)
     graph = model.graph(form)
     saved = 24 * model.n_layers  # streams' worth of activations that a backward pass keeps, and captures

@@ -54,7 +54,7 @@ def discover(
     seed: int = 0,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    journal: Journal | Path | None = None,
+    journal: Journal | Path | str | None = None,
     **params: Scalar,
 ) -> Found:
     """Ask a method which edges carry the contrast between clean and corrupted images.
@@ -90,8 +90,8 @@ def discover(
         raise InputError(f"token_groups: method {method!r} has no scores per token; those that have: {_by_tokens()}")
     pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind, token_groups)
     chosen_on = selection and Pairs.checked(model, *selection, metric=kind)
-    if isinstance(journal, Path):
-        journal = Journal(journal, _question(model, use, form, direction, seed, pairs, chosen_on))
+    if isinstance(journal, Path | str):
+        journal = Journal(Path(journal), _question(model, use, form, direction, seed, pairs, chosen_on))
     task = Task(
         model=model,
         form=form,
@@ -138,10 +138,12 @@ def score_edges(
     """Score every edge of the model's graph: `discover` for methods that score; see there for the arguments.
 
     Returns:
-        Scores per image and their mean, in units of the metric, positive where an edge raises it; float32
-        (float64 for a float64 model). `residual`: relative error of what the method conserves (sums
-        over edges out of `input`, across cuts, over all edges) against the metric's difference; above 5 % a
-        `CircuitStoreWarning`.
+        Scores per image and their mean, float32 (float64 for a float64 model). In units of the metric, positive where
+        an edge raises it; where `signed` is False, magnitudes in these units (`grad-drop`, `atp-star`), shares of what
+        a receiver reads (`flow-routes`), probabilities or masks in [0, 1] (`ugs`, `edge-pruning`), or places in an
+        order, 1 the first (`iterative-pruning`, `iterative-expansion`); the last four without scores per image.
+        `residual`: relative error of what the method conserves (sums over edges out of `input`, across cuts, over all
+        edges) against the metric's difference; above 5 % a `CircuitStoreWarning`.
 
     Raises:
         InputError: as `discover`; a method that selects edges and does not score them.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -93,17 +94,20 @@ def _n_tokens(model: ViT) -> int:
     return model.module.patch_embed.num_patches + model.module.num_prefix_tokens
 
 
-def _places(tokens: Sequence[int] | Literal["each"] | None, n_tokens: int) -> tuple[int, ...] | None:
+def _places(tokens: object, n_tokens: int) -> tuple[int, ...] | None:
     if tokens is None:
         return None
     if isinstance(tokens, str):
         if tokens != "each":
             raise InputError(f"tokens: expected 'each', positions, or None for all at once, got {tokens!r}")
         return tuple(range(n_tokens))
-    wrong = [token for token in tokens if not 0 <= token < n_tokens]
+    places = np.asarray(tokens)
+    if places.ndim != 1 or not len(places) or not np.issubdtype(places.dtype, np.integer):
+        raise InputError(f"tokens: expected at least one whole number, 'each', or None for all at once, got {tokens!r}")
+    wrong = places[(places < 0) | (places >= n_tokens)].tolist()
     if wrong:
         raise InputError(f"tokens: the model has tokens 0 to {n_tokens - 1}, got {wrong[0]}")
-    return tuple(int(token) for token in tokens)
+    return tuple(places.tolist())
 
 
 def _effects(

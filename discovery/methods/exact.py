@@ -7,6 +7,7 @@ an edge costs what follows its receiver: about 0.3 forwards on average. Scores o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ...circuits import ComputationGraph, Form
 from ...circuits.recipe import DIRECTIONS, Direction
-from ...errors import unknown
+from ...errors import InputError, unknown
 from ...models import ShiftedRuns, ViT, capture, sender_differences
 from ..batches import Indices, Pairs
 from ..batches import batch_size as choose_batch_size
@@ -57,11 +58,14 @@ def patch_edges(
         Effects per image `[image, edge]`, in the order of `edges`; positive where the edge raises the metric.
 
     Raises:
-        InputError: unknown names, images or classes that do not fit.
+        InputError: unknown or repeated names, images or classes that do not fit.
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
-    graph, names = model.graph(form), tuple(dict.fromkeys(edges))
+    graph, names = model.graph(form), tuple(edges)
+    doubled = [name for name, times in Counter(names).items() if times > 1]
+    if doubled:
+        raise InputError(f"edges: expected each edge once, got {doubled[0]} {names.count(doubled[0])} times")
     asked = np.array([graph.index_of(name) for name in names], int)
     pairs = Pairs.checked(model, clean, corrupted, labels, targets, get_metric(metric))
     size = choose_batch_size(model, form, batch_size)

@@ -1,6 +1,7 @@
 """What discovery is asked: methods, metrics, parameters, images and classes, each refused with the way out."""
 
 from importlib import import_module
+from inspect import unwrap
 from pkgutil import iter_modules
 
 import numpy as np
@@ -10,13 +11,17 @@ from circuitstore.discovery import (
     METHODS,
     METRICS,
     Method,
+    discover,
     get_method,
     get_metric,
     methods,
+    patch_edges,
+    patch_nodes,
     resolve_method,
     resolve_metric,
     score_edges,
 )
+from circuitstore.discovery import journal as journals
 from circuitstore.errors import InputError
 
 
@@ -108,6 +113,36 @@ def test_images_and_classes_that_do_not_fit_are_refused(asked, toy_vit, images):
         asked(metric="logit-diff", targets=[3, 1, 2])
     with pytest.raises(InputError, match="batch_size"):
         asked(batch_size=0)
+
+
+@pytest.mark.parametrize("size", [0, 2.7, "4", True])
+def test_a_batch_size_that_is_no_positive_whole_number_is_refused(toy_vit, images, size):
+    model = toy_vit(depth=1)
+    # unwrapped: without the type checks of the tests, as users call it
+    with pytest.raises(InputError, match=f"batch_size: expected a positive whole number, got {size!r}"):
+        unwrap(discover)(model, images(model, 2, 1), images(model, 2, 2), [0, 1], method="eap", batch_size=size)
+
+
+@pytest.mark.parametrize("tokens", [[], [1.5], [[0]], ["a"]])
+def test_tokens_that_are_none_are_refused(toy_vit, images, tokens):
+    model = toy_vit(depth=1)
+    with pytest.raises(InputError, match="tokens: expected at least one whole number"):
+        unwrap(patch_nodes)(model, images(model, 1, 1), images(model, 1, 2), [0], tokens=tokens)
+
+
+def test_an_edge_that_is_asked_for_twice_is_named(toy_vit, images):
+    model = toy_vit(depth=1)
+    edges = ["input->m0", "m0->logits", "input->m0"]
+    with pytest.raises(InputError, match="edges: expected each edge once, got input->m0 2 times"):
+        patch_edges(model, images(model, 1, 1), images(model, 1, 2), [0], edges)
+
+
+def test_a_journal_may_be_named_by_a_text(toy_vit, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "EVERY_S", 0.0)
+    model = toy_vit(depth=1)
+    path = tmp_path / "half.npz"
+    discover(model, images(model, 1, 1), images(model, 1, 2), [0], method="ugs", journal=str(path), steps=1)
+    assert path.exists()
 
 
 def test_scores_have_the_precision_of_the_model_and_progress_is_told(toy_module, images):
