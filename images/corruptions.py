@@ -48,7 +48,8 @@ def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) ->
     """A corruption with all its parameters and its version.
 
     Raises:
-        InputError: no such kind, no such parameter, or a value that is not allowed.
+        InputError: no such kind, one that acts on activations and not on images, no such parameter, or a value that
+            is not allowed.
     """
     facts = _kind(kind)
     return Corruption.of(kind, resolve(kind, facts.params, params or {}), facts.version)
@@ -74,6 +75,11 @@ def corrupt(corruption: Corruption, batch: Batch) -> Views:
 
 
 def _kind(kind: str) -> CorruptionKind:
+    if kind in ACTIVATION_SPACE:
+        raise InputError(
+            f"corruption: {kind!r} acts on activations, so there is no corrupted image: none that gradients could be "
+            "taken towards, none whose run closed edges could carry; its nearest in the space of images is 'mean-image'"
+        )
     if kind not in CORRUPTIONS:
         raise unknown("corruption", kind, CORRUPTIONS)
     return CORRUPTIONS[kind]
@@ -158,6 +164,9 @@ def _shuffle(
     mixed = pieces[draws.permutation(tiles**2)]
     return mixed.reshape(tiles, tiles, height, width, 3).swapaxes(1, 2).reshape(view.shape)
 
+
+ACTIVATION_SPACE = ("zero-ablation", "mean-ablation", "optimal-ablation")
+"""Ways to corrupt that are known by name, but are none of images."""
 
 CORRUPTIONS: dict[str, CorruptionKind] = {
     kind.key: kind

@@ -113,3 +113,9 @@ def test_another_class_folder_changes_the_surroundings_of_one_class_only(
         if surroundings(before, c, NATURAL, corruption) != surroundings(after, c, NATURAL, corruption)
     ]
     assert len(changed) == 1
+
+
+@pytest.mark.parametrize("kind", ["zero-ablation", "mean-ablation", "optimal-ablation"])
+def test_ablations_of_activations_are_refused_with_the_reason(kind: str) -> None:
+    with pytest.raises(InputError, match=f"'{kind}' acts on activations, so there is no corrupted image"):
+        resolve_corruption(kind)
