@@ -170,3 +170,12 @@ def test_target_minus_true_is_the_difference_of_two_logits(toy_vit, images):
 
     difference = eap([0, 1, 2], targets=[3, 4, 4], metric="logit-diff")
     assert abs(difference - (eap([3, 4, 4]) - eap([0, 1, 2]))).max() < 1e-12 * abs(difference).max()
+
+
+@pytest.mark.parametrize("method", ["eap-ig", "gate-ig", "eap-ig-activations", "eap-ig-activations-as-coded"])
+def test_one_step_that_ends_on_the_clean_run_is_refused_for_kl(toy_vit, images, method):
+    model = toy_vit(depth=1)
+    right = {} if method.endswith("coded") else {"rule": "right"}
+    asked = (model, images(model, 1, 1), images(model, 1, 2), [0])
+    with pytest.raises(InputError, match="its gradient is zero there"):
+        discover(*asked, method=method, metric="kl", steps=1, **right)
