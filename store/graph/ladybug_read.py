@@ -83,7 +83,7 @@ class Snapshot:
         try:
             with ladybug.Connection(self._database) as connection:
                 answer = query(connection)
-        except (RuntimeError, *_TORN):
+        except Exception:  # whatever it was, in whose words ever: it was said of a file that changed
             if _main(_signature(self._path)) != _main(before):
                 raise _Unsettled("changed during a query") from None
             raise

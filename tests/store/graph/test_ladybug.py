@@ -10,8 +10,9 @@ from pathlib import Path
 
 import ladybug
 import pytest
-from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
+from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
+from circuitstore.store.graph.ladybug_read import Snapshot
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created
 from circuitstore.testing.killing import killed_at
@@ -284,3 +285,27 @@ def test_a_folder_that_cannot_be_written_is_told():
 def test_a_url_that_names_no_graph_is_refused(bad):
     with pytest.raises(InputError, match="graph"):
         open_graph(bad, store_id=STORE)
+
+
+@pytest.mark.parametrize(
+    "error", [QueryFailed("in our words"), InputError("no such circuit"), RuntimeError(), IndexError()]
+)
+def test_an_error_over_a_file_that_changes_meanwhile_does_not_count(path, error):
+    filled(path)
+    snapshot = Snapshot(path)
+    asked = []
+
+    def query(connection: ladybug.Connection) -> str:
+        asked.append(connection)
+        if len(asked) == 1:
+            os.utime(path)  # as a writer's checkpoint does
+            raise error
+        return "answered"
+
+    def refuse(connection: ladybug.Connection) -> str:
+        raise error
+
+    assert snapshot.read(query) == "answered"
+    with pytest.raises(type(error)):  # over a file that nobody touched it is the query's own
+        snapshot.read(refuse)
+    snapshot.close()
