@@ -1,13 +1,11 @@
 """What keeping the answers costs beside finding them: wall time of `index` ÷ that of the same work without a store.
 
-The work is the same in both: discovery, extraction and evaluation of every item, on digits drawn large enough for the
-model. They are taken in turn, round by round, in one process; the store lies in a temporary folder, its graph in the
-embedded engine. What a run takes that finds everything done (opening, planning, closing) is taken off: once in a run
-of days, it would be most of these short ones.
+The work is the same in both: discovery, extraction and evaluation of every item, by the demo's model. They are taken
+in turn, round by round, in one process; the store lies in a temporary folder, its graph in the embedded engine. What a
+run takes that finds everything done (opening, planning, closing) is taken off: once in a run of days, it would be
+most of these short ones.
 
-    python benchmarks/indexing.py --model digits
-    python benchmarks/indexing.py --model timm:vit_small_patch16_224 --per-class 8 --classes three seven --rounds 3
-    python benchmarks/indexing.py --model timm:vit_base_patch16_224 --device cuda --per-class 64
+    python benchmarks/indexing.py
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from circuitstore.store import create_store
 
 SPEC = """
 name = "benchmark"
-model = "{model}"
+model = "digits"
 device = "{device}"
 [images]
 source = "digits"
@@ -65,7 +63,6 @@ def stored(spec: Spec) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="digits")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--per-class", type=int, default=24)
     parser.add_argument("--classes", nargs="+", default=["zero", "one", "two", "three", "four", "five"])
