@@ -46,12 +46,14 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
         yield disk
 
 
-def fill_up(disk: Path) -> Path:
-    """Leave no room; gives back the file that takes it."""
+def fill_up(disk: Path, spare: int = 0) -> Path:
+    """Leave room for so many blocks of 4 KiB; gives back the file that takes the rest."""
     ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(b"x" * 4096)
+    with ballast.open("wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"x" * 4096)
+        file.truncate(max(0, ballast.stat().st_size - 4096 * spare))
     return ballast
 
 
@@ -96,6 +98,24 @@ def test_a_part_whose_disk_is_full_is_named_and_the_run_goes_on_when_there_is_ro
     ballast = fill_up(disk)
     said = in_a_process_of_its_own(fill, where, world)
     assert re.search("room|full|space", said) and str(disk) in said, said
+    ballast.unlink()
+    with create_store(**where) as store:
+        assert not store.archive.leftovers()
+        with store.writer() as writer:
+            world.fill(writer)
+        assert len(store.verify()) == 0 and len(store.circuits()) == 6
+
+
+@pytest.mark.parametrize("spare", [0, 20, 40, 120])
+def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(disk: Path, world: World, spare: int) -> None:
+    """With so many blocks of 4 KiB to spare, the archive, the catalog or the graph finds no room first."""
+    where = {"location": disk / "data"}
+    with create_store(**where) as store, store.writer() as writer:
+        world.start(writer)
+        writer.put_discovery(world.discoveries[0], "run")
+    ballast = fill_up(disk, spare)
+    said = in_a_process_of_its_own(fill, where, world)
+    assert re.search("room on|room left|full|space" if spare < 100 else "", said)
     ballast.unlink()
     with create_store(**where) as store:
         assert not store.archive.leftovers()
