@@ -156,10 +156,16 @@ def refuse_other_servers(agent: str, url: str) -> None:
         raise StoreError(f"{url} is {agent}; {NEEDED}: upgrade the server")
 
 
+def out_of_time(error: Neo4jError) -> bool:
+    """Whether the server ended a transaction because its time was over."""
+    code = error.code or ""
+    return "TransactionTimedOut" in code or "Transaction.Terminated" in code
+
+
 def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     """The error for a query's `text`; errors that are not the query's are given back as they are."""
     code = error.code or ""
-    if "TransactionTimedOut" in code or "Transaction.Terminated" in code:
+    if out_of_time(error):
         return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
     if "OutOfMemory" in code:
         return QueryFailed(

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from circuitstore.errors import CircuitStoreError, QueryFailed, QueryRefused
 from circuitstore.query import run
+from circuitstore.results import Table
 from circuitstore.store import Store
+from circuitstore.store.graph import ladybug, neo4j
+from circuitstore.store.graph.tables import to_table
 
 from .conftest import Library
 from .content import content
@@ -74,6 +77,19 @@ def test_a_query_without_end_is_ended(asked: Store, text: str) -> None:
         run(asked, text, timeout_s=0.5)
     assert time.monotonic() - began < 20
     assert len(run(asked, "MATCH (c:Circuit) RETURN c.id")) == 210
+
+
+def test_time_that_ends_after_the_last_row_is_told_alike(asked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neo4j then refuses to close the transaction; the rows that came are given by an engine that does not."""
+
+    def late(*args: Any) -> Table:
+        time.sleep(0.5)
+        return to_table(*args)
+
+    for module in (neo4j, ladybug):
+        monkeypatch.setattr(module, "to_table", late)
+    with suppress(QueryFailed):
+        assert len(run(asked, "MATCH (c:Circuit) RETURN c.id", timeout_s=0.1)) == 210
 
 
 def test_rows_are_capped_and_that_is_said(asked: Store) -> None:
