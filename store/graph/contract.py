@@ -155,8 +155,9 @@ class GraphBackend(ABC):
         answer without rows has its columns. Parameters are values, never text.
 
         The answer is of whole circuits only, of those that the query reaches through a `Circuit`. Where the engine
-        gives a query no view of its own (Neo4j), the writer waits for the queries that run, for 60 s at most: one of
-        a longer `timeout_s` may meet circuits without all of their edges if they came or went meanwhile.
+        gives a query no view of its own (Neo4j), the writer waits for the queries that it is shown, for 60 s at most:
+        one of a longer `timeout_s`, of an account that the writer's may not see, or at another member of a cluster
+        may meet circuits without all of their edges if they came or went meanwhile.
 
         Raises:
             QueryFailed: it does not parse, writes, or ran longer than `timeout_s`; the next query is answered.

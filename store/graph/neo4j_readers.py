@@ -5,6 +5,10 @@ order of its plan. One that has read the edges first, and the circuits after the
 between without an edge. So circuits come hidden (`Arriving`), the transactions that run at that time are waited for,
 and only then they become `Circuit`: whoever meets one began when all of it was there. They go the same way back
 (`neo4j_remove`). Killed in between, the next sweep takes away what is hidden.
+
+A server shows its own transactions, not those of other members of a cluster, and an account without the right to list
+them (Enterprise) sees its own alone, without a word that there are others: those are not waited for. Source: Neo4j's
+Operations Manual, "Show and terminate transactions".
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ def retract(server: Server) -> None:
 
 
 class Readers:
-    """The transactions of others in a database."""
+    """The transactions of others in a database, as far as its server shows them to our account."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
