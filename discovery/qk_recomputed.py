@@ -19,12 +19,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import ComputationGraph
-from ..models.rotary import attend
+from ..models.heads import attend, project
 from .base_run import BaseRun
 from .method import Param, Task
 
@@ -64,10 +63,9 @@ def _gained(
     """What each head's output gains when its queries, or its keys, read the base run's stream plus a shift."""
     model, taps = task.model, base.run.taps
     block, shape = model.blocks[layer], (3, model.n_heads, model.d_head)
-    attn, width = block.attn, 2 * model.n_heads * model.d_head
-    bias = None if attn.qkv.bias is None else attn.qkv.bias[:width]
+    attn = block.attn
     read = (taps.streams[layer] + shifts).to(taps.streams[layer].dtype).flatten(0, 1)
-    patched = F.linear(block.norm1(read), attn.qkv.weight[:width], bias).unflatten(-1, (2, *shape[1:]))
+    patched = project(attn, block.norm1(read), slice(2))
     repeated = taps.ports[layer].detach().expand(len(shifts), -1, -1, -1).flatten(0, 1).unflatten(-1, shape)
     (new_q, new_k), (q, k, v) = (ports.permute(2, 0, 3, 1, 4) for ports in (patched, repeated))
     with torch.no_grad():

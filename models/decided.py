@@ -12,13 +12,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..circuits import ComputationGraph
+from .heads import attend, project
 from .patching import Activations, port_receivers
-from .rotary import attend
 from .suffix import tokens_read
 from .vit import ViT
 
@@ -286,21 +285,15 @@ class _Run:
         self, layer: int, port: int, heads: Int[np.ndarray, "head"], changed: Bool[np.ndarray, "part"], tokens: slice
     ) -> Float[Tensor, "run token head d_head"]:
         """q, k or v of some heads: the current ones, and anew those that read something new."""
-        runs, qkv = self.runs, self.model.blocks[layer].attn.qkv
-        shape = (3, runs.graph.n_heads, self.model.d_head)
-        weight = qkv.weight.unflatten(0, shape)[port, heads]
-        bias = None if qkv.bias is None else qkv.bias.unflatten(0, shape)[port, heads]
+        runs, shape = self.runs, (3, self.runs.graph.n_heads, self.model.d_head)
         parts = runs.port_receiver[port, heads]
         value = None
         if not changed[parts].all():
             value = runs.ports[layer].unflatten(-1, shape)[:, tokens, port, heads].repeat(self.rows, 1, 1, 1)
         for part in np.unique(parts[changed[parts]]):
             chosen = parts == part
-            made = F.linear(
-                self._normal(layer, int(part))[:, tokens],
-                weight[chosen].flatten(0, 1),
-                None if bias is None else bias[chosen].flatten(),
-            ).unflatten(-1, (-1, self.model.d_head))
+            normal = self._normal(layer, int(part))[:, tokens]
+            made = project(self.model.blocks[layer].attn, normal, (port, heads[chosen]))
             if value is None and chosen.all():
                 value = made
                 break

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
+from .heads import attend
 from .patching import Activations
-from .rotary import attend
 from .vit import ViT
 
 

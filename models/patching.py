@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..circuits import ComputationGraph
 from ..errors import InputError
-from .rotary import attend
+from .heads import attend, project
 from .vit import ViT, installed
 
 CORRUPTED, CURRENT, CLEAN = 0, 1, 2
@@ -209,8 +208,7 @@ class _Patched:
     def _ports(self, layer: int, heads: np.ndarray, columns: np.ndarray) -> Float[Tensor, "image token 3 head d_head"]:
         """q, k and v of some heads: the corrupted ones, and anew those that read something open."""
         block, model = self.model.blocks[layer], self.model
-        qkv, shape = block.attn.qkv, (3, model.n_heads, model.d_head)
-        ports = self.corrupted.ports[layer].unflatten(-1, shape)[:, :, :, heads]
+        ports = self.corrupted.ports[layer].unflatten(-1, (3, model.n_heads, model.d_head))[:, :, :, heads]
         receiver = self.port_receiver[:, heads]
         distinct, which = np.unique(columns[receiver.ravel()], axis=0, return_inverse=True)
         inputs = self._inputs(distinct, self.corrupted.attention_in[layer])
@@ -218,10 +216,7 @@ class _Patched:
             if not distinct[index].any():
                 continue
             port, head = np.nonzero(which.reshape(receiver.shape) == index)
-            weight = qkv.weight.unflatten(0, shape)[port, heads[head]].flatten(0, 1)
-            bias = None if qkv.bias is None else qkv.bias.unflatten(0, shape)[port, heads[head]].flatten()
-            value = F.linear(block.norm1(read), weight, bias)
-            ports[:, :, port, head] = value.unflatten(-1, (len(port), model.d_head))
+            ports[:, :, port, head] = project(block.attn, block.norm1(read), (port, heads[head]))
         return ports
 
     def _attend(self, layer: int, heads: np.ndarray, ports: Tensor) -> Float[Tensor, "head image token d_head"]:

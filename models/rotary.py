@@ -5,11 +5,8 @@ The turn is linear in q and k and does not depend on the stream, so ports stay l
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor, nn
@@ -45,18 +42,3 @@ class RotaryNorm(nn.Module):
         before, patches = value[:, :, : self.prefix], value[:, :, self.prefix :]
         table = (self.table if self.table.ndim == 2 else self.table[heads])[..., : patches.shape[2], :]
         return torch.cat([before, apply_rot_embed_cat(patches, table, half=self.rotate_half)], dim=2).type_as(value)
-
-
-def attend(
-    attn: Any,
-    q: Float[Tensor, "image head query d_head"],
-    k: Float[Tensor, "image head token d_head"],
-    v: Float[Tensor, "image head token d_head"],
-    heads: Heads = slice(None),
-) -> Float[Tensor, "image head query d_head"]:
-    """What some heads of an attention write, before the output projection, from their ports; q of the first tokens."""
-    q, k = (
-        norm(part, heads) if isinstance(norm, RotaryNorm) else norm(part)
-        for norm, part in ((attn.q_norm, q), (attn.k_norm, k))
-    )
-    return F.scaled_dot_product_attention(q, k, v, scale=attn.scale)

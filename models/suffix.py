@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ..circuits import ComputationGraph
+from .heads import attend, project
 from .patching import Activations, port_receivers
-from .rotary import attend
 from .vit import ViT
 
 
@@ -101,15 +100,12 @@ class ShiftedRuns:
         model, tokens = self.model, self._tokens(layer)
         block, port, head = model.blocks[layer], *np.nonzero(self.port_receiver == part)
         heads = np.unique(head)
-        shape = (3, model.n_heads, model.d_head)
-        ports = self._repeated(self.base.ports[layer].unflatten(-1, shape)[:, :, :, heads], len(shifts))
-        weight = block.attn.qkv.weight.unflatten(0, shape)[port, head].flatten(0, 1)
-        bias = None if block.attn.qkv.bias is None else block.attn.qkv.bias.unflatten(0, shape)[port, head].flatten()
-        moved = block.norm1(self._shifted(self.base.attention_in[layer], shifts, slice(None)))
-        value = F.linear(moved, weight, bias).unflatten(-1, (len(port), model.d_head))
-        ports[:, :, port, np.searchsorted(heads, head)] = value
-        q, k, v = ports.permute(2, 0, 3, 1, 4)  # run head token d_head
+        base = self.base.ports[layer].unflatten(-1, (3, model.n_heads, model.d_head))
+        ports = self._repeated(base[:, :, :, heads], len(shifts))
         attn = block.attn
+        moved = block.norm1(self._shifted(self.base.attention_in[layer], shifts, slice(None)))
+        ports[:, :, port, np.searchsorted(heads, head)] = project(attn, moved, (port, head))
+        q, k, v = ports.permute(2, 0, 3, 1, 4)  # run head token d_head
         out = attend(attn, q[:, :, tokens], k, v, heads)
         old = self.base.heads[layer].unflatten(-1, (model.n_heads, -1))[:, tokens, heads]
         change = out.transpose(1, 2).to(model.exact_dtype) - self._repeated(old, len(shifts)).to(model.exact_dtype)
@@ -132,15 +128,9 @@ class ShiftedRuns:
 
     def _cut(self, block: Any, stream: Tensor) -> Tensor:
         """A block's output at the tokens that are read; queries of the others are not made."""
-        attn, width = block.attn, self.model.n_heads * self.model.d_head
-        normal, (weight, bias) = block.norm1(stream), (attn.qkv.weight, attn.qkv.bias)
-
-        def project(part: slice, tokens: Tensor) -> Tensor:
-            made = F.linear(tokens, weight[part], None if bias is None else bias[part])
-            return made.unflatten(-1, (-1, self.model.n_heads, self.model.d_head)).permute(2, 0, 3, 1, 4)
-
-        (q,) = project(slice(0, width), normal[:, self.read])
-        k, v = project(slice(width, None), normal)
+        attn, normal = block.attn, block.norm1(stream)
+        q = project(attn, normal[:, self.read], 0).transpose(1, 2)
+        k, v = project(attn, normal, slice(1, 3)).permute(2, 0, 3, 1, 4)
         out = attend(attn, q, k, v)
         stream = stream[:, self.read] + block.ls1(attn.proj(out.transpose(1, 2).flatten(2)))
         return stream + block.ls2(block.mlp(block.norm2(stream)))
