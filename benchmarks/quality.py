@@ -1,145 +1,282 @@
 """How good every method's circuits are, and what they cost: on the demo model and on planted models.
 
-Every method scores, or selects, on discovery images; circuits of growing size are evaluated on report images.
+Every method of the registry scores, or selects, on discovery images: with its default parameters; in the other
+direction; with every gradient mode; and, if it has steps, with as many as a budget of passes allows. Beside them
+random connected circuits and edges ranked by how much their senders write. What chooses a size sees selection images
+alone, and all else is measured on report images. One row each, written as it comes; `quality_tables.py` tells them.
 
-- `cpr` (circuits grown greedily by signed score) and `cmd` (by magnitude) of MIB, on the geometric grid of sizes;
-  `log_cmd` the same over the logarithm of the size, where small circuits weigh as much as large ones.
-- `p_noising`, `p_denoising`: the share of the k best edges by magnitude that are among the k best of exact noising or
-  denoising on the same images, k a twentieth of all edges (planted: as many as were planted).
-- `planted`: the share of planted edges among the k best.
-- `size80`: edges of the smallest circuit (by magnitude) that keeps 80 % of the accuracy (planted: of the metric).
-- `alone`: for methods that select, the size and faithfulness of their own circuit.
-- `forwards`, `backwards`: passes an image pair, as `estimate_cost` counts them; `seconds` of one core in all.
+- `forwards`, `backwards`: passes an image pair, counted while it ran (`passes.py`); selection images count, too.
+- `work`: all matrix products in units of one plain forward, an image pair; counted for the first subject alone.
+- `cpr` (circuits grown greedily by signed score) and `cmd` (by magnitude) of MIB, on a geometric grid of sizes (ratio
+  2); `log_cmd` the same over the logarithm of the size, where small circuits weigh as much as large ones.
+- `p_noising`, `p_denoising`: of the k edges that exact noising or denoising of the same images scores largest in
+  magnitude, the share that is among the method's k largest. k is a tenth of all edges (planted: as many as were
+  planted); edges that score nothing are never among them.
+- `planted`: the share of planted edges among the k largest.
+- `size80`: edges of the smallest greedy circuit by magnitude that keeps 80 % of the accuracy on selection images, and
+  `kept80` what it keeps on report images.
+- `own_edges`, `own`, `matched`: for methods that select, the size of their own circuit, its faithfulness, and that of
+  the greedy circuit of the same size from EAP-IG's scores.
 
-    python benchmarks/quality.py --form attention --classes three seven --seeds 3 --out quality.csv
+    python benchmarks/quality.py --form attention --classes zero two three five seven --seeds 3 --out attention.csv
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import csv
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
+from circuitstore.analysis.baselines import magnitude_scores, random_curves
 from circuitstore.analysis.curves import faithfulness_curve
-from circuitstore.circuits import EdgeScores
-from circuitstore.discovery import METHODS, Images, discover, estimate_cost, evaluate, resolve_method, score_edges
+from circuitstore.circuits import EdgeScores, size_grid
+from circuitstore.circuits.recipe import DIRECTIONS
+from circuitstore.discovery import (
+    METHODS,
+    Images,
+    discover,
+    estimate_cost,
+    evaluate,
+    resolve_method,
+    smallest_with_retention,
+)
+from circuitstore.discovery.method import Found
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.images import build_set, class_cycle, open_source, resolve_condition, resolve_corruption
 from circuitstore.images import select_images as select
-from circuitstore.models import ViT, load_model
+from circuitstore.models import GRADIENTS, ViT, load_model
+from passes import Spent, counted, forward_flops
 from planted import plant
+from tqdm import tqdm
 
-SHARE = 0.05
+SHARE = 0.1
+RATIO = 2
+DRAWS = 5
+"""Random circuits of each size."""
+FIELDS = (
+    "form", "kind", "subject", "seed", "method", "variant", "row", "forwards", "backwards", "work", "cpr", "cmd",
+    "log_cmd", "p_noising", "p_denoising", "planted", "size80", "kept80", "own_edges", "own", "matched",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model with its three splits; `truth`: planted edges of the form, if any."""
 
+    kind: str
     name: str
+    seed: int
     model: ViT
     splits: dict[str, Images]
     truth: frozenset[str] = frozenset()
 
 
-def digits(names: list[str], per_class: int) -> Iterator[Subject]:
-    """Classes of the demo model, each contrasted with the next class."""
+def digits(names: list[str], seed: int, most: int) -> Iterator[Subject]:
+    """Classes of the demo model; the seed draws the images and the class that each is contrasted with."""
     model = load_model("digits")
     source = open_source("digits", model)
     natural, corruption = resolve_condition("natural", {}), resolve_corruption("other-class", {})
-    cycle = class_cycle(source.classes, 0)
-    options = {"per_class": per_class, "rule": "correct", "seed": 0, "condition": natural}
+    cycle = class_cycle(source.classes, seed)
     for name in names:
         cls = source.class_named(name)
         partner = cycle[(cycle.index(cls) + 1) % len(cycle)]
-        own, others = select(source, model, cls, **options), select(source, model, partner, **options)
+        own, others = (select(source, model, c, per_class=4 * most, rule="correct", seed=seed) for c in (cls, partner))
         splits = {}
         for split in ("discovery", "selection", "report"):
-            refs, partners = getattr(own, split), getattr(others, split)
-            made = build_set(source, model, cls, refs, natural, corruption, seed=0, partners=partners)
+            refs, partners = getattr(own, split)[:most], getattr(others, split)[:most]
+            made = build_set(source, model, cls, refs, natural, corruption, seed=seed, partners=partners)
             splits[split] = Images(made.clean, made.corrupted, made.labels)
-        yield Subject(f"digits, {name}", model, splits)
+        yield Subject("digits", name, seed, model, splits)
 
 
-def planted(form: str, seeds: int) -> Iterator[Subject]:
-    """Every gate with and without distractors, by seed."""
+def planted(form: str, seed: int) -> Iterator[Subject]:
+    """Every gate with and without distractors."""
     for gate, distractors in (("chain", False), ("chain", True), ("and", True), ("or", False), ("or", True)):
-        for seed in range(seeds):
-            made = plant(gate, distractors=distractors, seed=seed)
-            fine = made.model.graph("split")
-            coarse = fine.projection(form)  # pyright: ignore[reportArgumentType]
-            names = made.model.graph(form).edge_names  # pyright: ignore[reportArgumentType]
-            truth = frozenset(names[coarse[fine.index_of(edge)]] for edge in made.edges)
-            splits = {
-                split: Images(*made.images(16, 10 * seed + i), torch.zeros(16, dtype=torch.long))
-                for i, split in enumerate(("discovery", "selection", "report"))
-            }
-            yield Subject(f"planted, {made.name}, {seed}", made.model, splits, truth)
+        made = plant(gate, distractors=distractors, seed=seed)
+        fine = made.model.graph("split")
+        coarse = fine.projection(form)
+        names = made.model.graph(form).edge_names
+        truth = frozenset(names[coarse[fine.index_of(edge)]] for edge in made.edges)
+        splits = {
+            split: Images(*made.images(16, 10 * seed + i), torch.zeros(16, dtype=torch.long))
+            for i, split in enumerate(("discovery", "selection", "report"))
+        }
+        yield Subject("planted", made.name, seed, made.model, splits, truth)
 
 
-MODES = [f"{method}+{mode}" for method in ("eap", "eap-ig") for mode in ("relp", "gim")]
-"""Of the gradient modes: by default beside the plain gradient."""
+@dataclass(frozen=True)
+class Row:
+    """What is asked: a method of the registry or `magnitude`; `variant` tells how it departs from its defaults."""
+
+    method: str
+    variant: str = "default"
+    direction: str = "noising"
+    params: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.method if self.variant == "default" else f"{self.method} {self.variant}"
 
 
-def best(scores: EdgeScores, k: int) -> set[int]:
-    """The k best edges by magnitude; those that score nothing are none."""
+def rows_of(form: str, model: ViT, wanted: list[str] | None, modes: list[str], budgets: list[float]) -> Iterator[Row]:
+    """All that is asked of a method, for all methods of the registry that know the form."""
+    for key, method in METHODS.items():
+        if form not in method.forms or (wanted and key not in wanted):
+            continue
+        for direction in method.directions:
+            yield Row(key, "default" if direction == "noising" else direction, direction)
+        for mode in modes if "gradient" in method.params else ():
+            if method.params["gradient"].accepts(mode):
+                yield Row(key, mode, params={"gradient": mode})
+        if "steps" in method.params:
+            steps = {affordable(model, form, key, budget) for budget in budgets} - {0, method.params["steps"].default}
+            for count in sorted(steps):
+                yield Row(key, f"{count} steps", params={"steps": count})
+    if not wanted or "magnitude" in wanted:
+        yield Row("magnitude")
+
+
+def affordable(model: ViT, form: str, key: str, budget: float) -> int:
+    """The most steps whose passes, forwards and backwards together, are within the budget."""
+    steps = 0
+    while True:
+        cost = estimate_cost(model.graph(form), resolve_method(key, {"steps": steps + 1}), 1)
+        if cost.forwards + cost.backwards > budget:
+            return steps
+        steps += 1
+
+
+def largest(scores: EdgeScores, k: int) -> set[int]:
+    """The k edges that score largest in magnitude; those that score nothing are none."""
     value = np.abs(scores.mean)
     order = np.argsort(-value, kind="stable")[:k]
     return set(order[value[order] > 1e-12 * value.max(initial=0)].tolist())
 
 
-def measure(subject: Subject, key: str, form: str, exact: dict[str, EdgeScores], batch: int) -> dict[str, object]:
-    """One row; `key` is a method, with a gradient mode after a plus."""
-    model, found_on, report = subject.model, subject.splits["discovery"], subject.splits["report"]
-    method, _, mode = key.partition("+")
-    params = {"gradient": mode} if mode else {}
-    began = time.process_time()
-    found = discover(
-        model,
-        *found_on[:3],
-        method=method,
-        form=form,
-        selection=subject.splits["selection"],
-        batch_size=batch,
-        **params,
-    )  # pyright: ignore[reportArgumentType]
-    took = time.process_time() - began
-    cost = estimate_cost(found.graph, resolve_method(method, params), 1)
-    row = {"subject": subject.name, "method": key, "forwards": cost.forwards, "backwards": cost.backwards}
-    row |= {"seconds": round(took, 2)}
-    if found.members is not None:
-        alone = evaluate(model, found.circuit, *report[:3])
-        row |= {"alone": found.circuit.n_edges, "alone_faithfulness": alone.faithfulness}
-    if found.scores is None:
-        return row
-    by_sign, by_size = (
-        faithfulness_curve(model, found.scores, *report[:3], absolute=absolute, batch_size=batch)
-        for absolute in (False, True)
-    )
-    k = len(subject.truth) or round(SHARE * found.graph.n_edges)
-    mine = best(found.scores, k)
-    row |= {f"p_{direction}": len(mine & best(scores, k)) / k for direction, scores in exact.items()}
-    row |= {"cpr": by_sign.cpr, "cmd": by_size.cmd, "log_cmd": by_size.log_cmd}
-    row["size80"] = by_size.smallest(0.8, "faithfulness" if subject.truth else "retention")
-    if subject.truth:
-        row["planted"] = len({found.graph.edge_names[edge] for edge in mine} & subject.truth) / k
-    return row
+class Study:
+    """What is asked of one subject; nothing is run twice."""
+
+    def __init__(self, subject: Subject, form: str, batch: int, products: bool) -> None:
+        self.subject, self.model, self.form, self.batch, self.products = subject, subject.model, form, batch, products
+        self.graph = self.model.graph(form)
+        self.k = len(subject.truth) or round(SHARE * self.graph.n_edges)
+        self.sizes = size_grid(self.graph.n_edges, RATIO)
+        self.report = subject.splits["report"][:3]
+        self.found = cache(self._found)
+
+    def _found(self, row: Row) -> tuple[Found, Spent]:
+        with counted(self.model, products=self.products) as spent:
+            return self._ask(row), spent
+
+    def _ask(self, row: Row) -> Found:
+        images, options = self.subject.splits["discovery"][:3], {"form": self.form, "batch_size": self.batch}
+        if row.method == "magnitude":
+            return Found(self.graph, magnitude_scores(self.model, *images[:2], **options))
+        return discover(
+            self.model, *images, method=row.method, direction=row.direction, seed=self.subject.seed,
+            selection=self.subject.splits["selection"], **options, **row.params,
+        )  # fmt: skip
+
+    def measured(self, row: Row) -> dict[str, object]:
+        """The figures of a row."""
+        found, spent = self.found(row)
+        n = len(self.subject.splits["discovery"].clean)
+        told: dict[str, object] = {"forwards": spent.forwards / n, "backwards": spent.backwards / n}
+        if spent.flops is not None:
+            told["work"] = spent.flops / n / forward_flops(self.model, self.subject.splits["discovery"].clean)
+        if found.scores is not None:
+            told |= self._ranking(found.scores) | self._curves(found.scores) | self._size(found.scores)
+        if found.members is not None:
+            own = found.circuit
+            like = self.found(Row("eap-ig"))[0].scores
+            matched = like.greedy(own.n_edges, absolute=True)
+            own_faith, matched_faith = (evaluate(self.model, c, *self.report).faithfulness for c in (own, matched))
+            told |= {"own_edges": own.n_edges, "own": own_faith, "matched": matched_faith}
+        return told
+
+    def _ranking(self, scores: EdgeScores) -> dict[str, object]:
+        mine, told = largest(scores, self.k), {}
+        for direction in DIRECTIONS:
+            row = Row("exact", "default" if direction == "noising" else direction, direction)
+            truth = largest(self.found(row)[0].scores, self.k)
+            told[f"p_{direction}"] = len(mine & truth) / len(truth)
+        if self.subject.truth:
+            told["planted"] = len({self.graph.edge_names[edge] for edge in mine} & self.subject.truth) / self.k
+        return told
+
+    def _curves(self, scores: EdgeScores) -> dict[str, object]:
+        def curve(absolute: bool):
+            options = {"sizes": self.sizes, "absolute": absolute, "batch_size": self.batch}
+            return faithfulness_curve(self.model, scores, *self.report, **options)
+
+        by_size = curve(True)
+        by_sign = curve(False) if scores.signed else by_size
+        return {"cpr": by_sign.cpr, "cmd": by_size.cmd, "log_cmd": by_size.log_cmd}
+
+    def _size(self, scores: EdgeScores) -> dict[str, object]:
+        chosen_on = self.subject.splits["selection"][:3]
+        options = {"target": 0.8, "absolute": True, "batch_size": self.batch}
+        circuit = smallest_with_retention(self.model, scores, *chosen_on, **options)
+        return {"size80": circuit.n_edges, "kept80": evaluate(self.model, circuit, *self.report).retention}
+
+    def random(self) -> dict[str, object]:
+        """The figures of random connected circuits: means over draws; precision is what chance gives."""
+        options = {"form": self.form, "draws": DRAWS, "seed": self.subject.seed, "batch_size": self.batch}
+        curves = random_curves(self.model, *self.report, sizes=self.sizes, **options)
+        chosen_on = random_curves(self.model, *self.subject.splits["selection"][:3], **options).mean
+        chance, log_cmd = self.k / self.graph.n_edges, np.mean([curve.log_cmd for curve in curves.curves])
+        told = {"forwards": 0, "backwards": 0, "cpr": curves.cpr.mean(), "cmd": curves.cmd.mean(), "log_cmd": log_cmd}
+        told |= {"p_noising": chance, "p_denoising": chance, "size80": chosen_on.smallest(0.8)}
+        return told | ({"planted": chance} if self.subject.truth else {})
+
+
+def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
+    """The first seed of all before the second of any."""
+    for seed in range(asked.seeds):
+        yield from digits(asked.classes, seed, asked.images)
+        yield from planted(asked.form, seed) if asked.planted else ()
+
+
+def figures(asked: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """All rows; a method that took long on the demo model is asked there with the first seed alone."""
+    long: set[str] = set()
+    groups = asked.seeds * (len(asked.classes) + 5 * asked.planted)
+    rows = list(rows_of(asked.form, load_model("digits"), asked.methods, asked.modes, asked.budgets))
+    with tqdm(total=groups * len(rows), unit="row", dynamic_ncols=True) as bar:
+        for number, subject in enumerate(subjects(asked)):
+            study = Study(subject, asked.form, asked.batch, products=number == 0)
+            who = {"form": asked.form, "kind": subject.kind, "subject": subject.name, "seed": subject.seed}
+            for row in rows:
+                bar.set_postfix_str(f"{subject.name}, seed {subject.seed}: {row.name}")
+                if subject.kind != "digits" or subject.seed == 0 or row.name not in long:
+                    told = study.measured(row)
+                    yield who | {"method": row.method, "variant": row.variant, "row": row.name} | told
+                    if subject.kind == "digits" and told["forwards"] + told["backwards"] > asked.long:
+                        long.add(row.name)
+                bar.update()
+            yield who | {"method": "random", "variant": "default", "row": "random"} | study.random()
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--form", default="attention")
-    parser.add_argument("--classes", nargs="*", default=["three", "seven"], help="of the demo model")
-    parser.add_argument("--per-class", type=int, default=48, help="images of a class over the three splits")
-    parser.add_argument("--seeds", type=int, default=1, help="planted models of each kind")
-    parser.add_argument("--methods", nargs="*", help="such as eap or eap+relp; by default all that know the form")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--out", help="a file for all rows")
+    parser.add_argument("--classes", nargs="*", default=["zero", "two", "three", "five", "seven"], help="of the demo")
+    parser.add_argument("--images", type=int, default=12, help="of a class, at most, in each split")
+    parser.add_argument("--seeds", type=int, default=3, help="of the images, and planted models of each kind")
+    parser.add_argument("--planted", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--methods", nargs="*", help="keys of the registry, or magnitude; by default all")
+    parser.add_argument("--modes", nargs="*", default=[m for m in GRADIENTS if m != "plain"], help="of the gradient")
+    parser.add_argument("--budgets", nargs="*", type=float, default=[12, 22, 62], help="passes an image pair")
+    parser.add_argument("--long", type=float, default=100, help="passes above which the first seed is enough")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("quality.csv"), help="a file for all rows")
     return parser.parse_args()
 
 
@@ -147,25 +284,12 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
-    keys = asked.methods or [key for key, method in METHODS.items() if asked.form in method.forms] + MODES
-    rows = []
-    for subjects in (digits(asked.classes, asked.per_class), planted(asked.form, asked.seeds)):
-        for subject in subjects:
-            images = subject.splits["discovery"][:3]
-            options = {"method": "exact", "form": asked.form, "batch_size": asked.batch}
-            exact = {
-                direction: score_edges(subject.model, *images, direction=direction, **options)
-                for direction in ("noising", "denoising")
-            }
-            for key in keys:
-                rows.append(measure(subject, key, asked.form, exact, asked.batch))
-                print(rows[-1], flush=True)
-    frame = pd.DataFrame(rows)
-    if asked.out:
-        frame.to_csv(asked.out, index=False)
-    kind = frame["subject"].str.replace(r", (\d+|[a-z]+)$", "", regex=True)
-    table = frame.drop(columns="subject").groupby([kind, "method"], sort=False).mean(numeric_only=True)
-    print(table.round(3).to_string())
+    with asked.out.open("w", newline="") as file:
+        table = csv.DictWriter(file, FIELDS)
+        table.writeheader()
+        for row in figures(asked):
+            table.writerow(row)
+            file.flush()
 
 
 if __name__ == "__main__":
