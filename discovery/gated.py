@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..models import GatedRuns, capture
 from .method import Task
+from .metrics import unmoved
 
 
 class GatedImages:
@@ -19,12 +20,17 @@ class GatedImages:
     Attributes:
         full: the metric of the full model, per image.
         empty: the metric with every edge corrupted, per image.
+        gap: what corruption moves the metric by: the mean over images of |full − empty|.
     """
 
     full: Float[Tensor, "image"]
     empty: Float[Tensor, "image"]
+    gap: float
 
     def __init__(self, task: Task) -> None:
+        """Raises:
+        InputError: corruption does not move the metric of any image, so there is nothing to learn or to rank by.
+        """
         self.graph = task.graph
         self.parts, full, empty = [], [], []
         for batch in task.pairs.batches(task.batch_size):
@@ -35,11 +41,9 @@ class GatedImages:
             empty.append(batch.values(corrupted.logits).double())
         self.full, self.empty = torch.cat(full), torch.cat(empty)
         self.device = self.full.device
-
-    @property
-    def gap(self) -> float:
-        """What corruption moves the metric by: the mean over images of |full − empty|; 1 where it moves nothing."""
-        return float((self.full - self.empty).abs().mean()) or 1.0
+        self.gap = float((self.full - self.empty).abs().mean())
+        if self.gap == 0:
+            raise unmoved(task.pairs.metric)
 
     def metric(self, gates: Float[Tensor, "edge"]) -> Float[Tensor, "image"]:
         """The metric of each image's gated run."""

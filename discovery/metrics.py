@@ -136,6 +136,14 @@ def flat_in_one_step(metric: str, direction: str, params: Mapping[str, Scalar]) 
     return None
 
 
+def unmoved(metric: MetricKind) -> InputError:
+    """The error of methods that choose edges by what the metric loses, where corruption takes nothing from it."""
+    return InputError(
+        f"the metric {metric.key!r} is the same on clean and corrupted images, so no edge matters and any ranking of "
+        "them would be of nothing; give another corruption"
+    )
+
+
 def resolve_metric(key: str, params: Mapping[str, Scalar] | None = None) -> Metric:
     """The metric with its version, as recipes hold it.
 

@@ -28,6 +28,7 @@ from ...errors import CircuitStoreWarning, InputError
 from ..costs import FORWARDS_PER_EDGE
 from ..evaluate import evaluate_many
 from ..method import Found, Method, Task, count, number
+from ..metrics import unmoved
 from ..sequential import ORDER, Sequential, Sweep, found, order_of
 
 _LEAST = 1e-4
@@ -63,10 +64,7 @@ class _Bisection:
         clean, corrupted = search.ends
         self.gap = abs(float((clean - corrupted).mean()))
         if self.gap == 0:
-            raise InputError(
-                f"vi-cd: the metric {task.pairs.metric.key!r} is the same on clean and corrupted images, so no edge "
-                "matters; give another corruption"
-            )
+            raise unmoved(task.pairs.metric)
         self.task, self.search, self.target = task, search, target
         self.tried: list[dict[str, Any]] = []
 

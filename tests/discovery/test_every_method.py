@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.discovery import METHODS, Images, discover
+from circuitstore.discovery import METHODS, discover
 from circuitstore.errors import InputError
 from circuitstore.models import load_model
 
@@ -14,6 +14,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStor
 FORMS = [(key, form) for key, method in METHODS.items() for form in method.forms]
 SEEDED = ("ugs", "edge-pruning")
 """Whose noise is drawn edge by edge."""
+RANKINGS = (*SEEDED, "iterative-pruning", "iterative-expansion")
+"""Whose answer is an order of the edges, whatever they carry."""
 NO_CONTRAST = ("flow-routes",)
 """Which do not look at the corrupted images."""
 
@@ -26,32 +28,25 @@ def ask(model, x, y, method, form, **params):
     return discover(model, x, y, LABELS, method=method, form=form, **few | params)
 
 
-@pytest.mark.parametrize("method", [key for key in METHODS if key not in NO_CONTRAST])
+@pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
 def test_equal_images_score_nothing(toy_vit, images, method):
-    """A mask that is learned moves nothing; rankings find no gain in any round; what selects keeps no edge."""
+    """And what selects keeps no edge."""
     model = toy_vit(depth=2)
-    x, form = images(model, 2), "attention"
-    if method in SEEDED:
-        losses = ask(model, x, x.clone(), method, form).trace["losses"]
-        assert len(losses) == 2
-        assert max(losses) < 1e-12
-    elif method.startswith("iterative"):
-        trace = ask(model, x, x.clone(), method, form).trace
-        assert np.abs(trace["gain" if method == "iterative-pruning" else "missing"]).max() < 1e-12
-    elif METHODS[method].selects:
-        found = ask(model, x, x.clone(), method, form, threshold=1e-9)
-        assert np.abs(found.scores.per_image).max() < 1e-12
+    x, form = images(model, 2), METHODS[method].forms[0]
+    found = ask(model, x, x.clone(), method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
+    assert np.abs(found.scores.per_image).max() < 1e-12
+    if METHODS[method].selects:
         assert not found.members.any()
-    else:
-        form = METHODS[method].forms[0]
-        assert np.abs(ask(model, x, x.clone(), method, form).scores.per_image).max() < 1e-12
 
 
-def test_a_threshold_is_not_searched_where_equal_images_score_nothing(toy_vit, images):
-    model = toy_vit(depth=2)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("method", RANKINGS)
+def test_equal_images_rank_nothing(toy_module, images, method, dtype):
+    """Where the answer is an order of the edges, there is none."""
+    model = load_model(toy_module(depth=2), dtype=dtype)
     x = images(model, 2)
-    with pytest.raises(InputError, match="no edge matters"):
-        discover(model, x, x.clone(), LABELS, method="vi-cd", form="attention", selection=Images(x, x.clone(), LABELS))
+    with pytest.raises(InputError, match="'logit' is the same on clean and corrupted images, so no edge matters"):
+        ask(model, x, x.clone(), method, "attention")
 
 
 ORDER = torch.tensor([2, 0, 3, 1])
