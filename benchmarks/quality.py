@@ -3,7 +3,8 @@
 Every method of the registry scores, or selects, on discovery images: with its default parameters; in the other
 direction; with every gradient mode; and, if it has steps, with as many as a budget of passes allows. Beside them
 random connected circuits and edges ranked by how much their senders write. What chooses a size sees selection images
-alone, and all else is measured on report images. One row each, written as it comes; `quality_tables.py` tells them.
+alone, and all else is measured on report images. One row each, written as it comes, so that the same command goes on
+where it was stopped; `quality_tables.py` tells them.
 
 - `forwards`, `backwards`: passes an image pair, counted while it ran (`passes.py`); selection images count, too.
 - `work`: all matrix products in units of one plain forward, an image pair; counted for the first subject alone.
@@ -184,6 +185,12 @@ class Study:
             selection=self.subject.splits["selection"], **options, **row.params,
         )  # fmt: skip
 
+    def told_backwards(self, row: Row) -> float:
+        """Backwards an image pair, as they are told beforehand."""
+        if row.method not in METHODS:
+            return 0
+        return estimate_cost(self.graph, resolve_method(row.method, row.params), 1).backwards
+
     def measured(self, row: Row) -> dict[str, object]:
         """The figures of a row."""
         found, spent = self.found(row)
@@ -244,24 +251,22 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
         yield from planted(asked.form, seed) if asked.planted else ()
 
 
-def figures(asked: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """All rows; a method that took long on the demo model is asked there with the first seed alone."""
-    long: set[str] = set()
+def figures(asked: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator[dict[str, object]]:
+    """All rows that are not done; on the demo model, methods that take many backwards are asked of few subjects."""
+    model = load_model("digits")
+    rows = list(rows_of(asked.form, model, asked.methods, asked.modes, asked.budgets))
     groups = asked.seeds * (len(asked.classes) + 5 * asked.planted)
-    rows = list(rows_of(asked.form, load_model("digits"), asked.methods, asked.modes, asked.budgets))
-    with tqdm(total=groups * len(rows), unit="row", dynamic_ncols=True) as bar:
+    with tqdm(total=groups * (len(rows) + 1), unit="row", dynamic_ncols=True) as bar:
         for number, subject in enumerate(subjects(asked)):
             study = Study(subject, asked.form, asked.batch, products=number == 0)
-            who = {"form": asked.form, "kind": subject.kind, "subject": subject.name, "seed": subject.seed}
-            for row in rows:
+            few = subject.kind == "digits" and number >= asked.few
+            for row in (*rows, Row("random")):
                 bar.set_postfix_str(f"{subject.name}, seed {subject.seed}: {row.name}")
-                if subject.kind != "digits" or subject.seed == 0 or row.name not in long:
-                    told = study.measured(row)
+                who = {"form": asked.form, "kind": subject.kind, "subject": subject.name, "seed": str(subject.seed)}
+                if (*who.values(), row.name) not in done and not (few and study.told_backwards(row) > asked.long):
+                    told = study.random() if row.method == "random" else study.measured(row)
                     yield who | {"method": row.method, "variant": row.variant, "row": row.name} | told
-                    if subject.kind == "digits" and told["forwards"] + told["backwards"] > asked.long:
-                        long.add(row.name)
                 bar.update()
-            yield who | {"method": "random", "variant": "default", "row": "random"} | study.random()
 
 
 def arguments() -> argparse.Namespace:
@@ -274,7 +279,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", help="keys of the registry, or magnitude; by default all")
     parser.add_argument("--modes", nargs="*", default=[m for m in GRADIENTS if m != "plain"], help="of the gradient")
     parser.add_argument("--budgets", nargs="*", type=float, default=[12, 22, 62], help="passes an image pair")
-    parser.add_argument("--long", type=float, default=100, help="passes above which the first seed is enough")
+    parser.add_argument("--long", type=float, default=50, help="backwards above which --few subjects are enough")
+    parser.add_argument("--few", type=int, default=5, help="subjects of the demo model for what takes so many")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("quality.csv"), help="a file for all rows")
     return parser.parse_args()
@@ -284,10 +290,15 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
-    with asked.out.open("w", newline="") as file:
+    done: set[tuple[str, ...]] = set()
+    if asked.out.exists():
+        with asked.out.open(newline="") as file:
+            done = {tuple(row[name] for name in (*FIELDS[:4], "row")) for row in csv.DictReader(file)}
+    with asked.out.open("a", newline="") as file:
         table = csv.DictWriter(file, FIELDS)
-        table.writeheader()
-        for row in figures(asked):
+        if file.tell() == 0:
+            table.writeheader()
+        for row in figures(asked, done):
             table.writerow(row)
             file.flush()
 

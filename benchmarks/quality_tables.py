@@ -3,8 +3,8 @@
 - every method with its defaults, and the two baselines, on the demo model;
 - gradient modes and the other direction beside the plain one;
 - equal cost: per budget of passes (forwards and backwards an image pair), of every method and mode the most steps that
-  fit; `wins`: on how many subjects its CMD, and its precision against exact noising, is better than that of EAP-IG
-  with the most steps that fit (ties count half);
+  fit: passes: CMD, on how many subjects that is lower than EAP-IG's at this budget (ties count half), and precision
+  against exact noising; methods that were asked of every subject;
 - circuits of methods that select, beside EAP-IG's of the same size;
 - planted models: the share of planted edges found.
 
@@ -84,40 +84,51 @@ def variants_table(frame: pd.DataFrame) -> str:
     return markdown(rows)
 
 
-def affordable(frame: pd.DataFrame, budget: float) -> pd.DataFrame:
+def families(frame: pd.DataFrame) -> pd.Series:
+    """Rows of one method and mode belong together, whatever their steps."""
+    return frame["row"].where(~frame["variant"].str.contains("steps"), frame["method"])
+
+
+def affordable(frame: pd.DataFrame, budget: float) -> dict[str, pd.DataFrame]:
     """Of every method and mode, the rows of the most passes within the budget."""
+    frame = frame.assign(family=families(frame))
     passes = (frame["forwards"] + frame["backwards"]).groupby(frame["row"]).median()
-    family = frame["row"].where(~frame["variant"].str.contains("steps"), frame["method"])
-    names = pd.Series(family.to_numpy(), index=frame["row"]).groupby(level=0).first()
-    fits = passes[passes <= budget + 0.5]
-    best = fits.groupby(names[fits.index]).idxmax()
-    return frame[frame["row"].isin(best) & ~frame["method"].isin(BASELINES)]
+    fits = frame[frame["row"].map(passes) <= budget + 0.5]
+    return {
+        str(family): rows[rows["row"] == passes[rows["row"].unique()].idxmax()]
+        for family, rows in fits.groupby("family", sort=False)
+    }
 
 
-def wins(rows: pd.DataFrame, reference: pd.DataFrame, column: str, sign: int) -> str:
-    """On how many subjects rows are better (sign 1: higher is better), and of how many."""
-    mine, other = rows.set_index(WHERE)[column], reference.set_index(WHERE)[column]
-    gain = (sign * (mine - other)).dropna()
-    score = float((gain > 1e-9).sum() + 0.5 * (gain.abs() <= 1e-9).sum())
-    return f"{score:g} of {len(gain)}"
+def wins(rows: pd.DataFrame, reference: pd.DataFrame) -> str:
+    """On how many subjects the CMD of rows is lower (ties count half), and of how many."""
+    lower = (reference.set_index(WHERE)["cmd"] - rows.set_index(WHERE)["cmd"]).dropna()
+    score = float((lower > 1e-9).sum() + 0.5 * (lower.abs() <= 1e-9).sum())
+    return f"{score:g} of {len(lower)}"
 
 
-def equal_cost(frame: pd.DataFrame, budget: float, most: int) -> str:
-    """The best at a budget by CMD, and EAP-IG."""
-    fits = affordable(frame, budget)
-    reference = fits[fits["method"].eq("eap-ig") & ~fits["variant"].isin(["relp", "relp-ah", "gim"])]
-    rows = []
-    for place, (name, part) in enumerate(by_row(fits, "cmd"), 1):
-        if place > most and not name.startswith("eap-ig ") and name not in ("eap", "eap-ig", "exact"):
-            continue
-        row = {"place": str(place), "method": f"`{name}`", "n": str(len(part))}
-        row["passes"] = told(part["forwards"] + part["backwards"], 0)
-        row |= {"CMD": told(part["cmd"], quartiles=True), "CPR": told(part["cpr"])}
-        row |= {"noising": told(part["p_noising"]), "denoising": told(part["p_denoising"])}
-        if len(reference):
-            row |= {"wins, CMD": wins(part, reference, "cmd", -1), "wins": wins(part, reference, "p_noising", 1)}
-        rows.append(row)
-    return markdown(rows)
+def equal_cost(frame: pd.DataFrame, budgets: list[float]) -> str:
+    """Per method and mode, at every budget: passes, CMD, wins against EAP-IG, precision against exact noising."""
+    frame = frame[~frame["method"].isin(BASELINES)]
+    n = frame.groupby("row").size()
+    frame = frame[frame["row"].map(n) == n.max()]  # those asked of every subject
+    at = {budget: affordable(frame, budget) for budget in budgets}
+    ranks = {family: found["cmd"].median() for family, found in at[budgets[-1]].items()}
+    return markdown(
+        [
+            {"method": f"`{family}`"} | {f"≤ {b:g}": _cell(at[b], family) for b in budgets}
+            for family in sorted(ranks, key=lambda family: ranks[family])
+        ]
+    )
+
+
+def _cell(fits: dict[str, pd.DataFrame], family: str) -> str:
+    if family not in fits:
+        return ""
+    rows = fits[family]
+    passes = (rows["forwards"] + rows["backwards"]).median()
+    against = f"{wins(rows, fits['eap-ig'])}, " if "eap-ig" in fits and family != "eap-ig" else ""
+    return f"{passes:.0f}: {told(rows['cmd'])}, {against}{told(rows['p_noising'])}"
 
 
 def own_table(frame: pd.DataFrame) -> str:
@@ -160,15 +171,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="as `quality.py` writes it")
     parser.add_argument("--budgets", nargs="*", type=float, default=[3, 12, 22, 62])
-    parser.add_argument("--most", type=int, default=6, help="methods told at each budget")
     asked = parser.parse_args()
     frame = pd.read_csv(asked.file)
     demo, planted = (frame[frame["kind"] == kind] for kind in ("digits", "planted"))
     if len(demo):
         print("## Defaults\n", main_table(demo), sep="\n")
         print("\n## CMD and precision against exact noising by mode and direction\n", variants_table(demo), sep="\n")
-        for budget in asked.budgets:
-            print(f"\n## At most {budget:g} passes\n", equal_cost(demo, budget, asked.most), sep="\n")
+        print("\n## Equal cost\n", equal_cost(demo, asked.budgets), sep="\n")
         print("\n## Own circuits\n", own_table(demo), sep="\n")
     if len(planted):
         print("\n## Planted\n", planted_table(planted), sep="\n")
