@@ -1,8 +1,7 @@
 """The one writer of a store: archive first, catalog next, graph last, in groups.
 
 At every instant the archive holds what the catalog lists, and the catalog lists what the graph shows.
-A graph that cannot be reached holds nobody up: the writer goes on without it, and when it is there again, at
-the end of the work at the latest, fills in what the catalog lists and the graph lacks.
+A graph that cannot be reached holds nobody up (`projection`).
 A killed writer leaves at most a file that the catalog does not list yet, circuits that the graph lacks,
 and temporary things without meaning; the next one sweeps, takes up and fills in at its start.
 """
@@ -13,21 +12,21 @@ import contextlib
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable
+from ..errors import InputError, StoreDamaged, StoreError
 from ..results import Table
 from . import encoding, ledger, upkeep
 from .archive import Kind
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
-from .keeper import Keeper, LeaseLost, patiently
+from .keeper import Keeper
 from .lease import now_ms
+from .projection import Projection
 from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
@@ -36,21 +35,6 @@ if TYPE_CHECKING:
 
 V = TypeVar("V", Discovery, CircuitRecord)
 log = logging.getLogger("circuitstore")
-
-GROUP = 50
-"""Circuits projected at once while indexing."""
-
-GROUP_S = 5.0
-"""Seconds that a circuit waits for others at most."""
-
-TICK_S = 0.5
-"""Seconds between looks at the queue."""
-
-GRAPH_WAIT_S = 120.0
-"""Seconds for which a graph that cannot be reached is waited for when there is nothing else to do."""
-
-AGAIN_S = 2.0
-"""Seconds between looks whether it can be reached again."""
 
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
@@ -74,35 +58,21 @@ class Writer:
         self.catalog = Catalog(store.location.catalog, read_only=False)
         self._pid = os.getpid()
         self._notices: list[str] = []
-        self._queue: dict[str, tuple[CircuitRecord, int]] = {}
-        self._queued_at = 0.0
         self._lock = threading.RLock()
-        self._opened: GraphBackend | None = None
-        self._away: StoreUnreachable | None = None  # why the graph is done without for now
-        self._again_at = 0.0
+        self._projection = Projection(self, self._lock)
         with contextlib.ExitStack() as held:
             held.callback(self.catalog.close)
-            held.callback(self._close_graph)
+            held.callback(self._projection.close)
             self._keeper = Keeper(self.catalog, wait_s)
             held.callback(self._keeper.release)
-            self._open_graph(recreate_graph if anew else open_graph, wait_s)
+            self._projection.open(recreate_graph if anew else open_graph, self._keeper, wait_s)
             self._tidy()
             if not anew:
                 self.project_pending()
-            self._keeper.repeat(self._project_due, TICK_S)
+            self._projection.start()
             self._held = held.pop_all()
 
     # --- opening and closing -----------------------------------------------------------------------
-
-    def _open_graph(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
-        graph = self._opened = patiently(lambda: self._graph_by(how), wait_s)
-        for notice in graph.notices:
-            self.say(notice)
-        self._keeper.hold(graph, wait_s)
-
-    def _graph_by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
-        place = self.store.location
-        return how(place.graph, store_id=self.store.id, account=place.account)
 
     def _tidy(self) -> None:
         """Sweep what a killed writer left, finish what it removed, free its items."""
@@ -113,10 +83,6 @@ class Writer:
         self.graph.sweep()
         with self.writing() as connection:
             ledger.free_leased(connection)
-
-    def _close_graph(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
 
     def close(self, wait_s: float | None = None) -> None:
         """`flush`, and give the lease back; calling again does nothing."""
@@ -132,8 +98,7 @@ class Writer:
     @property
     def graph(self) -> GraphBackend:
         self._check()
-        assert self._opened is not None
-        return self._opened
+        return self._projection.graph
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -207,7 +172,7 @@ class Writer:
                 record, created = self.archive.circuit(id)
                 with self.writing() as connection:
                     ledger.enter_circuit(connection, record, created, run)
-                self._enqueue(record, created)
+                self._projection.add(record, created)
         except StoreDamaged as error:
             self.set_aside(kind, id, error)
             return False
@@ -231,8 +196,7 @@ class Writer:
     def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
         """Put a damaged file away, and strike it out of graph and catalog so that it is computed anew."""
         if kind == "circuit":
-            self._queue.pop(id, None)
-            self._take_from_graph(id)
+            self._projection.drop(id)
         path = self.archive.set_aside(kind, id)
         with self.writing() as connection:
             ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
@@ -304,7 +268,7 @@ class Writer:
             with self.writing() as connection:
                 ledger.enter_circuit(connection, stored, created, run)
             if not known:
-                self._enqueue(stored, created)
+                self._projection.add(stored, created)
 
     def _first(self, kind: Kind, value: V, read: Callable[[str], tuple[V, int]]) -> tuple[V, int]:
         """What the archive holds under the value's id, after the value was written if there was nothing sound."""
@@ -326,134 +290,23 @@ class Writer:
 
     # --- the graph ---------------------------------------------------------------------------------
 
-    def _enqueue(self, record: CircuitRecord, created_ms: int) -> None:
-        if self._away is not None:
-            return  # the catalog lists it: it is filled in when the graph is there again
-        if not self._queue:
-            self._queued_at = time.monotonic()
-        self._queue[record.id] = record, created_ms
-        edges = sum(r.circuit.n_edges for r, _ in self._queue.values())
-        if len(self._queue) >= GROUP or edges >= upkeep.EDGES:
-            self._project_queue()
-
-    def _project_due(self) -> None:
-        if self._away is not None and time.monotonic() >= self._again_at:
-            self._rejoin_aside()
-        elif self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
-            try:
-                self._project_queue()
-            finally:
-                self._lock.release()
-
-    def _project_queue(self) -> None:
-        """Bring the queued circuits into the graph, or do without it if it cannot be reached."""
-        if self._queue:
-            try:
-                self._put(list(self._queue.values()))
-            except StoreUnreachable as error:
-                self._do_without(error)
-            self._queue = {}
-
     def flush(self, wait_s: float | None = None) -> None:
         """Bring into the graph what it lacks of what was put.
 
         Args:
-            wait_s: seconds to wait for a graph that cannot be reached; by default `GRAPH_WAIT_S`.
+            wait_s: seconds to wait for a graph that cannot be reached; by default `projection.GRAPH_WAIT_S`.
 
         Raises:
             StoreUnreachable: it still could not be; the next writer fills it in.
         """
-        deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
-        with self._lock:
-            self._project_queue()
-            while self._away is not None:
-                try:
-                    self._rejoin(self._graph_by(open_graph))
-                except LeaseLost:
-                    raise
-                except (StoreUnreachable, StoreBusy) as error:
-                    if time.monotonic() >= deadline:
-                        raise StoreUnreachable(
-                            f"{error}; nothing is lost: what the graph lacks is in the archive, and the same command "
-                            "run again fills it in"
-                        ) from error
-                    time.sleep(min(AGAIN_S, max(0.0, deadline - time.monotonic())))
-
-    def _do_without(self, error: StoreUnreachable) -> None:
-        if self._away is None:
-            self.say(
-                f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
-                "graph when that can be reached again"
-            )
-        self._away, self._queue = error, {}
-        self._again_at = time.monotonic() + AGAIN_S
-        self._keeper.let_go()
-
-    def _rejoin_aside(self) -> None:
-        """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
-        self._again_at = time.monotonic() + AGAIN_S
-        graph = self._graph_by(open_graph)
-        if self._lock.acquire(timeout=AGAIN_S):
-            try:
-                if self._away is not None and not self._keeper.released:
-                    self._rejoin(graph)
-                    return
-            finally:
-                self._lock.release()
-        graph.close()
-
-    def _rejoin(self, graph: GraphBackend) -> None:
-        """Go on with a graph that was opened anew: it may have lost much, or be another."""
-        try:
-            self._check()
-            self._keeper.hold(graph)
-        except BaseException:
-            graph.close()
-            raise
-        lost, self._opened, self._away = self._opened, graph, None  # a reader of `graph` never gets a closed one
-        if lost is not None:
-            lost.close()
-        try:
-            self.project_pending()
-        except StoreUnreachable as error:
-            self._do_without(error)
-            raise
-
-    def _take_from_graph(self, id: str) -> None:
-        if self._away is None:
-            try:
-                self.graph.remove([id])
-            except StoreUnreachable as error:
-                self._do_without(error)
-
-    def _put(self, group: Sequence[tuple[CircuitRecord, int]]) -> None:
-        self.graph.put([record for record, _ in group], {record.id: created for record, created in group})
+        self._projection.flush(wait_s)
 
     def project_pending(self) -> int:
         """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many.
 
         That is: after a kill, a few; after the graph was lost, emptied or put back to an older copy, many.
         """
-        with self._lock:
-            self.flush()
-            with self.catalog.reading() as connection:
-                listed, sizes = ledger.stored(connection, circuits), ledger.circuit_sizes(connection)
-            present = self.graph.present()
-            other = [id for id, sha in present.items() if listed.get(id, sha) != sha]
-            self.graph.remove(other)
-            filled = self._project({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
-            if filled:
-                self.say(f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive")
-            return filled
-
-    def _project(self, sizes: Mapping[str, int]) -> int:
-        """Circuits of the archive, by id with their edges, into the graph in groups; returns how many were sound."""
-        done = 0
-        for ids in upkeep.groups(sizes):
-            group = self.sound_circuits(ids)
-            self._put(group)
-            done += len(group)
-        return done
+        return self._projection.fill()
 
     def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
         """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from circuitstore.errors import StoreUnreachable
-from circuitstore.store import Store, create_store, open_store
-from circuitstore.store import writer as module
+from circuitstore.store import Store, create_store, open_store, projection
 from circuitstore.store.graph import neo4j_server as client
 
 from .. import neo4j_server as servers
@@ -39,8 +38,8 @@ def mortal(neo4j_server: Neo4jServer, url: str) -> OwnServer:
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP", 2)
-    monkeypatch.setattr(module, "AGAIN_S", 0.2)
+    monkeypatch.setattr(projection, "GROUP", 2)
+    monkeypatch.setattr(projection, "AGAIN_S", 0.2)
 
 
 def assert_equals_undisturbed(folder: Path, url: str, world: World = WORLD) -> None:
@@ -115,7 +114,7 @@ def test_a_server_that_stays_away_ends_the_run_at_last_and_the_next_goes_on(
     folder: Path, mortal: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "RETRY_S", 0.1)
-    monkeypatch.setattr(module, "GRAPH_WAIT_S", 0.5)
+    monkeypatch.setattr(projection, "GRAPH_WAIT_S", 0.5)
     with create_store(folder, graph=mortal.url) as store:
         with pytest.raises(StoreUnreachable, match=r"cannot be reached.*start.*nothing is lost.*same command"):
             filling(store, {5: mortal.kill})
@@ -186,7 +185,7 @@ def test_a_full_disk_of_the_server(
 ) -> None:
     server, ballast = cramped
     monkeypatch.setattr(client, "RETRY_S", 0.1)
-    monkeypatch.setattr(module, "GRAPH_WAIT_S", 0.5)
+    monkeypatch.setattr(projection, "GRAPH_WAIT_S", 0.5)
 
     def fill_disk() -> None:
         with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from circuitstore.store import create_store, open_store
-from circuitstore.store import writer as module
+from circuitstore.store import create_store, open_store, projection
 from circuitstore.store.graph import open_graph
 
 
@@ -24,7 +23,7 @@ def soon(true: Callable[[], bool], within_s: float = 10) -> bool:
 
 
 def test_circuits_are_projected_in_groups(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP", 4)
+    monkeypatch.setattr(projection, "GROUP", 4)
     with create_store(folder) as store, store.writer() as writer:
         shown = []
         for record in world.records:
@@ -36,7 +35,7 @@ def test_circuits_are_projected_in_groups(folder: Path, world: Any, monkeypatch:
 
 
 def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP_S", 0.1)
+    monkeypatch.setattr(projection, "GROUP_S", 0.1)
     with create_store(folder) as store, store.writer() as writer:
         writer.put_circuit(world.records[0], "run")
         assert soon(lambda: len(writer.graph.present()) == 1)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import StoreBusy, StoreError
-from circuitstore.store import Store, create_store, keeper, ledger, open_store, sqlite
+from circuitstore.store import Store, create_store, keeper, ledger, open_store, projection, sqlite
 from circuitstore.store import writer as module
 from circuitstore.store.graph.ladybug import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
@@ -124,10 +124,10 @@ def test_a_locked_catalog_does_not_end_the_writer(filled: Path, world: Any, monk
 
 
 def test_an_error_in_a_thread_of_the_writer_is_told(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP_S", 0.0)
+    monkeypatch.setattr(projection, "GROUP_S", 0.0)
     with create_store(folder) as store:
         with pytest.raises(StoreError, match=r"TypeError.*run the same command again"), store.writer() as writer:
-            writer._queue["id"] = world.records[0]  # not a pair: any bug would do
+            writer._projection._queue["id"] = world.records[0]  # not a pair: any bug would do
             assert soon(lambda: writer._keeper._broken is not None)
             writer.fail("id", "")
         assert store.writing_process() is None

@@ -1,0 +1,206 @@
+"""The writer's way into the graph: circuits in groups, on without a graph that is away, and filling in what it lacks.
+
+What the graph lacks is the catalog's circuits minus the graph's, by id and checksum. So nothing is kept for a graph
+that cannot be reached: when it is there again it may have lost much, or be another, and is filled in all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..circuits import CircuitRecord
+from ..errors import StoreBusy, StoreUnreachable
+from . import ledger, upkeep
+from .graph import open_graph
+from .keeper import Keeper, LeaseLost, patiently
+from .tables import circuits
+
+if TYPE_CHECKING:
+    from .graph.contract import GraphBackend
+    from .writer import Writer
+
+GROUP = 50
+"""Circuits projected at once while indexing."""
+
+GROUP_S = 5.0
+"""Seconds that a circuit waits for others at most."""
+
+TICK_S = 0.5
+"""Seconds between looks at the queue."""
+
+GRAPH_WAIT_S = 120.0
+"""Seconds for which a graph that cannot be reached is waited for when there is nothing else to do."""
+
+AGAIN_S = 2.0
+"""Seconds between looks whether it can be reached again."""
+
+
+class Projection:
+    """The graph of a writer, and the circuits on their way into it; one thread at a time, by the writer's lock."""
+
+    def __init__(self, writer: Writer, lock: threading.RLock) -> None:
+        self._writer, self._lock = writer, lock
+        self._opened: GraphBackend | None = None
+        self._queue: dict[str, tuple[CircuitRecord, int]] = {}
+        self._queued_at = 0.0
+        self._away: StoreUnreachable | None = None  # why the graph is done without for now
+        self._again_at = 0.0
+
+    def open(self, how: Callable[..., GraphBackend], keeper: Keeper, wait_s: float) -> None:
+        """Open the graph (`how`: `open_graph` or `recreate_graph`) and take its lease, waiting for another writer."""
+        self._keeper = keeper
+        graph = self._opened = patiently(lambda: self._by(how), wait_s)
+        for notice in graph.notices:
+            self._writer.say(notice)
+        keeper.hold(graph, wait_s)
+
+    def start(self) -> None:
+        """From now on no circuit waits long, and a graph that is away is looked for."""
+        self._keeper.repeat(self._tick, TICK_S)
+
+    def close(self) -> None:
+        """Let go of the graph, if it was opened."""
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def graph(self) -> GraphBackend:
+        """Its database, as opened last: while it is away, the one that was lost. Readers never get a closed one."""
+        assert self._opened is not None
+        return self._opened
+
+    def _by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
+        store = self._writer.store
+        return how(store.location.graph, store_id=store.id, account=store.location.account)
+
+    # --- circuits, in groups -----------------------------------------------------------------------
+
+    def add(self, record: CircuitRecord, created_ms: int) -> None:
+        """Bring a circuit that the catalog lists into the graph, with its group, after `GROUP_S` at the latest."""
+        if self._away is not None:
+            return  # it is filled in when the graph is there again
+        if not self._queue:
+            self._queued_at = time.monotonic()
+        self._queue[record.id] = record, created_ms
+        edges = sum(r.circuit.n_edges for r, _ in self._queue.values())
+        if len(self._queue) >= GROUP or edges >= upkeep.EDGES:
+            self._put_queue()
+
+    def drop(self, id: str) -> None:
+        """Take a circuit out of the graph; from one that is away it goes when that is there again."""
+        self._queue.pop(id, None)
+        if self._away is None:
+            try:
+                self._writer.graph.remove([id])
+            except StoreUnreachable as error:
+                self._do_without(error)
+
+    def _put_queue(self) -> None:
+        """Bring the queued circuits into the graph, or do without it if it cannot be reached."""
+        if self._queue:
+            try:
+                self._put(list(self._queue.values()))
+            except StoreUnreachable as error:
+                self._do_without(error)
+            self._queue = {}
+
+    def _put(self, group: Sequence[tuple[CircuitRecord, int]]) -> None:
+        self._writer.graph.put([record for record, _ in group], {record.id: created for record, created in group})
+
+    def _tick(self) -> None:
+        if self._away is not None and time.monotonic() >= self._again_at:
+            self._look_again()
+        elif self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
+            try:
+                self._put_queue()
+            finally:
+                self._lock.release()
+
+    # --- what the graph lacks ----------------------------------------------------------------------
+
+    def fill(self) -> int:
+        """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many."""
+        with self._lock:
+            self.flush()
+            with self._writer.catalog.reading() as connection:
+                listed, sizes = ledger.stored(connection, circuits), ledger.circuit_sizes(connection)
+            graph = self._writer.graph
+            present = graph.present()
+            graph.remove([id for id, sha in present.items() if listed.get(id, sha) != sha])
+            filled = self._fill({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
+            if filled:
+                self._writer.say(
+                    f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive"
+                )
+            return filled
+
+    def _fill(self, sizes: Mapping[str, int]) -> int:
+        """Circuits of the archive, by id with their edges, into the graph in groups; returns how many were sound."""
+        done = 0
+        for ids in upkeep.groups(sizes):
+            group = self._writer.sound_circuits(ids)
+            self._put(group)
+            done += len(group)
+        return done
+
+    # --- a graph that is away ----------------------------------------------------------------------
+
+    def flush(self, wait_s: float | None = None) -> None:
+        """Bring into the graph what it lacks of what was put; see `Writer.flush`."""
+        deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
+        with self._lock:
+            self._put_queue()
+            while self._away is not None:
+                try:
+                    self._rejoin(self._by(open_graph))
+                except LeaseLost:
+                    raise
+                except (StoreUnreachable, StoreBusy) as error:
+                    if time.monotonic() >= deadline:
+                        raise StoreUnreachable(
+                            f"{error}; nothing is lost: what the graph lacks is in the archive, and the same command "
+                            "run again fills it in"
+                        ) from error
+                    time.sleep(min(AGAIN_S, max(0.0, deadline - time.monotonic())))
+
+    def _do_without(self, error: StoreUnreachable) -> None:
+        if self._away is None:
+            self._writer.say(
+                f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
+                "graph when that can be reached again"
+            )
+        self._away, self._queue = error, {}
+        self._again_at = time.monotonic() + AGAIN_S
+        self._keeper.let_go()
+
+    def _look_again(self) -> None:
+        """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
+        self._again_at = time.monotonic() + AGAIN_S
+        graph = self._by(open_graph)
+        if self._lock.acquire(timeout=AGAIN_S):
+            try:
+                if self._away is not None and not self._keeper.released:
+                    self._rejoin(graph)
+                    return
+            finally:
+                self._lock.release()
+        graph.close()
+
+    def _rejoin(self, graph: GraphBackend) -> None:
+        """Go on with a graph that was opened anew: it may have lost much, or be another."""
+        try:
+            self._keeper.check()
+            self._keeper.hold(graph)
+        except BaseException:
+            graph.close()
+            raise
+        lost, self._opened, self._away = self.graph, graph, None
+        lost.close()
+        try:
+            self.fill()
+        except StoreUnreachable as error:
+            self._do_without(error)
+            raise
