@@ -109,7 +109,7 @@ def engines(url: str | None, folder: Path) -> Iterator[list[Engine]]:
             found.append(Engine("Neo4j", url))
         else:
             try:
-                server = held.enter_context(closing(Neo4jServer.given() or OwnServer(folder)))
+                server = held.enter_context(closing(Neo4jServer.given() or OwnServer(folder, options=())))
             except NoServer as reason:
                 print(f"Neo4j is left out: {reason}", file=sys.stderr)
             else:

@@ -16,6 +16,7 @@ import select
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import neo4j
@@ -28,6 +29,8 @@ CACHE = Path("~/.cache/circuitstore-tests").expanduser()
 PROGRAM = Path(__file__).with_name("Neo4jServer.java")
 PACKAGES = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 OPTIONS = [*(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES), "-Dlog4j2.disable.jmx=true", "-Xmx1g"]
+FIRST_COMPILER = ("-XX:TieredStopAtLevel=1",)
+"""Java's quick compiler alone: a server is up with little more than half the work. One that is timed has both."""
 SETTINGS = """dbms.security.auth_enabled=true
 server.memory.pagecache.size=128m
 db.memory.transaction.max=256m
@@ -122,7 +125,13 @@ class Neo4jServer:
 class OwnServer(Neo4jServer):
     """A server from Maven artifacts, in a folder of its own; what it says is in `server.log` there."""
 
-    def __init__(self, folder: Path, version: str = VERSION) -> None:
+    def __init__(self, folder: Path, version: str = VERSION, options: Sequence[str] = FIRST_COMPILER) -> None:
+        """Start it.
+
+        Args:
+            options: of Java, besides `OPTIONS`.
+        """
+        self._options = [*OPTIONS, *options]
         self._java, self._jars = java(JAVA[version]), jars(version)
         self.home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
         self.home.mkdir(parents=True)
@@ -148,7 +157,7 @@ class OwnServer(Neo4jServer):
 
     def spawn(self) -> None:
         """Begin to start it."""
-        command = [self._java, *OPTIONS, "-cp", f"{self._jars}/*", str(PROGRAM)]
+        command = [self._java, *self._options, "-cp", f"{self._jars}/*", str(PROGRAM)]
         command += [str(self.home), str(self._port), str(self._settings)]
         with self.log.open("ab") as log:  # ends by itself when its standard input does: with this process
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)

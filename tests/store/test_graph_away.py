@@ -67,7 +67,7 @@ def filling(store: Store, at: dict[int, Callable[[], object]]) -> None:
 
 
 def test_a_server_killed_and_started_again_in_the_middle(folder: Path, mortal: OwnServer) -> None:
-    """Three times, each at some instant of the writing that goes on; within the time that is waited for anyway."""
+    """Five times, each at some instant of the writing that goes on; within the time that is waited for anyway."""
     dice, restarts = random.Random(0), list[threading.Timer]()
 
     def restart() -> None:
@@ -77,7 +77,7 @@ def test_a_server_killed_and_started_again_in_the_middle(folder: Path, mortal: O
         restarts[-1].start()
 
     with create_store(folder, graph=mortal.url) as store:
-        filling(store, {4: restart, 14: restart, 24: restart})
+        filling(store, {n: restart for n in (3, 9, 15, 21, 27)})
     restarts[-1].join()
     assert_equals_undisturbed(folder, mortal.url)
 
