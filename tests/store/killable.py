@@ -1,7 +1,7 @@
 """A process that works on stores in forks of itself, each of which may be killed at a fault point.
 
-Reads lines `TASK FOLDER GRAPH POINT` (`-`: the graph in the folder; no fault), answers with the exit status of the
-fork (-9: killed). Importing once and forking is what makes a kill at every point affordable.
+Reads lines `TASK FOLDER GRAPH CATALOG POINT` (`-`: graph or catalog in the folder; no fault), answers with the exit
+status of the fork (-9: killed). Importing once and forking is what makes a kill at every point affordable.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from circuitstore.store.faults import VARIABLE
 from conftest import make_world
 from recorded import recorded
 
+PRELOADED = ("alembic.command", "circuitstore.store.graph.ladybug", "sqlalchemy.dialects.postgresql.psycopg", "stamina")
+"""Else every fork imports them anew."""
 WORLD, SECOND = make_world(2, (6,)), make_world(3, (9,))
 
 
-def work(folder: Path, graph: str | None) -> None:
+def work(folder: Path, graph: str | None, catalog: str | None) -> None:
     """Two runs, one of which is deleted and collected; a damaged file; a rebuild. May be interrupted and repeated."""
-    with create_store(folder, graph=graph) as store, store.writer() as writer:
+    with create_store(folder, graph=graph, catalog=catalog) as store, store.writer() as writer:
         SECOND.fill(writer, "second")
         WORLD.fill(writer)
         writer.flush()
@@ -38,29 +40,32 @@ def work(folder: Path, graph: str | None) -> None:
         WORLD.fill(writer)
 
 
-def rebuild(folder: Path, graph: str | None) -> None:
+def rebuild(folder: Path, graph: str | None, catalog: str | None) -> None:
     """The graph made anew, whatever is there."""
-    rebuild_store(folder, graph=graph)
+    rebuild_store(folder, graph=graph, catalog=catalog)
 
 
-def record(folder: Path, graph: str | None) -> None:
+def record(folder: Path, graph: str | None, catalog: str | None) -> None:
     """What `work` does durably, and the points that it passes, in order, a line each, in the file `steps`."""
     with recorded(folder.with_name("steps")):
-        work(folder, graph)
+        work(folder, graph, catalog)
 
 
-TASKS: dict[str, Callable[[Path, str | None], None]] = {"work": work, "rebuild": rebuild, "record": record}
+TASKS: dict[str, Callable[[Path, str | None, str | None], None]] = {"work": work, "rebuild": rebuild, "record": record}
 
 
 def main() -> None:
+    for module in PRELOADED:
+        __import__(module)
     for line in sys.stdin:
-        task, folder, graph, point = line.split()
+        task, folder, *urls, point = line.split()
         if point != "-":
             os.environ[VARIABLE] = point
         child = os.fork()
         if child == 0:
             try:
-                TASKS[task](Path(folder), None if graph == "-" else graph)
+                graph, catalog = (None if url == "-" else url for url in urls)
+                TASKS[task](Path(folder), graph, catalog)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)

@@ -36,13 +36,14 @@ EVERY = [(engine, p) for engine in ENGINES for p in (*COMMON, *OF_ENGINE[engine]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store under test is: its folder, and the URL of its graph where that is on a server."""
+    """Where a store under test is: its folder, and the URLs of graph and catalog where they are on a server."""
 
     folder: Path
-    graph: str | None
+    graph: str | None = None
+    catalog: str | None = None
 
     def open(self) -> Store:
-        return open_store(self.folder, graph=self.graph)
+        return open_store(self.folder, graph=self.graph, catalog=self.catalog)
 
 
 class Killable:
@@ -55,7 +56,8 @@ class Killable:
 
     def work(self, place: Place, point: str = "-", task: str = "work") -> int:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{task} {place.folder} {place.graph or '-'} {point}\n")
+        urls = f"{place.graph or '-'} {place.catalog or '-'}"
+        self._process.stdin.write(f"{task} {place.folder} {urls} {point}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -65,13 +67,15 @@ class Killable:
 
 @pytest.fixture(scope="module")
 def killable_by_engine(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Killable]]:
-    """A process for each engine: the account of the server is in the environment of the second."""
+    """A process for each engine: the account of its server is in its environment."""
     started: dict[str, Killable] = {}
 
     def get(engine: str) -> Killable:
-        if engine == "neo4j":
-            request.getfixturevalue("neo4j_server")
-        return started.setdefault(engine, Killable()) if engine not in started else started[engine]
+        if engine not in started:
+            if engine != "ladybug":
+                request.getfixturevalue(f"{engine}_server")
+            started[engine] = Killable()
+        return started[engine]
 
     yield get
     for process in started.values():
@@ -86,7 +90,7 @@ def killable(engine: str, killable_by_engine: Callable[[str], Killable]) -> Kill
 @pytest.fixture
 def place(engine: str, folder: Path, request: pytest.FixtureRequest) -> Place:
     if engine == "ladybug":
-        return Place(folder, None)
+        return Place(folder)
     server = request.getfixturevalue("neo4j_server")
     server.empty()
     return Place(folder, server.url)
@@ -107,7 +111,7 @@ def content(store: Store) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def undisturbed_folder(killable_by_engine: Callable[[str], Killable], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "data"
-    assert killable_by_engine("ladybug").work(Place(folder, None)) == 0
+    assert killable_by_engine("ladybug").work(Place(folder)) == 0
     return folder
 
 
@@ -198,6 +202,21 @@ def test_killed_while_the_schema_is_made_anew(
     neo4j_server.ask("MATCH (m:Migration) SET m.checksum = 'of another form'")
     assert killable.work(place, point, task="rebuild") == -9
     assert killable.work(place, task="rebuild") == 0
+    check(place, undisturbed)
+
+
+@pytest.mark.parametrize("point", [p for p in COMMON if p.startswith("catalog.")])
+def test_killed_at_commits_of_a_catalog_on_a_server(
+    point: str,
+    folder: Path,
+    postgres_url: str,
+    killable_by_engine: Callable[[str], Killable],
+    undisturbed: dict[str, Any],
+) -> None:
+    """At the first, in the next run at its third, and so on, until a run gets to its end."""
+    place, killable = Place(folder, catalog=postgres_url), killable_by_engine("postgres")
+    statuses = list(itertools.takewhile(bool, (killable.work(place, f"{point}:{n}") for n in itertools.count(1, 2))))
+    assert set(statuses) == {-9} and len(statuses) >= 6
     check(place, undisturbed)
 
 
