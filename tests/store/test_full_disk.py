@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import StoreError
-from circuitstore.store import create_store
+from circuitstore.store import create_store, open_store
 
+from ..postgres_server import OwnServer, PostgresServer
 from .conftest import World
 
 
@@ -46,6 +47,21 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
         yield disk
 
 
+@pytest.fixture
+def served(postgres_server: PostgresServer) -> Iterator[tuple[str, Path]]:
+    """URL of an empty database of a server, and the small file system that its tables are on."""
+    if not isinstance(postgres_server, OwnServer):
+        pytest.skip("the server that CIRCUITSTORE_TEST_POSTGRES names keeps its tables where it will")
+    with mounted(postgres_server.folder / "disk", "24m") as disk:
+        tables = disk / "tables"
+        tables.mkdir()
+        os.chown(tables, postgres_server.folder.stat().st_uid, -1)
+        postgres_server.ask(f"CREATE TABLESPACE small LOCATION '{tables}'")
+        with postgres_server.database("TEMPLATE template0 ENCODING 'UTF8' TABLESPACE small") as url:
+            yield url, disk
+        postgres_server.ask("DROP TABLESPACE small")
+
+
 def fill_up(disk: Path, spare: int = 0) -> Path:
     """Leave room for so many blocks of 4 KiB; gives back the file that takes the rest."""
     ballast = disk / "ballast"
@@ -66,6 +82,15 @@ def fill(where: dict[str, Any], world: World) -> str:
     except StoreError as error:
         return str(error)
     return "there was room for all"
+
+
+def goes_on(where: dict[str, Any], world: World) -> None:
+    """Now that there is room, nothing is in the way of the rest, and nothing is missing in the end."""
+    with create_store(**where) as store:
+        assert not store.archive.leftovers()
+        with store.writer() as writer:
+            world.fill(writer)
+        assert len(store.verify()) == 0 and len(store.circuits()) == 6
 
 
 def in_a_process_of_its_own(act: Callable[..., str], *arguments: Any) -> str:
@@ -99,11 +124,24 @@ def test_a_part_whose_disk_is_full_is_named_and_the_run_goes_on_when_there_is_ro
     said = in_a_process_of_its_own(fill, where, world)
     assert re.search("room|full|space", said) and str(disk) in said, said
     ballast.unlink()
-    with create_store(**where) as store:
-        assert not store.archive.leftovers()
-        with store.writer() as writer:
-            world.fill(writer)
-        assert len(store.verify()) == 0 and len(store.circuits()) == 6
+    goes_on(where, world)
+
+
+def test_a_full_disk_of_the_catalogs_server_is_told_and_the_run_goes_on_when_there_is_room(
+    served: tuple[str, Path], tmp_path: Path, world: World
+) -> None:
+    catalog, disk = served
+    where = {"location": tmp_path / "data", "catalog": catalog}
+    with create_store(**where) as store, store.writer() as writer:
+        world.start(writer)
+        writer.put_discovery(world.discoveries[0], "run")
+    ballast = fill_up(disk)
+    said = fill(where, world)
+    assert re.search(r"No space left.*make room on the server's disk.*same command", said), said
+    with open_store(**where) as store:  # what is stored stays, nothing of the rest, and it can be read
+        assert (len(store.items()), len(store.circuits()), store.writing_process()) == (3, 0, None)
+    ballast.unlink()
+    goes_on(where, world)
 
 
 @pytest.mark.parametrize("spare", [0, 20, 40, 120])
@@ -117,11 +155,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(disk: Path,
     said = in_a_process_of_its_own(fill, where, world)
     assert re.search("room on|room left|full|space" if spare < 100 else "", said)
     ballast.unlink()
-    with create_store(**where) as store:
-        assert not store.archive.leftovers()
-        with store.writer() as writer:
-            world.fill(writer)
-        assert len(store.verify()) == 0 and len(store.circuits()) == 6
+    goes_on(where, world)
 
 
 def test_a_full_disk_is_one_message_to_the_end_of_the_process(small_disk: Path, kept: Path) -> None:
