@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import Circuit, ComputationGraph, EdgeScores, Evaluation, joining_order, size_grid
+from ..circuits import Circuit, ComputationGraph, EdgeScores, Evaluation, check_order, joining_order, size_grid
 from ..circuits.extraction import How
 from ..discovery import evaluate_many
 from ..discovery.batches import Indices
@@ -139,12 +139,13 @@ def faithfulness_curve(
         progress: called with how many runs of all images are done and of how many.
 
     Raises:
-        InputError: sizes out of range, or what `evaluate` raises.
+        InputError: sizes out of range, `top` of scores that are shares, or what `evaluate` raises.
     """
     graph = scores.graph
     wanted = sorted(set(size_grid(graph.n_edges) if sizes is None else sizes))
     if not wanted or wanted[0] < 0 or wanted[-1] > graph.n_edges:
         raise InputError(f"sizes: expected numbers of edges from 0 to {graph.n_edges}, got {list(wanted)[:5]}")
+    check_order(scores.shares, order)
     joining = joining_order(graph, scores.mean, order, absolute=absolute)
     circuits = [Circuit.pruned(graph, joining[:n], size_requested=n, extraction=order, scores=scores) for n in wanted]
     return curve_of(

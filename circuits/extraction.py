@@ -79,6 +79,24 @@ def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.
     return np.array(order, dtype=int)
 
 
+def check_order(shares: bool, extraction: str) -> None:
+    """Refuse to take the best of all edges by scores that are shares.
+
+    Args:
+        shares: as of the scores.
+        extraction: its kind.
+
+    Raises:
+        InputError: the scores are shares, and this extraction orders edges of different receivers.
+    """
+    if shares and extraction in ("top", "connected", "bisection"):
+        raise InputError(
+            f"{extraction}: these scores are shares of what each receiver reads, and the larger of two shares at "
+            "different receivers is not the more important one; grow the circuit from logits (greedy; in a spec edges "
+            "or retention), or keep what reaches a share (threshold)"
+        )
+
+
 def edge_count(graph: ComputationGraph, n: int | float) -> int:
     """A count as it is, a fraction (float in (0, 1]) of all edges rounded to the nearest count.
 
@@ -97,13 +115,14 @@ def edge_count(graph: ComputationGraph, n: int | float) -> int:
 def first(scores: EdgeScores, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
     """The first `n` edges of the joining order, pruned."""
     size = edge_count(scores.graph, n)
+    check_order(scores.shares, how)
     order = joining_order(scores.graph, scores.mean, how, absolute=absolute, limit=size)
     text = f"{how}(n={size}{', absolute' if absolute else ''})"
     return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
 
 
 def top(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
-    """The `n` best edges, pruned."""
+    """The `n` best edges, pruned. Refused for scores that are shares."""
     return first(scores, n, "top", absolute=absolute)
 
 
@@ -118,6 +137,7 @@ def connected(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> 
     None of the `n` is pruned. `size_requested` is n, before edges were added.
     """
     size = edge_count(scores.graph, n)
+    check_order(scores.shares, "connected")
     order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
     value = np.abs(scores.mean) if absolute else scores.mean
     order = np.concatenate([order, _joining(scores.graph, order, value)])

@@ -35,6 +35,8 @@ class EdgeScores(Exits):
         additive: sums over edges are meaningful, so the scores project exactly to coarser forms.
         signed: False when scores are magnitudes.
         residual: relative error of the method's completeness check, None where it has none.
+        shares: the scores are shares of what each receiver reads. They compare at one receiver, not between two, so a
+            circuit is grown from `logits` or cut at a share; no `top` over all edges.
         parts: the same scores over each group of token positions that was asked for; not stored.
     """
 
@@ -45,6 +47,7 @@ class EdgeScores(Exits):
     additive: bool = True
     signed: bool = True
     residual: float | None = None
+    shares: bool = False
     parts: Mapping[str, EdgeScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,9 +92,8 @@ class EdgeScores(Exits):
                 'and index again with keep = "per-image"'
             )
         parts = {name: part.subset(images) for name, part in self.parts.items()}
-        return EdgeScores.from_images(
-            self.graph, self.per_image[images], additive=self.additive, signed=self.signed, parts=parts
-        )
+        kind = {"additive": self.additive, "signed": self.signed, "shares": self.shares}
+        return EdgeScores.from_images(self.graph, self.per_image[images], **kind, parts=parts)
 
     def project(self, form: Form) -> EdgeScores:
         """Additive signed scores on a coarser form: sums over the merged edges.
@@ -155,6 +157,9 @@ class EdgeScores(Exits):
         """The `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned.
 
         Warns where no edge remains, as do `threshold` and `greedy`.
+
+        Raises:
+            InputError: the scores are shares, which have no order over all edges.
         """
         from .circuit import warn_if_emptied
         from .extraction import top

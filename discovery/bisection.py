@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import Circuit, EdgeScores, Evaluation, connected, size_grid
+from ..circuits import Circuit, EdgeScores, Evaluation, check_order, connected, size_grid
 from ..errors import InputError, unknown
 from ..models import ViT
 from .batches import Indices
@@ -64,8 +64,9 @@ def bisected(
         `extraction` says so.
 
     Raises:
-        InputError: target, share or buffer out of range, or what `evaluate` raises.
+        InputError: target, share or buffer out of range, scores that are shares, or what `evaluate` raises.
     """
+    check_order(scores.shares, "bisection")
     if not 0 < target <= 1:
         raise InputError(f"target: expected a share in (0, 1], got {target}")
     if not 0 <= buffer < 1:

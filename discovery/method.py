@@ -139,6 +139,7 @@ class Method:
         params: by name.
         signed: positive means that the edge raises the metric; else magnitudes.
         additive: scores of merged edges are sums, so they project to coarser forms.
+        shares: scores are shares of what each receiver reads, and compare at one receiver alone.
         selects: it selects edges itself.
         conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
             `input`, across every cut of the graph, or of all edges; None: none. With the plain gradient only.
@@ -157,6 +158,7 @@ class Method:
     params: Mapping[str, Param] = field(default_factory=dict)
     signed: bool = True
     additive: bool = True
+    shares: bool = False
     selects: bool = False
     conserves: Conserved | None = None
     tokens: bool = False

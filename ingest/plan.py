@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem
+from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, check_order
 from ..circuits.extraction import edge_count
 from ..discovery import get_method, resolve_method, resolve_metric
 from ..errors import CircuitStoreError, InputError, unknown
@@ -91,7 +91,7 @@ def make_plan(spec: Spec) -> Plan:
         source = open_source(_source(spec), model)
     classes = _classes(spec, source)
     for i, study in enumerate(studies):
-        _check_sizes(spec, model, study)
+        _check_extractions(spec, model, study)
         with _place(spec, f"recipe[{i}]"):
             _try_out(source, model, classes[0], study)
     items = [planned for cls in classes for study in studies for planned in _items(spec, model, source, cls, study)]
@@ -193,13 +193,15 @@ def _classes(spec: Spec, source: ImageSource) -> list[ClassInfo]:
     return [by_name[name] for name in dict.fromkeys(spec.images.only)]
 
 
-def _check_sizes(spec: Spec, model: ViT, study: Study) -> None:
-    """Sizes that the graph does not have are refused before anything is computed."""
+def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
+    """Sizes that the graph does not have, and orders that scores do not have, are refused before any is computed."""
     for i, extract in enumerate(spec.extract):
         for key, size in (("top", extract.top), ("edges", extract.edges)):
             if size is not None:
                 with _place(spec, f"extract[{i}].{key}"):
                     edge_count(model.graph(study.recipe.form), size)
+        with _place(spec, f"extract[{i}] for recipe {study.recipe.method.kind}"):
+            check_order(get_method(study.recipe.method.kind).shares, extract.extraction().kind)
 
 
 def _try_out(source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:

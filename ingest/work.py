@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from ..circuits import (
     Circuit,
@@ -117,11 +119,6 @@ class Workbench:
         """
         item, scores = discovery.item, discovery.scores
         circuit = self._extract(discovery, extraction, size)
-        frequency = None
-        if scores and scores.per_image is not None and extraction.kind != "found" and circuit.size_requested:
-            frequency = bootstrap_frequency(
-                scores.per_image, circuit.size_requested, absolute=_absolute(extraction), seed=item.recipe.seed
-            )
         return CircuitRecord(
             item=item,
             extraction=extraction,
@@ -130,7 +127,7 @@ class Workbench:
             evaluation=self._evaluate(item, circuit),
             score=scores and scores.mean,
             std=scores and scores.std,
-            frequency=frequency,
+            frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
             full_in=scores and scores.inflow,
             full_out=scores and scores.outflow,
             notes=(*_warnings(discovery), *_shortfall(circuit)),
@@ -254,6 +251,16 @@ class Workbench:
                 partners=partners,
             )
         return self._sets[question, split]
+
+
+def _frequency(
+    scores: EdgeScores, extraction: Extraction, circuit: Circuit, seed: int
+) -> Float[np.ndarray, "edge"] | None:
+    """How often each edge is among the best; None where edges have no order, or scores per image were not kept."""
+    size = circuit.size_requested
+    if scores.per_image is None or scores.shares or extraction.kind == "found" or not size:
+        return None
+    return bootstrap_frequency(scores.per_image, size, absolute=_absolute(extraction), seed=seed)
 
 
 def _absolute(extraction: Extraction) -> bool:

@@ -152,6 +152,7 @@ def discovery_to_table(discovery: Discovery, created_ms: int) -> pa.Table:
             "additive": scores.additive,
             "signed": scores.signed,
             "residual": scores.residual,
+            "shares": scores.shares,
             "exponents": None if exponent is None else exponent.tolist(),
         }
         columns["mean"] = scores.mean
@@ -210,6 +211,7 @@ def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph)
         facts["additive"],
         facts["signed"],
         facts["residual"],
+        facts.get("shares", False),  # files of the first release do not say
     )
 
 

@@ -8,11 +8,16 @@ the clean run at one token. A receiver's scores are shares: none is negative, th
 token where no sender comes near, each scores 0. The attention's output bias is part of x_v and no sender.
 
 Magnitudes without sign, not additive, in no unit of the metric: neither the metric nor the corrupted images are looked
-at. q, k and v of a head read the same stream and score alike. Shares of one receiver are not to be held against those
-of another, so a circuit is grown greedily from `logits`, not cut at a threshold. One forward, no backward.
+at. q, k and v of a head read the same stream and score alike. One forward, no backward.
 
-Ferrando & Voita 2024, arXiv 2403.00824. The paper takes each head apart into the tokens that it reads from; edges here
-carry all of what a head writes at a token. Whether the authors' code normalises per token could not be verified.
+Of two shares at different receivers the larger is not the more important: nearly all that a late MLP reads of one head
+may matter less than a tenth of what `logits` read. So `top` and `bisection`, which put all edges in one order, are
+refused. A circuit is grown from `logits` (`greedy`), or cut at a share (`threshold`), which is the authors' own way:
+from the output down, edges above a threshold. Pruning leaves of the cut what is reached so.
+
+Ferrando & Voita 2024, arXiv 2403.00824 (code: facebookresearch/llm-transparency-tool). The paper takes each head apart
+into the tokens that it reads from; edges here carry all of what a head writes at a token. Whether the authors' code
+normalises per token could not be verified.
 """
 
 from __future__ import annotations
@@ -72,7 +77,8 @@ def _flow_routes(task: Task) -> Found:
     for batch in task.pairs.batches(task.batch_size):
         scores.append(_shares(capture(task.model, batch.clean), task.model, task.graph).cpu().numpy())
         task.progress(done := done + len(batch), len(task.pairs))
-    return Found(task.graph, EdgeScores.from_images(task.graph, np.concatenate(scores), additive=False, signed=False))
+    kind = {"additive": False, "signed": False, "shares": True}
+    return Found(task.graph, EdgeScores.from_images(task.graph, np.concatenate(scores), **kind))
 
 
 FLOW_ROUTES = Method(
@@ -83,4 +89,5 @@ FLOW_ROUTES = Method(
     passes=lambda graph: (1, 0),
     signed=False,
     additive=False,
+    shares=True,
 )

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.circuits import FORMS
-from circuitstore.discovery import score_edges
+from circuitstore.analysis.curves import faithfulness_curve
+from circuitstore.circuits import FORMS, connected
+from circuitstore.discovery import bisected, score_edges
 from circuitstore.discovery.methods.flow_routes import proximities
+from circuitstore.errors import InputError
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,3 +52,42 @@ def test_proximity_by_hand():
     read = torch.tensor([[[3.0, 1.0]]])
     sent = torch.tensor([[[[3.0, 1.0]], [[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 5.0]]]])
     assert proximities(read, sent).flatten().tolist() == [4.0, 1.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def shares(toy_vit, images):
+    model = toy_vit()
+    return score_edges(model, images(model, 2, 1), images(model, 2, 2), [1, 3], method="flow-routes", form="head")
+
+
+def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(shares):
+    """The authors' extraction; a receiver none of whose edges has the share leads nowhere, and is pruned."""
+    graph, least = shares.graph, 0.12
+    edges = [graph.edge(index) for index in range(graph.n_edges)]
+    reached, found, seen = ["logits"], set(), set()
+    while reached:
+        node = reached.pop()
+        seen.add(node)
+        above = [i for i, edge in enumerate(edges) if edge.receiver == node and shares.mean[i] >= least]
+        found |= set(above)
+        reached += [edges[i].sender for i in above if edges[i].sender not in seen]
+    wanted = np.isin(np.arange(graph.n_edges), list(found))
+    circuit = shares.threshold(least)
+    assert 0 < circuit.n_edges < graph.n_edges
+    assert np.array_equal(circuit.members, graph.prune(wanted))
+    assert (shares.mean >= least).sum() > circuit.n_edges
+
+
+def test_shares_of_different_receivers_are_not_put_in_one_order(shares, toy_vit, images):
+    model = toy_vit()
+    pairs = images(model, 2, 1), images(model, 2, 2), [1, 3]
+    for ask in (
+        lambda: shares.top(5),
+        lambda: shares.subset(np.arange(1)).top(0.1),
+        lambda: connected(shares, 5),
+        lambda: bisected(model, shares, *pairs, target=0.5),
+        lambda: faithfulness_curve(model, shares, *pairs, order="top"),
+    ):
+        with pytest.raises(InputError, match=r"shares of what each receiver reads.*greedy.*threshold"):
+            ask()
+    assert shares.greedy(5).size_requested == 5

@@ -88,6 +88,11 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
         ("steps = 2", 'metric = "logit-diff"', ["recipe[0]", "natural", "logit"]),
         ('"seven"]', '"sevven"]', ["images.only", "sevven", "seven"]),
         ("edges = 30", "edges = 100000", ["extract[1].edges", "479", "100000"]),
+        (
+            "[[extract]]\nretention = 0.8",
+            '[[recipe]]\nmethod = "flow-routes"\n[[extract]]\ntop = 0.1',
+            ["extract[0]", "flow-routes", "top: these scores are shares", "retention"],
+        ),
         ("steps = 2", 'corruption = { kind = "patch-shuffle", tiles = 7 }', ["recipe[0]", "tiles", "7"]),
         ('text = "other class"', 'text = "incomprehensibilities"', ["recipe[0]", "INCOMPREHENSIBILITIES"]),
         (

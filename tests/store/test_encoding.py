@@ -74,7 +74,7 @@ def records(draw: st.DrawFn) -> CircuitRecord:
         optional,
         st.lists(finite64, max_size=3).map(tuple),
         st.dictionaries(st.text(), st.text(), max_size=2),
-    )
+    ).filter(lambda e: e.faithfulness is None or e.metric_full != e.metric_empty)
     return CircuitRecord(
         item=ITEM,
         extraction=Extraction.of("edges", {"n": draw(st.integers(1, 9))}),
@@ -110,7 +110,7 @@ def test_a_discovery_comes_back_bit_by_bit(discovery: Discovery) -> None:
     if back.scores is not None and discovery.scores is not None:
         for name in ("mean", "std", "per_image"):
             assert same_bits(getattr(back.scores, name), getattr(discovery.scores, name)), name
-        for name in ("graph", "additive", "signed", "residual"):
+        for name in ("graph", "additive", "signed", "residual", "shares"):
             assert getattr(back.scores, name) == getattr(discovery.scores, name)
 
 
