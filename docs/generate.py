@@ -127,6 +127,7 @@ def _query(query: Any) -> str:
         lines[4:4] = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
         lines.append("")
     lines += ["| column | meaning |", "|---|---|", *(f"| `{n}` | {about} |" for n, about in query.columns.items())]
+    lines += [f"\nAsked in other words on {engine}: `{query.name}.{engine}.cypher`." for engine in query.packed]
     return "\n".join(lines) + "\n"
 
 

@@ -36,7 +36,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ...circuits import CircuitRecord
 from ...results import Table
@@ -71,8 +71,10 @@ class GraphBackend(ABC):
         url: where the database is; never holds a password.
         read_only: whether writing is refused.
         notices: what had to be mended or set aside when the database was opened, in words for the user.
+        engine: by which named queries may declare a text for this engine; empty where they are asked as they are.
     """
 
+    engine: ClassVar[str] = ""
     url: str
     read_only: bool
     notices: tuple[str, ...] = ()

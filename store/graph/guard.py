@@ -16,6 +16,7 @@ and a second statement in the same text escapes the transaction. Against these t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NoReturn
 
 from ...errors import nearest
@@ -64,6 +65,7 @@ _VALUE_KINDS = {"string", "quoted", "param", "number", "word"}
 _NOTHING = Token("end", "", -1)
 
 
+@lru_cache(maxsize=64)  # of texts that passed
 def check_read_only(text: str) -> None:
     """Return if a Cypher text can only read the graph, on LadybugDB and on Neo4j.
 

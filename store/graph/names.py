@@ -10,6 +10,7 @@ What cannot be told from the text is left to the engine: properties of what is n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import NoReturn
 
 from ...errors import InputError, QueryFailed, unknown
@@ -72,6 +73,7 @@ def check_given(where: str, allowed: Collection[str], required: Collection[str],
         )
 
 
+@lru_cache(maxsize=64)  # of texts that passed
 def check_names(text: str) -> None:
     """Return if the labels, types and properties in a query's patterns, and of their variables, are the schema's.
 

@@ -43,6 +43,8 @@ class Neo4jGraph(GraphBackend):
     The database is this store's alone. The account comes from the caller or the environment, never from the URL.
     """
 
+    engine = BACKEND
+
     def __init__(self, url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> None:
         """Open the database of `bolt://host:port/database`; see `open_graph`."""
         self._begin(url, store_id, read_only, account)

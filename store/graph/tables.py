@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ...results import Table
@@ -20,13 +21,47 @@ def to_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: in
     Columns of integers are int64, or Int64 where a value is missing; columns of numbers float64; all
     others keep Python's values.
     """
-    kept = [[_plain(value) for value in row] for row in islice(iter(rows), max_rows + 1)]
-    notes = (f"only the first {max_rows} rows are shown; ask for more with max_rows",) if len(kept) > max_rows else ()
-    kept = kept[:max_rows]
-    series = [_column([row[i] for row in kept]) for i in range(len(columns))]
-    frame = pd.concat(series, axis=1) if series else pd.DataFrame()
-    frame.columns = list(columns)
+    kept = list(islice(iter(rows), max_rows + 1))
+    return _table(columns, [[row[i] for row in kept] for i in range(len(columns))], len(kept), max_rows)
+
+
+def unpacked(packed: Table, max_rows: int) -> Table:
+    """The rows of an answer that has all of them in one, as `to_table` gives them.
+
+    Args:
+        packed: one row with a list for every column; an empty list in it stands for a missing value.
+    """
+    lists = packed.frame.iloc[0].tolist()
+    columns = [[None if v == [] else v for v in values] if list in _kinds(values) else values for values in lists]
+    return _table(list(packed.frame.columns), columns, len(lists[0]), max_rows)
+
+
+def _table(names: Sequence[str], columns: Sequence[list[Any]], count: int, max_rows: int) -> Table:
+    """The table of columns of `count` values each."""
+    notes = (f"only the first {max_rows} rows are shown; ask for more with max_rows",) if count > max_rows else ()
+    frame = pd.DataFrame({i: _column(values[:max_rows]) for i, values in enumerate(columns)})
+    frame.columns = list(names)
     return Table(frame, notes)
+
+
+def _column(values: list[Any]) -> Any:
+    """What pandas makes a column of."""
+    kinds = _kinds(values)
+    if Decimal in kinds:
+        values = [_plain(value) for value in values]
+        kinds = _kinds(values)
+    missing, kinds = type(None) in kinds, kinds - {type(None)}
+    if kinds == {int} and all(-_INT64 <= v < _INT64 for v in values if v is not None):
+        return pd.array(values, dtype="Int64") if missing else np.array(values, dtype=np.int64)
+    if kinds == {bool} and not missing:
+        return np.array(values, dtype=np.bool_)
+    if float in kinds and kinds <= {int, float}:
+        return np.array(values, dtype=np.float64)
+    return pd.Series(values, dtype=object)
+
+
+def _kinds(values: list[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 def _plain(value: Any) -> Any:
@@ -34,15 +69,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value
-
-
-def _column(values: list[Any]) -> pd.Series:
-    kinds = {type(v) for v in values if v is not None}
-    dtype: str | type = object
-    if kinds == {int} and all(-_INT64 <= v < _INT64 for v in values if v is not None):
-        dtype = "Int64" if None in values else "int64"
-    elif kinds == {bool} and None not in values:
-        dtype = "bool"
-    elif float in kinds and kinds <= {int, float}:
-        dtype = "float64"
-    return pd.Series(values, dtype=dtype)

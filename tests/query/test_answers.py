@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from circuitstore.circuits import CircuitRecord
 from circuitstore.query import named_queries, run
+from pandas.testing import assert_frame_equal
 
 from .conftest import Library
 
@@ -347,6 +348,22 @@ def test_answer_is_that_of_plain_python(library: Library, name: str, params: dic
     assert len(given) == len(expected)
     for row, wanted in zip(given, expected, strict=True):
         assert [_plain(v) for v in row] == [_near(v) for v in wanted]
+
+
+PACKED = [(n, p) for n, p in QUESTIONS if named_queries()[n].packed]
+
+
+@pytest.mark.parametrize(("name", "params"), PACKED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(PACKED)])
+def test_the_words_for_one_engine_give_the_rows_of_all_and_keep_the_cap(
+    library: Library, name: str, params: dict[str, Any]
+) -> None:
+    whole = run(library.store, name, _with_ids(library, params))
+    text, values = named_queries()[name].text, whole.facts["parameters"]
+    for cap in {1, len(whole) - 1, len(whole), len(whole) + 1, 10_000} - {-1, 0}:
+        given = run(library.store, name, values, max_rows=cap)
+        common = library.store.query(text, values, max_rows=cap)
+        assert_frame_equal(given.frame, common.frame, rtol=1e-12)
+        assert given.notes == (*whole.notes, *common.notes)
 
 
 def _plain(value: Any) -> Any:

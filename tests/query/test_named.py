@@ -14,6 +14,7 @@ from circuitstore.query import MEASURES, list_named, named_queries, run
 from circuitstore.query.named import NamedQuery, parse
 from circuitstore.query.parameters import STUDY, Only, checked
 from circuitstore.store.graph.guard import check_read_only
+from circuitstore.store.graph.neo4j import Neo4jGraph
 from circuitstore.store.graph.tokens import Token, tokens
 
 from .conftest import Library
@@ -227,6 +228,24 @@ def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None
     last = query.text.rpartition("RETURN")[2]
     assert all(re.search(rf"\b{column}\b", last) for column in query.columns)
     assert "order by" in query.text.lower() or query.name in ("paths", "jaccard-of-two")
+
+
+PACKED = [(q, engine, text) for q in QUERIES for engine, text in q.packed.items()]
+
+
+@pytest.mark.parametrize(("query", "engine", "text"), PACKED, ids=lambda value: getattr(value, "name", None))
+def test_words_for_one_engine_ask_the_same_and_pack_its_rows(query: NamedQuery, engine: str, text: str) -> None:
+    check_read_only(text)
+    assert engine == Neo4jGraph.engine
+    assert "most" not in {p.name for p in query.parameters}
+    body, _, last = query.text.rpartition("RETURN ")
+    lists = ",\n  ".join(f"collect(coalesce({column}, [])) AS {column}" for column in query.columns)
+    assert text == f"{body}WITH {last}\nLIMIT $most\nRETURN {lists}"
+
+
+def test_every_text_is_of_a_query() -> None:
+    there = {path.stem for path in (ROOT / "query" / "cypher").glob("*.cypher")}
+    assert there == {q.name for q in QUERIES} | {f"{q.name}.{engine}" for q, engine, _ in PACKED}
 
 
 def ambiguous_order(text: str) -> set[str]:

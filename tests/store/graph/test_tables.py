@@ -1,6 +1,12 @@
 from decimal import Decimal
 
-from circuitstore.store.graph.tables import to_table
+import pytest
+from circuitstore.store.graph.tables import to_table, unpacked
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+VALUES = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(), st.booleans())
 
 
 def test_columns_keep_their_kind_with_and_without_missing_values():
@@ -32,3 +38,13 @@ def test_the_cap_reads_one_row_more_and_no_further():
 def test_no_rows_and_equal_names_do_no_harm():
     assert list(to_table(["a", "b"], [], 5).to_pandas().columns) == ["a", "b"]
     assert to_table(["a", "a"], [[1, 2]], 5).to_pandas().to_numpy().tolist() == [[1, 2]]
+
+
+@given(st.lists(st.tuples(VALUES, st.none() | st.text(), st.none() | st.integers(0, 9)), max_size=8))
+@pytest.mark.parametrize("cap", [1, 5, 8])
+def test_rows_packed_into_one_are_the_same_rows(cap, rows):
+    columns = ["a", "b", "a"]
+    lists = [[[] if row[i] is None else row[i] for row in rows[: cap + 1]] for i in range(3)]
+    given, expected = unpacked(to_table(columns, [lists], 1), cap), to_table(columns, rows, cap)
+    assert_frame_equal(given.to_pandas(), expected.to_pandas(), check_exact=True)
+    assert given.notes == expected.notes and given.to_pandas().dtypes.equals(expected.to_pandas().dtypes)
