@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models import GatedRuns, capture
+from ..models import GRADIENTS, GatedRuns, capture
 from .method import Task
 from .metrics import unmoved
 
@@ -67,17 +67,20 @@ class GatedImages:
             total, start = total + float(off.detach()), part.stop
         return total, slopes
 
-    def gains(self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: int) -> Float[Tensor, "edge"]:
+    def gains(
+        self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: int, gradient: str = "plain"
+    ) -> Float[Tensor, "edge"]:
         """Gate-IG between two settings of the gates: ∫ ∂m/∂g_e dα at g = start + α (end − start), by midpoints.
 
-        The mean over images. Times `end − start`, it sums over edges to m(end) − m(start), in the limit of steps.
+        The mean over images. Times `end − start`, it sums over edges to m(end) − m(start), in the limit of steps, where
+        `gradient`, a key of `GRADIENTS`, is `plain`.
         """
         total = torch.zeros_like(start)
         for step in range(steps):
             gates = torch.lerp(start, end, (step + 0.5) / steps)
             for runs, batch in self.parts:
                 given = gates.detach().requires_grad_()
-                with torch.enable_grad():
+                with torch.enable_grad(), GRADIENTS[gradient].during(runs.model):
                     values = batch.values(runs.logits(given)).double().sum()
                 total += torch.autograd.grad(values, given)[0]
         return total / (steps * len(self.full))

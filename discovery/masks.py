@@ -18,6 +18,9 @@ from .method import Task
 
 Params = Mapping[str, Tensor]
 
+TRAINED = {"gradient": "its gradient trains the masks, and one by other rules would lead down no loss"}
+"""Why learned masks take no gradient mode."""
+
 
 class MaskTraining:
     """Adam (Kingma & Ba 2015) on the parameters of a mask.

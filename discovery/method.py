@@ -61,6 +61,9 @@ def switch(default: bool) -> Param:
 GRADIENT = choice(*GRADIENTS)
 """The gradient mode of a gradient method: by which rules the way back goes."""
 
+NO_GRADIENT = {"gradient": "it patches and measures, and no gradient enters its scores"}
+"""Of methods that have no gradient for a mode to change."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -144,6 +147,7 @@ class Method:
         conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
             `input`, across every cut of the graph, or of all edges; None: none. With the plain gradient only.
         tokens: scores are sums over token positions, so they can be told apart by groups of them.
+        lacks: why it does not take a parameter that others take, by the parameter's name.
         refuses: why it means nothing for a metric (its key), a direction and its parameters; None where it does.
     """
 
@@ -162,6 +166,7 @@ class Method:
     selects: bool = False
     conserves: Conserved | None = None
     tokens: bool = False
+    lacks: Mapping[str, str] = field(default_factory=dict)
     refuses: Callable[[str, str, Mapping[str, Scalar]], str | None] = lambda metric, direction, params: None
 
     def resolve(self, params: Mapping[str, Scalar]) -> MethodUse:
@@ -171,6 +176,8 @@ class Method:
             InputError: a parameter that it does not take, or a value out of range; names what is allowed.
         """
         for name, value in params.items():
+            if name in self.lacks:
+                raise InputError(f"{name}: method {self.key!r} takes none: {self.lacks[name]}; leave it out")
             if name not in self.params:
                 raise unknown(f"parameter of method {self.key!r}", name, self.params)
             if not self.params[name].accepts(value):

@@ -14,7 +14,7 @@ bound.
 from __future__ import annotations
 
 from ..costs import FORWARDS_PER_EDGE
-from ..method import Found, Method, Task, number, switch
+from ..method import NO_GRADIENT, Found, Method, Task, number, switch
 from ..sequential import ORDER, Sequential, found, order_of
 
 
@@ -39,4 +39,5 @@ ACDC = Method(
     },
     additive=False,
     selects=True,
+    lacks=NO_GRADIENT,
 )

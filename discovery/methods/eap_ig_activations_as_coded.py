@@ -57,4 +57,5 @@ EAP_IG_ACTIVATIONS_AS_CODED = per_image(
     params={"steps": count(5)},
     refuses=flat_in_one_step,
     tokens=True,
+    lacks={"gradient": "it reproduces the authors' code, which has the plain gradient alone"},
 )

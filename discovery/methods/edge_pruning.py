@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ...circuits import ComputationGraph, EdgeScores
 from ..gated import GatedImages
-from ..masks import MaskTraining, Params
+from ..masks import TRAINED, MaskTraining, Params
 from ..method import Found, Method, Task, count, number
 
 LEFT, RIGHT, TEMPERATURE, SHARPNESS = -0.1, 1.1, 2 / 3, 0.8
@@ -108,4 +108,5 @@ EDGE_PRUNING = Method(
     signed=False,
     additive=False,
     selects=True,
+    lacks=TRAINED,
 )

@@ -23,7 +23,7 @@ from ..batches import Indices, Pairs
 from ..batches import batch_size as choose_batch_size
 from ..costs import FORWARDS_PER_EDGE
 from ..effects import Effects
-from ..method import Task
+from ..method import NO_GRADIENT, Task
 from ..metrics import get_metric
 from ..scoring import BatchScores, per_image
 
@@ -121,4 +121,5 @@ EXACT = per_image(
     passes=lambda graph: (2 + FORWARDS_PER_EDGE * graph.n_edges, 0),
     directions=DIRECTIONS,
     additive=False,
+    lacks=NO_GRADIENT,
 )

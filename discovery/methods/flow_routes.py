@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ...circuits import ComputationGraph, EdgeScores
 from ...models import Activations, ViT, capture
-from ..method import Found, Method, Task
+from ..method import NO_GRADIENT, Found, Method, Task
 
 
 def proximities(
@@ -90,4 +90,5 @@ FLOW_ROUTES = Method(
     signed=False,
     additive=False,
     shares=True,
+    lacks=NO_GRADIENT,
 )

@@ -4,9 +4,10 @@ In a round, C is what was taken (at first nothing), and an edge's score is gate-
 
     s_C(e) = ∫ ∂m/∂g_e dα  at  g = 1_C + α (1 − 1_C) ,      Σ_{e not in C} s_C(e) = m(M) − m(C)
 
-by midpoints over `steps`: its share in what C alone lacks. C grows by `fraction` of its size (at least one edge): by
-the edges that score largest in magnitude, or, with `rank = "signed"`, largest. So it goes on to the last edge. The
-score of an edge is its place from the end over the number of edges: 1 for the first one taken, no sign.
+by midpoints over `steps`: its share in what C alone lacks (the sum with the plain gradient alone). C grows by
+`fraction` of its size (at least one edge): by the edges that score largest in magnitude, or, with `rank = "signed"`,
+largest. So it goes on to the last edge. The score of an edge is its place from the end over the number of edges: 1 for
+the first one taken, no sign.
 
 No paper that we know describes this; it is iterative pruning turned around. The first round ranks as gate-IG does.
 Cost: `rounds · steps` gated forwards and backwards, rounds = log(edges) / log(1 + fraction), about 40 on the `split`
@@ -20,10 +21,10 @@ import torch
 
 from ...circuits import ComputationGraph, EdgeScores, size_grid
 from ..gated import GatedImages
-from ..method import Found, Method, Task, choice, count, number
+from ..method import GRADIENT, Found, Method, Task, choice, count, number
 
 
-def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank: str) -> Found:
+def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank: str, gradient: str) -> Found:
     images, n = GatedImages(task), task.graph.n_edges
     rounds = size_grid(n, 1 + fraction)
     kept = task.journal.read()
@@ -33,7 +34,7 @@ def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank:
         outside = np.ones(n, bool)
         outside[taken] = False
         gates = torch.from_numpy(~outside).to(images.device, torch.float64)
-        score = images.gains(gates, torch.ones_like(gates), steps).cpu().numpy()
+        score = images.gains(gates, torch.ones_like(gates), steps, gradient).cpu().numpy()
         value = np.abs(score) if rank == "magnitude" else score
         candidates = np.flatnonzero(outside)
         order = candidates[np.argsort(-value[candidates], kind="stable")]
@@ -47,7 +48,7 @@ def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank:
     return Found(task.graph, EdgeScores(task.graph, places, additive=False, signed=False), trace=trace)
 
 
-def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str) -> tuple[int, int]:
+def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str, gradient: str) -> tuple[int, int]:
     runs = len(size_grid(graph.n_edges, 1 + fraction)) * steps
     return 2 + runs, runs
 
@@ -62,6 +63,7 @@ ITERATIVE_EXPANSION = Method(
         "fraction": number(0.25, "by which the circuit grows, above 0", lambda v: v > 0),
         "steps": count(5),
         "rank": choice("magnitude", "signed"),
+        "gradient": GRADIENT,
     },
     signed=False,
     additive=False,

@@ -4,9 +4,10 @@ In a round, C is what is left (at first every edge), and an edge's score is gate
 
     s_C(e) = ∫ ∂m/∂g_e dα  at  g = α 1_C ,      Σ_{e in C} s_C(e) = m(C) − m(∅)
 
-by midpoints over `steps`. The `fraction` of C that scores least goes (at least one edge): least in magnitude, or, with
-`rank = "signed"`, the most harmful first. Edges that have lost their path score 0 and go next. So it goes on to the
-last edge. The score of an edge is its place in that order over the number of edges: 1 for the last one left, no sign.
+by midpoints over `steps`; the sum with the plain gradient alone. The `fraction` of C that scores least goes (at least
+one edge): least in magnitude, or, with `rank = "signed"`, the most harmful first. Edges that have lost their path score
+0 and go next. So it goes on to the last edge. The score of an edge is its place in that order over the number of edges:
+1 for the last one left, no sign.
 
 No paper that we know describes this for circuits; the schedule is that of iterative pruning at initialisation
 (SNIP-it: Verdenius et al. 2020; FORCE: de Jorge et al. 2021), with gates for weights. Cost: `rounds · steps` gated
@@ -20,7 +21,7 @@ import torch
 
 from ...circuits import ComputationGraph, EdgeScores
 from ..gated import GatedImages
-from ..method import Found, Method, Task, choice, count, number
+from ..method import GRADIENT, Found, Method, Task, choice, count, number
 
 
 def sizes(n_edges: int, fraction: float) -> list[int]:
@@ -32,7 +33,7 @@ def sizes(n_edges: int, fraction: float) -> list[int]:
     return result
 
 
-def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: str) -> Found:
+def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: str, gradient: str) -> Found:
     images, n = GatedImages(task), task.graph.n_edges
     rounds = sizes(n, fraction)
     kept = task.journal.read()
@@ -43,7 +44,7 @@ def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: s
         inside = np.ones(n, bool)
         inside[dropped] = False
         gates = torch.from_numpy(inside).to(images.device, torch.float64)
-        score = images.gains(torch.zeros_like(gates), gates, steps).cpu().numpy()
+        score = images.gains(torch.zeros_like(gates), gates, steps, gradient).cpu().numpy()
         value = np.abs(score) if rank == "magnitude" else score
         candidates = np.flatnonzero(inside)
         order = candidates[np.lexsort((last[candidates], value[candidates]))]  # ties: what was less before
@@ -58,7 +59,7 @@ def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: s
     return Found(task.graph, EdgeScores(task.graph, places, additive=False, signed=False), trace=trace)
 
 
-def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str) -> tuple[int, int]:
+def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str, gradient: str) -> tuple[int, int]:
     runs = len(sizes(graph.n_edges, fraction)) * steps
     return 2 + runs, runs
 
@@ -73,6 +74,7 @@ ITERATIVE_PRUNING = Method(
         "fraction": number(0.2, "a share of the edges left, in (0, 1)", lambda v: 0 < v < 1),
         "steps": count(5),
         "rank": choice("magnitude", "signed"),
+        "gradient": GRADIENT,
     },
     signed=False,
     additive=False,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...circuits import EdgeScores
 from ..gated import GatedImages
-from ..masks import MaskTraining
+from ..masks import TRAINED, MaskTraining
 from ..method import Found, Method, Task, count, number
 
 START = 2.0
@@ -59,4 +59,5 @@ UGS = Method(
     },
     signed=False,
     additive=False,
+    lacks=TRAINED,
 )

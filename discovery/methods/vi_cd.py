@@ -27,7 +27,7 @@ from ...circuits import Circuit, ComputationGraph, Evaluation
 from ...errors import CircuitStoreWarning, InputError
 from ..costs import FORWARDS_PER_EDGE
 from ..evaluate import evaluate_many
-from ..method import Found, Method, Task, count, number
+from ..method import NO_GRADIENT, Found, Method, Task, count, number
 from ..metrics import unmoved
 from ..sequential import ORDER, Sequential, Sweep, found, order_of
 
@@ -141,4 +141,5 @@ VI_CD = Method(
     },
     additive=False,
     selects=True,
+    lacks=NO_GRADIENT,
 )

@@ -1,10 +1,12 @@
 """Scores by gradient mode against gates and autograd on a forward whose parts are detached by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS
-from circuitstore.discovery import score_edges
+from circuitstore.discovery import METHODS, score_edges
 from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from timm.layers.mlp import SwiGLU
@@ -92,6 +94,30 @@ def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
     strength = np.abs(scores.per_image).max(axis=0)
     names = {scores.graph.edge_names[i] for i in np.flatnonzero(strength)}
     assert names == PLANTED
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
+def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, images, method):
+    """Every mode that it takes gives other scores."""
+    model, facts = toy_vit(1, depth=2, num_heads=2), METHODS[method]
+    few = {name: value for name, value in {"steps": 1, "fraction": 0.9}.items() if name in facts.params}
+
+    def scores(gradient):
+        asked = {"method": method, "form": facts.forms[-1], "gradient": gradient, **few}
+        return score_edges(model, images(model, 1, 1), images(model, 1, 2), [1], **asked).mean
+
+    if "gradient" not in facts.params:
+        for mode in MODES:
+            with pytest.raises(InputError, match=f"gradient: method '{method}' takes none: .* gradient"):
+                scores(mode)
+        return
+    plain, takes = scores("plain"), facts.params["gradient"].accepts
+    for mode in filter(takes, MODES):
+        assert relative(scores(mode), plain) > 1e-3
+    for mode in itertools.filterfalse(takes, MODES):
+        with pytest.raises(InputError, match=f"gradient: method '{method}' takes plain or relp .rel.*, got '{mode}'"):
+            scores(mode)
 
 
 def test_an_unknown_mode_is_refused(toy_vit, images):

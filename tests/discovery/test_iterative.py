@@ -77,16 +77,16 @@ def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
     assert set(found.scores.top(3).edges) == PLANTED
 
 
-@pytest.mark.parametrize("rank", ["magnitude", "signed"])
-def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank):
+@pytest.mark.parametrize(("rank", "gradient"), [("magnitude", "plain"), ("signed", "relp")])
+def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
     """Of the expansion, whose first edge is gate-IG's best; and of pruning, which drops gate-IG's least first."""
     pairs, n = (task.model, task.pairs.clean, task.pairs.corrupted, [1, 3]), task.graph.n_edges
-    scores = score_edges(*pairs, method="gate-ig", form="attention", steps=3).mean
+    scores = score_edges(*pairs, method="gate-ig", form="attention", steps=3, gradient=gradient).mean
     images, closed = GatedImages(task), torch.zeros(n, dtype=torch.float64)
-    gains = images.gains(closed, torch.ones_like(closed), 3).numpy()
+    gains = images.gains(closed, torch.ones_like(closed), 3, gradient).numpy()
     assert np.abs(gains - scores).max() < 1e-11 * np.abs(scores).max()
     value = np.abs(scores) if rank == "magnitude" else scores
-    options = {"form": "attention", "steps": 3, "rank": rank}
+    options = {"form": "attention", "steps": 3, "rank": rank, "gradient": gradient}
     grown = discover(*pairs, method="iterative-expansion", fraction=1.0, **options)
     assert grown.scores.mean.argmax() == value.argmax()
     assert grown.trace["taken"][:2] == [0, 1]
