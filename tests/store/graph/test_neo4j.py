@@ -4,18 +4,22 @@ import os
 import re
 import threading
 import time
+from dataclasses import replace
 
 import neo4j
 import pytest
 from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreVersion
+from circuitstore.query import named_queries
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
 from circuitstore.store.graph.account import Account
 from circuitstore.store.graph.migrations import migrations
 from circuitstore.store.graph.neo4j_load import create_circuits, create_shared, load_rows
 from circuitstore.store.graph.neo4j_server import Server
+from circuitstore.store.graph.tables import unpacked
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created, later
 from circuitstore.testing.killing import killed_at
+from pandas.testing import assert_frame_equal
 
 RECORDS = make_records(6)
 TIMES = created(RECORDS)
@@ -50,6 +54,22 @@ def test_the_schema_has_its_constraints_and_the_index_of_edges(server):
     assert server.ask("MATCH (s:Store) RETURN s.id, s.schema") == [[STORE, known[-1].version]]
     recorded = server.ask("MATCH (m:Migration) RETURN m.version, m.name, m.checksum ORDER BY m.version")
     assert recorded == [[m.version, m.name, m.checksum] for m in known]
+
+
+@pytest.mark.parametrize("name", ["difference-of-two", "edges-of-circuit"])
+def test_rows_that_are_sent_in_one_keep_what_is_missing(server, name):
+    """A circuit of a method that gives no scores, beside one with scores."""
+    unscored = replace(RECORDS[1], circuit=replace(RECORDS[1].circuit, scores=None), score=None, std=None)
+    records = [RECORDS[0], replace(unscored, frequency=None, full_in=None, full_out=None)]
+    query = named_queries()[name]
+    values = {"a": records[0].id, "b": records[1].id, "circuit": records[1].id}
+    values = {p.name: values[p.name] for p in query.parameters}
+    with opened(server) as graph:
+        graph.put(records, TIMES)
+        expected = graph.run(query.text, values).frame
+        given = unpacked(graph.run(query.packed[graph.engine], {**values, "most": 1_000}), 999).frame
+    assert_frame_equal(given, expected)
+    assert 0 < expected["score"].isna().sum() <= len(expected)
 
 
 BROKEN = {
