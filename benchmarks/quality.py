@@ -114,7 +114,7 @@ def planted(form: str, seed: int) -> Iterator[Subject]:
 
 @dataclass(frozen=True)
 class Row:
-    """What is asked: a method of the registry or `magnitude`; `variant` tells how it departs from its defaults."""
+    """What is asked: a method of the registry or a baseline; `variant` tells how it departs from its defaults."""
 
     method: str
     variant: str = "default"
@@ -126,22 +126,25 @@ class Row:
         return self.method if self.variant == "default" else f"{self.method} {self.variant}"
 
 
-def rows_of(form: str, model: ViT, wanted: list[str] | None, modes: list[str], budgets: list[float]) -> Iterator[Row]:
-    """All that is asked of a method, for all methods of the registry that know the form."""
+def rows_of(asked: argparse.Namespace, model: ViT) -> Iterator[Row]:
+    """All that is asked of a method, for all methods of the registry that know the form, then the baselines."""
+
+    def wanted(key: str) -> bool:
+        return key in (asked.methods or (key,)) and key not in asked.without
+
     for key, method in METHODS.items():
-        if form not in method.forms or (wanted and key not in wanted):
+        if asked.form not in method.forms or not wanted(key):
             continue
         for direction in method.directions:
             yield Row(key, "default" if direction == "noising" else direction, direction)
-        for mode in modes if "gradient" in method.params else ():
+        for mode in asked.modes if "gradient" in method.params else ():
             if method.params["gradient"].accepts(mode):
                 yield Row(key, mode, params={"gradient": mode})
         if "steps" in method.params:
-            steps = {affordable(model, form, key, budget) for budget in budgets} - {0, method.params["steps"].default}
-            for count in sorted(steps):
+            steps = {affordable(model, asked.form, key, budget) for budget in asked.budgets}
+            for count in sorted(steps - {0, method.params["steps"].default}):
                 yield Row(key, f"{count} steps", params={"steps": count})
-    if not wanted or "magnitude" in wanted:
-        yield Row("magnitude")
+    yield from (Row(key) for key in ("magnitude", "random") if wanted(key))
 
 
 def affordable(model: ViT, form: str, key: str, budget: float) -> int:
@@ -253,14 +256,13 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
 
 def figures(asked: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator[dict[str, object]]:
     """All rows that are not done; on the demo model, methods that take many backwards are asked of few subjects."""
-    model = load_model("digits")
-    rows = list(rows_of(asked.form, model, asked.methods, asked.modes, asked.budgets))
+    rows = list(rows_of(asked, load_model("digits")))
     groups = asked.seeds * (len(asked.classes) + 5 * asked.planted)
-    with tqdm(total=groups * (len(rows) + 1), unit="row", dynamic_ncols=True) as bar:
+    with tqdm(total=groups * len(rows), unit="row", dynamic_ncols=True) as bar:
         for number, subject in enumerate(subjects(asked)):
             study = Study(subject, asked.form, asked.batch, products=number == 0)
             few = subject.kind == "digits" and number >= asked.few
-            for row in (*rows, Row("random")):
+            for row in rows:
                 bar.set_postfix_str(f"{subject.name}, seed {subject.seed}: {row.name}")
                 who = {"form": asked.form, "kind": subject.kind, "subject": subject.name, "seed": str(subject.seed)}
                 if (*who.values(), row.name) not in done and not (few and study.told_backwards(row) > asked.long):
@@ -276,7 +278,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=12, help="of a class, at most, in each split")
     parser.add_argument("--seeds", type=int, default=3, help="of the images, and planted models of each kind")
     parser.add_argument("--planted", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--methods", nargs="*", help="keys of the registry, or magnitude; by default all")
+    parser.add_argument("--methods", nargs="*", help="keys of the registry, magnitude or random; by default all")
+    parser.add_argument("--without", nargs="*", default=[], help="methods that are not asked")
     parser.add_argument("--modes", nargs="*", default=[m for m in GRADIENTS if m != "plain"], help="of the gradient")
     parser.add_argument("--budgets", nargs="*", type=float, default=[12, 22, 62], help="passes an image pair")
     parser.add_argument("--long", type=float, default=50, help="backwards above which --few subjects are enough")
