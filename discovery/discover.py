@@ -75,7 +75,8 @@ def discover(
         seed: of everything random in the method.
         batch_size: images at a time; by default what fits a fixed budget.
         progress: called with how much is done and of how much, in the method's unit.
-        journal: a file in which a long method keeps what it has found; the same call goes on from there.
+        journal: a file in which a long method keeps what it has found; the same call goes on from there, or, where the
+            file is damaged, anew, which is logged.
 
     Returns:
         Scores, selected edges, or both; see `Found`.

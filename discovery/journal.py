@@ -1,18 +1,19 @@
 """What a long method has found so far, kept so that it goes on after a kill: nothing twice, nothing lost.
 
-A journal is one file, replaced whole, that belongs to one question; the question's id lies in it.
+A journal is one file, replaced whole, that belongs to one question: a line that says what it is, the SHA-256 of all
+that follows, then the arrays and the question's id as numpy's archive.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
-import struct
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from glob import escape
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,9 @@ from ..errors import InputError
 EVERY_S = 10.0
 """Seconds between two writings: what a kill can cost."""
 
-_KEY = "question"
-_DAMAGES = (OSError, ValueError, EOFError, KeyError, SyntaxError, RuntimeError, struct.error, zipfile.BadZipFile)
-"""What reading a file that is no whole archive of arrays raises."""
+log = logging.getLogger("circuitstore")
+
+_MAGIC, _KEY = b"circuitstore journal 1\n", "question"
 
 
 @dataclass
@@ -41,19 +42,20 @@ class Journal:
     _written: float = field(default_factory=time.monotonic, init=False)
 
     def read(self) -> dict[str, np.ndarray]:
-        """What was kept, by name; empty where nothing was.
+        """What was kept, by name; empty where nothing was, or where it is damaged, which is logged.
 
         Raises:
-            InputError: the file is another question's, or no journal.
+            InputError: the file is another question's, or no journal: it is not written over.
         """
         self._clear_killed()
         if self.path is None or not self.path.exists():
             return {}
-        try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                state = {name: kept[name] for name in kept.files}
-        except _DAMAGES as error:
-            raise InputError(f"{self.path}: no journal that can be read ({error}); remove it to start anew") from error
+        packed = self._sound(self.path)
+        if packed is None:
+            log.warning("%s: damaged; what it kept is lost, and this one question is begun anew", self.path)
+            return {}
+        with np.load(io.BytesIO(packed), allow_pickle=False) as kept:
+            state = {name: kept[name] for name in kept.files}
         found = str(state.pop(_KEY, ""))
         if found != self.question:
             raise InputError(
@@ -61,6 +63,19 @@ class Journal:
                 "give another file, or remove it"
             )
         return state
+
+    @staticmethod
+    def _sound(path: Path) -> bytes | None:
+        """The archive in a journal; None where it is not as it was written."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error}); give another file for the journal") from error
+        start = len(_MAGIC) + sha256().digest_size
+        if not content.startswith(_MAGIC[: len(content)]):
+            raise InputError(f"{path}: expected a journal, got another file; give another one, or remove it")
+        packed = content[start:]
+        return packed if sha256(packed).digest() == content[len(_MAGIC) : start] else None
 
     def keep(self, state: Mapping[str, np.ndarray]) -> None:
         """Keep this in place of what was kept, if the last time is long enough ago."""
@@ -71,6 +86,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         with part.open("wb") as file:
+            file.write(_MAGIC + sha256(buffer.getbuffer()).digest())
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())

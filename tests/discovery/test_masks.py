@@ -132,22 +132,46 @@ def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, m
         Journal(path, "other").read()
 
 
-def test_a_journal_that_is_damaged_at_any_place_is_refused_by_name(tmp_path, monkeypatch):
+def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name(tmp_path, monkeypatch, caplog):
+    """Never read as something else: every byte changed, every length cut."""
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
-    path = tmp_path / "[unfinished].npz"
-    Journal(path, "q").keep({"losses": np.arange(3.0)})
+    path = tmp_path / "[unfinished]"
+    Journal(path, "q").keep({"losses": np.arange(3.0), "ahead": np.array(2)})
     whole = path.read_bytes()
+    assert Journal(path, "q").read()["losses"].tolist() == [0, 1, 2]
+    head = whole.index(b"\n") + 1
 
-    def holds(content):
+    def read(content):
+        caplog.clear()
         path.write_bytes(content)
-        try:
-            return Journal(path, "q").read()["losses"].tolist() == [0, 1, 2]
-        except InputError as error:
-            return "remove it" in str(error)
+        return Journal(path, "q").read(), caplog.text
 
-    assert all(holds(whole[:length]) for length in range(0, len(whole), 7))
-    for place in range(0, whole.index(b"PK\x01\x02"), 3):  # where the archive's table of names begins
-        assert holds(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]), place
+    for place, byte in enumerate(whole):
+        content = whole[:place] + bytes([byte ^ (1 << place % 8)]) + whole[place + 1 :]
+        if place < head:
+            with pytest.raises(InputError, match=r"expected a journal.*remove it"):
+                read(content)
+            assert path.read_bytes() == content
+        else:
+            state, told = read(content)
+            assert state == {} and "unfinished]: damaged; what it kept is lost" in told, place
+    for length in range(0, len(whole), 7):
+        assert read(whole[:length])[0] == {}
+
+
+def test_a_question_whose_journal_is_damaged_is_answered_anew(toy_vit, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "EVERY_S", 0.0)
+    model, path = toy_vit(depth=1), tmp_path / "journal"
+
+    def ask(steps=2, journal=path):
+        options = {"method": "ugs", "form": "block", "journal": journal, "steps": steps}
+        return discover(model, images(model, 1, 1), images(model, 1, 2), [1], **options).scores.mean
+
+    ask()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    assert np.array_equal(ask(), ask(journal=None))
+    assert path.read_bytes() != content[:-1]
 
 
 def test_what_killed_writes_left_is_removed_and_what_a_living_process_writes_is_not(tmp_path):

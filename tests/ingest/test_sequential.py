@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuitstore.discovery import Journal
 from circuitstore.ingest import index, parse_spec
 from circuitstore.models import DecidedRuns
 from circuitstore.store import open_store
@@ -60,14 +61,13 @@ def kill_in_the_middle(spec: Path, store: Path) -> dict[str, np.ndarray]:
     """Index, killed as soon as the journal holds something; gives what it holds."""
     command = [sys.executable, "-c", PROGRAM, str(spec), str(store)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(store.glob("archive/unfinished/*.npz")):
+    while process.poll() is None and not list(store.glob("archive/unfinished/*.journal")):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, f"not killed while it was at work: {errors}"
-    (kept,) = store.glob("archive/unfinished/*.npz")
-    with np.load(kept) as journal:
-        return dict(journal)
+    (kept,) = store.glob("archive/unfinished/*.journal")
+    return Journal(kept, kept.stem).read()
 
 
 def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: list[int]) -> None:
@@ -82,7 +82,7 @@ def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: l
     again = index(parse_spec(SPEC), location=tmp_path / "killed", progress=False)
     assert (again.done, again.failed) == (1, {})
     assert 0 < sum(runs_made) < in_all
-    assert not list((tmp_path / "killed").glob("archive/unfinished/*.npz"))
+    assert not list((tmp_path / "killed").glob("archive/unfinished/*.journal"))
     with open_store(tmp_path / "whole") as one, open_store(tmp_path / "killed") as other:
         (found,), (resumed,) = (store.circuits().to_dict("records") for store in (one, other))
         assert found["extraction"] == "found"
