@@ -14,7 +14,7 @@ import argparse
 import resource
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,15 +187,19 @@ def ours(edge: Any) -> str:
     return f"{node(edge.src.name)}->{node(edge.dest.name)}"
 
 
-PEERS = {"eap-ig": eap_ig, "vit-prisma": vit_prisma, "auto-circuit": auto_circuit}
+PEERS = {
+    "eap-ig": (eap_ig, ("eap-ig",)),
+    "vit-prisma": (vit_prisma, ("eap-ig",)),
+    "auto-circuit": (auto_circuit, ("eap", "gate-ig")),
+}
+"""How each is made, and which methods it has."""
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """From the command line; a method that the peer lacks ends the program with what has it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", choices=PEERS, required=True)
-    parser.add_argument(
-        "--method", choices=("eap", "eap-ig", "gate-ig"), default="eap-ig", help="eap-ig: not auto-circuit"
-    )
+    parser.add_argument("--method", choices=("eap", "eap-ig", "gate-ig"), help="by default the first that the peer has")
     parser.add_argument("--depth", type=int, default=6, help="layers")
     parser.add_argument("--batch", type=int, default=1, help="image pairs at a time")
     parser.add_argument("--steps", type=int, default=5)
@@ -204,7 +208,13 @@ def arguments() -> argparse.Namespace:
         "--trainable", action="store_true", help="leave the peer's parameters as it has them, not frozen"
     )
     parser.add_argument("--only", choices=("peer", "ours"), help="run one side once and print its peak memory")
-    return parser.parse_args()
+    asked = parser.parse_args(given)
+    has = PEERS[asked.peer][1]
+    asked.method = asked.method or has[0]
+    if asked.method not in has:
+        others = " or ".join(f"--peer {peer}" for peer, (_, methods) in PEERS.items() if asked.method in methods)
+        parser.error(f"{asked.peer} computes {' or '.join(has)}, not {asked.method}; {asked.method} is had by {others}")
+    return asked
 
 
 def agreement(peer: Scores, own: Scores) -> str:
@@ -247,7 +257,7 @@ def main() -> None:
         return named((fewer * inner + clean_end) / asked.steps)
 
     if asked.only != "ours":
-        peer = PEERS[asked.peer](model, task)
+        peer = PEERS[asked.peer][0](model, task)
     if asked.only:
         (own if asked.only == "ours" else peer)()
         print(f"{asked.only}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
