@@ -26,6 +26,9 @@ EDGES_AT_ONCE = 10_000
 NODES_AT_ONCE = 500
 """Nodes of a transaction that deletes nodes, which have two or three relationships by then."""
 
+STRAYS_AT_ONCE = 50_000
+"""Nodes without a circuit that are looked for at once: each look goes through all nodes that there are."""
+
 _HIDE = "UNWIND $ids AS id MATCH (c:Circuit {id: id}) REMOVE c:Circuit SET c:Removed"
 _HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $most"
 _DELETE_EDGES = (
@@ -37,9 +40,11 @@ _DELETE_NODES = (
     "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
 )
 _DELETE_CIRCUITS = "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id DETACH DELETE c RETURN count(*)"
-_STRAY = "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) } "
+_IS_STRAY = "NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }"
+_STRAYS = f"MATCH (n:Node) WHERE {_IS_STRAY} RETURN elementId(n) LIMIT $most"
+_STRAY = f"UNWIND $ids AS id MATCH (n:Node) WHERE elementId(n) = id AND {_IS_STRAY} "
 _DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $most DELETE e RETURN count(*)"
-_DELETE_STRAY = _STRAY + "WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
+_DELETE_STRAY = _STRAY + "DETACH DELETE n RETURN count(*)"
 _DELETE_SHARED = (
     "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $most DETACH DELETE x RETURN count(*)"
 )
@@ -61,17 +66,17 @@ def hide(server: Server, ids: Sequence[str]) -> None:
 
 def delete_hidden(server: Server, readers: Readers) -> None:
     """Delete hidden circuits with their nodes."""
-    if _hidden(server):
+    if _found(server, _HIDDEN, CIRCUITS_AT_ONCE):
         readers.await_end()
-    while ids := _hidden(server):
+    while ids := _found(server, _HIDDEN, CIRCUITS_AT_ONCE):
         _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
         _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
         _repeat(server, _DELETE_CIRCUITS, CIRCUITS_AT_ONCE, ids)
 
 
-def _hidden(server: Server) -> list[str]:
-    """Some of the hidden circuits, as the server names them."""
-    return [row[0] for row in server.write(lambda tx: rows(tx, _HIDDEN, {"most": CIRCUITS_AT_ONCE}))]
+def _found(server: Server, text: str, most: int) -> list[str]:
+    """Some of the nodes that a statement finds, as the server names them."""
+    return [row[0] for row in server.write(lambda tx: rows(tx, text, {"most": most}))]
 
 
 def delete_shared(server: Server) -> None:
@@ -87,20 +92,32 @@ def sweep(server: Server, readers: Readers) -> int:
     nodes, had = (server.write(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
     delete_hidden(server, readers)
     if server.write(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
-        _repeat(server, _DELETE_STRAY_EDGES, EDGES_AT_ONCE)
-        _repeat(server, _DELETE_STRAY, NODES_AT_ONCE)
+        _delete_strays(server)
     return nodes - had
+
+
+def _delete_strays(server: Server) -> None:
+    while found := _found(server, _STRAYS, STRAYS_AT_ONCE):
+        for start in range(0, len(found), NODES_AT_ONCE):
+            ids = found[start : start + NODES_AT_ONCE]
+            _repeat(server, _DELETE_STRAY_EDGES, EDGES_AT_ONCE, ids)
+            _delete(server, _DELETE_STRAY, NODES_AT_ONCE, ids)
 
 
 def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> None:
     """Run a statement that deletes at most so many until nothing is left."""
+    while _delete(server, text, most, ids) == most:
+        pass
+
+
+def _delete(server: Server, text: str, most: int, ids: Sequence[str]) -> int:
+    """Run a statement that deletes at most so many, in a transaction; returns how many."""
 
     def work(tx: neo4j.ManagedTransaction) -> int:
         deleted = rows(tx, text, {"most": most, "ids": ids})[0][0]
         fault("graph.remove.before")
         return deleted
 
-    deleted = most
-    while deleted == most:
-        deleted = server.write(work)
-        fault("graph.remove.after")
+    deleted = server.write(work)
+    fault("graph.remove.after")
+    return deleted

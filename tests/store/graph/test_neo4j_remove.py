@@ -8,7 +8,9 @@ from typing import Any
 import neo4j
 import pytest
 from circuitstore.store.graph import neo4j_remove, open_graph
-from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.store.graph.neo4j_server import rows
+from circuitstore.testing.factories import make_discovery, make_item, make_record, make_records
+from circuitstore.testing.graph_place import assert_holds, created
 
 from ...neo4j_server import Neo4jServer
 
@@ -49,3 +51,26 @@ def test_dense_circuits_go_some_edges_at_a_time(neo4j_server: Neo4jServer, delet
             assert graph.sweep() == sum(r.circuit.n_nodes for r in records)
         assert max(deleted) == neo4j_remove.EDGES_AT_ONCE
         assert graph.present() == {} and neo4j_server.ask("MATCH (n:Node) RETURN count(n)") == [[0]]
+
+
+def test_all_nodes_are_looked_through_as_seldom_as_possible(
+    neo4j_server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many transactions it takes to delete those without a circuit, so that a sweep's time grows with them."""
+    neo4j_server.empty()
+    records = make_records(3)
+    monkeypatch.setattr(neo4j_remove, "NODES_AT_ONCE", 3)
+    texts = list[str]()
+
+    def noted(tx: neo4j.ManagedTransaction, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
+        texts.append(text)
+        return rows(tx, text, params)
+
+    with open_graph(neo4j_server.url, store_id="strays") as graph:
+        graph.put(records, created(records))
+        neo4j_server.ask("MATCH (c:Circuit) WHERE c.id <> $id DETACH DELETE c", id=records[0].id)
+        strays = sum(r.circuit.n_nodes for r in records[1:])
+        monkeypatch.setattr(neo4j_remove, "rows", noted)
+        assert graph.sweep() == strays > 3 * neo4j_remove.NODES_AT_ONCE
+        assert sum("UNWIND $ids" not in text and "NOT EXISTS" in text for text in texts) == 2
+        assert_holds(graph, records[:1])
