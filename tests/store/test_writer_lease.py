@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def test_a_locked_catalog_does_not_end_the_writer(filled: Path, world: Any, monk
     monkeypatch.setattr(keeper, "RETRY_S", 0.05)
     monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     with open_store(filled) as store, store.writer() as writer:
-        with module.Catalog(store.location.catalog, read_only=False).writing():  # as a backup holds it
+        with closing(sqlite3.connect(filled / "catalog.sqlite", timeout=10)) as backup:
+            backup.execute("BEGIN IMMEDIATE")
             time.sleep(0.8)
         monkeypatch.setattr(sqlite, "BUSY_S", 10.0)
         world.fill(writer, "second")
