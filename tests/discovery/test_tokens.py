@@ -121,12 +121,16 @@ def test_pixels_that_do_not_fit_are_refused(toy_vit):
             token_groups(toy_vit(depth=1), mask)
 
 
-def test_a_method_without_scores_per_token_is_refused(toy_vit, images):
+def test_whatever_is_additive_has_scores_per_token():
+    assert {key for key, method in METHODS.items() if method.additive} <= {k for k, m in METHODS.items() if m.tokens}
+
+
+@pytest.mark.parametrize("method", [key for key, method in METHODS.items() if not method.tokens])
+def test_a_method_without_scores_per_token_is_refused(toy_vit, images, method):
     model = toy_vit(depth=1)
-    with pytest.raises(InputError, match=r"'exact' has no scores per token; those that have: eap, eap-ig"):
-        score_edges(
-            model, images(model, 2, 1), images(model, 2, 2), LABELS, method="exact", token_groups=token_groups(model)
-        )
+    asked = {"method": method, "form": METHODS[method].forms[0], "token_groups": token_groups(model)}
+    with pytest.raises(InputError, match=f"'{method}' has no scores per token; those that have: eap, eap-ig"):
+        score_edges(model, images(model, 2, 1), images(model, 2, 2), LABELS, **asked)
 
 
 def test_registers_of_other_families_are_told():
