@@ -2,10 +2,13 @@
 
 One measurement is the CPU time (CUDA: event time) of `score_edges` divided by that of the same number of
 bare forwards and backwards to the embedding of the same frozen model: S+2 forwards (left and right rule:
-S+1) and S backwards. Both are taken in turn, round by round, on one thread. Last, what running one circuit
-costs beside a plain forward: the worst case, a random half of all edges.
+S+1) and S backwards. Both are taken in turn, round by round, on one thread. Then what running one circuit
+costs beside a plain forward: the worst case, a random half of all edges. Last, of another type than float32, how far
+its ranking of the edges agrees with float32's on the same images. The demo's model sees threes and eights, any other
+noise.
 
     python benchmarks/score_edges.py --model vit_small_patch16_224 --batch 8 --steps 5 --rule midpoint
+    python benchmarks/score_edges.py --model digits --batch 48 --dtype bfloat16
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from circuitstore import load_model, score_edges
+from circuitstore.circuits import EdgeScores
+from circuitstore.circuits.similarity import overlap_at, spearman
 from circuitstore.discovery import estimate_cost, resolve_method
 from circuitstore.errors import CircuitStoreWarning
+from circuitstore.images import open_source
 from circuitstore.models import PatchedRuns, ViT, capture
 
 
@@ -68,6 +74,29 @@ def circuit_ratio(model: ViT, clean: torch.Tensor, corrupted: torch.Tensor, aske
     return float(np.median(ratios))
 
 
+def pictures(model: ViT, asked: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Clean and corrupted images, on the model's device, and the labels of the clean ones."""
+    if asked.model == "digits":
+        source = open_source("digits", model)
+        views = [[source.view(r) for r in source.candidates(source.classes[c])[: asked.batch]] for c in (3, 8)]
+        if min(map(len, views)) < asked.batch:
+            raise SystemExit(f"--batch: there are {min(map(len, views))} such images")
+        clean, corrupted = (model.preprocess.normalise(np.stack(v)).to(model.device) for v in views)
+        return clean, corrupted, torch.full((asked.batch,), 3, device=model.device)
+    images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
+    clean, corrupted = images.to(model.device).split(asked.batch)
+    return clean, corrupted, torch.arange(asked.batch, device=model.device) % model.n_classes
+
+
+def agreement(scores: EdgeScores, exact: EdgeScores) -> str:
+    """Spearman's correlation of all mean scores, and which share of the 5 % of largest size is the same."""
+    n = round(0.05 * exact.graph.n_edges)
+    return (
+        f"Spearman {spearman(scores, exact):.4f}, overlap of the top 5 % ({n} edges) "
+        f"{overlap_at(scores, exact, n, absolute=True):.3f}"
+    )
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="vit_small_patch16_224")
@@ -86,17 +115,15 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
     model = load_model(asked.model, device=asked.device, dtype=asked.dtype)
-    images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
-    clean, corrupted = images.to(model.device).split(asked.batch)
-    labels = torch.arange(asked.batch, device=model.device) % model.n_classes
+    clean, corrupted, labels = pictures(model, asked)
     cost = estimate_cost(model.graph("split"), resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
     options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form, "batch_size": asked.batch}
 
     def bare() -> None:
         bare_passes(model, clean, labels, cost.forwards, cost.backwards)
 
-    def scored() -> None:
-        score_edges(model, clean, corrupted, labels, **options)
+    def scored(model: ViT = model) -> EdgeScores:
+        return score_edges(model, clean, corrupted, labels, **options)
 
     bare()
     bare_peak = peak_gib(model.device)
@@ -105,10 +132,13 @@ def main() -> None:
     low, middle, high = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
     per_image = np.median(times, axis=0) / asked.batch
     print(f"{model}\n{options}, {model.graph(asked.form).n_edges} edges, {asked.rounds} rounds")
-    print(f"seconds per image: all edge scores {per_image[0]:.3f}, bare passes {per_image[1]:.3f}")
+    print(f"seconds per image: all edge scores {per_image[0]:.2g}, bare passes {per_image[1]:.2g}")
     print(f"ratio: median {middle:.3f}, quartiles {low:.3f} to {high:.3f}")
     print(f"peak memory: {peak_gib(model.device):.2f} GiB (bare passes alone {bare_peak:.2f} GiB)")
     print(f"one circuit of half of the edges: {circuit_ratio(model, clean, corrupted, asked):.2f} plain forwards")
+    if asked.dtype != "float32":
+        exact = scored(load_model(asked.model, device=asked.device))
+        print(f"{asked.dtype} against float32: {agreement(scored(), exact)}")
 
 
 if __name__ == "__main__":
