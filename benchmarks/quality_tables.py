@@ -39,10 +39,9 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 def by_row(frame: pd.DataFrame, rank: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows of one name, the lowest median of `rank` first."""
-    order = frame.groupby("row", sort=False)[rank].median().sort_values(kind="stable").index
-    for name in order:
-        yield str(name), frame[frame["row"] == name]
+    """Rows of one name: first those asked of most subjects, of these the lowest median of `rank`."""
+    named = [(str(name), rows) for name, rows in frame.groupby("row", sort=False)]
+    return iter(sorted(named, key=lambda pair: (-len(pair[1]), pair[1][rank].median())))
 
 
 def main_table(frame: pd.DataFrame) -> str:
