@@ -17,7 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-PRELOADED = ("circuitstore.cli.commands", "circuitstore.ingest", "circuitstore.store.graph.ladybug", "neo4j")
+PRELOADED = (
+    "circuitstore.cli.commands",
+    "circuitstore.ingest",
+    "circuitstore.store.graph.ladybug",
+    "neo4j",
+    "alembic.command",
+    "sqlalchemy.dialects.sqlite",
+)
+"""Else every fork imports them anew."""
 
 LONG_S = 60.0
 """Seconds for which is waited for what must come about before a kill."""

@@ -1,12 +1,9 @@
 """The main job on real input: everything once, nothing twice, and a killed run goes on to the same store."""
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from circuitstore.ingest import Spec, dry_run, index, load_spec, make_plan, pars
 from circuitstore.store import Store, open_store, rebuild_store
 from PIL import Image
 
+from ..forked import Forked
 from .conftest import SMALL
 
 
@@ -74,8 +72,8 @@ def test_report_images_chose_nothing(undisturbed: Path) -> None:
             assert len(set(together)) == len(together) == 12
 
 
-def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
-    index(small, location=tmp_path, progress=False)
+def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     more = parse_spec(SMALL + '[[extract]]\ntop = 0.05\n[[extract]]\nbisection = 0.7\nof = "faithfulness"\n')
     result = index(more, location=tmp_path, progress=False)
     assert (result.done, result.skipped, result.circuits) == (6, 0, 12)
@@ -100,37 +98,23 @@ def test_a_dry_run_counts_and_writes_nothing(undisturbed: Path, tmp_path: Path, 
     assert dry_run(small, location=undisturbed).to_pandas()["done"].sum() == 6
 
 
-def start(spec: Path, store: Path) -> subprocess.Popen[str]:
-    program = (
-        "import sys; from circuitstore.ingest import index, load_spec;"
-        "r = index(load_spec(sys.argv[1]), location=sys.argv[2], progress=False); print(r.done, r.failed)"
-    )
-    command = [sys.executable, "-c", program, str(spec), str(store)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: bits depend on the order of sums
-    return subprocess.Popen(command, env=one_thread, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def files(store: Path) -> int:
     return len(list((store / "archive").rglob("*.parquet")))
 
 
 def test_killed_again_and_again_and_run_again_gives_the_same_store(undisturbed: Path, tmp_path: Path) -> None:
     """Each kill comes at a random instant after some more of the 18 files are there."""
-    spec, store = tmp_path / "small.toml", tmp_path / "store"
+    spec, store, log = tmp_path / "small.toml", tmp_path / "store", tmp_path / "log"
     spec.write_text(SMALL)
+    arguments = ["index", str(spec), "--no-progress", "--store", str(store)]
     dice = random.Random(0)
-    for wanted in (1, 7, 14):
-        process = start(spec, store)
-        while process.poll() is None and files(store) < wanted:
-            time.sleep(0.01)
-        time.sleep(dice.random() * 0.2)
-        process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"not killed while it was at work: {errors}"
-    assert files(store) < 18
-    process = start(spec, store)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    with closing(Forked(log)) as forked:
+        for wanted in (1, 7, 14):
+            after = dice.random() * 0.2
+            status = forked.run(arguments, after, once=lambda wanted=wanted: files(store) >= wanted)
+            assert status == -signal.SIGKILL, f"not killed while it was at work: {log.read_text()}"
+        assert files(store) < 18
+        assert forked.run(arguments) == 0, log.read_text()
     with open_store(store) as killed, open_store(undisturbed) as whole:
         pd.testing.assert_frame_equal(content(killed), content(whole))
         assert len(killed.verify()) == 0
