@@ -9,6 +9,7 @@ with a certificate that it signed itself.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -16,7 +17,8 @@ import select
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import neo4j
@@ -133,6 +135,7 @@ class OwnServer(Neo4jServer):
         """
         self._options = [*OPTIONS, *options]
         self._java, self._jars = java(JAVA[version]), jars(version)
+        self._program = program(self._java, self._jars, JAVA[version])
         self.home, self._settings, self.log = folder / "home", folder / "neo4j.conf", folder / "server.log"
         self.home.mkdir(parents=True)
         self._settings.write_text(SETTINGS + self._offer_tls(folder / "tls"))
@@ -157,7 +160,7 @@ class OwnServer(Neo4jServer):
 
     def spawn(self) -> None:
         """Begin to start it."""
-        command = [self._java, *self._options, "-cp", f"{self._jars}/*", str(PROGRAM)]
+        command = [self._java, *self._options, "-cp", f"{self._program}:{self._jars}/*", PROGRAM.stem]
         command += [str(self.home), str(self._port), str(self._settings)]
         with self.log.open("ab") as log:  # ends by itself when its standard input does: with this process
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
@@ -209,11 +212,30 @@ def jars(version: str) -> Path:
     """
     folder = CACHE / f"neo4j-{version}"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder):
         if not (folder / "lib").is_dir():
             _fetch(folder, version)
     return folder / "lib"
+
+
+def program(java: str, jars: Path, release: int) -> Path:
+    """Folder of our program's class for a release of Java, compiled the first time: each start would do it anew."""
+    folder = jars.with_name(f"program-{hashlib.sha256(PROGRAM.read_bytes()).hexdigest()[:12]}")
+    with locked(jars.parent):
+        if not folder.is_dir():
+            part = jars.with_name("program-part")
+            command = [Path(java).with_name("javac"), "--release", str(release), "-cp", f"{jars}/*", "-d", part]
+            subprocess.run([*command, PROGRAM], check=True, capture_output=True)
+            part.rename(folder)
+    return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No other process is in there meanwhile."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fetch(folder: Path, version: str) -> None:
