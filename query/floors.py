@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, connected, first, halvings
-from ..circuits.extraction import How
+from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, connected, first, halvings, joining_order
 from ..store import Store
 from .groups import Entry
 from .measures import Measure
@@ -62,10 +61,16 @@ def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measur
     if measure.needs == "scores":
         return Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size, scores=scores)
     absolute = bool(dict(record.extraction.params).get("absolute", False))
-    if record.extraction.kind == "bisection":
-        return connected(scores, size, absolute=absolute)
-    how: How = "top" if record.extraction.kind in ("top", "threshold") else "greedy"
-    return first(scores, size, how, absolute=absolute)
+    match record.extraction.kind:
+        case "bisection":
+            return connected(scores, size, absolute=absolute)
+        case "threshold":  # where `size` edges reach it: a cut, which scores that have no order may have too
+            order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
+            return Circuit.pruned(scores.graph, order, size_requested=size, scores=scores)
+        case "top":
+            return first(scores, size, "top", absolute=absolute)
+        case _:
+            return first(scores, size, "greedy", absolute=absolute)
 
 
 def read_floors(
