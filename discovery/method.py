@@ -62,7 +62,7 @@ GRADIENT = choice(*GRADIENTS)
 """The gradient mode of a gradient method: by which rules the way back goes."""
 
 NO_GRADIENT = {"gradient": "it patches and measures, and no gradient enters its scores"}
-"""Of methods that have no gradient for a mode to change."""
+"""Of methods that patch, and have no gradient for a mode to change."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Found:
             InputError: the method selects none.
         """
         if self.members is None:
-            raise InputError("circuit: this method scores edges and selects none; extract one, as by scores.top(0.05)")
+            raise InputError(
+                "circuit: this method scores edges and selects none; extract one, as by scores.greedy(0.05)"
+            )
         return Circuit.found(self.graph, self.members, self.scores)
 
 

@@ -160,7 +160,7 @@ class Workbench:
         if images is None:
             raise InputError(
                 f"class {item.target_class.name!r}: no selection images to find a size on; "
-                "raise images.per_class or extract by top, edges or threshold"
+                "raise images.per_class or extract by edges or threshold"
             )
         params: dict[str, Any] = {k: v for k, v in extraction.params if k != "size_of"}
         find = smallest_with_retention if extraction.kind == "retention" else bisected

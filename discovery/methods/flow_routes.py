@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ...circuits import ComputationGraph, EdgeScores
 from ...models import Activations, ViT, capture
-from ..method import NO_GRADIENT, Found, Method, Task
+from ..method import Found, Method, Task
 
 
 def proximities(
@@ -77,7 +77,7 @@ def _flow_routes(task: Task) -> Found:
     for batch in task.pairs.batches(task.batch_size):
         scores.append(_shares(capture(task.model, batch.clean), task.model, task.graph).cpu().numpy())
         task.progress(done := done + len(batch), len(task.pairs))
-    kind = {"additive": False, "signed": False, "shares": True}
+    kind = {"additive": FLOW_ROUTES.additive, "signed": FLOW_ROUTES.signed, "shares": FLOW_ROUTES.shares}
     return Found(task.graph, EdgeScores.from_images(task.graph, np.concatenate(scores), **kind))
 
 
@@ -87,8 +87,9 @@ FLOW_ROUTES = Method(
     paper="Ferrando & Voita 2024, arXiv 2403.00824",
     function=_flow_routes,
     passes=lambda graph: (1, 0),
+    version=2,  # 1 put the shares of all receivers in one order
     signed=False,
     additive=False,
     shares=True,
-    lacks=NO_GRADIENT,
+    lacks={"gradient": "it runs clean images forward once, and no gradient enters its scores"},
 )

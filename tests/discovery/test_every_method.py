@@ -81,6 +81,8 @@ def test_permuted_heads_permute_the_scores(permuted, images, method, form):
     """Where edges are decided one after the other, with none removed: else the order, which is of heads, matters."""
     x, y = images(permuted[0], 2, 1), images(permuted[0], 2, 2)
     before, after = (ask(model, x, y, method, form).scores for model in permuted)
+    for name in ("signed", "additive", "shares"):
+        assert getattr(before, name) == getattr(METHODS[method], name)
     same = old_places(before.graph)
     assert (same != np.arange(len(same))).any() == (form != "block")
     assert relative(after.mean, before.mean[same]) < 1e-11
