@@ -23,7 +23,7 @@ demo: $(USABLE)
 	$(RUN) -m circuitstore.cli demo
 
 test: $(TESTABLE)
-	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(TESTABLE)
 	$(RUN) -m ruff check .

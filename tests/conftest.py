@@ -28,6 +28,22 @@ from torch import Tensor, nn  # noqa: E402
 from . import postgres_server as postgres  # noqa: E402
 from .neo4j_server import NEWEST, Neo4jServer, NoServer, OwnServer  # noqa: E402
 
+LONG = (
+    "test_faults.py",
+    "test_graph_away.py",
+    "test_neo4j_newest.py",
+    "test_kills.py",
+    "test_index.py",
+    "test_readers.py",
+    "test_store_machine.py",
+    "test_operating.py",
+)
+"""Files that take minutes: begun first, else one worker is left with them at the end while the others have nothing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
