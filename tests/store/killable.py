@@ -19,7 +19,13 @@ from circuitstore.store.faults import VARIABLE
 from conftest import make_world
 from recorded import recorded
 
-PRELOADED = ("alembic.command", "circuitstore.store.graph.ladybug", "sqlalchemy.dialects.postgresql.psycopg", "stamina")
+PRELOADED = (
+    "alembic.command",
+    "circuitstore.store.graph.ladybug",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+    "stamina",
+)
 """Else every fork imports them anew."""
 WORLD, SECOND = make_world(2, (6,)), make_world(3, (9,))
 
