@@ -34,32 +34,46 @@ class Journal:
 
     Attributes:
         path: its file; None keeps nothing.
-        question: id of what is asked; another's journal is refused.
+        question: id of what is asked.
+        own: the file is named for this question, so that whatever is in it is its journal, if a damaged one; else
+            what is another question's, or no journal, is refused.
     """
 
     path: Path | None = None
     question: str = ""
+    own: bool = False
     _written: float = field(default_factory=time.monotonic, init=False)
 
     def read(self) -> dict[str, np.ndarray]:
         """What was kept, by name; empty where nothing was, or where it is damaged, which is logged.
 
         Raises:
-            InputError: the file is another question's, or no journal: it is not written over.
+            InputError: the file is another question's, or no journal, and not its own: it is not written over.
         """
         self._clear_killed()
-        if self.path is None or not self.path.exists():
+        if self.path is None or not self.path.exists() or not self.path.stat().st_size:
             return {}
-        packed = self._sound(self.path)
-        if packed is None:
+        try:
+            state = self._state(self.path)
+        except InputError:
+            if not self.own:
+                raise
+            state = None
+        if state is None:
             log.warning("%s: damaged; what it kept is lost, and this one question is begun anew", self.path)
-            return {}
+        return state or {}
+
+    def _state(self, path: Path) -> dict[str, np.ndarray] | None:
+        """What a journal holds; None where it is not as it was written."""
+        packed = self._sound(path)
+        if packed is None:
+            return None
         with np.load(io.BytesIO(packed), allow_pickle=False) as kept:
             state = {name: kept[name] for name in kept.files}
         found = str(state.pop(_KEY, ""))
         if found != self.question:
             raise InputError(
-                f"{self.path}: holds the progress of another question (other model, images, method or parameters); "
+                f"{path}: holds the progress of another question (other model, images, method or parameters); "
                 "give another file, or remove it"
             )
         return state

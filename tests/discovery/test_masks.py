@@ -156,7 +156,15 @@ def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name
             state, told = read(content)
             assert state == {} and "unfinished]: damaged; what it kept is lost" in told, place
     for length in range(0, len(whole), 7):
-        assert read(whole[:length])[0] == {}
+        state, told = read(whole[:length])
+        assert state == {} and ("damaged" in told) == (length > 0)
+    for content in (bytes(len(whole)), b"\0", b"another file"):
+        path.write_bytes(content)
+        caplog.clear()
+        assert Journal(path, "q", own=True).read() == {} and "damaged" in caplog.text
+    path.write_bytes(whole)
+    assert Journal(path, "another", own=True).read() == {}
+    assert Journal(path, "q", own=True).read()["ahead"] == 2
 
 
 def test_a_question_whose_journal_is_damaged_is_answered_anew(toy_vit, images, tmp_path, monkeypatch):
