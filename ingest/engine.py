@@ -164,7 +164,7 @@ class _Engine:
         if self.writer.has_discovery(item.id) and (found := self.writer.sound_discovery(item.id)):
             return found
         self.writer.lease_item(item.id)
-        journal = Journal(self.writer.store.location.archive / "unfinished" / f"{item.id}.journal", item.id)
+        journal = Journal(self.writer.store.archive.journal(item.id), item.id, own=True)
         discovery = self.bench.discover(
             item, journal, lambda done, total: bar.set_postfix_str(f"{done} of {total}", refresh=False)
         )

@@ -2,14 +2,15 @@
 
 `archive/discoveries/ab/<id>.parquet` and `archive/circuits/ab/<id>.parquet`, `ab` being the first two
 digits of the id. Files are created whole (`files.write_atomic`) and never changed; what is in them tells
-`encoding`. Everything that is read is held against its checksum.
+`encoding`. Everything that is read is held against its checksum. Beside them, `archive/unfinished` has the progress
+on items that are not answered yet, which may be lost.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -33,6 +34,9 @@ IDENTITY = "store.json"
 
 REMOVING = "removing.json"
 """Names what is being removed, from before the catalog forgets it until it is gone."""
+
+_UNFINISHED = "unfinished"
+"""The folder of the journals, beside those of what is finished."""
 
 _END = b"PAR1"  # how a Parquet file ends
 
@@ -108,6 +112,18 @@ class Archive:
     def sweep(self) -> int:
         """Delete temporary files that a killed writer left; returns how many. For the one writer only."""
         left = self.leftovers()
+        for path in left:
+            files.remove(path)
+        return len(left)
+
+    def journal(self, id: str) -> Path:
+        """Where a long method keeps what it has found so far for the item of this id."""
+        return self.folder / _UNFINISHED / f"{id}.journal"
+
+    def sweep_journals(self, kept: Collection[str]) -> int:
+        """Delete the journals of all items but these, and what else is beside them; returns how many files."""
+        journals = {self.journal(id) for id in kept}
+        left = [path for path in (self.folder / _UNFINISHED).glob("*") if path not in journals]
         for path in left:
             files.remove(path)
         return len(left)

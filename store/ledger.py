@@ -354,6 +354,12 @@ def unreferenced(connection: Connection) -> tuple[list[str], list[str], list[str
     return loose, answered, unused
 
 
+def unanswered(connection: Connection) -> list[str]:
+    """Ids of the items that have no discovery."""
+    lacking = select(items.c.id).where(~exists().where(discoveries.c.id == items.c.id))
+    return list(connection.execute(lacking).scalars())
+
+
 def strike_items(connection: Connection, ids: Collection[str]) -> None:
     """Delete items that nothing refers to."""
     for chunk in chunks(ids):

@@ -63,7 +63,9 @@ def collect(writer: Writer) -> Table:
         ledger.forget(connection, circuits, loose)
         ledger.forget(connection, discoveries, answered)
         ledger.strike_items(connection, unused)
-    removed = finish_removal(writer)
+    with writer.catalog.reading() as connection:
+        asked = ledger.unanswered(connection)
+    removed = finish_removal(writer) + writer.archive.sweep_journals(asked)
     unlisted = sum(len(_unlisted(writer, kind)) for kind in KINDS)
     if unlisted:
         writer.say(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.discovery import Journal
-from circuitstore.ingest import index, parse_spec
+from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.models import DecidedRuns
 from circuitstore.store import open_store
 
@@ -95,3 +95,18 @@ def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: l
     assert trace["edges_after_pruning"] == found["n_edges"] > 0
     assert [set(sweep) for sweep in trace["sweeps"]] == [{"threshold", "edges", "retention"}] * 2
     assert index(parse_spec(SPEC), location=tmp_path / "killed", progress=False).skipped == 1
+
+
+@pytest.mark.parametrize("content", [bytes(400), b"", b"another file"])
+def test_an_item_whose_journal_cannot_be_read_is_begun_anew(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = parse_spec(SPEC.replace('"vi-cd"', '"ugs"').replace("sweeps", "steps").replace("attention", "block"))
+    (planned,) = make_plan(spec).items
+    path = tmp_path / "archive" / "unfinished" / f"{planned.item.id}.journal"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    done = index(spec, location=tmp_path, progress=False)
+    assert (done.done, done.failed) == (1, {})
+    assert not path.exists()
+    assert ("begun anew" in caplog.text) == bool(content)

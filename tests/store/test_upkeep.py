@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from circuitstore.errors import InputError
 from circuitstore.store import Store, ledger, open_store, rebuild_store, tables, upkeep
+from circuitstore.testing.factories import make_item
 
 
 def counts(table: Any) -> list[int]:
@@ -73,6 +74,21 @@ def test_a_collection_that_was_killed_is_finished_by_the_next_writer(filled: Pat
             assert len(list(store.archive.ids("discovery"))) == 3
             assert counts(writer.gc())[3] == 4
             assert everything(store) == (set(), set(), set(), set())
+
+
+def test_progress_goes_with_its_item_or_its_answer(filled: Path, world: Any) -> None:
+    asked = make_item(99)
+    with open_store(filled) as store, store.writer() as writer:
+        writer.start_run("second", "", [asked], [])
+        kept, *others = (store.archive.journal(id) for id in (asked.id, world.discoveries[0].id, "f" * 64))
+        kept.parent.mkdir()
+        for path in (kept, *others, kept.with_name("stray")):
+            path.write_bytes(b"progress")
+        assert counts(writer.gc()) == [0, 0, 0, 3]
+        assert list(kept.parent.iterdir()) == [kept]
+        writer.delete_run("second")
+        assert counts(writer.gc()) == [0, 0, 0, 1]
+        assert not kept.exists()
 
 
 def test_groups_are_bounded_by_circuits_and_by_edges() -> None:
