@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import sparse, special
 
-from ..errors import NotComparable
+from ..errors import InputError, NotComparable
 from .circuit import Circuit
 from .extraction import edge_count, joining_order
 from .graph import ComputationGraph
@@ -25,6 +25,19 @@ def _same_graph(a: ComputationGraph, b: ComputationGraph) -> None:
 def _ratio(part: float, whole: float) -> float:
     """part / whole; two empty sets are equal, hence 1."""
     return part / whole if whole else 1.0
+
+
+def check_ranked(measure: str, shares: bool) -> None:
+    """Refuse a measure of rankings where the scores of either side are shares.
+
+    Raises:
+        InputError: they are.
+    """
+    if shares:
+        raise InputError(
+            f"{measure}: these scores are shares of what each receiver reads, and have no order over all edges; "
+            "compare their circuits' edges, by jaccard, node-jaccard or dice, or all scores by weighted-jaccard"
+        )
 
 
 def jaccard(a: Circuit, b: Circuit) -> float:
@@ -63,17 +76,23 @@ def overlap_at(a: EdgeScores, b: EdgeScores, n: int, *, absolute: bool = False) 
     """|top-n of A ∩ top-n of B| / n, before pruning.
 
     Raises:
-        InputError: `n` is more than there are edges.
+        InputError: `n` is more than there are edges; scores that are shares, which have no order.
     """
     _same_graph(a.graph, b.graph)
+    check_ranked("overlap", a.shares or b.shares)
     n = edge_count(a.graph, n)
     first, second = (joining_order(s.graph, s.mean, "top", absolute=absolute, limit=n) for s in (a, b))
     return _ratio(len(np.intersect1d(first, second)), n)
 
 
 def spearman(a: EdgeScores, b: EdgeScores) -> float:
-    """Rank correlation of all scores; NaN where one of them is constant."""
+    """Rank correlation of all scores; NaN where one of them is constant.
+
+    Raises:
+        InputError: scores that are shares, which have no order.
+    """
     _same_graph(a.graph, b.graph)
+    check_ranked("spearman", a.shares or b.shares)
     return float(spearman_matrix(np.stack([a.mean, b.mean]))[0, 1])
 
 

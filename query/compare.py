@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from ..circuits.similarity import check_ranked
 from ..errors import InputError
 from ..results import Exits, Table, write_parquet
 from ..store import Store
@@ -199,16 +200,20 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
     """The arrays of one group; those of all circuits at once may not fit into memory.
 
     Raises:
-        InputError: scores are needed that the method does not give.
+        InputError: scores are needed that the method does not give, or an order that they have not.
     """
     scores = None
-    if measure.needs == "scores":
+    if measure.needs != "members":
         first, _ = store.archive.circuit(entries[0].id)
         if first.score is None:
             raise InputError(
                 f"method {first.item.recipe.method.text} selects edges and gives no scores; "
                 "choose a measure of edges: jaccard, node-jaccard or dice"
             )
+        if measure.needs == "ranks":
+            for entry in {e.item.recipe.method: e for e in entries}.values():
+                discovery, _ = store.archive.discovery(entry.discovery_id, per_image=False)
+                check_ranked(measure.key, discovery.scores is not None and discovery.scores.shares)
         scores = store.scores([e.discovery_id for e in entries])
     sizes = [int(e.row["n_edges"]) if e.size_requested is None else e.size_requested for e in entries]
     return Circuits(entries[0].graph, store.members([e.id for e in entries]), sizes, scores)

@@ -58,7 +58,7 @@ def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> F
 
 def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Circuit:
     """The circuit of half the images, extracted as the whole one was; only its scores where these are compared."""
-    if measure.needs == "scores":
+    if measure.needs != "members":
         return Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size, scores=scores)
     absolute = bool(dict(record.extraction.params).get("absolute", False))
     match record.extraction.kind:

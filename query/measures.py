@@ -40,7 +40,8 @@ class Measure:
     Attributes:
         key: its name.
         about: what it measures.
-        needs: `members`, or `scores`, which methods that only select do not give.
+        needs: `members`; or `scores`, which methods that only select do not give; or their `ranks` over all edges,
+            which scores that are shares have not.
         pair: of two circuits; where it needs scores, of the scores that they carry.
         matrix: of all pairs of many.
         chance: expected value for uniform random edge sets (rankings, for `spearman`) of two sizes among
@@ -49,7 +50,7 @@ class Measure:
 
     key: str
     about: str
-    needs: Literal["members", "scores"]
+    needs: Literal["members", "scores", "ranks"]
     pair: Callable[[Circuit, Circuit], float]
     matrix: Callable[[Circuits], Matrix]
     chance: Callable[[int, int, int], float] | None
@@ -152,7 +153,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "overlap",
             "share of the n best edges that are common, before pruning; n the smaller requested size",
-            "scores",
+            "ranks",
             _overlap_of_two,
             _overlap,
             lambda a, b, n_edges: min(a, b) / n_edges,
@@ -160,7 +161,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "spearman",
             "rank correlation of all scores",
-            "scores",
+            "ranks",
             _scored(pairwise.spearman),
             lambda circuits: pairwise.spearman_matrix(_scores(circuits)),
             lambda a, b, n_edges: 0.0,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from circuitstore.analysis.report import write_report
 from circuitstore.circuits import halvings, joining_order
-from circuitstore.circuits.similarity import jaccard
+from circuitstore.circuits.similarity import jaccard, overlap_at, spearman
+from circuitstore.errors import InputError
 from circuitstore.ingest import index, parse_spec
 from circuitstore.query import compare
+from circuitstore.query.measures import MEASURES
 from circuitstore.store import Store, open_store
 
 SPEC = """
@@ -67,6 +69,20 @@ def test_circuits_cut_at_a_share_and_grown_are_compared_and_reported(routes: Sto
     assert len(table) == 2 and table.frame["noise_floor"].notna().all()
     page = write_report(routes, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "threshold(t=0.2)" in page and "edges(n=8)" in page
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_of_rankings_are_refused_with_those_that_take_shares(routes: Store, measure: str) -> None:
+    one, other = (routes.discovery(id).scores for id in routes.items()["id"])
+    if measure not in ("overlap", "spearman"):
+        assert compare(routes, measure=measure).facts["noise_floor"] > 0
+        return
+    for ask in (
+        lambda: compare(routes, measure=measure),
+        lambda: spearman(one, other) if measure == "spearman" else overlap_at(one, other, 5),
+    ):
+        with pytest.raises(InputError, match=rf"{measure}: these scores are shares.*jaccard"):
+            ask()
 
 
 def test_how_often_an_edge_is_among_the_best_is_not_told_of_shares(routes: Store) -> None:
