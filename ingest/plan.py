@@ -200,8 +200,13 @@ def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
             if size is not None:
                 with _place(spec, f"extract[{i}].{key}"):
                     edge_count(model.graph(study.recipe.form), size)
-        with _place(spec, f"extract[{i}] for recipe {study.recipe.method.kind}"):
-            check_order(get_method(study.recipe.method.kind).shares, extract.extraction().kind)
+        method = study.recipe.method.kind
+        with _place(spec, f"extract[{i}] for recipe {method}"):
+            try:
+                check_order(get_method(method).shares, extract.extraction().kind)
+            except InputError as error:
+                alone = f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
+                raise InputError(f"{error}; {alone}") from error
 
 
 def _try_out(source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:

@@ -91,7 +91,7 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
         (
             "[[extract]]\nretention = 0.8",
             '[[recipe]]\nmethod = "flow-routes"\n[[extract]]\ntop = 0.1',
-            ["extract[0]", "flow-routes", "top: these scores are shares", "retention"],
+            ["extract[0]", "flow-routes", "top: these scores are shares", "retention", "every recipe", "its own spec"],
         ),
         ("steps = 2", 'corruption = { kind = "patch-shuffle", tiles = 7 }', ["recipe[0]", "tiles", "7"]),
         ('text = "other class"', 'text = "incomprehensibilities"', ["recipe[0]", "INCOMPREHENSIBILITIES"]),
