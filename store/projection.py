@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..circuits import CircuitRecord
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .writer import Writer
 
 GROUP = 50
-"""Circuits projected at once while indexing."""
+"""Circuits projected at once while indexing; whoever puts more than twice as many waits for the graph."""
 
 GROUP_S = 5.0
 """Seconds that a circuit waits for others at most."""
@@ -39,10 +40,16 @@ AGAIN_S = 2.0
 
 
 class Projection:
-    """The graph of a writer, and the circuits on their way into it; one thread at a time, by the writer's lock."""
+    """The graph of a writer, and the circuits on their way into it.
+
+    Those who put circuits do not wait for the graph: a thread of the writer brings them there. One thread at a time is
+    at work in it, by `_in_graph`; `_waiting` is held for moments, to see what is to be done. Both are taken after the
+    writer's lock, where that is needed too, and in this order.
+    """
 
     def __init__(self, writer: Writer, lock: threading.RLock) -> None:
         self._writer, self._lock = writer, lock
+        self._in_graph, self._waiting = threading.RLock(), threading.Lock()
         self._opened: GraphBackend | None = None
         self._queue: dict[str, tuple[CircuitRecord, int]] = {}
         self._queued_at = 0.0
@@ -80,50 +87,67 @@ class Projection:
 
     def add(self, record: CircuitRecord, created_ms: int) -> None:
         """Bring a circuit that the catalog lists into the graph, with its group, after `GROUP_S` at the latest."""
-        if self._away is not None:
-            return  # it is filled in when the graph is there again
-        if not self._queue:
-            self._queued_at = time.monotonic()
-        self._queue[record.id] = record, created_ms
-        edges = sum(r.circuit.n_edges for r, _ in self._queue.values())
-        if len(self._queue) >= GROUP or edges >= upkeep.EDGES:
-            self._put_queue()
+        with self._waiting:
+            if self._away is not None:
+                return  # it is filled in when the graph is there again
+            if not self._queue:
+                self._queued_at = time.monotonic()
+            self._queue[record.id] = record, created_ms
+            crowded = self._makes(2)
+        if crowded:
+            self._put_group()
 
     def drop(self, id: str) -> None:
         """Take a circuit out of the graph; from one that is away it goes when that is there again."""
-        self._queue.pop(id, None)
-        if self._away is None:
+        with self._in_graph:
+            with self._waiting:
+                self._queue.pop(id, None)
+            if self._away is None:
+                try:
+                    self._writer.graph.remove([id])
+                except StoreUnreachable as error:
+                    self._do_without(error)
+
+    def _makes(self, groups: int) -> bool:
+        """Whether what is queued makes so many groups."""
+        edges = sum(record.circuit.n_edges for record, _ in self._queue.values())
+        return len(self._queue) >= groups * GROUP or edges >= groups * upkeep.EDGES
+
+    def _put_group(self) -> bool:
+        """Bring the first group of the queue into the graph, if that can be reached; returns whether that was done."""
+        with self._in_graph:
+            if not self._queue:
+                return False
+            graph = self._writer.graph  # raises what ended the writer
+            with self._waiting:
+                first = dict(islice(self._queue.items(), GROUP))
+                ids = next(upkeep.groups({id: record.circuit.n_edges for id, (record, _) in first.items()}))
             try:
-                self._writer.graph.remove([id])
+                _put(graph, [first[id] for id in ids])
             except StoreUnreachable as error:
                 self._do_without(error)
-
-    def _put_queue(self) -> None:
-        """Bring the queued circuits into the graph, or do without it if it cannot be reached."""
-        if self._queue:
-            try:
-                self._put(list(self._queue.values()))
-            except StoreUnreachable as error:
-                self._do_without(error)
-            self._queue = {}
-
-    def _put(self, group: Sequence[tuple[CircuitRecord, int]]) -> None:
-        self._writer.graph.put([record for record, _ in group], {record.id: created for record, created in group})
+                return False
+            with self._waiting:
+                self._queue = {id: queued for id, queued in self._queue.items() if id not in ids}
+                self._queued_at = time.monotonic()
+            return True
 
     def _tick(self) -> None:
-        if self._away is not None and time.monotonic() >= self._again_at:
-            self._look_again()
-        elif self._queue and time.monotonic() - self._queued_at >= GROUP_S and self._lock.acquire(blocking=False):
-            try:
-                self._put_queue()
-            finally:
-                self._lock.release()
+        if self._away is not None:
+            if time.monotonic() >= self._again_at:
+                self._look_again()
+        elif self._is_due():
+            self._put_group()
+
+    def _is_due(self) -> bool:
+        with self._waiting:
+            return bool(self._queue) and (self._makes(1) or time.monotonic() - self._queued_at >= GROUP_S)
 
     # --- what the graph lacks ----------------------------------------------------------------------
 
     def fill(self) -> int:
         """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many."""
-        with self._lock:
+        with self._lock, self._in_graph:
             self.flush()
             with self._writer.catalog.reading() as connection:
                 listed, sizes = ledger.stored(connection, circuits), ledger.circuit_sizes(connection)
@@ -142,7 +166,7 @@ class Projection:
         done = 0
         for ids in upkeep.groups(sizes):
             group = self._writer.sound_circuits(ids)
-            self._put(group)
+            _put(self._writer.graph, group)
             done += len(group)
         return done
 
@@ -152,7 +176,8 @@ class Projection:
         """Bring into the graph what it lacks of what was put; see `Writer.flush`."""
         deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
         with self._lock:
-            self._put_queue()
+            while self._put_group():
+                pass
             while self._away is not None:
                 try:
                     self._rejoin(self._by(open_graph))
@@ -172,8 +197,9 @@ class Projection:
                 f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
                 "graph when that can be reached again"
             )
-        self._away, self._queue = error, {}
-        self._again_at = time.monotonic() + AGAIN_S
+        with self._waiting:
+            self._away, self._queue = error, {}
+            self._again_at = time.monotonic() + AGAIN_S
         self._keeper.let_go()
 
     def _look_again(self) -> None:
@@ -190,17 +216,23 @@ class Projection:
         graph.close()
 
     def _rejoin(self, graph: GraphBackend) -> None:
-        """Go on with a graph that was opened anew: it may have lost much, or be another."""
+        """Go on with a graph that was opened anew: it may have lost much, or be another. Under the writer's lock."""
         try:
-            self._keeper.check()
+            lost = self._writer.graph
             self._keeper.hold(graph)
         except BaseException:
             graph.close()
             raise
-        lost, self._opened, self._away = self.graph, graph, None
+        self._opened, self._away = graph, None
         lost.close()
         try:
             self.fill()
         except StoreUnreachable as error:
             self._do_without(error)
             raise
+
+
+def _put(graph: GraphBackend, group: Sequence[tuple[CircuitRecord, int]]) -> None:
+    """Circuits with their `created_ms`."""
+    if group:
+        graph.put([record for record, _ in group], {record.id: created for record, created in group})

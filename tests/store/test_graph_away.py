@@ -39,6 +39,7 @@ def mortal(neo4j_server: Neo4jServer, url: str) -> OwnServer:
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "GROUP", 2)
+    monkeypatch.setattr(projection, "TICK_S", 0.05)
     monkeypatch.setattr(projection, "AGAIN_S", 0.2)
 
 
@@ -77,7 +78,7 @@ def test_a_server_killed_and_started_again_in_the_middle(folder: Path, mortal: O
         restarts[-1].start()
 
     with create_store(folder, graph=mortal.url) as store:
-        filling(store, {n: restart for n in (3, 9, 15, 21, 27)})
+        filling(store, dict.fromkeys((3, 9, 15, 21, 27), restart))
     restarts[-1].join()
     assert_equals_undisturbed(folder, mortal.url)
 

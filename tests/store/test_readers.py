@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from circuitstore.store import create_store, writer
+from circuitstore.store import create_store, projection
 
 from .conftest import World, make_world
 from .reading import Readers
@@ -37,7 +37,8 @@ def test_readers_never_see_half_a_circuit(
     folder: Path, graph_url: str | None, many: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While circuits come, the graph is made anew, and they go and come again; one that is asked for may be gone."""
-    monkeypatch.setattr(writer, "GROUP", 3)
+    monkeypatch.setattr(projection, "GROUP", 3)
+    monkeypatch.setattr(projection, "TICK_S", 0.05)
     with create_store(folder, graph=graph_url) as store:
         with store.writer() as first:
             many.start(first)

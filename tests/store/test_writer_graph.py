@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,16 +23,40 @@ def soon(true: Callable[[], bool], within_s: float = 10) -> bool:
     return True
 
 
-def test_circuits_are_projected_in_groups(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "GROUP", 4)
+def test_who_puts_more_than_two_groups_waits_for_one(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "GROUP", 2)
+    monkeypatch.setattr(projection, "TICK_S", 60.0)
     with create_store(folder) as store, store.writer() as writer:
         shown = []
         for record in world.records:
             writer.put_circuit(record, "run")
             shown.append(len(writer.graph.present()))
-        assert shown == [0, 0, 0, 4, 4, 4]
+        assert shown == [0, 0, 0, 2, 2, 4]
         writer.flush()
         assert writer.graph.present() == {r.id: r.sha256 for r in world.records}
+
+
+def test_nobody_waits_for_a_group_on_its_way(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "GROUP", 3)
+    monkeypatch.setattr(projection, "TICK_S", 0.02)
+    begun, go = threading.Event(), threading.Event()
+    with create_store(folder) as store, store.writer() as writer:
+        put = writer.graph.put
+
+        def slow(*group: Any) -> None:
+            begun.set()
+            assert go.wait(60)
+            put(*group)
+
+        monkeypatch.setattr(writer.graph, "put", slow)
+        for record in world.records[:3]:
+            writer.put_circuit(record, "run")
+        assert begun.wait(60)
+        writer.put_circuit(world.records[3], "run")
+        assert len(writer.graph.present()) == 0
+        go.set()
+        writer.flush()
+        assert writer.graph.present() == {r.id: r.sha256 for r in world.records[:4]}
 
 
 def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
