@@ -24,7 +24,7 @@ from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
-from .neo4j_errors import out_of_time, query_failed
+from .neo4j_errors import ended, query_failed
 from .neo4j_load import create_circuits, create_shared, in_groups, load_rows
 from .neo4j_server import Server, rows
 from .tables import to_table
@@ -211,7 +211,7 @@ class Neo4jGraph(GraphBackend):
         try:
             return self._read(query)
         except StoreError as error:
-            if isinstance(error.__cause__, Neo4jError) and out_of_time(error.__cause__):  # after the last row
+            if isinstance(error.__cause__, Neo4jError) and ended(error.__cause__):  # after the last row
                 raise query_failed(error.__cause__, text, timeout_s) from error.__cause__
             raise
 

@@ -132,6 +132,11 @@ class Asked:
                     f"{self.url} does not let user {self.user!r} do this ({first_line(error)}); grant it reading, "
                     "writing and the making of constraints and indexes, or give another account"
                 )
+        if _terminated(error):
+            return StoreUnreachable(
+                f"{self.url}: an administrator of the server terminated what was being done there, and it was undone; "
+                "run the same command again once they allow it"
+            )
         if isinstance(error, AuthError):
             why = "no password was given" if "missing key `scheme`" in str(error) else first_line(error)
             return StoreError(f"{self.url} refuses user {self.user!r}: {why}; {_ACCOUNT}")
@@ -156,17 +161,29 @@ def refuse_other_servers(agent: str, url: str) -> None:
         raise StoreError(f"{url} is {agent}; {NEEDED}: upgrade the server")
 
 
-def out_of_time(error: Neo4jError) -> bool:
-    """Whether the server ended a transaction because its time was over."""
-    code = error.code or ""
-    return "TransactionTimedOut" in code or "Transaction.Terminated" in code
+def ended(error: Neo4jError) -> bool:
+    """Whether the server ended a transaction: its time was over, or an administrator terminated it."""
+    return _out_of_time(error) or _terminated(error)
+
+
+def _out_of_time(error: Neo4jError) -> bool:
+    return "TransactionTimedOut" in (error.code or "")
+
+
+def _terminated(error: Neo4jError) -> bool:
+    """By `TERMINATE TRANSACTIONS`; the driver makes a client's error of the server's transient one."""
+    return (error.code or "").endswith(".Transaction.Terminated")
 
 
 def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     """The error for a query's `text`; errors that are not the query's are given back as they are."""
     code = error.code or ""
-    if out_of_time(error):
+    if _out_of_time(error):
         return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+    if _terminated(error):
+        return QueryFailed(
+            "an administrator of the server terminated the query; narrow it, or ask it again once they allow it"
+        )
     if "OutOfMemory" in code:
         return QueryFailed(
             "the query needs more memory than the server has for it; narrow it with WHERE, "

@@ -4,11 +4,21 @@ import os
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import neo4j
 import pytest
-from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreForeign, StoreVersion
+from circuitstore.errors import (
+    InputError,
+    QueryFailed,
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    StoreForeign,
+    StoreUnreachable,
+    StoreVersion,
+)
 from circuitstore.query import named_queries
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
 from circuitstore.store.graph.account import Account
@@ -70,6 +80,29 @@ def test_rows_that_are_sent_in_one_keep_what_is_missing(server, name):
         given = unpacked(graph.run(query.packed[graph.engine], {**values, "most": 1_000}), 999).frame
     assert_frame_equal(given, expected)
     assert 0 < expected["score"].isna().sum() <= len(expected)
+
+
+ENDLESS = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b WITH a WHERE a < 0 RETURN count(*)"
+
+
+@pytest.mark.parametrize("asked", ["query", "transaction"])
+def test_what_an_administrator_terminates_is_told_as_that(server, asked):
+    filled(server, 1)
+    with opened(server) as graph, ThreadPoolExecutor(1) as other:
+        if asked == "query":
+            going = other.submit(graph.run, ENDLESS, timeout_s=60)
+            error, told = QueryFailed, r"administrator of the server terminated the query; narrow it"
+        else:
+            work = neo4j.unit_of_work(timeout=60)(lambda tx: tx.run(ENDLESS).consume())
+            going = other.submit(graph._server.read, work)
+            error, told = StoreUnreachable, r"^bolt:.*administrator.*terminated.*undone; run the same command again"
+        text = "SHOW TRANSACTIONS YIELD transactionId, currentQuery WHERE currentQuery = $endless RETURN transactionId"
+        while not (found := server.ask(text, endless=ENDLESS)):
+            assert not going.done()
+        server.ask("TERMINATE TRANSACTION $id", id=found[0][0])
+        with pytest.raises(error, match=told):
+            going.result(timeout=60)
+        assert len(graph.present()) == 1
 
 
 BROKEN = {
