@@ -28,6 +28,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..errors import InputError, unknown
 from ..results import Table
 from ..store.graph.tables import unpacked
@@ -79,8 +81,6 @@ def _packed(name: str, sources: Mapping[str, str]) -> dict[str, str]:
 
 def list_named() -> Table:
     """What named queries there are; columns `query, answers, parameters`, defaults in brackets."""
-    import pandas as pd
-
     rows = [(q.name, q.about, ", ".join(p.usage for p in q.parameters)) for q in named_queries().values()]
     return Table(pd.DataFrame(rows, columns=["query", "answers", "parameters"]))
 
