@@ -5,7 +5,7 @@ import pytest
 import torch
 from circuitstore.analysis.curves import faithfulness_curve
 from circuitstore.circuits import FORMS, connected
-from circuitstore.discovery import bisected, score_edges
+from circuitstore.discovery import bisected, discover, score_edges
 from circuitstore.discovery.methods.flow_routes import proximities
 from circuitstore.errors import InputError
 
@@ -91,3 +91,13 @@ def test_shares_of_different_receivers_are_not_put_in_one_order(shares, toy_vit,
         with pytest.raises(InputError, match=r"shares of what each receiver reads.*greedy.*threshold"):
             ask()
     assert shares.greedy(5).size_requested == 5
+
+
+def test_what_it_does_not_take_is_told_in_its_own_words(shares, toy_vit, images):
+    model = toy_vit()
+    pairs = images(model, 1, 1), images(model, 1, 2), [1]
+    with pytest.raises(InputError, match="takes none: it runs clean images forward once"):
+        discover(model, *pairs, method="flow-routes", gradient="relp")
+    with pytest.raises(InputError, match=r"selects none; extract one, as by scores.greedy\(0.05\)"):
+        _ = discover(model, *pairs, method="flow-routes").circuit
+    assert shares.greedy(0.05).n_edges > 0
