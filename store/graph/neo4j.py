@@ -15,7 +15,7 @@ import neo4j
 from neo4j.exceptions import ConstraintError, Neo4jError
 
 from ...circuits import CircuitRecord
-from ...errors import InputError, StoreBusy, StoreError, StoreUnreachable, StoreVersion
+from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable, StoreVersion
 from ...results import Table
 from ..faults import fault
 from ..lease import is_dead
@@ -25,7 +25,7 @@ from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
 from .neo4j_errors import ended, query_failed
-from .neo4j_load import create_circuits, create_shared, in_groups, load_rows
+from .neo4j_load import create_circuits, create_shared, in_groups, load_rows, missing_shared
 from .neo4j_server import Server, rows
 from .tables import to_table
 
@@ -122,7 +122,12 @@ class Neo4jGraph(GraphBackend):
 
             def create(group: Sequence[CircuitRecord]) -> None:
                 load = load_rows(group, created_ms)
-                server.write(lambda tx: self._create(tx, group, load))
+                try:
+                    server.write(lambda tx: self._create(tx, group, load))
+                except StoreDamaged:
+                    if server.read(lambda tx: missing_shared(tx, group)):  # it was all there a moment ago
+                        raise self._lost() from None
+                    raise
                 fault("graph.commit.after")
 
             self._may_have_rests = True
@@ -149,11 +154,14 @@ class Neo4jGraph(GraphBackend):
         """
         neo4j_readers.publish(tx, [r.id for r in records])
         if self._missing(tx, records):
-            raise StoreUnreachable(
-                f"{self.url} lost circuits while they were put: it was emptied, or another writer took over; run the "
-                "same command again"
-            )
+            raise self._lost()
         fault("graph.publish.before")
+
+    def _lost(self) -> StoreUnreachable:
+        return StoreUnreachable(
+            f"{self.url} lost circuits while they were put, or what they share: it was emptied, or another writer took "
+            "over; run the same command again"
+        )
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
         """The records that are not in the database; see `asking.missing`.

@@ -80,18 +80,24 @@ CREATE_CIRCUITS = """
     }"""
 
 
-def create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
-    """Create the models, classes … of circuits that are not there yet."""
+def missing_shared(
+    tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The models, classes … of circuits that are not there, by label."""
+    missing = {}
     for label, wanted in shared_rows(records).items():
         known = {row[0] for row in rows(tx, _KNOWN[label], {"keys": list(wanted)})}
+        missing[label] = [row for key, row in wanted.items() if key not in known]
+    return {label: found for label, found in missing.items() if found}
+
+
+def create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+    """Create the models, classes … of circuits that are not there yet."""
+    for label, missing in missing_shared(tx, records).items():
         parent = _PARENT.get(label)
-        missing = [
-            {"own": {k: v for k, v in row.items() if k != parent}, "parent": row.get(parent or "")}
-            for key, row in wanted.items()
-            if key not in known
-        ]
-        if missing:
-            rows(tx, _CREATE[label], {"rows": missing})
+        own = [{k: v for k, v in row.items() if k != parent} for row in missing]
+        parents = [row.get(parent or "") for row in missing]
+        rows(tx, _CREATE[label], {"rows": [{"own": o, "parent": p} for o, p in zip(own, parents, strict=True)]})
 
 
 def in_groups(records: Sequence[CircuitRecord]) -> Iterator[list[CircuitRecord]]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import neo4j
 import pytest
 from circuitstore.errors import StoreError, StoreUnreachable
+from circuitstore.store.graph import neo4j as module
 from circuitstore.store.graph import neo4j_readers, open_graph
 from circuitstore.store.graph.contract import Lease
 from circuitstore.store.graph.neo4j_readers import Readers
@@ -120,6 +121,18 @@ def test_what_is_lost_before_it_is_visible_is_not_taken_for_put(
         assert graph.present() == {}
         graph.put(records, created(records))
         assert_holds(graph, records)
+
+
+@pytest.mark.parametrize("lost", ["MATCH (n:Class) DETACH DELETE n", "MATCH (n) DETACH DELETE n"])
+def test_a_database_that_is_emptied_while_circuits_are_put_is_told(
+    server: Neo4jServer, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Not as damaged: it is made anew and filled, as one that was emptied at another moment."""
+    with open_graph(server.url, store_id=STORE) as graph:
+        empty = {"graph.shared.after": lambda: server.ask(lost)}
+        monkeypatch.setattr(module, "fault", lambda point: empty.get(point, lambda: None)())
+        with pytest.raises(StoreUnreachable, match=r"lost circuits while they were put|holds? the graph of store"):
+            graph.put(make_records(3), created(make_records(3)))
 
 
 def test_the_lease_is_renewed_while_a_put_waits_for_a_reader(server: Neo4jServer) -> None:
