@@ -328,21 +328,28 @@ class Store:
         id = self.circuit_id(id)
         try:
             record, _ = self.archive.circuit(id)
+            if record.score is None or not self.archive.has("discovery", record.discovery_id):
+                return record
+            scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores
         except StoreDamaged:
             self.circuit_id(id)  # the writer may have removed it meanwhile: then that is what is told
             raise
-        if record.score is None or not self.archive.has("discovery", record.discovery_id):
-            return record
-        scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores
         if scores is None:
             return record
         return replace(record, score=scores.mean, std=scores.std, circuit=replace(record.circuit, scores=scores))
 
     def discovery(self, id: str) -> Discovery:
         """A discovery by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""
+        id = self._discovery_id(id)
+        try:
+            return self.archive.discovery(id)[0]
+        except StoreDamaged:
+            self._discovery_id(id)  # likewise
+            raise
+
+    def _discovery_id(self, id: str) -> str:
         with self.catalog.reading() as connection:
-            id = listing.resolve(connection, "discovery", id)
-        return self.archive.discovery(id)[0]
+            return listing.resolve(connection, "discovery", id)
 
     def members(self, circuit_ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
         """Member edges of circuits on one graph, in flat edge order. Ids in full; errors as for `circuit`."""

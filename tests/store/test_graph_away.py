@@ -128,7 +128,11 @@ def test_a_server_that_stays_away_ends_the_run_at_last_and_the_next_goes_on(
 
 
 @pytest.mark.parametrize("lost", ["everything", "nodes", "circuits"])
-def test_a_graph_emptied_while_it_is_written(folder: Path, neo4j_server: Neo4jServer, url: str, lost: str) -> None:
+def test_a_graph_emptied_while_it_is_written(
+    folder: Path, neo4j_server: Neo4jServer, url: str, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two groups: `test_neo4j_readers.py` does it in the middle of one."""
+    monkeypatch.setattr(projection, "TICK_S", 60.0)
     empty = {
         "everything": neo4j_server.strip,
         "nodes": neo4j_server.empty,
