@@ -117,7 +117,7 @@ class Neo4jGraph(GraphBackend):
                 return
             if self._may_have_rests:
                 self._sweep(server)
-            server.write(lambda tx: _create_shared(tx, missing))
+            server.write(lambda tx: self._create_shared(tx, missing))
             fault("graph.shared.after")
 
             def create(group: Sequence[CircuitRecord]) -> None:
@@ -139,11 +139,17 @@ class Neo4jGraph(GraphBackend):
             fault("graph.publish.after")
             self._may_have_rests = False
 
+    def _create_shared(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+        create_shared(tx, records)
+        self._check_held(tx)
+        fault("graph.shared.before")
+
     def _create(self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any]) -> None:
         """The circuits that are missing: none but when the answer to an earlier commit was lost."""
         wanted = {r.id for r in self._missing(tx, group)}
         wanted -= neo4j_readers.arriving(tx, [r.id for r in group])
         create_circuits(tx, {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]})
+        self._check_held(tx)
         fault("graph.commit.before")
 
     def _publish(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
@@ -169,9 +175,13 @@ class Neo4jGraph(GraphBackend):
         Raises:
             StoreUnreachable: the database was emptied, or exchanged, since it was opened.
         """
+        self._check_held(tx)
+        return asking.missing(_ask(tx), records, self.url)
+
+    def _check_held(self, tx: neo4j.ManagedTransaction) -> None:
+        """Return if this is still the store's graph; before a commit, lest it leave some in an emptied one."""
         if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
             raise StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
-        return asking.missing(_ask(tx), records, self.url)
 
     def present(self) -> dict[str, str]:
         return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
@@ -338,11 +348,6 @@ _LOCK = "MATCH (s:Store) SET s.singleton = true"  # nobody else can change the l
 
 def _ask(tx: neo4j.ManagedTransaction) -> asking.Ask:
     return lambda text, params: rows(tx, text, params)
-
-
-def _create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
-    create_shared(tx, records)
-    fault("graph.shared.before")
 
 
 def _define(server: Server, migration: Migration) -> None:
