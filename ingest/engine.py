@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -13,12 +13,11 @@ from tqdm import tqdm
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
-from ..store import Account, Writer, create_store
+from ..store import Account, Writer, create_store, rounded
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
+from .storing import ITEMS_OWN, Storing
 from .work import Workbench
-
-log = logging.getLogger("circuitstore")
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class _Engine:
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
         asked = {item.id for item in self.writer.pending(self.plan.spec.name)}  # at once: each look is a connection
+        self.answered, self.taken = self.writer.stored(self.plan.spec.name)
         todo = [p for p in self.plan.items if p.item.id in asked and self._is_open(p)]
         self.failed = {
             _told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
@@ -106,23 +106,29 @@ class _Engine:
             if p.item.id in before
         }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
-        with tqdm(todo, unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
-            for planned in bar:
+        with (
+            tqdm(total=len(todo), unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar,
+            Storing(self.writer, self.plan.spec.name, bar.update) as storing,
+        ):
+            for planned in todo:
                 bar.set_description(title(planned.item))
-                self._attempt(planned, bar)
+                self._attempt(planned, storing, bar)
+        self.done, self.circuits = storing.done, storing.circuits
+        self.failed |= {_told(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
 
     def _is_open(self, planned: Planned) -> bool:
-        return not self.writer.has_discovery(planned.item.id) or bool(self._missing(planned))
+        return planned.item.id not in self.answered or bool(self._missing(planned))
 
     def _missing(self, planned: Planned) -> list[Extraction]:
-        """The extractions whose circuits are not stored."""
-        return [e for e in planned.extractions if not self.writer.has_circuit(circuit_id(planned.item.id, e))]
+        """The extractions whose circuits were not stored when the run began."""
+        return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.taken]
 
-    def _attempt(self, planned: Planned, bar: tqdm[Planned]) -> None:
+    def _attempt(self, planned: Planned, storing: Storing, bar: tqdm[NoReturn]) -> None:
         """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
+        storing.begin()
         try:
-            self._answer(planned, bar)
-            self.done += 1
+            self._answer(planned, storing, bar)
+            storing.end(planned.item)
         except StoreError:
             raise
         except (torch.AcceleratorError, torch.OutOfMemoryError) as error:  # the next item would fare no better
@@ -130,18 +136,14 @@ class _Engine:
                 f"{_told(planned.item)}: the device failed: {error}; what is stored stays. Run the same command again, "
                 "with a smaller batch_size in the spec if memory ran out"
             ) from error
-        except (CircuitStoreError, RuntimeError, ArithmeticError, OSError) as error:
-            log.debug("item failed", exc_info=True)
-            message = str(error) or type(error).__name__
-            self.writer.fail(planned.item.id, message)
-            self.failed[_told(planned.item)] = message
+        except ITEMS_OWN as error:
+            storing.fail(planned.item, error)
 
-    def _answer(self, planned: Planned, bar: tqdm[Planned]) -> None:
-        discovery = self._discovery(planned.item, bar)
+    def _answer(self, planned: Planned, storing: Storing, bar: tqdm[NoReturn]) -> None:
+        discovery = self._discovery(planned.item, storing, bar)
         for extraction in self._missing(planned):
-            size = self._decided_size(planned, extraction)
-            self.writer.put_circuit(self.bench.circuit(discovery, extraction, size), self.plan.spec.name)
-            self.circuits += 1
+            size = self._decided_size(planned, extraction, storing)
+            storing.circuit(self.bench.circuit(discovery, extraction, size))
         self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
         residual = discovery.scores.residual if discovery.scores else None
         if residual is not None and residual > RESIDUAL_LIMIT:
@@ -160,20 +162,23 @@ class _Engine:
             f"the metric's difference): {told}{' …' if len(worst) > 3 else ''}; more steps bring them together",
         )
 
-    def _discovery(self, item: WorkItem, bar: tqdm[Planned]) -> Discovery:
-        if self.writer.has_discovery(item.id) and (found := self.writer.sound_discovery(item.id)):
+    def _discovery(self, item: WorkItem, storing: Storing, bar: tqdm[NoReturn]) -> Discovery:
+        """As a later run would find it, circuits come from what is stored: rounded."""
+        if item.id in self.answered and (found := self.writer.sound_discovery(item.id)):
             return found
-        self.writer.lease_item(item.id)
+        storing.lease(item)
         journal = Journal(self.writer.store.archive.journal(item.id), item.id, own=True)
-        discovery = self.bench.discover(
-            item, journal, lambda done, total: bar.set_postfix_str(f"{done} of {total}", refresh=False)
-        )
-        bar.set_postfix_str("")
-        self.writer.put_discovery(discovery, self.plan.spec.name)
-        journal.forget()
-        return self.writer.store.discovery(item.id)  # as a later run would find it: rounded, and the first of two
 
-    def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:
+        def tell(done: int, total: int) -> None:
+            storing.check()
+            bar.set_postfix_str(f"{done} of {total}", refresh=False)
+
+        discovery = rounded(self.bench.discover(item, journal, tell))
+        bar.set_postfix_str("")
+        storing.discovery(discovery, journal)
+        return discovery
+
+    def _decided_size(self, planned: Planned, extraction: Extraction, storing: Storing) -> int | None:
         """The size found for the natural condition, for the other conditions of an effect study.
 
         Raises:
@@ -181,6 +186,7 @@ class _Engine:
         """
         if planned.sized_by is None or extraction.kind not in ("retention", "bisection"):
             return None
+        storing.settle(planned.sized_by)
         decider = circuit_id(planned.sized_by.id, extraction)
         if not self.writer.has_circuit(decider):
             raise CircuitStoreError(

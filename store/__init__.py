@@ -2,6 +2,7 @@
 
 from .archive import Archive as Archive
 from .catalog import Catalog as Catalog
+from .encoding import rounded as rounded
 from .graph.account import Account as Account
 from .location import Location as Location
 from .store import Store as Store

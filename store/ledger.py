@@ -289,12 +289,13 @@ def enter_discovery(connection: Connection, discovery: Discovery, created_ms: in
     _belongs(connection, run, item)
 
 
-def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int, run: str) -> None:
-    """A circuit that is in the archive; it belongs to the run."""
+def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int, run: str) -> bool:
+    """A circuit that is in the archive; it belongs to the run. Returns whether it was not listed."""
     enter_items(connection, [record.item])
-    enter(connection, circuits, [circuit_row(record, created_ms)])
+    new = enter(connection, circuits, [circuit_row(record, created_ms)])
     _belongs(connection, run, record.item)
     want_circuits(connection, run, [(record.item.id, record.extraction)])
+    return bool(new)
 
 
 def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:

@@ -233,6 +233,12 @@ class Writer:
 
     # --- discoveries and circuits ------------------------------------------------------------------
 
+    def stored(self, run: str) -> tuple[set[str], set[str]]:
+        """Ids of the discoveries, and of the circuits, of a run that are stored."""
+        with self.catalog.reading() as connection:
+            answers, found = ledger.stored_of(connection, run)
+        return set(answers), set(found)
+
     def has_discovery(self, id: str) -> bool:
         with self.catalog.reading() as connection:
             return ledger.checksum(connection, discoveries, id) is not None
@@ -264,10 +270,9 @@ class Writer:
         with self._lock:
             self._check()
             stored, created = self._first("circuit", record, self.archive.circuit)
-            known = self.has_circuit(record.id)
             with self.writing() as connection:
-                ledger.enter_circuit(connection, stored, created, run)
-            if not known:
+                new = ledger.enter_circuit(connection, stored, created, run)
+            if new:
                 self._projection.add(stored, created)
 
     def _first(self, kind: Kind, value: V, read: Callable[[str], tuple[V, int]]) -> tuple[V, int]:
