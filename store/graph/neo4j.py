@@ -135,8 +135,9 @@ class Neo4jGraph(GraphBackend):
                 for _ in pool.map(create, in_groups(missing)):
                     pass
             self._readers.await_end()
-            server.write(lambda tx: self._publish(tx, missing))
-            fault("graph.publish.after")
+            with neo4j_readers.changing(server):
+                server.write(lambda tx: self._publish(tx, missing))
+                fault("graph.publish.after")
             self._may_have_rests = False
 
     def _create_shared(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
@@ -217,6 +218,9 @@ class Neo4jGraph(GraphBackend):
     ) -> Table:
         @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
         def query(tx: neo4j.ManagedTransaction) -> Table:
+            return neo4j_readers.undisturbed(tx, lambda: answer(tx), self.url)
+
+        def answer(tx: neo4j.ManagedTransaction) -> Table:
             try:
                 result = tx.run(text, dict(params or {}))  # pyright: ignore[reportArgumentType]
                 found = [list(record.values()) for record in islice(result, max_rows + 1)]

@@ -6,6 +6,11 @@ between without an edge. So circuits come hidden (`Arriving`), the transactions 
 and only then they become `Circuit`: whoever meets one began when all of it was there. They go the same way back
 (`neo4j_remove`). Killed in between, the next sweep takes away what is hidden.
 
+The step between hidden and visible cannot be waited out: a query that comes to a circuit from its nodes looks at its
+label once for each, before and after that commit. So it is told by two others around it, that it begins (a new `epoch`
+of the store) and that it is over, and our own queries are asked again when it fell into them (a sequence lock), in the
+same transaction, which the next circuits wait for. A query past this program is not asked again.
+
 A server shows its own transactions, not those of other members of a cluster, and an account without the right to list
 them (Enterprise) sees its own alone, without a word that there are others: those are not waited for. Source: Neo4j's
 Operations Manual, "Show and terminate transactions".
@@ -15,11 +20,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import neo4j
 
+from ...errors import StoreBusy
+from ..faults import fault
 from .neo4j_server import Server, rows
+
+T = TypeVar("T")
 
 GRACE_S = 60.0
 """Seconds for which a running transaction holds up a writer at most, once."""
@@ -27,11 +38,21 @@ GRACE_S = 60.0
 TOLD_S = 5.0
 """Seconds of waiting after which it is told."""
 
+PATIENCE_S = 10.0
+"""Seconds for which a reader waits for the step from hidden to visible, which takes a commit."""
+
+DEAD_S = 60.0
+"""Seconds after which a writer that began that step was killed, and its transaction undone by the server."""
+
 _RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database RETURN transactionId, database"
 _HERE = "CALL db.info() YIELD name RETURN name"
 _ARRIVING = "MATCH (c:Arriving) WHERE c.id IN $ids RETURN c.id"
 _PUBLISH = "MATCH (c:Arriving) WHERE c.id IN $ids REMOVE c:Arriving SET c:Circuit"
 _RETRACT = "MATCH (c:Arriving) REMOVE c:Arriving SET c:Removed"
+_BEGIN = "MATCH (s:Store) SET s.epoch = coalesce(s.epoch, 0) + 1, s.changing_since_ms = timestamp()"
+_END = "MATCH (s:Store) REMOVE s.changing_since_ms"
+_EPOCH = "MATCH (s:Store) RETURN s.epoch, s.changing_since_ms"
+_CHANGING = "MATCH (s:Store) WHERE s.changing_since_ms > timestamp() - $most RETURN s.id"
 
 log = logging.getLogger("circuitstore")
 
@@ -46,9 +67,64 @@ def publish(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> None:
     rows(tx, _PUBLISH, {"ids": ids})
 
 
+@contextmanager
+def changing(server: Server) -> Iterator[None]:
+    """Where circuits become visible or invisible: told before and after, to our own queries."""
+    server.write(_begin)
+    fault("graph.changing.after")
+    try:
+        yield
+    finally:
+        server.write(_end)
+        fault("graph.changed.after")
+
+
+def _begin(tx: neo4j.ManagedTransaction) -> None:
+    rows(tx, _BEGIN)
+    fault("graph.changing.before")
+
+
+def _end(tx: neo4j.ManagedTransaction) -> None:
+    rows(tx, _END)
+    fault("graph.changed.before")
+
+
 def retract(server: Server) -> None:
-    """Give what a killed or failed writer left hidden to the removal."""
-    server.write(lambda tx: rows(tx, _RETRACT))
+    """Give what a killed or failed writer left hidden to the removal; nothing changes any more."""
+
+    def work(tx: neo4j.ManagedTransaction) -> None:
+        rows(tx, _RETRACT)
+        rows(tx, _END)
+
+    server.write(work)
+
+
+def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T], url: str) -> T:
+    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile.
+
+    Raises:
+        StoreBusy: a writer is held up in the midst of that.
+    """
+    while True:
+        before = _settled(tx, url)
+        answer = ask()
+        if rows(tx, _EPOCH) == before:
+            return answer
+
+
+def _settled(tx: neo4j.ManagedTransaction, url: str) -> list[list[Any]]:
+    """The epoch, as soon as no writer is about to change what is visible."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        epoch = rows(tx, _EPOCH)
+        if not any(since for _, since in epoch) or not rows(tx, _CHANGING, {"most": int(DEAD_S * 1000)}):
+            return epoch
+        if time.monotonic() >= deadline:
+            raise StoreBusy(
+                f"{url}: a writer has been making circuits visible for {PATIENCE_S:g} s: it is held up, or was killed; "
+                "ask again in a minute"
+            )
+        time.sleep(0.01)
 
 
 class Readers:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import neo4j
 
 from ..faults import fault
-from .neo4j_readers import Readers
+from .neo4j_readers import Readers, changing
 from .neo4j_server import Server, rows
 
 HIDE_AT_ONCE = 1000
@@ -60,8 +60,9 @@ def hide(server: Server, ids: Sequence[str]) -> None:
 
     for start in range(0, len(ids), HIDE_AT_ONCE):
         some = ids[start : start + HIDE_AT_ONCE]
-        server.write(lambda tx, some=some: work(tx, some))
-        fault("graph.hide.after")
+        with changing(server):
+            server.write(lambda tx, some=some: work(tx, some))
+            fault("graph.hide.after")
 
 
 def delete_hidden(server: Server, readers: Readers) -> None:

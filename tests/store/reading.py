@@ -1,7 +1,7 @@
 """Readers of a store in processes of their own, which hold every circuit that they meet against itself and the archive.
 
-As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes its number
-after every read; when standard input ends, so do they, with a line of JSON of what they met.
+As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes its number and how many
+circuits it met after every read; when standard input ends, so do they, with a line of JSON of what they met.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ class Readers:
         self._met: Counter[str] = Counter()
         self.await_each()
 
-    def await_reads(self, count: int) -> None:
-        """Return when so many more reads were made, by whichever reader."""
+    def await_sight(self, circuits: int) -> None:
+        """Return when a reader, in a read that ended after this call, met so many circuits."""
         self._told_before()
-        for _ in range(count):
-            self._told()
+        while self._told()[1] != circuits:
+            pass
 
     def await_each(self) -> None:
         """Return when every reader has made a read that began after this call: its second that ended since."""
         self._told_before()
         left = Counter(dict.fromkeys(range(self.count), 2))
         while left:
-            left -= Counter([self._told()])
+            left -= Counter([self._told()[0]])
 
     def _told_before(self) -> None:
         """Read away what was written by now."""
         while select.select([self._process.stdout], [], [], 0)[0]:
             self._told()
 
-    def _told(self, within_s: float = 120.0) -> int:
-        """The reader that made the next read.
+    def _told(self, within_s: float = 120.0) -> tuple[int, int]:
+        """The reader that made the next read, and how many circuits it met.
 
         Raises:
             AssertionError: none did in that time.
@@ -67,8 +67,9 @@ class Readers:
         assert self._process.stdout is not None
         assert select.select([self._process.stdout], [], [], within_s)[0], "the readers are stuck"
         line = self._process.stdout.readline()
-        assert line.strip().isdigit(), f"the readers ended, and said {line!r}"
-        return int(line)
+        assert line.replace(b" ", b"").strip().isdigit(), f"the readers ended, and said {line!r}"
+        reader, circuits = line.split()
+        return int(reader), int(circuits)
 
     def stop(self) -> Counter[str]:
         """What they met: `reads`, `reads of N` of each, `retries`, and whatever should not be, in words."""
@@ -89,10 +90,10 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         while not self._stopped.wait(PAUSE_S):
             try:
-                self._read()
+                circuits = self._read()
                 self.met["reads"] += 1
                 self.met[f"reads of {self._number}"] += 1
-                os.write(1, f"{self._number}\n".encode())
+                os.write(1, f"{self._number} {circuits}\n".encode())
             except (StoreBusy, StoreUnreachable) as busy:
                 self.met["retries"] += 1
                 self.met[f"retried: {type(busy).__name__}"] += 1
@@ -101,14 +102,14 @@ class _Reader(threading.Thread):
             except BaseException as error:
                 self.met[f"failed: {type(error).__name__}: {error}"] += 1
 
-    def _read(self) -> None:
+    def _read(self) -> int:
         whole = self._store.query(WHOLE).frame
-        self.met[f"at {len(whole)}"] += 1
         for row in whole.itertuples():
             if (row.nodes, row.edges) != (row.n_nodes, row.n_edges):
                 self.met[f"half: {row.nodes} of {row.n_nodes} nodes, {row.edges} of {row.n_edges} edges"] += 1
         if len(whole):
             self._compare(self._dice.choice(list(whole["id"])))
+        return len(whole)
 
     def _compare(self, id: str) -> None:
         """A circuit in full against the archive, and by a named query."""

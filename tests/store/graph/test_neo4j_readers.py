@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import neo4j
 import pytest
-from circuitstore.errors import StoreError, StoreUnreachable
+from circuitstore.errors import StoreBusy, StoreError, StoreUnreachable
 from circuitstore.store.graph import neo4j as module
 from circuitstore.store.graph import neo4j_readers, open_graph
+from circuitstore.store.graph.account import Account
 from circuitstore.store.graph.contract import Lease
 from circuitstore.store.graph.neo4j_readers import Readers
 from circuitstore.store.graph.neo4j_server import Server
@@ -48,6 +49,15 @@ def reader(server: Neo4jServer) -> Iterator[Callable[..., list]]:
 
         ask("RETURN 1")
         yield ask
+
+
+@contextmanager
+def connected(server: Neo4jServer) -> Iterator[Server]:
+    other = Server(server.url, Account(server.password, server.user))
+    try:
+        yield other
+    finally:
+        other.close()
 
 
 def await_answer(server: Neo4jServer, text: str, answer: int) -> None:
@@ -86,6 +96,45 @@ def test_nothing_of_a_circuit_goes_before_who_met_it_has_ended(server: Neo4jServ
             assert ask(HAD, ids=met) == [[sum(r.circuit.n_edges for r in records)]]
         removal.result(timeout=60)
         assert_holds(graph, [])
+
+
+def test_a_query_is_asked_again_when_circuits_went_while_it_ran(server: Neo4jServer) -> None:
+    """One that comes to a circuit from its nodes would see some of them with a circuit, and others without."""
+    records = make_records(2)
+    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
+        graph.put(records, created(records))
+        met = []
+
+        def ask(tx: neo4j.ManagedTransaction) -> int:
+            met.append(tx.run(CIRCUITS).single(strict=True)[0])
+            if len(met) == 1:
+                removals.append(pool.submit(graph.remove, [records[0].id]))
+                await_answer(server, CIRCUITS, 1)
+            return met[-1]
+
+        removals = []
+        with connected(server) as other:
+            assert other.read(lambda tx: neo4j_readers.undisturbed(tx, lambda: ask(tx), server.url)) == 1
+        assert met == [2, 1]
+        removals[0].result(timeout=60)
+
+
+def test_a_query_waits_while_circuits_become_visible(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_records(2)
+    with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool, connected(server) as other:
+        with neo4j_readers.changing(other):
+            count = pool.submit(graph.run, CIRCUITS)
+            with pytest.raises(TimeoutError):
+                count.result(timeout=0.2)
+        assert count.result(timeout=60).frame.iloc[0, 0] == 0
+        with neo4j_readers.changing(other), monkeypatch.context() as patch:
+            patch.setattr(neo4j_readers, "PATIENCE_S", 0.1)
+            with pytest.raises(StoreBusy, match="held up, or was killed"):
+                graph.run(CIRCUITS)
+            server.ask("MATCH (s:Store) SET s.changing_since_ms = 1")  # killed long ago
+            assert graph.run(CIRCUITS).frame.iloc[0, 0] == 0
+        graph.put(records, created(records))
+        assert graph.run(CIRCUITS).frame.iloc[0, 0] == 2
 
 
 def test_what_a_failed_put_left_hidden_is_in_nobodys_way(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
