@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from .graph import Form
@@ -203,7 +204,7 @@ class WorkItem:
         """Model, class and condition, for people."""
         return f"{self.model.name}, {self.target_class.dataset} {self.target_class.name!r}, {self.condition.text}"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hash of model fingerprint, candidate images, class, condition and recipe."""
         return digest(

@@ -307,7 +307,7 @@ def _scaled(
 ) -> tuple[Float[np.ndarray, "image edge"], Int[np.ndarray, "image"]]:
     largest = np.abs(values).max(axis=1, initial=0.0)
     exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0).astype(np.int16)
-    half = np.ldexp(values.astype(np.float64), -exponent[:, None].astype(int)).astype(np.float16)
+    half = (values * np.ldexp(1.0, -exponent[:, None].astype(int))).astype(np.float16)
     return half, exponent
 
 
@@ -315,4 +315,4 @@ def from_half(
     half: Float[np.ndarray, "image edge"], exponent: Int[np.ndarray, "image"]
 ) -> Float[np.ndarray, "image edge"]:
     """Inverse of `to_half`, as float32."""
-    return np.ldexp(half.astype(np.float32), exponent[:, None].astype(int)).astype(np.float32)
+    return (half * np.ldexp(1.0, exponent[:, None].astype(int))).astype(np.float32)

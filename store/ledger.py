@@ -324,11 +324,14 @@ def run_of(connection: Connection, kind: str, id: str) -> str | None:
 
 
 def _belongs(connection: Connection, run: str, item: WorkItem) -> None:
+    there = select(run_items.c.item).where(run_items.c.run == run, run_items.c.item == item.id)
+    if connection.execute(there).first():
+        return
     if not connection.execute(select(runs.c.name).where(runs.c.name == run)).first():
         enter_run(connection, run, "", [item], [])
         return
     last = connection.execute(select(sa.func.max(run_items.c.position)).where(run_items.c.run == run)).scalar()
-    enter(connection, run_items, [{"run": run, "item": item.id, "position": 0 if last is None else last + 1}])
+    connection.execute(insert(run_items).values(run=run, item=item.id, position=0 if last is None else last + 1))
 
 
 def forget(connection: Connection, table: Table, ids: Collection[str]) -> None:
