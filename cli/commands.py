@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,6 +61,8 @@ Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, 
 
 def main() -> None:
     """Run the command line: an error of the user is one message and exit code 2, never a traceback."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, _interrupted) if ours else None
     try:
         with noting():
             app()
@@ -68,6 +73,15 @@ def main() -> None:
         if end.code == INTERRUPTED:
             say("stopped; what was finished is stored. Run the same command again to go on.")
         raise
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """The first Ctrl-C ends the command in order, which may take a moment, the second ends the process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def settings(store: Path | None, graph: str | None, catalog: str | None) -> Settings:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from ..errors import InputError, StoreError, StoreUnreachable, StoreVersion
 from . import postgres, sqlite, tables
 from .faults import fault
+from .interrupts import safe_point, unbroken
 
 log = logging.getLogger("circuitstore")
 
@@ -85,7 +86,7 @@ class Catalog:
         """The file of a SQLite catalog."""
         return sqlite.file_of(self._engine.url) if self._kind is sqlite else None
 
-    @contextmanager
+    @unbroken
     def reading(self) -> Iterator[Connection]:
         """A consistent view.
 
@@ -96,7 +97,7 @@ class Catalog:
         with self._said(), self._begun(writing=False) as connection:
             yield connection
 
-    @contextmanager
+    @unbroken
     def writing(self) -> Iterator[Connection]:
         """A transaction, committed durably at the end, undone on an error; one at a time.
 
@@ -126,6 +127,7 @@ class Catalog:
                     raise
                 log.info("waiting for the catalog: %s", error)
                 time.sleep(AGAIN_S)
+                safe_point()
             else:
                 self._reached = True
                 return connection

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from ..errors import StoreBusy, StoreError
 from . import ledger
 from .catalog import Catalog
+from .interrupts import safe_point
 from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms, shown
 
 if TYPE_CHECKING:
@@ -187,3 +188,4 @@ def patiently(act: Callable[[], T], wait_s: float) -> T:
             if left <= 0:
                 raise
             time.sleep(min(0.5, left))
+            safe_point()

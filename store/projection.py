@@ -16,6 +16,7 @@ from ..circuits import CircuitRecord
 from ..errors import StoreBusy, StoreUnreachable
 from . import ledger, upkeep
 from .graph import open_graph
+from .interrupts import deferred, safe_point
 from .keeper import Keeper, LeaseLost, patiently
 from .tables import circuits
 
@@ -165,6 +166,7 @@ class Projection:
         """Circuits of the archive, by id with their edges, into the graph in groups; returns how many were sound."""
         done = 0
         for ids in upkeep.groups(sizes):
+            safe_point()
             group = self._writer.sound_circuits(ids)
             _put(self._writer.graph, group)
             done += len(group)
@@ -180,7 +182,8 @@ class Projection:
                 pass
             while self._away is not None:
                 try:
-                    self._rejoin(self._by(open_graph))
+                    with deferred():
+                        self._rejoin(self._by(open_graph))
                 except LeaseLost:
                     raise
                 except (StoreUnreachable, StoreBusy) as error:
@@ -190,6 +193,7 @@ class Projection:
                             "run again fills it in"
                         ) from error
                     time.sleep(min(AGAIN_S, max(0.0, deadline - time.monotonic())))
+                    safe_point()
 
     def _do_without(self, error: StoreUnreachable) -> None:
         if self._away is None:

@@ -25,6 +25,7 @@ from .graph import migrate_graph, open_graph
 from .graph.account import Account
 from .graph.guard import check_read_only
 from .graph.names import check_names, check_parameters
+from .interrupts import deferred
 from .keeper import Keeper
 from .lease import is_dead, now_ms
 from .location import Location
@@ -126,13 +127,14 @@ def migrate_store(
     found = database.version()
     if found is None or found > SCHEMA:
         database.check_version()
-    keeper = Keeper(database)  # the table of leases is the same in all versions
-    try:
-        database.upgrade()
-        id = _agreed_id(Archive(place.archive), database)
-        applied = migrate_graph(place.graph, store_id=id, account=place.account)
-    finally:
-        keeper.release()
+    with deferred():
+        keeper = Keeper(database)  # the table of leases is the same in all versions
+        try:
+            database.upgrade()
+            id = _agreed_id(Archive(place.archive), database)
+            applied = migrate_graph(place.graph, store_id=id, account=place.account)
+        finally:
+            keeper.release()
     with Store(place, Catalog(place.catalog, read_only=True), id) as store, suppress(StoreBusy), store.writer():
         pass  # which fills in what the graph lacks, as another writer does that was faster
     said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
@@ -392,18 +394,20 @@ class Store:
         Raises:
             StoreBusy: another process writes; the message names it.
         """
-        with self._lock:
-            self.close()
-            if self._writer is not None:
-                raise StoreError("this store has a writer already; use that one")
-            writer = self._writer = Writer(self, wait_s, anew=anew)
+        writer = None
         try:
+            with deferred(), self._lock:
+                self.close()
+                if self._writer is not None:
+                    raise StoreError("this store has a writer already; use that one")
+                writer = self._writer = Writer(self, wait_s, anew=anew)
             yield writer
-        except BaseException:
-            with suppress(StoreError):  # what could not be projected is filled in by the next writer
-                writer.close(wait_s=0.0)
-            raise
-        else:
             writer.close()
+        except BaseException:
+            if writer is not None:
+                with suppress(StoreError):  # what could not be projected is filled in by the next writer
+                    writer.close(wait_s=0.0)
+            raise
         finally:
-            self._writer = None
+            if writer is not None:
+                self._writer = None

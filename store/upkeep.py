@@ -15,6 +15,7 @@ from ..errors import StoreDamaged
 from ..results import Table
 from . import ledger
 from .archive import KINDS, Archive, Kind
+from .interrupts import deferred, safe_point
 from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
@@ -147,9 +148,10 @@ def _mend_discoveries(writer: Writer) -> int:
     with writer.writing() as connection:
         asked = ledger.free_unanswered(connection)
         listed = ledger.stored(connection, discoveries)
-    with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding and hashing leave the interpreter free
+    with deferred(), ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding and hashing leave the interpreter free
         found = readers.map(partial(_checked, writer.archive), listed)
         for (id, checksum), now in zip(listed.items(), found, strict=True):
+            safe_point()
             try:
                 if isinstance(now, StoreDamaged):
                     raise now

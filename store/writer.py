@@ -24,6 +24,7 @@ from . import encoding, ledger, upkeep
 from .archive import Kind
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
+from .interrupts import deferred
 from .keeper import Keeper
 from .lease import now_ms
 from .projection import Projection
@@ -89,7 +90,7 @@ class Writer:
         if self._pid != os.getpid():
             PARENTS.append(self)
             return
-        with self._held:
+        with deferred(), self._held:
             if not self._keeper.released:
                 self.flush(wait_s)
 

@@ -59,8 +59,17 @@ def run(*arguments: str | Path) -> Done:
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "circuitstore.cli", *map(str, arguments)]
+    command = [sys.executable, "-X", "faulthandler", "-m", "circuitstore.cli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str], within_s: float) -> str:
+    """What a process said on stderr until it ended; if it does not, that and where its threads were."""
+    try:
+        return process.communicate(timeout=within_s)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # at which the fault handler tells of all threads
+        pytest.fail(f"still at work after {within_s:g} s:\n{process.communicate()[1]}")
 
 
 def refused(*arguments: str | Path) -> str:
@@ -373,7 +382,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         assert time.monotonic() < ends
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    told = ended(process, within_s=60)
     assert process.returncode == 130, told
     assert "again to go on" in told
     assert "Traceback" not in told

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ...errors import InputError, unknown
+from ..interrupts import deferred
 
 if TYPE_CHECKING:
     from .account import Account
@@ -44,7 +45,8 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Acc
         StoreVersion: its schema is of another version; the message says what to do.
         StoreBusy: another process has it open for writing.
     """
-    return _backend(url)(url, store_id=store_id, read_only=read_only, **_account(url, account))
+    with deferred():
+        return _backend(url)(url, store_id=store_id, read_only=read_only, **_account(url, account))
 
 
 def migrate_graph(url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ def migrate_graph(url: str, *, store_id: str, account: Account | None = None) ->
         StoreVersion: its schema is newer, or was made otherwise.
         InputError, StoreError, StoreBusy: as `open_graph`.
     """
-    return _backend(url).migrate(url, store_id=store_id, **_account(url, account))
+    with deferred():
+        return _backend(url).migrate(url, store_id=store_id, **_account(url, account))
 
 
 def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -> GraphBackend:
@@ -66,7 +69,8 @@ def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -
     Raises:
         InputError, StoreError, StoreBusy: as `open_graph`; a database that is not this store's is left as it is.
     """
-    return _backend(url).recreate(url, store_id=store_id, **_account(url, account))
+    with deferred():
+        return _backend(url).recreate(url, store_id=store_id, **_account(url, account))
 
 
 def refuse_credentials(url: str) -> None:

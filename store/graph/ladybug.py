@@ -16,6 +16,7 @@ from ...circuits import CircuitRecord
 from ...errors import StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
+from ..interrupts import deferred, unbroken
 from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
@@ -223,7 +224,7 @@ class LadybugGraph(GraphBackend):
     def close(self) -> None:
         if os.getpid() != self._pid:
             return
-        with self._lock:
+        with deferred(), self._lock:
             if self._snapshot is not None:
                 self._snapshot.close()
             if self._database is not None and self._failure is None:
@@ -288,7 +289,7 @@ class LadybugGraph(GraphBackend):
             with ladybug.Connection(self._database) as connection, doubted(self._path, self._database):
                 yield connection
 
-    @contextmanager
+    @unbroken
     def _turn(self, *, writes: str | None = None) -> Iterator[None]:
         """One thread at a time, in the process that opened the file; the engine's errors as `StoreError`."""
         if writes and self.read_only:

@@ -1,0 +1,165 @@
+"""Ctrl-C at any place leaves no lock and no transaction behind: the writer closes, and the next one begins."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from circuitstore.store import Writer, create_store, interrupts
+from circuitstore.store import sqlite as catalogs
+from circuitstore.store.interrupts import deferred, safe_point, unbroken
+from circuitstore.store.lease import LEASE_S, now_ms
+
+from .conftest import World
+from .interrupting import everywhere
+
+OURS = (str(Path(interrupts.__file__).parent), "contextlib.py")
+
+
+@pytest.fixture
+def writer(folder: Path, world: World) -> Iterator[Writer]:
+    with create_store(folder) as store, store.writer() as opened:
+        world.start(opened)
+        yield opened
+
+
+@pytest.fixture
+def presses() -> Iterator[Callable[[], None]]:
+    """Sends this process Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_raised_when_what_is_begun_has_ended(presses: Callable[[], None]) -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with deferred():
+            with deferred():
+                presses()
+                done.append("inner")
+            done.append("outer")
+        done.append("never")
+    assert done == ["inner", "outer"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_long_work_may_be_left_at_safe_points(presses: Callable[[], None]) -> None:
+    safe_point()
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        safe_point()
+        presses()
+        done.append("on")
+        safe_point()
+        done.append("never")
+    assert done == ["on"]
+    with deferred():  # it was raised once
+        pass
+
+
+def test_a_handler_runs_at_once_and_may_put_another_in_its_place(presses: Callable[[], None]) -> None:
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, first)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        presses()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        presses()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_threads_are_not_held_up_by_what_the_main_thread_defers(presses: Callable[[], None]) -> None:
+    inside, outside = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with deferred():
+            inside.set()
+            outside.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert inside.wait(20)
+    with pytest.raises(KeyboardInterrupt):
+        presses()
+    outside.set()
+    thread.join()
+
+
+def test_ctrl_c_anywhere_around_a_lock_leaves_it_free() -> None:
+    lock = threading.Lock()
+
+    @unbroken
+    def taken() -> Iterator[None]:
+        with lock:
+            yield
+
+    def work() -> None:
+        with taken():
+            assert lock.locked()
+
+    for where, error in everywhere(work, ("interrupts.py", "contextlib.py", "test_interrupts.py"), most=1000):
+        assert error is not None, where
+        assert not lock.locked(), where
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler or _passes_on(), where
+
+
+def _passes_on() -> bool:
+    """Whether Ctrl-C is raised at once, and the handler that it had before is back after the next `deferred`."""
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with deferred():
+        pass
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_anywhere_in_a_transaction_leaves_the_catalog_to_others(writer: Writer, world: World) -> None:
+    """Also while the traceback is alive, as in a notebook, and while a command closes what it had open."""
+    file = writer.catalog.file
+    assert file is not None
+    id = world.items[0].id
+    for where, error in everywhere(lambda: writer.lease_item(id), OURS, most=60):
+        assert error is not None, where
+        other = sqlite3.connect(file, timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as busy:
+            pytest.fail(f"{busy} after Ctrl-C in {where}")
+        finally:
+            other.close()
+
+
+def test_ctrl_c_anywhere_in_the_graph_leaves_it_to_other_threads(writer: Writer) -> None:
+    def claim() -> None:
+        writer.graph.claim(writer.owner, now_ms() + int(1000 * LEASE_S))
+
+    for where, error in everywhere(claim, (*OURS, "/ladybug/"), most=60):
+        assert error is not None, where
+        other = threading.Thread(target=claim, daemon=True)
+        other.start()
+        other.join(20)
+        assert not other.is_alive(), where
+
+
+def test_ctrl_c_anywhere_leaves_no_writer_behind(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the writer's opening to its end; the same command then goes on."""
+    monkeypatch.setattr(catalogs, "BUSY_S", 5.0)
+    store = create_store(folder)
+
+    def work() -> None:
+        with store.writer() as writer:
+            world.start(writer)
+            writer.put_discovery(world.discoveries[0], "run")
+            writer.put_circuit(world.records[0], "run")
+
+    for where, error in everywhere(work, OURS, most=16):
+        assert error is not None, where
+        del error  # with it what waits for nothing but that the traceback goes
+        assert "circuitstore-writer" not in [thread.name for thread in threading.enumerate()], where
+    work()
