@@ -18,6 +18,7 @@ from ..circuits import CircuitRecord, Discovery, WorkItem
 from ..discovery import Journal
 from ..errors import CircuitStoreError, StoreError
 from ..store import Writer
+from ..store.interrupts import deferred
 
 log = logging.getLogger("circuitstore")
 
@@ -59,14 +60,16 @@ class Storing:
         self.failed: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        with deferred():
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._steps.put(None)
-        self._thread.join()  # what was found is not thrown away because of what came after it
+        with deferred():  # what was found is not thrown away because of what came after it
+            self._steps.put(None)
+            self._thread.join()
         if self._broken is None or self._broken is error:
             return
         if error is None:
