@@ -28,7 +28,11 @@ GROUP = 50
 """Circuits projected at once while indexing; whoever puts more than twice as many waits for the graph."""
 
 GROUP_S = 5.0
-"""Seconds that a circuit waits for others at most."""
+"""Seconds that a circuit waits for others, where the graph is quick."""
+
+PATIENCE, LONGEST_S = 50, 30.0
+"""How often as long as the last group took it waits else, up to so many seconds: the embedded engine takes a few tenths
+of a second for a group however small, which beside the work that goes on are lost to that."""
 
 TICK_S = 0.5
 """Seconds between looks at the queue."""
@@ -53,7 +57,7 @@ class Projection:
         self._in_graph, self._waiting = threading.RLock(), threading.Lock()
         self._opened: GraphBackend | None = None
         self._queue: dict[str, tuple[CircuitRecord, int]] = {}
-        self._queued_at = 0.0
+        self._queued_at = self._took_s = 0.0
         self._away: StoreUnreachable | None = None  # why the graph is done without for now
         self._again_at = 0.0
 
@@ -87,7 +91,7 @@ class Projection:
     # --- circuits, in groups -----------------------------------------------------------------------
 
     def add(self, record: CircuitRecord, created_ms: int) -> None:
-        """Bring a circuit that the catalog lists into the graph, with its group, after `GROUP_S` at the latest."""
+        """Bring a circuit that the catalog lists into the graph, with its group, after `LONGEST_S` at the latest."""
         with self._waiting:
             if self._away is not None:
                 return  # it is filled in when the graph is there again
@@ -123,6 +127,7 @@ class Projection:
             with self._waiting:
                 first = dict(islice(self._queue.items(), GROUP))
                 ids = next(upkeep.groups({id: record.circuit.n_edges for id, (record, _) in first.items()}))
+            began = time.monotonic()
             try:
                 _put(graph, [first[id] for id in ids])
             except StoreUnreachable as error:
@@ -131,6 +136,7 @@ class Projection:
             with self._waiting:
                 self._queue = {id: queued for id, queued in self._queue.items() if id not in ids}
                 self._queued_at = time.monotonic()
+                self._took_s = self._queued_at - began
             return True
 
     def _tick(self) -> None:
@@ -142,7 +148,8 @@ class Projection:
 
     def _is_due(self) -> bool:
         with self._waiting:
-            return bool(self._queue) and (self._makes(1) or time.monotonic() - self._queued_at >= GROUP_S)
+            patience = max(GROUP_S, min(PATIENCE * self._took_s, LONGEST_S))
+            return bool(self._queue) and (self._makes(1) or time.monotonic() - self._queued_at >= patience)
 
     # --- what the graph lacks ----------------------------------------------------------------------
 
