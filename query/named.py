@@ -15,7 +15,9 @@ several names with one meaning may stand together. `parameters.py` tells the typ
 A file `cypher/NAME.ENGINE.cypher` declares that an engine is asked the same in other words, which give all rows in
 one: Neo4j sends each row as a message, on which its driver spends 20 µs. The text has `WITH` instead of `RETURN`, after
 `ORDER BY` also `LIMIT $most`, and then `RETURN collect(coalesce(column, [])) AS column` for every column: `collect`
-leaves out what is null, and no value in the graph is a list.
+leaves out what is null, and no value in the graph is a list. Columns that the answer is sorted by first, and that have
+few values, may be returned as they are, once for all rows that share them (1 µs for each value that is not sent), and
+then sorted by again.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class NamedQuery:
         parameters: in the order in which they are resolved.
         columns: of the answer, with their meaning.
         text: the Cypher, without the header.
-        packed: what an engine is asked instead, by its name; all rows of the answer in one.
+        packed: what an engine is asked instead, by its name; many rows of the answer in one.
     """
 
     name: str

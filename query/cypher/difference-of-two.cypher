@@ -9,7 +9,7 @@
 //   score: mean over images; positive raises the metric
 //   rank: 1 = first extracted
 
-MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+MATCH (c:Circuit)-[:HAS]->()-[f:FEEDS]->()
 WHERE c.id IN [$a, $b]
 WITH f.edge AS edge, count(*) AS found, min(c.id) AS owner, min(f.score) AS score, min(f.rank) AS rank
 WHERE found = 1 AND $a <> $b

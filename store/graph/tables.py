@@ -26,14 +26,19 @@ def to_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: in
 
 
 def unpacked(packed: Table, max_rows: int) -> Table:
-    """The rows of an answer that has all of them in one, as `to_table` gives them.
+    """The rows of an answer that has many of them in one, as `to_table` gives them.
 
     Args:
-        packed: one row with a list for every column; an empty list in it stands for a missing value.
+        packed: rows that each stand for as many as the lists in it are long, which are equally long; an empty list
+            in such a list stands for a missing value. What is no list is that of all of them.
     """
-    lists = packed.frame.iloc[0].tolist()
-    columns = [[None if v == [] else v for v in values] if list in _kinds(values) else values for values in lists]
-    return _table(list(packed.frame.columns), columns, len(lists[0]), max_rows)
+    columns: list[list[Any]] = [[] for _ in packed.frame.columns]
+    for row in packed.frame.itertuples(index=False, name=None):
+        count = next(len(value) for value in row if isinstance(value, list))
+        for column, value in zip(columns, row, strict=True):
+            column += value if isinstance(value, list) else [value] * count
+    columns = [[None if v == [] else v for v in values] if list in _kinds(values) else values for values in columns]
+    return _table(list(packed.frame.columns), columns, len(columns[0]), max_rows)
 
 
 def _table(names: Sequence[str], columns: Sequence[list[Any]], count: int, max_rows: int) -> Table:

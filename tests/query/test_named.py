@@ -239,8 +239,12 @@ def test_words_for_one_engine_ask_the_same_and_pack_its_rows(query: NamedQuery, 
     assert engine == Neo4jGraph.engine
     assert "most" not in {p.name for p in query.parameters}
     body, _, last = query.text.rpartition("RETURN ")
-    lists = ",\n  ".join(f"collect(coalesce({column}, [])) AS {column}" for column in query.columns)
-    assert text == f"{body}WITH {last}\nLIMIT $most\nRETURN {lists}"
+    returned, _, again = text.rpartition("RETURN ")[2].partition("\nORDER BY ")
+    once = again.split(", ") if again else []  # for all rows that share them, which sorting brings together
+    assert last.rpartition("ORDER BY ")[2].split(", ")[: len(once)] == once
+    lists = [c if c in once else f"collect(coalesce({c}, [])) AS {c}" for c in query.columns]
+    assert text.startswith(f"{body}WITH {last}\nLIMIT $most\nRETURN ")
+    assert returned == ",\n  ".join(lists) and set(once) < set(query.columns)
 
 
 def test_every_text_is_of_a_query() -> None:

@@ -48,3 +48,13 @@ def test_rows_packed_into_one_are_the_same_rows(cap, rows):
     given, expected = unpacked(to_table(columns, [lists], 1), cap), to_table(columns, rows, cap)
     assert_frame_equal(given.to_pandas(), expected.to_pandas(), check_exact=True)
     assert given.notes == expected.notes and given.to_pandas().dtypes.equals(expected.to_pandas().dtypes)
+
+
+@given(st.dictionaries(st.text(), st.lists(st.none() | st.floats(), min_size=1, max_size=4), max_size=3))
+@pytest.mark.parametrize("cap", [1, 4, 12])
+def test_what_packed_rows_share_is_repeated(cap, groups):
+    packed = [[shared, [[] if v is None else v for v in values]] for shared, values in groups.items()]
+    rows = [[shared, value] for shared, values in groups.items() for value in values]
+    given, expected = unpacked(to_table(["a", "b"], packed, 3), cap), to_table(["a", "b"], rows, cap)
+    assert_frame_equal(given.to_pandas(), expected.to_pandas(), check_exact=True)
+    assert given.notes == expected.notes
