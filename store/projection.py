@@ -237,6 +237,7 @@ class Projection:
         self._opened, self._away = graph, None
         lost.close()
         try:
+            graph.sweep()
             self.fill()
         except StoreUnreachable as error:
             self._do_without(error)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Self, TypeVar
 
@@ -18,6 +17,7 @@ from ...circuits import CircuitRecord
 from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable, StoreVersion
 from ...results import Table
 from ..faults import fault
+from ..interrupts import unbroken
 from ..lease import is_dead
 from . import asking, neo4j_readers, neo4j_remove, neo4j_schema, refusals
 from .account import Account
@@ -218,7 +218,7 @@ class Neo4jGraph(GraphBackend):
     ) -> Table:
         @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
         def query(tx: neo4j.ManagedTransaction) -> Table:
-            return neo4j_readers.undisturbed(tx, lambda: answer(tx), self.url)
+            return neo4j_readers.undisturbed(tx, lambda: answer(tx))
 
         def answer(tx: neo4j.ManagedTransaction) -> Table:
             try:
@@ -321,7 +321,7 @@ class Neo4jGraph(GraphBackend):
     def _read(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
         return self._connected().read(work)
 
-    @contextmanager
+    @unbroken
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
         with self._lock:

@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import neo4j
 
-from ...errors import StoreBusy
 from ..faults import fault
+from ..interrupts import safe_point
 from .neo4j_server import Server, rows
 
 T = TypeVar("T")
@@ -38,21 +38,19 @@ GRACE_S = 60.0
 TOLD_S = 5.0
 """Seconds of waiting after which it is told."""
 
-PATIENCE_S = 10.0
-"""Seconds for which a reader waits for the step from hidden to visible, which takes a commit."""
-
-DEAD_S = 60.0
-"""Seconds after which a writer that began that step was killed, and its transaction undone by the server."""
+CHANGE_S = 5.0
+"""Seconds that the step from hidden to visible takes at most, which is a commit; else its writer was killed."""
 
 _RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database RETURN transactionId, database"
 _HERE = "CALL db.info() YIELD name RETURN name"
 _ARRIVING = "MATCH (c:Arriving) WHERE c.id IN $ids RETURN c.id"
 _PUBLISH = "MATCH (c:Arriving) WHERE c.id IN $ids REMOVE c:Arriving SET c:Circuit"
 _RETRACT = "MATCH (c:Arriving) REMOVE c:Arriving SET c:Removed"
-_BEGIN = "MATCH (s:Store) SET s.epoch = coalesce(s.epoch, 0) + 1, s.changing_since_ms = timestamp()"
-_END = "MATCH (s:Store) REMOVE s.changing_since_ms"
-_EPOCH = "MATCH (s:Store) RETURN s.epoch, s.changing_since_ms"
-_CHANGING = "MATCH (s:Store) WHERE s.changing_since_ms > timestamp() - $most RETURN s.id"
+_CHANGE = "MATCH (s:Store) SET s.epoch = coalesce(s.epoch, 0) + 1, s.changing_since_ms = timestamp()"
+_CHANGED = "MATCH (s:Store) REMOVE s.changing_since_ms"
+_EPOCH = """
+    MATCH (s:Store)
+    RETURN s.epoch, s.changing_since_ms, coalesce(timestamp() - s.changing_since_ms < $most, false)"""
 
 log = logging.getLogger("circuitstore")
 
@@ -65,11 +63,17 @@ def arriving(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> set[str]:
 def publish(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> None:
     """Make circuits that arrived whole visible, all at once; the readers have been waited for."""
     rows(tx, _PUBLISH, {"ids": ids})
+    changes(tx)
+
+
+def changes(tx: neo4j.ManagedTransaction) -> None:
+    """Tell that circuits become visible or invisible with this transaction."""
+    rows(tx, _CHANGE)
 
 
 @contextmanager
 def changing(server: Server) -> Iterator[None]:
-    """Where circuits become visible or invisible: told before and after, to our own queries."""
+    """Around a transaction of `changes`: told before and after it."""
     server.write(_begin)
     fault("graph.changing.after")
     try:
@@ -80,12 +84,12 @@ def changing(server: Server) -> Iterator[None]:
 
 
 def _begin(tx: neo4j.ManagedTransaction) -> None:
-    rows(tx, _BEGIN)
+    changes(tx)
     fault("graph.changing.before")
 
 
 def _end(tx: neo4j.ManagedTransaction) -> None:
-    rows(tx, _END)
+    rows(tx, _CHANGED)
     fault("graph.changed.before")
 
 
@@ -94,36 +98,26 @@ def retract(server: Server) -> None:
 
     def work(tx: neo4j.ManagedTransaction) -> None:
         rows(tx, _RETRACT)
-        rows(tx, _END)
+        rows(tx, _CHANGED)
 
     server.write(work)
 
 
-def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T], url: str) -> T:
-    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile.
-
-    Raises:
-        StoreBusy: a writer is held up in the midst of that.
-    """
+def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T]) -> T:
+    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile."""
     while True:
-        before = _settled(tx, url)
+        before = _settled(tx)
         answer = ask()
-        if rows(tx, _EPOCH) == before:
+        if _settled(tx) == before:
             return answer
 
 
-def _settled(tx: neo4j.ManagedTransaction, url: str) -> list[list[Any]]:
-    """The epoch, as soon as no writer is about to change what is visible."""
-    deadline = time.monotonic() + PATIENCE_S
+def _settled(tx: neo4j.ManagedTransaction) -> list[list[Any]]:
+    """The epoch, when nobody that is alive is about to end it."""
     while True:
-        epoch = rows(tx, _EPOCH)
-        if not any(since for _, since in epoch) or not rows(tx, _CHANGING, {"most": int(DEAD_S * 1000)}):
+        epoch = rows(tx, _EPOCH, {"most": int(CHANGE_S * 1000)})
+        if not any(changing for *_, changing in epoch):
             return epoch
-        if time.monotonic() >= deadline:
-            raise StoreBusy(
-                f"{url}: a writer has been making circuits visible for {PATIENCE_S:g} s: it is held up, or was killed; "
-                "ask again in a minute"
-            )
         time.sleep(0.01)
 
 
@@ -149,6 +143,7 @@ class Readers:
                 text = "the graph is written when %d open transactions of others have ended, or in %g s"
                 log.warning(text, len(earlier), GRACE_S)
             time.sleep(0.02)
+            safe_point()
 
     def _running(self) -> set[str]:
         def ask(tx: neo4j.ManagedTransaction) -> set[str]:

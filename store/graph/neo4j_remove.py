@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import neo4j
 
 from ..faults import fault
-from .neo4j_readers import Readers, changing
+from ..interrupts import safe_point
+from .neo4j_readers import Readers, changes, changing
 from .neo4j_server import Server, rows
 
 HIDE_AT_ONCE = 1000
@@ -56,6 +57,7 @@ def hide(server: Server, ids: Sequence[str]) -> None:
 
     def work(tx: neo4j.ManagedTransaction, some: Sequence[str]) -> None:
         rows(tx, _HIDE, {"ids": some})
+        changes(tx)
         fault("graph.hide.before")
 
     for start in range(0, len(ids), HIDE_AT_ONCE):
@@ -113,6 +115,7 @@ def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> No
 
 def _delete(server: Server, text: str, most: int, ids: Sequence[str]) -> int:
     """Run a statement that deletes at most so many, in a transaction; returns how many."""
+    safe_point()
 
     def work(tx: neo4j.ManagedTransaction) -> int:
         deleted = rows(tx, text, {"most": most, "ids": ids})[0][0]

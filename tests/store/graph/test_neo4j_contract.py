@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from circuitstore.store.graph import neo4j_readers
 from circuitstore.testing.graph_contract import GraphContract
 from circuitstore.testing.graph_machine import graph_machine
 from circuitstore.testing.graph_place import GraphPlace
@@ -27,6 +28,7 @@ class Neo4jContract(GraphContract):
         "graph.commit.after",
         "graph.publish.before",
         "graph.publish.after",
+        "graph.changing.after",
     )
     faults_of_remove = (  # hiding; deleting the edges, the nodes, the circuits
         "graph.hide.before",
@@ -42,7 +44,8 @@ class Neo4jContract(GraphContract):
         raise NotImplementedError("a subclass gives the fixture `server`")
 
     @pytest.fixture
-    def place(self, server: Neo4jServer) -> GraphPlace:
+    def place(self, server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> GraphPlace:
+        monkeypatch.setattr(neo4j_readers, "CHANGE_S", 0.3)  # for which readers wait after each kill there
         return emptied(server)
 
     @pytest.fixture
