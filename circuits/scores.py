@@ -299,7 +299,11 @@ def to_half(
 
     Half of float32's bytes, a relative error of at most 2⁻¹¹ for scores down to 2⁻²⁸ of the image's largest.
     """
-    return _scaled(from_half(*_scaled(values)))  # rounding may carry the largest into the next power of two
+    half, exponent = _scaled(values)
+    over = np.abs(half).max(axis=1, initial=0.0) >= 2**15  # rounding carried the largest into the next power of two
+    if over.any():
+        half[over], exponent[over] = _scaled(from_half(half[over], exponent[over]))
+    return half, exponent
 
 
 def _scaled(
