@@ -66,6 +66,20 @@ def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch:
         assert soon(lambda: len(writer.graph.present()) == 1)
 
 
+def test_a_circuit_waits_for_others_the_longer_the_last_group_took(
+    folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TICK_S": 0.02, "GROUP_S": 0.0, "PATIENCE": 1e6, "LONGEST_S": 1e6}.items():
+        monkeypatch.setattr(projection, name, value)
+    with create_store(folder) as store, store.writer() as writer:
+        writer.put_circuit(world.records[0], "run")  # no group went before
+        assert soon(lambda: len(writer.graph.present()) == 1 and not writer._projection._queue)
+        writer.put_circuit(world.records[1], "run")
+        assert not writer._projection._is_due()
+        monkeypatch.setattr(projection, "LONGEST_S", 0.0)
+        assert soon(lambda: len(writer.graph.present()) == 2)
+
+
 @pytest.mark.parametrize("harm", ["lost", "emptied", "older", "truncated"])
 def test_a_harmed_graph_is_noticed_and_filled(filled: Path, world: Any, tmp_path: Path, harm: str) -> None:
     graph = filled / "graph.lbdb"
