@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dis
+import gc
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -14,7 +16,7 @@ LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUM
 
 
 class Ended(Exception):
-    """Ctrl-C did not end the code within the time allowed."""
+    """The time allowed is over."""
 
 
 class Interruption:
@@ -55,11 +57,11 @@ class Interruption:
 
 def interrupted(
     act: Callable[[], object], at: int | None, parts: tuple[str, ...], within_s: float = 20.0
-) -> tuple[Interruption, BaseException | None]:
-    """Run a piece of code with Ctrl-C at one place (None: nowhere); where that was, and what the code raised."""
+) -> tuple[Interruption, KeyboardInterrupt | None]:
+    """Run code with Ctrl-C at one place (None: nowhere); that place, and what it raised, None if it went on or hung."""
 
     def late(*_: object) -> None:
-        raise Ended(f"not ended {within_s:g} s after Ctrl-C in {interruption.where}")
+        raise Ended
 
     interruption, traced, before = Interruption(at, parts), sys.gettrace(), signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, within_s)
@@ -68,6 +70,8 @@ def interrupted(
         act()
     except KeyboardInterrupt as error:
         return interruption, error
+    except Ended:
+        return interruption, None
     finally:
         sys.settrace(traced)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -75,14 +79,33 @@ def interrupted(
     return interruption, None
 
 
-def everywhere(
-    act: Callable[[], object], parts: tuple[str, ...], most: int
-) -> Iterator[tuple[str, BaseException | None]]:
-    """For at most so many places, evenly apart: where it was, and the KeyboardInterrupt with all that it holds."""
+def is_free(act: Callable[[], object]) -> bool:
+    """Whether another thread can do something now, without waiting for long."""
+    other = threading.Thread(target=act, daemon=True)
+    other.start()
+    other.join(8)
+    return not other.is_alive()
+
+
+def unsound(
+    act: Callable[[], object], parts: tuple[str, ...], most: int, is_sound: Callable[[], bool], *, held: bool = True
+) -> list[str]:
+    """Places, of at most so many evenly apart, at which Ctrl-C does not end the code, or things are not sound then.
+
+    Args:
+        held: ask while the traceback is alive, with all that its frames hold.
+    """
     act()  # what is done once only is done
     places = interrupted(act, None, parts)[0].places
     assert places > 0
+    found = []
     for at in range(0, places, -(-places // most)):
         interruption, error = interrupted(act, at, parts)
-        if interruption.where:  # there may be fewer than before
-            yield interruption.where, error
+        ended = error is not None
+        if not held:
+            error = None
+        if interruption.where and not (ended and is_sound()):  # there may be fewer places than before
+            found.append(interruption.where)
+            error = None
+            gc.collect()  # lest the next one waits for it
+    return found

@@ -11,6 +11,10 @@ from circuitstore.errors import InputError, StoreError
 from circuitstore.query import run
 from circuitstore.store import Store, create_store, migrate_store, open_store, rebuild_store
 
+from .interrupting import is_free, unsound
+
+PLACES = ("graph/neo4j.py", "contextlib.py")
+
 
 @pytest.fixture
 def url(neo4j_server) -> str:
@@ -100,3 +104,12 @@ def test_a_password_in_a_url_reaches_no_file(folder: Path) -> None:
     with pytest.raises(InputError, match="CIRCUITSTORE_NEO4J_PASSWORD") as refused:
         create_store(folder, graph="bolt://ada:secret@host/neo4j")
     assert "secret" not in str(refused.value) and not folder.exists()
+
+
+def test_ctrl_c_anywhere_in_writing_leaves_the_graph_to_other_threads(folder: Path, url: str, world) -> None:
+    with create_store(folder, graph=url) as store, store.writer() as writer:
+        world.fill(writer)
+        sweep = writer.graph.sweep
+        assert unsound(sweep, PLACES, 12, lambda: is_free(sweep)) == []
+    with open_store(folder, graph=url) as store:
+        assert_sound(store, world)
