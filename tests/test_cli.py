@@ -393,6 +393,26 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert there >= 1
 
 
+def test_a_second_ctrl_c_ends_the_process_though_the_first_waits() -> None:
+    code = """
+import signal
+from circuitstore.cli import commands
+from circuitstore.store.interrupts import deferred
+
+def app():
+    with deferred():
+        signal.raise_signal(signal.SIGINT)
+        print("on", flush=True)
+        signal.raise_signal(signal.SIGINT)
+        print("never", flush=True)
+
+commands.app = app
+commands.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "on\n"), done.stderr
+
+
 def test_a_spec_is_told_what_it_would_cost_and_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(SPEC)
     done = run("index", "spec.toml", "--store", "store", "--dry-run")
