@@ -69,6 +69,8 @@ def main() -> None:
     except CircuitStoreError as error:
         say(f"error: {error}")
         sys.exit(USER_ERROR)
+    except KeyboardInterrupt:  # before the command has begun
+        sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             say("stopped; what was finished is stored. Run the same command again to go on.")

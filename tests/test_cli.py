@@ -393,6 +393,12 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert there >= 1
 
 
+def test_ctrl_c_before_the_command_has_begun_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("circuitstore.cli.commands.app", lambda: signal.raise_signal(signal.SIGINT))
+    assert run("runs") == Done(130, "", "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_second_ctrl_c_ends_the_process_though_the_first_waits() -> None:
     code = """
 import signal
