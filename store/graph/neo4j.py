@@ -226,7 +226,7 @@ class Neo4jGraph(GraphBackend):
     ) -> Table:
         @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
         def query(tx: neo4j.ManagedTransaction) -> Table:
-            return neo4j_readers.undisturbed(tx, lambda: answer(tx))
+            return neo4j_readers.undisturbed(tx, lambda: answer(tx), self.url)
 
         def answer(tx: neo4j.ManagedTransaction) -> Table:
             try:

@@ -9,7 +9,8 @@ and only then they become `Circuit`: whoever meets one began when all of it was 
 The step between hidden and visible cannot be waited out: a query that comes to a circuit from its nodes looks at its
 label once for each, before and after that commit. So it is told by two others around it, that it begins (a new `epoch`
 of the store) and that it is over, and our own queries are asked again when it fell into them (a sequence lock), in the
-same transaction, which the next circuits wait for. A query past this program is not asked again.
+same transaction, which the next circuits wait for. So their answers are of whole circuits even where a transaction is
+not waited for; a query past this program is not asked again.
 
 A server shows its own transactions, not those of other members of a cluster, and an account without the right to list
 them (Enterprise) sees its own alone, without a word that there are others: those are not waited for. Source: Neo4j's
@@ -26,6 +27,7 @@ from typing import Any, TypeVar
 
 import neo4j
 
+from ...errors import QueryFailed, StoreBusy
 from ..faults import fault
 from ..interrupts import safe_point
 from .neo4j_server import Server, rows
@@ -40,6 +42,9 @@ TOLD_S = 5.0
 
 CHANGE_S = 5.0
 """Seconds that the step from hidden to visible takes at most, which is a commit; else its writer was killed."""
+
+TRIES = 4
+"""How often a query is asked at most."""
 
 _RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database RETURN transactionId, database"
 _HERE = "CALL db.info() YIELD name RETURN name"
@@ -103,22 +108,46 @@ def retract(server: Server) -> None:
     server.write(work)
 
 
-def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T]) -> T:
-    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile."""
-    while True:
+def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T], url: str) -> T:
+    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile.
+
+    Raises:
+        StoreBusy: they did each time.
+        QueryFailed: as `ask`; that it was asked again is told.
+    """
+    for times in range(TRIES):
         before = _settled(tx)
-        answer = ask()
-        if _settled(tx) == before:
+        try:
+            answer = ask()
+        except QueryFailed as error:
+            if times:
+                told = f"{error}; as circuits became visible, or went, while it ran, it was asked {times + 1} times"
+                raise QueryFailed(told) from error.__cause__
+            raise
+        if _epoch(tx)[0] == before:
             return answer
+    raise StoreBusy(
+        f"{url}: circuits became visible, or went, each of the {TRIES} times that this was asked; ask again when less "
+        "is written, or at the member of the cluster that is written"
+    )
 
 
 def _settled(tx: neo4j.ManagedTransaction) -> list[list[Any]]:
-    """The epoch, when nobody that is alive is about to end it."""
+    """The epoch, when nobody that is alive is about to end it; by the clocks of the server and of this machine."""
+    begun, last = time.monotonic(), None
     while True:
-        epoch = rows(tx, _EPOCH, {"most": int(CHANGE_S * 1000)})
-        if not any(changing for *_, changing in epoch):
+        epoch, is_changing = _epoch(tx)
+        if epoch != last:
+            begun, last = time.monotonic(), epoch
+        if not is_changing or time.monotonic() - begun > CHANGE_S:
             return epoch
         time.sleep(0.01)
+
+
+def _epoch(tx: neo4j.ManagedTransaction) -> tuple[list[list[Any]], bool]:
+    """Where the store is, and whether that is about to change."""
+    found = rows(tx, _EPOCH, {"most": int(CHANGE_S * 1000)})
+    return [row[:2] for row in found], any(row[2] for row in found)
 
 
 class Readers:

@@ -60,9 +60,12 @@ def hide(server: Server, ids: Sequence[str]) -> None:
         changes(tx)
         fault("graph.hide.before")
 
-    for start in range(0, len(ids), HIDE_AT_ONCE):
-        some = ids[start : start + HIDE_AT_ONCE]
-        with changing(server):
+    if not ids:
+        return
+    with changing(server):
+        for start in range(0, len(ids), HIDE_AT_ONCE):
+            safe_point()
+            some = ids[start : start + HIDE_AT_ONCE]
             server.write(lambda tx, some=some: work(tx, some))
             fault("graph.hide.after")
 

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -41,10 +42,15 @@ class Readers:
         self.await_each()
 
     def await_sight(self, circuits: int) -> None:
-        """Return when a reader, in a read that ended after this call, met so many circuits."""
+        """Return when a reader, in a read that ended after this call, met so many circuits.
+
+        Raises:
+            AssertionError: none did in that time.
+        """
+        ends = time.monotonic() + 120
         self._told_before()
-        while self._told()[1] != circuits:
-            pass
+        while (met := self._told()[1]) != circuits:
+            assert time.monotonic() < ends, f"readers meet {met} circuits, not {circuits}"
 
     def await_each(self) -> None:
         """Return when every reader has made a read that began after this call: its second that ended since."""

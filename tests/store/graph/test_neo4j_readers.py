@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import neo4j
 import pytest
-from circuitstore.errors import StoreError, StoreUnreachable
+from circuitstore.errors import StoreBusy, StoreError, StoreUnreachable
 from circuitstore.store.graph import neo4j as module
 from circuitstore.store.graph import neo4j_readers, open_graph
 from circuitstore.store.graph.account import Account
@@ -114,25 +114,43 @@ def test_a_query_is_asked_again_when_circuits_went_while_it_ran(server: Neo4jSer
 
         removals = []
         with connected(server) as other:
-            assert other.read(lambda tx: neo4j_readers.undisturbed(tx, lambda: ask(tx))) == 1
+            assert other.read(lambda tx: neo4j_readers.undisturbed(tx, lambda: ask(tx), server.url)) == 1
         assert met == [2, 1]
         removals[0].result(timeout=60)
 
 
-def test_a_query_waits_while_circuits_become_visible(server: Neo4jServer) -> None:
+def test_a_query_into_which_circuits_come_each_time_is_refused(server: Neo4jServer) -> None:
+    asked = []
+    with open_graph(server.url, store_id=STORE), connected(server) as other:
+
+        def ask(tx: neo4j.ManagedTransaction) -> None:
+            asked.append(tx.run(CIRCUITS).single())
+            with neo4j_readers.changing(other):
+                pass
+
+        with pytest.raises(StoreBusy, match=f"each of the {neo4j_readers.TRIES} times"):
+            other.read(lambda tx: neo4j_readers.undisturbed(tx, lambda: ask(tx), server.url))
+    assert len(asked) == neo4j_readers.TRIES
+
+
+def test_a_query_waits_while_circuits_become_visible(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neo4j_readers, "CHANGE_S", 250.0)
     with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool, connected(server) as other:
+        assert graph.run(CIRCUITS).frame.iloc[0, 0] == 0  # planned by now
         with neo4j_readers.changing(other):
             count = pool.submit(graph.run, CIRCUITS)
             with pytest.raises(TimeoutError):
-                count.result(timeout=0.2)
+                count.result(timeout=0.5)
         assert count.result(timeout=60).frame.iloc[0, 0] == 0
 
 
-def test_a_killed_writer_is_not_waited_for(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neo4j_readers, "CHANGE_S", 250.0)  # waiting would end at the test's timeout
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_a_killed_writer_is_not_waited_for(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """Whatever became of the server's clock."""
+    monkeypatch.setattr(neo4j_readers, "CHANGE_S", 0.3)
     with open_graph(server.url, store_id=STORE) as graph, connected(server) as other, neo4j_readers.changing(other):
-        server.ask("MATCH (s:Store) SET s.changing_since_ms = timestamp() - 300000")
-        assert graph.run(CIRCUITS).frame.iloc[0, 0] == 0
+        server.ask("MATCH (s:Store) SET s.changing_since_ms = timestamp() + $ms", ms=hours * 3_600_000)
+        assert graph.run(CIRCUITS, timeout_s=60).frame.iloc[0, 0] == 0
 
 
 def test_what_a_failed_put_left_hidden_is_in_nobodys_way(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
