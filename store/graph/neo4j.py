@@ -151,7 +151,7 @@ class Neo4jGraph(GraphBackend):
     ) -> None:
         """The circuits; done again, those that are missing: the answer to an earlier commit may have been lost.
 
-        Looking first costs a sixth of the work, so it is left out where `put` has just looked.
+        Looking first takes three statements for each transaction, so it is left out where `put` has just looked.
         """
         if again:
             wanted = {r.id for r in self._missing(tx, group)}
