@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
+
+AGAIN_S = 0.1
+"""How long a wait for a lock goes on without a look at what was raised meanwhile."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,8 +38,10 @@ class deferred:
     """What a signal's handler raises, such as KeyboardInterrupt, is raised when the outermost of these ends.
 
     The handlers themselves run at once, so that one that ends the process does. In threads other than the main one
-    nothing is raised anyway, and this does nothing.
+    nothing is raised anyway, and this does nothing. In a process that is forked meanwhile it has ended.
     """
+
+    _pid: int | None = None  # of the process in whose main thread it was entered
 
     def __enter__(self) -> None:
         global _depth, _raised
@@ -48,21 +54,36 @@ class deferred:
                 if callable(handler) and handler is not _arrived:
                     _handlers[number] = handler
                     signal.signal(number, _arrived)  # of the last one, SIGINT: from here on none is raised
+        self._pid = os.getpid()
         _depth += 1
 
     def __exit__(self, *_: object) -> None:
         global _depth, _raised
-        if not _is_main():
+        if self._pid != os.getpid():
             return
         _depth -= 1
         if _depth:
             return
-        for number, handler in _handlers.items():
-            if signal.getsignal(number) is _arrived:  # it may have put another in its place
-                signal.signal(number, handler)
+        _put_back()
         raised, _raised = _raised, None
         if raised is not None:
             raise raised.with_traceback(None)  # else it would hold on to all that was at work when it arrived
+
+
+def _put_back() -> None:
+    for number, handler in _handlers.items():
+        if signal.getsignal(number) is _arrived:  # it may have put another in its place
+            signal.signal(number, handler)
+
+
+def _forked() -> None:
+    """The thread that forks is the main one of the child; what was begun goes on in the parent, and ends there."""
+    global _depth, _raised
+    _depth, _raised = 0, None
+    _put_back()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:
@@ -85,6 +106,17 @@ def safe_point() -> None:
     if _depth and _raised is not None and _is_main():
         raised, _raised = _raised, None
         raise raised.with_traceback(None)
+
+
+@contextlib.contextmanager
+def holding(lock: threading.Lock | threading.RLock) -> Iterator[None]:
+    """A lock, to be taken within `deferred`: the wait for it is a safe point."""
+    while not lock.acquire(timeout=AGAIN_S):
+        safe_point()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def unbroken(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:

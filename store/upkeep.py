@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,9 @@ def _mend_discoveries(writer: Writer) -> int:
     with writer.writing() as connection:
         asked = ledger.free_unanswered(connection)
         listed = ledger.stored(connection, discoveries)
-    with deferred(), ThreadPoolExecutor(os.cpu_count()) as readers:  # decoding and hashing leave the interpreter free
+    with deferred(), ExitStack() as left:
+        readers = ThreadPoolExecutor(os.cpu_count())  # decoding and hashing leave the interpreter free
+        left.callback(readers.shutdown, cancel_futures=True)  # at an error, what has not begun is not done
         found = readers.map(partial(_checked, writer.archive), listed)
         for (id, checksum), now in zip(listed.items(), found, strict=True):
             safe_point()

@@ -16,7 +16,7 @@ from ...circuits import CircuitRecord
 from ...errors import StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
-from ..interrupts import deferred, unbroken
+from ..interrupts import deferred, holding, unbroken
 from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
@@ -295,7 +295,7 @@ class LadybugGraph(GraphBackend):
         if writes and self.read_only:
             raise refusals.reading_only(self.url, writes)
         refusals.check_usable(self.url, self._pid, True)  # a fork may have inherited the lock, held
-        with self._lock:
+        with holding(self._lock):
             refusals.check_usable(self.url, self._pid, self._snapshot is not None or self._database is not None)
             if writes and self._failure is not None:
                 raise self._failure

@@ -19,6 +19,7 @@ import ladybug
 import stamina
 
 from ...errors import StoreBusy, StoreDamaged
+from ..interrupts import safe_point
 from .ladybug_file import WriterLock, connectable, engine_files, refuse_hopeless
 from .refusals import nothing_there
 
@@ -66,6 +67,7 @@ class Snapshot:
             for attempt in stamina.retry_context(
                 on=_Unsettled, attempts=None, timeout=RETRY_S, wait_initial=0.02, wait_max=0.3, wait_jitter=0.05
             ):
+                safe_point()
                 with attempt:
                     return self._read_once(query)
         except _Unsettled as error:

@@ -17,7 +17,7 @@ from ...circuits import CircuitRecord
 from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable, StoreVersion
 from ...results import Table
 from ..faults import fault
-from ..interrupts import unbroken
+from ..interrupts import holding, unbroken
 from ..lease import is_dead
 from . import asking, neo4j_readers, neo4j_remove, neo4j_schema, refusals
 from .account import Account
@@ -332,7 +332,7 @@ class Neo4jGraph(GraphBackend):
     @unbroken
     def _writing(self, what: str) -> Iterator[Server]:
         """The server, for one thread at a time."""
-        with self._lock:
+        with holding(self._lock):
             yield self._writable(what)
 
     def _writable(self, what: str) -> Server:

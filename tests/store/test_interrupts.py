@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from circuitstore.store import Writer, create_store, interrupts
 from circuitstore.store import sqlite as catalogs
-from circuitstore.store.interrupts import deferred, safe_point, unbroken
+from circuitstore.store.interrupts import deferred, holding, safe_point, unbroken
 from circuitstore.store.lease import LEASE_S, now_ms
 
 from .conftest import World
@@ -93,6 +94,55 @@ def test_threads_are_not_held_up_by_what_the_main_thread_defers(presses: Callabl
     thread.join()
 
 
+def test_waiting_for_a_lock_may_be_left(presses: Callable[[], None]) -> None:
+    lock, taken, done = threading.Lock(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with holding(lock):
+            taken.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert taken.wait(20)
+    with pytest.raises(KeyboardInterrupt), deferred():
+        presses()
+        with holding(lock):
+            pass
+    assert lock.locked()
+    done.set()
+    thread.join()
+    assert not lock.locked()
+
+
+def test_a_process_that_another_thread_forks_meanwhile_defers_nothing(presses: Callable[[], None]) -> None:
+    """As a loader of images does that is started in a thread."""
+    children = []
+
+    def work() -> None:
+        with suppress(KeyboardInterrupt), deferred():
+            child = os.fork()
+            if child:
+                children.append(child)
+                return
+        try:
+            with suppress(KeyboardInterrupt), deferred():
+                presses()
+                presses()
+            presses()
+        except KeyboardInterrupt:
+            os._exit(7)
+        finally:
+            os._exit(1)
+
+    with pytest.raises(KeyboardInterrupt), deferred():
+        presses()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+
+
 def test_ctrl_c_anywhere_around_a_lock_leaves_it_free() -> None:
     lock = threading.Lock()
 
@@ -127,8 +177,8 @@ def test_ctrl_c_anywhere_in_a_transaction_leaves_the_catalog_to_others(writer: W
 
 
 def _busy(file: Path) -> bool:
-    """Whether somebody writes a catalog."""
-    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as other:
+    """Whether somebody writes a catalog, and goes on to; the lease is renewed in between."""
+    with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as other:
         try:
             other.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:

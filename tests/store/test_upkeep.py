@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from circuitstore.errors import InputError
+from circuitstore.errors import InputError, StoreDamaged
 from circuitstore.store import Store, ledger, open_store, rebuild_store, tables, upkeep
+from circuitstore.store.archive import Archive
 from circuitstore.testing.factories import make_item
 
 
@@ -104,6 +108,34 @@ def test_groups_are_bounded_by_circuits_and_by_edges() -> None:
 def test_a_run_that_is_not_there(filled: Path) -> None:
     with open_store(filled) as store, store.writer() as writer, pytest.raises(InputError, match="did you mean 'run'"):
         writer.delete_run("ran")
+
+
+def test_ctrl_c_does_not_wait_for_files_that_nobody_has_begun_to_check(
+    filled: Path, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, left, check = [], threading.Event(), upkeep._checked
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            left.set()
+            super().shutdown(wait=wait)
+
+    def checked(archive: Archive, id: str) -> str | StoreDamaged:
+        begun.append(id)
+        if len(begun) == 1:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            left.wait(20)
+        return check(archive, id)
+
+    monkeypatch.setattr(upkeep, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(upkeep, "_checked", checked)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    with open_store(filled) as store:
+        with pytest.raises(KeyboardInterrupt), store.writer() as writer:
+            writer.rebuild()
+        assert len(begun) < len(world.discoveries)
 
 
 def test_rebuilding_a_sound_store_changes_nothing_but_the_graph(filled: Path, world: Any) -> None:

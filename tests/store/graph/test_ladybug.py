@@ -13,6 +13,7 @@ import pytest
 from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
 from circuitstore.store.graph.ladybug_read import Snapshot
+from circuitstore.store.interrupts import deferred
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created
 from circuitstore.testing.killing import killed_at
@@ -308,4 +309,20 @@ def test_an_error_over_a_file_that_changes_meanwhile_does_not_count(path, error)
     assert snapshot.read(query) == "answered"
     with pytest.raises(type(error)):  # over a file that nobody touched it is the query's own
         snapshot.read(refuse)
+    snapshot.close()
+
+
+def test_a_reader_that_waits_for_a_writer_may_be_interrupted(path):
+    filled(path)
+    snapshot = Snapshot(path)
+    asked = []
+
+    def query(connection: ladybug.Connection) -> None:
+        asked.append(connection)
+        os.utime(path)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), deferred():
+        snapshot.read(query)
+    assert len(asked) == 1
     snapshot.close()
