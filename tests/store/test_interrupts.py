@@ -140,7 +140,7 @@ def test_a_process_that_another_thread_forks_meanwhile_defers_nothing(presses: C
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
 
 
 def test_ctrl_c_anywhere_around_a_lock_leaves_it_free() -> None:
