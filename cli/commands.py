@@ -61,8 +61,7 @@ Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, 
 
 def main() -> None:
     """Run the command line: an error of the user is one message and exit code 2, never a traceback."""
-    ours = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, _interrupted) if ours else None
+    before = signal.signal(signal.SIGINT, _interrupted) if _raises_interrupt() else None
     try:
         with noting():
             app()
@@ -78,6 +77,12 @@ def main() -> None:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
+
+
+def _raises_interrupt() -> bool:
+    """Whether Ctrl-C is Python's to handle: a command in the background of a script ignores it, and goes on to."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    return main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
