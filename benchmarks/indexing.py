@@ -2,7 +2,10 @@
 
 The work is the same in both: planning, discovery, extraction and evaluation of every item. They are taken in turn,
 round by round, in one process; the store lies in a temporary folder. The CPU time of the threads that store is told
-besides (on Linux): on a CPU they share the cores with the model, beside an accelerator they do not.
+besides (on Linux): on a CPU they share the cores with the model, beside an accelerator they do not. It is that of
+Python's threads that write archive, catalog and graph, and keep the lease. Not in it, though in the quotient: the
+embedded graph engine's own threads, those of Neo4j's driver (and its server), and what the thread that computes does
+for the store, such as rounding the scores as they are kept.
 
     python benchmarks/indexing.py                    ViT-S with random weights on noise, items of some seconds
     python benchmarks/indexing.py --model vit_base_patch16_224 --per-class 72 --device cuda

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import torch
-from tqdm import tqdm
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..store import Account, Writer, create_store, rounded
+from .bar import Bar
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
@@ -106,13 +105,15 @@ class _Engine:
             if p.item.id in before
         }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
-        with (
-            tqdm(total=len(todo), unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar,
-            Storing(self.writer, self.plan.spec.name, bar.update) as storing,
-        ):
-            for planned in todo:
-                bar.set_description(title(planned.item))
-                self._attempt(planned, storing, bar)
+        storing = Storing(self.writer, self.plan.spec.name)
+        with Bar(total=len(todo), unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
+            try:
+                with storing:
+                    for planned in todo:
+                        bar.set_description(title(planned.item))
+                        self._attempt(planned, storing, bar)
+            finally:
+                bar.reach(storing.ended)
         self.done, self.circuits = storing.done, storing.circuits
         self.failed |= {_told(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
 
@@ -123,9 +124,10 @@ class _Engine:
         """The extractions whose circuits were not stored when the run began."""
         return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.taken]
 
-    def _attempt(self, planned: Planned, storing: Storing, bar: tqdm[NoReturn]) -> None:
+    def _attempt(self, planned: Planned, storing: Storing, bar: Bar) -> None:
         """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
         storing.begin()
+        bar.reach(storing.ended)
         try:
             self._answer(planned, storing, bar)
             storing.end(planned.item)
@@ -139,7 +141,7 @@ class _Engine:
         except ITEMS_OWN as error:
             storing.fail(planned.item, error)
 
-    def _answer(self, planned: Planned, storing: Storing, bar: tqdm[NoReturn]) -> None:
+    def _answer(self, planned: Planned, storing: Storing, bar: Bar) -> None:
         discovery = self._discovery(planned.item, storing, bar)
         for extraction in self._missing(planned):
             size = self._decided_size(planned, extraction, storing)
@@ -162,8 +164,12 @@ class _Engine:
             f"the metric's difference): {told}{' …' if len(worst) > 3 else ''}; more steps bring them together",
         )
 
-    def _discovery(self, item: WorkItem, storing: Storing, bar: tqdm[NoReturn]) -> Discovery:
-        """As a later run would find it, circuits come from what is stored: rounded."""
+    def _discovery(self, item: WorkItem, storing: Storing, bar: Bar) -> Discovery:
+        """As a later run would find it, circuits come from what is stored: rounded.
+
+        Of two answers to an item the store keeps the first. This is the first: what the archive had, `start_run` has
+        taken up, and no other process writes.
+        """
         if item.id in self.answered and (found := self.writer.sound_discovery(item.id)):
             return found
         storing.lease(item)
@@ -171,6 +177,7 @@ class _Engine:
 
         def tell(done: int, total: int) -> None:
             storing.check()
+            bar.reach(storing.ended)
             bar.set_postfix_str(f"{done} of {total}", refresh=False)
 
         discovery = rounded(self.bench.discover(item, journal, tell))

@@ -37,7 +37,9 @@ class Storing:
     Its methods hand over and return. What is wrong with an item is recorded as its failure, and the rest of it is left
     out. What the store raises ends the run: nothing is written after it, and the next method called raises it.
 
-    Queues alone pass between the threads: waiting for one may be interrupted by Ctrl-C at any instant.
+    Queues alone pass between the threads: waiting for one may be interrupted by Ctrl-C at any instant. So the thread
+    calls nothing but the store: of any lock that the two shared, such as a progress bar's, the one that computes could
+    be torn away while it holds it, and then would wait here for the other for ever.
 
     Attributes, to be read at the end:
         done: items of which everything is stored.
@@ -45,12 +47,8 @@ class Storing:
         failed: error by item id.
     """
 
-    def __init__(self, writer: Writer, run: str, finished: Callable[[], object]) -> None:
-        """
-        Args:
-            finished: called, in the thread, for every item that is stored or failed.
-        """
-        self._writer, self._run, self._finished = writer, run, finished
+    def __init__(self, writer: Writer, run: str) -> None:
+        self._writer, self._run = writer, run
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()  # with what, for every step
         self._handed: deque[str] = deque()  # item of every step whose end was not seen yet
@@ -60,9 +58,13 @@ class Storing:
         self.failed: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        with deferred():
-            self._thread.start()
-        return self
+        try:
+            with deferred():
+                self._thread.start()
+            return self
+        except BaseException:  # Ctrl-C: there is no `__exit__` then, and the thread would wait for ever
+            self._steps.put(None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -77,6 +79,11 @@ class Storing:
         log.warning("%s", self._broken)
 
     # --- for the thread that computes --------------------------------------------------------------
+
+    @property
+    def ended(self) -> int:
+        """Items that are stored or failed by now."""
+        return self.done + len(self.failed)
 
     def begin(self) -> None:
         """Before an item: wait until so few are on their way that another may follow."""
@@ -109,7 +116,6 @@ class Storing:
 
         def count() -> None:
             self.done += 1
-            self._finished()
 
         self._hand(item, count)
 
@@ -162,7 +168,6 @@ class Storing:
     def _fail(self, id: str, message: str) -> None:
         self._writer.fail(id, message)
         self.failed[id] = message
-        self._finished()
 
 
 def _message(error: BaseException) -> str:

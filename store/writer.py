@@ -261,7 +261,9 @@ class Writer:
                 ledger.enter_discovery(connection, stored, created, run)
 
     def put_circuit(self, record: CircuitRecord, run: str) -> None:
-        """Store a circuit; it appears in the graph with its group, at the latest after some seconds.
+        """Store a circuit; it appears in the graph with its group.
+
+        That is at the latest after half a minute, beside the time that a group takes.
 
         A circuit that is there already stays: the first wins, another one is dropped with a notice.
 

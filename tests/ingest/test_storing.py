@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +18,10 @@ from circuitstore.circuits import Discovery, WorkItem
 from circuitstore.discovery import Journal
 from circuitstore.errors import StoreError
 from circuitstore.ingest import index, make_plan, parse_spec
+from circuitstore.ingest.bar import Bar
 from circuitstore.ingest.storing import Storing
 from circuitstore.ingest.work import Workbench
-from circuitstore.store import Store, create_store, open_store
+from circuitstore.store import Writer, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..kills import content
@@ -23,7 +31,7 @@ name = "small"
 model = "digits"
 [images]
 source = "digits"
-per_class = 8
+per_class = 4
 only = ["three"]
 [[condition]]
 kind = "natural"
@@ -34,10 +42,24 @@ text = "other class"
 method = "eap"
 [[extract]]
 retention = 0.8
+"""
+"""Two items, of which the second takes the size of a circuit from the first."""
+
+THREE = """
+name = "three"
+model = "digits"
+[images]
+source = "digits"
+per_class = 4
+only = ["one", "two", "three"]
+[[condition]]
+kind = "natural"
+[[recipe]]
+method = "eap"
 [[extract]]
 edges = 20
 """
-"""Two items, of which the second takes the size of a circuit from the first."""
+"""Three items that need nothing of each other."""
 
 
 def in_between(folder: Path) -> None:
@@ -51,10 +73,9 @@ def in_between(folder: Path) -> None:
             writer.put_discovery(bench.discover(planned.item), "small")
             discovery = store.discovery(planned.item.id)
             for how in planned.extractions:
-                by = planned.sized_by if how.kind == "retention" else None
+                by = planned.sized_by
                 record = bench.circuit(discovery, how, by and sizes[by.id])
-                if how.kind == "retention":
-                    sizes[planned.item.id] = record.circuit.size_requested
+                sizes[planned.item.id] = record.circuit.size_requested
                 writer.put_circuit(record, "small")
 
 
@@ -64,11 +85,6 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     in_between(folder)
     with open_store(folder) as store:
         return content(store)
-
-
-def is_sound(store: Store, expected: dict[str, object]) -> bool:
-    """Whether the graph is the archive's, edge by edge, and all of it what was expected."""
-    return len(store.verify()) == 0 and not store.archive.leftovers() and content(store) == expected
 
 
 @pytest.fixture
@@ -85,48 +101,97 @@ def discovered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ids
 
 
-def test_an_error_of_the_store_ends_the_run_and_the_next_one_goes_on(
-    tmp_path: Path, expected: dict[str, object], discovered: list[str]
-) -> None:
+def test_an_error_of_the_store_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, discovered: list[str]) -> None:
     """The archive's folder of discoveries cannot be made; the circuits' could, and is not."""
+    spec = parse_spec(THREE)
     create_store(tmp_path).close()
     astray = tmp_path / "archive" / "discoveries"
     astray.touch()
     with pytest.raises(StoreError, match="something else is in its place"):
-        index(parse_spec(SPEC), location=tmp_path, progress=False)
-    assert 1 <= len(discovered) <= 2
+        index(spec, location=tmp_path, progress=False)
+    assert 1 <= len(discovered) <= 2  # the next one may have been begun meanwhile, no other
     with open_store(tmp_path) as store:
         assert len(store.circuits()) == 0 and not (tmp_path / "archive" / "circuits").exists()
         assert set(store.items()["state"]) <= {"wanted", "leased"}
     astray.unlink()
-    result = index(parse_spec(SPEC), location=tmp_path, progress=False)
-    assert (result.done, result.circuits, result.failed) == (2, 4, {})
+    result = index(spec, location=tmp_path, progress=False)
+    assert (result.done, result.circuits, result.failed) == (3, 3, {})
     with open_store(tmp_path) as store:
-        assert is_sound(store, expected)
+        assert len(store.verify()) == 0
+
+
+class Screen(StringIO):
+    """A stderr at which Ctrl-C is pressed while the second item is being drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pressed = threading.Event()
+
+    def write(self, text: str) -> int:
+        if "typographic" in text and not self.pressed.is_set():
+            self.pressed.set()
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
 
 
 def test_what_was_found_before_ctrl_c_is_stored(
     tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes when the second item is begun, with the first one on its way."""
-    discover, begun = Workbench.discover, 0
+    """It comes while the bar is drawn, with the first item on its way; the bar tells of that at the end."""
+    screen, put = Screen(), Writer.put_discovery
 
-    def interrupted(self: Workbench, item: WorkItem, *rest: object) -> Discovery:
-        nonlocal begun
-        begun += 1
-        if begun == 2:
-            raise KeyboardInterrupt
-        return discover(self, item, *rest)
+    def held_up(self: Writer, discovery: Discovery, run: str) -> None:
+        assert screen.pressed.wait(60)
+        put(self, discovery, run)
 
-    monkeypatch.setattr(Workbench, "discover", interrupted)
+    monkeypatch.setattr(Writer, "put_discovery", held_up)
+    monkeypatch.setattr(sys, "stderr", screen)
     with pytest.raises(KeyboardInterrupt):
-        index(parse_spec(SPEC), location=tmp_path, progress=False)
+        index(parse_spec(SPEC), location=tmp_path)
+    assert "1/2" in screen.getvalue().rsplit("\r", 1)[-1]
     with open_store(tmp_path) as store:
-        assert len(store.circuits()) == len(store.graph.present()) == 2
+        assert len(store.circuits()) == len(store.graph.present()) == 1
     result = index(parse_spec(SPEC), location=tmp_path, progress=False)
-    assert (result.done, result.skipped, result.circuits, result.failed) == (1, 1, 2, {})
-    with open_store(tmp_path) as store:
-        assert is_sound(store, expected)
+    assert (result.done, result.skipped, result.circuits, result.failed) == (1, 1, 1, {})
+    with open_store(tmp_path) as store:  # edge by edge what the archive has, and all of it what was expected
+        assert len(store.verify()) == 0 and not store.archive.leftovers() and content(store) == expected
+
+
+def test_a_ctrl_c_before_the_first_item_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def pressed(self: threading.Thread) -> None:
+        start(self)
+        started.append(self)
+        signal.raise_signal(signal.SIGINT)
+
+    with create_store(tmp_path) as store, store.writer() as writer:
+        monkeypatch.setattr(threading.Thread, "start", pressed)
+        with pytest.raises(KeyboardInterrupt), Storing(writer, "run"):
+            pytest.fail("it was entered")
+        monkeypatch.undo()
+        (thread,) = started
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_a_run_goes_on_when_nobody_reads_its_bar() -> None:
+    """And the bars of other threads are drawn."""
+    read, write = os.pipe()
+    end = os.fdopen(write, "w", buffering=1)
+    with Bar(total=3, file=end, mininterval=0) as bar:
+        bar.reach(1)
+        assert not bar.disable
+        os.close(read)
+        bar.reach(2)
+        assert bar.disable
+        bar.set_description("third")
+    with suppress(BrokenPipeError):
+        end.close()
+    other = StringIO()
+    with ThreadPoolExecutor(1) as pool, Bar(total=1, file=other, mininterval=0) as bar:
+        pool.submit(bar.reach, 1).result(60)
+    assert "1/1" in other.getvalue()
 
 
 def test_what_is_wrong_with_an_item_fails_it_alone(tmp_path: Path) -> None:
@@ -134,11 +199,10 @@ def test_what_is_wrong_with_an_item_fails_it_alone(tmp_path: Path) -> None:
     bad, good = (make_discovery(i, item=make_item(i, n_layers=2, n_heads=2)) for i in range(2))
     first, second, third = (make_record(bad, n) for n in (6, 8, 12))
     no_number = replace(second, full_in=np.full_like(second.full_in, np.nan))
-    finished = []
     with create_store(tmp_path) as store:
         with store.writer() as writer:
             writer.start_run("run", "", [bad.item, good.item])
-            with Storing(writer, "run", lambda: finished.append(1)) as storing:
+            with Storing(writer, "run") as storing:
                 for discovery, records in ((bad, (first, no_number, third)), (good, ())):
                     storing.begin()
                     storing.lease(discovery.item)
@@ -147,7 +211,7 @@ def test_what_is_wrong_with_an_item_fails_it_alone(tmp_path: Path) -> None:
                         storing.circuit(record)
                     storing.end(discovery.item)
         assert "JSON" in storing.failed[bad.id] and len(storing.failed) == 1
-        assert (storing.done, storing.circuits, len(finished)) == (1, 1, 2)
+        assert (storing.done, storing.circuits, storing.ended) == (1, 1, 2)
         assert list(store.archive.ids("circuit")) == [first.id]
         states = store.items().set_index("id")
         assert states["state"].to_dict() == {bad.id: "failed", good.id: "done"}
