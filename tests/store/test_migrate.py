@@ -90,8 +90,14 @@ class Kept:
         return self.catalog.version(), self.ask("MATCH (m:Migration) RETURN max(m.version)")[0][0]
 
     def held(self) -> dict[str, list[Any]]:
-        """Everything in its graph."""
-        return rows.dump(self.ask) if self.graph else file_content(self.folder / "graph.lbdb")
+        """Everything in its graph, but how often circuits became visible."""
+        if not self.graph:
+            return file_content(self.folder / "graph.lbdb")
+        found = rows.dump(self.ask)
+        for labels, properties in found["nodes"]:
+            if labels == ["Store"]:
+                properties.pop("epoch", None)
+        return found
 
     def records(self) -> dict[CircuitRecord, int]:
         """The circuits of its archive, with the times at which they were stored."""
