@@ -50,7 +50,14 @@ from circuitstore.discovery import (
 )
 from circuitstore.discovery.method import Found
 from circuitstore.errors import CircuitStoreWarning
-from circuitstore.images import build_set, class_cycle, open_source, resolve_condition, resolve_corruption
+from circuitstore.images import (
+    build_set,
+    contrast_classes,
+    deal,
+    open_source,
+    resolve_condition,
+    resolve_corruption,
+)
 from circuitstore.images import select_images as select
 from circuitstore.models import GRADIENTS, ViT, load_model
 from passes import Spent, counted, forward_flops
@@ -83,15 +90,15 @@ def digits(names: list[str], seed: int, most: int) -> Iterator[Subject]:
     """Classes of the demo model; the seed draws the images and the class that each is contrasted with."""
     model = load_model("digits")
     source = open_source("digits", model)
-    natural, corruption = resolve_condition("natural", {}), resolve_corruption("other-class", {})
-    cycle = class_cycle(source.classes, seed)
+    natural, corruption = resolve_condition("natural", {}), resolve_corruption("other-class", {"partners": 1})
     for name in names:
         cls = source.class_named(name)
-        partner = cycle[(cycle.index(cls) + 1) % len(cycle)]
+        (partner,) = contrast_classes(corruption, source, cls, seed=seed, most=4 * most)
         own, others = (select(source, model, c, per_class=4 * most, rule="correct", seed=seed) for c in (cls, partner))
         splits = {}
         for split in ("discovery", "selection", "report"):
-            refs, partners = getattr(own, split)[:most], getattr(others, split)[:most]
+            refs = getattr(own, split)[:most]
+            partners = deal([getattr(others, split)[:most]], len(refs))
             made = build_set(source, model, cls, refs, natural, corruption, seed=seed, partners=partners)
             splits[split] = Images(made.clean, made.corrupted, made.labels)
         yield Subject("digits", name, seed, model, splits)

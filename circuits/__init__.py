@@ -22,6 +22,7 @@ from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit
 from .recipe import ClassInfo as ClassInfo
 from .recipe import Condition as Condition
+from .recipe import Contrast as Contrast
 from .recipe import Corruption as Corruption
 from .recipe import MethodUse as MethodUse
 from .recipe import Metric as Metric
@@ -31,6 +32,7 @@ from .recipe import Selection as Selection
 from .recipe import Variant as Variant
 from .recipe import WorkItem as WorkItem
 from .recipe import digest as digest
+from .record import LEAST_IMAGES as LEAST_IMAGES
 from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction

@@ -171,7 +171,7 @@ class Selection:
         rule: which candidates qualify: `correct`, `all` or `successful`.
         seed: seed of the order of the candidates.
         surroundings: digest of what else decides how they are attacked and corrupted: the images of the
-            class that they are contrasted with, the word that is written.
+            classes that they are contrasted with, the word that is written, the target class.
     """
 
     candidates: str
@@ -190,6 +190,36 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """What the images of a question are contrasted with, by name.
+
+    Not part of the identity: what decides it (seed, classes, parameters) is hashed with condition, recipe and
+    selection.
+
+    Attributes:
+        word: what the attack writes on the images, if anything.
+        target: class that the metric or the attack aims at, if any.
+        against: classes that the corrupted images come from, in the order in which they are dealt.
+    """
+
+    word: str | None = None
+    target: str | None = None
+    against: tuple[str, ...] = ()
+
+    @property
+    def against_text(self) -> str | None:
+        """The classes as a text of at most `MOST_NAMED` names; None where corrupted images come from no class."""
+        if not self.against:
+            return None
+        named = ", ".join(self.against[:MOST_NAMED])
+        return named if len(self.against) <= MOST_NAMED else f"{named} and {len(self.against) - MOST_NAMED} more"
+
+
+MOST_NAMED = 12
+"""Contrast classes that are named one by one; of more, the rest is counted."""
+
+
+@dataclass(frozen=True)
 class WorkItem:
     """One question: which edges of `model` matter for images of one class under one condition?"""
 
@@ -198,6 +228,7 @@ class WorkItem:
     condition: Condition
     recipe: Recipe
     selection: Selection
+    contrast: Contrast = Contrast()
 
     @property
     def text(self) -> str:
@@ -224,14 +255,17 @@ class WorkItem:
             "condition": self.condition.to_dict(),
             "recipe": self.recipe.to_dict(),
             "selection": asdict(self.selection),
+            **({} if self.contrast == Contrast() else {"contrast": asdict(self.contrast)}),
         }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> WorkItem:
+        contrast = value.get("contrast", {})
         return cls(
             model=ModelInfo(**value["model"]),
             target_class=ClassInfo(**value["target_class"]),
             condition=Condition.from_dict(value["condition"]),
             recipe=Recipe.from_dict(value["recipe"]),
             selection=Selection(**value["selection"]),
+            contrast=Contrast(**{**contrast, "against": tuple(contrast.get("against", ()))}),
         )

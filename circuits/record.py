@@ -33,6 +33,10 @@ class Extraction(Variant):
         return cls.of(kind, params, cls.VERSIONS[kind])
 
 
+LEAST_IMAGES = 8
+"""Discovery images below which a circuit is flagged: its edges are those of single images."""
+
+
 def circuit_id(discovery_id: str, extraction: Extraction) -> str:
     """Hash of discovery id and extraction."""
     return digest({"discovery": discovery_id, "extraction": extraction.to_dict()})
@@ -115,6 +119,27 @@ class CircuitRecord(Exits):
     def id(self) -> str:
         return circuit_id(self.item.id, self.extraction)
 
+    @property
+    def question(self) -> str:
+        """Hash of what was asked, whatever the images and the versions of the kinds.
+
+        Of circuits that answer the same question, the newest is the one to read.
+        """
+        item, recipe = self.item, self.item.recipe
+        asked = (item.model.id, item.target_class.key, item.condition.text, recipe.text, recipe.dtype, recipe.seed)
+        return digest([*asked, self.extraction.text])
+
+    @property
+    def flag(self) -> str:
+        """Why the circuit says little about its class, or nothing; empty where no reason is known.
+
+        `whole model`: every edge is a member. `empty`: none is. `few images`: fewer than `LEAST_IMAGES` discovery
+        images. Several are separated by commas.
+        """
+        edges, everything = self.circuit.n_edges, self.circuit.graph.n_edges
+        reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": self.n_images < LEAST_IMAGES}
+        return ", ".join(reason for reason, holds in reasons.items() if holds)
+
     @cached_property
     def sha256(self) -> str:
         """Checksum over members in order, canonical bytes of their values, and the evaluation."""
@@ -153,6 +178,7 @@ class CircuitRecord(Exits):
         return {
             "id": self.id,
             "model": item.model.name,
+            "model_id": item.model.id,
             "dataset": item.target_class.dataset,
             "class": item.target_class.name,
             "class_index": item.target_class.class_index,
@@ -161,9 +187,13 @@ class CircuitRecord(Exits):
             "method": recipe.method.text,
             "form": recipe.form,
             "corruption": recipe.corruption.text,
+            "word": item.contrast.word,
+            "target": item.contrast.target,
+            "against": item.contrast.against_text,
             "metric": recipe.metric.text,
             "direction": recipe.direction,
             "extraction": self.extraction.text,
+            "flag": self.flag,
             "size_requested": self.circuit.size_requested,
             "n_nodes": self.circuit.n_nodes,
             "n_edges": self.circuit.n_edges,

@@ -62,6 +62,12 @@ class MetricKind:
     needs_clean: bool = False
     version: int = 1
 
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The parameters that it takes, all optional, and their values in words."""
+        aim = "the name, label or index of a class; by default the class that the attack aims at"
+        return {"target": aim} if self.needs_targets else {}
+
     def raised(self, asked: Asked) -> Classes:
         """The class that the metric raises, per image: accuracy is the share of images whose top class it is."""
         return asked.targets if self.needs_targets and asked.targets is not None else asked.labels
@@ -145,15 +151,24 @@ def unmoved(metric: MetricKind) -> InputError:
 
 
 def resolve_metric(key: str, params: Mapping[str, Scalar] | None = None) -> Metric:
-    """The metric with its version, as recipes hold it.
+    """The metric with its parameters and version, as recipes hold it.
+
+    A metric with target classes takes `target`: a class by its name, label or index. Without it the target is the class
+    that the attack aims at.
 
     Raises:
-        InputError: no such metric, or parameters it does not take (none takes any).
+        InputError: no such metric, or a parameter that it does not take.
     """
-    kind = get_metric(key)
-    if params:
-        raise InputError(f"metric {key!r} takes no parameters, got {', '.join(sorted(params))}")
-    return Metric.of(key, version=kind.version)
+    kind, given = get_metric(key), params or {}
+    for name in given:
+        if name not in kind.params:
+            raise unknown(f"parameter of {key}", name, kind.params)
+    target = given.get("target")
+    if target is None:
+        return Metric.of(key, version=kind.version)
+    if isinstance(target, bool | float) or not str(target).strip():
+        raise InputError(f"metric {key!r}: target: expected the name, label or index of a class, got {target!r}")
+    return Metric.of(key, {"target": " ".join(str(target).split())}, kind.version)
 
 
 def get_metric(key: str) -> MetricKind:

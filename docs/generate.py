@@ -75,11 +75,12 @@ MADE = re.compile(r"<!-- made: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 def kinds() -> str:
     """Tables of methods, metrics, conditions and corruptions with their parameters."""
     from circuitstore.discovery import METHODS, METRICS
+    from circuitstore.discovery.method import Param
     from circuitstore.images import CONDITIONS, CORRUPTIONS
 
     tables = {
         "Methods": [(m.key, f"{m.name} ({m.paper})", m.params) for m in METHODS.values()],
-        "Metrics": [(m.key, m.about, {}) for m in METRICS.values()],
+        "Metrics": [(m.key, m.about, {k: Param(None, v, bool) for k, v in m.params.items()}) for m in METRICS.values()],
         "Conditions": [(c.key, ABOUT[c.key], c.params) for c in CONDITIONS.values()],
         "Corruptions": [(c.key, ABOUT[c.key], c.params) for c in CORRUPTIONS.values()],
     }
@@ -88,8 +89,10 @@ def kinds() -> str:
 
 ABOUT = {
     "natural": "the images as they are",
-    "typographic": "a text written on the image; it depends on the image and the seed alone",
-    "other-class": "image i contrasted with image i mod n of the next class, in a seeded cyclic order of the classes",
+    "typographic": "a text written on the image; `other class`: on all images of a class the word of one other class, "
+    "which the seed and the set of classes decide; random places depend on the image and the seed only",
+    "other-class": "each image contrasted with one of another class: the other classes, in a seeded cyclic order, are "
+    "dealt over the images in turn",
     "mean-image": "the mean of images of all classes",
     "blur": "the image blurred by a Gaussian",
     "patch-shuffle": "the image cut into tiles × tiles pieces, put together in another order",

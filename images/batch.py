@@ -22,7 +22,7 @@ class Batch:
         source: of all images.
         cls: the class of `refs`.
         refs: the images.
-        partners: images of the next class in the cyclic order, of the same split.
+        partners: for each image the one that it is paired with; empty where nothing is paired.
         seed: of everything random.
     """
 

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import ClassInfo, Condition, Corruption
+from ..circuits import ClassInfo, Condition, Contrast, Corruption
 from ..errors import InputError
 from ..models import ViT
 from .batch import Batch
 from .conditions import attack, is_attack, target_of, words
-from .corruptions import corrupt, draws_on, needs_attack
+from .corruptions import contrast_classes, corrupt, draws_on, needs_attack
 from .source import ImageRef, ImageSource
 
 
@@ -27,7 +27,8 @@ class ImageSet:
         clean: the images under the condition, normalised for the model.
         corrupted: their counterparts, computed from the unattacked images.
         labels: logit of the true class.
-        targets: logit of the class that the attack aims at; None where it aims at none.
+        targets: logit of the class that the metric or the attack aims at; None where neither aims at one.
+        partners: for each image the one that its counterpart is, where it is another image.
     """
 
     hashes: tuple[str, ...]
@@ -35,22 +36,57 @@ class ImageSet:
     corrupted: Float[Tensor, "image 3 height width"]
     labels: Int[Tensor, "image"]
     targets: Int[Tensor, "image"] | None
+    partners: tuple[ImageRef, ...] = ()
 
 
 def surroundings(
-    source: ImageSource, cls: ClassInfo, condition: Condition, corruption: Corruption, *, seed: int = 0
+    source: ImageSource,
+    cls: ClassInfo,
+    condition: Condition,
+    corruption: Corruption,
+    *,
+    count: int,
+    seed: int = 0,
+    target: int | None = None,
 ) -> tuple[str, ...]:
     """What an image set of the class is made from besides the class's own candidates: part of what a question is.
 
-    Content hashes of the next class's images (`other-class`) or of those averaged (`mean-image`), and the
-    word that an attack writes. Another set of class folders can change them though the class stays as it is.
+    Content hashes of the contrast classes' images (`other-class`) or of those averaged (`mean-image`), the word that
+    an attack writes, and the target class. Another set of class folders can change them though the class stays as it
+    is.
+
+    Args:
+        count: images of the class over all splits.
+        target: class that the metric aims at; default: the attack's.
 
     Raises:
-        InputError: an attack that cannot be carried out on this source.
+        InputError: an attack or a pairing that cannot be carried out on this source.
     """
+    aim = target_of(condition, source, cls, seed) if target is None else target
     return (
-        *(ref.hash for ref in draws_on(corruption, source, cls, seed)),
+        *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, most=count)),
         *words(condition, source, cls, seed),
+        *([] if aim is None else [f"target {aim}"]),
+    )
+
+
+def contrast(
+    source: ImageSource,
+    cls: ClassInfo,
+    condition: Condition,
+    corruption: Corruption,
+    *,
+    count: int,
+    seed: int = 0,
+    target: int | None = None,
+) -> Contrast:
+    """The same by name: the written word, the target class, and the classes that corrupted images come from."""
+    aim = target_of(condition, source, cls, seed) if target is None else target
+    written = words(condition, source, cls, seed)
+    return Contrast(
+        word=" ".join(written) or None,
+        target=None if aim is None else source.name_of(aim),
+        against=tuple(c.name for c in contrast_classes(corruption, source, cls, seed=seed, most=count)),
     )
 
 
@@ -64,12 +100,14 @@ def build_set(
     *,
     seed: int = 0,
     partners: Sequence[ImageRef] = (),
+    target: int | None = None,
 ) -> ImageSet:
     """The image set of one class, condition and corruption.
 
     Args:
         refs: the images, of one split.
-        partners: images of the next class of `class_cycle` in the same split, for `other-class`.
+        partners: for `other-class` the partner of each image, see `deal`.
+        target: class that the metric aims at; default: the attack's.
 
     Raises:
         InputError: no images; a corruption that needs what is not there; an attack that cannot be carried out.
@@ -83,12 +121,13 @@ def build_set(
             f"{condition.kind}; choose an attack or another corruption"
         )
     batch = Batch(source, cls, tuple(refs), tuple(partners), seed)
-    target = target_of(condition, source, cls, seed)
+    aim = target_of(condition, source, cls, seed) if target is None else target
     size = (len(batch.refs),)
     return ImageSet(
         hashes=tuple(ref.hash for ref in batch.refs),
         clean=model.preprocess.normalise(attack(condition, batch)),
         corrupted=model.preprocess.normalise(corrupt(corruption, batch)),
         labels=torch.full(size, cls.class_index, dtype=torch.int64),
-        targets=None if target is None else torch.full(size, target, dtype=torch.int64),
+        targets=None if aim is None else torch.full(size, aim, dtype=torch.int64),
+        partners=batch.partners,
     )

@@ -22,7 +22,7 @@ from .source import ImageSource
 from .writing import PLACES, Lettering, write
 
 OTHER_CLASS = "other class"
-"""As `text`: the word of the class after the next in the cyclic order, since the next one is the corruption's."""
+"""As `text`: the word of the class after the next in the cyclic order; of the other one where there are two."""
 
 Views = UInt8[np.ndarray, "image height width 3"]
 
@@ -91,12 +91,12 @@ def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) 
     given = str(condition["text"])
     if given != OTHER_CLASS:
         return given
-    if len(source.classes) < 3:
+    if len(source.classes) < 2:
         raise InputError(
-            f"typographic, text = {OTHER_CLASS!r}: needs three classes (the image's, the corruption's, and the one "
-            f"written), {source.name} has {len(source.classes)}; give the text itself"
+            f"typographic, text = {OTHER_CLASS!r}: needs two classes (the image's and the one written), "
+            f"{source.name} has one; give the text itself"
         )
-    return source.word(later_class(source.classes, seed, cls, 2))
+    return source.word(later_class(source.classes, seed, cls, 2 if len(source.classes) > 2 else 1))
 
 
 def _words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:

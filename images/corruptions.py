@@ -15,8 +15,9 @@ from jaxtyping import Int, UInt8
 from ..circuits import ClassInfo, Corruption
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
-from .batch import Batch, later_class
+from .batch import Batch
 from .params import Param, number, resolve, share, whole
+from .partners import partner_classes, partners_param
 from .seeds import Draws
 from .source import ImageRef, ImageSource
 
@@ -33,7 +34,8 @@ class CorruptionKind:
         apply: the corrupted images.
         params: its parameters.
         needs_attack: True where natural images would be contrasted with themselves.
-        draws_on: images besides the class's own that it is made from, given source, class and seed.
+        classes: classes that its images are paired with, given source, class, seed and the number of images.
+        draws_on: images besides the class's own that it is made from, given the same.
     """
 
     key: str
@@ -41,7 +43,8 @@ class CorruptionKind:
     apply: Callable[[Corruption, Batch], Views]
     params: Mapping[str, Param] = field(default_factory=dict)
     needs_attack: bool = False
-    draws_on: Callable[[Corruption, ImageSource, ClassInfo, int], tuple[ImageRef, ...]] = lambda *_: ()
+    classes: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ClassInfo, ...]] = lambda *_: ()
+    draws_on: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ImageRef, ...]] = lambda *_: ()
 
 
 def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) -> Corruption:
@@ -60,9 +63,25 @@ def needs_attack(corruption: Corruption) -> bool:
     return _kind(corruption.kind).needs_attack
 
 
-def draws_on(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
+def contrast_classes(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
+) -> tuple[ClassInfo, ...]:
+    """The classes that images of `cls` are paired with, in the order in which they are dealt; none for most kinds.
+
+    Args:
+        most: images of the class over all splits.
+
+    Raises:
+        InputError: the source has no such class, or no other.
+    """
+    return _kind(corruption.kind).classes(corruption, source, cls, seed, most)
+
+
+def draws_on(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
+) -> tuple[ImageRef, ...]:
     """The candidates besides the class's own that the corrupted images are made from."""
-    return _kind(corruption.kind).draws_on(corruption, source, cls, seed)
+    return _kind(corruption.kind).draws_on(corruption, source, cls, seed, most)
 
 
 def corrupt(corruption: Corruption, batch: Batch) -> Views:
@@ -86,19 +105,25 @@ def _kind(kind: str) -> CorruptionKind:
 
 
 def _other_class(corruption: Corruption, batch: Batch) -> Views:
-    """Image i with image i mod n of the next class."""
-    if len(batch.source.classes) < 2:
-        raise InputError(f"other-class: needs two classes, {batch.source.name} has one; take another corruption")
-    if not batch.partners:
+    """Every image with its partner."""
+    if len(batch.partners) != len(batch.refs):
         raise InputError(
-            f"other-class: the class after {batch.cls.name!r} has no usable image in this split; "
-            "give it more images, leave the class out, or take another corruption"
+            f"other-class: no class that {batch.cls.name!r} is contrasted with has a usable image in this split; "
+            "give them more images, name other partners, or take another corruption"
         )
-    return np.stack([batch.source.view(batch.partners[i % len(batch.partners)]) for i in range(len(batch.refs))])
+    return np.stack([batch.source.view(ref) for ref in batch.partners])
 
 
-def _next_class(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
-    return source.candidates(later_class(source.classes, seed, cls, 1))
+def _partners(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+) -> tuple[ClassInfo, ...]:
+    return partner_classes(corruption["partners"], source, cls, seed=seed, most=most)
+
+
+def _of_partners(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+) -> tuple[ImageRef, ...]:
+    return tuple(ref for c in _partners(corruption, source, cls, seed, most) for ref in source.candidates(c))
 
 
 def _mean_image(corruption: Corruption, batch: Batch) -> Views:
@@ -106,7 +131,9 @@ def _mean_image(corruption: Corruption, batch: Batch) -> Views:
     return mean[None].repeat(len(batch.refs), 0)
 
 
-def _averaged(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[ImageRef, ...]:
+def _averaged(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+) -> tuple[ImageRef, ...]:
     return source.discovery_refs[: int(number(corruption["images"]))]
 
 
@@ -171,7 +198,9 @@ ACTIVATION_SPACE = ("zero-ablation", "mean-ablation", "optimal-ablation")
 CORRUPTIONS: dict[str, CorruptionKind] = {
     kind.key: kind
     for kind in (
-        CorruptionKind("other-class", 1, _other_class, draws_on=_next_class),
+        CorruptionKind(
+            "other-class", 2, _other_class, {"partners": partners_param()}, classes=_partners, draws_on=_of_partners
+        ),
         CorruptionKind("mean-image", 1, _mean_image, {"images": whole(256, 1, 100_000)}, draws_on=_averaged),
         CorruptionKind("blur", 1, _blur, {"radius": share(0.1, 0.001, 1.0)}),
         CorruptionKind("patch-shuffle", 1, _patch_shuffle, {"tiles": whole(8, 2, 64)}),

@@ -87,7 +87,7 @@ class DigitsSource(ImageSource):
         InputError: the model has not ten logits.
     """
 
-    def __init__(self, model: ViT) -> None:
+    def __init__(self, model: ViT, name: str = "digits") -> None:
         if model.n_classes != len(WORDS):
             raise InputError(f"digits: ten classes need a model with 10 logits, this one has {model.n_classes}")
         labels = Labels.of_model(model.labels if model.labels is not None else WORDS, model.n_classes)
@@ -98,9 +98,9 @@ class DigitsSource(ImageSource):
             index = next((i for name in (word, str(digit)) if (i := labels.find(name)) is not None), None)
             assert index is not None  # a digit is always an index of ten
             refs = [ImageRef(h, f"digit {i}") for h, i in self._row.items() if data.labels[i] == digit]
-            info = ClassInfo("digits", word, index)
+            info = ClassInfo(name, word, index)
             classes.append(SourceClass(info, word, tuple(sorted(refs, key=lambda r: r.hash))))
-        super().__init__("digits", classes, labels, model.preprocess)
+        super().__init__(name, classes, labels, model.preprocess)
 
     def image(self, ref: ImageRef) -> Image.Image:
         return Image.fromarray(draw_digit(load_digits().images[self._row[ref.hash]]))

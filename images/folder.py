@@ -27,12 +27,12 @@ class FolderSource(ImageSource):
         InputError: no such folder, no class folders, a class without a logit, or no usable image at all.
     """
 
-    def __init__(self, folder: Path, classes: Mapping[str, Any] | None, model: ViT) -> None:
+    def __init__(self, folder: Path, classes: Mapping[str, Any] | None, model: ViT, name: str | None = None) -> None:
         self._root = folder
         labels = Labels.of_model(model.labels, model.n_classes)
         scan = _Scan(folder, classes)
         matches = match_folders(scan.folders, labels, classes, str(folder))
-        name = folder.resolve().name
+        name = name or folder.resolve().name
         found = []
         for match in matches:
             images = scan.images(match.name)

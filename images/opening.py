@@ -13,10 +13,11 @@ from .folder import FolderSource
 from .source import ImageSource
 
 
-def open_source(source: str | Mapping[str, Any], model: ViT) -> ImageSource:
+def open_source(source: str | Mapping[str, Any], model: ViT, *, name: str | None = None) -> ImageSource:
     """The images of a source as the model sees them.
 
     Args:
+        name: what the data set is called; default: the name of the folder.
         source: `"digits"`, the bundled digits held out from the demo model's training; or
             `{folder: path, classes: {folder name: class index} or None}`.
 
@@ -25,9 +26,9 @@ def open_source(source: str | Mapping[str, Any], model: ViT) -> ImageSource:
     """
     if isinstance(source, str):
         if source == "digits":
-            return DigitsSource(model)
+            return DigitsSource(model, name or source)
         raise unknown("source of images", source, ("digits", '{ folder = "…" }'))
     extra = set(source) - {"folder", "classes"}
     if extra or "folder" not in source:
         raise InputError(f"source of images: expected folder and, if wanted, classes; got {sorted(source)}")
-    return FolderSource(Path(source["folder"]), source.get("classes"), model)
+    return FolderSource(Path(source["folder"]), source.get("classes"), model, name)

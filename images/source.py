@@ -82,6 +82,7 @@ class ImageSource(ABC):
         self.notices = (*_by_reason(skipped), *remarks)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
+        self._class_of = {ref.hash: c.info for c in classes for ref in c.images}
         self._splits: dict[str, Split] = {
             hash_: split for c in classes for hash_, split in deal(ref.hash for ref in c.images).items()
         }
@@ -111,6 +112,10 @@ class ImageSource(ABC):
         """All images of the class, sorted by content hash; some may still turn out undecodable."""
         return self._classes[cls].images
 
+    def class_of(self, ref: ImageRef) -> ClassInfo:
+        """The class of the image."""
+        return self._class_of[ref.hash]
+
     def split_of(self, ref: ImageRef) -> Split:
         """The split that the image was dealt to."""
         return self._splits[ref.hash]
@@ -125,6 +130,12 @@ class ImageSource(ABC):
             if plain(text) in (plain(cls.name), plain(self.word(cls))):
                 return cls.class_index
         return self._labels.find(text)
+
+    def name_of(self, class_index: int) -> str:
+        """What the class of a logit is called: here, else by the model's labels, else its number."""
+        by_index = {cls.class_index: cls.name for cls in self.classes}
+        words = self._labels.words
+        return by_index.get(class_index) or (words[class_index] if words else str(class_index))
 
     def view(self, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
         """The image as the model will see it, before normalisation; read-only.

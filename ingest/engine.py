@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
@@ -13,6 +14,7 @@ from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..store import Account, Writer, create_store, rounded
 from .bar import Bar
+from .names import check_names
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
@@ -61,13 +63,15 @@ def index(
         progress: show item, rate and remaining time on stderr.
 
     Raises:
-        InputError: the spec asks for what does not exist; nothing was written.
+        InputError: the spec asks for what does not exist, or names a model or data set as the store names another;
+            nothing was written.
         StoreError: the store cannot be made or written, or another writer holds it (`StoreBusy`).
     """
     began = time.monotonic()
     plan = make_plan(spec)
     made = create_store(location, graph=graph, catalog=catalog, account=account)
     with made as store, store.writer(wait_s=wait_s) as writer:
+        named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         runs = store.runs()
         changed = spec.text not in set(runs.loc[runs["run"] == spec.name, "spec"])
@@ -77,9 +81,25 @@ def index(
         engine = _Engine(plan, writer)
         engine.run(progress)
         writer.project_pending()  # what was put, and what the graph lost meanwhile
-        notices = (*plan.source.notices, *writer.notices, *engine.notices)
+        notices = (*plan.source.notices, *plan.notices, *named, *writer.notices, *engine.notices)
+        notices = (*notices, *_flagged(store.circuits(spec.name)))
     return IndexResult(
         spec.name, engine.done, engine.skipped, engine.failed, engine.circuits, notices, time.monotonic() - began
+    )
+
+
+def _flagged(circuits: pd.DataFrame) -> tuple[str, ...]:
+    """One line about the circuits of a run that say little or nothing."""
+    flagged = circuits[circuits["flag"] != ""]
+    if flagged.empty:
+        return ()
+    told = "; ".join(
+        f"{flag}: {', '.join(of[:5])}{f' and {len(of) - 5} more' if len(of) > 5 else ''}"
+        for flag, of in flagged.groupby("flag")["class"].unique().items()
+    )
+    return (
+        f"{len(flagged)} of {len(circuits)} circuits are flagged ({told}); named queries, comparisons and "
+        "reports leave them out by default",
     )
 
 

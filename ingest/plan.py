@@ -9,13 +9,15 @@ from typing import Any
 
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, check_order
 from ..circuits.extraction import edge_count
-from ..discovery import get_method, resolve_method, resolve_metric
+from ..discovery import get_method, get_metric, resolve_method, resolve_metric
 from ..errors import CircuitStoreError, InputError, unknown
 from ..images import (
     BadImage,
     ImageSource,
     build_set,
-    class_cycle,
+    contrast,
+    contrast_classes,
+    deal,
     is_attack,
     needs_attack,
     open_source,
@@ -23,6 +25,7 @@ from ..images import (
     resolve_condition,
     resolve_corruption,
     surroundings,
+    target_of,
 )
 from ..models import ViT, load_clip, load_model
 from .spec import ModelSpec, RecipeSpec, Spec, named
@@ -61,12 +64,14 @@ class Plan:
     Attributes:
         models: the model in each floating-point type that a recipe asks for.
         items: class by class; within a study the condition that decides sizes comes first.
+        notices: what the user should know of the plan.
     """
 
     spec: Spec
     models: dict[str, ViT]
     source: ImageSource
     items: tuple[Planned, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def model(self) -> ViT:
@@ -88,14 +93,20 @@ def make_plan(spec: Spec) -> Plan:
     models = _load_models(spec, {study.recipe.dtype for study in studies})
     model = next(iter(models.values()))
     with _place(spec, "images.source"):
-        source = open_source(_source(spec), model)
+        source = open_source(_source(spec), model, name=spec.images.name)
     classes = _classes(spec, source)
+    notices: dict[str, None] = {}
+    asked: list[tuple[ClassInfo, Study]] = []
     for i, study in enumerate(studies):
         _check_extractions(spec, model, study)
         with _place(spec, f"recipe[{i}]"):
-            _try_out(source, model, classes[0], study)
-    items = [planned for cls in classes for study in studies for planned in _items(spec, model, source, cls, study)]
-    return Plan(spec, models, source, tuple(items))
+            fitting = _classes_of(study, source, classes, notices)
+            _try_out(spec, source, model, fitting[0], study)
+        asked += [(cls, study) for cls in fitting]
+    place = {cls: i for i, cls in enumerate(classes)}
+    asked.sort(key=lambda pair: place[pair[0]])
+    items = [planned for cls, study in asked for planned in _items(spec, model, source, cls, study)]
+    return Plan(spec, models, source, tuple(items), tuple(notices))
 
 
 @contextmanager
@@ -149,10 +160,10 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
             f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
             f"and every score is 0; {remedy}"
         )
-    if metric.kind == "logit-diff":
+    if get_metric(metric.kind).needs_targets and not metric.params:
         raise InputError(
-            f"the metric logit-diff needs the class that an attack aims at, and {unattacked[0]!r} has none; "
-            f'{remedy}, or take metric = "logit"'
+            f"the metric {metric.kind} needs the class that an attack aims at, and {unattacked[0]!r} has none; "
+            f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or take metric = "logit"'
         )
 
 
@@ -209,16 +220,63 @@ def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
                 raise InputError(f"{error}; {alone}") from error
 
 
-def _try_out(source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:
+def metric_target(source: ImageSource, metric: Metric) -> int | None:
+    """Logit of the class that a metric names as its target; None where it names none.
+
+    Raises:
+        InputError: neither the source nor the model has such a class.
+    """
+    named = dict(metric.params).get("target")
+    if named is None:
+        return None
+    index = source.class_index_of(str(named))
+    if index is None:
+        raise unknown("class", named, [c.name for c in source.classes], where=f"metric {metric.kind}: target")
+    return index
+
+
+def _classes_of(
+    study: Study, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
+) -> list[ClassInfo]:
+    """The classes that a study can be asked of: not the one that its metric takes as target.
+
+    Raises:
+        InputError: none is left, or an attack aims at no class and the metric needs one.
+    """
+    metric, target = study.recipe.metric, metric_target(source, study.recipe.metric)
+    fitting = [cls for cls in classes if cls.class_index != target]
+    if not fitting:
+        raise InputError(f"metric {metric.text}: its target is the only class that is asked; name another")
+    if len(fitting) < len(classes):
+        left_out = next(cls.name for cls in classes if cls.class_index == target)
+        notices[f"class {left_out!r} is not asked for {metric.text}: it is the target"] = None
+    if get_metric(metric.kind).needs_targets and target is None:
+        for condition in study.conditions:
+            _check_aim(source, fitting, condition, study.recipe)
+    return fitting
+
+
+def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Condition, recipe: Recipe) -> None:
+    for cls in classes:
+        aim = target_of(condition, source, cls, recipe.seed)
+        if aim is not None and aim != cls.class_index:
+            continue
+        kind = recipe.metric.kind
+        what = "is a class of neither the images nor the model" if aim is None else "is the class itself"
+        raise InputError(
+            f"the metric {kind} needs a target class, and what {condition.text} aims at on images of {cls.name!r} "
+            f'{what}; name one: metric = {{ kind = "{kind}", target = "…" }}'
+        )
+
+
+def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:
     """Attack and corrupt one image of a class, so that what cannot work fails here and not once per class."""
-    cycle = class_cycle(source.classes, study.recipe.seed)
-    partner = cycle[(cycle.index(cls) + 1) % len(cycle)]
-    refs, partners = source.candidates(cls)[:1], source.candidates(partner)[:1]
+    seed, corruption = study.recipe.seed, study.recipe.corruption
+    partners = contrast_classes(corruption, source, cls, seed=seed, most=spec.images.per_class)
+    dealt = deal([source.candidates(c)[:1] for c in partners], 1)
     for condition in study.conditions:
         with suppress(BadImage):
-            build_set(
-                source, model, cls, refs, condition, study.recipe.corruption, seed=study.recipe.seed, partners=partners
-            )
+            build_set(source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt)
 
 
 def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: Study) -> Iterator[Planned]:
@@ -230,14 +288,17 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
         extractions = (Extraction.named("found"),)
     else:
         extractions = tuple(e.extraction(size_of) for e in spec.extract)
+    corruption, count = study.recipe.corruption, spec.images.per_class
+    made_of: dict[str, Any] = {"seed": spec.seed, "count": count, "target": metric_target(source, study.recipe.metric)}
     for condition in study.conditions:
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":
             rule = "correct"
         with _place(spec, "images"):
-            around = surroundings(source, cls, condition, study.recipe.corruption, seed=study.recipe.seed)
-        selection = Selection.of(hashes, spec.images.per_class, rule, spec.seed, around)
-        item = WorkItem(model.info, cls, condition, study.recipe, selection)
+            around = surroundings(source, cls, condition, corruption, **made_of)
+            against = contrast(source, cls, condition, corruption, **made_of)
+        selection = Selection.of(hashes, count, rule, spec.seed, around)
+        item = WorkItem(model.info, cls, condition, study.recipe, selection, against)
         yield Planned(item, extractions, sized_by)
         if condition.kind == NATURAL:
             sized_by = item

@@ -101,7 +101,8 @@ class ImagesSpec(_Part):
     """Which images: `per_class` counts discovery (50 %), selection (25 %) and report images (25 %) together."""
 
     source: _NameOrFolder
-    per_class: int = Field(default=36, ge=4)
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    per_class: int = Field(default=36, ge=4, le=1_000_000)
     choose: Literal["correct", "all", "successful"] = "correct"
     only: tuple[str, ...] | None = None
 
@@ -115,7 +116,7 @@ class RecipeSpec(_Open):
     metric: _NameOrKind = "logit"
     direction: Direction = "noising"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
-    conditions: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
 class ExtractSpec(_Part):
@@ -174,9 +175,9 @@ class Spec(_Part):
     recipe: tuple[RecipeSpec, ...] = Field(min_length=1)
     extract: tuple[ExtractSpec, ...] = Field(min_length=1)
     keep: Literal["per-image", "mean"] = "per-image"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=100_000)
     _text: str = PrivateAttr(default="")
     _origin: str = PrivateAttr(default="spec")
 

@@ -33,9 +33,21 @@ from ..circuits import (
 )
 from ..discovery import Images, Journal, bisected, discover, evaluate_many, get_metric, smallest_with_retention
 from ..errors import CircuitStoreWarning, InputError
-from ..images import ImageSet, Selected, build_set, class_cycle, select_images
+from ..images import (
+    SPLITS,
+    ImageRef,
+    ImageSet,
+    Selected,
+    Split,
+    build_set,
+    contrast_classes,
+    deal,
+    quotas,
+    select_images,
+    shown,
+)
 from ..models import ViT
-from .plan import Plan
+from .plan import Plan, metric_target
 
 RANDOM_CIRCUITS = 10
 """Size-matched random connected circuits evaluated beside every circuit."""
@@ -49,6 +61,7 @@ class _Question:
     condition: Condition
     corruption: Corruption
     rule: str
+    target: int | None
 
 
 class Workbench:
@@ -58,8 +71,6 @@ class Workbench:
         self.plan = plan
         self._selected: dict[tuple[str, str, str], Selected] = {}
         self._sets: dict[tuple[_Question, str], ImageSet] = {}
-        cycle = class_cycle(plan.source.classes, plan.spec.seed)
-        self._next = dict(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
 
     def discover(
         self, item: WorkItem, journal: Journal | None = None, progress: Callable[[int, int], None] | None = None
@@ -107,7 +118,7 @@ class Workbench:
             "seconds": round(time.monotonic() - began, 3),
             "warnings": said,
             "image_warnings": list(self._selection(item).warnings),
-            **{f"{split}_images": list(self._hashes(item, split)) for split in ("selection", "report")},
+            "images": self._provenance(item),
         }
         return Discovery(item, scores, images.hashes, found.members, found.trace, provenance)
 
@@ -224,22 +235,41 @@ class Workbench:
             )
         return self._selected[key]
 
-    def _hashes(self, item: WorkItem, split: str) -> tuple[str, ...]:
-        return tuple(ref.hash for ref in getattr(self._selection(item), split))
+    def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
+        """Every image of the item: split, content hash, file; class, hash and file of its partner if it has one."""
+        rows = []
+        for split in SPLITS:
+            refs, images = getattr(self._selection(item), split), self._images(item, split)
+            for i, ref in enumerate(refs):
+                row = {"split": split, "hash": ref.hash, "file": shown(ref.origin)}
+                if images is not None and images.partners:
+                    partner = images.partners[i]
+                    row["against"] = self.plan.source.class_of(partner).name
+                    row |= {"against_hash": partner.hash, "against_file": shown(partner.origin)}
+                rows.append(row)
+        return rows
 
-    def _images(self, item: WorkItem, split: str) -> ImageSet | None:
+    def _partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
+        """The partner of each image of a split, where the corruption pairs images."""
+        corruption, seed, selection = item.recipe.corruption, item.recipe.seed, item.selection
+        classes = contrast_classes(corruption, self.plan.source, item.target_class, seed=seed, most=selection.count)
+        rule = "all" if selection.rule == "all" else "correct"
+        pools = [getattr(self._select(c, item.condition, rule), split) for c in classes]
+        shares = quotas(selection.count)
+        before = sum(shares[earlier] for earlier in SPLITS[: SPLITS.index(split)])
+        return deal(pools, count, before)
+
+    def _images(self, item: WorkItem, split: Split) -> ImageSet | None:
         """The images of one split, attacked and corrupted as the item asks; None where there are none."""
         refs = getattr(self._selection(item), split)
         if not refs:
             return None
         recipe = item.recipe
-        question = _Question(item.target_class, item.condition, recipe.corruption, item.selection.rule)
+        target = metric_target(self.plan.source, recipe.metric)
+        question = _Question(item.target_class, item.condition, recipe.corruption, item.selection.rule, target)
         if any(known.cls != item.target_class for known, _ in self._sets):
             self._sets.clear()
         if (question, split) not in self._sets:
-            partner = self._next[item.target_class]
-            rule = "all" if item.selection.rule == "all" else "correct"
-            partners = getattr(self._select(partner, item.condition, rule), split)
             self._sets[question, split] = build_set(
                 self.plan.source,
                 self._model(item),
@@ -248,7 +278,8 @@ class Workbench:
                 item.condition,
                 recipe.corruption,
                 seed=recipe.seed,
-                partners=partners,
+                partners=self._partners(item, split, len(refs)),
+                target=target,
             )
         return self._sets[question, split]
 

@@ -300,7 +300,8 @@ def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int
 
 def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
     """The catalog's row of a circuit."""
-    return record.properties() | {"discovery_id": record.discovery_id, "created_ms": created_ms}
+    more = {"question": record.question, "discovery_id": record.discovery_id, "created_ms": created_ms}
+    return record.properties() | more
 
 
 def circuit_sizes(connection: Connection) -> dict[str, int]:

@@ -131,6 +131,20 @@ def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem
     return found
 
 
+def resolve_discovery(connection: Connection, id: str) -> str:
+    """The full id of the one discovery that an id, or its first digits, means: its own or one of its circuits'.
+
+    Raises:
+        InputError: none, or several.
+    """
+    try:
+        circuit = resolve(connection, "circuit", id)
+    except InputError:
+        return resolve(connection, "discovery", id)
+    query = select(circuits_table.c.discovery_id).where(circuits_table.c.id == circuit)
+    return str(connection.scalar(query))
+
+
 def resolve(connection: Connection, kind: Kind, id: str) -> str:
     """The full id of the one discovery or circuit whose id begins so.
 

@@ -208,6 +208,9 @@ def _agreed_id(archive: Archive, catalog: Catalog) -> str:
     return id
 
 
+_IMAGE_COLUMNS = ["split", "hash", "file", "against", "against_hash", "against_file"]
+
+
 class Store:
     """A store, read-only. A context manager; `close` lets go of the graph.
 
@@ -348,6 +351,19 @@ class Store:
         except StoreDamaged:
             self._discovery_id(id)  # likewise
             raise
+
+    def images(self, id: str) -> Table:
+        """The images behind a discovery or circuit, given by its id or the first digits of it.
+
+        Columns `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`, and of the image
+        that it is contrasted with `against` (its class), `against_hash`, `against_file`; missing where corrupted images
+        come from no other image. In the order of the scores per image. Errors as for `circuit`.
+        """
+        with self.catalog.reading() as connection:
+            id = listing.resolve_discovery(connection, id)
+        found, _ = self.archive.discovery(id, per_image=False)
+        rows = found.provenance.get("images") or [{"split": "discovery", "hash": hash_} for hash_ in found.images]
+        return Table(pd.DataFrame(rows, columns=_IMAGE_COLUMNS))
 
     def _discovery_id(self, id: str) -> str:
         with self.catalog.reading() as connection:

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The revision of `migrations/catalog` that these tables are."""
 
 store = Table(
@@ -81,6 +81,7 @@ circuits = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("model", Text, nullable=False),
+    Column("model_id", String(64), nullable=False),
     Column("dataset", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("class_index", Integer, nullable=False),
@@ -89,9 +90,13 @@ circuits = Table(
     Column("method", Text, nullable=False),
     Column("form", String(16), nullable=False),
     Column("corruption", Text, nullable=False),
+    Column("word", Text),
+    Column("target", Text),
+    Column("against", Text),
     Column("metric", Text, nullable=False),
     Column("direction", String(16), nullable=False),
     Column("extraction", Text, nullable=False),
+    Column("flag", Text, nullable=False),
     Column("size_requested", Integer),
     Column("n_nodes", Integer, nullable=False),
     Column("n_edges", Integer, nullable=False),
@@ -109,6 +114,7 @@ circuits = Table(
     Column("retention", Double),
     Column("seed", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
+    Column("question", String(64), nullable=False, index=True),  # see CircuitRecord.question
     Column("discovery_id", ForeignKey("items.id"), nullable=False, index=True),
     Column("created_ms", BigInteger, nullable=False),
 )

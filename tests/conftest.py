@@ -26,6 +26,7 @@ from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from . import postgres_server as postgres  # noqa: E402
+from .image_fixtures import digits, digits_model, imagenet_model, photo, photos  # noqa: E402, F401
 from .neo4j_server import NEWEST, Neo4jServer, NoServer, OwnServer  # noqa: E402
 
 LONG = (

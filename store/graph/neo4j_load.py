@@ -50,7 +50,7 @@ CREATE_CIRCUITS = """
     WITH k, i ORDER BY i
     WITH collect(k) AS components WHERE size(components) = size($components)
     UNWIND $circuits AS r
-    MATCH (model:Model {id: r.model_id})
+    MATCH (model:Model {id: r.properties.model_id})
     MATCH (class:Class {key: r.class_key})
     MATCH (condition:Condition {key: r.condition_key})
     MATCH (recipe:Recipe {key: r.recipe_key})

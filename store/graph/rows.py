@@ -219,19 +219,20 @@ SHARED = {
 """What circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model`
 of a component are keys of what it belongs to."""
 
-_TEXT = ("model", "dataset", "class", "attack", "condition", "method", "form", "corruption", "metric", "direction")
+_QUESTION = ("model", "model_id", "dataset", "class", "attack", "condition", "word", "target", "against")
+_RECIPE = ("method", "form", "corruption", "metric", "direction", "extraction")
 _SIZES = ("size_requested", "n_nodes", "n_edges", "n_graph_edges")
 _COUNT = ("class_index", *_SIZES, "n_images", "n_eval", "seed", "created_ms")
 _EVALUATED = ("metric_full", "metric_empty", "metric_circuit", "faithfulness", "faithfulness_random")
 _ACCURACY = ("accuracy_full", "accuracy_empty", "accuracy_circuit", "retention")
-REFERENCES = ("model_id", "class_key", "condition_key", "recipe_key")
+REFERENCES = ("class_key", "condition_key", "recipe_key")
 CIRCUIT = pa.schema(
-    [(name, pa.string()) for name in ("id", *_TEXT, "extraction", "sha256")]
+    [(name, pa.string()) for name in ("id", *_QUESTION, *_RECIPE, "flag", "sha256")]
     + [(name, pa.int64()) for name in _COUNT]
     + [(name, pa.float64()) for name in (*_EVALUATED, *_ACCURACY)]
     + [(name, pa.string()) for name in REFERENCES]
 )
-"""Properties of circuits, then the keys of what they refer to."""
+"""Properties of circuits, then the keys of what else they refer to: `model_id` is a property and a key."""
 
 
 def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -258,7 +259,6 @@ def circuit_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]
         {
             **r.properties(),
             "created_ms": created_ms[r.id],
-            "model_id": r.item.model.id,
             "class_key": r.item.target_class.key,
             "condition_key": condition_key(r.item.condition),
             "recipe_key": r.item.recipe.id,

@@ -67,7 +67,7 @@ def test_what_a_method_does_not_take_is_refused_by_name(key, params, said):
 def test_unknown_metrics_and_their_parameters_are_refused():
     with pytest.raises(InputError, match="did you mean 'logit-diff'"):
         resolve_metric("logit_diff")
-    with pytest.raises(InputError, match="takes no parameters, got base"):
+    with pytest.raises(InputError, match="unknown parameter of logit 'base'"):
         resolve_metric("logit", {"base": 2})
 
 

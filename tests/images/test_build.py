@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from circuitstore.circuits import Contrast
 from circuitstore.errors import InputError
 from circuitstore.images import (
     CORRUPTIONS,
     ImageSource,
     build_set,
     class_cycle,
+    contrast,
     open_source,
     resolve_condition,
     resolve_corruption,
@@ -25,9 +28,8 @@ NATURAL, TYPOGRAPHIC = resolve_condition("natural"), resolve_condition("typograp
 
 def built(source: ImageSource, model: ViT, condition=NATURAL, corruption: str = "other-class", seed: int = 0):
     cls = source.classes[4]
-    cycle = class_cycle(source.classes, seed)
-    partner = cycle[(cycle.index(cls) + 1) % len(cycle)]
-    refs, partners = source.candidates(cls)[:5], source.candidates(partner)[:3]
+    partner = class_cycle(source.classes, seed)[0]
+    refs, partners = source.candidates(cls)[:5], source.candidates(partner)[:5]
     return build_set(source, model, cls, refs, condition, resolve_corruption(corruption), seed=seed, partners=partners)
 
 
@@ -84,35 +86,60 @@ def test_what_the_model_reads_is_the_normalised_view(digits: ImageSource, digits
 
 
 def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> None:
-    def of(condition, corruption: str, seed: int = 0, **params) -> tuple[str, ...]:
-        return surroundings(digits, digits.classes[4], condition, resolve_corruption(corruption, params), seed=seed)
+    def of(condition, corruption: str, seed: int = 0, count: int = 36, **params) -> tuple[str, ...]:
+        made = resolve_corruption(corruption, params)
+        return surroundings(digits, digits.classes[4], condition, made, count=count, seed=seed)
 
     cycle = class_cycle(digits.classes, 0)
     at = cycle.index(digits.classes[4])
-    partners = tuple(r.hash for r in digits.candidates(cycle[(at + 1) % 10]))
-    word = cycle[(at + 2) % 10].name
+    others = [cycle[(at + i) % 10] for i in range(1, 10)]
+    images = [[r.hash for r in digits.candidates(cls)] for cls in others]
+    word, target = others[1].name, f"target {others[1].class_index}"
     assert of(NATURAL, "blur") == of(NATURAL, "patch-shuffle") == ()
-    assert of(TYPOGRAPHIC, "unattacked-twin") == (word,)
-    assert of(TYPOGRAPHIC, "other-class") == (*partners, word)
+    assert of(TYPOGRAPHIC, "unattacked-twin") == (word, target)
+    assert of(TYPOGRAPHIC, "other-class") == (*chain(*images), word, target)
+    assert of(NATURAL, "other-class", count=4) == tuple(chain(*images[:4]))  # others would get no image
+    assert of(NATURAL, "other-class", partners=2) == tuple(images[0] + images[1])
     assert of(NATURAL, "mean-image", images=7) == tuple(r.hash for r in digits.discovery_refs[:7])
     assert len({of(NATURAL, "other-class", seed) for seed in range(10)}) > 1
 
 
-def test_another_class_folder_changes_the_surroundings_of_one_class_only(
-    photos: Path, imagenet_model: ViT, photo
-) -> None:
-    """The class in whose place on the circle the new one is put."""
+def test_the_contrast_by_name_says_word_target_and_classes(digits: ImageSource) -> None:
+    def of(condition, corruption: str, target: int | None = None, **params):
+        made = resolve_corruption(corruption, params)
+        return contrast(digits, digits.classes[4], condition, made, count=36, target=target)
+
+    cycle = [c.name for c in class_cycle(digits.classes, 0)]
+    at = cycle.index("four")
+    others = (*cycle[at + 1 :], *cycle[:at])
+    whole = of(TYPOGRAPHIC, "other-class")
+    assert (whole.word, whole.target, whole.against) == (others[1], others[1], others)
+    assert of(TYPOGRAPHIC, "unattacked-twin", target=7).target == "seven"
+    assert of(NATURAL, "other-class", partners=1).against == others[:1]
+    assert of(NATURAL, "blur") == Contrast()
+    ceiling = resolve_condition("typographic", {"text": "ceiling"})
+    assert of(ceiling, "blur") == Contrast(word="ceiling")
+
+
+def test_a_metrics_target_replaces_the_attacks(digits: ImageSource, digits_model: ViT) -> None:
+    refs = digits.candidates(digits.classes[4])[:2]
+    images = build_set(digits, digits_model, digits.classes[4], refs, TYPOGRAPHIC, resolve_corruption("blur"), target=9)
+    assert images.targets is not None and images.targets.tolist() == [9, 9]
+
+
+def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_model: ViT, photo) -> None:
+    """Of the classes that are contrasted with it: of one of them where each has one partner."""
     before = open_source({"folder": photos}, imagenet_model)
     (photos / "tench").mkdir()
     photo(999).save(photos / "tench" / "a.png")
     after = open_source({"folder": photos}, imagenet_model)
-    corruption = resolve_corruption("other-class")
-    changed = [
-        c
-        for c in before.classes
-        if surroundings(before, c, NATURAL, corruption) != surroundings(after, c, NATURAL, corruption)
-    ]
-    assert len(changed) == 1
+
+    def changed(**params) -> int:
+        corruption = resolve_corruption("other-class", params)
+        both = [[surroundings(s, c, NATURAL, corruption, count=8) for c in before.classes] for s in (before, after)]
+        return sum(a != b for a, b in zip(*both, strict=True))
+
+    assert (changed(partners=1), changed()) == (1, len(before.classes))
 
 
 @pytest.mark.parametrize("kind", ["zero-ablation", "mean-ablation", "optimal-ablation"])

@@ -64,5 +64,5 @@ def test_unknown_names_come_with_their_neighbours() -> None:
         resolve_condition("typographic", {"color": "red"})
     with pytest.raises(InputError, match="unknown corruption 'blurr'; did you mean 'blur'"):
         resolve_corruption("blurr")
-    with pytest.raises(InputError, match=r"unknown parameter of other-class 'n'.*valid: none"):
-        resolve_corruption("other-class", {"n": 1})
+    with pytest.raises(InputError, match=r"unknown parameter of unattacked-twin 'n'.*valid: none"):
+        resolve_corruption("unattacked-twin", {"n": 1})

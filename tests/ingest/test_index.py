@@ -66,10 +66,10 @@ def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
 def test_report_images_chose_nothing(undisturbed: Path) -> None:
     with open_store(undisturbed) as store:
         for discovery_id in store.circuits()["discovery_id"].unique():
-            discovery = store.discovery(discovery_id)
-            splits = [discovery.images, *(discovery.provenance[f"{s}_images"] for s in ("selection", "report"))]
-            together = [image for split in splits for image in split]
-            assert len(set(together)) == len(together) == 12
+            images = store.images(discovery_id).to_pandas()
+            assert images["hash"].nunique() == len(images) == 12
+            found = images[images["split"] == "discovery"]["hash"]
+            assert tuple(found) == store.discovery(discovery_id).images
 
 
 def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path) -> None:

@@ -44,9 +44,11 @@ KILLS = [  # where, and the versions of catalog and graph that it leaves; the fi
     ("ladybug", "catalog.commit.before:2", "0001", 1),
     ("ladybug", "catalog.commit.after:2", SCHEMA, 1),
     ("ladybug", "graph.migrate.before", SCHEMA, 1),
-    ("ladybug", "graph.migrate.after", SCHEMA, NOW),
+    ("ladybug", "graph.migrate.after", SCHEMA, 2),
+    ("ladybug", f"graph.migrate.after:{NOW - 1}", SCHEMA, NOW),
     ("neo4j", "graph.migrate.before", SCHEMA, 1),
-    ("neo4j", "graph.migrate.after", SCHEMA, NOW),
+    ("neo4j", "graph.migrate.after", SCHEMA, 2),
+    ("neo4j", f"graph.migrate.after:{NOW - 1}", SCHEMA, NOW),
 ]
 Ask = Callable[[str], list[Any]]
 

@@ -1,4 +1,4 @@
-"""Small real models and folders of real files."""
+"""Small real models and folders of real image files, as fixtures."""
 
 from __future__ import annotations
 
