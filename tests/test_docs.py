@@ -13,9 +13,11 @@ import pytest
 import typer
 from circuitstore.circuits import Circuit
 from circuitstore.cli import app
-from circuitstore.ingest import parse_spec
+from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
 from circuitstore.store import open_store
+
+from .image_fixtures import Photo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +59,25 @@ def test_every_example_of_a_spec_is_one() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert len([parse_spec(example) for example in examples]) == 2
+
+
+def test_the_full_example_of_a_spec_runs(tmp_path: Path, photo: Photo) -> None:
+    """With a small model of random weights, and few images, whatever it makes of them."""
+    example = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "spec.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    changes = {
+        'timm = "vit_base_patch16_224", pretrained = true': 'timm = "test_vit"',
+        "per_class = 64 ": "per_class = 8 ",
+        'choose = "correct"': 'choose = "all"',
+    }
+    for old, new in changes.items():
+        assert old in example
+        example = example.replace(old, new)
+    for i, name in enumerate(("tabby", "goldfinch")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(8):
+            photo(100 * i + k).save(tmp_path / "photos" / name / f"{k}.jpg")
+    result = index(parse_spec(example, folder=tmp_path), location=tmp_path / "store", progress=False)
+    assert (result.done, result.failed, result.circuits) == (3, {}, 6)
 
 
 def test_every_field_of_a_spec_is_documented() -> None:
