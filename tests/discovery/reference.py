@@ -28,8 +28,9 @@ def logit(labels):
     return lambda logits: logits[torch.arange(len(labels)), labels]
 
 
-def relative(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
+def relative(found, expected, of=None):
+    """The largest difference as a share of the largest in `of`: what was subtracted, by default what is expected."""
+    return np.abs(found - expected).max() / np.abs(expected if of is None else of).max()
 
 
 def points(steps, rule):

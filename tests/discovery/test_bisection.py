@@ -14,13 +14,9 @@ from ..planted import PLANTED, planted_model
 
 
 @pytest.fixture(scope="module")
-def contrast(toy_vit, images):
-    """A toy model, clean images that it takes for one class, corrupted ones that it takes for others, the class."""
-    model = toy_vit()
-    noise = images(model, 200)
-    top = model.logits(noise).argmax(dim=1)
-    label = top.mode().values
-    x, y, labels = noise[top == label][:12], noise[top != label][:12], label.repeat(12)
+def contrast(contrast):
+    """A toy model, images with their contrast and class, and scores."""
+    model, x, y, labels = contrast
     return model, x, y, labels, score_edges(model, x, y, labels, form="attention", steps=20)
 
 

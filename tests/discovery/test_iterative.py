@@ -98,6 +98,19 @@ def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
     assert shrunk.trace["gain"][0] == pytest.approx(scores.sum(), rel=1e-11)
 
 
+def test_edges_on_no_path_score_nothing_rather_than_rounding(task):
+    """Once what is left leads nowhere, no run is made, and the order is that of the round before, then of the graph."""
+    pairs = (task.model, task.pairs.clean, task.pairs.corrupted, [1, 3])
+    found = discover(*pairs, method="iterative-pruning", form="attention", steps=2, fraction=0.3)
+    left = [found.scores.mean > 1 - n / found.graph.n_edges + 1e-9 for n in found.trace["left"]]
+    joined = [bool(found.graph.prune(members).any()) for members in left]
+    assert [gain != 0 for gain in found.trace["gain"]] == joined and not all(joined)
+    scattered = left[joined.index(False)]
+    *_, last = (found.graph.prune(members) for members, on in zip(left, joined, strict=True) if on)
+    order = [i for i in np.argsort(found.scores.mean) if scattered[i]]
+    assert [last[i] for i in order] == sorted(last[order])  # what was on no path before goes before what was
+
+
 def test_gains_near_all_open_are_eap(task):
     images = GatedImages(task)
     ones = torch.ones(task.graph.n_edges, dtype=torch.float64)
