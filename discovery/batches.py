@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,11 +10,11 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..circuits import Form
-from ..errors import InputError
+from ..errors import CircuitStoreWarning, InputError
 from ..models import ViT
 from .metrics import Asked, MetricKind
 from .tokens import Masks, TokenGroups
@@ -23,6 +24,9 @@ Indices = Sequence[int] | np.ndarray | Tensor
 
 _BUDGET = {"cpu": 2**29, "cuda": 2**33}
 """Bytes that a default batch may take. Fixed, not measured: a batch's size can move the last bit of a float32 score."""
+
+FAR = 20.0
+"""Magnitude beyond which a pixel does not look normalised, unless the model's own normalisation reaches further."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,16 @@ class Pairs:
         metric: MetricKind,
         token_groups: Masks | None = None,
     ) -> Pairs:
-        """Raises:
-        InputError: images of another size than the model's, NaN or infinite pixels (which image), not one
-            label or target per image, classes that the model lacks, a metric without its targets, a target
-            that is the image's own class, or groups of tokens that do not fit.
+        """Warns of pixels that are far from normalised, and of single pairs that are equal.
+
+        Raises:
+            InputError: images of another size than the model's, pixels that are integers, NaN or infinite (which
+                image), pairs that are all equal, not one label or target per image, classes that the model lacks, a
+                metric without its targets, a target that is the image's own class, or groups of tokens that do not fit.
         """
         for name, images in (("clean", clean), ("corrupted", corrupted)):
             _check_images(name, images, model)
-        if len(clean) != len(corrupted):
-            raise InputError(f"corrupted: expected one image per clean image ({len(clean)}), got {len(corrupted)}")
+        _check_contrast(clean, corrupted)
         true, wanted = _classes("labels", labels, len(clean), model), None
         if metric.needs_targets:
             if targets is None:
@@ -114,19 +119,61 @@ def _clean_logits(model: ViT, clean: Tensor) -> Float[Tensor, "image class"]:
 
 
 def _check_images(name: str, images: Tensor, model: ViT) -> None:
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2:] != torch.Size(model.image_size):
+    size = (3, *model.image_size)
+    if not isinstance(images, Tensor) or images.shape[1:] != size:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        height, width = model.image_size
-        raise InputError(f"{name}: expected a tensor [image, channel, {height}, {width}] for {model.name}, got {shape}")
+        expected = f"[image, {', '.join(map(str, size))}]"
+        raise InputError(f"{name}: expected a tensor {expected} for {model.name}, got {shape}")
+    if not images.is_floating_point():
+        raise InputError(
+            f"{name}: expected normalised pixels in floating point, got {images.dtype}; "
+            "model.preprocess.normalise(views) makes them of 8-bit views [image, height, width, 3]"
+        )
     if len(images) == 0:
         raise InputError(f"{name}: expected at least one image, got none")
-    bad = torch.nonzero(~torch.isfinite(images).flatten(1).all(dim=1)).flatten().tolist()
+    bad = _where(~torch.isfinite(images).flatten(1).all(dim=1))
     if bad:
         raise InputError(f"{name}: NaN or infinite pixels in image {_shown(bad)} (counted from 0); leave them out")
+    largest, most = float(images.abs().max()), _largest_normalised(model)
+    if largest > most:
+        _warn(
+            f"{name}: pixels up to {largest:.4g} in magnitude, but normalised pixels of this model lie within "
+            f"{most:.4g}; model.preprocess.normalise makes them of 8-bit views"
+        )
+
+
+def _largest_normalised(model: ViT) -> float:
+    """The largest magnitude that normalising gives, or `FAR` where that is more."""
+    ends = zip(model.preprocess.mean, model.preprocess.std, strict=True)
+    return max(FAR, *(max(mean, 1 - mean) / std for mean, std in ends))
+
+
+def _check_contrast(clean: Tensor, corrupted: Tensor) -> None:
+    if len(clean) != len(corrupted):
+        raise InputError(f"corrupted: expected one image per clean image ({len(clean)}), got {len(corrupted)}")
+    equal = _where((clean == corrupted.to(clean)).flatten(1).all(dim=1))
+    if len(equal) == len(clean):
+        raise InputError(
+            "corrupted: every image equals its clean one, so nothing is contrasted and every figure would be of "
+            "nothing; give other corrupted images"
+        )
+    if equal:
+        _warn(
+            f"corrupted: {len(equal)} of {len(clean)} images equal their clean ones: {_shown(equal)} (counted from 0); "
+            "such a pair contrasts nothing and draws every mean to 0"
+        )
+
+
+def _where(chosen: Bool[Tensor, "image"]) -> list[int]:
+    return torch.nonzero(chosen).flatten().tolist()
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, CircuitStoreWarning, stacklevel=6)
 
 
 def _check_targets(targets: Classes, labels: Classes, metric: MetricKind) -> None:
-    same = torch.nonzero(targets.cpu() == labels.cpu()).flatten().tolist()
+    same = _where(targets.cpu() == labels.cpu())
     if same:
         raise InputError(
             f"targets: the metric {metric.key!r} sets a target class against the true one, but they are the same for "

@@ -24,6 +24,20 @@ VARIANTS = {
 LABELS = [1, 3]
 
 
+def blind(module):
+    """The module with eyes for all channels but the first."""
+    with torch.no_grad():
+        module.patch_embed.proj.weight[:, 0] = 0
+    return module
+
+
+def unseen(images):
+    """The images, changed in what `blind` modules do not see."""
+    changed = images.clone()
+    changed[:, 0] += 1
+    return changed
+
+
 def logit(labels):
     return lambda logits: logits[torch.arange(len(labels)), labels]
 

@@ -125,8 +125,9 @@ def test_scores_of_token_groups_are_those_of_each_image(model, images, method):
 
 
 PATH = ["input->a0.h1<v>", "a0.h1->a1.h0<k>", "a1.h0->logits"]
+EDGES = [*PATH, "input->a1.h0<k>", "m0->a1.h0<k>", "input->m1", "a0.h0->m1", "m0->logits", "input->logits"]
 MEASURES = {
-    "patch_edges": lambda *data, **options: patch_edges(*data, PATH, **options).mean,
+    "patch_edges": lambda *data, **options: patch_edges(*data, EDGES, **options).mean,
     "patch_nodes": lambda *data, **options: patch_nodes(*data, **options).mean,
     "patch_nodes at each token": lambda *data, **options: patch_nodes(*data, tokens="each", **options).mean,
     "patch_path": lambda model, *data, **options: patch_path(model, PATH, *data, **options).mean,

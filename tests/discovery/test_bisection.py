@@ -75,6 +75,7 @@ def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_se
     assert 0 < given_back < 4
 
 
+@pytest.mark.filterwarnings("ignore:corrupted. .* equal their clean ones")
 def test_where_the_searched_half_has_no_gap_all_images_are_searched(contrast):
     """Every other image, from the first on, is contrasted with itself."""
     model, x, y, labels, scores = contrast

@@ -11,7 +11,7 @@ from circuitstore.errors import CircuitStoreWarning
 from circuitstore.models import PatchedRuns, capture, load_model
 from torch import nn
 
-from .reference import LABELS, VARIANTS, logit, points, relative
+from .reference import LABELS, VARIANTS, blind, logit, points, relative, unseen
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +78,10 @@ def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
 
 
 @pytest.mark.parametrize("method", ["eap", "eap-ig"])
-def test_equal_images_score_nothing(toy_vit, images, method):
-    model = toy_vit()
+def test_where_the_model_sees_no_contrast_scores_are_exactly_zero(toy_module, images, method):
+    model = load_model(blind(toy_module()), dtype="float64")
     x = images(model, 2)
-    found = score_edges(model, x, x.clone(), LABELS, method=method)
+    found = score_edges(model, x, unseen(x), LABELS, method=method)
     assert np.abs(found.per_image).max() == 0
     assert found.residual is None
 

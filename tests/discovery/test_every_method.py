@@ -1,13 +1,13 @@
-"""What holds for every method of the registry: equal images score nothing, and permuted heads permute the scores."""
+"""What holds for every method of the registry: no contrast scores nothing, and permuted heads permute the scores."""
 
 import numpy as np
 import pytest
 import torch
 from circuitstore.discovery import METHODS, discover
-from circuitstore.errors import InputError
+from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.models import load_model
 
-from .reference import LABELS, relative
+from .reference import LABELS, blind, relative, unseen
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
@@ -29,24 +29,35 @@ def ask(model, x, y, method, form, **params):
 
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
-def test_equal_images_score_nothing(toy_vit, images, method):
+def test_where_the_model_sees_no_contrast_nothing_scores(toy_module, images, method):
     """And what selects keeps no edge."""
-    model = toy_vit(depth=2)
+    model = load_model(blind(toy_module(depth=2)), dtype="float64")
     x, form = images(model, 2), METHODS[method].forms[0]
-    found = ask(model, x, x.clone(), method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
+    found = ask(model, x, unseen(x), method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
     assert np.abs(found.scores.per_image).max() < 1e-12
     if METHODS[method].selects:
         assert not found.members.any()
 
 
+@pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
+def test_a_pair_that_is_equal_scores_nothing_among_others(toy_vit, images, method):
+    model = toy_vit(depth=2)
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    y[0] = x[0]
+    with pytest.warns(CircuitStoreWarning, match=r"1 of 2 images equal their clean ones: 0 \(counted from 0\)"):
+        found = ask(model, x, y, method, METHODS[method].forms[0])
+    scores = found.scores.per_image
+    assert np.abs(scores[0]).max() < 1e-12 * np.abs(scores[1]).max()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("method", RANKINGS)
-def test_equal_images_rank_nothing(toy_module, images, method, dtype):
+def test_where_the_model_sees_no_contrast_nothing_is_ranked(toy_module, images, method, dtype):
     """Where the answer is an order of the edges, there is none."""
-    model = load_model(toy_module(depth=2), dtype=dtype)
+    model = load_model(blind(toy_module(depth=2)), dtype=dtype)
     x = images(model, 2)
     with pytest.raises(InputError, match="'logit' is the same on clean and corrupted images, so no edge matters"):
-        ask(model, x, x.clone(), method, "attention")
+        ask(model, x, unseen(x), method, "attention")
 
 
 ORDER = torch.tensor([2, 0, 3, 1])

@@ -93,8 +93,10 @@ def test_images_that_are_not_finite_are_named(asked, toy_vit, images):
 
 def test_images_and_classes_that_do_not_fit_are_refused(asked, toy_vit, images):
     x = images(toy_vit(), 3)
-    with pytest.raises(InputError, match=r"clean: expected a tensor \[image, channel, 8, 8\]"):
+    with pytest.raises(InputError, match=r"clean: expected a tensor \[image, 3, 8, 8\]"):
         asked(clean=x[..., :4])
+    with pytest.raises(InputError, match=r"clean: expected a tensor \[image, 3, 8, 8\]"):
+        asked(clean=x[:, :1])
     with pytest.raises(InputError, match="corrupted: expected at least one image"):
         asked(corrupted=x[:0])
     with pytest.raises(InputError, match=r"one image per clean image \(3\), got 2"):

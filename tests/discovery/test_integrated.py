@@ -164,11 +164,10 @@ def test_more_runs_than_are_kept_pending_change_nothing(toy_vit, images, gates):
 
 
 @pytest.mark.parametrize("method", METHODS_HERE)
-def test_equal_images_score_nothing_and_batches_do_not_matter(toy_vit, images, method):
+def test_order_and_batches_do_not_matter(toy_vit, images, method):
     model = toy_vit(depth=2)
     x, y, labels = images(model, 5, 1), images(model, 5, 2), torch.arange(5)
     options = {"method": method, "steps": 2, "form": "head"}
-    assert np.abs(score_edges(model, x, x.clone(), labels, **options).per_image).max() < 1e-12
     whole = score_edges(model, x, y, labels, batch_size=5, **options)
     order = torch.tensor([3, 0, 4, 2, 1])
     shuffled = score_edges(model, x[order], y[order], labels[order], batch_size=2, **options)

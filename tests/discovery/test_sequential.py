@@ -11,7 +11,7 @@ from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.models import PatchedRuns, capture, load_model
 
 from ..planted import PLANTED, gate_model, planted_model
-from .reference import LABELS, VARIANTS, logit
+from .reference import LABELS, VARIANTS, blind, logit, unseen
 from .removal_loop import absolute, held, loop, question, signed, values
 
 
@@ -205,7 +205,7 @@ def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
 def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(told_apart):
     model, pairs, selection = told_apart
     ask = partial(discover, model, *pairs[:3], method="vi-cd", form="attention")
-    flat = Images(selection.clean, selection.clean, selection.labels)
+    flat = Images(selection.corrupted, selection.clean, selection.labels)
     with pytest.warns(CircuitStoreWarning, match="full model is not above the empty circuit"):
         found = ask(selection=flat)
     assert found.members.all()
@@ -215,11 +215,17 @@ def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(t
         ask(selection=selection, sweeps=1, retention=1.0)
 
 
+def test_no_threshold_is_searched_where_the_model_sees_no_contrast(toy_module, images):
+    model = load_model(blind(toy_module(depth=1)), dtype="float64")
+    x = images(model, 2)
+    pairs = Images(x, unseen(x), LABELS)
+    with pytest.raises(InputError, match="no edge matters"):
+        discover(model, *pairs[:3], method="vi-cd", form="attention", selection=pairs)
+
+
 def test_what_a_threshold_search_needs_is_asked_for_by_name(told_apart):
-    model, pairs, selection = told_apart
+    model, pairs, _ = told_apart
     with pytest.raises(InputError, match=r"selection images.* or give a threshold"):
         discover(model, *pairs[:3], method="vi-cd", form="attention")
-    with pytest.raises(InputError, match="no edge matters"):
-        discover(model, pairs.clean, pairs.clean, pairs.labels, method="vi-cd", form="attention", selection=selection)
     with pytest.raises(InputError, match=r"form for method 'vi-cd'.*attention"):
         discover(model, *pairs[:3], method="vi-cd")
