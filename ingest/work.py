@@ -109,14 +109,16 @@ class Workbench:
                 progress=progress,
                 **params,
             )
-        said = [str(w.message) for w in caught if issubclass(w.category, CircuitStoreWarning)]
+        own = [w for w in caught if issubclass(w.category, CircuitStoreWarning)]
+        for other in (w for w in caught if w not in own):  # of torch and timm: they may say that a number is wrong
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
         scores = found.scores
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
             **_versions(self._model(item)),
             "seconds": round(time.monotonic() - began, 3),
-            "warnings": said,
+            "warnings": [str(w.message) for w in own],
             "image_warnings": list(self._selection(item).warnings),
             "images": self._provenance(item),
         }

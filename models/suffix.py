@@ -116,8 +116,8 @@ class ShiftedRuns:
 
     @staticmethod
     def _repeated(value: Tensor, count: int) -> Tensor:
-        """The base run's value for every row."""
-        return value.expand(count, *value.shape).flatten(0, 1)
+        """The base run's value for every row: a copy, which may be written to."""
+        return value.repeat(count, *[1] * (value.ndim - 1))
 
     def _from_block(self, layer: int, stream: Tensor) -> Float[Tensor, "run class"]:
         """Logits from the stream that enters a block."""

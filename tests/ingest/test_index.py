@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.ingest import Spec, dry_run, index, load_spec, make_plan, parse_spec
+from circuitstore.ingest.work import Workbench
 from circuitstore.store import Store, open_store, rebuild_store
 from PIL import Image
 
@@ -61,6 +63,16 @@ def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
     effect = circuits[circuits["extraction"] == "retention(size_of=natural, target=0.8)"]
     assert set(effect["attack"]) == {"natural", "typographic"}
     assert (effect.groupby("class")["size_requested"].nunique() == 1).all()
+
+
+def test_warnings_of_other_libraries_are_passed_on(small: Spec) -> None:
+    plan = make_plan(small)
+    bench, item = Workbench(plan), plan.items[0].item
+    bench.discover(item)  # images are chosen once, outside of what is watched
+    plan.model.module.head.register_forward_hook(lambda *_: warnings.warn("a number may be wrong", stacklevel=1))
+    with pytest.warns(UserWarning, match="a number may be wrong"):
+        found = bench.discover(item)
+    assert "a number may be wrong" not in found.provenance["warnings"]
 
 
 def test_report_images_chose_nothing(undisturbed: Path) -> None:
