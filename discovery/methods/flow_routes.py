@@ -4,8 +4,9 @@
     proximity(u, v) = max(‖x_v‖₁ − ‖x_v − o_u‖₁, 0)
 
 x_v is the stream that receiver v reads (before its norm), o_u what sender u wrote to it, norms over d_model; both of
-the clean run at one token. A receiver's scores are shares: none is negative, they sum to 1 at every receiver, and at a
-token where no sender comes near, each scores 0. The attention's output bias is part of x_v and no sender.
+the clean run at one token. The mean is over the tokens at which some sender comes near (a proximity above 0). So a
+receiver's scores are shares: none is negative, and on every image they sum to 1, or are all 0 where no sender comes
+near at any token. The attention's output bias is part of x_v and no sender.
 
 Magnitudes without sign, not additive, in no unit of the metric: neither the metric nor the corrupted images are looked
 at. q, k and v of a head read the same stream and score alike. One forward, no backward.
@@ -43,12 +44,20 @@ def proximities(
     return (whole[:, None] - rest).clamp_min(0)
 
 
-def _shares(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tensor, "image edge"]:
+def shares(
+    read: Float[Tensor, "image token d_model"], sent: Float[Tensor, "image sender token d_model"]
+) -> Float[Tensor, "image sender"]:
+    """Each sender's share of what was read: the mean over the tokens at which some sender comes near, 0 without any."""
+    near = proximities(read, sent)
+    total = near.sum(dim=1, keepdim=True)
+    reached = total > 0
+    return (near / total.where(reached, 1)).sum(dim=2) / reached.sum(dim=2).clamp_min(1)
+
+
+def _scores(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tensor, "image edge"]:
     sent, scores = _sent(run, model, graph), []
     for read, receivers in _reads(run, graph):
-        near = proximities(read.to(sent.dtype), sent[:, : int(graph.n_upstream[receivers[0]])])
-        total = near.sum(dim=1, keepdim=True)
-        share = (near / total.where(total > 0, 1)).mean(dim=2)
+        share = shares(read.to(sent.dtype), sent[:, : int(graph.n_upstream[receivers[0]])])
         scores += [share] * len(receivers)
     return torch.cat(scores, dim=1)
 
@@ -75,7 +84,7 @@ def _flow_routes(task: Task) -> Found:
     scores: list[np.ndarray] = []
     done = 0
     for batch in task.pairs.batches(task.batch_size):
-        scores.append(_shares(capture(task.model, batch.clean), task.model, task.graph).cpu().numpy())
+        scores.append(_scores(capture(task.model, batch.clean), task.model, task.graph).cpu().numpy())
         task.progress(done := done + len(batch), len(task.pairs))
     kind = {"additive": FLOW_ROUTES.additive, "signed": FLOW_ROUTES.signed, "shares": FLOW_ROUTES.shares}
     return Found(task.graph, EdgeScores.from_images(task.graph, np.concatenate(scores), **kind))
@@ -87,7 +96,7 @@ FLOW_ROUTES = Method(
     paper="Ferrando & Voita 2024, arXiv 2403.00824",
     function=_flow_routes,
     passes=lambda graph: (1, 0),
-    version=2,  # 1 put the shares of all receivers in one order
+    version=3,  # 1 put the shares of all receivers in one order, 2 averaged over tokens without any share, too
     signed=False,
     additive=False,
     shares=True,

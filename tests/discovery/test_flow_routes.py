@@ -6,7 +6,7 @@ import torch
 from circuitstore.analysis.curves import faithfulness_curve
 from circuitstore.circuits import FORMS, connected
 from circuitstore.discovery import bisected, discover, score_edges
-from circuitstore.discovery.methods.flow_routes import proximities
+from circuitstore.discovery.methods.flow_routes import proximities, shares
 from circuitstore.errors import InputError
 
 
@@ -28,9 +28,9 @@ def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, 
         nearer = torch.stack([read.abs().sum(-1) - (read - sent[u]).abs().sum(-1) for u in range(n)])
         nearer = nearer.clamp_min(0)
         expected = (nearer / nearer.sum(0)).mean(-1).T
-        shares = found.per_image[:, graph.offsets[receiver] : graph.offsets[receiver + 1]]
-        assert shares == pytest.approx(expected.numpy(), abs=1e-12)
-        assert shares.sum(axis=1) == pytest.approx(1)
+        own = found.per_image[:, graph.offsets[receiver] : graph.offsets[receiver + 1]]
+        assert own == pytest.approx(expected.numpy(), abs=1e-12)
+        assert own.sum(axis=1) == pytest.approx(1)
 
 
 def bias_is_read(graph, layer, receiver):
@@ -54,50 +54,68 @@ def test_proximity_by_hand():
     assert proximities(read, sent).flatten().tolist() == [4.0, 1.0, 0.0, 0.0]
 
 
+def test_shares_are_averaged_over_the_tokens_at_which_a_sender_comes_near():
+    """At token 0 the two senders bring (3, 1) nearer by 4 and by 1; at token 1 both overshoot, so it tells nothing."""
+    read = torch.tensor([[[3.0, 1.0], [1.0, 0.0]]])
+    sent = torch.tensor([[[[3.0, 1.0], [5.0, 0.0]], [[1.0, 0.0], [0.0, -2.0]]]])
+    assert shares(read, sent).flatten().tolist() == pytest.approx([0.8, 0.2])
+    assert shares(read[:, 1:], sent[:, :, 1:]).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_sum_to_one_although_no_sender_is_near_at_some_tokens(toy_vit, images, seed):
+    model = toy_vit(seed, embed_dim=4, num_heads=2, depth=6)
+    x, graph = images(model, 8, 1), model.graph("block")
+    found = score_edges(model, x, images(model, 8, 2), [0] * 8, method="flow-routes", form="block").per_image
+    sums = np.add.reduceat(found, graph.offsets[:-1], axis=1)
+    assert np.all((np.abs(sums - 1) < 1e-12) | (sums == 0))
+    assert (sums > 0).mean() > 0.9
+
+
 @pytest.fixture
-def shares(toy_vit, images):
+def by_share(toy_vit, images):
     model = toy_vit()
     return score_edges(model, images(model, 2, 1), images(model, 2, 2), [1, 3], method="flow-routes", form="head")
 
 
-def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(shares):
+def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(by_share):
     """The authors' extraction; a receiver none of whose edges has the share leads nowhere, and is pruned."""
-    graph, least = shares.graph, 0.12
+    graph, least = by_share.graph, 0.12
     edges = [graph.edge(index) for index in range(graph.n_edges)]
     reached, found, seen = ["logits"], set(), set()
     while reached:
         node = reached.pop()
         seen.add(node)
-        above = [i for i, edge in enumerate(edges) if edge.receiver == node and shares.mean[i] >= least]
+        above = [i for i, edge in enumerate(edges) if edge.receiver == node and by_share.mean[i] >= least]
         found |= set(above)
         reached += [edges[i].sender for i in above if edges[i].sender not in seen]
     wanted = np.isin(np.arange(graph.n_edges), list(found))
-    circuit = shares.threshold(least)
+    circuit = by_share.threshold(least)
     assert 0 < circuit.n_edges < graph.n_edges
     assert np.array_equal(circuit.members, graph.prune(wanted))
-    assert (shares.mean >= least).sum() > circuit.n_edges
+    assert (by_share.mean >= least).sum() > circuit.n_edges
 
 
-def test_shares_of_different_receivers_are_not_put_in_one_order(shares, toy_vit, images):
+def test_shares_of_different_receivers_are_not_put_in_one_order(by_share, toy_vit, images):
     model = toy_vit()
     pairs = images(model, 2, 1), images(model, 2, 2), [1, 3]
     for ask in (
-        lambda: shares.top(5),
-        lambda: shares.subset(np.arange(1)).top(0.1),
-        lambda: connected(shares, 5),
-        lambda: bisected(model, shares, *pairs, target=0.5),
-        lambda: faithfulness_curve(model, shares, *pairs, order="top"),
+        lambda: by_share.top(5),
+        lambda: by_share.subset(np.arange(1)).top(0.1),
+        lambda: connected(by_share, 5),
+        lambda: bisected(model, by_share, *pairs, target=0.5),
+        lambda: faithfulness_curve(model, by_share, *pairs, order="top"),
     ):
         with pytest.raises(InputError, match=r"shares of what each receiver reads.*greedy.*threshold"):
             ask()
-    assert shares.greedy(5).size_requested == 5
+    assert by_share.greedy(5).size_requested == 5
 
 
-def test_what_it_does_not_take_is_told_in_its_own_words(shares, toy_vit, images):
+def test_what_it_does_not_take_is_told_in_its_own_words(by_share, toy_vit, images):
     model = toy_vit()
     pairs = images(model, 1, 1), images(model, 1, 2), [1]
     with pytest.raises(InputError, match="takes none: it runs clean images forward once"):
         discover(model, *pairs, method="flow-routes", gradient="relp")
     with pytest.raises(InputError, match=r"selects none; extract one, as by scores.greedy\(0.05\)"):
         _ = discover(model, *pairs, method="flow-routes").circuit
-    assert shares.greedy(0.05).n_edges > 0
+    assert by_share.greedy(0.05).n_edges > 0
