@@ -3,6 +3,7 @@
 from .circuit import Circuit as Circuit
 from .comparability import check_comparable as check_comparable
 from .comparability import check_conditions as check_conditions
+from .comparability import check_version as check_version
 from .extraction import check_order as check_order
 from .extraction import connected as connected
 from .extraction import first as first

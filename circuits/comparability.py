@@ -1,4 +1,4 @@
-"""What may be compared with what: fields that must agree, and fields whose difference is told."""
+"""What may be compared with what: fields that must agree, and fields whose difference is reported."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from ..errors import NotComparable
 from .recipe import Condition, Recipe, Variant
 
 MUST_AGREE = ("form", "method", "signed", "metric", "direction")
-"""Method by kind; steps, rule and version differing is only a warning."""
+"""Method by kind: other steps, another rule or version are only a warning. Metric with its version: another version
+measures something else."""
 
 
 def check_comparable(a: Recipe, b: Recipe) -> list[str]:
     """Warnings about what differs between two recipes that may be compared.
 
     Raises:
-        NotComparable: form, method, sign, metric or direction differ; names the fields.
+        NotComparable: form, method, sign, metric (or its version) or direction differ; names the fields.
     """
     differing = [
-        f"{name}: {_value(a, name)} against {_value(b, name)}"
+        f"{name}: {_both(_value(a, name), _value(b, name))}"
         for name in MUST_AGREE
         if _value(a, name) != _value(b, name)
     ]
@@ -24,9 +25,9 @@ def check_comparable(a: Recipe, b: Recipe) -> list[str]:
         raise NotComparable(f"not comparable, these must agree: {'; '.join(differing)}")
     warnings = []
     if a.corruption != b.corruption:
-        warnings.append(f"corruption differs: {_told(a.corruption, b.corruption)}")
+        warnings.append(f"corruption differs: {_both(a.corruption, b.corruption)}")
     if a.method != b.method:
-        warnings.append(f"method differs in detail: {_told(a.method, b.method)}")
+        warnings.append(f"method differs in detail: {_both(a.method, b.method)}")
     warnings += [
         f"{name} differs: {getattr(a, name)} against {getattr(b, name)}"
         for name in ("dtype", "seed")
@@ -35,36 +36,36 @@ def check_comparable(a: Recipe, b: Recipe) -> list[str]:
     return warnings
 
 
-def _told(a: Variant, b: Variant) -> str:
-    """Both texts, with their versions where these differ."""
+def check_version(name: str, a: Variant, b: Variant) -> list[str]:
+    """A warning where two variants have the same text and different versions, so that a reader takes them for one."""
+    return [f"{name} differs: {_both(a, b)}"] if a.text == b.text and a.version != b.version else []
+
+
+def _both(a: object, b: object) -> str:
+    """Both as text, with their versions where these differ."""
+    if not (isinstance(a, Variant) and isinstance(b, Variant)):
+        return f"{a} against {b}"
     if a.version == b.version:
         return f"{a.text} against {b.text}"
     return f"{a.text} (version {a.version}) against {b.text} (version {b.version})"
 
 
 def _value(recipe: Recipe, name: str) -> object:
-    match name:
-        case "method":
-            return recipe.method.kind
-        case "metric":
-            return recipe.metric.text
-        case _:
-            return getattr(recipe, name)
+    return recipe.method.kind if name == "method" else getattr(recipe, name)
 
 
 def check_conditions(a: Recipe, b: Recipe, condition_a: Condition, condition_b: Condition) -> list[str]:
-    """As `check_comparable`, for circuits of two conditions: "gained" and "lost" are said in an effect study only.
+    """As `check_comparable`, for circuits of two conditions: "gained" and "lost" are only said in an effect study.
 
     Two conditions are comparable edge by edge only where nothing but the condition differs.
 
     Raises:
         NotComparable: conditions and corruptions differ at once.
     """
-    warnings = check_comparable(a, b)
+    warnings = check_comparable(a, b) + check_version("condition", condition_a, condition_b)
     if condition_a != condition_b and a.corruption != b.corruption:
         raise NotComparable(
-            f"condition ({condition_a.text} against {condition_b.text}) and corruption "
-            f"({a.corruption.text} against {b.corruption.text}) differ at once: "
-            "gained and lost edges are only told where nothing but the condition differs"
+            f"condition ({_both(condition_a, condition_b)}) and corruption ({_both(a.corruption, b.corruption)}) "
+            "differ at once: gained and lost edges are only told where nothing but the condition differs"
         )
     return warnings

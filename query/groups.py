@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..circuits import ComputationGraph, Selection, WorkItem, check_comparable, check_conditions
+from ..circuits import ComputationGraph, Extraction, Selection, WorkItem, check_conditions, check_version
 from ..errors import InputError, NotComparable, unknown
 from ..store import Store
-from ..store.listing import work_items
+from ..store.listing import extractions, work_items
 
 FIELDS = (
     "model",
@@ -40,10 +40,12 @@ class Entry:
     Attributes:
         row: columns of `Store.circuits`.
         item: the question that it answers.
+        extraction: how it was extracted, with the version; None where no run asks for it any more.
     """
 
     row: Mapping[str, Any]
     item: WorkItem
+    extraction: Extraction | None = None
 
     @property
     def id(self) -> str:
@@ -117,7 +119,8 @@ def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
     """Rows of `Store.circuits`, each with the question that it answers."""
     with store.catalog.reading() as connection:
         items = work_items(connection, rows["discovery_id"].unique())
-    return [Entry(row, items[row["discovery_id"]]) for row in rows.to_dict("records")]
+        taken = extractions(connection, rows["id"])
+    return [Entry(row, items[row["discovery_id"]], taken.get(row["id"])) for row in rows.to_dict("records")]
 
 
 def groups(loaded: Sequence[Entry], by: str) -> Iterator[Group]:
@@ -154,7 +157,7 @@ def best_study(entries: Iterable[Entry], by: str, label: Callable[[Entry], Hasha
     """The circuits of the study, among those that differ in `by`, with most labels; of the newest of several."""
     studies: dict[Hashable, list[Entry]] = {}
     for entry in entries:
-        studies.setdefault(_study(entry.item, by), []).append(entry)
+        studies.setdefault(_study(entry, by), []).append(entry)
     return max(studies.values(), key=lambda study: (len(set(map(label, study))), max(e.age for e in study)))
 
 
@@ -163,19 +166,22 @@ def newest(entries: Iterable[Entry], label: Callable[[Entry], Hashable]) -> list
     return list({label(entry): entry for entry in sorted(entries, key=lambda entry: entry.age)}.values())
 
 
-def _study(item: WorkItem, by: str) -> Hashable:
-    """What the circuits of one study share: the recipe but for what is compared, and the images."""
-    recipe = tuple(getattr(item.recipe, f.name) for f in fields(item.recipe) if f.name != by)
+def _study(entry: Entry, by: str) -> Hashable:
+    """What the circuits of one study share: recipe and extraction but for what is compared, and the images."""
+    item = entry.item
+    asked = {f.name: getattr(item.recipe, f.name) for f in fields(item.recipe)} | {"extraction": entry.extraction}
     images = images_of(item)
     if images.rule == "successful":  # asked of attacks alone: the natural circuits beside them are of correct images
         images = replace(images, rule="correct")
-    return recipe, replace(images, candidates="", n_candidates=0) if by in ("class", "dataset") else images
+    return tuple(value for name, value in asked.items() if name != by), replace(
+        images, candidates="", n_candidates=0
+    ) if by in ("class", "dataset") else images
 
 
 def _group(by: str, entries: list[Entry], left_out: int) -> Group:
     notes = []
     if left_out:
-        notes.append(f"{left_out} other circuits, older or of other images, seed or precision, are left out")
+        notes.append(f"{left_out} other circuits, older or of other images, seed, precision or version, are left out")
     if by == "condition" and entries[0].item.recipe.corruption.kind == TWIN:
         mechanism = [e for e in entries if e.item.condition.kind != NATURAL]
         if len(mechanism) < len(entries):
@@ -205,14 +211,12 @@ def _check(entries: Sequence[Entry], by: str) -> list[str]:
         NotComparable: method, form, metric, direction, sign or graph differ.
     """
     notes: dict[str, None] = {}
-    distinct = list({(e.item.recipe, e.item.condition, e.graph): e for e in entries}.values())
+    distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.graph): e for e in entries}.values())
     for a, b in combinations(distinct, 2):
         x, y = a.item, b.item
-        notes |= dict.fromkeys(
-            check_conditions(x.recipe, y.recipe, x.condition, y.condition)
-            if by == "condition"
-            else check_comparable(x.recipe, y.recipe)
-        )
+        notes |= dict.fromkeys(check_conditions(x.recipe, y.recipe, x.condition, y.condition))
+        if a.extraction and b.extraction:
+            notes |= dict.fromkeys(check_version("extraction", a.extraction, b.extraction))
         if a.graph != b.graph:
             raise NotComparable(
                 f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "

@@ -12,7 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, exists, func, select
 
-from ..circuits import WorkItem
+from ..circuits import Extraction, WorkItem
 from ..errors import InputError, unknown
 from . import ledger
 from .archive import Kind
@@ -143,6 +143,15 @@ def resolve_discovery(connection: Connection, id: str) -> str:
         return resolve(connection, "discovery", id)
     query = select(circuits_table.c.discovery_id).where(circuits_table.c.id == circuit)
     return str(connection.scalar(query))
+
+
+def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extraction]:
+    """How the circuits with these ids are extracted, by id; without those that no run asks for."""
+    found = {}
+    for chunk in ledger.chunks(ids):
+        asked = select(run_circuits.c.circuit, run_circuits.c.extraction).where(run_circuits.c.circuit.in_(chunk))
+        found |= {id: Extraction.from_dict(json.loads(text)) for id, text in connection.execute(asked)}
+    return found
 
 
 def resolve(connection: Connection, kind: Kind, id: str) -> str:

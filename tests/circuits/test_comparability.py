@@ -8,11 +8,13 @@ import pytest
 from circuitstore.circuits import (
     Condition,
     Corruption,
+    Extraction,
     MethodUse,
     Metric,
     Recipe,
     check_comparable,
     check_conditions,
+    check_version,
 )
 from circuitstore.errors import NotComparable
 
@@ -68,6 +70,32 @@ def test_versions_of_a_method_are_told_apart() -> None:
     other = replace(RECIPE, method=replace(RECIPE.method, version=2))
     (warning,) = check_comparable(RECIPE, other)
     assert "version" in warning
+
+
+def test_another_version_of_a_metric_measures_something_else() -> None:
+    other = replace(RECIPE, metric=replace(RECIPE.metric, version=2))
+    for check in (check_comparable, lambda a, b: check_conditions(a, b, NATURAL, WORDS)):
+        with pytest.raises(NotComparable, match=r"metric: logit \(version 1\) against logit \(version 2\)"):
+            check(RECIPE, other)
+
+
+def test_versions_of_corruptions_and_conditions_are_told_apart() -> None:
+    other = replace(RECIPE, corruption=replace(RECIPE.corruption, version=2))
+    told = "corruption differs: other-class (version 1) against other-class (version 2)"
+    assert check_comparable(RECIPE, other) == [told]
+    words = replace(WORDS, version=2)
+    assert check_conditions(RECIPE, RECIPE, NATURAL, words) == []
+    (warning,) = check_conditions(RECIPE, RECIPE, WORDS, words)
+    assert warning.startswith("condition differs: typographic(text=other class) (version 1) against")
+    with pytest.raises(NotComparable, match=r"\(version 2\)\) differ at once"):
+        check_conditions(RECIPE, other, WORDS, words)
+
+
+def test_a_version_is_reported_where_the_text_hides_it() -> None:
+    a, b, c = Extraction.of("top", {"n": 5}), Extraction.of("top", {"n": 5}, 2), Extraction.of("top", {"n": 6}, 2)
+    (warning,) = check_version("extraction", a, b)
+    assert warning == "extraction differs: top(n=5) (version 1) against top(n=5) (version 2)"
+    assert check_version("extraction", a, a) == check_version("extraction", a, c) == []
 
 
 def test_gained_and_lost_need_the_same_corruption() -> None:

@@ -161,7 +161,8 @@ def made(n: int = 12, *, seed: int = 0, **what: Any) -> CircuitRecord:
 
 def grouped(found: Sequence[tuple[CircuitRecord, int]], by: str) -> list[Group]:
     """The groups of records that were made at these times."""
-    listed = [Entry(r.properties() | {"discovery_id": r.discovery_id, "created_ms": ms}, r.item) for r, ms in found]
+    rows = [r.properties() | {"discovery_id": r.discovery_id, "created_ms": ms} for r, ms in found]
+    listed = [Entry(row, r.item, r.extraction) for row, (r, _) in zip(rows, found, strict=True)]
     return list(groups(listed, by))
 
 
@@ -184,6 +185,34 @@ def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]
 def test_what_means_different_things_is_refused_by_field(by: str, change: dict[str, Any]) -> None:
     with pytest.raises(NotComparable, match=by):
         grouped(twins(change), by)
+
+
+def of_versions(**versions: int) -> list[tuple[CircuitRecord, int]]:
+    """Circuits of two classes, the second one's recipe, condition or extraction in these versions."""
+    first, second = made(class_index=0), made(class_index=1)
+    item, at = second.item, versions.get("extraction", 1)
+    recipe = replace(item.recipe, metric=replace(item.recipe.metric, version=versions.get("metric", 1)))
+    condition = replace(item.condition, version=versions.get("condition", 1))
+    item = replace(item, recipe=recipe, condition=condition)
+    return [(first, 1), (replace(second, item=item, extraction=replace(second.extraction, version=at)), 2)]
+
+
+def test_versions_are_not_mixed_without_a_word() -> None:
+    (group,) = grouped(of_versions(), "class")
+    assert not group.notes
+    with pytest.raises(NotComparable, match=r"metric: logit \(version 1\) against logit \(version 2\)"):
+        grouped(of_versions(metric=2), "class")
+    for name in ("condition", "extraction"):
+        (group,) = grouped(of_versions(**{name: 2}), "class")
+        assert any(note.startswith(f"{name} differs: ") and "(version 2)" in note for note in group.notes)
+
+
+def test_a_study_is_of_one_version_where_there_is_one() -> None:
+    old, new = of_versions(extraction=2)
+    also = replace(old[0], extraction=new[0].extraction)
+    (group,) = grouped([old, new, (also, 3)], "class")
+    assert {entry.extraction for entry in group.entries} == {new[0].extraction}
+    assert group.notes == ("1 other circuits, older or of other images, seed, precision or version, are left out",)
 
 
 def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
