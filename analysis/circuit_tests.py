@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HYPOTHESES = {
     "equivalence": "circuit and model each score higher about equally often",
-    "independence": "the edges outside tell nothing of the model's metric",
+    "independence": "what the edges outside add to the empty circuit tells nothing of the model's metric",
     "minimality": "every edge matters more than 9 in 10 random edges added to the circuit",
     "sufficiency": "the circuit is nearer to the model than at most 9 in 10 random circuits of its size",
     "partial-necessity": "leaving the circuit out harms more than leaving out at most 9 in 10 random ones of its size",
@@ -261,22 +261,32 @@ class _Trial:
 
     def _independence(self) -> None:
         seed = int(self.rng.integers(2**32))
-        p = given.independence(self.outside, self.model, permutations=self.permutations, seed=seed)
+        added = self.outside - self.runs.empty
+        added = np.where(np.abs(added) > self.least, added, 0.0)
+        p = given.independence(added, self.model, permutations=self.permutations, seed=seed)
         self._say("independence", p, f"HSIC against {self.permutations} permutations")
 
     def _sufficiency(self) -> None:
-        loss, losses = float(self._far(self.alone, self.model)), self._losses([r.members for r in self._rivals])
-        self._against("sufficiency", given.sufficiency(loss, losses), loss, losses)
+        self._against("sufficiency", given.sufficiency, self.alone, [r.members for r in self._rivals])
 
     def _partial_necessity(self) -> None:
-        loss, losses = float(self._far(self.outside, self.model)), self._losses([~r.members for r in self._rivals])
-        self._against("partial-necessity", given.partial_necessity(loss, losses), loss, losses)
+        self._against("partial-necessity", given.partial_necessity, self.outside, [~r.members for r in self._rivals])
 
-    def _against(self, test: str, p: float, loss: float, losses: Float[np.ndarray, "rival"]) -> None:
-        ties = int((losses == loss).sum())
+    def _against(
+        self,
+        test: str,
+        p_value: Callable[..., float],
+        own: Float[np.ndarray, "image"],
+        rivals: Sequence[Bool[np.ndarray, "edge"]],
+    ) -> None:
+        loss, losses = float(self._far(own, self.model)), self._losses(rivals)
+        ties = int((np.abs(losses - loss) <= self.least).sum())
         if ties:
-            self.notes.append(f"{test}: {ties} of {len(losses)} random circuits do exactly as the circuit does")
-        self._say(test, p, f"{loss:.4g} from the model; random circuits {np.median(losses):.4g}, the median")
+            self.notes.append(
+                f"{test}: {ties} of {len(losses)} random circuits do exactly as the circuit does: no wins"
+            )
+        found = f"{loss:.4g} from the model; random circuits {np.median(losses):.4g}, the median"
+        self._say(test, p_value(loss, losses, rounding=self.least), found)
 
     def _minimality(self) -> None:
         members, inside = self.circuit.members, np.flatnonzero(self.circuit.members)

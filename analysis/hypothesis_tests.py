@@ -58,26 +58,28 @@ def equivalence_of_count(higher: int, n: int, *, epsilon: float = 0.1) -> float:
 
 
 def independence(
-    complement: Float[np.ndarray, "image"],
+    added: Float[np.ndarray, "image"],
     model: Float[np.ndarray, "image"],
     *,
     permutations: int = 1000,
     seed: int = 0,
 ) -> float:
-    """p-value of "what is left outside the circuit tells nothing of the model": HSIC with a permutation test.
+    """p-value of "what the edges outside the circuit add tells nothing of the model": HSIC with a permutation test.
 
-    A small p-value says that the complement still carries what the model does. Gaussian kernels whose bandwidth is the
-    median distance; the p-value is the share of permutations, the given order counted in, with an HSIC as large.
+    A small p-value says that the edges outside still carry what the model does. Gaussian kernels whose bandwidth is the
+    median distance; the p-value is the share of permutations, the given order included, with an HSIC as large.
 
     Args:
-        complement: metric of all edges outside the circuit, per image.
+        added: metric of all edges outside the circuit minus that of the empty circuit, per image. Shi et al. take the
+            former only, which follows m(x'): where corrupted images are made from the clean ones, or classes are mixed,
+            m(x') tells of m(x), and a circuit outside of which nothing works is rejected.
         model: metric of the full model on the same images.
 
     Raises:
         InputError: no images, or not one figure per image.
     """
-    _paired(complement, model)
-    k, l = _centred(_kernel(complement)), _kernel(model)  # noqa: E741
+    _paired(added, model)
+    k, l = _centred(_kernel(added)), _kernel(model)  # noqa: E741
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(model)) for _ in range(permutations)]
     observed = float((k * l).sum())
@@ -85,27 +87,35 @@ def independence(
     return float((1 + (shuffled >= observed - 1e-12 * abs(observed)).sum()) / (1 + permutations))
 
 
-def sufficiency(circuit_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"]) -> float:
+def sufficiency(
+    circuit_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"], *, rounding: float = 0.0
+) -> float:
     """p-value of "the circuit does better than random ones of its size no more often than 9 times in 10".
 
-    A small p-value says that it is sufficient beyond chance: with 100 rivals from 96 wins on (p = .024).
+    A small p-value says that it is sufficient beyond chance: with 100 rivals from 96 wins on (p = .024). A rival that
+    does as well is no win (the authors' code counts it as one): a circuit that does nothing ties with all others that
+    do nothing.
 
     Args:
-        circuit_loss: how far the circuit is from the model (mean squared difference of the metric).
+        circuit_loss: how far the circuit is from the model.
         random_losses: the same of random circuits of its size.
+        rounding: losses that differ by no more are equal.
     """
-    return beats_random(int((circuit_loss <= np.asarray(random_losses)).sum()), len(random_losses))
+    return beats_random(int((circuit_loss < np.asarray(random_losses) - rounding).sum()), len(random_losses))
 
 
-def partial_necessity(complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"]) -> float:
+def partial_necessity(
+    complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"], *, rounding: float = 0.0
+) -> float:
     """`sufficiency` of taking away: p-value of "leaving the circuit out harms more than leaving a random one out no
     more often than 9 times in 10". Harm that is only as large does not count: nothing is needed where nothing harms.
 
     Args:
         complement_loss: how far the model without the circuit's edges is from the model.
         random_losses: the same without random circuits of its size.
+        rounding: losses that differ by no more are equal.
     """
-    return beats_random(int((complement_loss > np.asarray(random_losses)).sum()), len(random_losses))
+    return beats_random(int((complement_loss > np.asarray(random_losses) + rounding).sum()), len(random_losses))
 
 
 def beats_random(wins: int, n: int) -> float:

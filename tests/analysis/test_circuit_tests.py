@@ -1,7 +1,10 @@
 """From a model and a circuit to the verdicts of the five hypothesis tests."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from circuitstore.analysis import hypothesis_tests as given
 from circuitstore.analysis.circuit_tests import HYPOTHESES, hypothesis_tests
 from circuitstore.benchmarks.planted import plant
@@ -48,21 +51,38 @@ def test_edges_that_do_nothing_are_not_needed(chain):
 
 
 def test_a_circuit_beside_the_point_is_neither_sufficient_nor_necessary(chain):
+    """It does as little as most random circuits, and harms as little when left out: neither is a win."""
     model, circuit, *data = chain
     idle = Circuit.from_edges(circuit.graph, IDLE)
-    found = hypothesis_tests(model, idle, *data, tests=["partial-necessity"], draws=40)
-    assert found["partial-necessity"].p_value == 1  # it harms as little as the others: no win
-    assert any("do exactly as the circuit does" in note for note in found.notes)
+    found = hypothesis_tests(model, idle, *data, tests=["sufficiency", "partial-necessity"], draws=40)
+    assert found["sufficiency"].p_value == found["partial-necessity"].p_value == 1
+    assert sum("do exactly as the circuit does" in note for note in found.notes) == 2
+
+
+@pytest.mark.parametrize("classes", [1, 2], ids=["corrupted made from clean", "classes mixed"])
+def test_an_exactly_faithful_circuit_is_not_rejected_because_m_of_x_prime_follows_m_of_x(classes):
+    made = plant("chain", distractors=False)
+    graph = made.model.graph("split")
+    clean, corrupted = made.images(24, 0)
+    signal = torch.linspace(0.5, 2, 24, dtype=torch.float64)[:, None, None]
+    clean[:, 0], corrupted[:, 0] = signal, 0.4 * signal if classes == 1 else 0.1 * signal.flip(0)
+    data = clean, corrupted, [i % classes for i in range(24)]
+    planted = Circuit.from_edges(graph, sorted(made.edges))
+    full, empty, outside = (o.metric.numpy() for o in outcomes(made.model, [Circuit(graph, ~planted.members)], *data))
+    assert np.abs(outside - empty).max() < 1e-12 < given.independence(empty, full) < 0.01
+    ask = partial(hypothesis_tests, made.model, tests=["independence"], permutations=200)
+    assert ask(planted, *data)["independence"].p_value == 1
+    assert ask(Circuit.from_edges(graph, IDLE), *data)["independence"].rejected  # all that the model does is outside
 
 
 def test_p_values_are_those_of_the_figures(noisy):
     model, circuit, *data = noisy
     found = hypothesis_tests(*noisy, draws=30, permutations=60, seed=3)
-    full, _, alone, outside = outcomes(model, [circuit, Circuit(circuit.graph, ~circuit.members)], *data)
-    full, alone, outside = (run.metric.numpy() for run in (full, alone, outside))
+    runs = outcomes(model, [circuit, Circuit(circuit.graph, ~circuit.members)], *data)
+    full, empty, alone, outside = (run.metric.numpy() for run in runs)
     assert found["equivalence"].p_value == given.equivalence(alone, full)
     p = found["independence"].p_value
-    assert p == pytest.approx(given.independence(outside, full, permutations=60), abs=0.25)
+    assert p == pytest.approx(given.independence(outside - empty, full, permutations=60), abs=0.25)
     assert found["minimality"].p_value == found.edge_p_values.min()
     assert list(found.to_pandas()["test"]) == list(HYPOTHESES) and len(found.edge_p_values) == circuit.n_edges
 

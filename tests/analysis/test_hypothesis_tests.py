@@ -35,6 +35,14 @@ def test_wins_over_random_circuits():
     assert sufficiency(0.03, losses) == beats_random(97, 100)
     assert partial_necessity(0.97, losses) == beats_random(97, 100)
     assert partial_necessity(0.0, np.zeros(100)) == 1  # where nothing harms, nothing is necessary
+    assert sufficiency(0.5, np.full(100, 0.5)) == 1  # as near as the others is not nearer
+    assert sufficiency(0.5, np.repeat([0.5, 0.6], [4, 96])) == beats_random(96, 100)
+
+
+def test_losses_that_differ_by_rounding_are_ties():
+    near = 0.5 + 1e-15 * np.array([1, -1] * 50)
+    assert sufficiency(0.5, near, rounding=1e-14) == partial_necessity(0.5, near, rounding=1e-14) == 1
+    assert sufficiency(0.5 - 1e-13, near, rounding=1e-14) == beats_random(100, 100)
 
 
 def test_an_edge_that_matters_no_more_than_random_ones_is_not_needed():
