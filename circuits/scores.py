@@ -34,7 +34,9 @@ class EdgeScores(Exits):
         per_image: the scores behind the mean; None where only the mean was kept.
         additive: sums over edges are meaningful, so the scores project exactly to coarser forms.
         signed: False when scores are magnitudes.
-        residual: relative error of the method's completeness check, None where it has none.
+        residual: how far the scores are from what the method conserves, as a share of what the metric differs by; None
+            where it conserves nothing, or where that difference is zero or under three standard errors over images.
+        residual_absolute: the same in units of the metric; None where the method conserves nothing.
         shares: the scores are shares of what each receiver reads. They compare at one receiver, not between two, so a
             circuit is grown from `logits` or cut at a share; no `top` over all edges.
         parts: the same scores over each group of token positions that was asked for; not stored.
@@ -47,6 +49,7 @@ class EdgeScores(Exits):
     additive: bool = True
     signed: bool = True
     residual: float | None = None
+    residual_absolute: float | None = None
     shares: bool = False
     parts: Mapping[str, EdgeScores] = field(default_factory=dict)
 

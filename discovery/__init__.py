@@ -1,6 +1,7 @@
 """Finding circuits: methods that score edges, metrics, and how well a circuit does alone."""
 
 from .bisection import bisected as bisected
+from .conserved import RESIDUAL_LIMIT as RESIDUAL_LIMIT
 from .discover import Cost as Cost
 from .discover import Images as Images
 from .discover import discover as discover
@@ -25,5 +26,4 @@ from .registry import METHODS as METHODS
 from .registry import get_method as get_method
 from .registry import resolve_method as resolve_method
 from .retention import smallest_with_retention as smallest_with_retention
-from .scoring import RESIDUAL_LIMIT as RESIDUAL_LIMIT
 from .tokens import token_groups as token_groups

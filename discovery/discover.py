@@ -19,6 +19,7 @@ from .journal import Journal
 from .method import Found, Task
 from .metrics import get_metric
 from .registry import METHODS, get_method, resolve_method
+from .steps import AutoSteps
 from .tokens import Masks
 
 
@@ -143,8 +144,9 @@ def score_edges(
         an edge raises it; where `signed` is False, magnitudes in these units (`grad-drop`, `atp-star`), shares of what
         a receiver reads (`flow-routes`), probabilities or masks in [0, 1] (`ugs`, `edge-pruning`), or places in an
         order, 1 the first (`iterative-pruning`, `iterative-expansion`); the last four without scores per image.
-        `residual`: relative error of what the method conserves (sums over edges out of `input`, across cuts, over all
-        edges) against the metric's difference; above 5 % a `CircuitStoreWarning`.
+        `residual` and `residual_absolute`: how far off what the method conserves is (sums over edges out of `input`,
+        across cuts, over all edges, out of each node), as a share of the metric's difference and in its units; above
+        5 % a `CircuitStoreWarning`.
 
     Raises:
         InputError: as `discover`; a method that selects edges and does not score them.
@@ -188,9 +190,13 @@ class Cost:
 def estimate_cost(graph: ComputationGraph, method_use: MethodUse, n_images: int) -> Cost:
     """What a method takes for `n_images` pairs on a graph.
 
-    For `acdc` and `vi-cd` an upper bound, since what is tried depends on what was removed. Not counted: the one forward
-    a clean image that the metrics `kl` and `logit-over-rival` take for what they are held against, and runs of
+    For `acdc` and `vi-cd` an upper bound, since what is tried depends on what was removed; with `steps = "auto"` what
+    is common, 5 steps and then 10, since a question may need fewer, or more up to the limit. Not counted: the one
+    forward a clean image that the metrics `kl` and `logit-over-rival` take for what they are held against, and runs of
     selection images.
     """
-    forwards, backwards = get_method(method_use.kind).passes(graph, **dict(method_use.params))
+    method, params = get_method(method_use.kind), dict(method_use.params)
+    auto = AutoSteps.parse(params.get("steps"))
+    tries = [params] if auto is None else [params | {"steps": steps} for steps in auto.common]
+    forwards, backwards = (sum(each) for each in zip(*(method.passes(graph, **one) for one in tries), strict=True))
     return Cost(forwards * n_images, backwards * n_images)

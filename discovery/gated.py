@@ -5,13 +5,45 @@ Kept for every image are the activations of its corrupted run, about seven strea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isnan
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..circuits.recipe import Scalar
 from ..models import GRADIENTS, GatedRuns, capture
+from .conserved import Residual
 from .method import Task
 from .metrics import unmoved
+from .steps import AutoSteps
+
+
+class Gains(NamedTuple):
+    """What each gate gains between two settings of the gates.
+
+    Attributes:
+        each: per edge; times what the gate moves, they sum to the metric's difference.
+        steps: by how many they were found.
+        off: how far the sum is from this difference, in units of the metric; NaN where that was not measured.
+    """
+
+    each: Float[Tensor, "edge"]
+    steps: int
+    off: float
+
+
+def round_trace(rounds: Sequence[Sequence[int | float]], name: str) -> dict[str, list[int | float]]:
+    """What a trace says of rounds, each given by its sum, its steps and how far off that was.
+
+    Args:
+        name: of the sums.
+    """
+    sums, steps, off = (list(column) for column in zip(*rounds, strict=True))
+    measured = {} if any(map(isnan, off)) else {"steps": list(map(int, steps)), "residual_absolute": off}
+    return {name: sums} | measured
 
 
 class GatedImages:
@@ -66,6 +98,24 @@ class GatedImages:
             (slopes[part],) = torch.autograd.grad(off, given)
             total, start = total + float(off.detach()), part.stop
         return total, slopes
+
+    def integrated(
+        self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: Scalar, gradient: str = "plain"
+    ) -> Gains:
+        """`gains` by a number of steps, or by as many as it takes to sum to the difference, see `AutoSteps`."""
+        auto = AutoSteps.parse(steps)
+        if auto is None:
+            assert isinstance(steps, int)
+            return Gains(self.gains(start, end, steps, gradient), steps, float("nan"))
+        wanted = float(self.metric(end).mean() - self.metric(start).mean())
+        differences = (self.full - self.empty).cpu().numpy()
+
+        def attempt(number: int) -> tuple[Float[Tensor, "edge"], Residual]:
+            each = self.gains(start, end, number, gradient)
+            return each, Residual.between(float(((end - start) * each).sum()), wanted, differences)
+
+        each, tried = auto.first_within(attempt)
+        return Gains(each, tried[-1][0], tried[-1][1].absolute)
 
     def gains(
         self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: int, gradient: str = "plain"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,24 +16,41 @@ from ..errors import InputError, unknown
 from ..models import ViT
 from ..models.gradients import GRADIENTS
 from .batches import Pairs
+from .conserved import Conserved
 from .journal import Journal
-
-Conserved = Literal["input", "cuts", "edges"]
+from .steps import AutoSteps
 
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter of a method: its default, and which values it takes."""
+    """A parameter of a method: its default, which values it takes, and how a value is written in an identity."""
 
     default: Scalar
     allowed: str
     accepts: Callable[[Any], bool]
+    canonical: Callable[[Any], Scalar] = lambda value: value
 
 
 def count(default: int) -> Param:
     """A whole number from 1 on."""
     return Param(
         default, "a whole number from 1 on", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1
+    )
+
+
+def path_steps(default: int) -> Param:
+    """Into how many steps a path is cut: a number, or `auto`, see `AutoSteps`."""
+    whole = count(default)
+
+    def canonical(value: Any) -> Scalar:
+        auto = AutoSteps.parse(value)
+        return auto.text if auto else value
+
+    return Param(
+        default,
+        f'{whole.allowed}, or "auto", which is "{AutoSteps().text}"',
+        lambda value: whole.accepts(value) or AutoSteps.parse(value) is not None,
+        canonical,
     )
 
 
@@ -146,8 +163,8 @@ class Method:
         additive: scores of merged edges are sums, so they project to coarser forms.
         shares: scores are shares of what each receiver reads, and compare at one receiver alone.
         selects: it selects edges itself.
-        conserves: which scores sum to the metric's difference, in the limit of many steps: of the edges out of
-            `input`, across every cut of the graph, or of all edges; None: none. With the plain gradient only.
+        conserves: which scores sum to what, in the limit of many steps and with the plain gradient only, see
+            `conserved`; None: none do.
         tokens: scores are sums over token positions, so they can be told apart by groups of them.
         lacks: why it does not take a parameter that others take, by the parameter's name.
         refuses: why it means nothing for a metric (its key), a direction and its parameters; None where it does.
@@ -184,19 +201,26 @@ class Method:
                 raise unknown(f"parameter of method {self.key!r}", name, self.params)
             if not self.params[name].accepts(value):
                 raise InputError(f"{name}: method {self.key!r} takes {self.params[name].allowed}, got {value!r}")
-        values = {name: params.get(name, param.default) for name, param in self.params.items()}
+        values = {name: param.canonical(params.get(name, param.default)) for name, param in self.params.items()}
         return MethodUse.of(self.key, values, self.version)
 
     def check(self, form: str, direction: str, metric: str, params: Mapping[str, Scalar]) -> None:
         """Pass only what the method can answer.
 
         Raises:
-            InputError: a form or direction that it does not run in, or a metric that means nothing for it.
+            InputError: a form or direction that it does not run in, a metric that means nothing for it, or steps to be
+                found by sums that the gradient mode does not keep.
         """
         if form not in self.forms:
             raise unknown(f"form for method {self.key!r}", form, self.forms)
         if direction not in self.directions:
             raise unknown(f"direction for method {self.key!r}", direction, self.directions)
+        gradient = params.get("gradient", "plain")
+        if AutoSteps.parse(params.get("steps")) and gradient != "plain":
+            raise InputError(
+                f"steps: with gradient {gradient!r} the scores of method {self.key!r} need not sum to anything, so "
+                'nothing shows how many steps are enough; give a number, or gradient = "plain"'
+            )
         reason = self.refuses(metric, direction, params)
         if reason:
             raise InputError(f"method {self.key!r} with metric {metric!r}, {direction}: {reason}")

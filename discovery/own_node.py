@@ -4,7 +4,8 @@
 
 in the clean run (noising) or in the corrupted one (denoising), so that in the limit of many steps (midpoint: as 1/S²)
 the edges out of a node sum to its exact patch: noising m(M) − m(o_u corrupted), denoising m(o_u clean) − m(∅). Only
-what follows the node is run.
+what follows the node is run. One more such run a node, without a way back, gives the exact patch that its edges are
+held against.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -55,17 +57,25 @@ def own_node(heads_apart: bool, task: Task, batch: Pairs, *, steps: int, rule: s
     differences = sender_differences(model, task.form, clean, corrupted)
     gradients = ReceiverGradients(model, task.form, clean.stream, gradient)
     contraction = Contraction(task.graph, batch.token_weights(clean.stream, model.exact_dtype))
-    streams = _streams(clean if noising else corrupted)
+    base, streams = batch.values((clean if noising else corrupted).logits), _streams(clean if noising else corrupted)
+    patches = []
     for node in _nodes(task.graph, heads_apart):
         moved = differences[:, node.first : node.first + node.size]
         stream, move = streams[node.position], moved.sum(dim=1)
+
+        def at(point: float) -> Float[Tensor, "image token d_model"]:
+            """The stream behind the node, which is this far from corrupted to clean."""
+            return (stream + (point - noising) * move).to(stream.dtype)  # noqa: B023
+
+        with torch.no_grad():
+            other = batch.values(model.readout(model.through_blocks(at(0.0 if noising else 1.0), node.position)))
+        patches.append(base - other if noising else other - base)
         for number, point in enumerate(points(steps, rule), 1):
-            at = (stream + (point - noising) * move).to(stream.dtype)
-            gradients.add(at, batch.values, 1 / steps, start=node.position)
+            gradients.add(at(point), batch.values, 1 / steps, start=node.position)
             if gradients.runs == AT_ONCE or number == steps:
                 contraction.add(moved, gradients, first=node.first)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
-    return BatchScores.of(contraction.scores(), *ends)
+    return BatchScores.of(contraction.scores(), *ends, torch.stack(patches, dim=1))
 
 
 def own_node_passes(
@@ -73,5 +83,5 @@ def own_node_passes(
 ) -> tuple[float, float]:
     """What follows a node, in units of the whole; the MLP is two thirds of a block."""
     following = [(2 * graph.n_layers - n.position + n.position % 2 / 3) / 2 for n in _nodes(graph, heads_apart)]
-    backwards = steps * sum(following) / graph.n_layers
-    return 2 + backwards, backwards
+    once = sum(following) / graph.n_layers
+    return 2 + (steps + 1) * once, steps * once

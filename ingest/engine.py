@@ -112,7 +112,7 @@ class _Engine:
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
-        self.residuals: dict[str, float] = {}
+        self.residuals: dict[str, tuple[float, float | None]] = {}  # relative, and in units of the metric
 
     def run(self, progress: bool) -> None:
         before = self.writer.failures(self.plan.spec.name)
@@ -167,21 +167,22 @@ class _Engine:
             size = self._decided_size(planned, extraction, storing)
             storing.circuit(self.bench.circuit(discovery, extraction, size))
         self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
-        residual = discovery.scores.residual if discovery.scores else None
-        if residual is not None and residual > RESIDUAL_LIMIT:
-            self.residuals[title(planned.item)] = residual
+        scores = discovery.scores
+        if scores is not None and scores.residual is not None and scores.residual > RESIDUAL_LIMIT:
+            self.residuals[title(planned.item)] = scores.residual, scores.residual_absolute
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What was noticed on the way; the residuals in one line, worst first."""
         if not self.residuals:
             return tuple(self.warnings)
-        worst = sorted(self.residuals, key=lambda name: -self.residuals[name])
-        told = ", ".join(f"{name} {self.residuals[name]:.0%}" for name in worst[:3])
+        worst = sorted(self.residuals.items(), key=lambda residual: -residual[1][0])
+        shown = [f"{name} {share:.0%}" + (f" ({size:.2g})" if size else "") for name, (share, size) in worst[:3]]
         return (
             *self.warnings,
-            f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} (what is conserved against "
-            f"the metric's difference): {told}{' …' if len(worst) > 3 else ''}; more steps bring them together",
+            f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} of the metric's difference "
+            f"(beside it in the metric's units): {', '.join(shown)}{' …' if len(worst) > 3 else ''}; "
+            'steps = "auto" takes as many steps as are needed',
         )
 
     def _discovery(self, item: WorkItem, storing: Storing, bar: Bar) -> Discovery:

@@ -152,6 +152,7 @@ def discovery_to_table(discovery: Discovery, created_ms: int) -> pa.Table:
             "additive": scores.additive,
             "signed": scores.signed,
             "residual": scores.residual,
+            "residual_absolute": scores.residual_absolute,
             "shares": scores.shares,
             "exponents": None if exponent is None else exponent.tolist(),
         }
@@ -208,10 +209,11 @@ def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph)
         column(header, table, "mean"),
         _optional(header, table, "std"),
         per_image,
-        facts["additive"],
-        facts["signed"],
-        facts["residual"],
-        facts.get("shares", False),  # files of the first release do not say
+        additive=facts["additive"],
+        signed=facts["signed"],
+        residual=facts["residual"],
+        residual_absolute=facts.get("residual_absolute"),  # files of the first release do not say,
+        shares=facts.get("shares", False),  # nor this
     )
 
 

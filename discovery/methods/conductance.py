@@ -18,7 +18,7 @@ import torch
 from ...models import ReceiverGradients, SenderOutputs, sender_differences
 from ..batches import Pairs
 from ..contraction import Contraction
-from ..method import GRADIENT, Task, count
+from ..method import GRADIENT, Task, path_steps
 from ..scoring import BatchScores, per_image
 
 
@@ -43,7 +43,7 @@ CONDUCTANCE = per_image(
     name="Conductance along the path from corrupted to clean (conserved flow)",
     paper="arXiv 2606.16920, formula reconstructed",
     passes=lambda graph, steps, gradient: (2 * steps + 1, steps),
-    params={"steps": count(5), "gradient": GRADIENT},
+    params={"steps": path_steps(5), "gradient": GRADIENT},
     conserves="cuts",
     tokens=True,
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ..batches import Pairs
 from ..interpolation import RULES, along_path, points
-from ..method import GRADIENT, Task, choice, count
+from ..method import GRADIENT, Task, choice, path_steps
 from ..metrics import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
@@ -26,7 +26,7 @@ EAP_IG = per_image(
     name="Edge attribution patching with integrated gradients (inputs)",
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
     passes=lambda graph, steps, rule, gradient: (steps + (2 if rule == "midpoint" else 1), steps),
-    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     refuses=flat_in_one_step,
     conserves="input",
     tokens=True,

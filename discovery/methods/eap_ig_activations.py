@@ -12,7 +12,7 @@ from functools import partial
 
 from ...circuits.recipe import DIRECTIONS
 from ..interpolation import RULES
-from ..method import GRADIENT, choice, count
+from ..method import GRADIENT, choice, path_steps
 from ..metrics import flat_in_one_step
 from ..own_node import own_node, own_node_passes
 from ..scoring import per_image
@@ -24,7 +24,8 @@ EAP_IG_ACTIVATIONS = per_image(
     paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
     passes=partial(own_node_passes, False),
     directions=DIRECTIONS,
-    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     refuses=flat_in_one_step,
+    conserves="nodes",
     tokens=True,
 )

@@ -11,7 +11,7 @@ from functools import partial
 
 from ...circuits.recipe import DIRECTIONS
 from ..interpolation import RULES
-from ..method import GRADIENT, choice, count
+from ..method import GRADIENT, choice, path_steps
 from ..metrics import flat_in_one_step
 from ..own_node import own_node, own_node_passes
 from ..scoring import per_image
@@ -24,8 +24,9 @@ EAP_IG_ACTIVATIONS_HEADS = per_image(
     passes=partial(own_node_passes, True),
     forms=("split", "head", "attention"),
     directions=DIRECTIONS,
-    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     additive=False,
     refuses=flat_in_one_step,
+    conserves="nodes",
     tokens=True,
 )

@@ -17,7 +17,7 @@ from ...models import ReceiverGradients, SenderOutputs, capture, mixed_reads, se
 from ..batches import Pairs
 from ..contraction import Contraction
 from ..interpolation import RULES, points
-from ..method import GRADIENT, Task, choice, count
+from ..method import GRADIENT, Task, choice, path_steps
 from ..metrics import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
@@ -42,7 +42,7 @@ GATE_IG = per_image(
     name="Integrated gradients in the gates of all edges",
     paper="Cho, CVPR 2026 (GIT), read through third parties",
     passes=lambda graph, steps, rule, gradient: (steps + 2, steps),
-    params={"steps": count(5), "rule": choice(*RULES), "gradient": GRADIENT},
+    params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     refuses=flat_in_one_step,
     conserves="edges",
     tokens=True,

@@ -20,31 +20,33 @@ import numpy as np
 import torch
 
 from ...circuits import ComputationGraph, EdgeScores, size_grid
-from ..gated import GatedImages
-from ..method import GRADIENT, Found, Method, Task, choice, count, number
+from ...circuits.recipe import Scalar
+from ..gated import GatedImages, round_trace
+from ..method import GRADIENT, Found, Method, Task, choice, number, path_steps
 
 
-def _iterative_expansion(task: Task, *, fraction: int | float, steps: int, rank: str, gradient: str) -> Found:
+def _iterative_expansion(task: Task, *, fraction: int | float, steps: Scalar, rank: str, gradient: str) -> Found:
     images, n = GatedImages(task), task.graph.n_edges
     rounds = size_grid(n, 1 + fraction)
     kept = task.journal.read()
     taken = kept.get("taken", np.empty(0, int))  # in the order in which they came
-    missing = kept.get("missing", np.empty(0)).tolist()
-    for index in range(len(missing), len(rounds)):
+    gained = kept.get("gained", np.empty((0, 3))).tolist()  # per round: the sum, by how many steps, how far off
+    for index in range(len(gained), len(rounds)):
         outside = np.ones(n, bool)
         outside[taken] = False
         gates = torch.from_numpy(~outside).to(images.device, torch.float64)
-        score = images.gains(gates, torch.ones_like(gates), steps, gradient).cpu().numpy()
+        found = images.integrated(gates, torch.ones_like(gates), steps, gradient)
+        score = found.each.cpu().numpy()
         value = np.abs(score) if rank == "magnitude" else score
         candidates = np.flatnonzero(outside)
         order = candidates[np.argsort(-value[candidates], kind="stable")]
         taken = np.concatenate([taken, order[: rounds[index] - len(taken)]])
-        missing.append(float(score[outside].sum()))
+        gained.append([float(score[outside].sum()), found.steps, found.off])
         task.progress(index + 1, len(rounds))
-        task.journal.keep({"taken": taken, "missing": np.array(missing)})
+        task.journal.keep({"taken": taken, "gained": np.array(gained)})
     places = np.empty(n)
     places[taken] = np.arange(n, 0, -1) / n
-    trace = {"taken": [0, *rounds[:-1]], "missing": missing}
+    trace = {"taken": [0, *rounds[:-1]], **round_trace(gained, "missing")}
     return Found(task.graph, EdgeScores(task.graph, places, additive=False, signed=False), trace=trace)
 
 
@@ -61,7 +63,7 @@ ITERATIVE_EXPANSION = Method(
     passes=_passes,
     params={
         "fraction": number(0.25, "by which the circuit grows, above 0", lambda v: v > 0),
-        "steps": count(5),
+        "steps": path_steps(5),
         "rank": choice("magnitude", "signed"),
         "gradient": GRADIENT,
     },

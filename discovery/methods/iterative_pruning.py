@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from ...circuits import ComputationGraph, EdgeScores
-from ..gated import GatedImages
-from ..method import GRADIENT, Found, Method, Task, choice, count, number
+from ...circuits.recipe import Scalar
+from ..gated import Gains, GatedImages, round_trace
+from ..method import GRADIENT, Found, Method, Task, choice, number, path_steps
 
 
 def sizes(n_edges: int, fraction: float) -> list[int]:
@@ -35,40 +36,39 @@ def sizes(n_edges: int, fraction: float) -> list[int]:
     return result
 
 
-def _iterative_pruning(task: Task, *, fraction: int | float, steps: int, rank: str, gradient: str) -> Found:
+def _iterative_pruning(task: Task, *, fraction: int | float, steps: Scalar, rank: str, gradient: str) -> Found:
     images, n = GatedImages(task), task.graph.n_edges
     rounds = sizes(n, fraction)
     kept = task.journal.read()
     dropped = kept.get("dropped", np.empty(0, int))  # in the order in which they went
     last = kept.get("last", np.zeros(n))
-    metric = kept.get("metric", np.empty(0)).tolist()
-    for index in range(len(metric), len(rounds)):
+    gained = kept.get("gained", np.empty((0, 3))).tolist()  # per round: the sum, by how many steps, how far off
+    for index in range(len(gained), len(rounds)):
         inside = np.ones(n, bool)
         inside[dropped] = False
-        score = _gains(images, task.graph.prune(inside), steps, gradient)
+        found = _gains(images, task.graph.prune(inside), steps, gradient)
+        score = found.each.cpu().numpy()
         value = np.abs(score) if rank == "magnitude" else score
         candidates = np.flatnonzero(inside)
         order = candidates[np.lexsort((last[candidates], value[candidates]))]  # ties: what was less before
         dropped = np.concatenate([dropped, order[: len(candidates) - rounds[index]]])
         last = np.where(inside, value, last)
-        metric.append(float(score[inside].sum()))
+        gained.append([float(score[inside].sum()), found.steps, found.off])
         task.progress(index + 1, len(rounds))
-        task.journal.keep({"dropped": dropped, "last": last, "metric": np.array(metric)})
+        task.journal.keep({"dropped": dropped, "last": last, "gained": np.array(gained)})
     places = np.empty(n)
     places[dropped] = np.arange(1, n + 1) / n
-    trace = {"left": [n, *rounds[:-1]], "gain": metric}
+    trace = {"left": [n, *rounds[:-1]], **round_trace(gained, "gain")}
     return Found(task.graph, EdgeScores(task.graph, places, additive=False, signed=False), trace=trace)
 
 
-def _gains(
-    images: GatedImages, joined: Bool[np.ndarray, "edge"], steps: int, gradient: str
-) -> Float[np.ndarray, "edge"]:
+def _gains(images: GatedImages, joined: Bool[np.ndarray, "edge"], steps: Scalar, gradient: str) -> Gains:
     """What opening the edges of a circuit gains by each; exactly 0 for all others, where a run would give rounding."""
-    if not joined.any():
-        return np.zeros(len(joined))
     gates = torch.from_numpy(joined).to(images.device, torch.float64)
-    gained = images.gains(torch.zeros_like(gates), gates, steps, gradient).cpu().numpy()
-    return np.where(joined, gained, 0.0)
+    if not joined.any():
+        return Gains(gates, 0, 0.0)
+    found = images.integrated(torch.zeros_like(gates), gates, steps, gradient)
+    return found._replace(each=found.each * gates)
 
 
 def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: str, gradient: str) -> tuple[int, int]:
@@ -85,7 +85,7 @@ ITERATIVE_PRUNING = Method(
     version=2,  # 1 ordered edges on no path by rounding
     params={
         "fraction": number(0.2, "a share of the edges left, in (0, 1)", lambda v: 0 < v < 1),
-        "steps": count(5),
+        "steps": path_steps(5),
         "rank": choice("magnitude", "signed"),
         "gradient": GRADIENT,
     },

@@ -54,9 +54,9 @@ def test_the_cost_is_what_is_run(counted, images, key):
         return
     if key in OWN_NODE:  # runs that start behind an attention count a third of a block less than those counted here
         steps, begun_inside = 5, graph.n_layers * (graph.n_heads if key.endswith("heads") else 1)
-        less = n * steps * begun_inside / (3 * graph.n_layers)
-        assert counts["mlp"] == pytest.approx(told.forwards + less)
-        assert counts["back"] == pytest.approx(told.backwards + less)
+        less = n * begun_inside / (3 * graph.n_layers)
+        assert counts["mlp"] == pytest.approx(told.forwards + (steps + 1) * less)
+        assert counts["back"] == pytest.approx(told.backwards + steps * less)
         return
     anew = 0.3 * (counts["norm"] - 2 * n) if key in HEADS_ANEW else 0
     assert counts["mlp"] + anew == pytest.approx(told.forwards)

@@ -101,6 +101,26 @@ def test_a_changed_spec_adds_what_is_new(undisturbed: Path, tmp_path: Path) -> N
         assert len(same) == 12
 
 
+def test_residuals_are_one_notice_and_auto_leaves_none(tmp_path: Path) -> None:
+    def ask(steps: str, name: str) -> tuple[tuple[str, ...], list[dict]]:
+        spec = parse_spec(SMALL.replace("steps = 2", steps).replace("retention = 0.8", "edges = 20"))
+        notices = index(spec, location=tmp_path / name, progress=False).notices
+        with open_store(tmp_path / name) as store:
+            found = [store.discovery(i) for i in store.items(state="done")["id"]]
+        return notices, [{"scores": f.scores, **f.trace} for f in found if f.item.recipe.method.kind == "eap-ig"]
+
+    (notice,), coarse = ask('steps = 1\nrule = "left"', "coarse")
+    over = [f["scores"] for f in coarse if f["scores"].residual and f["scores"].residual > 0.05]
+    worst = max(over, key=lambda scores: scores.residual)
+    assert notice.startswith(f"{len(over)} of 6 items have a residual above 5%")
+    assert f" {worst.residual:.0%} ({worst.residual_absolute:.2g})" in notice and 'steps = "auto"' in notice
+    notices, fine = ask('steps = "auto"', "fine")
+    assert notices == ()
+    for found in fine:
+        assert found["steps"] == found["tried"][-1]["steps"] and (found["scores"].residual or 0) <= 0.05
+        assert found["tried"][-1]["residual_absolute"] == found["scores"].residual_absolute
+
+
 def test_a_dry_run_counts_and_writes_nothing(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
     table = dry_run(small, location=tmp_path / "none").to_pandas()
     assert not (tmp_path / "none").exists()

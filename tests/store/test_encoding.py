@@ -110,7 +110,7 @@ def test_a_discovery_comes_back_bit_by_bit(discovery: Discovery) -> None:
     if back.scores is not None and discovery.scores is not None:
         for name in ("mean", "std", "per_image"):
             assert same_bits(getattr(back.scores, name), getattr(discovery.scores, name)), name
-        for name in ("graph", "additive", "signed", "residual", "shares"):
+        for name in ("graph", "additive", "signed", "residual", "residual_absolute", "shares"):
             assert getattr(back.scores, name) == getattr(discovery.scores, name)
 
 

@@ -1,0 +1,70 @@
+"""Into how many steps a path is cut: a number, or as many as it takes until the scores sum to what they must."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .conserved import RESIDUAL_LIMIT, Residual
+
+T = TypeVar("T")
+
+FIRST = 5
+"""Steps that are tried first."""
+
+_TEXT = re.compile(r"auto(?:\(limit (\d+), tolerance (\d+(?:\.\d+)?(?:e-\d+)?)\))?")
+
+
+@dataclass(frozen=True)
+class AutoSteps:
+    """Steps are doubled until the residual is within a tolerance.
+
+    Attributes:
+        limit: steps at most, at least `FIRST`.
+        tolerance: share of the metric's difference that the residual may be.
+    """
+
+    limit: int = 40
+    tolerance: float = RESIDUAL_LIMIT
+
+    @classmethod
+    def parse(cls, text: object) -> AutoSteps | None:
+        """From `auto`, or `auto(limit 80, tolerance 0.05)`; None for anything else."""
+        found = _TEXT.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            return None
+        auto = cls(int(found[1]), float(found[2])) if found[1] else cls()
+        return auto if auto.limit >= FIRST and 0 < auto.tolerance < 1 else None
+
+    @property
+    def text(self) -> str:
+        """As recipes hold it."""
+        return f"auto(limit {self.limit}, tolerance {self.tolerance:g})"
+
+    @property
+    def tries(self) -> list[int]:
+        """5, 10, 20 … up to the limit."""
+        return [FIRST * 2**doubled for doubled in range((self.limit // FIRST).bit_length())]
+
+    @property
+    def common(self) -> list[int]:
+        """The tries that a question commonly takes; those of the demo take 18 steps on average, all tries together."""
+        return self.tries[:2]
+
+    def first_within(self, attempt: Callable[[int], tuple[T, Residual]]) -> tuple[T, list[tuple[int, Residual]]]:
+        """What is found by the fewest steps whose residual is within the tolerance, else by the most.
+
+        Returns:
+            What was found, and each number of steps that was tried, with its residual.
+        """
+        first, *more = self.tries
+        found, residual = attempt(first)
+        tried = [(first, residual)]
+        for steps in more:
+            if residual.within(self.tolerance):
+                break
+            found, residual = attempt(steps)
+            tried.append((steps, residual))
+        return found, tried
