@@ -134,7 +134,8 @@ def greedy(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Cir
 def connected(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
     """The `n` best edges, and for those on no path from `input` to `logits` the edges that join them to both.
 
-    None of the `n` is pruned. `size_requested` is n, before edges were added.
+    None of the `n` is pruned, and none of the added edges can be left out without one of the `n` losing its path.
+    `size_requested` is n, before edges were added.
     """
     size = edge_count(scores.graph, n)
     check_order(scores.shares, "connected")
@@ -146,8 +147,9 @@ def connected(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> 
 
 
 def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Edges that connect the chosen ones: the best one into each node that has outputs alone, from the last node to
-    the first, then the best one out of each node that has inputs alone, from the first to the last."""
+    """Edges that connect the chosen ones: the best one into each node that only has outputs, from the last node to the
+    first, then the best one out of each node that only has inputs, from the first to the last; less those that others
+    have made needless, the worst first."""
     above = np.arange(len(graph.components))
     for over, below in graph.structural_links:  # a head is fed by its layer's attention input, and counts as it
         above[graph.node_index[below]] = graph.node_index[over]
@@ -170,7 +172,23 @@ def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> 
     for node in range(last):
         if node not in nodes(sender) and node in nodes(receiver):
             join(sender, node)
-    return np.array(added, int)
+    return _needed(graph, chosen, np.array(added, int), value)
+
+
+def _needed(graph: ComputationGraph, chosen: np.ndarray, added: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The added edges without any of which some chosen edge would be on no path, in their order.
+
+    An edge that is needed once stays needed as others go, so that each is looked at once.
+    """
+    members = np.zeros(graph.n_edges, bool)
+    members[np.concatenate([chosen, added])] = True
+    for edge in sorted(set(added.tolist()), key=lambda edge: (value[edge], -edge)):
+        fewer = members.copy()
+        fewer[edge] = False
+        fewer = graph.prune(fewer)
+        if fewer[chosen].all():
+            members = fewer
+    return added[members[added]]
 
 
 def threshold(scores: EdgeScores, t: float, *, absolute: bool = False) -> Circuit:

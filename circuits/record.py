@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Extraction(Variant):
     """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, `found` as the method chose …"""
 
-    VERSIONS: ClassVar = {"retention": 1, "top": 1, "edges": 1, "threshold": 1, "bisection": 1, "found": 1}
+    VERSIONS: ClassVar = {"retention": 1, "top": 1, "edges": 1, "threshold": 1, "bisection": 2, "found": 1}
     """Of what each kind takes; raised when it takes other edges from the same scores."""
 
     @classmethod

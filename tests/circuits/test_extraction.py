@@ -61,7 +61,7 @@ def naive_greedy(scores: EdgeScores, n: int, absolute: bool) -> list[int]:
 
 
 @given(score_sets(), st.booleans(), st.data())
-def test_a_connected_circuit_has_all_of_the_best_and_few_more(
+def test_a_connected_circuit_has_all_of_the_best_and_no_edge_that_they_do_not_need(
     scores: EdgeScores, absolute: bool, data: st.DataObject
 ) -> None:
     graph = scores.graph
@@ -73,8 +73,19 @@ def test_a_connected_circuit_has_all_of_the_best_and_few_more(
     loose = top(scores, n, absolute=absolute)
     if loose.n_edges == n:  # nothing to join
         assert circuit.n_edges == n
-    assert circuit.n_edges <= n + 2 * len(graph.components)
     assert circuit.order[:n].tolist() == best.tolist()
+    for edge in circuit.order[n:]:
+        without = circuit.members.copy()
+        without[edge] = False
+        assert not graph.prune(without)[best].all(), "an added edge that nothing needs"
+
+
+def test_an_edge_that_another_one_makes_needless_is_not_added() -> None:
+    """m0 only has an output, so `input->m0` is its best input; a0 only has an input, so `a0->m0` is its best output."""
+    graph = ComputationGraph(1, 1, "block")
+    value = {"m0->logits": 9, "input->a0": 8, "input->m0": 3, "a0->m0": 2, "a0->logits": 1, "input->logits": 0}
+    scores = EdgeScores(graph, np.array([value[name] for name in graph.edge_names], np.float32))
+    assert set(connected(scores, 2).edges) == {"m0->logits", "input->a0", "a0->m0"}
 
 
 @given(score_sets(), st.booleans())
