@@ -54,14 +54,20 @@ class BaseRun(NamedTuple):
         return self.run.gradients(dropped=layer, heads=heads, again=layer < last)
 
 
-def other_layers(graph: ComputationGraph) -> Float[np.ndarray, "edge"]:
+def other_layers(graph: ComputationGraph, method: str) -> Float[np.ndarray, "edge"]:
     """How many layers there are beside that of each edge's receiver.
+
+    Args:
+        method: key of the method that averages over them.
 
     Raises:
         InputError: a model of one layer, which has none beside it.
     """
     if graph.n_layers == 1:
-        raise InputError("grad-drop averages over the layers other than an edge's own; this model has one layer only")
+        raise InputError(
+            f"method {method!r} averages over the layers other than an edge's own (GradDrop), and this model has one "
+            "layer; take 'qk-fix' or 'eap'"
+        )
     inside = np.array([graph.components[node].layer is not None for node in graph.receiver_node])
     return (graph.n_layers - inside[graph.edge_receiver]).astype(float)
 

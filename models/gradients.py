@@ -13,7 +13,12 @@ handed on as it is, and only what autograd does with it is replaced.
 - attention (GIM): the softmax's backward is taken at scores / T, `s_T ⊙ (g − ⟨g, s_T⟩)` without a factor 1/T; the
   gradients of q and k count a quarter, that of v a half.
 
-All that is left keeps its own backward: linear maps, pooling, LayerScale, the normalisation of a zero-shot head.
+Map pooling follows the same rules, though it lies behind the last receiver: its attention (a learnt query over all
+tokens), its norms and the activation of its MLP. So with `relp-ah` its weights over tokens are constants, and with
+`gim` its softmax goes back at temperature 2, a quarter to its keys and a half to its values; the gradient of every
+edge passes there.
+
+All that is left keeps its own backward: linear maps, other pooling, LayerScale, the normalisation of a zero-shot head.
 Sources: RelP, Jafari et al. 2025, arXiv 2508.21258 and its code. GIM, Edin et al. 2025, arXiv 2505.17630 and its code.
 """
 

@@ -48,20 +48,41 @@ class Halved(nn.Module):
         return self.mlp.fc2(self.mlp.norm(scaled(self.mlp.act(gate) * value, 0.5)))
 
 
+def attend(mode, q, k, v):
+    """One attention by the rules of `mode`."""
+    if mode == "relp-ah":
+        return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1).detach() @ v
+    if mode == "gim":
+        scores = scaled(q, 0.25) @ scaled(k, 0.25).transpose(-1, -2) / q.shape[-1] ** 0.5
+        cool = TEMPERATURE * (scores / TEMPERATURE).softmax(-1)  # whose gradient is that at scores / T, no 1/T
+        return (scores.softmax(-1).detach() + cool - cool.detach()) @ scaled(v, 0.5)
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
 class DetachedAttention:
     """Over `BruteForce`: attention by the rules of `mode`."""
 
     mode: str
 
     def attend(self, q, k, v):
-        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        if self.mode == "relp-ah":
-            return scores.softmax(-1).detach() @ v
-        if self.mode == "gim":
-            scores = scaled(q, 0.25) @ scaled(k, 0.25).transpose(-1, -2) / q.shape[-1] ** 0.5
-            cool = TEMPERATURE * (scores / TEMPERATURE).softmax(-1)  # whose gradient is that at scores / T, no 1/T
-            return (scores.softmax(-1).detach() + cool - cool.detach()) @ scaled(v, 0.5)
-        return super().attend(q, k, v)  # type: ignore[misc]
+        return attend(self.mode, q, k, v)
+
+
+class DetachedPool(nn.Module):
+    """Map pooling: a learnt query attends to all tokens, and an MLP follows."""
+
+    def __init__(self, pool, mode):
+        super().__init__()
+        self.pool, self.mode = pool, mode
+
+    def forward(self, x):
+        pool = self.pool
+        shape = (pool.num_heads, pool.head_dim)
+        q = pool.q(pool.latent.expand(len(x), -1, -1)).unflatten(-1, shape).transpose(1, 2)
+        k, v = pool.kv(x).unflatten(-1, (2, *shape)).permute(2, 0, 3, 1, 4)
+        read = attend(self.mode, pool.q_norm(q), pool.k_norm(k), v).transpose(1, 2).flatten(2)
+        pooled = pool.proj(read)
+        return (pooled + pool.mlp(pool.norm(pooled)))[:, 0]
 
 
 def detached(brute_force, module, graph, mode):
@@ -80,4 +101,6 @@ def follow(module, mode):
                 part.act = DetachedQuotient(child)
         if hasattr(part, "mlp") and hasattr(part.mlp, "fc1_g"):
             part.mlp = Halved(part.mlp)
+    if getattr(module, "attn_pool", None) is not None:
+        module.attn_pool = DetachedPool(module.attn_pool, mode)
     return module

@@ -22,7 +22,7 @@ from ..scoring import BatchScores, per_image
 
 
 def _atp_star(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
-    layers, counts = task.graph.n_layers, torch.from_numpy(other_layers(task.graph))
+    layers, counts = task.graph.n_layers, torch.from_numpy(other_layers(task.graph, "atp-star"))
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
     heads, total = [], base.differences.new_zeros(len(batch), task.graph.n_edges)

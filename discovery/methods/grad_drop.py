@@ -31,7 +31,7 @@ from ..scoring import BatchScores, per_image
 
 
 def _grad_drop(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
-    counts = torch.from_numpy(other_layers(task.graph))
+    counts = torch.from_numpy(other_layers(task.graph, "grad-drop"))
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
 

@@ -34,7 +34,11 @@ def test_eap_ig_of_every_mode_and_form_equals_gates_and_detached_parts(toy_vit, 
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("changes", [{"norm_layer": "rmsnorm"}, {"mlp_layer": SwiGLU}], ids=["RMSNorm", "gated MLP"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"norm_layer": "rmsnorm"}, {"mlp_layer": SwiGLU}, {"global_pool": "map", "class_token": False}],
+    ids=["RMSNorm", "gated MLP", "map pooling"],
+)
 def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
     model = toy_vit(**changes)
     x, y = images(model, 2, 1), images(model, 2, 2)

@@ -19,6 +19,7 @@ VARIANTS = {
     "RMSNorm, average pooling": {"norm_layer": "rmsnorm", "global_pool": "avg"},
     "gated MLP": {"mlp_layer": SwiGLU},
     "ReLU": {"act_layer": nn.ReLU},
+    "map pooling": {"global_pool": "map", "class_token": False},
 }
 
 
@@ -84,13 +85,22 @@ def test_after_the_run_gradients_are_plain_again(toy_vit, images):
     assert torch.equal(stream_gradient(model, x, GRADIENTS["plain"])[1], before)
 
 
-@pytest.mark.parametrize("changes", [{}, {"global_pool": "avg"}, {"mlp_layer": SwiGLU}, {"mlp_layer": GluMlp}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"global_pool": "avg"},
+        {"global_pool": "map", "class_token": False},
+        {"mlp_layer": SwiGLU},
+        {"mlp_layer": GluMlp},
+    ],
+)
 def test_relp_with_constant_probabilities_conserves_at_every_cut(toy_module, images, changes):
     """All biases 0: ⟨stream, gradient⟩ is the metric itself, before every block and on the non-linear net."""
     module = toy_module(**changes)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name.startswith(("blocks", "norm", "fc_norm", "head")) and name.endswith("bias"):
+            if name.startswith(("blocks", "norm", "fc_norm", "head", "attn_pool")) and name.endswith("bias"):
                 parameter.zero_()
     model = load_model(module, dtype="float64")
     stream, cuts = model.embed(images(model)).requires_grad_(), []
