@@ -143,20 +143,12 @@ class Circuit(Exits):
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """Nodes with `kind, layer, head`; edges keyed by name, with `port, rank, score`; links keyed `contains`."""
-        import networkx as nx
+        """Nodes and edges with their attributes, which networkx writes as GraphML, GEXF and GML.
 
-        graph = nx.MultiDiGraph(form=self.graph.form, n_layers=self.graph.n_layers, n_heads=self.graph.n_heads)
-        for name in self.nodes:
-            c = self.graph.components[self.graph.node_index[name]]
-            graph.add_node(name, kind=c.kind, layer=c.layer, head=c.head)
-        for row in self.to_pandas().to_dict("records"):
-            receiver = str(row["receiver"])
-            data = {k: row[k] for k in ("port", "rank", "score") if k in row}
-            graph.add_edge(row["sender"], receiver, key=row["edge"], **data)
-        for above, below in self.links:
-            graph.add_edge(above, below, key="contains")
-        return graph
+        Nodes have `kind`, and `layer` and `head` where they have them. Edges are keyed by name and have `kind`: `feeds`
+        with `port`, `rank` and, with scores, `score` and `std`; or `contains` for structural links.
+        """
+        return as_networkx(self, self.to_pandas())
 
     def __repr__(self) -> str:
         g = self.graph
@@ -164,6 +156,25 @@ class Circuit(Exits):
 
     def _first_rows(self, n: int) -> pd.DataFrame:
         return self.to_pandas().sort_values("rank").head(n)
+
+
+def as_networkx(circuit: Circuit, frame: pd.DataFrame) -> nx.MultiDiGraph:
+    """The graph of a circuit, with the numbers of a frame of its edges; see `Circuit.to_networkx`."""
+    import networkx as nx
+
+    of = circuit.graph
+    graph = nx.MultiDiGraph(form=of.form, n_layers=of.n_layers, n_heads=of.n_heads)
+    for name in circuit.nodes:
+        c = of.components[of.node_index[name]]
+        place = {"layer": c.layer, "head": c.head}
+        graph.add_node(name, kind=c.kind, **{k: v for k, v in place.items() if v is not None})
+    numbers = [name for name in ("port", "rank", "score", "std", "frequency") if name in frame]
+    for row in frame.to_dict("records"):
+        data = {name: row[name] for name in numbers}
+        graph.add_edge(row["sender"], row["receiver"], key=row["edge"], kind="feeds", **data)
+    for above, below in circuit.links:
+        graph.add_edge(above, below, key=f"{above}->{below}", kind="contains")
+    return graph
 
 
 def warn_if_emptied(circuit: Circuit) -> Circuit:

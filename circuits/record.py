@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..results import Exits
-from .circuit import Circuit
+from .circuit import Circuit, as_networkx
 from .recipe import Scalar, Variant, WorkItem, digest
 from .scores import canonical_bytes
 
@@ -163,8 +163,8 @@ class CircuitRecord(Exits):
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The graph of its circuit."""
-        return self.circuit.to_networkx()
+        """The graph of its circuit, with the numbers of its frame."""
+        return as_networkx(self.circuit, self.to_pandas())
 
     def __repr__(self) -> str:
         return f"CircuitRecord({self.id[:12]}, {self.item.text}, {self.circuit!r})"

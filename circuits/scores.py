@@ -201,7 +201,7 @@ class EdgeScores(Exits):
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """All edges with their scores, keyed by edge name, structural links included (no score)."""
+        """All edges with their scores, structural links included (no score); see `Circuit.to_networkx`."""
         from .circuit import Circuit
 
         return Circuit(self.graph, np.ones(self.graph.n_edges, bool), scores=self).to_networkx()

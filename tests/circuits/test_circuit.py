@@ -8,8 +8,9 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, greedy
+from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, Form, greedy
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.testing.factories import make_discovery, make_item, make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,16 +84,56 @@ def test_ranks_count_the_members_in_extraction_order(circuit: Circuit) -> None:
     assert circuit.ranks[by_rank].tolist() == list(range(1, circuit.n_edges + 1))
 
 
+KINDS = ("feeds", "contains")
+
+
 @given(circuits())
 def test_networkx_has_every_edge_and_every_node_on_a_path(circuit: Circuit) -> None:
     graph = circuit.to_networkx()
-    keys = {k for _, _, k in graph.edges(keys=True)}
-    assert keys - {"contains"} == set(circuit.edges)
+    keys = {kind: {k for _, _, k, d in graph.edges(keys=True, data=True) if d["kind"] == kind} for kind in KINDS}
+    assert keys == {"feeds": set(circuit.edges), "contains": {f"{a}->{b}" for a, b in circuit.links}}
     assert graph.number_of_edges() == circuit.n_edges + len(circuit.links)
     if circuit.n_edges:
         after = nx.descendants(graph, "input") | {"input"}
         before = nx.ancestors(graph, "logits") | {"logits"}
         assert set(graph) == after & before
+
+
+EXITS = {
+    "graphml": (nx.write_graphml, lambda file: nx.read_graphml(file, force_multigraph=True)),
+    "gexf": (nx.write_gexf, nx.read_gexf),
+    "gml": (nx.write_gml, nx.read_gml),
+}
+
+
+def assert_survives(graph: nx.MultiDiGraph, file: Path) -> None:
+    """Nodes with their places and edges with their numbers come back from every format of networkx."""
+
+    def content(of: nx.Graph) -> tuple[dict[str, dict], list[tuple]]:
+        nodes = {str(n): {k: d[k] for k in ("kind", "layer", "head") if k in d} for n, d in of.nodes(data=True)}
+        numbers = ("kind", "port", "rank", "score", "std", "frequency")
+        edges = [(a, b, [(k, d[k]) for k in numbers if k in d]) for a, b, d in of.edges(data=True)]
+        return nodes, sorted(edges)
+
+    for name, (write, read) in EXITS.items():
+        write(graph, file.with_suffix(f".{name}"))
+        assert content(read(file.with_suffix(f".{name}"))) == content(graph)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_graphs_survive_graphml_gexf_and_gml(tmp_path: Path, form: Form) -> None:
+    discovery = make_discovery(item=make_item(form=form, n_layers=2, n_heads=2))
+    scores, record = discovery.scores, make_record(discovery, 12)
+    assert scores is not None
+    single = EdgeScores(scores.graph, scores.mean)
+    for result in (scores, single, scores.greedy(9), single.greedy(9), record, record.circuit, discovery):
+        assert_survives(result.to_networkx(), tmp_path / "graph")
+    bare = Circuit(scores.graph, record.circuit.members)
+    assert_survives(bare.to_networkx(), tmp_path / "graph")
+    assert_survives(Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool)).to_networkx(), tmp_path / "graph")
+    scored = dict(zip(record.to_pandas()["edge"], record.to_pandas()["score"], strict=True))
+    edges = record.to_networkx().edges(keys=True, data=True)
+    assert {k: d["score"] for _, _, k, d in edges if d["kind"] == "feeds"} == scored
 
 
 def test_frames_survive_parquet(tmp_path: Path) -> None:
