@@ -47,6 +47,11 @@ def relative(found, expected, of=None):
     return np.abs(found - expected).max() / np.abs(expected if of is None else of).max()
 
 
+def logits_of(model, *images):
+    """The logits on all images: the size of what effects are differences of."""
+    return np.concatenate([model.logits(x).numpy() for x in images])
+
+
 def points(steps, rule):
     """Where on the way from corrupted, 0, to clean, 1, gradients are taken."""
     return [(k + {"left": 0, "midpoint": 0.5, "right": 1}[rule]) / steps for k in range(steps)]

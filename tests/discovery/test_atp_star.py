@@ -13,7 +13,7 @@ from circuitstore.models import load_model
 from torch import nn
 
 from ..detached import detached, follow
-from .reference import LABELS, logit, relative
+from .reference import LABELS, logit, logits_of, relative
 
 
 def layer_of(graph, node):
@@ -65,7 +65,7 @@ def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, f
     assert not (found.signed or found.additive)
     eap = score_edges(model, x, y, LABELS, method="eap", **options).per_image
     at_the_end = np.array([layer in (None, graph.n_layers - 1) for layer in own])
-    assert found.per_image[:, at_the_end] == pytest.approx(np.abs(eap[:, at_the_end]), rel=1e-11, abs=1e-14)
+    assert relative(found.per_image[:, at_the_end], np.abs(eap[:, at_the_end])) < 1e-11
     assert relative(found.per_image[:, ~at_the_end], np.abs(eap[:, ~at_the_end])) > 0.01
 
 
@@ -135,7 +135,7 @@ def test_the_qk_fix_is_the_change_of_probabilities_times_their_gradient(question
     sign = 1 if direction == "noising" else -1
     for edge in np.random.default_rng(0).choice(np.flatnonzero(into_qk), 4, replace=False):
         expected = sign * fixed_scores(brute, edge, streams, ())
-        assert found.per_image[:, edge] == pytest.approx(expected, rel=1e-10, abs=1e-14)
+        assert relative(found.per_image[:, edge], expected, of=found.per_image) < 1e-11
 
 
 @pytest.mark.parametrize(("direction", "mode"), [("noising", "plain"), ("denoising", "relp")])
@@ -150,7 +150,7 @@ def test_atp_star_is_the_mean_of_the_fix_over_the_other_layers(question, directi
         for edge in np.random.default_rng(layer).choice(np.flatnonzero(into_qk & (own == layer)), 2, replace=False):
             others = [other for other in range(3) if other != layer]
             each = [np.abs(fixed_scores(brute, edge, streams, (other,))) for other in others]
-            assert found[:, edge] == pytest.approx(np.mean(each, axis=0), rel=1e-10, abs=1e-14)
+            assert relative(found[:, edge], np.mean(each, axis=0), of=found) < 1e-11
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -165,7 +165,7 @@ def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, 
         for method in ("qk-fix", "exact", "eap")
     )
     into_qk = [i for i, name in enumerate(model.graph("split").edge_names) if name.endswith(("<q>", "<k>"))]
-    assert relative(fixed[:, into_qk], exact[:, into_qk]) < 1e-12
+    assert relative(fixed[:, into_qk], exact[:, into_qk], of=logits_of(model, x, y)) < 1e-12
     assert relative(eap[:, into_qk], exact[:, into_qk]) > 0.1
 
 
@@ -181,8 +181,8 @@ def test_atp_star_joins_both(toy_vit, images, direction):
     names = model.graph("split").edge_names
     into_qk = np.array([name.endswith(("<q>", "<k>")) for name in names])
     last = into_qk & np.array(["->a2." in name for name in names])
-    assert both[:, ~into_qk] == pytest.approx(dropped[:, ~into_qk], rel=1e-11, abs=1e-14)
-    assert both[:, last] == pytest.approx(np.abs(fixed[:, last]), rel=1e-10, abs=1e-14)
+    assert relative(both[:, ~into_qk], dropped[:, ~into_qk]) < 1e-11
+    assert relative(both[:, last], np.abs(fixed[:, last])) < 1e-11
     assert relative(both[:, into_qk & ~last], np.abs(fixed[:, into_qk & ~last])) > 0.01
 
 

@@ -1,5 +1,7 @@
 """A circuit alone: equal to brute force, guarded where a ratio would mean nothing."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from circuitstore.circuits import FORMS, Circuit, ComputationGraph, greedy, size
 from circuitstore.discovery import evaluate, evaluate_many, score_edges, smallest_with_retention
 from circuitstore.discovery.evaluate import why_undefined
 from circuitstore.errors import InputError
+
+from .reference import logits_of
 
 
 def whole(graph):
@@ -25,12 +29,13 @@ def test_metrics_and_accuracies_equal_brute_force(toy_vit, images, brute_force, 
     rng = np.random.default_rng(0)
     circuits = [Circuit(graph, rng.random(graph.n_edges) < density) for density in (0.2, 0.6, 0.9)]
     brute = brute_force(model.module, graph)
+    near = partial(pytest.approx, rel=0, abs=1e-12 * np.abs(logits_of(model, x, y)).max())
     for circuit, found in zip(circuits, evaluate_many(model, circuits, x, y, labels, batch_size=2), strict=True):
         logits = brute.masked(model.embed(x), model.embed(y), circuit.members)
-        assert found.metric_circuit == pytest.approx(logits[range(5), labels].mean().item(), rel=1e-12)
+        assert found.metric_circuit == near(logits[range(5), labels].mean().item())
         assert found.accuracy_circuit == (logits.argmax(1) == labels).double().mean().item()
-        assert found.metric_full == pytest.approx(model.logits(x)[range(5), labels].mean().item(), rel=1e-12)
-        assert found.metric_empty == pytest.approx(model.logits(y)[range(5), labels].mean().item(), rel=1e-12)
+        assert found.metric_full == near(model.logits(x)[range(5), labels].mean().item())
+        assert found.metric_empty == near(model.logits(y)[range(5), labels].mean().item())
         assert found.n == 5
 
 
@@ -38,7 +43,8 @@ def test_whole_graph_is_faithful_and_the_empty_one_is_not(contrast):
     model, x, y, labels = contrast
     graph = model.graph("split")
     full, none = evaluate_many(model, [whole(graph), empty(graph)], x, y, labels)
-    assert full.faithfulness == pytest.approx(1, abs=1e-12) and none.faithfulness == 0
+    rounding = 1e-12 * np.abs(logits_of(model, x, y)).max() / (full.metric_full - full.metric_empty)
+    assert full.faithfulness == pytest.approx(1, rel=0, abs=rounding) and none.faithfulness == 0
     assert (full.retention, none.retention) == (1, 0)
     assert (full.accuracy_circuit, none.accuracy_circuit) == (full.accuracy_full, full.accuracy_empty) == (1, 0)
     assert not full.reasons
@@ -51,7 +57,8 @@ def test_accuracy_is_about_the_class_that_the_metric_raises(contrast):
     assert found.accuracy_full == 1
     logits = model.logits(x)
     rows = range(len(x))
-    assert found.metric_full == pytest.approx((logits[rows, labels] - logits[rows, others]).mean().item(), rel=1e-12)
+    expected = (logits[rows, labels] - logits[rows, others]).mean().item()
+    assert found.metric_full == pytest.approx(expected, rel=0, abs=1e-12 * logits.abs().max().item())
 
 
 def test_swapped_images_give_no_faithfulness_but_a_reason(contrast):

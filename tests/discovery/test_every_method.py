@@ -7,7 +7,7 @@ from circuitstore.discovery import METHODS, discover
 from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.models import load_model
 
-from .reference import LABELS, blind, relative, unseen
+from .reference import LABELS, blind, logits_of, relative, unseen
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
@@ -34,7 +34,7 @@ def test_where_the_model_sees_no_contrast_nothing_scores(toy_module, images, met
     model = load_model(blind(toy_module(depth=2)), dtype="float64")
     x, form = images(model, 2), METHODS[method].forms[0]
     found = ask(model, x, unseen(x), method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
-    assert np.abs(found.scores.per_image).max() < 1e-12
+    assert relative(found.scores.per_image, 0, of=logits_of(model, x)) < 1e-12
     if METHODS[method].selects:
         assert not found.members.any()
 
@@ -47,7 +47,7 @@ def test_a_pair_that_is_equal_scores_nothing_among_others(toy_vit, images, metho
     with pytest.warns(CircuitStoreWarning, match=r"1 of 2 images equal their clean ones: 0 \(counted from 0\)"):
         found = ask(model, x, y, method, METHODS[method].forms[0])
     scores = found.scores.per_image
-    assert np.abs(scores[0]).max() < 1e-12 * np.abs(scores[1]).max()
+    assert relative(scores[0], 0, of=[*logits_of(model, x, y).ravel(), *scores[1]]) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
@@ -96,5 +96,6 @@ def test_permuted_heads_permute_the_scores(permuted, images, method, form):
         assert getattr(before, name) == getattr(METHODS[method], name)
     same = old_places(before.graph)
     assert (same != np.arange(len(same))).any() == (form != "block")
-    assert relative(after.mean, before.mean[same]) < 1e-11
+    subtracted = [*logits_of(permuted[0], x, y).ravel(), *before.mean] if before.signed else before.mean
+    assert relative(after.mean, before.mean[same], of=subtracted) < 1e-11
     assert np.ptp(before.mean) > 0

@@ -5,7 +5,7 @@ from circuitstore.circuits import FORMS
 from circuitstore.discovery import patch_edges, score_edges
 from circuitstore.errors import InputError
 
-from .reference import LABELS, VARIANTS, one_by_one, relative
+from .reference import LABELS, VARIANTS, logits_of, one_by_one, relative
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
@@ -16,7 +16,7 @@ def test_every_variant_equals_one_general_run_per_edge(toy_vit, images, changes,
     edges, expected = one_by_one(model, "split", x, y, direction)
     names = [model.graph("split").edge_names[edge] for edge in edges]
     found = patch_edges(model, x, y, LABELS, names, direction=direction, batch_size=6)
-    assert relative(found.per_image, expected) < 1e-11
+    assert relative(found.per_image, expected, of=logits_of(model, x, y)) < 1e-12
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -26,7 +26,7 @@ def test_every_form_equals_one_general_run_per_edge(toy_vit, images, form, direc
     x, y = images(model, 2, 1), images(model, 2, 2)
     found = score_edges(model, x, y, LABELS, method="exact", form=form, direction=direction)
     edges, expected = one_by_one(model, form, x, y, direction)
-    assert relative(found.per_image[:, edges], expected) < 1e-11
+    assert relative(found.per_image[:, edges], expected, of=logits_of(model, x, y)) < 1e-12
 
 
 @pytest.mark.parametrize("direction", ["noising", "denoising"])
@@ -37,7 +37,8 @@ def test_some_edges_are_patched_as_all_of_them_are(toy_vit, images, direction):
     edges = ["m1->logits", "input->a1.h2", "a0.h3->m0", "m0->logits"]
     some = patch_edges(model, x, y, [0, 1, 2], edges, form="head", direction=direction, batch_size=2)
     assert some.names == tuple(edges)
-    assert relative(some.per_image, whole.per_image[:, [whole.graph.index_of(edge) for edge in edges]]) < 1e-11
+    same = whole.per_image[:, [whole.graph.index_of(edge) for edge in edges]]
+    assert relative(some.per_image, same, of=logits_of(model, x, y)) < 1e-12
     assert list(some.to_pandas()["edge"]) == edges
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..families import build
 from ..planted import PLANTED, gate_model, planted_model
-from .reference import LABELS, VARIANTS, Gates, logit, relative
+from .reference import LABELS, VARIANTS, Gates, logit, logits_of, relative
 
 METHODS_HERE = (
     "conductance",
@@ -102,7 +102,7 @@ def test_conductance_s_books_balance(toy_vit, images, form):
                 chosen = [head for i, head in enumerate(heads) if before >> i & 1]
                 cuts.append(cuts[2 * layer] + (found.outflow - found.inflow)[chosen].sum())
         error = np.abs(np.array(cuts) - gap).max()
-        assert found.residual_absolute == pytest.approx(error, rel=1e-9)
+        assert found.residual_absolute == pytest.approx(error, rel=0, abs=1e-12 * np.abs(found.mean).sum())
         return error
 
     assert falls(imbalance) and falls(worst_cut)
@@ -116,7 +116,8 @@ def test_all_edges_of_gate_ig_sum_to_the_metric_s_difference(toy_vit, images):
 
     def error(steps):
         found = score_edges(model, x, y, LABELS, method="gate-ig", form="block", steps=steps)
-        assert found.residual_absolute == pytest.approx(abs(found.mean.sum() - gap), rel=1e-9)
+        error = abs(found.mean.sum() - gap)
+        assert found.residual_absolute == pytest.approx(error, rel=0, abs=1e-12 * np.abs(found.mean).sum())
         return abs(found.mean.sum() - gap)
 
     assert falls(error)
@@ -155,7 +156,8 @@ def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, hea
     nodes = [[0], *together, *([head[-1] + 1] for head in heads_of)]
     patches = [float((plain - patched(senders)).mean()) * (1 if noising else -1) for senders in nodes]
     sums = [scored[6].mean[np.isin(graph.edge_sender, senders)].sum() for senders in nodes]
-    assert scored[6].residual_absolute == pytest.approx(np.abs(np.array(sums) - patches).max(), rel=1e-9)
+    error = np.abs(np.array(sums) - patches).max()
+    assert scored[6].residual_absolute == pytest.approx(error, rel=0, abs=1e-12 * np.abs(logits_of(model, x, y)).max())
 
 
 def test_the_reference_variant_is_no_patch(toy_vit, images):
@@ -258,7 +260,8 @@ def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_modul
     x, y = images(model, 2, 1), images(model, 2, 2)
     exact = score_edges(model, x, y, LABELS, method="exact").per_image
     for method in ("conductance", "eap-ig-activations", "eap-ig-activations-heads"):
-        assert relative(score_edges(model, x, y, LABELS, method=method, steps=2).per_image, exact) < 1e-11
+        found = score_edges(model, x, y, LABELS, method=method, steps=2).per_image
+        assert relative(found, exact, of=logits_of(model, x, y)) < 1e-11
 
 
 @pytest.mark.parametrize("method", METHODS_HERE)

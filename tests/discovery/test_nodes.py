@@ -6,7 +6,7 @@ import torch
 from circuitstore.discovery import patch_nodes
 from circuitstore.errors import InputError
 
-from .reference import LABELS, VARIANTS, logit, relative
+from .reference import LABELS, VARIANTS, logit, logits_of, relative
 
 VALUES = logit(LABELS)
 
@@ -42,7 +42,7 @@ def test_every_variant_equals_plain_torch(toy_vit, images, brute_force, changes)
     for direction in ("noising", "denoising"):
         found = patch_nodes(model, x, y, LABELS, direction=direction)
         assert found.names == model.graph("head").senders
-        assert relative(found.per_image, expected(brute, *streams, direction)) < 1e-11
+        assert relative(found.per_image, expected(brute, *streams, direction), of=logits_of(model, x, y)) < 1e-12
 
 
 @pytest.mark.parametrize("form", ["head", "block"])
@@ -63,12 +63,14 @@ def test_token_by_token_and_layer_by_layer(toy_vit, images, brute_force, form, b
         progress=lambda *done: reports.append(done),
     )
     assert found.tokens == tuple(range(5))
+    subtracted = logits_of(model, x, y)
     for token in found.tokens:
-        assert relative(found.per_image[:, :, token], expected(brute, *streams, "noising", token)) < 1e-11
+        by_token = expected(brute, *streams, "noising", token)
+        assert relative(found.per_image[:, :, token], by_token, of=subtracted) < 1e-12
     assert reports[-1] == (5 * len(found.names), 5 * len(found.names))
     some = patch_nodes(model, x, y, LABELS, form=form, nodes=["m1", "input"], tokens=[3, 0])
     where = [found.names.index("m1"), found.names.index("input")]
-    assert relative(some.per_image, found.per_image[:, where][:, :, [3, 0]]) < 1e-11
+    assert relative(some.per_image, found.per_image[:, where][:, :, [3, 0]], of=subtracted) < 1e-12
     frame = some.to_pandas()
     assert frame[["node", "token"]].values.tolist() == [["m1", 3], ["m1", 0], ["input", 3], ["input", 0]]
     assert np.allclose(frame["effect"], some.per_image.mean(axis=0).ravel())
@@ -80,10 +82,11 @@ def test_input_carries_all_and_in_the_last_block_only_what_is_read_counts(toy_vi
     x, y = images(model, 3, 1), images(model, 3, 2)
     whole = patch_nodes(model, x, y, [0, 1, 2], nodes=["input"]).per_image[:, 0]
     difference = (model.logits(x) - model.logits(y))[torch.arange(3), [0, 1, 2]]
-    assert relative(whole, difference.numpy()) < 1e-12
+    subtracted = logits_of(model, x, y)
+    assert relative(whole, difference.numpy(), of=subtracted) < 1e-12
     last = patch_nodes(model, x, y, [0, 1, 2], nodes=["a2.h0", "m2"], tokens="each").per_image
     assert np.abs(last[:, :, 0]).min() > 1e-6
-    assert np.abs(last[:, :, 1:]).max() < 1e-12
+    assert relative(last[:, :, 1:], 0, of=subtracted) < 1e-12
 
 
 def test_what_does_not_exist_is_refused(toy_vit, images):

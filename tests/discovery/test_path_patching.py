@@ -11,7 +11,7 @@ from circuitstore.errors import InputError
 from circuitstore.models import load_model
 from torch import nn
 
-from .reference import LABELS, logit, relative
+from .reference import LABELS, logit, logits_of, relative
 
 PATHS = {
     "split": ("a0.h1", "a2.h0<q>", "m2"),
@@ -49,10 +49,11 @@ def test_a_path_is_its_receivers_recomputed_one_after_the_other(toy_vit, images,
     streams = (model.embed(x), model.embed(y))[:: 1 if direction == "noising" else -1]
     edges = edges_of(graph, path)
     expected = by_definition(brute_force(model.module, graph), graph, edges, *streams)
-    assert relative(found.patched, logit(LABELS)(expected).numpy()) < 1e-12
+    subtracted = logits_of(model, x, y)
+    assert relative(found.patched, logit(LABELS)(expected).numpy(), of=subtracted) < 1e-12
     assert found.edges == tuple(graph.edge_names[e] for e in edges)
     same = patch_path(model, found.edges, x, y, LABELS, form=form, direction=direction)
-    assert relative(same.per_image, found.per_image) < 1e-12
+    assert relative(same.per_image, found.per_image, of=subtracted) < 1e-12
     assert abs(found.mean) > 1e-6
 
 
@@ -63,7 +64,7 @@ def test_a_path_of_one_edge_is_exact_patching(toy_vit, images, direction):
     exact = score_edges(model, x, y, LABELS, method="exact", direction=direction)
     for edge in np.random.default_rng(0).choice(exact.graph.n_edges, 6, replace=False):
         found = patch_path(model, [exact.graph.edge_names[edge]], x, y, LABELS, direction=direction)
-        assert found.per_image == pytest.approx(exact.per_image[:, edge], abs=1e-12)
+        assert relative(found.per_image, exact.per_image[:, edge], of=logits_of(model, x, y)) < 1e-12
 
 
 def test_paths_of_a_linear_model_sum_to_the_difference(toy_module, images):
@@ -79,7 +80,8 @@ def test_paths_of_a_linear_model_sum_to_the_difference(toy_module, images):
     chosen = [[n for i, n in enumerate(nodes) if mask >> i & 1] for mask in range(16)]
     effects = [patch_path(model, ["input", *middle, "logits"], x, y, LABELS, form="block") for middle in chosen]
     total = logit(LABELS)(model.logits(x) - model.logits(y))
-    assert relative(sum(effect.per_image for effect in effects), total.numpy()) < 1e-11
+    subtracted = [effect.base for effect in effects]
+    assert relative(sum(effect.per_image for effect in effects), total.numpy(), of=subtracted) < 1e-11
 
 
 def test_all_pairs_of_two_layers(toy_vit, images):
@@ -89,13 +91,14 @@ def test_all_pairs_of_two_layers(toy_vit, images):
     exact = score_edges(model, x, y, [0, 1, 2], method="exact")
     assert len(table) == 4 * 4 * 3
     assert table.facts["images"] == 3
+    rounding = 1e-12 * np.abs(logits_of(model, x, y)).max()
     for row in table:
         index = exact.graph.index_of(f"{row['sender']}->{row['receiver']}<{row['port']}>")
-        assert row["effect"] == pytest.approx(exact.mean[index], abs=1e-12)
-        assert row["effect_std"] == pytest.approx(exact.per_image[:, index].std(ddof=1), abs=1e-12)
+        assert row["effect"] == pytest.approx(exact.mean[index], rel=0, abs=rounding)
+        assert row["effect_std"] == pytest.approx(exact.per_image[:, index].std(ddof=1), rel=0, abs=rounding)
     last = list(table)[-1]
     path = [last["sender"], f"{last['receiver']}<{last['port']}>", "logits"]
-    assert last["direct"] == pytest.approx(patch_path(model, path, x, y, [0, 1, 2]).mean, abs=1e-12)
+    assert last["direct"] == pytest.approx(patch_path(model, path, x, y, [0, 1, 2]).mean, rel=0, abs=rounding)
     assert len(head_to_head(model, 0, 1, x, y, [0, 1, 2], form="head")) == 16
 
 

@@ -133,7 +133,8 @@ def test_any_shape_equals_brute_force(
     clean, corrupted = model.embed(images(model, 1, seed)), capture(model, images(model, 1, seed + 1))
     mask = np.random.default_rng(seed).random(graph.n_edges) < density
     found = PatchedRuns(model, clean, corrupted).logits(graph, mask)
-    assert_close(found, brute_force(model.module, graph).masked(clean, corrupted.stream, mask))
+    expected = brute_force(model.module, graph).masked(clean, corrupted.stream, mask)
+    assert (found - expected).abs().max() < 1e-12 * max(1, expected.abs().max(), clean.abs().max())
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1)])
