@@ -50,7 +50,7 @@ class AutoSteps:
 
     @property
     def common(self) -> list[int]:
-        """The tries that a question commonly takes; those of the demo take 18 steps on average, all tries together."""
+        """The tries that a question commonly takes; those of the demo take 21 steps on average, all tries together."""
         return self.tries[:2]
 
     def first_within(self, attempt: Callable[[int], tuple[T, Residual]]) -> tuple[T, list[tuple[int, Residual]]]:
