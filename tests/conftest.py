@@ -22,12 +22,17 @@ from circuitstore.circuits import ComputationGraph, Extraction  # noqa: E402
 from circuitstore.models import ViT, load_model  # noqa: E402
 from circuitstore.store import create_store  # noqa: E402
 from circuitstore.testing.factories import make_discovery, make_item, make_record  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from . import postgres_server as postgres  # noqa: E402
 from .image_fixtures import digits, digits_model, imagenet_model, photo, photos  # noqa: E402, F401
 from .neo4j_server import NEWEST, Neo4jServer, NoServer, OwnServer  # noqa: E402
+
+# On a busy machine an example may take any time.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 LONG = (
     "test_faults.py",
