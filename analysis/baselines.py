@@ -15,7 +15,7 @@ from ..discovery import evaluate_many, get_metric
 from ..discovery.batches import Indices, Pairs
 from ..discovery.batches import batch_size as choose_batch_size
 from ..errors import InputError, unknown
-from ..models import ViT, capture, sender_differences
+from ..models import ViT, capture, runs_model, sender_differences
 from ..results import Exits
 from .curves import FaithfulnessCurve, curve_from
 from .runs import whole_number
@@ -91,6 +91,7 @@ class RandomCurves(Exits):
         return f"RandomCurves({len(self.curves)} draws of {len(self.curves[0].requested)} sizes, {self.null})"
 
 
+@runs_model
 def random_curves(
     model: ViT,
     clean: Tensor,
@@ -152,6 +153,7 @@ def _sizes(graph: ComputationGraph, sizes: Sequence[int] | FaithfulnessCurve | N
     return wanted, wanted
 
 
+@runs_model
 def magnitude_scores(
     model: ViT,
     clean: Tensor,

@@ -21,7 +21,7 @@ from ..circuits import Circuit, RandomPaths
 from ..discovery import Images
 from ..discovery.batches import Indices
 from ..errors import InputError, unknown
-from ..models import ViT
+from ..models import ViT, runs_model
 from ..results import Exits
 from . import hypothesis_tests as given
 from .baselines import Null, drawn
@@ -125,6 +125,7 @@ class CircuitTests(Exits):
         return f"CircuitTests({self.circuit.n_edges} edges, {self.n_images} images: {said})"
 
 
+@runs_model
 def hypothesis_tests(
     model: ViT,
     circuit: Circuit,

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..circuits import Circuit
 from ..discovery import Images
 from ..discovery.batches import Indices
-from ..models import ViT
+from ..models import ViT, runs_model
 from ..results import Exits
 from .runs import MetricRuns, some_edges, whole_number
 
@@ -93,6 +93,7 @@ class Completeness(Exits):
         return f"Completeness({len(self.kinds)} sets of {self.circuit.n_edges} edges, worst {self.worst:.4g})"
 
 
+@runs_model
 def completeness(
     model: ViT,
     circuit: Circuit,
@@ -232,6 +233,7 @@ class Minimality(Exits):
         return f"Minimality({len(self.edges)} edges beside {len(self.removed)} sets, least effect {least:.4g})"
 
 
+@runs_model
 def minimality(
     model: ViT,
     circuit: Circuit,

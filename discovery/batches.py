@@ -187,7 +187,11 @@ def _shown(positions: list[int]) -> str:
 
 
 def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
-    classes = torch.as_tensor(values)
+    try:
+        classes = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        known = " (model.labels.index(name) gives that of a name)" if model.labels else ""
+        raise InputError(f"{name}: expected {count} class indices, one per image{known}, got {values!r}") from error
     if classes.shape != (count,) or classes.is_floating_point() or classes.dtype == torch.bool:
         raise InputError(
             f"{name}: expected {count} class indices, one per image, "

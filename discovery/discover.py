@@ -12,7 +12,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph, EdgeScores, Form, MethodUse
 from ..circuits.recipe import Direction, Scalar, digest
 from ..errors import InputError
-from ..models import ViT
+from ..models import ViT, runs_model
 from .batches import Indices, Pairs
 from .batches import batch_size as choose_batch_size
 from .journal import Journal
@@ -39,6 +39,7 @@ class Images(NamedTuple):
     targets: Indices | None = None
 
 
+@runs_model
 def discover(
     model: ViT,
     clean: Tensor,

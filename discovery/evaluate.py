@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..circuits import Circuit, Evaluation
 from ..errors import InputError
-from ..models import PatchedRuns, ViT, capture
+from ..models import PatchedRuns, ViT, capture, runs_model
 from .batches import Indices, Pairs
 from .batches import batch_size as choose_batch_size
 from .metrics import get_metric
@@ -82,6 +82,7 @@ def evaluate_many(
     return [_evaluation(full, empty, outcome) for outcome in alone]
 
 
+@runs_model
 def outcomes(
     model: ViT,
     circuits: Sequence[Circuit],

@@ -19,13 +19,14 @@ from torch import Tensor
 from ..circuits import ComputationGraph, Form
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
-from ..models import ShiftedRuns, ViT, capture, sender_differences
+from ..models import ShiftedRuns, ViT, capture, runs_model, sender_differences
 from .batches import Indices, Pairs
 from .batches import batch_size as choose_batch_size
 from .effects import Effects
 from .metrics import get_metric
 
 
+@runs_model
 def patch_nodes(
     model: ViT,
     clean: Tensor,

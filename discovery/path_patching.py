@@ -32,7 +32,7 @@ from torch import Tensor
 from ..circuits import FORMS, ComputationGraph, Edge, Form
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
-from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture
+from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture, runs_model
 from ..results import Exits, Table
 from .batches import Indices, Pairs
 from .batches import batch_size as choose_batch_size
@@ -76,6 +76,7 @@ class PathEffect(Exits):
         return f"PathEffect({' '.join(self.edges)}: {self.mean:.4g} over {len(self.base)} images, {self.direction})"
 
 
+@runs_model
 def patch_path(
     model: ViT,
     path: Sequence[str],
@@ -120,6 +121,7 @@ def patch_path(
     return PathEffect(tuple(graph.edge_names[edge] for edge in edges), before, after, direction)
 
 
+@runs_model
 def head_to_head(
     model: ViT,
     sender_layer: int,

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import ViT
+from ..models import ViT, runs_model
 
 Masks = Mapping[str, Tensor | np.ndarray]
 
@@ -55,6 +55,7 @@ def _checked(name: str, mask: Tensor | np.ndarray, shape: tuple[int, int]) -> Bo
     return given.expand(shape)
 
 
+@runs_model
 def token_groups(model: ViT, mask: Tensor | np.ndarray | None = None) -> dict[str, Tensor]:
     """Groups that every token belongs to one of, for `score_edges(…, token_groups=…)`.
 

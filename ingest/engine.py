@@ -12,6 +12,7 @@ import torch
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
+from ..models import plain_torch
 from ..store import Account, Writer, create_store, rounded
 from .bar import Bar
 from .names import check_names
@@ -44,6 +45,7 @@ class IndexResult:
     seconds: float
 
 
+@plain_torch()
 def index(
     spec: Spec,
     *,

@@ -27,7 +27,7 @@ from ..images import (
     surroundings,
     target_of,
 )
-from ..models import ViT, load_clip, load_model
+from ..models import ViT, load_clip, load_model, plain_torch
 from .spec import ModelSpec, RecipeSpec, Spec, named
 
 NATURAL = "natural"
@@ -78,6 +78,7 @@ class Plan:
         return next(iter(self.models.values()))
 
 
+@plain_torch()
 def make_plan(spec: Spec) -> Plan:
     """Check the names, load the model, look through the images, and spell out every work item.
 

@@ -1,9 +1,11 @@
 """Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
 
+from .ambient import plain_torch as plain_torch
 from .clip import load_clip as load_clip
 from .clip import text_embeddings as text_embeddings
 from .clip import zero_shot as zero_shot
 from .decided import DecidedRuns as DecidedRuns
+from .entry import runs_model as runs_model
 from .gated import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
 from .load import DTYPES as DTYPES

@@ -20,6 +20,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, NotRepresentable, optional, unknown
+from .ambient import plain_torch
 from .families import hold_same
 from .load import load_model
 from .representable import check_family, check_finite_weights
@@ -32,6 +33,7 @@ Tokenizer = Callable[[list[str]], Tensor]
 """From texts to token indices `[text, token]`."""
 
 
+@plain_torch()
 def load_clip(
     source: str | nn.Module,
     classes: Sequence[str],

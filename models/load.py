@@ -18,6 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, unknown
+from .ambient import plain_torch
 from .check import check_gates
 from .families import as_vision_transformer
 from .fingerprint import fingerprint
@@ -28,6 +29,7 @@ from .vit import ViT
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
+@plain_torch()
 def load_model(
     source: str | nn.Module,
     *,

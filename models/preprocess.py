@@ -20,6 +20,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .ambient import plain_torch
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Preprocess:
             image = step(image)
         return np.array(image, dtype=np.uint8)
 
+    @plain_torch()
     def normalise(self, views: UInt8[np.ndarray, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
         """Views as the float32 tensor that the model takes, on the CPU."""
         pixels = torch.from_numpy(np.ascontiguousarray(views)).permute(0, 3, 1, 2).contiguous()

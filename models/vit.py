@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..circuits import ComputationGraph, Form, ModelInfo
 from ..errors import InputError
+from .ambient import plain_torch
 from .folding import PortReading
 from .preprocess import Preprocess
 
@@ -109,12 +110,14 @@ class ViT:
     @cached_property
     def readings(self) -> tuple[PortReading, ...]:
         """Folded q, k and v readings per layer."""
-        return tuple(PortReading.of(block, self.exact_dtype) for block in self.blocks)
+        with plain_torch():
+            return tuple(PortReading.of(block, self.exact_dtype) for block in self.blocks)
 
     @cached_property
     def writings(self) -> tuple[Float[Tensor, "head d_head d_model"], ...]:
         """Per layer, what each head's output projection writes into the stream, LayerScale included."""
-        return tuple(self._writing(block) for block in self.blocks)
+        with plain_torch():
+            return tuple(self._writing(block) for block in self.blocks)
 
     def _writing(self, block: Any) -> Float[Tensor, "head d_head d_model"]:
         weight = block.attn.proj.weight.detach().to(self.exact_dtype)
@@ -122,12 +125,12 @@ class ViT:
             weight = weight * block.ls1.gamma.detach().to(self.exact_dtype)[:, None]
         return weight.T.reshape(self.n_heads, self.d_head, self.d_model).contiguous()
 
+    @plain_torch()
+    @torch.no_grad()
     def embed(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image token d_model"]:
         """The stream that enters block 0, after position embedding and norm_pre: what `input` sends. No gradient."""
-        m = self.module
-        with torch.no_grad():
-            images = images.to(device=self.device, dtype=self.dtype)
-            return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(images))))
+        m, images = self.module, images.to(device=self.device, dtype=self.dtype)
+        return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(images))))
 
     def through_blocks(
         self, stream: Float[Tensor, "image token d_model"], start: int = 0
@@ -150,6 +153,7 @@ class ViT:
         """All that follows the last block: norm, pooling, fc_norm, head."""
         return self.module.forward_head(self.module.norm(stream))
 
+    @plain_torch()
     @torch.no_grad()
     def logits(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
         """The plain model's logits; images are moved and cast. No gradient."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...circuits import ComputationGraph, Form
 from ...circuits.recipe import DIRECTIONS, Direction
 from ...errors import InputError, unknown
-from ...models import ShiftedRuns, ViT, capture, sender_differences
+from ...models import ShiftedRuns, ViT, capture, runs_model, sender_differences
 from ..batches import Indices, Pairs
 from ..batches import batch_size as choose_batch_size
 from ..costs import FORWARDS_PER_EDGE
@@ -28,6 +28,7 @@ from ..metrics import get_metric
 from ..scoring import BatchScores, per_image
 
 
+@runs_model
 def patch_edges(
     model: ViT,
     clean: Tensor,
