@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -66,6 +68,17 @@ class QueryFailed(CircuitStoreError):
 
 class CircuitStoreWarning(UserWarning):
     """A result that stands, but that the user should look at; the message says why and what may be done."""
+
+
+def warn(message: str) -> None:
+    """Issue a `CircuitStoreWarning` at the line of the program that called this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, CircuitStoreWarning, stacklevel=level)
+
+
+_BETWEEN = (__name__.partition(".")[0], "contextlib")
 
 
 def nearest(name: str, valid: Iterable[str], most: int = 3) -> list[str]:

@@ -62,8 +62,9 @@ def dry_run(
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
-    notes = (f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}",)
-    return Table(frame, (*plan.source.notices, *notes), {"seconds": sum(row["seconds"] for row in rows.values())})
+    timed = f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}"
+    notes = (*plan.source.notices, *plan.notices, timed)
+    return Table(frame, notes, {"seconds": sum(row["seconds"] for row in rows.values())})
 
 
 def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:

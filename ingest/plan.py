@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, check_order
 from ..circuits.extraction import edge_count
 from ..discovery import get_method, get_metric, resolve_method, resolve_metric
-from ..errors import CircuitStoreError, InputError, unknown
+from ..errors import CircuitStoreError, CircuitStoreWarning, InputError, unknown
 from ..images import (
     BadImage,
     ImageSource,
@@ -64,7 +65,7 @@ class Plan:
     Attributes:
         models: the model in each floating-point type that a recipe asks for.
         items: class by class; within a study the condition that decides sizes comes first.
-        notices: what the user should know of the plan.
+        notices: what the user should know of the model and of the plan.
     """
 
     spec: Spec
@@ -96,7 +97,7 @@ def make_plan(spec: Spec) -> Plan:
     with _place(spec, "images.source"):
         source = open_source(_source(spec), model, name=spec.images.name)
     classes = _classes(spec, source)
-    notices: dict[str, None] = {}
+    notices: dict[str, None] = dict.fromkeys(model.notices)
     asked: list[tuple[ClassInfo, Study]] = []
     for i, study in enumerate(studies):
         _check_extractions(spec, model, study)
@@ -169,20 +170,19 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
 
 
 def _load_models(spec: Spec, dtypes: set[str]) -> dict[str, ViT]:
-    with _place(spec, "model"):
+    with _place(spec, "model"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CircuitStoreWarning)  # they are in the plan's notices
         return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in sorted(dtypes)}
+
+
+_OF_BOTH = ("name", "checkpoint", "image_size", "mean", "std", "crop", "crop_mode", "interpolation", "seed")
+"""Fields of a model's table that timm's and open_clip's models share."""
 
 
 def _load_model(asked: str | ModelSpec, device: str, dtype: str) -> ViT:
     if isinstance(asked, str):
         return load_model(asked, device=device, dtype=dtype)
-    options: Any = {
-        "checkpoint": asked.checkpoint,
-        "image_size": asked.image_size,
-        "seed": asked.seed,
-        "device": device,
-        "dtype": dtype,
-    }
+    options: Any = {field: getattr(asked, field) for field in _OF_BOTH} | {"device": device, "dtype": dtype}
     if asked.open_clip is None:
         return load_model(f"timm:{asked.timm}", pretrained=bool(asked.pretrained), **options)
     tag = asked.pretrained if isinstance(asked.pretrained, str) else None

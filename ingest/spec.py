@@ -53,12 +53,18 @@ class ModelSpec(_Part):
 
     timm: str | None = None
     open_clip: str | None = None
+    name: str | None = None
     pretrained: bool | str = False
     checkpoint: Path | None = None
     image_size: int | tuple[int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    crop: float | None = None
+    crop_mode: str | None = None
+    interpolation: str | None = None
     classes: tuple[str, ...] | None = None
     templates: tuple[str, ...] | None = None
-    seed: int = 0
+    seed: int | None = None
 
     @model_validator(mode="after")
     def _one_library(self) -> ModelSpec:

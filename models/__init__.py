@@ -8,8 +8,8 @@ from .decided import DecidedRuns as DecidedRuns
 from .entry import runs_model as runs_model
 from .gated import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
-from .load import DTYPES as DTYPES
 from .load import load_model as load_model
+from .made import DTYPES as DTYPES
 from .mixing import fixed_output as fixed_output
 from .mixing import mixed_reads as mixed_reads
 from .patching import CLEAN as CLEAN

@@ -28,7 +28,7 @@ def check_gates(model: ViT) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, *model.image_size, generator=generator)
     plain = model.logits(images)
-    _check_finite(model, plain)
+    check_finite(model.name, plain)
     clean, corrupted = capture(model, images), capture(model, images.flip(0))
     graph = model.graph("split")
     some = np.random.default_rng(0).random(graph.n_edges) < 0.5
@@ -43,12 +43,15 @@ def check_gates(model: ViT) -> None:
     _check_folding(model, clean)
 
 
-def _check_finite(model: ViT, logits: Tensor) -> None:
+def check_finite(name: str, logits: Tensor) -> None:
+    """Raises:
+    InputError: logits are NaN or infinite.
+    """
     if not bool(torch.isfinite(logits).all()):
         kind = "NaN" if bool(logits.isnan().any()) else "infinite"
         raise InputError(
-            f"{model.name}: its logits are {kind}: the weights are finite but overflow in "
-            f"{str(model.dtype).removeprefix('torch.')}; is the checkpoint the right one, and undamaged?"
+            f"{name}: its logits are {kind}: the weights are finite but overflow in "
+            f"{str(logits.dtype).removeprefix('torch.')}; is the checkpoint the right one, and undamaged?"
         )
 
 

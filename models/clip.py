@@ -7,24 +7,29 @@ tower runs once, to embed the prompts, and is no part of the graph.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from timm.layers.attention import Attention
-from timm.layers.layer_scale import LayerScale
-from timm.layers.mlp import Mlp
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, NotRepresentable, optional, unknown
 from .ambient import plain_torch
+from .clip_tower import tower_of
 from .families import hold_same
-from .load import load_model
-from .representable import check_family, check_finite_weights
+from .grid import Size, check_memory, check_patches, checked_size
+from .made import UNSAID, Asked, Made, check_seed, copied, loaded, random_weights
+from .preprocess import Preprocess
+from .representable import check_as_written, check_finite_weights
 from .vit import ViT
+from .weights import checked_file, read_weights
+from .wrappers import peeled
 from .zero_shot import ZeroShotHead, length_errors
 
 TEMPLATES = ("a photo of a {}.",)
@@ -32,63 +37,167 @@ TEMPLATES = ("a photo of a {}.",)
 Tokenizer = Callable[[list[str]], Tensor]
 """From texts to token indices `[text, token]`."""
 
+Template = str | Callable[[str], str]
+"""A prompt with `{}` where the name goes, or a function from the name to the prompt."""
+
 
 @plain_torch()
 def load_clip(
     source: str | nn.Module,
-    classes: Sequence[str],
-    templates: Sequence[str] = TEMPLATES,
+    classes: Iterable[str],
+    templates: Iterable[Template] = TEMPLATES,
     *,
+    name: str | None = None,
     tokenizer: Tokenizer | None = None,
     pretrained: str | None = None,
     checkpoint: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    crop: float | None = None,
+    crop_mode: str | None = None,
+    interpolation: str | None = None,
     device: str | torch.device = "cpu",
     dtype: str = "float32",
-    seed: int = 0,
+    seed: int | None = None,
 ) -> ViT:
-    """A CLIP model's image tower, whose classes are told in words.
+    """Load a CLIP model's image tower as a classifier of classes that are given in words.
 
     Args:
         source: open_clip's name (`"ViT-B-32"`; OpenAI's own weights want the names that end in `-quickgelu`), or a
             model that open_clip made, which is copied and left as it is.
         classes: a name for each class; they become the labels.
-        templates: prompts with `{}` where the name goes; a class is the mean over them, scaled to length 1.
+        templates: prompts with `{}` where the name goes, or functions from the name to the prompt, such as open_clip's
+            own; a class is the mean over them, scaled to length 1.
+        name: what people call the model; by default open_clip's name, and the tag's or the checkpoint's after a slash.
         tokenizer: needed beside a module; a name brings its own.
         pretrained: tag of published weights (needs the network unless they are cached).
         checkpoint: file of weights.
         image_size: pixels, where it is not the model's own; position embeddings are resampled.
+        mean, std, crop, crop_mode, interpolation: how images are prepared; by default as open_clip says.
         device, dtype, seed: as in `load_model`.
 
     Raises:
         NotRepresentable: a tower that is no plain vision transformer; says why.
         InputError: names or templates that make no prompts, an unknown name, weights that do not fit.
-        CircuitStoreError: open_clip is not installed, or weights or tokenizer could not be had.
+        CircuitStoreError: open_clip is not installed, or weights or tokenizer could not be fetched.
     """
-    _check_prompts(classes, templates)
+    stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
+    asked, size = Asked.checked(name, device, dtype, **stated), checked_size(image_size)
+    labels, prompts = _checked_prompts(classes, templates)
     if isinstance(source, nn.Module):
-        if tokenizer is None or pretrained or checkpoint or image_size:
+        if tokenizer is None or pretrained or checkpoint or size:
             raise InputError("a CLIP module takes a tokenizer beside it, and no weights and no image size")
-        clip, name = copy.deepcopy(source), type(source).__name__
+        clip, facts = _given(source)
     else:
-        clip, name = _create(source, pretrained, checkpoint, image_size, seed), source
+        clip, facts = _by_name(source, pretrained, checkpoint, size, seed)
+        tower, _ = tower_of(clip.visual)
+        if size is not None:
+            check_patches(source, tower, size)
+        check_memory(source, tower, clip.visual.image_size, asked.device)
         tokenizer = tokenizer or _tokenizer(source)
     check_finite_weights(clip)
     stored = next(clip.parameters()).dtype
-    text = text_embeddings(clip.double(), tokenizer, classes, templates).to(stored)  # alike on every machine
-    return load_model(
-        zero_shot(clip.to(stored), text, name=name), device=device, dtype=dtype, labels=tuple(classes), seed=seed
+    text = text_embeddings(clip.double(), tokenizer, labels, prompts).to(stored)  # alike on every machine
+    module: Any = zero_shot(clip.to(stored), text, name=facts.name)
+    preprocess = Preprocess.of_timm(module.pretrained_cfg, clip.visual.image_size)
+    made = Made(
+        module, facts.name, preprocess, facts.weights, facts.random, labels, facts.unsaid, "open_clip's default",
+        notices=(*facts.notices, *_twice(labels)),
+    )  # fmt: skip
+    return loaded(made, asked)
+
+
+class _Facts(NamedTuple):
+    """What is known of a CLIP model's weights; see `Made`."""
+
+    name: str
+    weights: str
+    random: bool = False
+    unsaid: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+def _given(source: nn.Module) -> tuple[Any, _Facts]:
+    module: Any = peeled(source)
+    check_as_written(module)
+    unsaid = () if hasattr(module.visual, "preprocess_cfg") else UNSAID
+    return copied(module), _Facts(type(module).__name__, "the module as given", unsaid=unsaid)
+
+
+def _by_name(
+    name: object, pretrained: str | None, checkpoint: str | Path | None, size: Size | None, seed: int | None
+) -> tuple[Any, _Facts]:
+    library = optional("open_clip", "clip")
+    if not isinstance(name, str):
+        raise InputError(f"source: expected open_clip's name or a model that it made, got {type(name).__name__}")
+    if pretrained is not None and checkpoint is not None:
+        raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
+    if ":" not in name and name not in library.list_models():
+        raise unknown("model", name, library.list_models())
+    path = None if checkpoint is None else checked_file(checkpoint)
+    with _making(name), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(check_seed(seed))
+        clip = library.create_model(name, pretrained=pretrained, force_image_size=size)
+    if path is not None:
+        facts = _Facts(f"{name}/{path.stem}", path.name, unsaid=UNSAID, notices=_fill(clip, path, name))
+    elif pretrained is not None:
+        facts = _Facts(f"{name}/{pretrained}", f"published ({name}, {pretrained})")
+    else:
+        facts = _Facts(name, f"random, seed {check_seed(seed)}", random=True, notices=random_weights(name, seed))
+    return clip, facts
+
+
+@contextmanager
+def _making(name: str) -> Iterator[None]:
+    """Open_clip's errors as ours. That it made a model without weights is not logged: they follow, or we say so.
+
+    Raises:
+        CircuitStoreError: whatever goes wrong inside of open_clip.
+    """
+    root = logging.getLogger()
+    root.addFilter(_is_news)
+    try:
+        yield
+    except CircuitStoreError:
+        raise
+    except Exception as error:
+        raise CircuitStoreError(f"{name}: open_clip could not make it ({type(error).__name__}: {error})") from error
+    finally:
+        root.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "No pretrained weights loaded" not in record.getMessage()
+
+
+def _fill(clip: Any, path: Path, name: str) -> tuple[str, ...]:
+    """Put a file's weights into the model; tells where position embeddings are resampled."""
+    library, own = optional("open_clip", "clip"), clip.state_dict()
+    weights = read_weights(path, own.keys())
+    with _making(name):
+        if weights.tensors.keys() != own.keys():  # another layout that open_clip may know
+            library.load_checkpoint(clip, str(path))
+            return ()
+        found, wanted = (t.get("visual.positional_embedding") for t in (weights.tensors, own))
+        library.model.resize_pos_embed(weights.tensors, clip)
+        clip.load_state_dict(weights.tensors)
+    if found is None or wanted is None or found.shape == wanted.shape:
+        return ()
+    return (
+        f"{path.name}: position embeddings of {len(found) - 1} patches are taken as a square and resampled to "
+        f"{len(wanted) - 1}, as image_size says",
     )
 
 
 def text_embeddings(
-    clip: nn.Module, tokenizer: Tokenizer, classes: Sequence[str], templates: Sequence[str] = TEMPLATES
+    clip: nn.Module, tokenizer: Tokenizer, classes: Iterable[str], templates: Iterable[Template] = TEMPLATES
 ) -> Float[Tensor, "class width"]:
     """Each class's prompts embedded, scaled to length 1, averaged and scaled again, as open_clip does."""
-    _check_prompts(classes, templates)
+    names, prompts = _checked_prompts(classes, templates)
     build = optional("open_clip", "clip").build_zero_shot_classifier
     place = next(clip.parameters()).device
-    return build(clip.eval(), tokenizer, list(classes), list(templates), device=place).T.contiguous()
+    return build(clip.eval(), tokenizer, names, prompts, device=place).T.contiguous()
 
 
 def zero_shot(clip: Any, text: Float[Tensor, "class width"], name: str = "clip") -> nn.Module:
@@ -99,7 +208,7 @@ def zero_shot(clip: Any, text: Float[Tensor, "class width"], name: str = "clip")
         InputError: text embeddings of another width than the image's, or of another length than 1.
     """
     visual = copy.deepcopy(clip.eval().visual)
-    tower, projection = _tower(visual)
+    tower, projection = tower_of(visual)
     _check_text(text, clip)
     bias = getattr(clip, "logit_bias", None)
     tower.head = nn.Sequential(*projection, ZeroShotHead(text, clip.logit_scale, bias))
@@ -119,15 +228,38 @@ def _logits(clip: Any, text: Tensor, bias: Tensor | None) -> Callable[[Tensor], 
     return logits
 
 
-def _check_prompts(classes: Sequence[str], templates: Sequence[str]) -> None:
-    if isinstance(classes, str) or not classes or not all(isinstance(c, str) and c.strip() for c in classes):
+def _checked_prompts(
+    classes: Iterable[str], templates: Iterable[Template]
+) -> tuple[tuple[str, ...], tuple[Callable[[str], str], ...]]:
+    """Names, and functions from a name to each prompt.
+
+    Raises:
+        InputError: no names or templates, or some that are no text or make none.
+    """
+    names = () if isinstance(classes, str) else tuple(classes)
+    if not names or not all(isinstance(c, str) and c.strip() for c in names):
         raise InputError(f"classes: expected a list of names, one per class, got {classes!r}")
-    if len(set(classes)) < len(classes):
-        twice = next(c for i, c in enumerate(classes) if c in classes[:i])
-        raise InputError(f"classes: {twice!r} is there twice; classes of the same name have the same logits")
-    bad = [t for t in templates if not isinstance(t, str) or t.count("{}") != 1]
-    if isinstance(templates, str) or not templates or bad:
-        raise InputError(f"templates: expected prompts with one {{}} each, where the name goes, got {templates!r}")
+    given = () if isinstance(templates, str) else tuple(templates)
+    if not given or not all(_makes_prompts(template) for template in given):
+        raise InputError(
+            f"templates: expected prompts with one {{}} each, where the name goes, or functions of it, "
+            f"got {templates!r}"
+        )
+    return tuple(str(c) for c in names), tuple(t.format if isinstance(t, str) else t for t in given)
+
+
+def _makes_prompts(template: object) -> bool:
+    if isinstance(template, str):
+        return template.count("{}") == 1
+    return callable(template) and isinstance(template("name"), str)
+
+
+def _twice(labels: Sequence[str]) -> tuple[str, ...]:
+    """What is said of names that stand more than once."""
+    doubled = [name for name, times in Counter(labels).items() if times > 1]
+    if not doubled:
+        return ()
+    return (f"classes: {', '.join(map(repr, doubled))} stand more than once; classes of one name have equal logits",)
 
 
 def _check_text(text: Tensor, clip: Any) -> None:
@@ -140,29 +272,6 @@ def _check_text(text: Tensor, clip: Any) -> None:
         raise InputError("text: expected embeddings of length 1; divide each by its norm")
 
 
-def _create(
-    name: str,
-    pretrained: str | None,
-    checkpoint: str | Path | None,
-    image_size: int | tuple[int, int] | None,
-    seed: int,
-) -> Any:
-    library = optional("open_clip", "clip")
-    if pretrained is not None and checkpoint is not None:
-        raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
-    if ":" not in name and name not in library.list_models():
-        raise unknown("model", name, library.list_models())
-    if checkpoint is not None and not Path(checkpoint).is_file():
-        raise InputError(f"checkpoint: no file at {checkpoint}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            weights = str(checkpoint) if checkpoint is not None else pretrained
-            return library.create_model(name, pretrained=weights, force_image_size=image_size)
-        except Exception as error:
-            raise CircuitStoreError(f"{name}: open_clip could not make it ({type(error).__name__}: {error})") from error
-
-
 def _tokenizer(name: str) -> Tokenizer:
     try:
         return optional("open_clip", "clip").get_tokenizer(name)
@@ -173,87 +282,10 @@ def _tokenizer(name: str) -> Tokenizer:
 
 
 def _preprocess(visual: Any) -> dict[str, Any]:
-    """What open_clip says of the images, by timm's names."""
-    told = getattr(visual, "preprocess_cfg", {})
+    """What open_clip says of the images, by timm's names; its defaults where it says nothing."""
+    cfg = getattr(visual, "preprocess_cfg", None) or asdict(optional("open_clip.transform", "clip").PreprocessCfg())
     modes = {"shortest": "center", "squash": "squash"}
-    if (mode := told.get("resize_mode", "shortest")) not in modes:
+    if (mode := cfg.get("resize_mode", "shortest")) not in modes:
         raise NotRepresentable(f"images are resized by {mode!r}; expected one of {', '.join(modes)}")
-    same = {key: told[key] for key in ("mean", "std", "interpolation") if key in told}
+    same = {key: cfg[key] for key in ("mean", "std", "interpolation") if key in cfg}
     return {"input_size": (3, *visual.image_size), "crop_pct": 1.0, "crop_mode": modes[mode], **same}
-
-
-def _tower(visual: Any) -> tuple[Any, list[nn.Module]]:
-    """The tower in timm's parts, and what follows its pooling."""
-    match type(visual).__name__:
-        case "VisionTransformer":
-            return _own_tower(visual), [_projection(visual)]
-        case "TimmModel":
-            check_family(visual.trunk)
-            return visual.trunk, [visual.trunk.head, visual.head]
-        case name:
-            raise NotRepresentable(f"the image tower is a {name}; expected a plain vision transformer")
-
-
-def _own_tower(visual: Any) -> VisionTransformer:
-    """open_clip's VisionTransformer as timm's."""
-    if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        raise NotRepresentable("the image tower pools by queries of its own (CoCa), which is not represented yet")
-    width = visual.conv1.out_channels
-    vit = VisionTransformer(
-        img_size=visual.image_size,
-        patch_size=visual.patch_size,
-        global_pool="token" if visual.pool_type == "tok" else "avg",
-        embed_dim=width,
-        depth=0,
-        num_heads=1,
-        weight_init="skip",
-        device="meta",
-    )
-    vit.patch_embed.proj = visual.conv1
-    vit.cls_token = nn.Parameter(visual.class_embedding.detach()[None, None])
-    vit.pos_embed = nn.Parameter(visual.positional_embedding.detach()[None])
-    vit.norm_pre, last = _norm(visual.ln_pre), _norm(visual.ln_post)
-    vit.norm, vit.fc_norm = (nn.Identity(), last) if visual.final_ln_after_pool else (last, nn.Identity())
-    blocks = visual.transformer.resblocks
-    vit.blocks = nn.Sequential(*(_block(block, width, f"resblocks.{i}") for i, block in enumerate(blocks)))
-    return vit.eval()
-
-
-def _norm(old: Any) -> nn.Module:
-    if isinstance(old, nn.Identity):
-        return old
-    new = nn.LayerNorm(old.normalized_shape, eps=old.eps, device="meta")
-    new.weight, new.bias = old.weight, old.bias
-    return new
-
-
-def _block(old: Any, width: int, where: str) -> Block:
-    if type(old).__name__ != "ResidualAttentionBlock":
-        raise NotRepresentable(f"{where} is a {type(old).__name__}; expected open_clip's plain ResidualAttentionBlock")
-    new: Any = Block(width, num_heads=1, device="meta")
-    new.norm1, new.attn, new.ls1 = _norm(old.ln_1), _attention(old.attn, width), _scale(old.ls_1)
-    new.norm2, new.ls2 = _norm(old.ln_2), _scale(old.ls_2)
-    new.mlp = Mlp(width, device="meta")
-    new.mlp.fc1, new.mlp.act, new.mlp.fc2 = old.mlp.c_fc, old.mlp.gelu, old.mlp.c_proj
-    return new
-
-
-def _scale(old: Any) -> nn.Module:
-    if isinstance(old, nn.Identity):
-        return old
-    new = LayerScale(len(old.gamma), device="meta")
-    new.gamma = old.gamma
-    return new
-
-
-def _attention(old: Any, width: int) -> Attention:
-    new = Attention(width, old.num_heads, qkv_bias=True, device="meta")
-    new.qkv.weight, new.qkv.bias = old.in_proj_weight, old.in_proj_bias
-    new.proj.weight, new.proj.bias = old.out_proj.weight, old.out_proj.bias
-    return new
-
-
-def _projection(visual: Any) -> nn.Linear:
-    linear = nn.Linear(*visual.proj.shape, bias=False, device="meta")
-    linear.weight = nn.Parameter(visual.proj.detach().T.contiguous())
-    return linear

@@ -1,77 +1,85 @@
 """A model's identity: what it computes and how it wants its images, independent of library versions.
 
-SHA-256 over the architecture arguments, the preprocessing, and every tensor's name, shape and values.
-The same tensors with another number of heads, or with another preprocessing, are another model.
+What it computes is told by three things together: the settings of its parts, the values of its tensors, and what it
+answers to one fixed image. The same tensors with another number of heads, another slope of an activation, another head
+around them, or another preprocessing, are another model.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from timm.layers.drop import DropPath
 from timm.layers.patch_dropout import PatchDropout
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from ..circuits import digest
 from .preprocess import Preprocess
+from .probe import summary
+from .representable import NORMS
 
-_TRAINING_ONLY = (nn.Identity, nn.Dropout, DropPath, PatchDropout)
+_TRAINING_ONLY = (nn.Identity, _DropoutNd, DropPath, PatchDropout)
+
+_OF_LIBRARIES = (
+    "eps", "approximate", "num_heads", "scale", "global_pool", "num_prefix_tokens", "num_reg_tokens", "has_class_token",
+    "no_embed_class", "pool_include_prefix", "dynamic_img_size", "dynamic_img_pad", "grid_size", "pool", "chunk_dim",
+    "gate_last", "dim", "temperature", "min_period", "max_period", "max_res", "in_pixels", "linear_bands", "feat_shape",
+    "ref_feat_shape", "grid_offset", "grid_indexing", "mrope_section",
+)  # fmt: skip
+"""Settings of timm's parts and of norms that enter what is computed; others differ between versions of timm."""
+
+_NOT_COMPUTED = ("training", "inplace")
 
 
-def fingerprint(module: nn.Module, preprocess: Preprocess) -> str:
-    """Hash of architecture, preprocessing and weights (hex)."""
-    check = hashlib.sha256(digest({"model": architecture(module), "preprocess": preprocess.to_dict()}).encode())
+def fingerprint(computation: str, preprocess: Preprocess) -> str:
+    """Hash (hex) of what a model computes, see `computation`, and of its preprocessing."""
+    return digest({"computation": computation, "preprocess": preprocess.to_dict()})
+
+
+def computation(module: nn.Module, answer: Float[Tensor, "class"]) -> str:
+    """Hash (hex) of settings, tensors and answer.
+
+    Args:
+        answer: logits of the fixed image, see `probe`.
+    """
+    check = hashlib.sha256(digest({"parts": list(_parts(module)), "answer": summary(answer)}).encode())
     for name, tensor in sorted(module.state_dict().items()):
-        check.update(f"\n{name} {tuple(tensor.shape)}\n".encode())
-        check.update(_canonical(tensor))
+        if isinstance(tensor, Tensor):
+            check.update(f"\n{name} {tuple(tensor.shape)}\n".encode())
+            check.update(_canonical(tensor))
     return check.hexdigest()
 
 
-def architecture(module: Any) -> dict[str, Any]:
-    """What tensors do not tell: head counts, norms with their eps, activations, pooling, token layout."""
-    flags = ("global_pool", "num_prefix_tokens", "num_reg_tokens", "has_class_token", "no_embed_class")
-    return {
-        "class": type(module).__name__,
-        **{name: getattr(module, name) for name in (*flags, "pool_include_prefix", "dynamic_img_size")},
-        "patch_embed": [type(module.patch_embed).__name__, bool(getattr(module.patch_embed, "dynamic_img_pad", False))],
-        "heads": [[block.attn.num_heads, float(block.attn.scale)] for block in module.blocks],
-        "attn_pool": None
-        if module.attn_pool is None
-        else [type(module.attn_pool).__name__, module.attn_pool.num_heads],
-        "functions": sorted(_functions(module)),
-        **({} if getattr(module, "rope", None) is None else {"rotary": _rotary(module)}),
-    }
-
-
-_ROTARY = (
-    "dim", "temperature", "min_period", "max_period", "max_res", "in_pixels", "linear_bands", "feat_shape",
-    "ref_feat_shape", "grid_offset", "grid_indexing", "normalize_coords", "mrope_section",
-)  # fmt: skip
-
-
-def _rotary(module: Any) -> dict[str, Any]:
-    """Where the turns of q and k come from: the embedding's class and settings, by timm's names; None: it has none."""
-    half = [block.attn.q_norm.rotate_half for block in module.blocks]
-    settings = {name: getattr(module.rope, name, None) for name in _ROTARY}
-    return {
-        "class": type(module.rope).__name__,
-        "rotate_half": half,
-        "grid": list(module.patch_embed.grid_size),
-        **settings,
-    }
-
-
-def _functions(module: nn.Module) -> list[list[str]]:
-    """Norms and activations: name of the module, its class, and the numbers that its tensors do not hold."""
-    found = []
+def _parts(module: nn.Module) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Every part that computes something: its place, its class, and the settings that its tensors do not hold."""
     for name, part in module.named_modules():
-        if hasattr(part, "eps"):
-            found.append([name, type(part).__name__, f"{part.eps:g}"])
-        elif not isinstance(part, _TRAINING_ONLY) and not list(part.children()) and not list(part.parameters()):
-            found.append([name, type(part).__name__, str(getattr(part, "approximate", ""))])
-    return found
+        if not isinstance(part, _TRAINING_ONLY):
+            yield name, type(part).__name__, _settings(part)
+
+
+def _settings(part: nn.Module) -> dict[str, str]:
+    """Plain public attributes by name; what is off is left out, since later versions bring more of that."""
+    of_library = type(part).__module__.startswith("timm.") or isinstance(part, NORMS)
+    names = _OF_LIBRARIES if of_library else [n for n in vars(part) if n[0] != "_" and n not in _NOT_COMPUTED]
+    found = {name: _plain(getattr(part, name, None)) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> str | None:
+    """A setting as text; None where it is off, or no plain value."""
+    if isinstance(value, list | tuple):
+        inner = [_plain(v) for v in value]
+        return None if None in inner else f"({', '.join(map(str, inner))})"
+    if value is None or value is False:
+        return None
+    if isinstance(value, bool | int | float | str):
+        return repr(value)
+    return getattr(value, "__qualname__", None) if callable(value) and not isinstance(value, nn.Module) else None
 
 
 def _canonical(tensor: Tensor) -> bytes:

@@ -2,119 +2,123 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file
+from safetensors.torch import load
+from timm.data.config import resolve_model_data_config
 from timm.models import eva, vision_transformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, unknown
 from .ambient import plain_torch
-from .check import check_gates
-from .families import as_vision_transformer
-from .fingerprint import fingerprint
-from .preprocess import Preprocess
-from .representable import check_family, check_finite_weights, check_representable
+from .grid import Size, check_memory, check_patches, checked_size, resampled, trained_size
+from .made import UNSAID, Asked, Made, check_seed, copied, loaded, random_weights
+from .preprocess import TIMMS, Preprocess, built_for
+from .representable import check_as_written, check_family
 from .vit import ViT
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+from .weights import Weights, checked_file, read_weights
+from .wrappers import unwrapped
 
 
 @plain_torch()
 def load_model(
     source: str | nn.Module,
     *,
+    name: str | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    crop: float | None = None,
+    crop_mode: str | None = None,
+    interpolation: str | None = None,
     device: str | torch.device = "cpu",
     dtype: str = "float32",
     labels: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> ViT:
     """Load a vision transformer, freeze it, and prove that its senders and receivers account for it.
+
+    What has to be assumed is a `CircuitStoreWarning`, and is kept in `notices`: preprocessing that the weights do not
+    come with, an image size that was read from position embeddings, random weights.
 
     Args:
         source: `"digits"` (the demo model), a timm name with or without `timm:` before it, or a module,
             which is copied and left as it is.
+        name: what people call the model; by default timm's name, and the checkpoint's after a slash.
         pretrained: let timm fetch the published weights (needs the network unless they are cached).
-        checkpoint: local weights for a timm name: safetensors, or a torch file of tensors only.
-        image_size: pixels (or height and width) for a timm name, where they are not the model's own; position
-            embeddings are resampled.
+        checkpoint: local weights for a timm name: safetensors, or a torch file as training scripts save it.
+        image_size: pixels (or height and width) for a timm name; by default those of the checkpoint's position
+            embeddings, or the model's own. Position embeddings of another size are resampled.
+        mean, std, crop, crop_mode, interpolation: how images are prepared, see `Preprocess`; by default as timm's
+            configuration says.
         device: `cpu`, `cuda`, `cuda:1` …, or `auto`: CUDA where there is one.
         dtype: `float32`, `float64` or `bfloat16`; differences are always taken in at least float32.
         labels: name of each class.
-        seed: of the random weights, where neither `pretrained` nor `checkpoint` is given.
+        seed: of random weights, where neither `pretrained` nor `checkpoint` is given; 0 by default, with a warning.
 
     Raises:
         NotRepresentable: the model's parts do not add up as the graph says; names the part.
-        InputError: unknown name, dtype or device; weights that do not fit, hold NaN or infinity, or overflow.
+        InputError: a source, name, dtype, device, size or preprocessing that is not known or does not fit; weights
+            that do not fit, hold NaN or infinity, or overflow.
+        CircuitStoreError: published weights could not be fetched.
     """
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
-    place = _device(device)
-    if isinstance(source, nn.Module) or source == "digits":
-        if checkpoint is not None:
-            raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
-        if image_size is not None:
-            raise InputError("image_size: only a timm name takes one; a module has its own")
-    if isinstance(source, nn.Module):
-        module, name, preprocess, known = _from_module(source)
-    elif source == "digits":
-        module, name, preprocess, known = _digits()
-    else:
-        module, name, preprocess, known = _from_timm(
-            source.removeprefix("timm:"), pretrained, checkpoint, image_size, seed
-        )
-    check_finite_weights(module)
-    module = as_vision_transformer(module, preprocess.size)
-    if isinstance(module.head, nn.Linear):  # a head that was put on a model without one
-        module.num_classes = module.head.out_features
-    check_representable(module)
-    module = module.eval().requires_grad_(False)
-    module.set_grad_checkpointing(False)
-    names = labels if labels is not None else known
-    identity = fingerprint(module, preprocess)
-    exact = torch.float64 if dtype == "float64" else torch.float32
-    model = ViT(module.to(place, exact), name, identity, preprocess, None if names is None else tuple(names))
-    check_gates(model)
-    if DTYPES[dtype] == exact:
-        return model
-    return ViT(module.to(DTYPES[dtype]), name, identity, preprocess, model.labels)
+    stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
+    asked, size = Asked.checked(name, device, dtype, labels, **stated), checked_size(image_size)
+    if isinstance(source, str) and source != "digits":
+        return loaded(_by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, asked.device), asked)
+    if not isinstance(source, str | nn.Module):
+        raise InputError(f"source: expected 'digits', a timm name or an nn.Module, got {type(source).__name__}")
+    if checkpoint is not None:
+        raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
+    if size is not None:
+        raise InputError("image_size: only a timm name takes one; a module has its own")
+    return loaded(_from_module(source) if isinstance(source, nn.Module) else _digits(), asked)
 
 
-Loaded = tuple[nn.Module, str, Preprocess, Sequence[str] | None]
+def _by_name(
+    name: str, pretrained: bool, checkpoint: object, size: Size | None, seed: int | None, device: torch.device
+) -> Made:
+    if pretrained and checkpoint is not None:
+        raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
+    _check_name(name)
+    skeleton = _skeleton(name)
+    if size is not None:
+        check_patches(name, skeleton, size)
+    check_memory(name, skeleton, size or built_for(skeleton), device)
+    if checkpoint is not None:
+        return _from_checkpoint(name, skeleton, checked_file(checkpoint), size, device)
+    return _from_timm(name, pretrained, size, seed)
 
 
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: expected cpu, cuda, cuda:N or auto, got {device!r}") from error
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {device!r} was asked for, but torch finds no CUDA device; use cpu or auto")
-    return place
+def _from_module(source: nn.Module) -> Made:
+    module: Any = unwrapped(source)
+    check_as_written(module)
+    config = getattr(module, "pretrained_cfg", None) or {}
+    return Made(
+        copied(module),
+        config.get("architecture") or type(module).__name__,
+        _preprocess(module),
+        "the module as given",
+        unsaid=tuple(field for field in UNSAID if TIMMS[field] not in config),
+        assumed="timm's default",
+    )
 
 
-def _from_module(source: nn.Module) -> Loaded:
-    check_family(source)
-    module: Any = copy.deepcopy(source)
-    name = (getattr(module, "pretrained_cfg", None) or {}).get("architecture") or type(module).__name__
-    return module, name, Preprocess.of_timm(module), None
+def _preprocess(module: nn.Module) -> Preprocess:
+    """What the data config of a timm model says; timm's defaults where it says nothing."""
+    return Preprocess.of_timm(resolve_model_data_config(module), built_for(module))
 
 
-def _digits() -> Loaded:
+def _digits() -> Made:
     """The demo model from the package's data: a timm VisionTransformer described by a TOML table beside its weights."""
     folder = resources.files("circuitstore") / "demo"
     weights, table = folder / "digits_model.safetensors", folder / "digits_model.toml"
@@ -123,30 +127,39 @@ def _digits() -> Loaded:
     facts = tomllib.loads(table.read_text(encoding="utf-8"))
     module = VisionTransformer(**facts["architecture"])
     _fill(module, load(weights.read_bytes()), "digits")
-    return module, "digits", Preprocess.from_dict(facts["preprocess"]), facts["labels"]
+    prepared = facts["preprocess"]
+    preprocess = Preprocess(tuple(prepared.pop("size")), **prepared)
+    return Made(module, "digits", preprocess, "shipped with circuitstore", labels=facts["labels"])
 
 
-def _from_timm(
-    name: str, pretrained: bool, checkpoint: str | Path | None, size: int | tuple[int, int] | None, seed: int
-) -> Loaded:
-    if pretrained and checkpoint is not None:
-        raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
-    if not timm.is_model(name):
+def _from_timm(name: str, pretrained: bool, size: Size | None, seed: int | None) -> Made:
+    module: Any = _create(name, pretrained, check_seed(seed), {} if size is None else {"img_size": size})
+    if pretrained:
+        return Made(module, name, _preprocess(module), f"published ({_tagged(module)})")
+    notices = random_weights(name, seed)
+    return Made(module, name, _preprocess(module), f"random, seed {seed or 0}", random=True, notices=notices)
+
+
+def _tagged(module: Any) -> str:
+    config = module.pretrained_cfg
+    return ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
+
+
+def _check_name(name: str) -> None:
+    """Raises:
+    InputError: not the name of a timm model, or a tag that it does not have.
+    """
+    if "/" in name or name.startswith("hf-hub:"):
+        raise InputError(
+            f"{name}: models of the Hugging Face hub are not taken yet; expected one of timm's own names, such as "
+            "vit_base_patch16_224, and pretrained=True for its published weights"
+        )
+    architecture, dot, tag = name.partition(".")
+    if not timm.is_model(architecture):
         raise unknown("model", name, _offered())
-    tensors = None if checkpoint is None else _read_checkpoint(Path(checkpoint))
-    arguments = ({} if tensors is None else _classes(tensors)) | ({} if size is None else {"img_size": size})
-    module: Any = _create(name, pretrained, seed, arguments)
-    check_family(module)
-    if tensors is not None:
-        _fill(module, _named_as_timm(tensors, module), str(checkpoint))
-    return module, name, Preprocess.of_timm(module), None
-
-
-def _named_as_timm(tensors: dict[str, Tensor], module: Any) -> dict[str, Tensor]:
-    """Published layouts with timm's names; position embeddings are resampled to the model's image size."""
-    if isinstance(module, VisionTransformer):
-        return vision_transformer.checkpoint_filter_fn(tensors, module, adapt_layer_scale=True)
-    return eva.checkpoint_filter_fn(tensors, module)
+    known = [n for n in timm.list_models(f"{architecture}*", include_tags=True) if n.startswith(f"{architecture}.")]
+    if dot and name not in known:
+        raise unknown("tag", tag, [n.partition(".")[2] for n in known], where=architecture)
 
 
 def _offered() -> list[str]:
@@ -156,54 +169,84 @@ def _offered() -> list[str]:
     return [*plain, *(name for module in modules for name in timm.list_models(module=module)), "digits"]
 
 
+def _skeleton(name: str, **arguments: Any) -> Any:
+    """The architecture without its tensors' values.
+
+    Raises:
+        NotRepresentable: not of a family that is taken.
+    """
+    with torch.device("meta"):
+        module = _create(name, False, 0, arguments)
+    check_family(module)
+    return module
+
+
 def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             return timm.create_model(name, pretrained=pretrained, **arguments)
-        except (TypeError, AssertionError) as error:
-            if "img_size" not in arguments:
-                raise
-            raise InputError(f"{name}: timm does not make it for images of {arguments['img_size']} pixels") from error
         except Exception as error:
             if not pretrained:
-                raise
+                raise InputError(f"{name}: timm could not make it ({type(error).__name__}: {error})") from error
             raise CircuitStoreError(
                 f"{name}: timm could not fetch the published weights ({type(error).__name__}: {error}); "
                 "download them where there is a network and give the file as checkpoint="
             ) from error
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from safetensors or a torch file; a nested table of weights is unpacked."""
-    if not path.is_file():
-        raise InputError(f"checkpoint: no file at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, _unpickling_error()) as error:
-        raise InputError(
-            f"checkpoint: {path} is no readable file of tensors ({type(error).__name__}); expected .safetensors, or a "
-            "torch file that holds tensors only (other pickled objects are not opened, since they can run code)"
-        ) from error
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"checkpoint: {path} holds no table of tensors by name")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, device: torch.device) -> Made:
+    """A timm model with the weights of a file, at the image size of these unless another one is asked for.
+
+    Args:
+        plain: the architecture without values.
+    """
+    weights = read_weights(path, plain.state_dict().keys())
+    own, where = built_for(plain), path.name
+    trained = trained_size(where, plain, own, weights.tensors, asked, weights.told.get("size"))
+    check_memory(name, plain, trained.size, device)
+    arguments = _classes(weights.tensors) | ({} if trained.size == own else {"img_size": trained.size})
+    tensors = _named_as_timm(weights, _skeleton(name, **arguments))
+    module: Any = _create(name, False, 0, arguments)
+    _fill(module, tensors, str(path))
+    notices = (*weights.notices, *trained.notices)
+    if asked not in (None, trained.size):
+        module.set_input_size(img_size=asked)
+        notices = (*notices, *resampled(where, module, trained.size, asked))
+    told = {field: weights.told[TIMMS[field]] for field in UNSAID if TIMMS[field] in weights.told}
+    return Made(
+        module,
+        f"{name}/{path.stem}",
+        _preprocess(module).stated(**told),
+        where,
+        unsaid=tuple(field for field in UNSAID if field not in told),
+        assumed=f"timm's configuration of {name}",
+        notices=notices,
+    )
 
 
-def _unpickling_error() -> type[Exception]:
-    from pickle import UnpicklingError
-
-    return UnpicklingError
-
-
-def _classes(tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _classes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     head = tensors.get("head.weight")
-    return {} if head is None else {"num_classes": len(head)}
+    return {} if head is None or head.ndim != 2 else {"num_classes": len(head)}
+
+
+def _named_as_timm(weights: Weights, module: Any) -> dict[str, Tensor]:
+    """The tensors by timm's names, from these or from a published layout that timm knows."""
+    names = module.state_dict().keys()
+    if weights.tensors.keys() == names:
+        return weights.tensors
+    convert: Any = eva.checkpoint_filter_fn
+    options = {}
+    if isinstance(module, VisionTransformer):
+        convert, options = vision_transformer.checkpoint_filter_fn, {"adapt_layer_scale": True}
+    for tensors in (weights.tensors, weights.table):
+        try:
+            found = convert(dict(tensors), module, **options)
+        except Exception:  # whatever its steps run into with another layout
+            continue
+        if found.keys() == names:
+            return found
+    return weights.tensors
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
@@ -222,4 +265,6 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
             *shapes[:3],
         ]
         raise InputError(f"checkpoint: {where} does not fit the model: {'; '.join(problems)}")
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        module.double()
     module.load_state_dict(tensors)

@@ -6,10 +6,12 @@ view, the 8-bit image as the model will see it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -17,19 +19,25 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
+from timm.layers.helpers import to_2tuple
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, unknown
 from .ambient import plain_torch
+
+CROP_MODES = ("center", "squash", "border")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+TIMMS = {"crop": "crop_pct", "crop_mode": "crop_mode", "interpolation": "interpolation", "mean": "mean", "std": "std"}
+"""timm's name of each field but the size."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a model wants its images; the names are those of timm's data config.
+    """How a model wants its images.
 
     Attributes:
         size: height and width in pixels.
-        crop_pct: share of the resized image that the centre crop keeps, in (0, 1].
+        crop: share of the resized image that the centre crop keeps, in (0, 1]; timm's `crop_pct`.
         crop_mode: `center`, `squash` or `border`.
         interpolation: `bicubic`, `bilinear`, `nearest` …
         mean: per channel, of pixels in [0, 1].
@@ -37,40 +45,57 @@ class Preprocess:
     """
 
     size: tuple[int, int]
-    crop_pct: float = 0.875
+    crop: float = 0.875
     crop_mode: str = "center"
     interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
-            raise InputError(
-                f"preprocessing: expected three means and three positive stds, got {self.mean}, {self.std}"
-            )
+        _check("size", self.size, "height and width in pixels", is_size(self.size))
+        _check("crop", self.crop, "a share in (0, 1]", _is_number(self.crop) and 0 < self.crop <= 1)
+        for name, valid in (("crop_mode", CROP_MODES), ("interpolation", INTERPOLATIONS)):
+            _check(name, getattr(self, name), f"one of {', '.join(valid)}", getattr(self, name) in valid)
+        _check("mean", self.mean, "three numbers, of red, green and blue in [0, 1]", _is_triple(self.mean))
+        positive = _is_triple(self.std) and all(s > 0 for s in self.std)
+        _check("std", self.std, "three positive numbers, of red, green and blue in [0, 1]", positive)
+        for name, value in (("crop", float(self.crop)), ("mean", _floats(self.mean)), ("std", _floats(self.std))):
+            object.__setattr__(self, name, value)
 
     @classmethod
-    def of_timm(cls, module: nn.Module) -> Preprocess:
-        """What the data config of a timm model says; timm's defaults where it says nothing."""
-        return cls.from_dict({**resolve_model_data_config(module), "size": _image_size(module)})
+    def of_timm(cls, config: Mapping[str, Any], size: tuple[int, int]) -> Preprocess:
+        """What a data config by timm's names says; our defaults where it says nothing."""
+        return cls(size, **{ours: config[theirs] for ours, theirs in TIMMS.items() if theirs in config})
 
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Preprocess:
-        """From a table with `size` (height, width) and any of the other fields; other keys are ignored."""
-        height, width = value["size"]
-        given: dict[str, Any] = {k: value[k] for k in ("crop_pct", "crop_mode", "interpolation") if k in value}
-        given |= {k: tuple(float(v) for v in value[k]) for k in ("mean", "std") if k in value}
-        return cls(size=(int(height), int(width)), **given)
+    def stated(self, **given: Any) -> Preprocess:
+        """The same but for the fields that are given and not None.
+
+        Raises:
+            InputError: an unknown field, or a value that a field cannot have.
+        """
+        for name in given:
+            if name not in TIMMS:
+                raise unknown("field of the preprocessing", name, TIMMS)
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return self.text_of(("size", *TIMMS))
+
+    def text_of(self, fields: Iterable[str]) -> str:
+        """Some fields, for people."""
+        return ", ".join(f"{name} {getattr(self, name)}" for name in fields)
 
     @cached_property
     def _crop(self) -> Any:
         """timm's evaluation transform up to, but without, its conversion to a tensor."""
         transform: Any = create_transform(
             (3, *self.size),
-            crop_pct=self.crop_pct,
+            crop_pct=self.crop,
             crop_mode=self.crop_mode,
             interpolation=self.interpolation,
             use_prefetcher=True,
@@ -92,9 +117,31 @@ class Preprocess:
         return pixels.to(torch.float32).div(255).sub(mean).div(std)
 
 
-def _image_size(module: nn.Module) -> tuple[int, int]:
-    """Height and width that the patch embedding was built for, else what the data config says."""
+def built_for(module: nn.Module) -> tuple[int, int]:
+    """Height and width that a model's patch embedding was built for, else what its data config says."""
     size = getattr(getattr(module, "patch_embed", None), "img_size", None)
-    if size is None:
-        return tuple(resolve_model_data_config(module)["input_size"][1:])
-    return (size, size) if isinstance(size, int) else tuple(size)
+    height, width = resolve_model_data_config(module)["input_size"][1:] if size is None else to_2tuple(size)
+    return int(height), int(width)
+
+
+def _check(name: str, value: object, expected: str, right: bool) -> None:
+    if not right:
+        raise InputError(f"{name}: expected {expected}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_size(value: object) -> TypeGuard[tuple[int, int]]:
+    """Whether it is a height and a width, as positive whole numbers."""
+    sides = value if isinstance(value, tuple) else ()
+    return len(sides) == 2 and all(isinstance(s, Integral) and not isinstance(s, bool) and int(s) > 0 for s in sides)
+
+
+def _is_triple(value: object) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and len(value) == 3 and all(_is_number(v) for v in value)
+
+
+def _floats(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)

@@ -21,7 +21,8 @@ from timm.models.vision_transformer import (
     ResPostBlock,
     VisionTransformer,
 )
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..errors import InputError, NotRepresentable
 
@@ -56,11 +57,7 @@ def check_representable(module: Any) -> None:
         InputError: the model has no classes to explain.
     """
     check_family(module)
-    if not module.num_classes or isinstance(module.head, nn.Identity):
-        raise InputError(
-            f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
-            "create it with num_classes=N, or put a trained linear head on it (model.head = nn.Linear(…))"
-        )
+    _check_head(module)
     if module.in_chans != 3:
         raise NotRepresentable(
             f"{type(module).__name__} reads {module.in_chans} channels; images here are RGB, expected 3"
@@ -77,18 +74,86 @@ def check_representable(module: Any) -> None:
         raise NotRepresentable(f"blocks have different numbers of heads ({sorted(heads)}); expected the same in all")
 
 
+def is_of_family(module: nn.Module) -> bool:
+    """Whether it is timm's VisionTransformer or Eva, or a subclass that keeps their forward pass."""
+    return any(
+        isinstance(module, family)
+        and all(getattr(type(module), f, None) is getattr(family, f) for f in ("forward", "forward_features"))
+        for family in (VisionTransformer, Eva)
+    )
+
+
 def check_family(module: nn.Module) -> None:
-    """Pass only timm's VisionTransformer and Eva, and subclasses that keep their forward pass."""
+    """Raises:
+    NotRepresentable: neither timm's VisionTransformer nor Eva, nor a subclass that keeps their forward pass.
+    """
+    if is_of_family(module):
+        return
     name = type(module).__name__
-    for family in (VisionTransformer, Eva):
-        kept = (getattr(type(module), f, None) is getattr(family, f) for f in ("forward", "forward_features"))
-        if isinstance(module, family) and all(kept):
-            return
     reason = next((why for known, why in _OTHERS.items() if name.lower().startswith(known.lower())), None)
     detail = f" ({reason})" if reason else ""
     raise NotRepresentable(
         f"{name} cannot be shown exactly as senders and receivers{detail}; expected timm's VisionTransformer or Eva"
     )
+
+
+def _check_head(module: Any) -> None:
+    head, width = module.head, module.embed_dim
+    if isinstance(head, nn.Identity):
+        raise InputError(
+            f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
+            "create it with num_classes=N, or put a trained head on it (model.head = nn.Linear(…))"
+        )
+    if isinstance(head, nn.Linear) and module.attn_pool is None and head.in_features != width:
+        raise InputError(
+            f"head: expected a layer that reads the {width} values of the pooled stream, got one that reads "
+            f"{head.in_features}; put nn.Linear({width}, {head.out_features}) there"
+        )
+
+
+def check_as_written(module: nn.Module) -> None:
+    """Pass only modules that compute what their classes say with the tensors that they hold.
+
+    Raises:
+        NotRepresentable: a hook, a parametrisation, or a method that was put in place of the class's own; weights
+            that are quantised or no dense tensors. Names it, and says how to undo it.
+    """
+    for name, part in module.named_modules():
+        where = name or type(module).__name__
+        if hasattr(part, "parametrizations"):
+            raise NotRepresentable(
+                f"{where} has parametrised weights; fold them in first: "
+                "torch.nn.utils.parametrize.remove_parametrizations(part, name)"
+            )
+        for kind in _HOOKS:
+            for hook in getattr(part, kind).values():
+                called = getattr(hook, "__qualname__", type(hook).__name__)
+                raise NotRepresentable(
+                    f"{where} has a hook ({called}), which may change what the model computes; remove it (the handle's "
+                    "remove(); remove_weight_norm or prune.remove where it makes weights), or write it into a layer"
+                )
+        for method in (n for n in vars(part) if callable(getattr(type(part), n, None))):
+            raise NotRepresentable(
+                f"{where}.{method} was replaced on the module itself, so its class does not say what it computes; "
+                "write it into a class"
+            )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        _check_dense(name, tensor)
+
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if is_lazy(tensor):
+        raise NotRepresentable(f"weights: {name} has no shape yet; run the model once before it is given")
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_quantized:
+        kind = "quantised" if tensor.is_quantized else f"a {type(tensor).__name__} ({tensor.layout})"
+        raise NotRepresentable(
+            f"weights: {name} is {kind}; expected a plain dense tensor (merge adapters and undo quantisation first)"
+        )
+    if tensor.is_meta:
+        raise InputError(f"weights: {name} is on the meta device and has no values; load the weights first")
 
 
 def _check_block(block: Any, where: str) -> None:
@@ -129,5 +194,5 @@ def check_finite_weights(module: nn.Module) -> None:
     InputError: a tensor holds NaN or infinity; names it.
     """
     for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"weights: {name} holds NaN or infinite values; is the checkpoint complete?")

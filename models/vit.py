@@ -5,14 +5,14 @@ The model stays timm's own, fused; it is cut in three only: images → stream �
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -20,8 +20,9 @@ from torch.utils.hooks import RemovableHandle
 from ..circuits import ComputationGraph, Form, ModelInfo
 from ..errors import InputError
 from .ambient import plain_torch
+from .fingerprint import fingerprint
 from .folding import PortReading
-from .preprocess import Preprocess
+from .preprocess import Preprocess, built_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +32,56 @@ class ViT:
     Attributes:
         module: timm's model, on its device and in its dtype.
         name: what people call it.
-        fingerprint: what it is, see `fingerprint`.
+        computation: hash of what it computes, see `fingerprint`.
         preprocess: how it wants its images.
-        labels: name of each class, or None where nobody told.
+        labels: name of each class, or None where they are unknown.
+        weights: where they come from, for people.
+        random: whether nobody trained them.
+        notices: what was assumed when it was loaded; each was also a warning.
     """
 
     module: VisionTransformer
     name: str
-    fingerprint: str
+    computation: str
     preprocess: Preprocess
     labels: tuple[str, ...] | None = None
+    weights: str = "as given"
+    random: bool = False
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != self.n_classes:
             raise InputError(f"labels: expected {self.n_classes} names, one per class, got {len(self.labels)}")
+        if self.preprocess.size != (size := built_for(self.module)):
+            raise InputError(
+                f"preprocess: {self.name} reads images of {size[0]} × {size[1]} pixels, got "
+                f"{self.preprocess.size[0]} × {self.preprocess.size[1]}; load it again with image_size"
+            )
+
+    def with_preprocess(
+        self,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        crop: float | None = None,
+        crop_mode: str | None = None,
+        interpolation: str | None = None,
+    ) -> ViT:
+        """The same model, which wants its images prepared otherwise: another fingerprint.
+
+        Args:
+            mean, std, crop, crop_mode, interpolation: what is to change, see `Preprocess`.
+
+        Raises:
+            InputError: a value that a field cannot have.
+        """
+        given = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
+        return replace(self, preprocess=self.preprocess.stated(**given))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what it computes and of how it wants its images, see `fingerprint`."""
+        return fingerprint(self.computation, self.preprocess)
 
     @property
     def blocks(self) -> list[Any]:
@@ -102,8 +139,9 @@ class ViT:
         return ComputationGraph(self.n_layers, self.n_heads, form)
 
     def __repr__(self) -> str:
+        weights = "random weights, " if self.random else ""
         return (
-            f"ViT({self.name}, {self.n_layers} layers, {self.n_heads} heads, width {self.d_model}, "
+            f"ViT({self.name}, {weights}{self.n_layers} layers, {self.n_heads} heads, width {self.d_model}, "
             f"{self.n_classes} classes, {self.dtype} on {self.device}, {self.fingerprint[:12]})"
         )
 
@@ -127,10 +165,24 @@ class ViT:
 
     @plain_torch()
     @torch.no_grad()
-    def embed(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image token d_model"]:
-        """The stream that enters block 0, after position embedding and norm_pre: what `input` sends. No gradient."""
-        m, images = self.module, images.to(device=self.device, dtype=self.dtype)
-        return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(images))))
+    def embed(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image token d_model"]:
+        """The stream that enters block 0, after position embedding and norm_pre: what `input` sends. No gradient.
+
+        Raises:
+            InputError: images of another size, or pixels that are not normalised.
+        """
+        m = self.module
+        return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(self._pixels(images)))))
+
+    def _pixels(self, images: Tensor) -> Float[Tensor, "image channel height width"]:
+        """Images on the model's device and in its dtype."""
+        if images.shape[1:] != (3, *self.image_size) or not images.is_floating_point():
+            raise InputError(
+                f"images: expected normalised pixels in floating point [image, 3, {self.image_size[0]}, "
+                f"{self.image_size[1]}] for {self.name}, got {images.dtype} of shape {tuple(images.shape)}; "
+                "model.preprocess.normalise(views) makes them of 8-bit views"
+            )
+        return images.to(device=self.device, dtype=self.dtype)
 
     def through_blocks(
         self, stream: Float[Tensor, "image token d_model"], start: int = 0
@@ -155,9 +207,13 @@ class ViT:
 
     @plain_torch()
     @torch.no_grad()
-    def logits(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
-        """The plain model's logits; images are moved and cast. No gradient."""
-        return self.module(images.to(device=self.device, dtype=self.dtype))
+    def logits(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
+        """The plain model's logits; images are moved and cast. No gradient.
+
+        Raises:
+            InputError: images of another size, or pixels that are not normalised.
+        """
+        return self.module(self._pixels(images))
 
 
 @contextmanager

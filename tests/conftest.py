@@ -116,6 +116,12 @@ def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
     return module
 
 
+def prepared(module: nn.Module) -> nn.Module:
+    """Says how its images are prepared, as models that timm makes do, so that nothing is assumed on loading."""
+    module.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9, "interpolation": "bicubic"}
+    return module
+
+
 @pytest.fixture(scope="session")
 def toy_module() -> Callable[..., VisionTransformer]:
     """A pre-norm ViT of 3 layers of 4 heads, width 16, 8 × 8 pixels, 5 tokens, 5 classes, float64, all norms live.
@@ -127,7 +133,7 @@ def toy_module() -> Callable[..., VisionTransformer]:
         small = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 4, "num_classes": 5}
         arguments: dict = small | changes
         factory = arguments.pop("factory", VisionTransformer)
-        return enliven(factory(**arguments).double(), seed).eval()
+        return prepared(enliven(factory(**arguments).double(), seed).eval())
 
     return build
 

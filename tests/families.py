@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import open_clip
@@ -11,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from circuitstore.models import zero_shot
 from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.transform import PreprocessCfg
 from timm.layers.mlp import SwiGLU
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from .conftest import enliven
+from .conftest import enliven, prepared
 
 SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 4, "num_classes": 5}
 ROTARY = {"factory": Eva, "attn_type": "rope", "use_rot_pos_emb": True}
@@ -62,6 +64,7 @@ CLIPS: dict[str, Callable[[], nn.Module]] = {
 def build_clip(name: str) -> nn.Module:
     """An open_clip model in float64, all its weights live, logits of the size of 10."""
     clip = enliven(CLIPS[name]().double()).eval()
+    open_clip.model.set_model_preprocess_cfg(clip, asdict(PreprocessCfg()))
     with torch.no_grad():
         clip.logit_scale.fill_(2.0)
     return clip
@@ -87,4 +90,4 @@ def build(name: str, seed: int = 0, **changes) -> nn.Module:
         return zero_shot(build_clip(name), text(12))
     arguments = SMALL | FAMILIES[name] | changes
     factory: Callable = arguments.pop("factory", VisionTransformer)
-    return enliven(factory(**arguments).double(), seed).eval()
+    return prepared(enliven(factory(**arguments).double(), seed).eval())

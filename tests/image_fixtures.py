@@ -11,6 +11,7 @@ import torch
 from circuitstore.images import ImageSource, open_source
 from circuitstore.models import ViT, load_model
 from PIL import Image
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer
 
 
@@ -30,7 +31,8 @@ def imagenet_model() -> ViT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = VisionTransformer(img_size=64, patch_size=16, embed_dim=24, depth=1, num_heads=2, num_classes=1000)
-    return load_model(module)
+    ordinary = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD, "crop": 0.875, "interpolation": "bicubic"}
+    return load_model(module, **ordinary)
 
 
 Photo = Callable[..., Image.Image]

@@ -7,6 +7,8 @@ from circuitstore.models import ViT, load_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from .conftest import prepared
+
 PLANTED = {"input->a0.h1<v>", "a0.h1->m1", "m1->logits"}
 """The edges of `planted_model` that do something."""
 
@@ -43,7 +45,7 @@ def planted_model(seed: int) -> ViT:
             block.mlp.fc1.bias.copy_(torch.randn(64, generator=generator))
             block.mlp.fc2.weight[writes] = torch.randn(4, 64, generator=generator).double()
         module.head.weight[:, c] = torch.randn(3, 4, generator=generator).double()
-    return load_model(module, dtype="float64")
+    return load_model(prepared(module), dtype="float64")
 
 
 class Patches(nn.Module):
@@ -87,4 +89,4 @@ def gate_model(gate: str):
     block.mlp.fc2.weight.data[4, 0] = outer
     block.mlp.fc2.bias.data[4] = constant
     module.head.weight.data[0, 4] = 1
-    return load_model(module, dtype="float64")
+    return load_model(prepared(module), dtype="float64")

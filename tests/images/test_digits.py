@@ -14,6 +14,8 @@ from circuitstore.models import ViT, load_model
 from sklearn import datasets
 from timm.models.vision_transformer import VisionTransformer
 
+from ..conftest import prepared
+
 
 def test_the_bundled_digits_are_scikit_learns() -> None:
     theirs, ours = datasets.load_digits(), load_digits()
@@ -69,7 +71,7 @@ def test_the_view_of_a_digit_is_its_drawing(digits: ImageSource) -> None:
 
 def vit(n_classes: int, labels: tuple[str, ...] | None = None) -> ViT:
     module = VisionTransformer(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=n_classes)
-    return load_model(module, labels=labels)
+    return load_model(prepared(module), labels=labels)
 
 
 @pytest.mark.parametrize("names", [WORDS, tuple("0123456789")])

@@ -191,7 +191,7 @@ def photos(folder: Path, classes: list[str], count: int) -> None:
 
 FOLDER = """
 name = "photos"
-model = { timm = "test_vit" }
+model = { timm = "test_vit", seed = 0 }
 [images]
 source = { folder = "photos" }
 per_class = 8
@@ -223,6 +223,21 @@ def test_a_folder_of_images_with_any_timm_model(tmp_path: Path) -> None:
             "n02504458": 386,
         }
         assert len(store.verify()) == 0
+
+
+def test_what_is_assumed_of_a_model_is_noted(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Once, however many floating-point types it is loaded in; and no warning beside the note."""
+    photos(tmp_path / "photos", ["tabby", "goldfish", "n02504458"], 8)
+    both = FOLDER.replace(", seed = 0", "") + '[[recipe]]\nmethod = "eap"\nform = "block"\ndtype = "float64"\n'
+    (tmp_path / "spec.toml").write_text(both)
+    spec = load_spec(tmp_path / "spec.toml")
+    said = "test_vit: its weights are random, as neither pretrained nor checkpoint is given"
+    for notices in (
+        dry_run(spec, location=tmp_path / "store").notes,
+        index(spec, location=tmp_path / "store", progress=False).notices,
+    ):
+        assert len([notice for notice in notices if notice.startswith(said)]) == 1
+    assert not list(recwarn)
 
 
 def test_what_fails_is_recorded_told_again_and_retried_when_asked(tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 from circuitstore.errors import InputError
 from circuitstore.ingest import Spec, make_plan, parse_spec
+from circuitstore.ingest.plan import _load_models
+from circuitstore.models import Preprocess
 
 from ..families import tiny_config
 from .conftest import SMALL
@@ -75,6 +79,12 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
     [
         ('model = "digits"', 'model = "digitz"', ["model", "digitz"]),
         ('model = "digits"', 'model = { timm = "vit_tiny_patch16_225" }', ["model", "vit_tiny_patch16_224"]),
+        ('model = "digits"', 'model = { timm = "test_vit", image_size = 1000000000 }', ["model", "image_size", "GiB"]),
+        ('model = "digits"', 'model = { timm = "test_vit", image_size = 100 }', ["model", "16 × 16", "100 × 100"]),
+        ('model = "digits"', 'model = { timm = "test_vit.nope" }', ["model", "unknown tag 'nope'"]),
+        ('model = "digits"', 'model = { timm = "test_vit", crop = 1.5 }', ["model", "crop", "(0, 1]"]),
+        ('model = "digits"', 'model = { timm = "test_vit", name = " " }', ["model", "name", "blanks"]),
+        ('model = "digits"', 'model = { timm = "test_vit", seed = -1 }', ["model", "seed", "-1"]),
         ('kind = "natural"', 'kind = "nature"', ["condition[0]", "nature", "natural"]),
         ('text = "other class"', 'txt = "other class"', ["condition[1]", "txt", "text"]),
         ('method = "eap-ig"', 'method = "eap-gi"', ["recipe[0]", "eap-gi", "eap-ig"]),
@@ -107,3 +117,17 @@ def test_a_name_that_nothing_carries_is_told_with_its_path(old: str, new: str, s
     with pytest.raises(InputError) as caught:
         make_plan(parse_spec(SMALL.replace(old, new, 1), origin="mine.toml"))
     assert all(words in str(caught.value) for words in ["mine.toml", *said]), str(caught.value)
+
+
+def test_a_model_s_name_and_preprocessing_are_those_of_the_spec(tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_vit", num_classes=10, img_size=96).state_dict(), tmp_path / "tuned.pth")
+    table = """model = { timm = "test_vit", checkpoint = "tuned.pth", image_size = 96, mean = [0.1, 0.2, 0.3], \
+std = [0.4, 0.5, 0.6], crop = 1, crop_mode = "squash", interpolation = "nearest" }"""
+    models = []
+    for changed in (table, table.replace("image_size", 'name = "tuned on digits", image_size')):
+        spec = parse_spec(SMALL.replace('model = "digits"', changed), folder=tmp_path)
+        models += _load_models(spec, {"float32"}).values()
+    plain, named = models
+    assert (plain.name, named.name) == ("test_vit/tuned", "tuned on digits")
+    assert plain.fingerprint == named.fingerprint and plain.notices == ()
+    assert plain.preprocess == Preprocess((96, 96), 1.0, "squash", "nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

@@ -1,10 +1,11 @@
 """Zero-shot classifiers give open_clip's own logits, from prompts or from embeddings; what cannot be is refused."""
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from circuitstore.errors import CircuitStoreError, InputError, NotRepresentable
+from circuitstore.errors import CircuitStoreError, CircuitStoreWarning, InputError, NotRepresentable
 from circuitstore.models import load_clip, load_model, text_embeddings, zero_shot
 from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -51,17 +52,72 @@ def test_one_template_is_open_clip_s_forward(images):
     assert_close(model.logits(x), expected, 1e-13)
 
 
+STATED = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop": 1.0, "interpolation": "bicubic"}
+
+
 def test_a_name_and_a_file_of_weights(tmp_path, images):
     """The same prompts and weights are the same model, in any dtype; other prompts are another."""
-    options = {"checkpoint": tmp_path / "weights.pt", "image_size": 64}
+    options = {"checkpoint": tmp_path / "weights.pt", "image_size": 32, **STATED}
     tiny_config(tmp_path)
     torch.save(open_clip.create_model("tiny").state_dict(), options["checkpoint"])
     model, again = (load_clip("tiny", CLASSES, dtype=d, **options) for d in ("float32", "bfloat16"))
     assert model.fingerprint == again.fingerprint != load_clip("tiny", CLASSES, ["a {}"], **options).fingerprint
-    assert model.name == "tiny" and model.image_size == (64, 64)
-    clip = open_clip.create_model("tiny", pretrained=str(options["checkpoint"]), force_image_size=64)
+    assert model.name == "tiny/weights" and model.weights == "weights.pt" and model.notices == ()
+    assert load_clip("tiny", CLASSES, name="mine", **options).name == "mine"
+    clip = open_clip.create_model("tiny", pretrained=str(options["checkpoint"]))
     x = images(model, 2).float()
     assert_close(model.logits(x), own_logits(clip.eval(), x, CLASSES, ["a photo of a {}."]), 1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_weights_as_training_leaves_them(tmp_path, prefix):
+    tiny_config(tmp_path)
+    own = open_clip.create_model("tiny").state_dict()
+    torch.save({"epoch": 1, "state_dict": {prefix + k: v for k, v in own.items()}}, tmp_path / "epoch_1.pt")
+    model = load_clip("tiny", CLASSES, checkpoint=tmp_path / "epoch_1.pt", **STATED)
+    assert torch.equal(model.module.patch_embed.proj.weight, own["visual.conv1.weight"])
+
+
+def test_another_size_than_the_file_s_is_said(tmp_path, images):
+    tiny_config(tmp_path)
+    torch.save(open_clip.create_model("tiny").state_dict(), tmp_path / "w.pt")
+    with pytest.warns(CircuitStoreWarning, match=r"w\.pt: position embeddings of 4 patches .+ resampled to 16"):
+        model = load_clip("tiny", CLASSES, checkpoint=tmp_path / "w.pt", image_size=64, **STATED)
+    clip = open_clip.create_model("tiny", pretrained=str(tmp_path / "w.pt"), force_image_size=64)
+    x = images(model, 2).float()
+    assert_close(model.logits(x), own_logits(clip.eval(), x, CLASSES, ["a photo of a {}."]), 1e-5)
+
+
+def test_what_is_assumed_is_said(tmp_path):
+    tiny_config(tmp_path)
+    with pytest.warns(CircuitStoreWarning, match="^tiny: its weights are random"):
+        model = load_clip("tiny", CLASSES)
+    assert model.random and load_clip("tiny", CLASSES, seed=0).notices == ()
+    torch.save(open_clip.create_model("tiny").state_dict(), tmp_path / "w.pt")
+    with pytest.warns(CircuitStoreWarning, match=r"w\.pt does not say .+ open_clip's default is assumed: mean \(0\.48"):
+        load_clip("tiny", CLASSES, checkpoint=tmp_path / "w.pt")
+    bare = CLIP(16, TOWER, TEXT).eval()
+    with pytest.warns(CircuitStoreWarning, match="the module as given does not say"):
+        load_clip(bare, CLASSES, tokenizer=TOKENIZER)
+    assert load_clip(bare, CLASSES, tokenizer=TOKENIZER, **STATED).preprocess.mean == (0.5, 0.5, 0.5)
+
+
+def test_the_field_s_own_names_and_prompts_are_taken(images):
+    """Two of ImageNet's 1000 names stand twice; open_clip's templates are functions."""
+    clip = build_clip("CLIP")
+    classes, templates = ["sunglasses", *CLASSES, "sunglasses"], open_clip.SIMPLE_IMAGENET_TEMPLATES
+    with pytest.warns(CircuitStoreWarning, match="'sunglasses' stand more than once; .+ have equal logits"):
+        model = load_clip(clip, np.array(classes), templates, tokenizer=TOKENIZER, dtype="float64")
+    assert model.labels == tuple(classes) and all(type(label) is str for label in model.labels)
+    x = images(model, 2)
+    with torch.no_grad():
+        text = open_clip.build_zero_shot_classifier(clip, TOKENIZER, classes, templates)
+        expected = clip.logit_scale.exp() * F.normalize(clip.encode_image(x), dim=-1) @ text
+    assert_close(model.logits(x), expected, 1e-13)
+    assert torch.equal(model.logits(x)[:, 0], model.logits(x)[:, 4])
+    assert len({type(t) for t in (templates[0], "a {}")}) == 2
+    mixed = load_clip(clip, CLASSES, [templates[0], "a {}"], tokenizer=TOKENIZER, dtype="float64")
+    assert_close(mixed.logits(x), own_logits(clip, x, CLASSES, [templates[0]("{}"), "a {}"]), 1e-13)
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
@@ -103,7 +159,8 @@ def test_what_makes_no_classifier_is_refused(tmp_path):
     for classes, templates, said in (
         ("tabby", TEMPLATES, "a list of names"),
         ([], TEMPLATES, "a list of names"),
-        (["a", "b", "a"], TEMPLATES, "'a' is there twice"),
+        ([*CLASSES, ""], TEMPLATES, "a list of names"),
+        (CLASSES, [len], "prompts with one {}"),
         (CLASSES, "a photo of a {}", "prompts with one {}"),
         (CLASSES, ["a photo"], "prompts with one {}"),
         (CLASSES, [], "prompts with one {}"),

@@ -1,62 +1,144 @@
-"""The same computation has the same fingerprint, another one another."""
+"""The same computation has the same fingerprint, another one another; what cannot be told apart is refused."""
 
 from dataclasses import replace
 
 import pytest
 import torch
+from circuitstore.errors import InputError, NotRepresentable
 from circuitstore.models import Preprocess, load_model
-from circuitstore.models.fingerprint import fingerprint
+from circuitstore.models.fingerprint import computation, fingerprint
+from circuitstore.models.probe import fixed_image, probe, summary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers.attention_pool import AttentionPoolLatent
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 PREPROCESS = Preprocess((8, 8))
+
+
+def identity(module):
+    return computation(module, probe(module, (8, 8)))
+
+
+@pytest.fixture
+def loaded(toy_module):
+    """Load a toy that `change` was done to."""
+
+    def build(change=lambda module: None, **changes):
+        module = toy_module(**changes)
+        change(module)
+        return load_model(module, dtype="float64")
+
+    return build
 
 
 def test_the_same_tensors_with_another_head_count_are_another_model(toy_module):
     four, two = toy_module(num_heads=4), toy_module(num_heads=2)
     assert all(torch.equal(a, b) for a, b in zip(four.parameters(), two.parameters(), strict=True))
-    assert fingerprint(four, PREPROCESS) != fingerprint(two, PREPROCESS)
+    assert identity(four) != identity(two)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"size": (8, 16)},
-        {"crop_pct": 1.0},
+        {"crop": 1.0},
         {"interpolation": "bilinear"},
         {"crop_mode": "squash"},
         {"mean": (0.0, 0.5, 0.5)},
+        {"std": (0.1, 0.5, 0.5)},
     ],
 )
-def test_another_preprocessing_is_another_model(toy_module, change):
-    module = toy_module()
-    assert fingerprint(module, PREPROCESS) != fingerprint(module, replace(PREPROCESS, **change))
+def test_another_preprocessing_is_another_model(change):
+    assert fingerprint("same", PREPROCESS) != fingerprint("same", replace(PREPROCESS, **change))
 
 
-def test_what_tensors_do_not_tell_counts(toy_module):
-    def changed(**changes):
-        return fingerprint(toy_module(**changes), PREPROCESS)
+def test_a_changed_preprocessing_keeps_the_model_and_changes_its_fingerprint(loaded):
+    model = loaded()
+    other = model.with_preprocess(mean=[0.1, 0.2, 0.3], crop=1.0)
+    assert other.preprocess == replace(model.preprocess, mean=(0.1, 0.2, 0.3), crop=1.0)
+    assert other.computation == model.computation and other.module is model.module
+    assert other.fingerprint != model.fingerprint == other.with_preprocess(mean=(0.5,) * 3, crop=0.9).fingerprint
+    assert other.info.id == other.fingerprint == replace(model, preprocess=other.preprocess).fingerprint
+    with pytest.raises(InputError, match=r"std: expected three positive numbers.+got \(0\.0, 1\.0, 1\.0\)"):
+        model.with_preprocess(std=(0.0, 1.0, 1.0))
+    with pytest.raises(InputError, match="reads images of 8 × 8 pixels, got 16 × 16"):
+        replace(model, preprocess=replace(model.preprocess, size=(16, 16)))
 
-    plain = changed()
-    assert plain == changed()
-    eps = toy_module()
-    eps.blocks[1].norm2.eps = 1e-3
+
+def act(new):
+    def change(module):
+        for block in module.blocks:
+            block.mlp.act = new()
+
+    return change
+
+
+class Scaled(nn.Module):
+    """A head whose code has a number that no tensor and no setting holds."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.linear = nn.Linear(16, 5).double()
+        nn.init.ones_(self.linear.weight)
+        self._factor = factor
+
+    def forward(self, x):
+        return torch.tanh(self.linear(x) * self._factor)
+
+
+DIFFERENT = {
+    "act": [act(nn.GELU), act(lambda: nn.GELU(approximate="tanh")), act(nn.ReLU), act(nn.SiLU)],
+    "slopes": [act(lambda: nn.LeakyReLU(0.01)), act(lambda: nn.LeakyReLU(0.5))],
+    "alphas": [act(nn.ELU), act(lambda: nn.ELU(3.0))],
+    "betas": [act(nn.Softplus), act(lambda: nn.Softplus(5))],
+    "ranges that the probe does not reach": [act(lambda: nn.Hardtanh(-1e3, 1e3)), act(lambda: nn.Hardtanh(-1e4, 1e4))],
+    "eps": [lambda m: setattr(m.norm, "eps", 1e-6), lambda m: setattr(m.norm, "eps", 1.0000001e-6)],
+    "scale": [lambda m, s=s: setattr(m.blocks[1].attn, "scale", s) for s in (0.5, 0.5000001)],
+    "heads": [lambda m: setattr(m, "head", nn.Sequential(m.head, nn.ReLU())), lambda m: None],
+    "code": [lambda m: setattr(m, "head", Scaled(1.0)), lambda m: setattr(m, "head", Scaled(1.1))],
+    "padding of patches": [lambda m: None, lambda m: setattr(m.patch_embed.proj, "padding_mode", "reflect")],
+}
+
+
+@pytest.mark.parametrize("changes", DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_what_tensors_do_not_tell_counts(loaded, changes):
+    torch.manual_seed(0)
+    found = {loaded(change).fingerprint for change in changes}
+    assert len(found) == len(changes)
+    torch.manual_seed(0)
+    assert {loaded(change).fingerprint for change in changes} == found
+
+
+def test_pooling_norms_and_weights_count(toy_module):
+    plain = identity(toy_module())
     others = [
-        changed(seed=1),
-        changed(act_layer=nn.ReLU),
-        changed(act_layer="gelu_tanh"),
-        changed(norm_layer="rmsnorm"),
-        changed(global_pool="avg", fc_norm=False),
-        fingerprint(eps, PREPROCESS),
+        identity(toy_module(seed=1)),
+        identity(toy_module(norm_layer="rmsnorm")),
+        identity(toy_module(global_pool="avg", fc_norm=False)),
+        identity(toy_module(global_pool="avgmax", fc_norm=False)),
     ]
+    assert plain == identity(toy_module())
     assert len({plain, *others}) == 1 + len(others)
+
+
+def test_the_pool_of_an_attention_pool_counts(toy_module):
+    def pooled(pool):
+        module = toy_module(global_pool="map", class_token=False)
+        assert isinstance(module.attn_pool, AttentionPoolLatent)
+        module.attn_pool.pool = pool
+        return identity(module)
+
+    assert pooled("token") != pooled("avg")
 
 
 def test_one_changed_weight_is_another_model(toy_module):
     module = toy_module()
-    before = fingerprint(module, PREPROCESS)
+    before = identity(module)
     with torch.no_grad():
         module.blocks[2].mlp.fc2.bias[0] += 1e-6
-    assert fingerprint(module, PREPROCESS) != before
+    assert identity(module) != before
 
 
 def test_device_dtype_mode_and_frozenness_do_not_count(toy_module):
@@ -72,3 +154,123 @@ def test_device_dtype_mode_and_frozenness_do_not_count(toy_module):
         assert load_model(variant).fingerprint == expected
     for dtype in ("float64", "bfloat16"):
         assert load_model(module, dtype=dtype).fingerprint == expected
+
+
+def test_names_and_labels_do_not_count(toy_module):
+    plain, named = load_model(toy_module()), load_model(toy_module(), name="mine", labels=list("abcde"))
+    assert named.name == "mine" and named.fingerprint == plain.fingerprint
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 1000), st.integers(0, 999), st.floats(-5, 5))
+def test_the_answer_s_summary_stays_under_rounding_and_moves_with_the_answer(n, seed, scale):
+    logits = torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 10**scale
+    noise = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    rounded = logits * (1 + 1e-15 * noise)
+    assert max(abs(a - b) for a, b in zip(summary(logits), summary(rounded), strict=True)) <= 1  # a tie may fall apart
+    assert summary(logits) != summary(logits * 1.01)
+    assert summary(logits) != summary(-logits)
+
+
+def test_no_answer_at_all_is_a_summary_too():
+    assert summary(torch.zeros(3, dtype=torch.float64)) == summary(torch.zeros(3, dtype=torch.float64))
+
+
+def test_the_fixed_image_is_worked_out_by_hand():
+    """2 · frac(i · 0.618…) − 1, from i = 1."""
+    image = fixed_image((1, 2)).flatten().tolist()
+    assert image == pytest.approx([0.23606797749979, -0.5278640450004204, 0.7082039324993694, -0.0557280900008408,
+                                   -0.8196601125010510, 0.4164078649987388], abs=1e-15)  # fmt: skip
+
+
+class Single(nn.Module):
+    """A head that insists on float32, as some are written for autocast."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.linear(x.float())
+
+
+def test_a_head_that_insists_on_float32_has_an_identity(toy_module):
+    torch.manual_seed(0)
+    module = toy_module().float()
+    module.head = Single()
+    assert load_model(module).fingerprint == load_model(module).fingerprint
+
+
+class Dropping(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, training=True)
+
+
+def answers(module):
+    module.head = nn.Sequential(module.head, Dropping())
+
+
+def hook(module):
+    module.blocks[0].mlp.register_forward_hook(lambda _, __, out: out * 0)
+
+
+def replaced(module):
+    module.blocks[1].mlp.forward = lambda x: x
+
+
+class Packed(torch.Tensor):
+    """As libraries for quantisation wrap weights."""
+
+
+def packed(module):
+    module.head.weight = nn.Parameter(module.head.weight.detach().as_subclass(Packed), requires_grad=False)
+
+
+def quantised(module):
+    with pytest.warns(UserWarning, match="quantized"):
+        packed = torch.quantize_per_tensor(module.head.weight.float(), 0.1, 0, torch.qint8)
+    module.head.weight = nn.Parameter(packed, requires_grad=False)
+
+
+REFUSED = {
+    r"blocks\.0\.mlp has a hook \(hook\..+remove it": hook,
+    r"blocks\.0\.mlp\.fc1 has a hook": lambda m: m.blocks[0].mlp.fc1.register_forward_pre_hook(
+        lambda _, i: (2 * i[0],)
+    ),
+    r"norm has a hook": lambda m: m.norm.register_full_backward_hook(lambda _, g, __: g),
+    r"patch_embed has a hook": lambda m: m.patch_embed.register_full_backward_pre_hook(lambda _, g: g),
+    r"head has a hook \(L1Unstructured\)": lambda m: prune.l1_unstructured(m.head, "weight", 0.5),
+    r"blocks\.1\.mlp\.forward was replaced": replaced,
+    r"forward_features was replaced": lambda m: setattr(m, "forward_features", m.forward_features),
+    r"head has parametrised weights": lambda m: parametrizations.weight_norm(m.head),
+    r"blocks\.0\.mlp\.fc1 has parametrised weights": lambda m: parametrize.register_parametrization(
+        m.blocks[0].mlp.fc1, "weight", nn.Identity()
+    ),
+    r"head\.weight is quantised": quantised,
+    r"head\.weight is a Packed": packed,
+    r"on the meta device": lambda m: m.head.to("meta"),
+    r"two answers to the same image": answers,
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_does_not_compute_what_it_says_is_refused(loaded, said):
+    with pytest.raises((NotRepresentable, InputError), match=said):
+        loaded(REFUSED[said])
+
+
+def test_the_old_weight_norm_is_refused(loaded):
+    def change(module):
+        with pytest.warns(FutureWarning):
+            weight_norm(module.head)
+
+    with pytest.raises(NotRepresentable, match=r"head has a hook \(WeightNorm\).+remove_weight_norm"):
+        loaded(change)
+
+
+def test_an_activation_that_writes_over_its_input_is_the_one_that_does_not(loaded, images):
+    """A gradient rule that reads the input after such a step would read the output."""
+    plain, writing = (loaded(act(lambda: nn.ReLU(inplace=flag))) for flag in (False, True))  # noqa: B023
+    assert plain.fingerprint == writing.fingerprint
+    assert not any(getattr(part, "inplace", False) for part in writing.module.modules())
+    assert torch.equal(plain.logits(images(plain)), writing.logits(images(plain)))

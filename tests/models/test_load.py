@@ -1,12 +1,10 @@
 """Where models come from: names, checkpoints, modules, the demo; what is checked, and what stays as it was."""
 
 import pytest
-import timm
 import torch
 from circuitstore.discovery import evaluate, score_edges
-from circuitstore.errors import InputError, NotRepresentable
-from circuitstore.models import load_model
-from safetensors.torch import save_file
+from circuitstore.errors import CircuitStoreWarning, InputError, NotRepresentable
+from circuitstore.models import Preprocess, load_model
 
 
 def test_a_module_is_copied_and_left_as_it_is(toy_module):
@@ -38,56 +36,53 @@ def test_random_weights_are_seeded_and_the_caller_s_generator_is_untouched():
     assert first.name == "test_vit"
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "torch", "nested"])
-def test_a_local_checkpoint_brings_its_weights_and_class_count(tmp_path, kind):
-    tensors = timm.create_model("test_vit", num_classes=7).state_dict()
-    path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pth")
-    match kind:
-        case "safetensors":
-            save_file(tensors, path)
-        case "torch":
-            torch.save(tensors, path)
-        case "nested":
-            torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}}, path)
-    model = load_model("test_vit", checkpoint=path)
-    assert model.n_classes == 7
-    assert torch.equal(model.module.head.weight, tensors["head.weight"])
+def test_random_weights_are_announced_unless_a_seed_is_stated():
+    with pytest.warns(CircuitStoreWarning, match=r"^test_vit: its weights are random, .+ state a seed") as told:
+        model = load_model("test_vit")
+    assert model.random and model.weights == "random, seed 0" and "random weights" in repr(model)
+    assert model.notices == (str(told[0].message),)
+    stated = load_model("test_vit", seed=0)
+    assert stated.random and stated.notices == () and stated.fingerprint == model.fingerprint
+    digits = load_model("digits")
+    assert not digits.random and "random" not in repr(digits) and digits.notices == ()
 
 
-class Harmful:
-    """Would run code when unpickled."""
-
-    def __reduce__(self):
-        return (print, ("harm",))
-
-
-def test_a_checkpoint_that_is_no_table_of_tensors_is_refused(tmp_path, capsys):
-    path = tmp_path / "weights.pth"
-    torch.save({"model": Harmful()}, path)
-    with pytest.raises(InputError, match="can run code"):
-        load_model("test_vit", checkpoint=path)
-    assert "harm" not in capsys.readouterr().out
-    for content in (b"", b"no weights at all"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"weights\.pth"):
-            load_model("test_vit", checkpoint=path)
-        path.with_suffix(".safetensors").write_bytes(content)
-        with pytest.raises(InputError, match=r"weights\.safetensors"):
-            load_model("test_vit", checkpoint=path.with_suffix(".safetensors"))
-    with pytest.raises(InputError, match="no file at"):
-        load_model("test_vit", checkpoint=tmp_path / "missing.pth")
+def test_a_name_is_what_people_call_a_model_and_no_part_of_it():
+    plain, named = load_model("test_vit", seed=1), load_model("test_vit", seed=1, name="before tuning")
+    assert named.name == named.info.name == "before tuning" and plain.name == "test_vit"
+    assert named.fingerprint == plain.fingerprint
+    for name in ("", " x", "a\nb"):
+        with pytest.raises(InputError, match="name: expected printable text"):
+            load_model("test_vit", name=name)
 
 
-def test_a_checkpoint_that_does_not_fit_names_the_tensors(tmp_path):
-    tensors = timm.create_model("test_vit").state_dict()
-    del tensors["norm.bias"]
-    tensors["extra"] = torch.zeros(1)
-    tensors["blocks.0.norm1.weight"] = torch.ones(3)
-    save_file(tensors, tmp_path / "w.safetensors")
-    with pytest.raises(
-        InputError, match=r"missing: norm\.bias; not in the model: extra; blocks\.0\.norm1\.weight is \(3,\)"
+def test_how_images_are_prepared_can_be_stated():
+    stated = {"mean": (0.1, 0.2, 0.3), "std": [0.4, 0.5, 0.6], "crop": 0.5, "interpolation": "nearest"}
+    model = load_model("test_vit", seed=1, crop_mode="border", **stated)
+    assert model.preprocess == Preprocess((160, 160), crop_mode="border", **stated)
+    assert model.fingerprint != load_model("test_vit", seed=1).fingerprint
+    for wrong, said in (
+        ({"mean": (0.1, 0.2)}, "mean: expected three numbers"),
+        ({"std": (0.1, 0.2, -0.3)}, "std: expected three positive numbers"),
+        ({"crop": 0.0}, r"crop: expected a share in \(0, 1\], got 0\.0"),
+        ({"crop": 1.5}, r"crop: expected a share"),
+        ({"crop_mode": "middle"}, "crop_mode: expected one of center, squash, border"),
+        ({"interpolation": "cubic"}, "interpolation: expected one of .+bicubic.+ got 'cubic'"),
     ):
-        load_model("test_vit", checkpoint=tmp_path / "w.safetensors")
+        with pytest.raises(InputError, match=said):
+            load_model("test_vit", **wrong)
+
+
+def test_a_module_that_does_not_say_how_its_images_are_prepared_is_told(toy_module):
+    module = toy_module()
+    del module.pretrained_cfg
+    with pytest.warns(CircuitStoreWarning, match=r"module as given does not say .+ timm's default is assumed: mean"):
+        load_model(module)
+    stated = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop": 0.9, "interpolation": "bicubic"}
+    assert load_model(module, **stated).notices == ()
+    module.pretrained_cfg = {"mean": (0.1,) * 3}
+    with pytest.warns(CircuitStoreWarning, match=r"is assumed: std \(.+\), crop 0\.875, interpolation bicubic;"):
+        assert load_model(module).preprocess.mean == (0.1, 0.1, 0.1)
 
 
 def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
@@ -102,26 +97,84 @@ def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
         load_model("digits", dtype="float3")
     with pytest.raises(InputError, match="expected cpu, cuda"):
         load_model("digits", device="gpu")
+    for device in ("mps", "meta"):
+        with pytest.raises(InputError, match=f"expected cpu, cuda, .+; {device} is not supported, use cpu"):
+            load_model("digits", device=device)
     with pytest.raises(InputError, match="expected 10 names"):
         load_model("digits", labels=["one"])
+    with pytest.raises(InputError, match="labels: expected a list of names, one per class, got 'abcdefghij'"):
+        load_model("digits", labels="abcdefghij")
+    for seed in (-1, 2**63):
+        with pytest.raises(InputError, match="seed: expected a whole number"):
+            load_model("test_vit", seed=seed)
 
 
-def test_any_image_size_of_a_timm_name(tmp_path):
-    tensors = timm.create_model("test_vit", num_classes=7, dynamic_img_size=False).state_dict()
-    save_file(tensors, tmp_path / "w.safetensors")
-    model = load_model("test_vit", checkpoint=tmp_path / "w.safetensors", image_size=(48, 96))
+def test_any_image_size_of_a_timm_name():
+    model = load_model("test_vit", seed=1, image_size=(48, 96))
     assert model.image_size == (48, 96) and model.embed(torch.zeros(1, 3, 48, 96)).shape[1] == 1 + 3 * 6
     with pytest.raises(InputError, match="only a timm name"):
         load_model("digits", image_size=64)
-    with pytest.raises(InputError, match="resnet18: timm does not make it for images of 64 pixels"):
-        load_model("resnet18", image_size=64)
 
 
-def test_a_head_that_was_put_on_a_model_without_one_makes_its_classes(toy_module, images):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vit_tiny_patch16_224.nope", r"vit_tiny_patch16_224: unknown tag 'nope'.+augreg_in21k"),
+        ("timm:deit_tiny_patch16_224.in21k", "unknown tag 'in21k'; did you mean 'fb_in1k'"),
+        ("hf-hub:timm/vit_base_patch16_224.augreg_in21k", "Hugging Face hub are not taken yet"),
+        ("google/vit-base-patch16-224", "Hugging Face hub are not taken yet"),
+        ("", "unknown model ''"),
+    ],
+)
+def test_names_that_are_none_of_timm_s(name, said):
+    with pytest.raises(InputError, match=said):
+        load_model(name)
+
+
+class Mlp(torch.nn.Module):
+    """A head of one's own."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(width, 8), torch.nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+
+HEADS = {
+    "linear": lambda: torch.nn.Linear(16, 3),
+    "dropout before it": lambda: torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(16, 3)),
+    "norm before it": lambda: torch.nn.Sequential(torch.nn.LayerNorm(16), torch.nn.Linear(16, 3)),
+    "an MLP": lambda: Mlp(16, 3),
+}
+
+
+@pytest.mark.parametrize("before", [0, 5, 1000])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+def test_the_classes_are_those_that_the_head_gives(toy_module, images, head, before):
+    module = toy_module(num_classes=before)
+    module.head = head().double()
+    model = load_model(module, dtype="float64", labels=list("abc"))
+    x = images(model)
+    assert model.n_classes == model.info.n_classes == 3 and model.logits(x).shape == (2, 3)
+    with pytest.raises(InputError, match="has classes 0 to 2, got 4"):
+        score_edges(model, x, x.flip(0), [0, 4], method="eap")
+
+
+def test_heads_that_give_no_logits(toy_module):
     module = toy_module(num_classes=0)
-    module.head = torch.nn.Linear(16, 3).double()
-    model = load_model(module, dtype="float64")
-    assert model.n_classes == 3 and model.logits(images(model)).shape == (2, 3)
+    with pytest.raises(InputError, match=r"no classifier"):
+        load_model(module)
+    module.head = torch.nn.Linear(10, 3).double()
+    with pytest.raises(InputError, match=r"reads the 16 values .+ one that reads 10; put nn\.Linear\(16, 3\) there"):
+        load_model(module)
+    module.head = torch.nn.Sequential(torch.nn.Linear(10, 3)).double()
+    with pytest.raises(InputError, match=r"does not run on an image \[3, 8, 8\] \(RuntimeError: .+does its head fit"):
+        load_model(module)
+    module.head = torch.nn.Sequential(torch.nn.Linear(16, 3), torch.nn.Unflatten(1, (3, 1))).double()
+    with pytest.raises(InputError, match=r"head: expected logits \[image, class\] for one image, got \(1, 3, 1\)"):
+        load_model(module)
 
 
 def test_a_misspelt_name_is_answered_with_models_that_load():
@@ -174,6 +227,20 @@ def test_a_dtype_of_16_bits_computes_about_the_same(toy_module, images):
     x = images(exact, 4)
     assert half.dtype == torch.bfloat16 and half.exact_dtype == torch.float32
     assert (half.logits(x).double() - exact.logits(x)).abs().max() < 0.1 * exact.logits(x).abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_of_a_number_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"torch finds .+ CUDA devices"):
+        load_model("digits", device=f"cuda:{torch.cuda.device_count()}")
+
+
+def test_pixels_that_are_not_normalised_are_refused():
+    model = load_model("digits")
+    for wrong in (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 32, 32)):
+        for run in (model.logits, model.embed):
+            with pytest.raises(InputError, match=r"expected normalised pixels .+\[image, 3, 32, 32\].+normalise"):
+                run(wrong)
 
 
 def test_not_a_vision_transformer():

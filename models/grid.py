@@ -1,0 +1,167 @@
+"""The image size of a file of weights: its position embeddings tell how many patches there were, not how they lay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .preprocess import is_size
+
+Size = tuple[int, int]
+"""Height and width, in pixels or in patches."""
+
+_EMBEDDINGS = ("pos_embed", "visual.pos_embed", "visual.trunk.pos_embed", "visual.positional_embedding")
+
+
+def checked_size(value: object) -> Size | None:
+    """An image size as height and width; None where none was given.
+
+    Raises:
+        InputError: neither a positive whole number nor two of them.
+    """
+    if value is None:
+        return None
+    sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if not is_size(sides):
+        raise InputError(f"image_size: expected pixels, or height and width, as positive whole numbers, got {value!r}")
+    height, width = sides
+    return int(height), int(width)
+
+
+def check_patches(name: str, module: Any, size: Size) -> None:
+    """Raises:
+    InputError: a size that is no multiple of the model's patch; says which it is.
+    """
+    patch = _patch(module)
+    if any(side % p for side, p in zip(size, patch, strict=True)):
+        raise InputError(
+            f"image_size: {name} reads patches of {_text(patch)} pixels; expected multiples of them, got {_text(size)}"
+        )
+
+
+def check_memory(name: str, module: Any, size: Size, device: torch.device) -> None:
+    """Pass only image sizes at which a device can hold what `check_gates` keeps.
+
+    Args:
+        module: the model, which may be on the meta device.
+
+    Raises:
+        InputError: the images are too large; says how much they take.
+    """
+    layers, heads = len(module.blocks), max(getattr(part, "num_heads", 1) for part in module.modules())
+    streams = 1 + layers * (heads + 17) + 3 * heads  # differences of all senders, inputs, activations of two runs
+    tokens = module.num_prefix_tokens + _count(size, _patch(module))
+    needed = 2 * streams * tokens * module.embed_dim * 4
+    try:
+        torch.empty(needed, dtype=torch.uint8, device=device)
+    except (RuntimeError, TypeError) as error:  # TypeError: more than 64 bits
+        raise InputError(
+            f"image_size: images of {_text(size)} pixels are {tokens:,} tokens of {name}, to check which takes "
+            f"{needed / 2**30:,.0f} GiB of memory, more than {device} has; take smaller images"
+        ) from error
+
+
+class Trained(NamedTuple):
+    """At which image size weights were trained, and what was assumed to say so."""
+
+    size: Size
+    notices: tuple[str, ...] = ()
+
+
+def trained_size(
+    where: str, module: Any, own: Size, tensors: Mapping[str, Tensor], asked: Size | None, told: object
+) -> Trained:
+    """The image size that position embeddings fit.
+
+    A grid that fits their number is looked for in this order: the size that is asked for, the one that the training
+    script's arguments tell, the architecture's own, a square.
+
+    Args:
+        where: the file, for messages.
+        module: the architecture, which may be on the meta device.
+        own: its own image size.
+        tensors: of the file.
+        asked: the size that is asked for.
+        told: the size in the training script's arguments.
+
+    Raises:
+        InputError: the number of position embeddings fits none of these.
+    """
+    embeddings = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
+    if embeddings is None or embeddings.ndim < 2:
+        size = asked or checked_size(told) or own
+        return Trained(size, () if asked or told else (_no_embeddings(where, size),))
+    patch, tokens = _patch(module), embeddings.shape[-2]
+    known = [size for size in (asked, checked_size(told), own) if size]
+    for count in _patch_counts(module, tokens):
+        root = isqrt(count)
+        fitting = [s for s in (*known, (root * patch[0], root * patch[1])) if _count(s, patch) == count]
+        if fitting:
+            return _of_several(where, count, patch, fitting, known, asked)
+    raise InputError(
+        f"checkpoint: {where}: {tokens} position embeddings fit neither {_text(own)} pixels in patches of "
+        f"{_text(patch)} nor a square; state the image size that the weights were trained at as image_size"
+    )
+
+
+def _of_several(
+    where: str, count: int, patch: Size, fitting: list[Size], known: list[Size], asked: Size | None
+) -> Trained:
+    """The first size that fits; what is said of it depends on whether it was asked for, and is the only one."""
+    size = fitting[0]
+    grid, others = _grid(size, patch), dict.fromkeys(_grid(s, patch) for s in fitting[1:])
+    others.pop(grid, None)
+    taken = f"{where}: its {count} position embeddings are taken as {_text(grid)} patches"
+    if others and size == asked:
+        rival = next(iter(others))
+        also = f"as image_size says, though {_text(rival)} would fit, too"
+        wrong = f"if they are {_text(rival)}, load the file at that size and resize the module (set_input_size)"
+        return Trained(size, (f"{taken}, {also}; {wrong}",))
+    if size in known:
+        return Trained(size)
+    return Trained(size, (f"{taken}, images of {_text(size)} pixels; state image_size if they were others",))
+
+
+def resampled(where: str, module: Any, trained: Size, size: Size) -> tuple[str, ...]:
+    """What is said when position embeddings are resampled to another grid."""
+    before, after = (_text(_grid(s, _patch(module))) for s in (trained, size))
+    return (
+        f"{where}: position embeddings are resampled from {before} to {after} patches, as image_size says; if they "
+        f"were not trained as {before}, load the file at its own size and resize the module (set_input_size)",
+    )
+
+
+def _no_embeddings(where: str, size: Size) -> str:
+    return (
+        f"{where}: it holds no position embeddings that would tell the image size; {_text(size)} pixels are the "
+        "architecture's own; state image_size if it was trained at others"
+    )
+
+
+def _patch_counts(module: Any, tokens: int) -> list[int]:
+    """How many of the embeddings may belong to patches: published layouts have one for the class token or none."""
+    own = 0 if module.no_embed_class else module.num_prefix_tokens
+    return [tokens - prefix for prefix in dict.fromkeys((own, 1, 0)) if tokens > prefix]
+
+
+def _patch(module: Any) -> Size:
+    height, width = module.patch_embed.patch_size
+    return height, width
+
+
+def _grid(size: Size, patch: Size) -> Size:
+    return size[0] // patch[0], size[1] // patch[1]
+
+
+def _count(size: Size, patch: Size) -> int:
+    rows, columns = _grid(size, patch)
+    return rows * columns
+
+
+def _text(sides: Size) -> str:
+    return f"{sides[0]} × {sides[1]}"

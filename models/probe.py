@@ -1,0 +1,82 @@
+"""What a model answers to one fixed image: how many classes it has, and part of its identity.
+
+Settings and tensors cannot tell what code computes that is neither ours nor a library's, such as a head of one's own;
+its answer does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import InputError, NotRepresentable
+
+_GOLDEN = 0.6180339887498949
+_SUMS = 8
+
+
+@torch.no_grad()
+def probe(module: Any, size: tuple[int, int]) -> Float[Tensor, "class"]:
+    """The logits of `fixed_image`, in float64 on the CPU, where the module stays; float32 if a part insists on it.
+
+    Raises:
+        InputError: the model does not run, or gives something else than one number per class.
+        NotRepresentable: it gives another answer each time.
+    """
+    module.cpu().eval()
+    try:
+        logits, again = _answers(module.double(), size, torch.float64)
+    except (RuntimeError, TypeError):
+        logits, again = _in_single(module.float(), size)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or not logits.is_floating_point():
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"head: expected logits [image, class] for one image, got {got}")
+    if not torch.equal(logits.nan_to_num(), again.nan_to_num()):
+        raise NotRepresentable(
+            "the model gives two answers to the same image, in evaluation mode: a part of it is random "
+            "(such as dropout that is always on)"
+        )
+    return logits[0]
+
+
+def _in_single(module: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+    try:
+        return _answers(module, size, torch.float32)
+    except Exception as error:  # whatever a part of the model raises
+        height, width = size
+        raise InputError(
+            f"the model does not run on an image [3, {height}, {width}] ({type(error).__name__}: {error}); "
+            "does its head fit?"
+        ) from error
+
+
+def _answers(module: Any, size: tuple[int, int], dtype: torch.dtype) -> tuple[Any, Any]:
+    image = fixed_image(size).to(dtype)
+    return module(image), module(image)
+
+
+def fixed_image(size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:
+    """Numbers from -1 to 1 that are the same on every machine: multiples of the golden ratio, without their whole part.
+
+    A generator of random numbers may change with the library.
+    """
+    return _spread(3 * size[0] * size[1]).view(1, 3, *size)
+
+
+def summary(logits: Float[Tensor, "class"]) -> list[int]:
+    """The logits' length and a few sums over them, rounded: alike on all machines, apart for other functions.
+
+    float64 differs by some 1e-14 between machines, so a rounded number by chance once in 1e9 models; the little that a
+    part in float32 leaves is rounded more.
+    """
+    step = 1e-3 if logits.dtype == torch.float64 else 0.1
+    length = logits.double().norm().clamp_min(1e-300)
+    sums = logits.double() / length @ _spread(len(logits) * _SUMS).view(len(logits), _SUMS)
+    return [round(value / step) for value in (float(length.log()), *sums.tolist())]
+
+
+def _spread(count: int) -> Float[Tensor, "number"]:
+    return 2 * torch.frac(torch.arange(1, count + 1, dtype=torch.float64) * _GOLDEN) - 1

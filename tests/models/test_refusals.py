@@ -1,0 +1,80 @@
+"""Arguments of other types than are meant, as a program without type checks would give them: one message each."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import warnings
+import numpy as np, timm, torch
+import circuitstore as cs
+
+warnings.simplefilter("ignore")
+model = cs.load_model("digits")
+module = timm.create_model("test_vit")
+x = torch.randn(2, 3, 32, 32)
+
+def attempt(what, run):
+    try:
+        run()
+        print(what, "|", "taken")
+    except cs.CircuitStoreError as error:
+        print(what, "|", str(error).replace("\\n", " "))
+    except Exception as error:
+        print(what, "|", "bare", type(error).__name__, str(error).replace("\\n", " ")[:200])
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", UserWarning)
+    cs.load_model("test_vit")
+print("random weights |", caught[0].filename, caught[0].message)
+
+attempt("load_model(None)", lambda: cs.load_model(None))
+attempt("load_model(3)", lambda: cs.load_model(3))
+attempt("load_clip(None)", lambda: cs.load_clip(None, ["a"]))
+attempt("checkpoint 3", lambda: cs.load_model("test_vit", checkpoint=3))
+attempt("image_size text", lambda: cs.load_model("test_vit", image_size="160"))
+attempt("seed text", lambda: cs.load_model("test_vit", seed="1"))
+attempt("device None", lambda: cs.load_model("digits", device=None))
+attempt("name 3", lambda: cs.load_model("digits", name=3))
+attempt("mean text", lambda: cs.load_model("test_vit", mean="imagenet"))
+attempt("crop text", lambda: cs.load_model("test_vit", crop="0.9"))
+attempt("labels of numbers", lambda: cs.load_model("digits", labels=range(10)))
+attempt("mean as array", lambda: cs.load_model("test_vit", mean=np.array([0.5, 0.5, 0.5]), std=torch.ones(3).numpy()))
+attempt("crop 1", lambda: cs.load_model("test_vit", crop=1))
+for name, run in {
+    "score_edges": cs.score_edges, "discover": cs.discover,
+    "patch_edges": lambda m, *p: cs.patch_edges(m, *p, ["m0->logits"]), "patch_nodes": cs.patch_nodes,
+    "patch_path": lambda m, *p: cs.patch_path(m, ["m0", "logits"], *p),
+    "head_to_head": lambda m, *p: cs.head_to_head(m, 0, 1, *p),
+    "evaluate": lambda m, *p: cs.evaluate(m, cs.Circuit.from_edges(model.graph("block"), ["m0->logits"]), *p),
+    "random_curves": cs.random_curves, "magnitude_scores": lambda m, *p: cs.magnitude_scores(m, *p[:2]),
+    "token_groups": lambda m, *p: cs.token_groups(m),
+    "minimality": lambda m, *p: cs.minimality(m, None, *p),
+    "completeness": lambda m, *p: cs.completeness(m, None, *p),
+    "hypothesis_tests": lambda m, *p: cs.hypothesis_tests(m, None, *p),
+}.items():
+    attempt(f"{name} of a module", lambda: run(module, x, x.flip(0), [1, 2]))
+    attempt(f"{name} of a name", lambda: run("digits", x, x.flip(0), [1, 2]))
+attempt("by keyword", lambda: cs.score_edges(model=None, clean=x, corrupted=x, labels=[1, 2]))
+attempt("labels as names", lambda: cs.score_edges(model, x, x.flip(0), ["one", "two"]))
+attempt("labels None", lambda: cs.score_edges(model, x, x.flip(0), None))
+"""
+
+
+def test_every_wrong_type_is_one_message():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
+    assert not {what: found for what, found in said.items() if found.startswith("bare")}
+    taken = {what for what, found in said.items() if found == "taken"}
+    assert taken == {"mean as array", "crop 1"}
+    assert said["random weights"].startswith("<string> test_vit: its weights are random")  # told at the caller's line
+    assert said["load_model(None)"] == "source: expected 'digits', a timm name or an nn.Module, got NoneType"
+    assert said["load_clip(None)"] == "source: expected open_clip's name or a model that it made, got NoneType"
+    assert said["score_edges of a name"] == (
+        "model: expected a loaded model, got 'digits'; load it: model = cs.load_model('digits')"
+    )
+    assert said["evaluate of a module"] == (
+        "model: expected a loaded model, got VisionTransformer; load it: model = cs.load_model(module)"
+    )
+    assert all("load it: " in found for what, found in said.items() if " of a " in what)
+    assert "model.labels.index(name)" in said["labels as names"]
