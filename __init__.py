@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .discovery import score_edges as score_edges
     from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
+    from .errors import CircuitStoreWarning as CircuitStoreWarning
     from .models import load_clip as load_clip
     from .models import load_model as load_model
     from .results import Table as Table
@@ -38,6 +39,7 @@ _WHERE = {
     "Account": "store",
     "Circuit": "circuits",
     "CircuitStoreError": "errors",
+    "CircuitStoreWarning": "errors",
     "ComputationGraph": "circuits",
     "EdgeScores": "circuits",
     "Table": "results",

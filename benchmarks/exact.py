@@ -162,7 +162,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
-    model = load_model(asked.model, device=asked.device)
+    model = load_model(asked.model, device=asked.device, seed=0)
     images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
     clean, corrupted = images.to(model.device).split(asked.batch)
     print(f"{model}, {asked.batch} images, {asked.rounds} rounds of {asked.edges} edges")

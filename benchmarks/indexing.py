@@ -56,7 +56,7 @@ def spec_of(asked: argparse.Namespace, folder: Path) -> Spec:
         classes = make_images(folder, asked.items, asked.per_class)
         table = ", ".join(f"{json.dumps(name)} = {index}" for name, index in classes.items())
         where = {
-            "model": f'{{ timm = "{asked.model}" }}',
+            "model": f'{{ timm = "{asked.model}", seed = 0 }}',
             "source": f"{{ folder = {json.dumps(str(folder))}, classes = {{ {table} }} }}",
         }
     return parse_spec(SPEC.format(**(vars(asked) | where)), folder=folder)

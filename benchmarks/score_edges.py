@@ -114,7 +114,7 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
-    model = load_model(asked.model, device=asked.device, dtype=asked.dtype)
+    model = load_model(asked.model, device=asked.device, dtype=asked.dtype, seed=0)
     clean, corrupted, labels = pictures(model, asked)
     cost = estimate_cost(model.graph("split"), resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
     options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form, "batch_size": asked.batch}
@@ -137,7 +137,7 @@ def main() -> None:
     print(f"peak memory: {peak_gib(model.device):.2f} GiB (bare passes alone {bare_peak:.2f} GiB)")
     print(f"one circuit of half of the edges: {circuit_ratio(model, clean, corrupted, asked):.2f} plain forwards")
     if asked.dtype != "float32":
-        exact = scored(load_model(asked.model, device=asked.device))
+        exact = scored(load_model(asked.model, device=asked.device, seed=0))
         print(f"{asked.dtype} against float32: {agreement(scored(), exact)}")
 
 

@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and their kin from open_clip: the image tower with a zero-shot head over classes told in words.
+"""CLIP, SigLIP and their kin from open_clip: the image tower with a zero-shot head over classes in words.
 
 open_clip's own tower is put together as timm's VisionTransformer; a tower that is timm's is taken as it is. The text
 tower runs once, to embed the prompts, and is no part of the graph.
@@ -24,12 +24,12 @@ from .ambient import plain_torch
 from .clip_tower import tower_of
 from .families import hold_same
 from .grid import Size, check_memory, check_patches, checked_size
-from .made import UNSAID, Asked, Made, check_seed, copied, loaded, random_weights
+from .made import UNSTATED, Asked, Made, check_seed, copied, loaded, random_weights
 from .preprocess import Preprocess
 from .representable import check_as_written, check_finite_weights
 from .vit import ViT
 from .weights import checked_file, read_weights
-from .wrappers import peeled
+from .wrappers import unwrapped
 from .zero_shot import ZeroShotHead, length_errors
 
 TEMPLATES = ("a photo of a {}.",)
@@ -102,7 +102,7 @@ def load_clip(
     module: Any = zero_shot(clip.to(stored), text, name=facts.name)
     preprocess = Preprocess.of_timm(module.pretrained_cfg, clip.visual.image_size)
     made = Made(
-        module, facts.name, preprocess, facts.weights, facts.random, labels, facts.unsaid, "open_clip's default",
+        module, facts.name, preprocess, facts.weights, facts.random, labels, facts.unstated, "open_clip's default",
         notices=(*facts.notices, *_twice(labels)),
     )  # fmt: skip
     return loaded(made, asked)
@@ -114,15 +114,15 @@ class _Facts(NamedTuple):
     name: str
     weights: str
     random: bool = False
-    unsaid: tuple[str, ...] = ()
+    unstated: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
 
 def _given(source: nn.Module) -> tuple[Any, _Facts]:
-    module: Any = peeled(source)
+    module: Any = unwrapped(source)
     check_as_written(module)
-    unsaid = () if hasattr(module.visual, "preprocess_cfg") else UNSAID
-    return copied(module), _Facts(type(module).__name__, "the module as given", unsaid=unsaid)
+    unstated = () if hasattr(module.visual, "preprocess_cfg") else UNSTATED
+    return copied(module), _Facts(type(module).__name__, "the module as given", unstated=unstated)
 
 
 def _by_name(
@@ -140,7 +140,7 @@ def _by_name(
         torch.manual_seed(check_seed(seed))
         clip = library.create_model(name, pretrained=pretrained, force_image_size=size)
     if path is not None:
-        facts = _Facts(f"{name}/{path.stem}", path.name, unsaid=UNSAID, notices=_fill(clip, path, name))
+        facts = _Facts(f"{name}/{path.stem}", path.name, unstated=UNSTATED, notices=_fill(clip, path, name))
     elif pretrained is not None:
         facts = _Facts(f"{name}/{pretrained}", f"published ({name}, {pretrained})")
     else:

@@ -1,7 +1,7 @@
 """A model's identity: what it computes and how it wants its images, independent of library versions.
 
-What it computes is told by three things together: the settings of its parts, the values of its tensors, and what it
-answers to one fixed image. The same tensors with another number of heads, another slope of an activation, another head
+What it computes is described by three things together: the settings of its parts, the values of its tensors, and its
+answer to one fixed image. The same tensors with another number of heads, another slope of an activation, another head
 around them, or another preprocessing, are another model.
 """
 
@@ -41,13 +41,14 @@ def fingerprint(computation: str, preprocess: Preprocess) -> str:
     return digest({"computation": computation, "preprocess": preprocess.to_dict()})
 
 
-def computation(module: nn.Module, answer: Float[Tensor, "class"]) -> str:
-    """Hash (hex) of settings, tensors and answer.
+def computation(contents: str, answer: Float[Tensor, "class"]) -> str:
+    """Hash (hex) of what a model computes: its `contents`, and its logits for the fixed image, see `probe`."""
+    return digest({"contents": contents, "answer": summary(answer)})
 
-    Args:
-        answer: logits of the fixed image, see `probe`.
-    """
-    check = hashlib.sha256(digest({"parts": list(_parts(module)), "answer": summary(answer)}).encode())
+
+def contents(module: nn.Module) -> str:
+    """Hash (hex) of the settings of a model's parts and of its tensors."""
+    check = hashlib.sha256(digest(list(_parts(module))).encode())
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, Tensor):
             check.update(f"\n{name} {tuple(tensor.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""The image size of a file of weights: its position embeddings tell how many patches there were, not how they lay."""
+"""The image size of a file of weights: its position embeddings show how many patches there were, not in which grid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .preprocess import is_size
+from .preprocess import built_for, is_size
 
 Size = tuple[int, int]
 """Height and width, in pixels or in patches."""
@@ -55,15 +55,24 @@ def check_memory(name: str, module: Any, size: Size, device: torch.device) -> No
     """
     layers, heads = len(module.blocks), max(getattr(part, "num_heads", 1) for part in module.modules())
     streams = 1 + layers * (heads + 17) + 3 * heads  # differences of all senders, inputs, activations of two runs
-    tokens = module.num_prefix_tokens + _count(size, _patch(module))
+    as_built = size == built_for(module)
+    tokens = module.num_prefix_tokens + (module.patch_embed.num_patches if as_built else _count(size, _patch(module)))
     needed = 2 * streams * tokens * module.embed_dim * 4
-    try:
-        torch.empty(needed, dtype=torch.uint8, device=device)
-    except (RuntimeError, TypeError) as error:  # TypeError: more than 64 bits
+    if not _can_hold(device, needed):
         raise InputError(
-            f"image_size: images of {_text(size)} pixels are {tokens:,} tokens of {name}, to check which takes "
+            f"image_size: images of {_text(size)} pixels are {tokens:,} tokens of {name}, and checking the model takes "
             f"{needed / 2**30:,.0f} GiB of memory, more than {device} has; take smaller images"
-        ) from error
+        )
+
+
+def _can_hold(device: torch.device, n_bytes: int) -> bool:
+    if device.type == "cuda":
+        return n_bytes <= torch.cuda.mem_get_info(device)[1]
+    try:  # systems promise memory up to about what there is, and give none of it before it is used
+        torch.empty(n_bytes, dtype=torch.uint8, device=device)
+    except (RuntimeError, TypeError):  # TypeError: more than 64 bits
+        return False
+    return True
 
 
 class Trained(NamedTuple):
@@ -74,12 +83,12 @@ class Trained(NamedTuple):
 
 
 def trained_size(
-    where: str, module: Any, own: Size, tensors: Mapping[str, Tensor], asked: Size | None, told: object
+    where: str, module: Any, own: Size, tensors: Mapping[str, Tensor], asked: Size | None, script: Size | None
 ) -> Trained:
     """The image size that position embeddings fit.
 
-    A grid that fits their number is looked for in this order: the size that is asked for, the one that the training
-    script's arguments tell, the architecture's own, a square.
+    The first of these whose grid has their number: the size that is asked for, the size in the training script's
+    arguments, the architecture's own, a square.
 
     Args:
         where: the file, for messages.
@@ -87,17 +96,17 @@ def trained_size(
         own: its own image size.
         tensors: of the file.
         asked: the size that is asked for.
-        told: the size in the training script's arguments.
+        script: the size in the training script's arguments.
 
     Raises:
         InputError: the number of position embeddings fits none of these.
     """
     embeddings = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
     if embeddings is None or embeddings.ndim < 2:
-        size = asked or checked_size(told) or own
-        return Trained(size, () if asked or told else (_no_embeddings(where, size),))
+        size = asked or script or own
+        return Trained(size, () if asked or script else (_no_embeddings(where, size),))
     patch, tokens = _patch(module), embeddings.shape[-2]
-    known = [size for size in (asked, checked_size(told), own) if size]
+    known = [size for size in (asked, script, own) if size]
     for count in _patch_counts(module, tokens):
         root = isqrt(count)
         fitting = [s for s in (*known, (root * patch[0], root * patch[1])) if _count(s, patch) == count]
@@ -112,7 +121,7 @@ def trained_size(
 def _of_several(
     where: str, count: int, patch: Size, fitting: list[Size], known: list[Size], asked: Size | None
 ) -> Trained:
-    """The first size that fits; what is said of it depends on whether it was asked for, and is the only one."""
+    """The first size that fits, and a notice where it was not asked for, or is not the only one."""
     size = fitting[0]
     grid, others = _grid(size, patch), dict.fromkeys(_grid(s, patch) for s in fitting[1:])
     others.pop(grid, None)
@@ -138,8 +147,8 @@ def resampled(where: str, module: Any, trained: Size, size: Size) -> tuple[str, 
 
 def _no_embeddings(where: str, size: Size) -> str:
     return (
-        f"{where}: it holds no position embeddings that would tell the image size; {_text(size)} pixels are the "
-        "architecture's own; state image_size if it was trained at others"
+        f"{where}: it holds no position embeddings to show the image size, so the architecture's own {_text(size)} "
+        "pixels are assumed; state image_size if it was trained at others"
     )
 
 

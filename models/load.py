@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from ..errors import CircuitStoreError, InputError, unknown
 from .ambient import plain_torch
 from .grid import Size, check_memory, check_patches, checked_size, resampled, trained_size
-from .made import UNSAID, Asked, Made, check_seed, copied, loaded, random_weights
+from .made import UNSTATED, Asked, Made, check_seed, copied, loaded, random_weights
 from .preprocess import TIMMS, Preprocess, built_for
 from .representable import check_as_written, check_family
 from .vit import ViT
 from .weights import Weights, checked_file, read_weights
-from .wrappers import unwrapped
+from .wrappers import timm_model_in
 
 
 @plain_torch()
@@ -100,7 +100,7 @@ def _by_name(
 
 
 def _from_module(source: nn.Module) -> Made:
-    module: Any = unwrapped(source)
+    module: Any = timm_model_in(source)
     check_as_written(module)
     config = getattr(module, "pretrained_cfg", None) or {}
     return Made(
@@ -108,7 +108,7 @@ def _from_module(source: nn.Module) -> Made:
         config.get("architecture") or type(module).__name__,
         _preprocess(module),
         "the module as given",
-        unsaid=tuple(field for field in UNSAID if TIMMS[field] not in config),
+        unstated=tuple(field for field in UNSTATED if TIMMS[field] not in config),
         assumed="timm's default",
     )
 
@@ -203,7 +203,7 @@ def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, devi
     """
     weights = read_weights(path, plain.state_dict().keys())
     own, where = built_for(plain), path.name
-    trained = trained_size(where, plain, own, weights.tensors, asked, weights.told.get("size"))
+    trained = trained_size(where, plain, own, weights.tensors, asked, weights.prepared.get("size"))
     check_memory(name, plain, trained.size, device)
     arguments = _classes(weights.tensors) | ({} if trained.size == own else {"img_size": trained.size})
     tensors = _named_as_timm(weights, _skeleton(name, **arguments))
@@ -213,13 +213,13 @@ def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, devi
     if asked not in (None, trained.size):
         module.set_input_size(img_size=asked)
         notices = (*notices, *resampled(where, module, trained.size, asked))
-    told = {field: weights.told[TIMMS[field]] for field in UNSAID if TIMMS[field] in weights.told}
+    stated = {field: weights.prepared[TIMMS[field]] for field in UNSTATED if TIMMS[field] in weights.prepared}
     return Made(
         module,
         f"{name}/{path.stem}",
-        _preprocess(module).stated(**told),
+        _preprocess(module).stated(**stated),
         where,
-        unsaid=tuple(field for field in UNSAID if field not in told),
+        unstated=tuple(field for field in UNSTATED if field not in stated),
         assumed=f"timm's configuration of {name}",
         notices=notices,
     )
@@ -244,7 +244,9 @@ def _named_as_timm(weights: Weights, module: Any) -> dict[str, Tensor]:
             found = convert(dict(tensors), module, **options)
         except Exception:  # whatever its steps run into with another layout
             continue
-        if found.keys() == names:
+        patches = found.get("patch_embed.proj.weight")
+        as_saved = patches is not None and any(t.numel() == patches.numel() for t in tensors.values())
+        if found.keys() == names and as_saved:  # patches of another size would have been resampled
             return found
     return weights.tensors
 

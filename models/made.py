@@ -13,14 +13,15 @@ from torch import nn
 from ..errors import InputError, unknown, warn
 from .check import check_finite, check_gates
 from .families import as_vision_transformer
-from .fingerprint import computation
+from .fingerprint import computation, contents
+from .grid import check_memory
 from .preprocess import Preprocess
 from .probe import probe
 from .representable import check_finite_weights, check_representable
 from .vit import ViT
 
-UNSAID = ("mean", "std", "crop", "interpolation")
-"""Fields of the preprocessing that weights alone do not tell."""
+UNSTATED = ("mean", "std", "crop", "interpolation")
+"""Fields of the preprocessing that a file of weights does not state."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -30,14 +31,14 @@ class Made:
     """A module of a family that is taken, and what its source tells of it.
 
     Attributes:
-        module: the caller's own copy of it.
+        module: a copy that may be changed.
         name: what people call it.
         preprocess: how it wants its images.
-        weights: where they come from, for people.
-        random: whether nobody trained them.
+        weights: where they come from, in words.
+        random: whether they are random.
         labels: name of each class, where the source knows them.
-        unsaid: fields of the preprocessing that the source does not tell, so that they are assumed.
-        assumed: whose they are, for people.
+        unstated: fields of the preprocessing that the source does not state, so that they are assumed.
+        assumed: from where they are assumed, in words.
         notices: what else was assumed or chosen.
     """
 
@@ -47,7 +48,7 @@ class Made:
     weights: str
     random: bool = False
     labels: Sequence[str] | None = None
-    unsaid: tuple[str, ...] = ()
+    unstated: tuple[str, ...] = ()
     assumed: str = ""
     notices: tuple[str, ...] = ()
 
@@ -150,17 +151,18 @@ def loaded(made: Made, asked: Asked) -> ViT:
     check_finite_weights(made.module)
     module = _settled(as_vision_transformer(made.module, preprocess.size))
     check_representable(module)
+    check_memory(name, module, preprocess.size, asked.device)
+    held = contents(module)
     answer = probe(module, preprocess.size)
     check_finite(name, answer)
     module.num_classes = len(answer)
-    identity = computation(module, answer)
     labels = asked.labels if asked.labels is not None else made.labels
     notices = tuple(_notices(replace(made, name=name, preprocess=preprocess), asked))
     exact = torch.float64 if asked.dtype == torch.float64 else torch.float32
     model = ViT(
         module=module.to(asked.device, exact),
         name=name,
-        computation=identity,
+        computation=computation(held, answer),
         preprocess=preprocess,
         labels=None if labels is None else tuple(labels),
         weights=made.weights,
@@ -185,7 +187,7 @@ def _settled(module: Any) -> Any:
 
 def _notices(made: Made, asked: Asked) -> Iterator[str]:
     yield from made.notices
-    fields = [field for field in made.unsaid if field not in asked.preprocess]
+    fields = [field for field in made.unstated if field not in asked.preprocess]
     if fields:
         yield (
             f"{made.name}: {made.weights} does not say how images are prepared, so {made.assumed} is assumed: "

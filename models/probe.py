@@ -24,27 +24,28 @@ def probe(module: Any, size: tuple[int, int]) -> Float[Tensor, "class"]:
 
     Raises:
         InputError: the model does not run, or gives something else than one number per class.
-        NotRepresentable: it gives another answer each time.
+        NotRepresentable: it draws random numbers.
     """
-    module.cpu().eval()
+    module.cpu()
     try:
-        logits, again = _answers(module.double(), size, torch.float64)
-    except (RuntimeError, TypeError):
-        logits, again = _in_single(module.float(), size)
+        logits = _answer(module.double(), size, torch.float64)
+    except (RuntimeError, TypeError) as error:
+        if "memory" in str(error):  # the answer in float32 would be another
+            raise InputError(
+                f"the model's identity needs one run in float64, for which memory is short: {error}"
+            ) from error
+        logits = _in_single(module.float(), size)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or not logits.is_floating_point():
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"head: expected logits [image, class] for one image, got {got}")
-    if not torch.equal(logits.nan_to_num(), again.nan_to_num()):
-        raise NotRepresentable(
-            "the model gives two answers to the same image, in evaluation mode: a part of it is random "
-            "(such as dropout that is always on)"
-        )
     return logits[0]
 
 
-def _in_single(module: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+def _in_single(module: Any, size: tuple[int, int]) -> Any:
     try:
-        return _answers(module, size, torch.float32)
+        return _answer(module, size, torch.float32)
+    except NotRepresentable:
+        raise
     except Exception as error:  # whatever a part of the model raises
         height, width = size
         raise InputError(
@@ -53,9 +54,17 @@ def _in_single(module: Any, size: tuple[int, int]) -> tuple[Any, Any]:
         ) from error
 
 
-def _answers(module: Any, size: tuple[int, int], dtype: torch.dtype) -> tuple[Any, Any]:
-    image = fixed_image(size).to(dtype)
-    return module(image), module(image)
+def _answer(module: Any, size: tuple[int, int], dtype: torch.dtype) -> Any:
+    """What the module gives; the caller's generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        logits = module(fixed_image(size).to(dtype))
+        if not torch.equal(before, torch.get_rng_state()):
+            raise NotRepresentable(
+                "the model draws random numbers in evaluation mode (such as dropout that is always on), so it does not "
+                "give one answer to an image"
+            )
+    return logits
 
 
 def fixed_image(size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:

@@ -35,8 +35,8 @@ class ViT:
         computation: hash of what it computes, see `fingerprint`.
         preprocess: how it wants its images.
         labels: name of each class, or None where they are unknown.
-        weights: where they come from, for people.
-        random: whether nobody trained them.
+        weights: where they come from, in words.
+        random: whether they are random.
         notices: what was assumed when it was loaded; each was also a warning.
     """
 

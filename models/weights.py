@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ..errors import InputError
+from .preprocess import is_size
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMBERS = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
@@ -35,7 +36,7 @@ _DATA = [
 ]
 """What training scripts keep beside weights, and what runs nothing: arguments, NumPy's numbers."""
 
-_AVERAGED = ("ema", "averaged", "swa")
+_AVERAGED = {"ema", "averaged", "average", "avg", "swa"}
 _BOOKKEEPING = ("n_averaged",)
 _DEPTH = 4
 
@@ -47,20 +48,20 @@ class Weights:
     Attributes:
         tensors: by name, prefixes taken off.
         table: the same by the file's own names, with all that stands beside them.
-        told: what the arguments of timm's training script say of the images, by timm's names.
+        prepared: how the script's arguments say that images are prepared, by timm's names, and their `size`.
         notices: what was chosen among several.
     """
 
     tensors: dict[str, Tensor]
     table: dict[str, Tensor]
-    told: Mapping[str, Any]
+    prepared: Mapping[str, Any]
     notices: tuple[str, ...] = ()
 
 
 def read_weights(path: Path, names: Collection[str]) -> Weights:
     """The tensors in a file that are meant for a model with tensors of these names.
 
-    Where none of the names is in the file it may be of a published layout: the largest table is given as it is.
+    Where none of the names is in the file, which may be of a published layout, the largest table is returned as it is.
 
     Raises:
         InputError: no readable file, no tensors by name, several sets of weights none of which is an average.
@@ -79,7 +80,7 @@ def read_weights(path: Path, names: Collection[str]) -> Weights:
         if name.startswith(chosen.prefix) or not any(name.removeprefix(rival) in names for rival in rivals)
     }
     kept = {name: tensor for name, tensor in tensors.items() if name not in _BOOKKEEPING}
-    return Weights(kept, chosen.table, _told(content), _notices(path, chosen, others))
+    return Weights(kept, chosen.table, _of_script(content), _notices(path, chosen, others))
 
 
 def checked_file(value: object) -> Path:
@@ -104,12 +105,12 @@ class _Set:
 
     @property
     def place(self) -> str:
-        """For people: keys, then the prefix."""
+        """Keys, then the prefix, for messages."""
         return ".".join((*self.path, self.prefix.rstrip("."))).strip(".") or "the file itself"
 
     @property
     def averaged(self) -> bool:
-        return any(word in self.place.lower() for word in _AVERAGED)
+        return not _AVERAGED.isdisjoint(re.split("[^a-z]+", self.place.lower()))
 
 
 def _content(path: Path) -> Any:
@@ -177,8 +178,8 @@ def _chosen(
     averaged = [s for s in fit if s.averaged]
     if len(fit) > 1 and len(averaged) != 1:
         raise InputError(
-            f"checkpoint: {path} holds several sets of weights: {', '.join(s.place for s in fit)}; save the one that "
-            f"is meant alone:\n{_extracting(path, fit[0], fit[1:])}"
+            f"checkpoint: {path} holds several sets of weights: {', '.join(s.place for s in fit)}; make a file of the "
+            f"one that you mean, such as:\n{_extracting(path, fit[0], fit[1:])}"
         )
     chosen = averaged[0] if averaged else fit[0]
     return chosen, [s for s in fit if s is not chosen]
@@ -204,20 +205,21 @@ def _notices(path: Path, chosen: _Set, others: list[_Set]) -> tuple[str, ...]:
     lines = _extracting(path, others[0], [chosen, *others[1:]])
     return (
         f"checkpoint: {path.name} holds averaged and plain weights; those of {chosen.place} are taken, not those of "
-        f"{', '.join(o.place for o in others)}; to take others, save them alone:\n{lines}",
+        f"{', '.join(o.place for o in others)}; two lines of Python make a file of those:\n{lines}",
     )
 
 
-def _told(content: Any) -> Mapping[str, Any]:
-    """What the arguments of timm's training script say of the images that it evaluated on; None was not given."""
+def _of_script(content: Any) -> Mapping[str, Any]:
+    """How images were prepared for evaluation, by timm's names, from the arguments of a script like timm's."""
     arguments = content.get("args") if isinstance(content, Mapping) else None
     facts = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
     if "crop_pct" not in facts:
         return {}
-    channels_and_size = facts.get("input_size")
-    size = facts.get("img_size") or (channels_and_size and tuple(channels_and_size[1:]))
-    told = {name: facts.get(name) for name in ("mean", "std", "crop_pct", "interpolation")} | {"size": size}
-    return {name: value for name, value in told.items() if value is not None}
+    size = facts.get("input_size") or facts.get("img_size")
+    sides = tuple(size[-2:]) if isinstance(size, list | tuple) else (size, size)  # timm's input_size has the channels
+    given = {name: facts.get(name) for name in ("mean", "std", "crop_pct", "interpolation")}
+    given["size"] = sides if is_size(sides) else None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:

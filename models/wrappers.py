@@ -16,20 +16,20 @@ from .representable import check_family, is_of_family
 _RUNS_IT = (nn.DataParallel, DistributedDataParallel, AveragedModel, ModelEmaV2, ModelEmaV3)
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The timm model in what only runs it, see `peeled`.
+def timm_model_in(module: nn.Module) -> nn.Module:
+    """The timm model in what only runs it, see `unwrapped`.
 
     Raises:
         NotRepresentable: any other module that is not of a family that is taken; says what to do.
     """
-    module = peeled(module)
+    module = unwrapped(module)
     if not is_of_family(module):
         _explain(module)
         check_family(module)
     return module
 
 
-def peeled(module: nn.Module) -> nn.Module:
+def unwrapped(module: nn.Module) -> nn.Module:
     """What is in DataParallel, DistributedDataParallel, torch.compile or an average of weights."""
     inner: Any = module
     while inner is not None:

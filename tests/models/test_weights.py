@@ -147,10 +147,15 @@ def test_what_timm_s_training_script_was_told_is_taken(path):
     assert (model.preprocess.crop, model.preprocess.interpolation) == (0.8, "bilinear")
     assert (model.preprocess.mean, model.preprocess.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert load_model("test_vit", checkpoint=path, crop=1.0).preprocess.crop == 1.0
-    arguments.mean, arguments.img_size, arguments.input_size = None, None, [3, 96, 96]
-    torch.save({"state_dict": tensors, "args": arguments}, path)
-    with pytest.warns(CircuitStoreWarning, match=r"tuned\.pth does not say .+ is assumed: mean \(0\.5, 0\.5, 0\.5\);"):
-        assert load_model("test_vit", checkpoint=path).image_size == (96, 96)
+    arguments.mean, arguments.img_size = None, None
+    for input_size in ([3, 96, 96], 96, "odd"):  # as timm writes it, as others do, and no size at all
+        arguments.input_size = input_size
+        torch.save({"state_dict": tensors, "args": arguments}, path)
+        with pytest.warns(CircuitStoreWarning) as warned:
+            assert load_model("test_vit", checkpoint=path).image_size == (96, 96)
+        said = [str(w.message) for w in warned]
+        assert "tuned.pth does not say" in said[-1] and "is assumed: mean (0.5, 0.5, 0.5); state mean if" in said[-1]
+        assert len(said) == (2 if input_size == "odd" else 1)
 
 
 def test_how_images_are_prepared_is_assumed_unless_it_is_stated(path):
@@ -186,6 +191,14 @@ def test_a_published_layout_is_converted(path):
     model = load(path, tower | beside)
     assert torch.equal(model.module.head.weight, beside["visual.head.proj.weight"])
     assert torch.equal(model.module.norm.weight, tensors["norm.weight"])
+
+
+def test_a_published_layout_is_not_resampled_to_another_patch(path):
+    """As DINOv2 is published, with a token for masks that timm leaves out."""
+    published = TENSORS | {"mask_token": torch.zeros(1, 64)}
+    assert torch.equal(load(path, published).module.pos_embed, TENSORS["pos_embed"])
+    with pytest.raises(InputError, match=r"patch_embed\.proj\.weight is \(64, 3, 14, 14\)"):
+        load(path, published | {"patch_embed.proj.weight": torch.zeros(64, 3, 14, 14)})
 
 
 def test_what_does_not_fit_is_named(path):

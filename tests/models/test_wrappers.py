@@ -6,7 +6,7 @@ import torch
 import torchvision
 from circuitstore.errors import NotRepresentable
 from circuitstore.models import load_clip, load_model
-from circuitstore.models.wrappers import peeled
+from circuitstore.models.wrappers import unwrapped
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -34,7 +34,7 @@ def test_distributed_data_parallel_is_taken_off(toy_module, tmp_path):
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(module)
-        assert peeled(wrapped) is module
+        assert unwrapped(wrapped) is module
         assert load_model(wrapped).fingerprint == load_model(module).fingerprint
     finally:
         torch.distributed.destroy_process_group()
