@@ -22,7 +22,7 @@ from .tables import items as items_table
 from .tables import runs as runs_table
 
 
-def _frame(connection: Connection, query: Select[Any]) -> pd.DataFrame:
+def _frame(connection: Connection, query: Select[*tuple[Any, ...]]) -> pd.DataFrame:
     """Rows of a query; numbers that may be missing are NaN, counts that may be missing `<NA>`."""
     result = connection.execute(query)
     frame = pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
@@ -77,26 +77,63 @@ def items(connection: Connection, run: str | None, state: str | None) -> pd.Data
 ORDER = ("model", "dataset", "class_index", "condition", "method", "form", "corruption", "metric", "extraction", "id")
 
 
-def circuits(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+def circuits(
+    connection: Connection, run: str | None, equals: Mapping[str, Any], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     """See `Store.circuits`."""
-    query = select(circuits_table).order_by(*(ledger.bytewise(connection, circuits_table.c[name]) for name in ORDER))
-    if run is not None:
-        ledger.known_run(connection, run)
-        query = query.where(circuits_table.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
-    for name, value in equals.items():
-        if name not in circuits_table.c:
-            raise unknown("column of circuits", name, circuits_table.c.keys())
-        query = query.where(_is_one_of(circuits_table.c[name], value))
-    return _frame(connection, query)
+    of_run = None if run is None else _of_run(connection, run)
+    there = {**circuits_table.c, NEWEST: _is_newest(connection, of_run)}
+    shown = [there[name].label(name) for name in _known(there, there if columns is None else columns)]
+    query = select(circuits_table).with_only_columns(*shown)
+    query = query.order_by(*(ledger.bytewise(connection, circuits_table.c[name]) for name in ORDER))
+    if of_run is not None:
+        query = query.where(circuits_table.c.id.in_(of_run))
+    return _frame(connection, query.where(*_equal(there, equals)))
 
 
-def count_circuits(connection: Connection, columns: Sequence[str]) -> pd.DataFrame:
+NEWEST = "newest"
+"""Column of circuits that is not stored: whether no later circuit answers the same question."""
+
+
+def _is_newest(connection: Connection, of_run: Select[Any] | None) -> sa.ColumnElement[bool]:
+    """Whether no later circuit, among those with certain ids if these are given, answers the same question."""
+    one, other = circuits_table.c, circuits_table.alias("later").c
+    same_time = sa.and_(
+        other.created_ms == one.created_ms,
+        ledger.bytewise(connection, other.id) > ledger.bytewise(connection, one.id),
+    )
+    later = exists().where(other.question == one.question, sa.or_(other.created_ms > one.created_ms, same_time))
+    return ~(later if of_run is None else later.where(other.id.in_(of_run)))
+
+
+def _of_run(connection: Connection, run: str) -> Select[Any]:
+    """Ids of the circuits that a run wants."""
+    ledger.known_run(connection, run)
+    return select(run_circuits.c.circuit).where(run_circuits.c.run == run)
+
+
+def _known(there: Collection[str], names: Iterable[str]) -> list[str]:
+    """The names, all of them columns."""
+    for name in (known := list(names)):
+        if name not in there:
+            raise unknown("column of circuits", name, there)
+    return known
+
+
+def _equal(there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+    """That the columns have these values."""
+    _known(there, equals)
+    return [
+        there[name] == sa.literal(bool(value)) if name == NEWEST else _is_one_of(there[name], value)
+        for name, value in equals.items()
+    ]
+
+
+def count_circuits(connection: Connection, columns: Sequence[str], run: str | None = None) -> pd.DataFrame:
     """See `Store.count_circuits`."""
-    for name in columns:
-        if name not in circuits_table.c:
-            raise unknown("column of circuits", name, circuits_table.c.keys())
-    shown = [circuits_table.c[name] for name in columns]
-    return _frame(connection, select(*shown, func.count().label("circuits")).group_by(*shown))
+    shown = [circuits_table.c[name] for name in _known(circuits_table.c.keys(), columns)]
+    query = select(*shown, func.count().label("circuits")).group_by(*shown)
+    return _frame(connection, query if run is None else query.where(circuits_table.c.id.in_(_of_run(connection, run))))
 
 
 def _is_one_of(column: sa.Column[Any], value: object) -> sa.ColumnElement[bool]:

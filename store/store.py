@@ -284,27 +284,33 @@ class Store:
         with self.catalog.reading() as connection:
             return listing.items(connection, run, state)
 
-    def circuits(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
-        """Circuits: `CircuitRecord.properties`, `discovery_id` and `created_ms`; by class, condition, recipe.
+    def circuits(self, run: str | None = None, *, columns: Sequence[str] | None = None, **equals: Any) -> pd.DataFrame:
+        """Circuits, sorted by class, condition and recipe.
+
+        Columns: `CircuitRecord.properties`, `question`, `discovery_id`, `created_ms` and `newest`: whether no later
+        circuit, of the run if one is given, answers the same question.
 
         Args:
+            columns: only these.
             equals: columns and the value, or list of values, that they must have, such as `class_index=3`,
-                `attack=["natural", "typographic"]`, `**{"class": "3"}`.
+                `attack=["natural", "typographic"]`, `newest=True`, `**{"class": "3"}`.
 
         Raises:
             InputError: no such run or column.
         """
         with self.catalog.reading() as connection:
-            return listing.circuits(connection, run, equals)
+            return listing.circuits(connection, run, equals, columns)
 
-    def count_circuits(self, columns: Sequence[str]) -> pd.DataFrame:
-        """How many circuits have the same values in some of `circuits`' columns: these columns and `circuits`.
+    def count_circuits(self, columns: Sequence[str], run: str | None = None) -> pd.DataFrame:
+        """How many circuits, of the run if one is given, have the same values in some of `circuits`' columns.
+
+        Columns: these, and `circuits`.
 
         Raises:
-            InputError: no such column.
+            InputError: no such run or column.
         """
         with self.catalog.reading() as connection:
-            return listing.count_circuits(connection, columns)
+            return listing.count_circuits(connection, columns, run)
 
     def circuit_id(self, start: str) -> str:
         """The id of the one circuit whose id begins so.
