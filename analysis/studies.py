@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import ComputationGraph
-from ..query.groups import Entry, best_study, entries_of, newest
+from ..circuits import ComputationGraph, Selection
+from ..query.groups import Entry, best_study, entries_of, images_of, newest, precision
 from ..store import Store
 
 FIELDS = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
@@ -121,15 +121,16 @@ def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
 
 
 def _one_each(store: Store, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """One circuit per class and condition, all of one recipe, a class's of the same images, in a study's order."""
+    """One circuit per class and condition, the newest, a class's of the same images, in a study's order."""
 
     def condition(entry: Entry) -> str:
         return entry.row["condition"]
 
     by_class: dict[str, list[Entry]] = {}
-    for entry in best_study(entries_of(store, rows), "class", lambda e: (e.row["class"], e.row["condition"])):
+    latest = entries_of(store, rows.loc[rows["newest"].astype(bool)])
+    for entry in best_study(latest, precision, lambda e: (e.row["class"], e.row["condition"])):
         by_class.setdefault(entry.row["class"], []).append(entry)
-    chosen = [e for of in by_class.values() for e in newest(best_study(of, "condition", condition), condition)]
+    chosen = [e for of in by_class.values() for e in newest(best_study(of, _images, condition), condition)]
     kept = rows.loc[rows["id"].isin([entry.id for entry in chosen])]
     ordered = kept.assign(_attacked=kept["attack"] != NATURAL).sort_values(
         ["_attacked", "condition", "class_index", "class"]
@@ -141,3 +142,9 @@ def _one_each(store: Store, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str
             "choose a run to see them",
         )
     return ordered.drop(columns="_attacked").reset_index(drop=True), notes
+
+
+def _images(entry: Entry) -> Selection:
+    """The images of a class; those on which an attack succeeds are of the correct ones."""
+    images = images_of(entry.item)
+    return replace(images, rule="correct") if images.rule == "successful" else images

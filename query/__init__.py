@@ -1,5 +1,6 @@
 """Asking a store: named queries and Cypher of the user's, and comparisons from the archive's matrices."""
 
+from .ask import run as run
 from .compare import Similarity as Similarity
 from .compare import compare as compare
 from .compare import similarity_matrix as similarity_matrix
@@ -7,4 +8,3 @@ from .measures import MEASURES as MEASURES
 from .named import NamedQuery as NamedQuery
 from .named import list_named as list_named
 from .named import named_queries as named_queries
-from .named import run as run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,8 @@ from ..circuits import ComputationGraph, Extraction, Selection, WorkItem, check_
 from ..errors import InputError, NotComparable, unknown
 from ..store import Store
 from ..store.listing import extractions, work_items
+from .answers import counted, named_by_id
+from .names import Models, matching
 
 FIELDS = (
     "model",
@@ -28,6 +30,12 @@ FIELDS = (
     "extraction",
 )
 """Properties of circuits; within a group all but the compared one are the same."""
+
+SETS = ("form", "method", "metric", "direction")
+"""Fields that give scores their meaning: where they differ, only which edges the circuits have can be compared."""
+
+ABBREVIATED = ("condition", "method", "metric", "corruption", "extraction")
+"""Properties whose values have parameters, and may be given without them."""
 
 NATURAL = "natural"
 TWIN = "unattacked-twin"
@@ -65,6 +73,11 @@ class Entry:
         size = self.row["size_requested"]
         return None if pd.isna(size) else int(size)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads of its model."""
+        return self.item.model.n_layers, self.item.model.n_heads
+
     @cached_property
     def graph(self) -> ComputationGraph:
         return ComputationGraph(self.item.model.n_layers, self.item.model.n_heads, self.item.recipe.form)
@@ -87,21 +100,53 @@ class Group:
     notes: tuple[str, ...] = ()
 
 
-def load(store: Store, run: str | None, equals: Mapping[str, Any]) -> list[Entry]:
-    """The circuits of a run with the given properties.
+def load(
+    store: Store, run: str | None, equals: Mapping[str, Any], *, flagged: bool = False
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """The circuits of a run, or store, that have the given properties and count; and notes on those that do not.
+
+    Circuits that are chosen by id, or by their flag, count as they are.
 
     Raises:
         InputError: no such run, property or value; no circuit.
     """
-    rows = store.circuits(run, **equals)
+    asked = _in_full(store, run, equals)
+    rows = store.circuits(run, **asked)
+    where = "the store" if run is None else f"run {run!r}"
     if rows.empty:
-        _check_values(store.circuits(run), equals, "the store" if run is None else f"run {run!r}")
+        _check_values(store.circuits(run), asked, where)
         chosen = ", ".join(f"{name} = {value}" for name, value in equals.items())
         raise InputError(
-            f"no circuit in the {'store' if run is None else f'run {run!r}'}"
-            f"{f' with {chosen}' if chosen else ''}; the query `studies` shows what there is"
+            f"no circuit in {where}{f' with {chosen}' if chosen else ''}; the query `studies` shows what there is"
         )
-    return entries_of(store, rows)
+    if not {"id", "discovery_id"}.isdisjoint(asked):
+        return entries_of(store, rows), named_by_id(rows)
+    kept, notes = counted(rows, flagged=flagged or "flag" in asked)
+    if kept.empty:
+        raise InputError(f"no circuit in {where} counts: {'; '.join(notes)}")
+    return entries_of(store, kept), notes
+
+
+def _in_full(store: Store, run: str | None, equals: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties as they are stored: models by their ids, abbreviated values in full.
+
+    Raises:
+        InputError: no such run or value, or a name that several models have.
+    """
+    found: dict[str, Any] = {}
+    where = f"circuits of {'the store' if run is None else f'run {run!r}'}"
+    for name, value in equals.items():
+        texts = [value] if isinstance(value, str) else value
+        if name == "model":
+            rows = store.count_circuits(["model", "model_id"], run)
+            models = Models(zip(rows["model"], rows["model_id"], strict=True))
+            found["model_id"] = [models.id(text, where) for text in texts]
+        elif name in ABBREVIATED and isinstance(texts, Collection):
+            there = set(store.count_circuits([name], run)[name])
+            found[name] = sorted(set().union(*(matching(name, text, there, where) for text in texts)))
+        else:
+            found[name] = value
+    return found
 
 
 def _check_values(rows: pd.DataFrame, equals: Mapping[str, Any], where: str) -> None:
@@ -123,8 +168,11 @@ def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
     return [Entry(row, items[row["discovery_id"]], taken.get(row["id"])) for row in rows.to_dict("records")]
 
 
-def groups(loaded: Sequence[Entry], by: str) -> Iterator[Group]:
-    """Groups of two circuits or more that differ in `by`.
+def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[Group]:
+    """Groups of two circuits or more that differ in `by`; models of one name are told apart.
+
+    Args:
+        sets: whether only sets of edges are compared, and no scores.
 
     Raises:
         InputError: no such field.
@@ -132,32 +180,36 @@ def groups(loaded: Sequence[Entry], by: str) -> Iterator[Group]:
     """
     if by not in FIELDS:
         raise unknown("field to compare by", by, FIELDS)
+    models = Models((e.item.model.name, e.item.model.id) for e in loaded)
+    labelled = [replace(e, row={**e.row, "model": models.label(e.item.model.id)}) for e in loaded]
 
     def value(entry: Entry) -> str:
-        return _identity(entry, by)
+        return str(entry.row[by])
 
     found: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in loaded:
-        found.setdefault(tuple(_identity(entry, field) for field in FIELDS if field != by), []).append(entry)
+    for entry in labelled:
+        found.setdefault(tuple(str(entry.row[field]) for field in FIELDS if field != by), []).append(entry)
     for same in found.values():
-        chosen = newest(best_study(same, by, value), value)
-        if len(chosen) == 1:  # no study has two: what differs besides is told
+        chosen = newest(best_study(same, precision, value), value)
+        if len(chosen) == 1:  # no study has two: what differs besides is reported
             chosen = newest(same, value)
-        group = _group(by, chosen, len(same) - len(chosen))
+        group = _group(by, chosen, len(same) - len(chosen), sets)
         if len(group.labels) > 1:
             yield group
 
 
-def _identity(entry: Entry, field: str) -> str:
-    """The value of a field; models of one name are told apart."""
-    return entry.item.model.id if field == "model" else str(entry.row[field])
+def precision(entry: Entry) -> Hashable:
+    """What may differ between the newest answers to questions that differ in one field only."""
+    return entry.item.recipe.dtype, entry.item.recipe.seed
 
 
-def best_study(entries: Iterable[Entry], by: str, label: Callable[[Entry], Hashable]) -> list[Entry]:
-    """The circuits of the study, among those that differ in `by`, with most labels; of the newest of several."""
+def best_study(
+    entries: Iterable[Entry], study: Callable[[Entry], Hashable], label: Callable[[Entry], Hashable]
+) -> list[Entry]:
+    """The circuits of the study with most labels; of the newest of several."""
     studies: dict[Hashable, list[Entry]] = {}
     for entry in entries:
-        studies.setdefault(_study(entry, by), []).append(entry)
+        studies.setdefault(study(entry), []).append(entry)
     return max(studies.values(), key=lambda study: (len(set(map(label, study))), max(e.age for e in study)))
 
 
@@ -166,22 +218,10 @@ def newest(entries: Iterable[Entry], label: Callable[[Entry], Hashable]) -> list
     return list({label(entry): entry for entry in sorted(entries, key=lambda entry: entry.age)}.values())
 
 
-def _study(entry: Entry, by: str) -> Hashable:
-    """What the circuits of one study share: recipe and extraction but for what is compared, and the images."""
-    item = entry.item
-    asked = {f.name: getattr(item.recipe, f.name) for f in fields(item.recipe)} | {"extraction": entry.extraction}
-    images = images_of(item)
-    if images.rule == "successful":  # asked of attacks alone: the natural circuits beside them are of correct images
-        images = replace(images, rule="correct")
-    return tuple(value for name, value in asked.items() if name != by), replace(
-        images, candidates="", n_candidates=0
-    ) if by in ("class", "dataset") else images
-
-
-def _group(by: str, entries: list[Entry], left_out: int) -> Group:
+def _group(by: str, entries: list[Entry], left_out: int, sets: bool) -> Group:
     notes = []
     if left_out:
-        notes.append(f"{left_out} other circuits, older or of other images, seed, precision or version, are left out")
+        notes.append(f"{left_out} other circuits, older or of another seed or precision, are left out")
     if by == "condition" and entries[0].item.recipe.corruption.kind == TWIN:
         mechanism = [e for e in entries if e.item.condition.kind != NATURAL]
         if len(mechanism) < len(entries):
@@ -189,7 +229,8 @@ def _group(by: str, entries: list[Entry], left_out: int) -> Group:
         entries = mechanism
     entries = sorted(entries, key=lambda e: _order(e, by))
     common = {f: str(entries[0].row[f]) for f in FIELDS if f != by} if entries else {}
-    return Group(common, _labels(entries, by), tuple(entries), (*notes, *_check(entries, by)))
+    labels = tuple(str(e.row[by]) for e in entries)
+    return Group(common, labels, tuple(entries), (*notes, *differences(entries, by, sets=sets)))
 
 
 def _order(entry: Entry, by: str) -> tuple[Any, ...]:
@@ -197,15 +238,12 @@ def _order(entry: Entry, by: str) -> tuple[Any, ...]:
     return (item.target_class.class_index, item.condition.kind != NATURAL, str(entry.row[by]), entry.id)
 
 
-def _labels(entries: Sequence[Entry], by: str) -> tuple[str, ...]:
-    labels = [str(e.row[by]) for e in entries]
-    if by != "model" or len(set(labels)) == len(labels):
-        return tuple(labels)
-    return tuple(f"{name} ({e.item.model.id[:8]})" for name, e in zip(labels, entries, strict=True))
-
-
-def _check(entries: Sequence[Entry], by: str) -> list[str]:
+def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> list[str]:
     """Warnings about what differs besides, each once.
+
+    Args:
+        by: the field in which the circuits are held against each other.
+        sets: whether only sets of edges are compared, and no scores.
 
     Raises:
         NotComparable: method, form, metric, direction, sign or graph differ.
@@ -213,24 +251,77 @@ def _check(entries: Sequence[Entry], by: str) -> list[str]:
     notes: dict[str, None] = {}
     distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.graph): e for e in entries}.values())
     for a, b in combinations(distinct, 2):
-        x, y = a.item, b.item
-        notes |= dict.fromkeys(check_conditions(x.recipe, y.recipe, x.condition, y.condition))
-        if a.extraction and b.extraction:
-            notes |= dict.fromkeys(check_version("extraction", a.extraction, b.extraction))
-        if a.graph != b.graph:
-            raise NotComparable(
-                f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
-                "only models of one shape are compared edge by edge"
-            )
-    if by != "class" and len({images_of(e.item) for e in entries}) > 1:
-        notes["the circuits are of different images"] = None
+        notes |= dict.fromkeys(_differ(a, b, by, sets))
+    if by == "model":
+        notes |= dict.fromkeys(_other_models(entries))
+    notes |= dict.fromkeys((*_other_images(entries, by), *_other_contrast(entries)))
     return list(notes)
+
+
+def _other_models(entries: Sequence[Entry]) -> Iterator[str]:
+    """What besides the models may make their circuits differ."""
+    if any(e.item.selection.rule != "all" for e in entries):
+        yield "each model's images are those that it classifies correctly, so the models' images may differ"
+    if len({e.size_requested for e in entries}) > 1:
+        yield "the circuits of the models have different sizes, which alone makes edges gained or lost"
+
+
+def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
+    """Warnings about two circuits."""
+    x, y = a.item, b.item
+    pair = (x.recipe, y.recipe, x.condition, y.condition)
+    try:
+        yield from check_conditions(*pair)
+    except NotComparable as error:
+        if by not in SETS:
+            raise
+        if not sets:
+            told = "which edges the circuits have can be compared: jaccard, node-jaccard, dice"
+            raise NotComparable(f"{error}; {told}") from None
+        yield from check_conditions(*pair, apart=by)
+        yield f"scores of different {by}s mean different things: only which edges the circuits have is compared"
+    if by == "form":
+        yield "each two forms are compared in the coarser one, beside the noise floor of that form's circuit"
+    if a.extraction and b.extraction:
+        yield from check_version("extraction", a.extraction, b.extraction)
+    if a.shape != b.shape:
+        raise NotComparable(
+            f"the graphs of {x.model.name} and {y.model.name} differ: {_told(a)} against {_told(b)}; "
+            "only models of one shape are compared edge by edge"
+        )
+
+
+def _told(entry: Entry) -> str:
+    return "{} layers of {} heads".format(*entry.shape)
+
+
+def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
+    """Says where circuits of one class are of different images, or classes' images are chosen differently."""
+    across = by in ("class", "dataset")
+    chosen: dict[Hashable, set[Hashable]] = {}
+    for e in entries:
+        images = images_of(e.item)
+        key, what = (None, (images.count, images.rule, images.seed)) if across else (e.item.target_class, images)
+        chosen.setdefault(key, set()).add(what)
+    if all(len(different) == 1 for different in chosen.values()):
+        return []
+    return ["images are not chosen alike (number, rule or seed)" if across else "the circuits are of different images"]
+
+
+def _other_contrast(entries: Sequence[Entry]) -> list[str]:
+    """Says where circuits are contrasted with different classes, their own aside."""
+    against = list({(e.item.target_class.name, e.item.contrast.against): None for e in entries})
+    everyone = {name for _, names in against for name in names}
+    apart = [(own, names) for own, names in against if {*names} != everyone - {own}]
+    if not apart:
+        return []
+    told = "; ".join(
+        f"{own}: {', '.join(names[:3]) or 'none'}{' …' if len(names) > 3 else ''}" for own, names in apart[:2]
+    )
+    more = " …" if len(apart) > 2 else ""
+    return [f"the circuits are contrasted with different classes ({told}{more}), which changes circuits, too"]
 
 
 def images_of(item: WorkItem) -> Selection:
     """Which images of the class it asks of, whatever was done to them (an attack's word is a surrounding)."""
     return replace(item.selection, surroundings="")
-
-
-def _shape(entry: Entry) -> str:
-    return f"{entry.graph.n_layers} layers of {entry.graph.n_heads} heads"

@@ -12,6 +12,13 @@ A query is a file `cypher/NAME.cypher`. Its header is the leading comment:
 A parameter has a name, a type, a default after `=` (none: it must be given) and a meaning after `;`;
 several names with one meaning may stand together. `parameters.py` tells the types and defaults.
 
+Which circuits count is given as ids: a text has `c.id IN $circuits`, or, where these may be all circuits of a store,
+`$listed`, `$circuits` and `$left_out` (`ask.py`). A text that gives back `flag` or `flagged` gets flagged circuits
+as well. A column `model_id` after `model` is not shown: it tells models of one name apart.
+
+A file `cypher/NAME.near.cypher` is asked where the answer has no rows. Its comment says what is nearest, with the
+columns of its one row in braces.
+
 A file `cypher/NAME.ENGINE.cypher` declares that an engine is asked the same in other words, which give all rows in
 one: Neo4j sends each row as a message, on which its driver spends 20 µs. The text has `WITH` instead of `RETURN`, after
 `ORDER BY` also `LIMIT $most`, and then `RETURN collect(coalesce(column, [])) AS column` for every column: `collect`
@@ -28,20 +35,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from ..errors import InputError, unknown
 from ..results import Table
-from ..store.graph.tables import unpacked
-from .parameters import TYPES, Only, Parameter, resolve
-
-if TYPE_CHECKING:
-    from ..store import Store
+from ..store.graph.tokens import tokens
+from .parameters import TYPES, Only, Parameter
 
 _PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
 _ONLY = re.compile(r"only(?:, not (?P<but>\S+))?")
+_ASKED = re.compile(r"\bc\.(\w+) (?:= (\$\w+)|IN \[([^\]]+)\])")
+NEAR = "near"
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class NamedQuery:
         columns: of the answer, with their meaning.
         text: the Cypher, without the header.
         packed: what an engine is asked instead, by its name; many rows of the answer in one.
+        near: what to say where there are no rows, and the text that gives the row with what is nearest.
     """
 
     name: str
@@ -63,6 +70,34 @@ class NamedQuery:
     columns: Mapping[str, str]
     text: str
     packed: Mapping[str, str] = field(default_factory=dict)
+    near: tuple[str, str] | None = None
+
+    def takes(self, parameter: str) -> bool:
+        """Whether the text has this parameter."""
+        return parameter in parameters_of(self.text)
+
+    @property
+    def shows_flags(self) -> bool:
+        """Whether the answer says which circuits are flagged, so that these need not be left out."""
+        return not {"flag", "flagged"}.isdisjoint(self.columns)
+
+    def chosen(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """The properties that the text asks of every circuit, each with the values that it may have.
+
+        Args:
+            values: of the parameters.
+        """
+        found: dict[str, list[Any]] = {}
+        for name, one, several in _ASKED.findall(self.text):
+            words = [word.strip() for word in (one or several).split(",")]
+            found.setdefault(name, [values[w[1:]] if w.startswith("$") else w.strip("'") for w in words])
+        return found
+
+
+@cache
+def parameters_of(text: str) -> frozenset[str]:
+    """Names of the parameters in a Cypher text."""
+    return frozenset(token.text[1:] for token in tokens(text) if token.kind == "param")
 
 
 @cache
@@ -72,13 +107,24 @@ def named_queries() -> dict[str, NamedQuery]:
     files_there = [f for f in folder.iterdir() if f.name.endswith(".cypher")]
     sources = {f.name.removesuffix(".cypher"): f.read_text("utf-8") for f in files_there}
     names = sorted(name for name in sources if "." not in name)
-    return {name: replace(parse(name, sources[name]), packed=_packed(name, sources)) for name in names}
+    return {name: _with_further(parse(name, sources[name]), sources) for name in names}
 
 
-def _packed(name: str, sources: Mapping[str, str]) -> dict[str, str]:
-    """The texts of a query for single engines, by engine, without the comment before them."""
-    found = {of.removeprefix(f"{name}."): source for of, source in sources.items() if of.startswith(f"{name}.")}
-    return {engine: source.partition("\n\n")[2].strip() for engine, source in found.items()}
+def _with_further(query: NamedQuery, sources: Mapping[str, str]) -> NamedQuery:
+    """The query with its further texts, by engine or for answers without rows; the comment before them apart."""
+    start = f"{query.name}."
+    further = {name.removeprefix(start): source for name, source in sources.items() if name.startswith(start)}
+    near = further.pop(NEAR, None)
+    return replace(
+        query,
+        packed={engine: source.partition("\n\n")[2].strip() for engine, source in further.items()},
+        near=near and _near(near),
+    )
+
+
+def _near(source: str) -> tuple[str, str]:
+    comment, _, text = source.partition("\n\n")
+    return " ".join(line.removeprefix("// ") for line in comment.splitlines()), text.strip()
 
 
 def list_named() -> Table:
@@ -143,40 +189,3 @@ def _parameters(query: str, entry: str) -> list[Parameter]:
         only = _ONLY.fullmatch(default)
         default = Only(only["but"]) if only else json.loads(default)
     return [Parameter(name, match["type"], default, match["about"]) for name in match["names"].split(", ")]
-
-
-def run(
-    store: Store,
-    text_or_name: str,
-    params: Mapping[str, Any] | None = None,
-    *,
-    timeout_s: float = 30.0,
-    max_rows: int = 10_000,
-) -> Table:
-    """Answer a named query, or a Cypher text of the user's. What has no space in it is a name.
-
-    Args:
-        params: values by name; those of a named query that have a default may be left out.
-        timeout_s: seconds after which the query is given up.
-        max_rows: rows after which the answer is cut, with a note.
-
-    Returns:
-        The rows; of a named query also the fact `parameters`, all values that were used.
-
-    Raises:
-        InputError: no such named query; a parameter is missing, unknown or of the wrong type, or names a
-            class, condition … of which the store has no circuit.
-        QueryRefused: the text could do more than read.
-        QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
-    """
-    given = dict(params or {})
-    if len(text_or_name.split()) != 1:
-        return store.query(text_or_name, given, timeout_s=timeout_s, max_rows=max_rows)
-    query = get_named(text_or_name.strip())
-    values, notes = resolve(store, f"query {query.name}", query.parameters, given)
-    packed = query.packed.get(store.graph.engine)
-    if packed is None:
-        table = store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows)
-    else:
-        table = unpacked(store.query(packed, values | {"most": max_rows + 1}, timeout_s=timeout_s), max_rows)
-    return replace(table, notes=(*notes, *table.notes), facts={**table.facts, "parameters": values})

@@ -13,18 +13,18 @@
 //   score: mean over the attacked circuits that have it
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition IN ['natural', $condition]
+  AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
   sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS after
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition IN ['natural', $condition]
+  AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH before, after, f.edge AS edge,
   sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS untouched,
   sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS touched,

@@ -3,6 +3,8 @@
 // Parameters:
 //   edge: string; name of the edge, such as `a0.h1->a2.h0<q>`
 // Columns:
+//   model: name of the model
+//   dataset: name of the data set
 //   class: name of the class
 //   condition: what was done to the images
 //   metric: what the scores raise
@@ -15,6 +17,7 @@
 MATCH (s:Node)-[f:FEEDS]->(:Node)
 WHERE f.edge = $edge
 MATCH (c:Circuit)-[:HAS]->(s)
-RETURN c.class AS class, c.condition AS condition, c.metric AS metric, c.extraction AS extraction,
-  f.score AS score, f.rank AS rank, f.frequency AS frequency, c.id AS id
+WHERE CASE WHEN $listed THEN c.id IN $circuits ELSE NOT c.id IN $left_out END
+RETURN c.model AS model, c.model_id AS model_id, c.dataset AS dataset, c.class AS class, c.condition AS condition,
+  c.metric AS metric, c.extraction AS extraction, f.score AS score, f.rank AS rank, f.frequency AS frequency, c.id AS id
 ORDER BY score DESC, id

@@ -11,16 +11,16 @@
 //   share: of all circuits of the study under the condition
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(n:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH total, n.name AS component, n.kind AS kind, n.layer AS layer, count(*) AS circuits
 RETURN component, kind, layer, circuits, 1.0 * circuits / total AS share
 ORDER BY circuits DESC, component

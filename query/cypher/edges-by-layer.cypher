@@ -11,16 +11,16 @@
 //   score: mean score of these edges
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(r:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH total, r.layer AS layer, r.kind AS kind, f.port AS port, count(*) AS found, avg(f.score) AS score
 RETURN layer, kind, port, 1.0 * found / total AS edges, score
 ORDER BY coalesce(layer, 1000), kind, port

@@ -10,10 +10,10 @@
 //   score: mean over them
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH f.edge AS edge, count(DISTINCT c.class) AS classes, min(c.class) AS class, count(*) AS circuits,
   avg(f.score) AS score
 WHERE classes = 1 AND class = $class

@@ -10,17 +10,17 @@
 //   elsewhere: how many circuits of other classes have it too
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
   AND c.class IN $classes
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH total, f.edge AS edge,
   sum(CASE WHEN c.class IN $classes THEN 1 ELSE 0 END) AS circuits,
   avg(CASE WHEN c.class IN $classes THEN f.score ELSE NULL END) AS score,

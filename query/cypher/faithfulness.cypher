@@ -6,6 +6,9 @@
 // Columns:
 //   class: name of the class
 //   condition: what was done to the images
+//   word: what the attack wrote on them, if anything
+//   target: class that the metric or the attack aims at, if any
+//   against: classes that the corrupted images come from, if any
 //   n_edges: its edges
 //   share: of the edges of the whole graph
 //   faithfulness: (metric_circuit − metric_empty) / (metric_full − metric_empty); none where that gap means nothing
@@ -19,10 +22,11 @@
 //   id: of the circuit
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
-  AND c.corruption = $corruption AND c.extraction = $extraction
-RETURN c.class AS class, c.condition AS condition, c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share,
+  AND c.corruption = $corruption AND c.extraction = $extraction AND c.id IN $circuits
+RETURN c.class AS class, c.condition AS condition, c.word AS word, c.target AS target, c.against AS against,
+  c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share,
   c.faithfulness AS faithfulness, c.faithfulness_random AS faithfulness_random, c.retention AS retention,
   c.accuracy_full AS accuracy_full, c.accuracy_circuit AS accuracy_circuit, c.metric_full AS metric_full,
   c.metric_empty AS metric_empty, c.metric_circuit AS metric_circuit, c.id AS id

@@ -13,20 +13,20 @@
 //   score: mean over them
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
-  AND c.condition IN ['natural', $condition]
+  AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
   sum(CASE WHEN c.condition = 'natural' THEN 0 ELSE 1 END) AS after
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
-  AND c.condition IN ['natural', $condition]
+  AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH before, after, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score,
   sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS natural
 WHERE (natural = 0 AND 1.0 * circuits / after >= $share) OR (natural = circuits AND 1.0 * circuits / before >= $share)

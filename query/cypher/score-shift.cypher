@@ -11,11 +11,11 @@
 //   shift: attacked − natural
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
-  AND c.condition IN ['natural', $condition]
+  AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH f.edge AS edge, avg(CASE WHEN c.condition = 'natural' THEN f.score ELSE NULL END) AS natural,
   avg(CASE WHEN c.condition = 'natural' THEN NULL ELSE f.score END) AS attacked
 WHERE natural IS NOT NULL AND attacked IS NOT NULL

@@ -10,16 +10,16 @@
 //   weakest: smallest score among the circuits
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
-  AND c.condition = $condition
+  AND c.condition = $condition AND c.id IN $circuits
 WITH total, f.edge AS edge, count(*) AS circuits, count(DISTINCT c.class) AS classes,
   avg(f.score) AS score, min(f.score) AS weakest
 WHERE circuits = total

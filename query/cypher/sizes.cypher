@@ -15,9 +15,9 @@
 //   retention: mean
 
 MATCH (c:Circuit)
-WHERE c.model = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
   AND c.metric = $metric AND c.direction = $direction
-  AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.corruption = $corruption AND c.extraction = $extraction AND c.id IN $circuits
 RETURN c.condition AS condition, count(*) AS circuits, avg(c.n_edges) AS edges,
   avg(1.0 * c.n_edges / c.n_graph_edges) AS share, min(c.n_edges) AS smallest, max(c.n_edges) AS largest,
   avg(c.n_nodes) AS nodes, avg(c.faithfulness) AS faithfulness, avg(c.faithfulness_random) AS faithfulness_random,

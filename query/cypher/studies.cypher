@@ -13,9 +13,12 @@
 //   condition: what was done to the images
 //   circuits: how many
 //   classes: of how many classes
+//   flagged: how many of the circuits say little: they hold all edges or none, or rest on few images
 
-MATCH (c:Circuit)
-RETURN c.model AS model, c.dataset AS dataset, c.form AS form, c.method AS method, c.metric AS metric,
-  c.direction AS direction, c.corruption AS corruption, c.extraction AS extraction, c.condition AS condition,
-  count(*) AS circuits, count(DISTINCT c.class) AS classes
-ORDER BY model, dataset, form, method, metric, direction, corruption, extraction, condition
+UNWIND $circuits AS id
+MATCH (c:Circuit {id: id})
+RETURN min(c.model) AS model, c.model_id AS model_id, c.dataset AS dataset, c.form AS form, c.method AS method,
+  c.metric AS metric, c.direction AS direction, c.corruption AS corruption, c.extraction AS extraction,
+  c.condition AS condition,
+  count(*) AS circuits, count(DISTINCT c.class) AS classes, sum(CASE WHEN c.flag = '' THEN 0 ELSE 1 END) AS flagged
+ORDER BY model, model_id, dataset, form, method, metric, direction, corruption, extraction, condition

@@ -1,4 +1,5 @@
-"""A store with 210 circuits of several studies, and the records that it was made of."""
+"""A store with circuits of several studies, old and flagged ones and two models of one name among them, and the records
+that it was made of."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
-from circuitstore.circuits import CircuitRecord, ClassInfo, Discovery, WorkItem
+from circuitstore.circuits import Circuit, CircuitRecord, ClassInfo, Contrast, Discovery, WorkItem, digest
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -22,23 +24,42 @@ STUDIES: list[dict[str, Any]] = [
 """Each of ten classes, at one size or two."""
 
 SIZES = {"other-class": (24, 40), "mean-image": (24, 40), "unattacked-twin": (24,)}
+SHAPE = {"n_layers": 3, "n_heads": 2}
+MODELS = {name: digest(["model", name]) for name in ("base", "tuned")}
+"""Ids of two models, both named vit."""
+
+Made = list[tuple[Discovery, list[CircuitRecord]]]
 
 
 @dataclass(frozen=True)
 class Library:
-    """A filled store, and what was put in."""
+    """A filled store, and what was put in, the oldest first."""
 
     store: Store
     discoveries: list[Discovery]
     records: list[CircuitRecord]
 
+    @property
+    def newest(self) -> list[CircuitRecord]:
+        """The last answer to each question."""
+        last = {record.question: record.id for record in self.records}
+        return [r for r in self.records if last[r.question] == r.id]
+
     def chosen(self, **equals: Any) -> list[CircuitRecord]:
-        """Records with these properties; a list: one of its values."""
+        """Records that count and have these properties; a list: one of its values."""
+        return [r for r in self.newest if not r.flag and fits(r, equals)]
 
-        def fits(properties: dict[str, Any]) -> bool:
-            return all(properties[k] in v if isinstance(v, list) else properties[k] == v for k, v in equals.items())
 
-        return [r for r in self.records if fits(r.properties())]
+def fits(record: CircuitRecord, equals: dict[str, Any]) -> bool:
+    properties = record.properties()
+    return all(properties[k] in v if isinstance(v, list) else properties[k] == v for k, v in equals.items())
+
+
+def _older() -> Made:
+    """Answers of other images to questions that are asked again later."""
+    items = [make_item(9, class_index=i, attack=a, **SHAPE) for i in range(10) for a in ("natural", "typographic")]
+    discoveries = [make_discovery(9, item=_written(item)) for item in items]
+    return [(d, [make_record(d, n) for n in SIZES["other-class"]]) for d in discoveries]
 
 
 def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
@@ -46,35 +67,66 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
         form = what.get("form", "split")
         sizes = (12,) if form == "attention" else SIZES[what.get("corruption", "other-class")]
         for index in range(10):
-            item = _written(make_item(class_index=index, n_layers=3, n_heads=2, **what))
-            discovery = make_discovery(item=item, n_images=6)
+            item = _written(make_item(class_index=index, **SHAPE, **what))
+            discovery = make_discovery(item=item)
             yield discovery, [make_record(discovery, n) for n in sizes]
-    for seed in range(3):  # several image sets of one study, in a data set of their own
+    for seed in range(3):  # several circuits of a class in one study, in a data set of their own
         for index in range(10):
             for attack in ("natural", "typographic"):
-                item = make_item(seed, class_index=index, attack=attack, n_layers=3, n_heads=2)
-                item = replace(item, target_class=ClassInfo("many", f"class-{index}", index))
-                discovery = make_discovery(seed, item=item, n_images=6)
+                item = make_item(seed, class_index=index, attack=attack, **SHAPE)
+                item = _of("many", replace(item, recipe=replace(item.recipe, seed=seed)))
+                discovery = make_discovery(seed, item=item)
                 yield discovery, [make_record(discovery, n) for n in (24, 40)]
+    for seed, id in enumerate(MODELS.values()):
+        for index in range(3):
+            for attack in ("natural", "typographic"):
+                item = _of("models", make_item(class_index=index, attack=attack, **SHAPE))
+                item = replace(item, model=replace(item.model, id=id, name="vit"))
+                discovery = make_discovery(seed, item=item)
+                yield discovery, [make_record(discovery, 24)]
+    for index in range(5):  # of which two count
+        discovery = make_discovery(
+            index, n_images=6 if index == 2 else 8, item=_of("weak", make_item(class_index=index, **SHAPE))
+        )
+        record = make_record(discovery, 24)
+        sizes = {3: discovery.scores.graph.n_edges, 4: 0} if discovery.scores else {}
+        yield discovery, [_sized(record, sizes[index]) if index in sizes else record]
+
+
+def _of(dataset: str, item: WorkItem) -> WorkItem:
+    target = item.target_class
+    return replace(item, target_class=ClassInfo(dataset, target.name, target.class_index))
+
+
+def _sized(record: CircuitRecord, n: int) -> CircuitRecord:
+    """The circuit of all edges, or of none."""
+    graph = record.circuit.graph
+    members = np.full(graph.n_edges, n > 0)
+    return replace(record, circuit=Circuit.pruned(graph, np.flatnonzero(members), size_requested=24))
 
 
 def _written(item: WorkItem) -> WorkItem:
-    """An attack's word is among the surroundings of its images, as when they are indexed."""
-    word = item.target_class.name if item.condition.kind == "typographic" else ""
-    return replace(item, selection=replace(item.selection, surroundings=word))
+    """As it is indexed: an attack's word is among the surroundings of its images, other classes are the contrast."""
+    name, others = item.target_class.name, tuple(f"class-{i}" for i in range(10))
+    attacked, paired = item.condition.kind == "typographic", item.recipe.corruption.kind == "other-class"
+    word = others[(item.target_class.class_index + 1) % 10] if attacked else None
+    contrast = Contrast(word, word, tuple(other for other in others if other != name) if paired else ())
+    return replace(item, selection=replace(item.selection, surroundings=word or ""), contrast=contrast)
 
 
-def fill(store: Store, made: list[tuple[Discovery, list[CircuitRecord]]]) -> Library:
+def fill(store: Store, made: Made, run: str = "run") -> Library:
     discoveries = [d for d, _ in made]
     records = [r for _, of in made for r in of]
     with store.writer() as writer:
         wanted = [(r.discovery_id, r.extraction) for r in records]
-        writer.start_run("run", 'name = "run"', [d.item for d in discoveries], wanted)
+        writer.start_run(run, f'name = "{run}"', [d.item for d in discoveries], wanted)
         for discovery, of in made:
-            writer.lease_item(discovery.id)
-            writer.put_discovery(discovery, "run")
+            if not writer.has_discovery(discovery.id):
+                writer.lease_item(discovery.id)
+                writer.put_discovery(discovery, run)
             for record in of:
-                writer.put_circuit(record, "run")
+                if not writer.has_circuit(record.id):
+                    writer.put_circuit(record, run)
     return Library(store, discoveries, records)
 
 
@@ -91,4 +143,6 @@ def graph_url(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory, graph_url: str | None) -> Iterator[Library]:
     with create_store(tmp_path_factory.mktemp("library") / "data", graph=graph_url) as store:
-        yield fill(store, list(_made()))
+        older = _older()
+        fill(store, older, "first")
+        yield fill(store, [*older, *_made()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.circuits import CircuitRecord
-from circuitstore.query import named_queries, run
+from circuitstore.query import ask, named_queries, run
 from pandas.testing import assert_frame_equal
 
-from .conftest import Library
+from .conftest import MODELS, Library, fits
 
 Row = tuple[Any, ...]
 Oracle = Callable[..., list[Row]]
@@ -31,6 +32,9 @@ MAIN = {
     "extraction": "edges(n=24)",
 }
 MANY = {**MAIN, "dataset": "many"}
+PAIRED = {k: v for k, v in {**MAIN, "dataset": "models"}.items() if k != "model"}
+BASE, TUNED = (id[:10] for id in MODELS.values())
+WEAK = {**MAIN, "dataset": "weak"}
 ATTENTION = {**MAIN, "form": "attention", "extraction": "edges(n=12)"}
 ATTACK = "typographic(text=other class)"
 CLASSES = [f"class-{i}" for i in range(10)]
@@ -61,8 +65,10 @@ def feeds(record: CircuitRecord) -> list[Feed]:
 
 
 def study(library: Library, p: dict[str, Any], **more: Any) -> list[CircuitRecord]:
-    names = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "condition")
-    return library.chosen(**{n: p[n] for n in names if n in p} | more)
+    names = ("dataset", "form", "method", "metric", "direction", "corruption", "extraction", "condition")
+    found = library.chosen(**{n: p[n] for n in names if n in p} | more)
+    given = p.get("model", "")
+    return [r for r in found if given in ("", r.item.model.name) or r.item.model.id.startswith(given)]
 
 
 def having(records: list[CircuitRecord]) -> dict[str, list[tuple[CircuitRecord, Feed]]]:
@@ -86,21 +92,27 @@ def by_id(library: Library, id: str) -> CircuitRecord:
 def studies(library: Library, **p: Any) -> list[Row]:
     names = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "condition")
     found = defaultdict(list)
-    for record in library.records:
-        found[tuple(record.properties()[n] for n in names)].append(record.item.target_class.name)
-    return sorted((*key, len(classes), len(set(classes))) for key, classes in found.items())
+    for record in library.newest:
+        found[tuple(told(record)[n] for n in names)].append(record)
+    rows = [
+        (*key, len(records), len({r.item.target_class.name for r in records}), sum(bool(r.flag) for r in records))
+        for key, records in found.items()
+    ]
+    return sorted(rows)
 
 
 def told(record: CircuitRecord) -> dict[str, Any]:
-    """Its properties, and which share of the graph's edges it has."""
-    return record.properties() | {"share": record.circuit.n_edges / len(record.circuit.graph.edge_names)}
+    """Its properties, its model told apart from the other of its name, and its share of the graph's edges."""
+    name, id = record.item.model.name, record.item.model.id
+    label = f"vit ({id[:8]})" if name == "vit" else name
+    return record.properties() | {"model": label, "share": record.circuit.n_edges / record.circuit.graph.n_edges}
 
 
 @oracle
 def circuits_of_class(library: Library, **p: Any) -> list[Row]:
-    names = ("id", "dataset", "model", "condition", "form", "method", "metric", "corruption", "extraction")
-    names += ("n_edges", "share", "n_nodes", "faithfulness", "retention")
-    rows = [told(r) for r in library.chosen(**{"class": p["class"]})]
+    names = ("id", "dataset", "model", "condition", "word", "target", "against", "form", "method", "metric")
+    names += ("corruption", "extraction", "flag", "n_edges", "share", "n_nodes", "faithfulness", "retention")
+    rows = [told(r) for r in library.newest if fits(r, {"class": p["class"]})]
     rows.sort(key=lambda r: [r[n] for n in ("dataset", "model", "metric", "condition", "extraction", "id")])
     return [tuple(r[n] for n in names) for r in rows]
 
@@ -179,11 +191,10 @@ def difference_of_two(library: Library, **p: Any) -> list[Row]:
 @oracle
 def circuits_containing_edge(library: Library, **p: Any) -> list[Row]:
     rows = []
-    for r, f in having(library.records)[p["edge"]]:
-        q = r.properties()
-        named = (q["class"], q["condition"], q["metric"], q["extraction"])
+    for r, f in having(library.chosen())[p["edge"]]:
+        named = [told(r)[n] for n in ("model", "dataset", "class", "condition", "metric", "extraction")]
         rows.append((*named, f.score, f.rank, f.frequency, r.id))
-    return sorted(rows, key=lambda row: (-row[4], row[7]))
+    return sorted(rows, key=lambda row: (-row[6], row[9]))
 
 
 @oracle
@@ -251,9 +262,21 @@ def _both(library: Library, p: dict[str, Any], **more: Any) -> tuple[list[Circui
 
 @oracle
 def gained_and_lost(library: Library, **p: Any) -> list[Row]:
-    natural, attacked = _both(library, p, **{"class": p["class"]})
-    before, after, rows = having(natural), having(attacked), []
-    for word, here, there, count in (("gained", after, before, len(attacked)), ("lost", before, after, len(natural))):
+    return _changes(*_both(library, p, **{"class": p["class"]}), p)
+
+
+@oracle
+def gained_and_lost_between_models(library: Library, **p: Any) -> list[Row]:
+    asked = {"condition": "natural"} | p
+    of_class = study(library, asked, **{"class": p["class"]})
+    ids = [next(id for id in MODELS.values() if id.startswith(p[n])) for n in ("before", "after")]
+    before, after = ([r for r in of_class if r.item.model.id == id] for id in ids)
+    return _changes(before, after, p)
+
+
+def _changes(first: list[CircuitRecord], second: list[CircuitRecord], p: dict[str, Any]) -> list[Row]:
+    before, after, rows = having(first), having(second), []
+    for word, here, there, count in (("gained", after, before, len(second)), ("lost", before, after, len(first))):
         own = [(word, e, len(f), mean_score(f)) for e, f in here.items() if e not in there]
         rows += sorted((r for r in own if r[2] / count >= p.get("share", 1.0)), key=lambda r: (-r[3], r[1]))
     return rows
@@ -279,8 +302,9 @@ def attack_reuse(library: Library, **p: Any) -> list[Row]:
 
 @oracle
 def faithfulness(library: Library, **p: Any) -> list[Row]:
-    names = ("class", "condition", "n_edges", "share", "faithfulness", "faithfulness_random", "retention")
-    names += ("accuracy_full", "accuracy_circuit", "metric_full", "metric_empty", "metric_circuit", "id")
+    names = ("class", "condition", "word", "target", "against", "n_edges", "share", "faithfulness")
+    names += ("faithfulness_random", "retention", "accuracy_full", "accuracy_circuit")
+    names += ("metric_full", "metric_empty", "metric_circuit", "id")
     rows = [tuple(told(r)[n] for n in names) for r in study(library, p)]
     return sorted(rows, key=lambda r: (r[0], r[1], r[-1]))
 
@@ -333,6 +357,14 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     *[("attack-reuse", {**p, "share": 0.1}) for p in (MAIN, MANY, ATTENTION)],
     ("attack-reuse", {**MAIN, "share": 0.6, "natural_share": 0.5}),
     *[(name, p) for name in ("faithfulness", "sizes") for p in (MAIN, MANY, ATTENTION)],
+    *[(name, WEAK) for name in ("consensus-edges", "shared-by-all-classes", "component-usage", "faithfulness")],
+    *[(name, {**PAIRED, "model": m}) for name in ("consensus-edges", "sizes") for m in (BASE, TUNED)],
+    ("gained-and-lost", {**PAIRED, "model": TUNED, "class": "class-1"}),
+    *[
+        ("gained-and-lost-between-models", {**PAIRED, "class": "class-1", "before": before, "after": after, **more})
+        for before, after in ((BASE, TUNED), (TUNED, BASE))
+        for more in ({}, {"condition": ATTACK})
+    ],
 ]
 
 
@@ -355,15 +387,18 @@ PACKED = [(n, p) for n, p in QUESTIONS if named_queries()[n].packed]
 
 @pytest.mark.parametrize(("name", "params"), PACKED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(PACKED)])
 def test_the_words_for_one_engine_give_the_rows_of_all_and_keep_the_cap(
-    library: Library, name: str, params: dict[str, Any]
+    library: Library, name: str, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(library.store, name, _with_ids(library, params))
-    text, values = named_queries()[name].text, whole.facts["parameters"]
+    values = whole.facts["parameters"]
+    plain = {query.name: replace(query, packed={}) for query in named_queries().values()}
     for cap in {1, len(whole) - 1, len(whole), len(whole) + 1, 10_000} - {-1, 0}:
         given = run(library.store, name, values, max_rows=cap)
-        common = library.store.query(text, values, max_rows=cap)
+        with monkeypatch.context() as patch:
+            patch.setattr(ask, "get_named", plain.__getitem__)
+            common = run(library.store, name, values, max_rows=cap)
         assert_frame_equal(given.frame, common.frame, rtol=1e-12)
-        assert given.notes == (*whole.notes, *common.notes)
+        assert given.notes == common.notes
 
 
 def _plain(value: Any) -> Any:

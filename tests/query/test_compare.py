@@ -146,7 +146,7 @@ def test_a_square_of_several_groups_is_refused_with_what_to_choose_by(library: L
             {"condition": "natural", "attack": "typographic"},
             "no circuit in the store with condition = natural",
         ),
-        ("model", {"dataset": "toys"}, "no two of the .* circuits differ in model alone"),
+        ("model", {"dataset": "toys"}, "no two of the .* circuits differ in model only"),
     ],
 )
 def test_mistakes_are_named(library: Library, by: str, equals: dict[str, Any], told: str) -> None:
@@ -212,7 +212,7 @@ def test_a_study_is_of_one_version_where_there_is_one() -> None:
     also = replace(old[0], extraction=new[0].extraction)
     (group,) = grouped([old, new, (also, 3)], "class")
     assert {entry.extraction for entry in group.entries} == {new[0].extraction}
-    assert group.notes == ("1 other circuits, older or of other images, seed, precision or version, are left out",)
+    assert group.notes == ("1 other circuits, older or of another seed or precision, are left out",)
 
 
 def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
@@ -298,7 +298,7 @@ def test_grouping_reads_no_file_of_a_circuit(library: Library, tmp_path: Path) -
     shutil.copytree(library.store.location.folder, tmp_path / "store")
     shutil.rmtree(tmp_path / "store" / "archive" / "circuits")
     with open_store(tmp_path / "store") as store:
-        sizes = [len(group.labels) for group in groups(load(store, None, EFFECT), "class")]
+        sizes = [len(group.labels) for group in groups(load(store, None, EFFECT)[0], "class")]
     assert sizes == [10] * 4
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from circuitstore.errors import InputError, QueryRefused
 from circuitstore.query import MEASURES, list_named, named_queries, run
-from circuitstore.query.named import NamedQuery, parse
-from circuitstore.query.parameters import STUDY, Only, checked
+from circuitstore.query.choice import PAIR, STUDY
+from circuitstore.query.named import NamedQuery, parameters_of, parse
+from circuitstore.query.parameters import Only, checked
 from circuitstore.store.graph.guard import check_read_only
 from circuitstore.store.graph.neo4j import Neo4jGraph
 from circuitstore.store.graph.tokens import Token, tokens
@@ -102,7 +103,12 @@ def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
         ("top-edges", {"circuit": ""}, "several have an id that begins with ''"),
         ("circuits-of-class", {"class": "clas-3"}, "did you mean 'class-3'"),
         ("edges-shared-by", {"classes": ["class-1", "klass"], **MAIN, "extraction": "edges(n=24)"}, "'klass'"),
-        ("consensus-edges", {}, "parameter dataset: the store has circuits with 2 values; give one of: many; toys"),
+        ("consensus-edges", {}, r"parameter model: the store has circuits with 3 values; give one of: toy-3x2; vit \("),
+        (
+            "consensus-edges",
+            {"model": "toy-3x2"},
+            "parameter dataset: the store has circuits with 3 values; give one of: many; toys; weak",
+        ),
         ("consensus-edges", MAIN, "parameter extraction: .* give one of: edges.n=24.; edges.n=40."),
         ("consensus-edges", {**MAIN, "condition": "foggy"}, "parameter condition: unknown condition 'foggy'"),
         ("gained-and-lost", {"class": "class-1", **MAIN, "corruption": "mean-image"}, "unknown corruption"),
@@ -144,15 +150,16 @@ def test_values_may_be_given_without_their_parameters(library: Library) -> None:
     chosen = {**MAIN, "class": "class-1", "extraction": "edges(n=24)", "condition": "typographic", "method": "eap-ig"}
     used = run(library.store, "score-shift", chosen).facts["parameters"]
     assert (used["condition"], used["method"]) == ("typographic(text=other class)", "eap-ig(rule=midpoint, steps=5)")
-    with pytest.raises(InputError, match="unknown extraction 'edges'"):  # n=24 or n=40
+    with pytest.raises(InputError, match=r"extraction: 'edges' means 2 values; give one of: edges\(n=24\); edges"):
         run(library.store, "score-shift", chosen | {"extraction": "edges"})
 
 
 def test_several_circuits_of_a_class_are_told(library: Library) -> None:
-    chosen = {**MAIN, "extraction": "edges(n=24)"}
-    assert run(library.store, "consensus-edges", chosen).notes == ()
-    (note,) = run(library.store, "consensus-edges", {**chosen, "dataset": "many"}).notes
-    assert note.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
+    assert run(library.store, "component-usage", {"dataset": "toys", "form": "attention"}).notes == ()
+    chosen = {**MAIN, "extraction": "edges(n=24)", "dataset": "many"}
+    several, *differing = run(library.store, "consensus-edges", chosen).notes
+    assert several.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
+    assert differing == ["seed differs: 0 against 1", "seed differs: 0 against 2", "seed differs: 1 against 2"]
 
 
 def test_an_ambiguous_id_lists_what_it_may_be(library: Library) -> None:
@@ -197,7 +204,7 @@ def bare_words(found: list[Token]) -> list[tuple[str, Token]]:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_words_functions_and_names_are_portable(query: NamedQuery) -> None:
-    found = list(tokens(query.text))
+    found = [token for text in (query.text, *(query.near or ())[1:]) for token in tokens(text)]
     calls = {a.text.lower() for a, b in pairwise(found) if a.kind == "word" and b.text == "("}
     assert {c for c in calls if c.upper() not in CLAUSES | WORDS - {"COUNT"}} <= PORTABLE
     keywords = {t.text for _, t in bare_words(found) if t.text.isupper()}
@@ -215,7 +222,7 @@ def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
     found = list(tokens(query.text))
     pairs = list(pairwise(found))
     keys = {a.text for a, b in pairs if b.text == ":" and a.kind == "word" and a.text in properties}
-    assert {b.text for a, b in pairs if a.text in (":", "|") and b.kind == "word"} - {"wanted"} <= labels
+    assert {b.text for a, b in pairs if a.text in (":", "|") and b.kind == "word"} - {"wanted", "id"} <= labels
     assert {b.text for a, b in pairs if a.text == "."} | keys <= properties
     maps = re.findall(r"\{(\w+): ", query.text)
     assert set(maps) <= properties
@@ -224,9 +231,11 @@ def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None:
     check_read_only(query.text)
-    assert {t.text[1:] for t in tokens(query.text) if t.kind == "param"} == {p.name for p in query.parameters}
+    asked, declared = parameters_of(query.text), {p.name for p in query.parameters}
+    assert asked - declared in (set(), {"circuits"}, {"listed", "circuits", "left_out"}) and declared <= asked
     last = query.text.rpartition("RETURN")[2]
     assert all(re.search(rf"\b{column}\b", last) for column in query.columns)
+    assert ("model" in query.columns) == ("c.model_id AS model_id" in last)
     assert "order by" in query.text.lower() or query.name in ("paths", "jaccard-of-two")
 
 
@@ -249,7 +258,8 @@ def test_words_for_one_engine_ask_the_same_and_pack_its_rows(query: NamedQuery, 
 
 def test_every_text_is_of_a_query() -> None:
     there = {path.stem for path in (ROOT / "query" / "cypher").glob("*.cypher")}
-    assert there == {q.name for q in QUERIES} | {f"{q.name}.{engine}" for q, engine, _ in PACKED}
+    further = {f"{q.name}.{engine}" for q, engine, _ in PACKED} | {f"{q.name}.near" for q in QUERIES if q.near}
+    assert there == {q.name for q in QUERIES} | further
 
 
 def ambiguous_order(text: str) -> set[str]:
@@ -273,9 +283,34 @@ def test_what_counts_circuits_takes_a_whole_study(query: NamedQuery) -> None:
     one_by_one = {"studies", "circuits-of-class", "circuits-containing-edge", "difference-of-two"}
     if query.name in one_by_one or "circuit" in names or {"a", "b"} <= names:
         return
-    assert names.issuperset(STUDY)
-    for clause in query.text.split("MATCH (c:Circuit)")[1:]:
-        assert all(f"c.{name} = ${name}" in clause.split("WITH")[0] for name in STUDY)
+    model = "c.model_id IN [$before, $after]" if set(PAIR) <= names else "c.model_id = $model"
+    assert names.issuperset({*STUDY} - {"model"})
+    for text in (query.text, *(query.near or ())[1:]):
+        for clause in text.split("MATCH (c:Circuit)")[1:]:
+            asked = clause.split("WITH")[0]
+            assert model in asked and "c.id IN $circuits" in asked
+            assert all(f"c.{name} = ${name}" in asked for name in STUDY if name != "model")
+
+
+def test_what_a_text_asks_of_every_circuit_is_read_from_it() -> None:
+    values = {name: name.upper() for name in (*STUDY, "class", "condition", "before", "after")}
+    study = {name: [value] for name, value in values.items() if name in STUDY}
+    study["model_id"] = study.pop("model")
+    named = [
+        q for q in QUERIES if parameters_of(q.text) & {*values} or q.name in ("studies", "circuits-containing-edge")
+    ]
+    chosen = {query.name: query.chosen(values) for query in named}
+    assert chosen["studies"] == chosen["circuits-containing-edge"] == {}
+    assert chosen["circuits-of-class"] == {"class": ["CLASS"]}
+    assert chosen["sizes"] == study
+    assert chosen["edges-only-in"] == chosen["edges-shared-by"] == study | {"condition": ["CONDITION"]}
+    attacked = study | {"condition": ["natural", "CONDITION"]}
+    assert chosen["attack-reuse"] == attacked and chosen["gained-and-lost"] == attacked | {"class": ["CLASS"]}
+    assert chosen["gained-and-lost-between-models"] == study | {
+        "model_id": ["BEFORE", "AFTER"],
+        "condition": ["CONDITION"],
+        "class": ["CLASS"],
+    }
 
 
 def test_a_user_text_in_one_word_is_a_name_and_the_guard_sees_the_rest(library: Library) -> None:

@@ -1,0 +1,186 @@
+"""How a named query is run: the catalog says which circuits count, the graph is asked about these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..errors import InputError
+from ..results import Table
+from ..store.graph.tables import unpacked
+from .answers import COLUMNS, counted, named_by_id, newest
+from .choice import MODELS, PAIR, STUDY, resolve
+from .groups import NATURAL, Entry, differences, entries_of
+from .named import NamedQuery, get_named, parameters_of
+from .names import Models
+from .parameters import Only
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+
+def run(
+    store: Store,
+    text_or_name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run: str | None = None,
+    flagged: bool = False,
+    timeout_s: float = 30.0,
+    max_rows: int = 10_000,
+) -> Table:
+    """Answer a named query, or a Cypher text of the user's. What has no space in it is a name.
+
+    A named query counts the newest answer to each question, without circuits that are flagged; notes say how many it
+    leaves out. It takes circuits that it names by id as they are.
+
+    Args:
+        params: values by name; those of a named query that have a default may be left out.
+        run: of a named query: circuits of this run only.
+        flagged: of a named query: whether flagged circuits count, too.
+        timeout_s: seconds after which the query is given up.
+        max_rows: rows after which the answer is cut, with a note.
+
+    Returns:
+        The rows; of a named query also the fact `parameters`, all values that were used.
+
+    Raises:
+        InputError: no such named query or run; a parameter is missing, unknown or of the wrong type, or names a
+            class, condition … of which the store has no circuit.
+        NotComparable: the circuits of a study mean different things; names the fields.
+        QueryRefused: the text could do more than read.
+        QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
+    """
+    given = dict(params or {})
+    if len(text_or_name.split()) != 1:
+        if run is not None or flagged:
+            raise InputError(
+                "--run and --flagged choose circuits for named queries; in Cypher of your own, say which circuits you "
+                "want: c.flag = '' leaves out what is flagged"
+            )
+        return store.query(text_or_name, given, timeout_s=timeout_s, max_rows=max_rows)
+    query = get_named(text_or_name.strip())
+    values, choice = resolve(store, f"query {query.name}", query.parameters, given, run)
+    chosen = _choose(store, query, values, run, flagged)
+    table = _answer(store, query, values | chosen.sent, timeout_s, max_rows)
+    notes = [*chosen.notes, *table.notes]
+    if not len(table):
+        notes.append(_why_empty(store, query, values | chosen.sent, chosen, timeout_s))
+    if "model_id" in table.frame:
+        table = replace(table, frame=_labelled(table.frame, choice.models))
+    shown = {name: choice.models.label(v) if name in MODELS else v for name, v in values.items()}
+    return replace(table, notes=tuple(notes), facts={**table.facts, **chosen.facts, "parameters": shown})
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The circuits of an answer.
+
+    Attributes:
+        rows: those that count; None where circuits are named by id.
+        total: how many there are besides, of the same properties.
+        sent: what the text is told of them.
+        notes: what was left out, and what differs.
+        facts: what an attack on one class consists of.
+    """
+
+    rows: pd.DataFrame | None = None
+    total: int = 0
+    sent: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str | None, flagged: bool) -> _Chosen:
+    ids = [values[p.name] for p in query.parameters if p.type == "circuit"]
+    if ids:
+        if run is not None:
+            raise InputError(f"query {query.name}: it names circuits by id, which --run cannot choose; leave --run out")
+        return _Chosen(notes=named_by_id(store.circuits(columns=COLUMNS, id=ids)))
+    rows = store.circuits(run, columns=COLUMNS, **query.chosen(values))
+    kept, notes = newest(rows) if query.shows_flags else counted(rows, flagged=flagged)
+    sent = _sent(query, rows, kept, run)
+    if "id" in query.columns or not {p.name for p in query.parameters} >= {*STUDY} - MODELS:
+        return _Chosen(kept, len(rows), sent, notes)
+    entries = entries_of(store, kept)
+    notes = (*notes, *_several(kept), *differences(entries, _held_against(query)))
+    return _Chosen(kept, len(rows), sent, notes, _attack(query, entries))
+
+
+def _sent(query: NamedQuery, rows: pd.DataFrame, kept: pd.DataFrame, run: str | None) -> dict[str, Any]:
+    """The ids of the circuits that count, or where a text takes either, of those that do not, whichever are fewer."""
+    if not query.takes("left_out"):
+        return {"circuits": list(kept["id"])}
+    left_out = rows["id"][~rows["id"].isin(kept["id"])]
+    listed = run is not None or len(kept) < len(left_out)
+    return {
+        "listed": listed,
+        "circuits": list(kept["id"] if listed else ()),
+        "left_out": list(() if listed else left_out),
+    }
+
+
+def _held_against(query: NamedQuery) -> str:
+    """The field in which circuits are held against each other."""
+    if any(p.name in PAIR for p in query.parameters):
+        return "model"
+    return "condition" if _but(query) else "class"
+
+
+def _but(query: NamedQuery) -> str | None:
+    """The condition that others are held against, if any."""
+    return next((p.default.but for p in query.parameters if isinstance(p.default, Only) and p.default.but), None)
+
+
+def _several(kept: pd.DataFrame) -> list[str]:
+    """Says where a class has several circuits in one study."""
+    sizes = Counter(zip(kept["model_id"], kept["class"], kept["condition"], strict=True))
+    several = sum(size > 1 for size in sizes.values())
+    if not several:
+        return []
+    return [
+        f"{several} of {len(sizes)} pairs of class and condition have several circuits in this study "
+        f"(up to {max(sizes.values())}; of other seeds or precision): each counts"
+    ]
+
+
+def _attack(query: NamedQuery, entries: list[Entry]) -> dict[str, str]:
+    """In an effect study of one class: what its attack writes and aims at, and what both sides are contrasted with."""
+    if not _but(query) or len({e.item.target_class for e in entries}) != 1:
+        return {}
+    attacked = [e.item.contrast for e in entries if e.item.condition.kind != NATURAL]
+    told = {name: {getattr(c, name) for c in attacked} for name in ("word", "target", "against_text")}
+    return {name.removesuffix("_text"): next(iter(v)) for name, v in told.items() if len(v) == 1 and None not in v}
+
+
+def _answer(store: Store, query: NamedQuery, values: dict[str, Any], timeout_s: float, max_rows: int) -> Table:
+    packed = query.packed.get(store.graph.engine)
+    if packed is None:
+        return store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows)
+    return unpacked(store.query(packed, values | {"most": max_rows + 1}, timeout_s=timeout_s), max_rows)
+
+
+def _why_empty(store: Store, query: NamedQuery, values: Mapping[str, Any], chosen: _Chosen, timeout_s: float) -> str:
+    """Why there are no rows, or what is nearest."""
+    kept, but = chosen.rows, _but(query)
+    if kept is not None and kept.empty:
+        return (
+            f"no rows: none of the {chosen.total} circuits counts" if chosen.total else "no rows: there is no circuit"
+        )
+    if kept is not None and but is not None and len(set(kept["condition"])) < 2:
+        (only,) = set(kept["condition"])
+        return f"no rows: all circuits that count are of the condition {only}; there are none to hold them against"
+    if query.near is None:
+        return "no rows"
+    said, text = query.near
+    nearest = store.query(text, {name: values[name] for name in parameters_of(text)}, timeout_s=timeout_s)
+    return next((f"no rows: {said.format(**row)}" for row in nearest), "no rows")
+
+
+def _labelled(frame: pd.DataFrame, models: Models) -> pd.DataFrame:
+    """The rows with models under their labels instead of name and id."""
+    return frame.assign(model=[models.label(id) for id in frame["model_id"]]).drop(columns="model_id")

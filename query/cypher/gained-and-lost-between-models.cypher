@@ -1,0 +1,36 @@
+// Edges that a class's circuit gains and loses from one model to another, such as one fine-tuned from it: nothing but
+// the model differs. With several circuits (other seeds) gained means: in enough of the second model's, in none of the
+// first's.
+//
+// Parameters:
+//   class: string; name of the class
+//   before, after: string; a model, by its name or the first digits of its id
+//   condition: string = "natural"; what was done to the images
+//   dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   share: number = 1.0; smallest share of the circuits on the side that has it, from 0 to 1
+// Columns:
+//   change: gained or lost
+//   edge: name of the edge
+//   circuits: how many circuits on that side have it
+//   score: mean over them
+
+MATCH (c:Circuit)
+WHERE c.model_id IN [$before, $after] AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.class = $class
+  AND c.condition = $condition AND c.id IN $circuits
+WITH sum(CASE WHEN c.model_id = $before THEN 1 ELSE 0 END) AS firsts,
+  sum(CASE WHEN c.model_id = $after THEN 1 ELSE 0 END) AS seconds
+WHERE firsts > 0 AND seconds > 0
+MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
+WHERE c.model_id IN [$before, $after] AND c.dataset = $dataset AND c.form = $form AND c.method = $method
+  AND c.metric = $metric AND c.direction = $direction
+  AND c.corruption = $corruption AND c.extraction = $extraction
+  AND c.class = $class
+  AND c.condition = $condition AND c.id IN $circuits
+WITH firsts, seconds, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score,
+  sum(CASE WHEN c.model_id = $before THEN 1 ELSE 0 END) AS kept
+WHERE (kept = 0 AND 1.0 * circuits / seconds >= $share) OR (kept = circuits AND 1.0 * circuits / firsts >= $share)
+RETURN CASE WHEN kept = 0 THEN 'gained' ELSE 'lost' END AS change, edge, circuits, score
+ORDER BY change, score DESC, edge

@@ -1,0 +1,49 @@
+"""Circuits of different forms of a graph, each two compared in the coarser form.
+
+An edge of the coarser form is in a circuit of the finer one where at least one of the edges is that make it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..circuits import FORMS, ComputationGraph
+from .measures import Circuits, Matrix, Measure, common_edges
+
+Members = Bool[np.ndarray, "edge"]
+
+
+def coarseness(graph: ComputationGraph) -> int:
+    """0 for the finest form."""
+    return FORMS.index(graph.form)
+
+
+def projected(graph: ComputationGraph, members: Members, target: ComputationGraph) -> Members:
+    """The edges of a coarser form of the graph in which member edges lie."""
+    found = np.zeros(target.n_edges, bool)
+    found[graph.projection(target.form)[members]] = True
+    return found
+
+
+def across_forms(
+    graphs: Sequence[ComputationGraph], members: Sequence[Members], measure: Measure
+) -> tuple[Matrix, Int[np.ndarray, "circuit circuit"], Int[np.ndarray, "circuit circuit"]]:
+    """A measure of edge sets, for all pairs of circuits of one model.
+
+    Returns:
+        The measure; the edges of the first circuit of each pair, counted in the pair's form; those that both have.
+    """
+    values = np.ones((len(graphs), len(graphs)))
+    counted, common = (np.zeros(values.shape, int) for _ in range(2))
+    for i, j in combinations_with_replacement(range(len(graphs)), 2):
+        target = max(graphs[i], graphs[j], key=coarseness)
+        both = np.stack([projected(graphs[k], members[k], target) for k in (i, j)])
+        shared = common_edges(both)
+        values[i, j] = values[j, i] = measure.matrix(Circuits(target, both, []))[0, 1]
+        common[i, j] = common[j, i] = shared[0, 1]
+        counted[i, j], counted[j, i] = shared[0, 0], shared[1, 1]
+    return values, counted, common
