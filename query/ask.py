@@ -107,8 +107,14 @@ def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str
     if "id" in query.columns or not {p.name for p in query.parameters} >= {*STUDY} - MODELS:
         return _Chosen(kept, len(rows), sent, notes)
     entries = entries_of(store, kept)
-    notes = (*notes, *_several(kept), *differences(entries, _held_against(query)))
+    notes = (*notes, *_several(kept), *differences(list(map(_unseeded, entries)), _held_against(query)))
     return _Chosen(kept, len(rows), sent, notes, _attack(query, entries))
+
+
+def _unseeded(entry: Entry) -> Entry:
+    """The circuit as if of seed 0: where seeds differ, each class may have several circuits, which is reported once."""
+    item = entry.item
+    return replace(entry, item=replace(item, recipe=replace(item.recipe, seed=0)))
 
 
 def _sent(query: NamedQuery, rows: pd.DataFrame, kept: pd.DataFrame, run: str | None) -> dict[str, Any]:

@@ -45,11 +45,10 @@ def resolve(
     values = {p.name: _plain(store, where, p, given.get(p.name, p.default)) for p in parameters}
     choosing = [p for p in parameters if p.name in _PROPERTY]
     choice = Choice(store, where, {_PROPERTY[p.name] for p in choosing}, run)
-    for p in choosing:
-        if isinstance(p.default, Only) and p.default.but:
-            choice.keep_studies_with_another(_PROPERTY[p.name], p.default.but)
     asked = {p.name: values[p.name] for p in choosing if p.name in given}
-    choice.narrow(asked)
+    choice.narrow(
+        asked, {_PROPERTY[p.name]: p.default.but for p in choosing if isinstance(p.default, Only) and p.default.but}
+    )
     for p in choosing:
         values[p.name] = choice.value(p, values[p.name], p.name in asked)
     return values, choice
@@ -100,20 +99,31 @@ class Choice:
     def _groups(self) -> list[dict[str, Any]]:
         return [row | {"model": row["model_id"]} for row in self._rows]
 
-    def narrow(self, asked: Mapping[str, Any]) -> None:
+    def narrow(self, asked: Mapping[str, Any], against: Mapping[str, str]) -> None:
         """Leave the circuits that have one of the values that were given, for each property.
+
+        Args:
+            asked: values by parameter.
+            against: values by property that others are held against: only studies are left that have circuits with
+                this value and with another, and of these the circuits with another.
 
         Raises:
             InputError: none is left; names the first parameter to which that is due.
         """
         for property in dict.fromkeys(_PROPERTY[name] for name in asked):
             of_it = [(name, text) for name, v in asked.items() if _PROPERTY[name] == property for text in _texts(v)]
-            self._keep(property, set().union(*(self._meant(name, text) for name, text in of_it)))
+            meant = set().union(*(self._meant(name, text) for name, text in of_it))
+            self._keep(property, meant | {v for name, v in against.items() if name == property})
+        for property, value in against.items():
+            self._keep_studies(
+                property, lambda there, value=value: value in there and len(there) > 1, f"{value} and another"
+            )
+            self._keep(property, self._present(property) - {value})
         if {*PAIR} <= asked.keys():
             both = self._present("model")
             if len(both) < len(PAIR):
                 raise InputError(f"{self._where}: {' and '.join(PAIR)} are one model; name another one")
-            self._keep_studies("model", lambda there: there == both, "circuits of both models")
+            self._keep_studies("model", lambda there: there == both, "both")
 
     def value(self, parameter: Parameter, value: Any, given: bool) -> Any:
         """The value of a parameter, of those left; afterwards only circuits that have it are left.
@@ -130,16 +140,10 @@ class Choice:
         elif isinstance(value, str) and value in left:
             found = value
         else:
-            found = self._one(name, left - {value.but if isinstance(value, Only) else None})
+            found = self._one(name, left)
         if name not in PAIR:
             self._keep(property, {found})
         return found
-
-    def keep_studies_with_another(self, property: str, value: str) -> None:
-        """Leave the circuits of studies that have circuits with the value and with another one."""
-        self._keep_studies(
-            property, lambda there: value in there and len(there) > 1, f"circuits of {property} {value} and of another"
-        )
 
     def _keep_studies(self, property: str, fits: Callable[[set[str]], bool], what: str) -> None:
         """Leave the circuits of studies, which may differ in the property, whose values of it fit."""
@@ -150,10 +154,12 @@ class Choice:
         values: dict[tuple[Any, ...], set[str]] = {}
         for group in self._groups:
             values.setdefault(study(group), set()).add(group[property])
-        there = bool(self._groups)
         self._groups = [group for group in self._groups if fits(values[study(group)])]
-        if there and not self._groups:
-            raise InputError(f"{self._where}: the store has no study with {what}")
+        if not self._groups:
+            raise InputError(
+                f"{self._where}: with the values that were given, no study has circuits of the {property}s "
+                f"that are held against each other: {what}"
+            )
 
     def _present(self, property: str) -> set[str]:
         return {group[property] for group in self._groups}
@@ -179,8 +185,6 @@ class Choice:
         if len(found) == 1:
             return next(iter(found))
         place = f"{self._where}, parameter {name}"
-        if not found:
-            raise InputError(f"{place}: the circuits that the other parameters choose leave no value")
         told = "; ".join(sorted(map(self.models.label, found) if _PROPERTY[name] == "model" else found))
         meant = "the store has circuits with" if text is None else f"{text!r} means"
         raise InputError(f"{place}: {meant} {len(found)} values; give one of: {told}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,9 @@ import pytest
 from circuitstore.circuits import (
     Circuit,
     CircuitRecord,
+    ComputationGraph,
     Condition,
+    Contrast,
     EdgeScores,
     Extraction,
     MethodUse,
@@ -26,6 +29,7 @@ from circuitstore.circuits import (
 from circuitstore.errors import InputError, NotComparable
 from circuitstore.query import compare, floors, similarity_matrix
 from circuitstore.query.floors import floor_of, spread
+from circuitstore.query.forms import projected
 from circuitstore.query.groups import Entry, Group, groups, load
 from circuitstore.query.measures import MEASURES, get_measure
 from circuitstore.store import Store, create_store, open_store
@@ -33,7 +37,7 @@ from circuitstore.testing.factories import make_discovery, make_item, make_recor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .conftest import Library, fill
+from .conftest import MODELS, Library, fill
 
 ATTACK = "typographic(text=other class)"
 EFFECT = {"dataset": "toys", "form": "split", "metric": "logit", "corruption": "other-class"}
@@ -159,11 +163,11 @@ def made(n: int = 12, *, seed: int = 0, **what: Any) -> CircuitRecord:
     return make_record(make_discovery(seed, item=item), n)
 
 
-def grouped(found: Sequence[tuple[CircuitRecord, int]], by: str) -> list[Group]:
+def grouped(found: Sequence[tuple[CircuitRecord, int]], by: str, sets: bool = False) -> list[Group]:
     """The groups of records that were made at these times."""
     rows = [r.properties() | {"discovery_id": r.discovery_id, "created_ms": ms} for r, ms in found]
     listed = [Entry(row, r.item, r.extraction) for row, (r, _) in zip(rows, found, strict=True)]
-    return list(groups(listed, by))
+    return list(groups(listed, by, sets=sets))
 
 
 def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]]:
@@ -173,18 +177,36 @@ def twins(change: dict[str, Any], **what: Any) -> list[tuple[CircuitRecord, int]
     return [(record, 1), (replace(record, item=replace(record.item, recipe=recipe)), 2)]
 
 
-@pytest.mark.parametrize(
-    ("by", "change"),
-    [
-        ("method", {"method": MethodUse.of("eap")}),
-        ("metric", {"metric": made(metric="logit-diff").item.recipe.metric}),
-        ("direction", {"direction": "denoising"}),
-        ("form", {"form": "head"}),
-    ],
-)
-def test_what_means_different_things_is_refused_by_field(by: str, change: dict[str, Any]) -> None:
-    with pytest.raises(NotComparable, match=by):
+MEANING: list[tuple[str, dict[str, Any]]] = [
+    ("method", {"method": MethodUse.of("eap")}),
+    ("method", {"method": MethodUse.of("flow-routes"), "signed": False}),
+    ("metric", {"metric": made(metric="logit-diff").item.recipe.metric}),
+    ("direction", {"direction": "denoising"}),
+    ("form", {"form": "head"}),
+]
+
+
+@pytest.mark.parametrize(("by", "change"), MEANING)
+def test_scores_that_mean_different_things_are_refused_by_field(by: str, change: dict[str, Any]) -> None:
+    with pytest.raises(
+        NotComparable, match=rf"these must agree: .*{by}: .*can be compared: jaccard, node-jaccard, dice"
+    ):
         grouped(twins(change), by)
+
+
+@pytest.mark.parametrize(("by", "change"), MEANING)
+def test_sets_of_edges_are_compared_whatever_the_scores_mean(by: str, change: dict[str, Any]) -> None:
+    (group,) = grouped(twins(change), by, sets=True)
+    assert len(group.entries) == 2
+    assert any(note.startswith(f"{by} differs: ") for note in group.notes)
+    assert any(note.startswith(f"scores of different {by}s mean different things") for note in group.notes)
+
+
+def test_steps_of_one_method_are_compared_by_scores_too() -> None:
+    (group,) = grouped(
+        twins({"method": MethodUse.of("eap-ig", {"steps": 50, "rule": "midpoint"})}), "method", sets=True
+    )
+    assert not any("mean different things" in note for note in group.notes)
 
 
 def of_versions(**versions: int) -> list[tuple[CircuitRecord, int]]:
@@ -215,10 +237,11 @@ def test_a_study_is_of_one_version_where_there_is_one() -> None:
     assert group.notes == ("1 other circuits, older or of another seed or precision, are left out",)
 
 
-def test_unsigned_scores_are_not_compared_with_signed_ones() -> None:
+@pytest.mark.parametrize("sets", [False, True])
+def test_unsigned_scores_are_not_compared_with_signed_ones(sets: bool) -> None:
     change = {"signed": False, "corruption": made(corruption="blur").item.recipe.corruption}
     with pytest.raises(NotComparable, match="signed"):
-        grouped(twins(change), "corruption")
+        grouped(twins(change), "corruption", sets=sets)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +256,57 @@ def test_what_differs_otherwise_is_told(by: str, change: dict[str, Any], warning
     assert any(note.startswith(warning) for note in group.notes)
 
 
+def contrasted(record: CircuitRecord, *against: str) -> tuple[CircuitRecord, int]:
+    return replace(record, item=replace(record.item, contrast=Contrast(against=against))), 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "third", "told"),
+    [
+        (("class-1", "class-2", "class-3"), ("class-2", "class-3", "class-0"), ("class-3", "class-0", "class-1"), ""),
+        (("class-1", "class-2"), ("class-2", "class-0"), ("class-1", "class-0"), ""),
+        (("x",), ("x",), ("x",), ""),
+        (("class-2", "x"), ("class-2", "x"), ("x",), ""),
+        ((), (), (), ""),
+        (("class-1",), ("class-2",), ("class-3",), "class-0: class-1; class-1: class-2 …"),
+        (("x", "y"), ("x", "y"), ("x",), "class-2: x"),
+        (("x",), (), ("x",), "class-1: none"),
+        (tuple("abcde"), tuple("abcdf"), tuple("abcdef"), "class-0: a, b, c …; class-1: a, b, c …"),
+    ],
+)
+def test_other_contrast_classes_are_reported_but_for_ones_own(
+    first: tuple[str, ...], second: tuple[str, ...], third: tuple[str, ...], told: str
+) -> None:
+    found = [contrasted(made(class_index=i), *against) for i, against in enumerate((first, second, third))]
+    (group,) = grouped(found, "class")
+    expected = f"the circuits are contrasted with different classes ({told}), which changes circuits, too"
+    assert group.notes == ((expected,) if told else ())
+
+
+def test_one_class_that_is_contrasted_differently_under_attack_is_reported() -> None:
+    natural, attacked = made(), made(attack="typographic")
+    (group,) = grouped([contrasted(natural, "x", "y"), contrasted(attacked, "y", "x")], "condition")
+    assert group.notes == ()
+    (group,) = grouped([contrasted(natural, "x", "y"), contrasted(attacked, "y")], "condition")
+    assert group.notes == (
+        "the circuits are contrasted with different classes (class-0: y), which changes circuits, too",
+    )
+
+
+def test_a_floor_says_that_it_leaves_out_the_contrast(tmp_path: Path) -> None:
+    discoveries = []
+    for index, against in enumerate((("x",), ("x", "y"), ("y",))):
+        item = make_item(class_index=index, n_layers=2, n_heads=2)
+        discoveries.append(make_discovery(item=replace(item, contrast=Contrast(against=against))))
+    with create_store(tmp_path / "data") as store:
+        fill(store, [(discovery, [make_record(discovery, 9)]) for discovery in discoveries])
+        notes = compare(store, "class").notes
+        assert (
+            "the noise floor leaves out what images are contrasted with: 2 of 3 circuits are contrasted with one "
+            "class, and with another one circuits differ more"
+        ) in notes
+
+
 def test_other_images_are_told_another_word_is_not() -> None:
     natural, attacked = made(), made(attack="typographic")
     written = replace(attacked.item.selection, surroundings="the word")
@@ -243,14 +317,66 @@ def test_other_images_are_told_another_word_is_not() -> None:
         assert group.notes == notes
 
 
-def test_models_of_other_shape_are_refused_and_of_one_name_told_apart() -> None:
-    record = made()
-    twin = replace(record.item.model, id="f" * 64)
-    (group,) = grouped([(record, 1), (replace(record, item=replace(record.item, model=twin)), 2)], "model")
-    assert len(set(group.labels)) == 2
-    assert all(label.startswith(record.item.model.name) for label in group.labels)
+def of_model(record: CircuitRecord, id: str, name: str = "toy-2x2") -> CircuitRecord:
+    return replace(record, item=replace(record.item, model=replace(record.item.model, id=id, name=name)))
+
+
+def test_models_of_other_shape_are_refused() -> None:
     with pytest.raises(NotComparable, match="2 layers of 2 heads against 3 layers of 2 heads"):
-        grouped([(record, 1), (made(n_layers=3), 2)], "model")
+        grouped([(made(), 1), (made(n_layers=3), 2)], "model")
+
+
+def test_models_of_one_name_are_told_apart_and_stand_in_one_order() -> None:
+    """Whichever circuit is older, or has the smaller id."""
+    found = [made(class_index=index) for index in range(6)]
+    first = [(of_model(r, "e" * 64), i) for i, r in enumerate(found)]
+    second = [(of_model(r, "f" * 64), 10 - 3 * i) for i, r in enumerate(found)]
+    compared = grouped([*second, *first], "model")
+    assert [group.labels for group in compared] == [("toy-2x2 (eeeeeeee)", "toy-2x2 (ffffffff)")] * 6
+    by_class = grouped([*first, *second], "class")
+    assert sorted(group.common["model"] for group in by_class) == ["toy-2x2 (eeeeeeee)", "toy-2x2 (ffffffff)"]
+    assert all(len(group.labels) == 6 for group in by_class)
+    others = grouped([*first, (of_model(found[0], "a" * 64, "tuned"), 1)], "model")
+    assert [group.labels for group in others] == [("toy-2x2", "tuned")]
+
+
+def test_by_model_edges_are_gained_and_lost(library: Library) -> None:
+    table = compare(library.store, "model", dataset="models")
+    first, second = sorted(MODELS.values())
+    assert set(zip(table.frame["a"], table.frame["b"], strict=True)) == {(f"vit ({first[:8]})", f"vit ({second[:8]})")}
+    assert len(table) == 6
+    for row in table:
+        chosen = {"dataset": "models", "class": row["class"], "condition": row["condition"]}
+        a, b = (next(r for r in library.chosen(**chosen, model_id=id)) for id in (first, second))
+        before, after = set(a.circuit.edges), set(b.circuit.edges)
+        assert (row["gained"], row["lost"], row["common"]) == (
+            len(after - before),
+            len(before - after),
+            len(after & before),
+        )
+        assert row["jaccard"] == pytest.approx(similarity.jaccard(a.circuit, b.circuit))
+        halved = floor_of(a, library.store.discovery(a.discovery_id), get_measure("jaccard"))
+        assert halved is not None and row["changed_floor"] == pytest.approx(halved.changed)
+    assert "each model's images are those that it classifies correctly, so the models' images may differ" in table.notes
+
+
+def test_models_are_chosen_by_id_and_a_name_of_several_is_refused(library: Library) -> None:
+    base, tuned = MODELS.values()
+    chosen = {"dataset": "models", "condition": "natural"}
+    for named in (base, base[:7], f"vit ({base[:8]})", [base[:7]]):
+        assert len(compare(library.store, "class", model=named, **chosen)) == 3
+    assert len(compare(library.store, "model", model=[tuned[:8], base[:8]], **chosen)) == 3
+    with pytest.raises(InputError, match=rf"'vit' means 2 models.*{min(base, tuned)[:8]}.*{max(base, tuned)[:8]}"):
+        compare(library.store, "class", model="vit", **chosen)
+    with pytest.raises(InputError, match=rf"choose by .*model = vit \({min(base, tuned)[:8]}\) \| vit"):
+        similarity_matrix(library.store, "class", **chosen)
+
+
+def test_sizes_that_differ_between_models_are_reported() -> None:
+    found = [(of_model(made(n), id * 64, id), 1) for n, id in ((9, "a"), (12, "b"))]
+    same = Extraction.of("retention", {"target": 0.9})
+    (group,) = grouped([(replace(r, extraction=same), at) for r, at in found], "model")
+    assert any(note.startswith("the circuits of the models have different sizes") for note in group.notes)
 
 
 def test_the_latest_of_several_circuits_is_taken() -> None:
@@ -325,6 +451,70 @@ def test_a_mechanism_study_compares_attacks_alone() -> None:
     (group,) = grouped([*((r, 1) for r in found), (replace(found[1], item=size), 1)], "condition")
     assert group.labels == ("typographic(size=9, text=other class)", ATTACK)
     assert any("mechanism" in note for note in group.notes)
+
+
+FORMS = ("split", "head", "attention", "block")
+
+
+def in_form(edge: str, form: str) -> str:
+    """The edge of a coarser form in which an edge of the split form lies, by its name."""
+    sender, receiver = edge.split("->")
+    receiver = receiver.partition("<")[0]
+    if form in ("attention", "block"):
+        receiver = re.sub(r"^(a\d+)\.(h\d+|in)$", r"\1" if form == "block" else r"\1.in", receiver)
+    return f"{sender.partition('.')[0] if form == 'block' else sender}->{receiver}"
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict[str, CircuitRecord]]]:
+    """One question, asked in every form."""
+    discoveries = {f: make_discovery(item=make_item(form=f, n_layers=3, n_heads=2)) for f in FORMS}
+    records = {f: make_record(discovery, 14) for f, discovery in discoveries.items()}
+    with create_store(tmp_path_factory.mktemp("forms") / "data") as store:
+        fill(store, [(discoveries[f], [records[f]]) for f in FORMS])
+        yield store, records
+
+
+@pytest.mark.parametrize("measure", ["jaccard", "dice"])
+def test_circuits_of_two_forms_are_compared_in_the_coarser_one(forms: Any, measure: str) -> None:
+    store, records = forms
+    table = compare(store, "form", measure=measure)
+    assert {(row["a"], row["b"]) for row in table} == set(combinations(sorted(FORMS), 2))
+    for row in table:
+        form = max(row["a"], row["b"], key=FORMS.index)
+        a, b = (
+            {in_form(edge, form) if f != form else edge for edge in records[f].circuit.edges}
+            for f in (row["a"], row["b"])
+        )
+        assert (row["edges_a"], row["edges_b"], row["common"]) == (len(a), len(b), len(a & b))
+        whole = len(a | b) if measure == "jaccard" else (len(a) + len(b)) / 2
+        assert row[measure] == pytest.approx(len(a & b) / whole)
+        assert pd.isna(row["chance"])
+        own = store.discovery(records[form].discovery_id)
+        halved = floor_of(records[form], own, get_measure(measure))
+        assert halved is not None and row["noise_floor"] == pytest.approx(halved.value)
+    assert any(note.startswith("each two forms are compared in the coarser one") for note in table.notes)
+    assert table.frame[measure].min() > 0
+
+
+def test_nodes_of_two_forms_are_compared(forms: Any) -> None:
+    store, records = forms
+    (row,) = compare(store, "form", measure="node-jaccard", form=["split", "head"])
+    a, b = (set(records[f].circuit.nodes) for f in ("head", "split"))
+    assert row["node_jaccard"] == pytest.approx(len(a & b) / len(a | b))
+    with pytest.raises(NotComparable, match=r"form: .*can be compared: jaccard"):
+        compare(store, "form", measure="spearman")
+
+
+def test_every_edge_of_a_finer_form_lies_in_one_of_a_coarser() -> None:
+    split = ComputationGraph(3, 2, "split")
+    for form in FORMS[1:]:
+        target = ComputationGraph(3, 2, form)
+        for i, edge in enumerate(split.edge_names):
+            one = np.arange(split.n_edges) == i
+            assert [target.edge_names[j] for j in np.flatnonzero(projected(split, one, target))] == [
+                in_form(edge, form)
+            ]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from circuitstore.store.graph.guard import check_read_only
 from circuitstore.store.graph.neo4j import Neo4jGraph
 from circuitstore.store.graph.tokens import Token, tokens
 
-from .conftest import Library
+from .conftest import MODELS, Library
 
 ROOT = Path(__file__).parents[2]
 MAIN = {"dataset": "toys", "form": "split", "metric": "logit", "corruption": "other-class"}
@@ -111,7 +111,7 @@ def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
         ),
         ("consensus-edges", MAIN, "parameter extraction: .* give one of: edges.n=24.; edges.n=40."),
         ("consensus-edges", {**MAIN, "condition": "foggy"}, "parameter condition: unknown condition 'foggy'"),
-        ("gained-and-lost", {"class": "class-1", **MAIN, "corruption": "mean-image"}, "unknown corruption"),
+        ("gained-and-lost", {"class": "class-1", **MAIN, "corruption": "mean"}, "did you mean 'mean-image'"),
         ("MATCH (c:Circuit {id: $id}) RETURN c.id", {}, "the query: no value for id"),
         ("MATCH (c:Circuit {id: $id}) RETURN c.id", {"id": "a", "ix": 1}, "did you mean 'id'"),
         ("MATCH (c:Circuit) RETURN c.id", {"id": "a"}, "unknown parameter 'id'"),
@@ -146,6 +146,51 @@ def test_an_effect_study_is_found_beside_a_mechanism_study(library: Library) -> 
     assert (used["metric"], used["corruption"]) == ("logit", "other-class")
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"corruption": "unattacked-twin"}, {"metric": "logit-diff", "form": "split", "extraction": "edges(n=24)"}),
+        ({"extraction": "edges(n=12)"}, {"form": "attention", "metric": "logit", "corruption": "other-class"}),
+        ({"dataset": "weak"}, {"model": "toy-3x2", "corruption": "other-class"}),
+        ({"form": "attention", "extraction": "edges"}, {"extraction": "edges(n=12)"}),
+        ({"extraction": "edges", "form": "attention"}, {"extraction": "edges(n=12)"}),
+    ],
+)
+def test_a_parameter_with_one_value_left_is_not_asked_for(
+    library: Library, given: dict[str, str], found: dict[str, str]
+) -> None:
+    """Whichever was given, and in whatever order the query takes its parameters."""
+    used = run(library.store, "faithfulness", {"model": "toy-3x2", "dataset": "toys"} | given).facts["parameters"]
+    assert used == used | found
+
+
+def test_a_default_that_nothing_has_is_the_value_that_is_left(library: Library) -> None:
+    used = run(library.store, "consensus-edges", {"metric": "logit-diff"}).facts["parameters"]
+    assert used["condition"] == "typographic(text=other class)"
+    assert run(library.store, "consensus-edges", {"dataset": "weak"}).facts["parameters"]["condition"] == "natural"
+
+
+@pytest.mark.parametrize("given", [{"condition": "natural"}, {"dataset": "weak"}, {"corruption": "mean-image"}])
+def test_an_effect_study_needs_both_conditions(library: Library, given: dict[str, str]) -> None:
+    chosen = {"model": "toy-3x2", "dataset": "toys"} | given
+    with pytest.raises(InputError, match=r"no study has circuits of the conditions .*: natural and another"):
+        run(library.store, "attack-reuse", chosen)
+
+
+def test_two_models_are_needed_to_compare_models(library: Library) -> None:
+    base, tuned = MODELS.values()
+    chosen = {"class": "class-1", "before": base}
+    with pytest.raises(InputError, match="before and after are one model"):
+        run(library.store, "gained-and-lost-between-models", chosen | {"after": base[:9]})
+    with pytest.raises(InputError, match="'vit' means 2 models"):
+        run(library.store, "gained-and-lost-between-models", chosen | {"after": "vit"})
+    with pytest.raises(InputError, match="no study has circuits of the models that are held against each other: both"):
+        run(library.store, "gained-and-lost-between-models", chosen | {"after": "toy-3x2"})
+    used = run(library.store, "gained-and-lost-between-models", chosen | {"after": tuned[:6]}).facts["parameters"]
+    assert (used["before"], used["after"]) == (f"vit ({base[:8]})", f"vit ({tuned[:8]})")
+    assert run(library.store, "gained-and-lost-between-models", used).facts["parameters"] == used
+
+
 def test_values_may_be_given_without_their_parameters(library: Library) -> None:
     chosen = {**MAIN, "class": "class-1", "extraction": "edges(n=24)", "condition": "typographic", "method": "eap-ig"}
     used = run(library.store, "score-shift", chosen).facts["parameters"]
@@ -157,9 +202,8 @@ def test_values_may_be_given_without_their_parameters(library: Library) -> None:
 def test_several_circuits_of_a_class_are_told(library: Library) -> None:
     assert run(library.store, "component-usage", {"dataset": "toys", "form": "attention"}).notes == ()
     chosen = {**MAIN, "extraction": "edges(n=24)", "dataset": "many"}
-    several, *differing = run(library.store, "consensus-edges", chosen).notes
-    assert several.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
-    assert differing == ["seed differs: 0 against 1", "seed differs: 0 against 2", "seed differs: 1 against 2"]
+    (note,) = run(library.store, "consensus-edges", chosen).notes
+    assert note.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
 
 
 def test_an_ambiguous_id_lists_what_it_may_be(library: Library) -> None:
