@@ -54,6 +54,9 @@ Wait = Annotated[
     typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for another writer of the store."),
 ]
 RunName = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Circuits of this run only.")]
+Flagged = Annotated[
+    bool, typer.Option("--flagged", help="Count flagged circuits, too: of all edges or none, or of few images.")
+]
 Form = Annotated[Format, typer.Option("--format", help="Form of the rows.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the rows to a file.")]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, rate and remaining time, on stderr.")]
@@ -219,6 +222,8 @@ def query(
         float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="When to give a query up.")
     ] = 30.0,
     max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="How many rows to give at most.")] = 10_000,
+    run: RunName = None,
+    flagged: Flagged = False,
     form: Form = Format.table,
     out: Out = None,
     store: StoreFolder = None,
@@ -227,7 +232,8 @@ def query(
 ) -> None:
     """Ask the graph: Cypher or a named query. Without either, list the named queries.
 
-    Read only: what could write, or read files, is refused before it runs.
+    Read only: what could write, or read files, is refused before it runs. Named queries count the newest
+    answer to each question, without flagged circuits, and say how many they leave out.
     """
     from .. import query as queries
     from ..store import open_store
@@ -237,7 +243,8 @@ def query(
         emit(queries.list_named(), form, out)
         return
     with open_store(**settings(store, graph, catalog).place) as opened:
-        emit(queries.run(opened, text, params, timeout_s=timeout, max_rows=max_rows), form, out)
+        asked = {"run": run, "flagged": flagged, "timeout_s": timeout, "max_rows": max_rows}
+        emit(queries.run(opened, text, params, **asked), form, out)
 
 
 def parse_pairs(option: str, given: list[str]) -> dict[str, Any]:
@@ -260,16 +267,24 @@ def parse_pairs(option: str, given: list[str]) -> dict[str, Any]:
 
 @app.command()
 def compare(
-    by: Annotated[str, typer.Option("--by", help="What to compare: class, condition, model …")] = "class",
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="What to compare: class, condition, model, dataset, corruption or extraction; as sets of edges also "
+            "method, form, metric or direction.",
+        ),
+    ] = "class",
     measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",
     extraction: Annotated[
-        str | None, typer.Option("--extraction", help="Circuits extracted this way, as `status` tells it.")
+        str | None, typer.Option("--extraction", help="Circuits extracted this way, such as top.")
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option("--where", metavar="NAME=VALUE", help="Circuits with this property only, such as metric=logit."),
     ] = None,
     run: RunName = None,
+    flagged: Flagged = False,
     form: Form = Format.table,
     out: Out = None,
     store: StoreFolder = None,
@@ -278,15 +293,17 @@ def compare(
 ) -> None:
     """How alike circuits are, beside noise floor and chance level.
 
-    All pairs of circuits that differ in one field alone, the most alike first. What means different things is
-    refused; what differs otherwise is told.
+    All pairs of circuits that differ in one field only, the most alike first. The newest answer to each
+    question is compared, without flagged circuits. What means different things is refused; what differs
+    otherwise is reported.
     """
     from .. import query as queries
     from ..store import open_store
 
     equals = parse_pairs("--where", where or [])
     with open_store(**settings(store, graph, catalog).place) as opened:
-        emit(queries.compare(opened, by, run=run, measure=measure, extraction=extraction, **equals), form, out)
+        chosen = {"run": run, "measure": measure, "extraction": extraction, "flagged": flagged, **equals}
+        emit(queries.compare(opened, by, **chosen), form, out)
 
 
 @app.command()

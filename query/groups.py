@@ -133,20 +133,21 @@ def _in_full(store: Store, run: str | None, equals: Mapping[str, Any]) -> dict[s
     Raises:
         InputError: no such run or value, or a name that several models have.
     """
-    found: dict[str, Any] = {}
+    found = dict(equals)
     where = f"circuits of {'the store' if run is None else f'run {run!r}'}"
-    for name, value in equals.items():
-        texts = [value] if isinstance(value, str) else value
-        if name == "model":
-            rows = store.count_circuits(["model", "model_id"], run)
-            models = Models(zip(rows["model"], rows["model_id"], strict=True))
-            found["model_id"] = [models.id(text, where) for text in texts]
-        elif name in ABBREVIATED and isinstance(texts, Collection):
-            there = set(store.count_circuits([name], run)[name])
-            found[name] = sorted(set().union(*(matching(name, text, there, where) for text in texts)))
-        else:
-            found[name] = value
+    if "model" in found:
+        rows = store.count_circuits(["model", "model_id"], run)
+        models = Models(zip(rows["model"], rows["model_id"], strict=True))
+        found["model_id"] = [models.id(text, where) for text in _texts(found.pop("model"))]
+    for name in found.keys() & ABBREVIATED:
+        there = set(store.count_circuits([name], run)[name])
+        found[name] = sorted(set().union(*(matching(name, text, there, where) for text in _texts(found[name]))))
     return found
+
+
+def _texts(value: Any) -> list[str]:
+    several = value if isinstance(value, Collection) and not isinstance(value, str) else [value]
+    return [str(one) for one in several]
 
 
 def _check_values(rows: pd.DataFrame, equals: Mapping[str, Any], where: str) -> None:

@@ -295,6 +295,18 @@ def test_compare_gives_pairs_beside_their_floor(store: Path) -> None:
     assert "jaccard" in refused("compare", "--measure", "jacard", "--store", store)
 
 
+def test_circuits_are_chosen_by_run_and_flag(store: Path) -> None:
+    place, named = ["--store", store], ["query", "consensus-edges", "--param", "share=0"]
+    everything = rows(*named, *place)
+    assert len(everything) and rows(*named, "--run", "made up", "--flagged", *place).equals(everything)
+    assert len(rows("compare", "--run", "made up", "--flagged", "--where", "attack=natural", *place)) == 6
+    for command in (named, ["compare"]):
+        assert "did you mean 'made up'" in refused(*command, "--run", "made", *place)
+    text = "MATCH (c:Circuit) RETURN c.id"
+    assert "named queries" in refused("query", text, "--flagged", *place)
+    assert "named queries" in refused("query", text, "--run", "made up", *place)
+
+
 def test_upkeep_of_a_store(store: Path) -> None:
     assert run("verify", "--store", store).returncode == 0
     (store / "graph.lbdb").unlink()
