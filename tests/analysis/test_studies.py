@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from circuitstore.analysis.studies import FIELDS, read_studies
-from circuitstore.circuits import Extraction
+from circuitstore.circuits import Extraction, WorkItem
 from circuitstore.errors import InputError
 from circuitstore.testing.factories import make_item
 
@@ -72,19 +72,32 @@ def test_another_extraction_is_another_study(store_of):
     assert [len(s.circuits) for s in studies] == [4, 4]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(store_of, dtype):
-    """Of other images, or of another precision: a class's circuits are compared under conditions of one study."""
-    items = effect_items(2)
-    seed = 7 if dtype == "float32" else 0
-    newer = [make_item(seed, class_index=c, attack=a, **SHAPE) for c in range(2) for a in ("natural", "typographic")]
-    newer = [replace(i, recipe=replace(i.recipe, dtype=dtype)) for i in newer]
+def newer_items(seed: int, dtype: str) -> list[WorkItem]:
+    """The effect study of two classes asked again."""
+    items = [make_item(seed, class_index=c, attack=a, **SHAPE) for c in range(2) for a in ("natural", "typographic")]
+    return [replace(item, recipe=replace(item.recipe, dtype=dtype)) for item in items]
+
+
+def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(store_of):
+    items, newer = effect_items(2), newer_items(0, "float64")
     half, whole = Answers.to([*items, newer[0]]), Answers.to(newer[1:])
     store = store_of(half)
     (study,) = read_studies(store)
     assert set(study.circuits["discovery_id"]) == {i.id for i in items}
     assert study.notes[0].startswith("1 circuits, older")
     (study,) = read_studies(store_of(whole))
+    assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
+    assert study.notes[0].startswith("4 circuits, older")
+
+
+def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_all_conditions(store_of):
+    """Asked again of other images: the first class has one newer answer, and no other that goes with it."""
+    items, newer = effect_items(2), newer_items(7, "float32")
+    store = store_of(Answers.to([*items, newer[0]]))
+    (study,) = read_studies(store)
+    assert set(study.circuits["discovery_id"]) == {newer[0].id, items[2].id, items[3].id}
+    assert study.notes[0].startswith("2 circuits, older or of other images")
+    (study,) = read_studies(store_of(Answers.to(newer[1:])))
     assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
     assert study.notes[0].startswith("4 circuits, older")
 

@@ -21,7 +21,7 @@ name = "routes"
 model = "digits"
 [images]
 source = "digits"
-per_class = 6
+per_class = 16
 only = ["three", "seven"]
 [[condition]]
 kind = "natural"
