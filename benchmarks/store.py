@@ -61,12 +61,12 @@ def spread(values: Sequence[float], unit: str, scale: float = 1.0) -> str:
 
 
 def discoveries(count: int, size: dict[str, int], n_images: int = 18) -> Iterable[Discovery]:
-    """Discoveries of ten classes and two conditions, `n_images` images each."""
+    """Discoveries of ten classes and two conditions, of `n_images` images each; no two answer the same question."""
     for i in tqdm(range(count), "making circuits up", leave=False):
         attack = ("natural", "typographic")[i % 2]
-        yield make_discovery(
-            i // 20, n_images=n_images, item=make_item(i // 20, class_index=i // 2 % 10, attack=attack, **size)
-        )
+        item = make_item(i // 20, class_index=i // 2 % 10, attack=attack, **size)
+        item = replace(item, recipe=replace(item.recipe, seed=i // 20))
+        yield make_discovery(i // 20, n_images=n_images, item=item)
 
 
 def light(record: CircuitRecord) -> CircuitRecord:

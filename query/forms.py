@@ -1,6 +1,6 @@
 """Circuits of different forms of a graph, each two compared in the coarser form.
 
-An edge of the coarser form is in a circuit of the finer one where at least one of the edges is that make it up.
+A circuit of the finer form has an edge of the coarser one if it has at least one of the edges that make it up.
 """
 
 from __future__ import annotations
