@@ -6,8 +6,11 @@ from collections import Counter
 
 import pandas as pd
 
-COLUMNS = ("id", "model", "model_id", "class", "condition", "size_requested", "flag", "newest", "discovery_id")
-"""Columns of `Store.circuits` that tell whether a circuit counts, and what it counts as."""
+COUNTS = ("id", "flag", "newest")
+"""Columns of `Store.circuits` that say whether a circuit counts."""
+
+COUNTS_AS = (*COUNTS, "model_id", "class", "condition", "size_requested", "discovery_id")
+"""And what it counts as."""
 
 
 def counted(rows: pd.DataFrame, *, flagged: bool = False) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -19,31 +22,34 @@ def counted(rows: pd.DataFrame, *, flagged: bool = False) -> tuple[pd.DataFrame,
         rows: with the columns `flag` and `newest`.
         flagged: whether flagged circuits count, too.
     """
-    latest, notes = newest(rows)
-    flags = Counter(flag for flag in latest["flag"] if flag)
-    if not flags:
-        return latest, notes
-    reasons = "; ".join(f"{flag}: {n}" for flag, n in sorted(flags.items()))
-    told = f"{flags.total()} of {len(latest)} circuits are"
-    if flagged:
-        return latest, (*notes, f"{told} flagged and count all the same ({reasons})")
-    return latest.loc[latest["flag"] == ""], (
-        *notes,
-        f"{told} left out: they are flagged ({reasons}); --flagged includes them",
-    )
+    newest = rows.loc[rows["newest"].astype(bool)]
+    kept = newest if flagged else newest.loc[newest["flag"] == ""]
+    return kept, left_out(rows, len(rows), flagged=flagged)
 
 
-def newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The newest answer to each question, and a note on others.
+def left_out(rows: pd.DataFrame, total: int, *, flagged: bool) -> tuple[str, ...]:
+    """Notes on circuits that do not count.
 
     Args:
-        rows: with the column `newest`.
+        rows: those that may not count, others among them or not, with the columns `flag` and `newest`.
+        total: how many circuits there are.
+        flagged: whether flagged circuits count, too.
     """
-    latest = rows.loc[rows["newest"].astype(bool)]
-    if len(latest) == len(rows):
-        return latest, ()
-    told = f"{len(rows) - len(latest)} of {len(rows)} circuits are left out"
-    return latest, (f"{told}: later ones answer the same questions; --run chooses a run",)
+    notes = []
+    older = sum(not newest for newest in rows["newest"])
+    if older:
+        told = f"{older} of {total} circuits are left out"
+        notes.append(f"{told}: later ones answer the same questions; --run chooses a run")
+    flags = Counter(flag for flag, newest in zip(rows["flag"], rows["newest"], strict=True) if flag and newest)
+    if flags:
+        told = f"{flags.total()} of {total - older} circuits are"
+        reasons = "; ".join(f"{flag}: {n}" for flag, n in sorted(flags.items()))
+        notes.append(
+            f"{told} flagged and count all the same ({reasons})"
+            if flagged
+            else f"{told} left out: they are flagged ({reasons}); --flagged includes them"
+        )
+    return tuple(notes)
 
 
 def named_by_id(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -53,9 +59,9 @@ def named_by_id(rows: pd.DataFrame) -> tuple[str, ...]:
         rows: with the columns `id`, `flag` and `newest`.
     """
     notes = []
-    for row in rows.to_dict("records"):
-        if row["flag"]:
-            notes.append(f"circuit {row['id'][:12]} is flagged: {row['flag']}")
-        if not row["newest"]:
-            notes.append(f"circuit {row['id'][:12]} is not the newest answer to its question")
+    for id, flag, latest in zip(rows["id"], rows["flag"], rows["newest"], strict=True):
+        if flag:
+            notes.append(f"circuit {id[:12]} is flagged: {flag}")
+        if not latest:
+            notes.append(f"circuit {id[:12]} is not the newest answer to its question")
     return tuple(notes)

@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import InputError
 from ..results import Table
 from ..store.graph.tables import unpacked
-from .answers import COLUMNS, counted, named_by_id, newest
+from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
 from .choice import MODELS, PAIR, STUDY, resolve
 from .groups import NATURAL, Entry, differences, entries_of
 from .named import NamedQuery, get_named, parameters_of
@@ -81,7 +81,7 @@ class _Chosen:
     """The circuits of an answer.
 
     Attributes:
-        rows: those that count; None where circuits are named by id.
+        rows: those that count; None where circuits are named by id, or are all of the store.
         total: how many there are besides, of the same properties.
         sent: what the text is told of them.
         notes: what was left out, and what differs.
@@ -100,34 +100,36 @@ def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str
     if ids:
         if run is not None:
             raise InputError(f"query {query.name}: it names circuits by id, which --run cannot choose; leave --run out")
-        return _Chosen(notes=named_by_id(store.circuits(columns=COLUMNS, id=ids)))
-    rows = store.circuits(run, columns=COLUMNS, **query.chosen(values))
-    kept, notes = newest(rows) if query.shows_flags else counted(rows, flagged=flagged)
-    sent = _sent(query, rows, kept, run)
-    if "id" in query.columns or not {p.name for p in query.parameters} >= {*STUDY} - MODELS:
+        return _Chosen(notes=named_by_id(store.circuits(columns=COUNTS, id=ids)))
+    if query.takes("left_out") and run is None:
+        return _all_that_count(store, flagged)
+    together = "id" not in query.columns and {p.name for p in query.parameters} >= {*STUDY} - MODELS
+    rows = store.circuits(run, columns=COUNTS_AS if together else COUNTS, **query.chosen(values))
+    kept, notes = counted(rows, flagged=flagged or query.shows_flags)
+    if query.shows_flags:
+        notes = left_out(rows.loc[~rows["newest"].astype(bool)], len(rows), flagged=True)
+    listed = {"listed": True, "left_out": []} if query.takes("left_out") else {}
+    sent = {"circuits": list(kept["id"]), **listed}
+    if not together:
         return _Chosen(kept, len(rows), sent, notes)
     entries = entries_of(store, kept)
     notes = (*notes, *_several(kept), *differences(list(map(_unseeded, entries)), _held_against(query)))
     return _Chosen(kept, len(rows), sent, notes, _attack(query, entries))
 
 
+def _all_that_count(store: Store, flagged: bool) -> _Chosen:
+    """All circuits of a store but those that do not count, which are as a rule few: the text is told which."""
+    rows = store.circuits(columns=COUNTS, counts=False)
+    out = rows.loc[~rows["newest"].astype(bool)] if flagged else rows
+    total = sum(store.count_circuits(["flag"])["circuits"]) if len(rows) else 0
+    sent = {"listed": False, "circuits": [], "left_out": list(out["id"])}
+    return _Chosen(None, total, sent, left_out(rows, total, flagged=flagged))
+
+
 def _unseeded(entry: Entry) -> Entry:
     """The circuit as if of seed 0: where seeds differ, each class may have several circuits, which is reported once."""
     item = entry.item
     return replace(entry, item=replace(item, recipe=replace(item.recipe, seed=0)))
-
-
-def _sent(query: NamedQuery, rows: pd.DataFrame, kept: pd.DataFrame, run: str | None) -> dict[str, Any]:
-    """The ids of the circuits that count, or where a text takes either, of those that do not, whichever are fewer."""
-    if not query.takes("left_out"):
-        return {"circuits": list(kept["id"])}
-    left_out = rows["id"][~rows["id"].isin(kept["id"])]
-    listed = run is not None or len(kept) < len(left_out)
-    return {
-        "listed": listed,
-        "circuits": list(kept["id"] if listed else ()),
-        "left_out": list(() if listed else left_out),
-    }
 
 
 def _held_against(query: NamedQuery) -> str:

@@ -77,33 +77,31 @@ def items(connection: Connection, run: str | None, state: str | None) -> pd.Data
 ORDER = ("model", "dataset", "class_index", "condition", "method", "form", "corruption", "metric", "extraction", "id")
 
 
+_later = circuits_table.alias("later")
+_LATER = exists().where(
+    _later.c.question == circuits_table.c.question,
+    sa.or_(
+        _later.c.created_ms > circuits_table.c.created_ms,
+        sa.and_(_later.c.created_ms == circuits_table.c.created_ms, _later.c.id > circuits_table.c.id),
+    ),
+)
+"""That a later circuit answers the same question. Ids are hexadecimal: every language sorts them alike."""
+
+
 def circuits(
     connection: Connection, run: str | None, equals: Mapping[str, Any], columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """See `Store.circuits`."""
     of_run = None if run is None else _of_run(connection, run)
-    there = {**circuits_table.c, NEWEST: _is_newest(connection, of_run)}
+    newest = ~(_LATER if of_run is None else _LATER.where(_later.c.id.in_(of_run)))
+    counts = sa.and_(newest, circuits_table.c.flag == "")
+    there = {**circuits_table.c, "newest": newest, "counts": counts}
     shown = [there[name].label(name) for name in _known(there, there if columns is None else columns)]
     query = select(circuits_table).with_only_columns(*shown)
     query = query.order_by(*(ledger.bytewise(connection, circuits_table.c[name]) for name in ORDER))
     if of_run is not None:
         query = query.where(circuits_table.c.id.in_(of_run))
     return _frame(connection, query.where(*_equal(there, equals)))
-
-
-NEWEST = "newest"
-"""Column of circuits that is not stored: whether no later circuit answers the same question."""
-
-
-def _is_newest(connection: Connection, of_run: Select[Any] | None) -> sa.ColumnElement[bool]:
-    """Whether no later circuit, among those with certain ids if these are given, answers the same question."""
-    one, other = circuits_table.c, circuits_table.alias("later").c
-    same_time = sa.and_(
-        other.created_ms == one.created_ms,
-        ledger.bytewise(connection, other.id) > ledger.bytewise(connection, one.id),
-    )
-    later = exists().where(other.question == one.question, sa.or_(other.created_ms > one.created_ms, same_time))
-    return ~(later if of_run is None else later.where(other.id.in_(of_run)))
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:
@@ -121,10 +119,10 @@ def _known(there: Collection[str], names: Iterable[str]) -> list[str]:
 
 
 def _equal(there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-    """That the columns have these values."""
+    """That the columns, or what is computed of them, have these values."""
     _known(there, equals)
     return [
-        there[name] == sa.literal(bool(value)) if name == NEWEST else _is_one_of(there[name], value)
+        _is_one_of(column, value) if isinstance(column := there[name], sa.Column) else column if value else ~column
         for name, value in equals.items()
     ]
 

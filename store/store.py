@@ -287,13 +287,14 @@ class Store:
     def circuits(self, run: str | None = None, *, columns: Sequence[str] | None = None, **equals: Any) -> pd.DataFrame:
         """Circuits, sorted by class, condition and recipe.
 
-        Columns: `CircuitRecord.properties`, `question`, `discovery_id`, `created_ms` and `newest`: whether no later
-        circuit, of the run if one is given, answers the same question.
+        Columns: `CircuitRecord.properties`, `question`, `discovery_id`, `created_ms`; `newest`: whether no later
+        circuit, of the run if one is given, answers the same question; `counts`: whether it is the newest and has no
+        flag.
 
         Args:
             columns: only these.
             equals: columns and the value, or list of values, that they must have, such as `class_index=3`,
-                `attack=["natural", "typographic"]`, `newest=True`, `**{"class": "3"}`.
+                `attack=["natural", "typographic"]`, `counts=True`, `**{"class": "3"}`.
 
         Raises:
             InputError: no such run or column.

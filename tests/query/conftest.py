@@ -28,6 +28,9 @@ SHAPE = {"n_layers": 3, "n_heads": 2}
 MODELS = {name: digest(["model", name]) for name in ("base", "tuned")}
 """Ids of two models, both named vit."""
 
+CIRCUITS = 267
+"""How many the library has."""
+
 Made = list[tuple[Discovery, list[CircuitRecord]]]
 
 

@@ -16,7 +16,7 @@ from circuitstore.circuits import CircuitRecord
 from circuitstore.query import ask, named_queries, run
 from pandas.testing import assert_frame_equal
 
-from .conftest import MODELS, Library, fits
+from .conftest import CIRCUITS, MODELS, Library, fits
 
 Row = tuple[Any, ...]
 Oracle = Callable[..., list[Row]]
@@ -424,7 +424,7 @@ def _with_ids(library: Library, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_library_is_large_and_has_parallel_edges_and_structural_links(library: Library) -> None:
-    assert len(library.records) >= 200
+    assert len(library.records) == CIRCUITS
     parallel = [r for r in library.records if len({(f.sender, f.receiver) for f in feeds(r)}) < r.circuit.n_edges]
     assert len(parallel) > 100
     assert sum(bool(r.circuit.links) for r in library.records) > 15

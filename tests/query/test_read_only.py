@@ -16,7 +16,7 @@ from circuitstore.store import Store
 from circuitstore.store.graph import ladybug, neo4j
 from circuitstore.store.graph.tables import to_table
 
-from .conftest import Library
+from .conftest import CIRCUITS, Library
 from .content import content
 from .harmless import HARMLESS
 from .hostile import ENDLESS, HOSTILE, WRITING
@@ -26,7 +26,7 @@ PARAMETERS: dict[str, Any] = {"x": "*/ CREATE (:Dataset {name: 'x'}) //"}
 
 @pytest.fixture(scope="module", params=["reader", "writer"])
 def asked(request: pytest.FixtureRequest, library: Library) -> Iterator[Store]:
-    """210 circuits, asked through the read-only handle and through the one that is open for writing."""
+    """Circuits, asked through the read-only handle and through the one that is open for writing."""
     if request.param == "reader":
         yield library.store
     else:
@@ -76,7 +76,7 @@ def test_a_query_without_end_is_ended(asked: Store, text: str) -> None:
     with pytest.raises(QueryFailed, match=r"longer than 0\.5 s|memory"):
         run(asked, text, timeout_s=0.5)
     assert time.monotonic() - began < 20
-    assert len(run(asked, "MATCH (c:Circuit) RETURN c.id")) == 210
+    assert len(run(asked, "MATCH (c:Circuit) RETURN c.id")) == CIRCUITS
 
 
 def test_time_that_ends_after_the_last_row_is_told_alike(asked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,14 +89,14 @@ def test_time_that_ends_after_the_last_row_is_told_alike(asked: Store, monkeypat
     for module in (neo4j, ladybug):
         monkeypatch.setattr(module, "to_table", late)
     with suppress(QueryFailed):
-        assert len(run(asked, "MATCH (c:Circuit) RETURN c.id", timeout_s=0.1)) == 210
+        assert len(run(asked, "MATCH (c:Circuit) RETURN c.id", timeout_s=0.1)) == CIRCUITS
 
 
 def test_rows_are_capped_and_that_is_said(asked: Store) -> None:
     table = run(asked, "MATCH (n:Node) RETURN n.key", max_rows=3)
     assert len(table) == 3
     assert any("3" in note for note in table.notes)
-    assert run(asked, "MATCH (c:Circuit) RETURN c.id", max_rows=210).notes == ()
+    assert run(asked, "MATCH (c:Circuit) RETURN c.id", max_rows=CIRCUITS).notes == ()
 
 
 @pytest.mark.parametrize(
