@@ -84,7 +84,9 @@ def plant(gate: str, *, distractors: bool, seed: int = 0) -> Planted:
     branches = ("a0.h0",) if gate == "chain" else ("a0.h0", "a0.h1")
     edges = {f"input->{head}<v>" for head in branches} | {f"{head}->m1" for head in branches} | {"m1->logits"}
     name = gate + (", distractors" if distractors else "")
-    return Planted(name, load_model(module, dtype="float64"), frozenset(edges))
+    half = (0.5, 0.5, 0.5)
+    model = load_model(module, dtype="float64", mean=half, std=half, crop=1.0, interpolation="bicubic")
+    return Planted(name, model, frozenset(edges))
 
 
 def _rows(head: int, port: int) -> slice:
