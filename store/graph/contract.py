@@ -149,12 +149,20 @@ class GraphBackend(ABC):
 
     @abstractmethod
     def run(
-        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
     ) -> Table:
-        """Rows of a Cypher query, in the portable dialect, whose text and names `Store.query` has checked.
+        """Rows of a Cypher query, in the portable dialect, whose text, names and values `Store.query` has checked.
 
         At most `max_rows` rows; a note says so when there were more. Integers are int, floats float (`to_table`); an
-        answer without rows has its columns. Parameters are values, never text.
+        answer without rows has its columns. Parameters are values, never text. Whatever the query asks for, this
+        process lives on, its memory does not grow by much more than the answer, which has at most `max_mib` MiB as it
+        is sent, and Ctrl-C ends the query.
 
         The answer is of whole circuits only, of those that the query reaches through a `Circuit`. Where the engine
         gives a query no view of its own (Neo4j), the writer waits for the queries that it is shown, for 60 s at most:
@@ -162,7 +170,8 @@ class GraphBackend(ABC):
         may meet circuits without all of their edges if they came or went meanwhile.
 
         Raises:
-            QueryFailed: it does not parse, writes, or ran longer than `timeout_s`; the next query is answered.
+            QueryFailed: it does not parse, writes, ran longer than `timeout_s` (told at most a second later), or its
+                answer is too large; the next query is answered.
         """
 
     @abstractmethod

@@ -20,6 +20,7 @@ from ..interrupts import deferred, holding, unbroken
 from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
+from .ladybug_engine import Engine
 from .ladybug_errors import query_failed
 from .ladybug_file import (
     WriterLock,
@@ -49,8 +50,9 @@ T = TypeVar("T")
 class LadybugGraph(GraphBackend):
     """A LadybugDB file; see `GraphBackend` for what its methods promise.
 
-    A writer keeps the file open and locked. A reader opens it anew whenever it has changed. Connections live
-    for one call: the engine's caches of prepared statements would otherwise hold on to every table loaded.
+    A writer keeps the file open and locked. Connections live for one call: the engine's caches of prepared statements
+    would otherwise hold on to every table loaded. A reader has the file open in a process of its own, and opens it
+    again whenever it has changed; so has a writer for the queries of users (`run`), which it does not trust.
     """
 
     def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
@@ -139,7 +141,7 @@ class LadybugGraph(GraphBackend):
                 self._shared[label].update(rows)
 
     def present(self) -> dict[str, str]:
-        return dict(self._read(lambda connection: _rows(connection, asking.PRESENT)))
+        return {str(id): str(sha256) for id, sha256 in self._read(lambda ask: ask(asking.PRESENT, {}))}
 
     def remove(self, ids: Collection[str]) -> None:
         wanted = sorted(set(ids))
@@ -173,24 +175,32 @@ class LadybugGraph(GraphBackend):
         return nodes - had
 
     def content(self, circuit_id: str) -> GraphContent:
-        return self._read(lambda connection: asking.content(_ask(connection), circuit_id, self.url))
+        return self._read(lambda ask: asking.content(ask, circuit_id, self.url))
 
     def run(
-        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
     ) -> Table:
-        def query(connection: ladybug.Connection) -> Table:
-            connection.set_query_timeout(max(1, round(timeout_s * 1000)))
+        def query(engine: Engine) -> Table:
+            limits = {"timeout_s": timeout_s, "max_rows": max_rows, "max_bytes": max_mib << 20}
             try:
-                result = cast(ladybug.QueryResult, connection.execute(text, dict(params or {})))
+                columns, rows = engine.ask(text, params or {}, **limits)
             except RuntimeError as error:
-                raise query_failed(error, text, timeout_s, connection) from error
-            rows = cast(list[list[Any]], result.get_n(max_rows + 1))
-            return to_table(result.get_column_names(), rows, max_rows)
+                raise query_failed(error, text, timeout_s, max_mib, engine.rows) from error
+            return to_table(columns, rows, max_rows)
 
-        return self._read(query)
+        with self._turn():
+            if self._snapshot is None:
+                self._snapshot = Snapshot(self._path)
+            return self._snapshot.read(query)
 
     def lease(self) -> Lease | None:
-        return self._read(lambda connection: asking.lease(_ask(connection)))
+        return self._read(asking.lease)
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         with self._writing("claim") as connection:
@@ -255,7 +265,7 @@ class LadybugGraph(GraphBackend):
             self._database = connectable(self._path)
 
     def _tables(self) -> set[str]:
-        return {row[0] for row in self._read(lambda connection: _rows(connection, _TABLES))}
+        return {row[0] for row in self._read(lambda ask: ask(_TABLES, {}))}
 
     def _check_owner(self) -> None:
         """Refuse what is not ours.
@@ -265,21 +275,21 @@ class LadybugGraph(GraphBackend):
         """
         if not {"Store", "Migration"} <= self._tables():
             raise refusals.not_ours(self.url)
-        ids = [row[0] for row in self._read(lambda connection: _rows(connection, _OWNERS))]
+        ids = [row[0] for row in self._read(lambda ask: ask(_OWNERS, {}))]
         refusals.check_owner(ids, self._store_id, self.url)
 
     def _applied(self) -> dict[int, str]:
-        return {int(v): str(c) for v, c in self._read(lambda connection: _rows(connection, _APPLIED))}
+        return {int(v): str(c) for v, c in self._read(lambda ask: ask(_APPLIED, {}))}
 
-    def _read(self, query: Callable[[ladybug.Connection], T]) -> T:
-        """What a query gives, from one committed state, without a chance to write."""
+    def _read(self, query: Callable[[asking.Ask], T]) -> T:
+        """What a query of ours gives, from one committed state, without a chance to write."""
         with self._turn():
-            if self._snapshot is not None:
-                return self._snapshot.read(query)
-            assert self._database is not None
+            if self._database is None:
+                assert self._snapshot is not None
+                return self._snapshot.read(lambda engine: query(engine.rows))
             with ladybug.Connection(self._database) as connection:
                 connection.execute("BEGIN TRANSACTION READ ONLY")
-                return query(connection)
+                return query(_ask(connection))
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[ladybug.Connection]:

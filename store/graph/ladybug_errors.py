@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from textwrap import shorten
-from typing import cast
-
-import ladybug
 
 from ...errors import QueryFailed, unknown
+from . import refusals
+from .asking import Ask
+from .ladybug_engine import Crashed, Ended, Overdue, TooLarge
 from .ladybug_file import BUFFER_POOL_SIZE
 
 SHOWN = 300
@@ -22,12 +22,18 @@ _PROPERTY = re.compile(r"Cannot find property (\S+) for (\w+)")
 _OURS = ("Store", "Migration")
 
 
-def query_failed(error: RuntimeError, text: str, timeout_s: float, connection: ladybug.Connection) -> QueryFailed:
-    """The error for a query's `text`; the names that there are come from the connection's database."""
+def query_failed(error: RuntimeError, text: str, timeout_s: float, max_mib: int, ask: Ask) -> QueryFailed:
+    """The error for a query's `text`; the names that the database has are asked for with `ask`."""
     said = str(error)
-    if "Interrupted" in said:
-        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
-    if "buffer pool is full" in said:
+    if isinstance(error, Overdue) or "Interrupted" in said:
+        return refusals.too_long(timeout_s)
+    if isinstance(error, TooLarge):
+        return refusals.too_large(max_mib)
+    if isinstance(error, Crashed):
+        return QueryFailed(
+            f"{said} over this query, which is a fault of the engine; nothing is lost: write the query differently"
+        )
+    if isinstance(error, Ended) or "buffer pool is full" in said:
         return QueryFailed(
             f"the query needs more than {BUFFER_POOL_SIZE >> 20} MiB of memory; narrow it with WHERE, "
             "bound the hops of its paths (*1..3), or give fewer rows with LIMIT"
@@ -40,29 +46,27 @@ def query_failed(error: RuntimeError, text: str, timeout_s: float, connection: l
             f"{place}: {shorten(what, SHOWN)}; docs/queries.md tells the dialect, and the words that it keeps to itself"
         )
     if found := _TABLE.search(said):
-        labels = _labels(connection)
+        labels = _labels(ask)
         return QueryFailed(f"{unknown('label or type', found[1], labels)}; docs/graph.md tells the schema")
     if found := _PROPERTY.search(said):
         name, variable = found.groups()
-        properties = _properties(connection, text, variable)
+        properties = _properties(ask, text, variable)
         return QueryFailed(f"{unknown('property', name, properties, where=variable)}; docs/graph.md tells the schema")
     told = (said.partition("exception: ")[2] or said).partition("Expected:")[0].rstrip(". \n")
     return QueryFailed(f"{shorten(told, SHOWN)}; docs/queries.md tells the dialect, docs/graph.md the schema")
 
 
-def _labels(connection: ladybug.Connection) -> list[str]:
+def _labels(ask: Ask) -> list[str]:
     """Labels and types of the schema."""
-    rows = cast(ladybug.QueryResult, connection.execute("CALL show_tables() RETURN name")).get_all()
-    return [name for [name] in cast(list[list[str]], rows) if name not in _OURS]
+    return [name for [name] in ask("CALL show_tables() RETURN name", {}) if name not in _OURS]
 
 
-def _properties(connection: ladybug.Connection, text: str, variable: str) -> list[str]:
+def _properties(ask: Ask, text: str, variable: str) -> list[str]:
     """Properties of the label or type that the query gives the variable; of all where it gives none."""
-    labels = _labels(connection)
+    labels = _labels(ask)
     given = re.search(rf"[(\[]\s*{variable}\s*:\s*(\w+)", text)
     names: set[str] = set()
     for label in [given[1]] if given and given[1] in labels else labels:
         # the engine takes no parameter here; the name is the schema's own
-        info = cast(ladybug.QueryResult, connection.execute(f"CALL table_info('{label}') RETURN name"))
-        names |= {name for [name] in cast(list[list[str]], info.get_all())}
+        names |= {name for [name] in ask(f"CALL table_info('{label}') RETURN name", {})}
     return sorted(names)

@@ -2,7 +2,8 @@
 
 The engine gives a reader no stable view of a file whose writer is in a checkpoint: it refuses to open, or, in
 rare cases, pages change beneath a query. So a read counts only when the file stayed the same from before
-it was opened until after the answer was there; otherwise it is done again, for a while.
+it was opened until after the answer was there; otherwise it is done again, for a while. The engine runs in a process
+of its own, which a query may end.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import ladybug
 import stamina
 
 from ...errors import StoreBusy, StoreDamaged
 from ..interrupts import safe_point
-from .ladybug_file import WriterLock, connectable, engine_files, refuse_hopeless
+from .ladybug_engine import Engine, Overdue
+from .ladybug_file import WriterLock, engine_files, refuse_hopeless
 from .refusals import nothing_there
 
 RETRY_S = 10.0
@@ -28,7 +29,7 @@ SETTLED_S = 0.02  # a file changed within this time may change again without its
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
-_TORN = (ValueError, IndexError, MemoryError)
+_TORN = (ValueError, IndexError)
 """What the engine raises as well, its own exceptions apart, when sizes that it reads change beneath it."""
 
 T = TypeVar("T")
@@ -52,15 +53,16 @@ class Snapshot:
             StoreBusy: it is being written all the time.
         """
         self._path = path
-        self._database: ladybug.Database | None = None
+        self._engine: Engine | None = None
         self._seen: _Signature = ()
-        self.read(lambda connection: None)
+        self.read(lambda engine: None)
 
-    def read(self, query: Callable[[ladybug.Connection], T]) -> T:
-        """What `query` gives for a connection to one committed state.
+    def read(self, query: Callable[[Engine], T]) -> T:
+        """What `query` gives for the engine with one committed state open.
 
         Raises:
             StoreBusy: the file was being written for `RETRY_S` seconds on end; and all that opening raises.
+            Overdue: a query did not end in its time.
             RuntimeError: from the query itself, over a file that did not change meanwhile.
         """
         try:
@@ -77,14 +79,13 @@ class Snapshot:
             ) from error
         raise AssertionError("stamina gives up with the last error")
 
-    def _read_once(self, query: Callable[[ladybug.Connection], T]) -> T:
+    def _read_once(self, query: Callable[[Engine], T]) -> T:
         before = _signature(self._path)
-        if before != self._seen or self._database is None:
-            self._open(before)
-        assert self._database is not None
+        engine = self._open(before)
         try:
-            with ladybug.Connection(self._database) as connection:
-                answer = query(connection)
+            answer = query(engine)
+        except Overdue:
+            raise
         except Exception:  # whatever it was, in whose words ever: it was said of a file that changed
             if _main(_signature(self._path)) != _main(before):
                 raise _Unsettled("changed during a query") from None
@@ -93,14 +94,19 @@ class Snapshot:
             raise _Unsettled("changed during a query")
         return answer
 
-    def _open(self, signature: _Signature) -> None:
-        self.close()
+    def _open(self, signature: _Signature) -> Engine:
+        """The engine with the file open, as it was at that signature."""
+        if self._engine is not None and not self._engine.ended and signature == self._seen:
+            return self._engine
+        self._seen = ()
         if not self._path.exists():
             raise nothing_there(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
+        if self._engine is None or self._engine.ended:
+            self._engine = Engine()
         try:
-            self._database = connectable(self._path, read_only=True)
+            self._engine.open(self._path)
         except _TORN as error:
             raise _Unsettled(str(error)) from error
         except RuntimeError as error:
@@ -108,6 +114,7 @@ class Snapshot:
             self._recover(error)
             raise _Unsettled(str(error).splitlines()[0]) from error
         self._seen = signature
+        return self._engine
 
     def _recover(self, error: RuntimeError) -> None:
         """Let the engine finish what a killed writer left, which it does not do for readers."""
@@ -117,20 +124,23 @@ class Snapshot:
             lock = WriterLock(self._path)
         except StoreBusy:
             return
+        engine = Engine()
         try:
-            connectable(self._path).close()
+            engine.open(self._path, read_only=False)
+            engine.shut()
         except RuntimeError as worse:
             raise StoreDamaged(
                 f"the graph {self._path} is damaged ({str(worse).splitlines()[0]}); "
                 "fill it again from the archive with: circuitstore rebuild"
             ) from error
         finally:
+            engine.close()
             lock.release()
 
     def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-        self._database, self._seen = None, ()
+        if self._engine is not None:
+            self._engine.close()
+        self._engine, self._seen = None, ()
 
 
 def _signature(path: Path) -> _Signature:

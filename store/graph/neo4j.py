@@ -25,6 +25,7 @@ from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
 from .neo4j_errors import ended, query_failed
+from .neo4j_limits import Limits
 from .neo4j_load import create_circuits, create_shared, in_groups, load_rows, missing_shared
 from .neo4j_server import Server, rows
 from .tables import to_table
@@ -222,11 +223,20 @@ class Neo4jGraph(GraphBackend):
         return self._read(ask)
 
     def run(
-        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
     ) -> Table:
+        limits = Limits(self.url, timeout_s, max_mib)
+
         @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
         def query(tx: neo4j.ManagedTransaction) -> Table:
-            return neo4j_readers.undisturbed(tx, lambda: answer(tx), self.url)
+            with limits.on(tx):
+                return neo4j_readers.undisturbed(tx, lambda: answer(tx), self.url)
 
         def answer(tx: neo4j.ManagedTransaction) -> Table:
             try:
@@ -239,7 +249,7 @@ class Neo4jGraph(GraphBackend):
             return table
 
         try:
-            return self._read(query)
+            return limits.keep(lambda: self._read(query))
         except StoreError as error:
             if isinstance(error.__cause__, Neo4jError) and ended(error.__cause__):  # after the last row
                 raise query_failed(error.__cause__, text, timeout_s) from error.__cause__

@@ -27,6 +27,7 @@ from neo4j.exceptions import (
 )
 
 from ...errors import QueryFailed, StoreError, StoreUnreachable
+from . import refusals
 from .account import PASSWORD, USER
 
 OLDEST = (5, 26)
@@ -179,7 +180,7 @@ def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     """The error for a query's `text`; errors that are not the query's are given back as they are."""
     code = error.code or ""
     if _out_of_time(error):
-        return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+        return refusals.too_long(timeout_s)
     if _terminated(error):
         return QueryFailed(
             "an administrator of the server terminated the query; narrow it, or ask it again once they allow it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ...errors import StoreError, StoreForeign
+from ...errors import QueryFailed, StoreError, StoreForeign
 
 
 def check_owner(ids: Sequence[str], store_id: str, url: str) -> None:
@@ -54,3 +54,16 @@ def nothing_there(where: object) -> StoreError:
 def reading_only(url: str, what: str) -> StoreError:
     """A reader was asked for `what`, which writes."""
     return StoreError(f"{url} is open for reading only, {what} writes; open the store's writer")
+
+
+def too_long(timeout_s: float) -> QueryFailed:
+    """A query had not ended in its time."""
+    return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+
+
+def too_large(max_mib: int) -> QueryFailed:
+    """An answer has more bytes than it may have."""
+    return QueryFailed(
+        f"the answer is larger than {max_mib} MiB; return fewer columns, count instead of collecting, give fewer rows "
+        "with LIMIT, or allow more with --max-mib, in Python with max_mib=…"
+    )
