@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,10 @@ class Table(Exits):
 
     def to_pandas(self) -> pd.DataFrame:
         return self.frame
+
+    def renamed(self, columns: Sequence[str]) -> Table:
+        """The same rows under other names of the columns, in their order."""
+        return replace(self, frame=self.frame.set_axis(list(columns), axis="columns"))
 
     def __str__(self) -> str:
         text = self.frame.to_string(index=False)

@@ -219,11 +219,14 @@ def query(
         typer.Option("--param", metavar="NAME=VALUE", help="A parameter: a number, true, false, null, or text."),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="When to give a query up.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="When to end a query.")
     ] = 30.0,
     max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="How many rows to give at most.")] = 10_000,
     run: RunName = None,
     flagged: Flagged = False,
+    max_mib: Annotated[
+        int, typer.Option("--max-mib", min=1, help="How large an answer may be, in MiB, as the engine sends it.")
+    ] = 64,
     form: Form = Format.table,
     out: Out = None,
     store: StoreFolder = None,
@@ -243,7 +246,7 @@ def query(
         emit(queries.list_named(), form, out)
         return
     with open_store(**settings(store, graph, catalog).place) as opened:
-        asked = {"run": run, "flagged": flagged, "timeout_s": timeout, "max_rows": max_rows}
+        asked = {"run": run, "flagged": flagged, "timeout_s": timeout, "max_rows": max_rows, "max_mib": max_mib}
         emit(queries.run(opened, text, params, **asked), form, out)
 
 

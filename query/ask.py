@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import InputError
 from ..results import Table
 from ..store.graph.tables import unpacked
+from ..store.graph.values import check_limits, check_text, plain_params
 from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
 from .choice import MODELS, PAIR, STUDY, resolve
 from .groups import NATURAL, Entry, differences, entries_of
@@ -32,6 +33,7 @@ def run(
     flagged: bool = False,
     timeout_s: float = 30.0,
     max_rows: int = 10_000,
+    max_mib: int = 64,
 ) -> Table:
     """Answer a named query, or a Cypher text of the user's. What has no space in it is a name.
 
@@ -42,8 +44,9 @@ def run(
         params: values by name; those of a named query that have a default may be left out.
         run: of a named query: circuits of this run only.
         flagged: of a named query: whether flagged circuits count, too.
-        timeout_s: seconds after which the query is given up.
+        timeout_s: seconds after which the query is ended.
         max_rows: rows after which the answer is cut, with a note.
+        max_mib: how large an answer may be, as it is sent by the engine.
 
     Returns:
         The rows; of a named query also the fact `parameters`, all values that were used.
@@ -55,18 +58,20 @@ def run(
         QueryRefused: the text could do more than read.
         QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
     """
-    given = dict(params or {})
+    check_text(text_or_name)
     if len(text_or_name.split()) != 1:
         if run is not None or flagged:
             raise InputError(
                 "--run and --flagged choose circuits for named queries; in Cypher of your own, say which circuits you "
                 "want: c.flag = '' leaves out what is flagged"
             )
-        return store.query(text_or_name, given, timeout_s=timeout_s, max_rows=max_rows)
+        return store.query(text_or_name, params, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
+    check_limits(timeout_s, max_rows, max_mib)
+    given = plain_params(params)
     query = get_named(text_or_name.strip())
     values, choice = resolve(store, f"query {query.name}", query.parameters, given, run)
     chosen = _choose(store, query, values, run, flagged)
-    table = _answer(store, query, values | chosen.sent, timeout_s, max_rows)
+    table = _answer(store, query, values | chosen.sent, timeout_s, max_rows, max_mib)
     notes = [*chosen.notes, *table.notes]
     if not len(table):
         notes.append(_why_empty(store, query, values | chosen.sent, chosen, timeout_s))
@@ -165,11 +170,14 @@ def _attack(query: NamedQuery, entries: list[Entry]) -> dict[str, str]:
     return {name.removesuffix("_text"): next(iter(v)) for name, v in told.items() if len(v) == 1 and None not in v}
 
 
-def _answer(store: Store, query: NamedQuery, values: dict[str, Any], timeout_s: float, max_rows: int) -> Table:
+def _answer(
+    store: Store, query: NamedQuery, values: dict[str, Any], timeout_s: float, max_rows: int, max_mib: int
+) -> Table:
     packed = query.packed.get(store.graph.engine)
     if packed is None:
-        return store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows)
-    return unpacked(store.query(packed, values | {"most": max_rows + 1}, timeout_s=timeout_s), max_rows)
+        return store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
+    values_of_it = values | {"most": max_rows + 1}  # for one engine: nothing that has to be the same on all
+    return unpacked(store.graph.run(packed, values_of_it, timeout_s=timeout_s, max_mib=max_mib), max_rows)
 
 
 def _why_empty(store: Store, query: NamedQuery, values: Mapping[str, Any], chosen: _Chosen, timeout_s: float) -> str:

@@ -23,8 +23,10 @@ from .archive import Archive
 from .catalog import Catalog
 from .graph import migrate_graph, open_graph
 from .graph.account import Account
+from .graph.clauses import read
 from .graph.guard import check_read_only
 from .graph.names import check_names, check_parameters
+from .graph.values import check_limits, check_text, plain_params
 from .interrupts import deferred
 from .keeper import Keeper
 from .lease import is_dead, now_ms
@@ -385,19 +387,38 @@ class Store:
         return self.archive.scores(discovery_ids)
 
     def query(
-        self, cypher: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+        self,
+        cypher: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
     ) -> Table:
-        """Rows of a Cypher query that only reads.
+        """Rows of a Cypher query that only reads; the same from every engine, or refused by all.
+
+        Args:
+            params: values by name: text, numbers, truth values, None, and lists of them; those of NumPy, pandas, torch
+                and Arrow as well, and Decimal, UUID, paths, enumerations and times with a zone (milliseconds).
+            timeout_s: seconds after which the query is ended, and within one more told so.
+            max_rows: rows after which the answer is cut, with a note.
+            max_mib: how large an answer may be, as it is sent by the engine.
 
         Raises:
-            QueryRefused: it could write, or reach files or the network.
-            InputError: a parameter has no value, or a value no parameter.
-            QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
+            QueryRefused: it could write, or reach files or the network, or no timeout would end it.
+            InputError: a parameter has no value, a value no parameter or no meaning; a limit is out of range.
+            QueryFailed: it does not parse, names what is not in the schema, compares what has different kinds, ran out
+                of time or memory, or its answer is too large.
         """
+        check_text(cypher)
+        check_limits(timeout_s, max_rows, max_mib)
         check_read_only(cypher)
-        check_parameters(cypher, params or {})
+        values = plain_params(params)
+        check_parameters(cypher, values)
         check_names(cypher)
-        return self.graph.run(cypher, params, timeout_s=timeout_s, max_rows=max_rows)
+        columns = read(cypher, values).columns
+        table = self.graph.run(cypher, values, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
+        return table if columns is None else table.renamed(columns)
 
     def verify(self) -> Table:
         """Holds archive, catalog and graph against each other: `part, kind, id, what, remedy`, a row a difference.

@@ -13,7 +13,7 @@ from .rows import SHARED, shared_rows
 SHOWN = 3
 """Nodes that a message names at most."""
 
-_ALL = {"timeout_s": 3600.0, "max_rows": 1 << 40}
+_ALL = {"timeout_s": 3600.0, "max_rows": 1 << 40, "max_mib": 1 << 16}
 _PARENTS = {
     "Class": ("dataset", "OPTIONAL MATCH (x)-[:OF_DATASET]->(p:Dataset)", "p.name"),
     "Component": ("model", "OPTIONAL MATCH (x)-[:PART_OF]->(p:Model)", "p.id"),

@@ -21,7 +21,8 @@ from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .ladybug_engine import Engine
-from .ladybug_errors import query_failed
+from .ladybug_entities import plain
+from .ladybug_errors import is_unread, query_failed
 from .ladybug_file import (
     WriterLock,
     connectable,
@@ -35,6 +36,7 @@ from .ladybug_file import (
 )
 from .ladybug_load import create_shared, load_circuits
 from .ladybug_read import Snapshot
+from .ladybug_text import adapted
 from .migrations import Migration, check_current, migrations, pending
 from .rows import SHARED, shared_rows
 from .tables import to_table
@@ -186,13 +188,23 @@ class LadybugGraph(GraphBackend):
         max_rows: int = 10_000,
         max_mib: int = 64,
     ) -> Table:
+        values = dict(params or {})
+        texts = dict.fromkeys(
+            (adapted(text, values), text)
+        )  # as it is, where that cannot be read: messages name places
+
         def query(engine: Engine) -> Table:
-            limits = {"timeout_s": timeout_s, "max_rows": max_rows, "max_bytes": max_mib << 20}
-            try:
-                columns, rows = engine.ask(text, params or {}, **limits)
-            except RuntimeError as error:
-                raise query_failed(error, text, timeout_s, max_mib, engine.rows) from error
-            return to_table(columns, rows, max_rows)
+            failed = RuntimeError()
+            for asked in texts:
+                try:
+                    limits = {"timeout_s": timeout_s, "max_rows": max_rows, "max_bytes": max_mib << 20}
+                    columns, rows = engine.ask(asked, values, **limits)
+                    return to_table(columns, rows, max_rows, plain)
+                except RuntimeError as error:
+                    failed = error
+                    if not is_unread(error):
+                        break
+            raise query_failed(failed, text, timeout_s, max_mib, engine.rows) from failed
 
         with self._turn():
             if self._snapshot is None:

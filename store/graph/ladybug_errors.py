@@ -22,6 +22,11 @@ _PROPERTY = re.compile(r"Cannot find property (\S+) for (\w+)")
 _OURS = ("Store", "Migration")
 
 
+def is_unread(error: RuntimeError) -> bool:
+    """Whether the engine could not read the text."""
+    return str(error).startswith("Parser exception")
+
+
 def query_failed(error: RuntimeError, text: str, timeout_s: float, max_mib: int, ask: Ask) -> QueryFailed:
     """The error for a query's `text`; the names that the database has are asked for with `ask`."""
     said = str(error)

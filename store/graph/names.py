@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from ...errors import InputError, QueryFailed, unknown
 from .rows import CIRCUIT, FEEDS, NODE, REFERENCES, SHARED
-from .tokens import Token, tokens
+from .tokens import Token, place, tokens
 
 _OURS = {
     "Store": ("id", "schema", "lease_owner", "lease_until_ms"),
@@ -199,9 +199,7 @@ class _Part:
             self._refuse(at, f"property of {variable}" if variable else "property", name, offered)
 
     def _refuse(self, at: int, what: str, name: str, valid: Collection[str]) -> NoReturn:
-        start = self.tokens[at].start
-        line, column = self.text.count("\n", 0, start) + 1, start - self.text.rfind("\n", 0, start)
-        told = unknown(what, name, valid, where=f"line {line}, column {column}")
+        told = unknown(what, name, valid, where=place(self.text, self.tokens[at].start))
         raise QueryFailed(f"{told}; docs/graph.md tells the schema")
 
 

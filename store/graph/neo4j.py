@@ -24,6 +24,7 @@ from .account import Account
 from .content import GraphContent
 from .contract import GraphBackend, Lease
 from .migrations import Migration, check_current, migrations, pending
+from .neo4j_entities import plain
 from .neo4j_errors import ended, query_failed
 from .neo4j_limits import Limits
 from .neo4j_load import create_circuits, create_shared, in_groups, load_rows, missing_shared
@@ -242,7 +243,7 @@ class Neo4jGraph(GraphBackend):
             try:
                 result = tx.run(text, dict(params or {}))  # pyright: ignore[reportArgumentType]
                 found = [list(record.values()) for record in islice(result, max_rows + 1)]
-                table = to_table(result.keys(), found, max_rows)
+                table = to_table(result.keys(), found, max_rows, plain)
                 result.consume()
             except Neo4jError as error:
                 raise query_failed(error, text, timeout_s) from error

@@ -65,8 +65,8 @@ class Limits:
         if self._begun:
             return refusals.too_long(self._timeout_s)
         return StoreUnreachable(
-            f"{self._url} has not begun the query within {self._timeout_s:g} s: its server is busy, or is starting; try "
-            "again, or allow the query more time"
+            f"{self._url} has not begun the query within {self._timeout_s:g} s: its server is busy, or is starting; "
+            "try again, or allow the query more time"
         )
 
     def _run(self, work: Callable[[], T], answer: Future[T]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -10,19 +11,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...errors import QueryFailed
 from ...results import Table
 
 _INT64 = 2**63
+_SCALARS = {type(None), bool, int, float, str, Decimal}
 
 
-def to_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: int) -> Table:
+def to_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: int, plain: Callable[[Any], Any] = lambda v: v
+) -> Table:
     """At most `max_rows` rows, with a note where there were more.
 
     Columns of integers are int64, or Int64 where a value is missing; columns of numbers float64; all
     others keep Python's values.
+
+    Args:
+        plain: makes `entity`s of an engine's nodes and relationships, within lists too.
+
+    Raises:
+        QueryFailed: a number is infinite or none, which only a division by zero makes: some engines refuse it.
     """
     kept = list(islice(iter(rows), max_rows + 1))
-    return _table(columns, [[row[i] for row in kept] for i in range(len(columns))], len(kept), max_rows)
+    values = [[row[i] for row in kept] for i in range(len(columns))]
+    values = [column if _kinds(column) <= _SCALARS else [plain(value) for value in column] for column in values]
+    for name, column in zip(columns, values, strict=True):
+        if any(type(value) is float and not math.isfinite(value) for value in column):
+            raise QueryFailed(
+                f"column {name} has a number that is infinite or undefined: something is divided by 0 there; leave "
+                "such rows out with WHERE, or write CASE WHEN b <> 0 THEN 1.0 * a / b END"
+            )
+    return _table(columns, values, len(kept), max_rows)
+
+
+def entity(kind: str, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A node or a relationship, the same from every engine.
+
+    Args:
+        kind: `label` or `type`.
+    """
+    return {kind: name, **{k: properties[k] for k in sorted(properties) if properties[k] is not None}}
 
 
 def unpacked(packed: Table, max_rows: int) -> Table:

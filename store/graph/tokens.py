@@ -72,10 +72,13 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def refuse(text: str, at: int, what: str) -> NoReturn:
-    """Raise `QueryRefused` with the place in words: line and column, from 1."""
-    line = text.count("\n", 0, at) + 1
-    column = at - text.rfind("\n", 0, at)
-    raise QueryRefused(f"line {line}, column {column}: {what}")
+    """Raise `QueryRefused` with the place in words."""
+    raise QueryRefused(f"{place(text, at)}: {what}")
+
+
+def place(text: str, at: int) -> str:
+    """An offset in words: line and column, from 1."""
+    return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
 def _check_characters(text: str) -> None:
