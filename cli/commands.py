@@ -6,14 +6,17 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CircuitStoreError, InputError
+from ..notation import read_json
 from .output import NOTES, Format, emit, noting, say
 
 if TYPE_CHECKING:
@@ -216,7 +219,11 @@ def query(
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="A parameter: a number, true, false, null, or text."),
+        typer.Option(
+            "--param",
+            metavar="NAME=VALUE",
+            help="A parameter: a number, true, false, null, or text; several of one name are a list.",
+        ),
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="When to end a query.")
@@ -241,7 +248,7 @@ def query(
     from .. import query as queries
     from ..store import open_store
 
-    params = parse_pairs("--param", param or [])
+    params = parse_pairs("--param", param or [], worded if queries.is_name(text or "") else typed)
     if text is None:
         emit(queries.list_named(), form, out)
         return
@@ -250,22 +257,35 @@ def query(
         emit(queries.run(opened, text, params, **asked), form, out)
 
 
-def parse_pairs(option: str, given: list[str]) -> dict[str, Any]:
-    """The `name=value` pairs of an option; a value is read as JSON where it is JSON, else it is text.
+def parse_pairs(option: str, given: list[str], read: Callable[[str, str], Any]) -> dict[str, Any]:
+    """The `name=value` pairs of an option; a name that is given several times has the list of its values.
+
+    Args:
+        read: what a value means: `typed`, or `worded`.
 
     Raises:
         InputError: no `=`, or no name before it.
     """
-    pairs: dict[str, Any] = {}
+    pairs: dict[str, list[Any]] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise InputError(f"{option}: expected NAME=VALUE, for instance class=three, got {pair!r}")
-        try:
-            pairs[name] = json.loads(value)
-        except json.JSONDecodeError:
-            pairs[name] = value
-    return pairs
+            raise InputError(f"{option}: expected NAME=VALUE, for instance class=three, got {shorten(pair, 60)!r}")
+        pairs.setdefault(name, []).append(read(value, f"{option} {name}"))
+    return {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
+
+
+def typed(value: str, where: str) -> Any:
+    """A value for Cypher, which has kinds: what it is as JSON, a number for instance, else text."""
+    try:
+        return read_json(value, where)
+    except json.JSONDecodeError:
+        return value
+
+
+def worded(value: str, where: str) -> Any:
+    """A value whose kind its receiver knows: text, whatever it looks like, but for null, a list and text in quotes."""
+    return typed(value, where) if value == "null" or value[:1] in ("[", '"') else value
 
 
 @app.command()
@@ -284,7 +304,11 @@ def compare(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="NAME=VALUE", help="Circuits with this property only, such as metric=logit."),
+        typer.Option(
+            "--where",
+            metavar="NAME=VALUE",
+            help="Circuits with this property only, such as metric=logit; several of one name: with any of these.",
+        ),
     ] = None,
     run: RunName = None,
     flagged: Flagged = False,
@@ -303,7 +327,7 @@ def compare(
     from .. import query as queries
     from ..store import open_store
 
-    equals = parse_pairs("--where", where or [])
+    equals = parse_pairs("--where", where or [], worded)
     with open_store(**settings(store, graph, catalog).place) as opened:
         chosen = {"run": run, "measure": measure, "extraction": extraction, "flagged": flagged, **equals}
         emit(queries.compare(opened, by, **chosen), form, out)

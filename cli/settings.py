@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import InputError, unknown
+from ..notation import read_toml
 from ..store.graph.account import DEFAULT_USER, Account
 
 FILE = "circuitstore.toml"
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, toml_file=FILE, extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     store: Path | None = None
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _in_file())
 
     @property
     def place(self) -> dict[str, Any]:
@@ -76,8 +76,6 @@ def read_settings(store: Path | None = None, graph: str | None = None, catalog: 
         found = Settings(**{name: value for name, value in given.items() if value is not None})
         _warn_of_readable_password()
         return found
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{FILE}: no valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -87,8 +85,17 @@ def read_settings(store: Path | None = None, graph: str | None = None, catalog: 
         raise InputError(f"setting {place}: {first['msg']}, got {got}") from error
 
 
+def _in_file() -> dict[str, Any]:
+    """What `circuitstore.toml` says; nothing where there is none."""
+    try:
+        return read_toml(Path(FILE).read_text(encoding="utf-8"), FILE)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{FILE}: cannot be read: {error}") from error
+
+
 def _warn_of_readable_password() -> None:
     """A note where others on this machine may read the password in the settings file."""
-    path = Path(FILE)
-    if "neo4j_password" in TomlConfigSettingsSource(Settings)() and path.stat().st_mode & 0o077:
+    if "neo4j_password" in _in_file() and Path(FILE).stat().st_mode & 0o077:
         log.warning("%s holds a password and others may read it; close it to them with: chmod 600 %s", FILE, FILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,7 @@ from pydantic_core import ErrorDetails
 from ..circuits import Extraction, Form
 from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, nearest
+from ..notation import read_toml
 
 _TAGS = ("~name", "~table")
 
@@ -228,10 +228,7 @@ def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -
     Raises:
         InputError: see `load_spec`.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{origin}: no valid TOML: {error}") from error
+    values = read_toml(text, origin)
     try:
         spec = Spec.model_validate(_from(folder, values) if folder else values)
     except ValidationError as error:

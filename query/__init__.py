@@ -6,5 +6,6 @@ from .compare import compare as compare
 from .compare import similarity_matrix as similarity_matrix
 from .measures import MEASURES as MEASURES
 from .named import NamedQuery as NamedQuery
+from .named import is_name as is_name
 from .named import list_named as list_named
 from .named import named_queries as named_queries

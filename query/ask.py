@@ -16,7 +16,7 @@ from ..store.graph.values import check_limits, check_text, plain_params
 from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
 from .choice import MODELS, PAIR, STUDY, resolve
 from .groups import NATURAL, Entry, differences, entries_of
-from .named import NamedQuery, get_named, parameters_of
+from .named import NamedQuery, get_named, is_name, parameters_of
 from .names import Models
 from .parameters import Only
 
@@ -59,7 +59,7 @@ def run(
         QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
     """
     check_text(text_or_name)
-    if len(text_or_name.split()) != 1:
+    if not is_name(text_or_name):
         if run is not None or flagged:
             raise InputError(
                 "--run and --flagged choose circuits for named queries; in Cypher of your own, say which circuits you "

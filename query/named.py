@@ -189,3 +189,8 @@ def _parameters(query: str, entry: str) -> list[Parameter]:
         only = _ONLY.fullmatch(default)
         default = Only(only["but"]) if only else json.loads(default)
     return [Parameter(name, match["type"], default, match["about"]) for name in match["names"].split(", ")]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a query, right or wrong, and no Cypher."""
+    return len(text.split()) == 1

@@ -6,12 +6,12 @@ named like a property of circuits select circuits by it; `choice.py` says how.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from ..notation import read_json
 
 TYPES = ("string", "integer", "number", "strings", "circuit")
 
@@ -62,9 +62,11 @@ def checked(where: str, type: str, value: Any) -> Any:
             case "number" if not isinstance(value, bool) and math.isfinite(float(value)):
                 return float(value)
             case "strings":
-                return _strings(value)
+                return _strings(where, value)
             case "string" | "circuit" if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
+    except InputError:
+        raise
     except (ValueError, TypeError):
         pass
     raise InputError(f"{where}: expected {_EXPECTED[type]}, got {value!r}")
@@ -79,9 +81,9 @@ _EXPECTED = {
 }
 
 
-def _strings(value: Any) -> list[str]:
+def _strings(where: str, value: Any) -> list[str]:
     if isinstance(value, str):
-        value = json.loads(value) if value.startswith("[") else [v.strip() for v in value.split(",")]
+        value = read_json(value, where) if value.startswith("[") else [v.strip() for v in value.split(",")]
     found = list(value) if isinstance(value, list | tuple) else [value]
     if not found or not all(isinstance(v, str | int) and not isinstance(v, bool) for v in found):
         raise ValueError(value)

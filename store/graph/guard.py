@@ -49,15 +49,20 @@ _NEVER_BARE = words(
 
 FUNCTIONS = words(
     "count collect sum avg min max stdev stdevp percentilecont percentiledisc "
-    "abs ceil ceiling floor round sign sqrt exp log log10 ln pow sin cos tan pi "
-    "coalesce nullif size length head last reverse any all none single exists isempty "
-    "tolower toupper lower upper trim ltrim rtrim left right substring split "
+    "abs ceil ceiling floor round sign sqrt exp log10 ln pow sin cos tan pi "
+    "coalesce nullif size length head last any all none single exists isempty "
+    "tolower lower trim ltrim rtrim left right split "
     "tointeger tofloat tostring toboolean "
     "id elementid type label labels keys properties nodes relationships rels startnode endnode "
     "shortestpath allshortestpaths"
 )
 """Of either engine, none with an effect, or an answer much larger than what it is given: `replace` of one letter by
-many, again and again, and `cast` to an array of 2,000,000,000 numbers took all memory there was."""
+many, again and again, and `cast` to an array of 2,000,000,000 numbers took all memory there was. Nor any that means
+different things on the two: `log` is to the base 10 or e, `substring` counts from 1 or 0, `reverse` turns a list or its
+text round, `toUpper` has capitals of its own."""
+
+_OF_ENTITIES = words("id elementid type label labels keys properties nodes relationships rels startnode endnode")
+"""Functions of nodes, relationships and paths: LadybugDB crashes when one is given null itself."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 _PAIR = dict(zip(_OPEN, _CLOSE, strict=True))
@@ -136,6 +141,8 @@ class _Check:
             case bracket if bracket in _CLOSE:
                 if not self.brackets or _PAIR.get(self.brackets.pop()) != bracket:
                     refuse(self.text, token.start, f"{bracket} closes nothing")
+            case "!" if self.complete:
+                refuse(self.text, token.start, "! after a value is a factorial on LadybugDB, which may never end")
         self.complete = token.text in _CLOSE
 
     def open(self, token: Token, what: str) -> None:
@@ -184,6 +191,9 @@ class _Check:
             close = nearest(name, FUNCTIONS)
             hint = f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(sorted(FUNCTIONS))}"
             refuse(self.text, self.at(start).start, f"{name}( is no allowed function; {hint}")
+        given = self.at(i + 2)
+        if name.lower() in _OF_ENTITIES and (given.kind not in ("word", "quoted") or given.upper in _VALUES):
+            refuse(self.text, given.start, f"{name}( takes a node, relationship or path by its name")
 
     def not_allowed(self, token: Token) -> NoReturn:
         named = token.upper in _NEVER_BARE and token is not self.tokens[0]

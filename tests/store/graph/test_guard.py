@@ -66,7 +66,29 @@ def test_clauses_are_no_variables_unless_in_backticks(name: str) -> None:
 
 def test_allowed_functions_are_called_in_any_case_and_in_backticks() -> None:
     for name in FUNCTIONS:
-        check_read_only(f"RETURN {name.upper()}(1), `{name}` (1)")
+        check_read_only(f"RETURN {name.upper()}(x), `{name}` (x)")
+
+
+@pytest.mark.parametrize("name", ["nodes", "rels", "relationships", "properties", "id", "labels", "label", "keys"])
+@pytest.mark.parametrize("given", ["null", "NULL", "$q", "'a'", "[null]", ""])
+def test_functions_of_nodes_take_names_only(name: str, given: str) -> None:
+    """LadybugDB crashes over null."""
+    with pytest.raises(QueryRefused, match="by its name"):
+        check_read_only(f"MATCH (n) RETURN {name}({given})")
+    check_read_only(f"MATCH (n) RETURN {name}(n), {name}(`n`), `{name}` ( /* of */ n )")
+
+
+@pytest.mark.parametrize("text", ["RETURN 9223372036854775807! AS x", "RETURN (5) ! AS x", "WITH 3 AS x RETURN x!"])
+def test_a_factorial_is_refused(text: str) -> None:
+    with pytest.raises(QueryRefused, match="factorial"):
+        check_read_only(text)
+    check_read_only("MATCH (n:!Circuit&!Node)-[:!HAS|!FEEDS]->(m) WHERE n:!Model RETURN m.name")
+
+
+@pytest.mark.parametrize("name", ["log", "substring", "reverse", "toUpper", "upper"])
+def test_functions_that_mean_two_things_are_refused(name: str) -> None:
+    with pytest.raises(QueryRefused, match="no allowed function"):
+        check_read_only(f"RETURN {name}('a')")
 
 
 def test_depth_and_length_are_bounded() -> None:
