@@ -90,12 +90,29 @@ def nearest(name: str, valid: Iterable[str], most: int = 3) -> list[str]:
 
 def unknown(what: str, name: object, valid: Iterable[str], where: str = "") -> InputError:
     """An `InputError` for a name that is none of `valid`: says the nearest, or lists the valid ones."""
-    names = [str(v) for v in valid]
-    close = nearest(str(name), names)
+    names, name = [str(v) for v in valid], cut(name)
+    close = nearest(name, names)
     shown = ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "")
     hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else "see the list"
     place = f"{where}: " if where else ""
-    return InputError(f"{place}unknown {what} {str(name)!r}; {hint} (valid: {shown or 'none'})")
+    return InputError(f"{place}unknown {what} {name!r}; {hint} (valid: {shown or 'none'})")
+
+
+def check_known(what: str, name: object, valid: Iterable[str], where: str = "") -> None:
+    """Return if a name, whatever it is, is one of `valid`.
+
+    Raises:
+        InputError: see `unknown`.
+    """
+    names = list(valid)
+    if not isinstance(name, str) or name not in names:
+        raise unknown(what, name, names, where)
+
+
+def cut(value: object, most: int = 100) -> str:
+    """A value as text that is short enough for a message."""
+    text = str(value)
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def optional(module: str, extra: str) -> ModuleType:

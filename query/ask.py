@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import InputError
 from ..results import Table
 from ..store.graph.tables import unpacked
-from ..store.graph.values import check_limits, check_text, plain_params
+from ..store.graph.values import Limits, check_text, limits, plain_params
 from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
 from .choice import MODELS, PAIR, STUDY, resolve
 from .groups import NATURAL, Entry, differences, entries_of
@@ -59,22 +59,22 @@ def run(
         QueryFailed: it does not parse, names what is not in the schema, or ran out of time.
     """
     check_text(text_or_name)
+    within = limits(timeout_s, max_rows, max_mib)
     if not is_name(text_or_name):
         if run is not None or flagged:
             raise InputError(
                 "--run and --flagged choose circuits for named queries; in Cypher of your own, say which circuits you "
                 "want: c.flag = '' leaves out what is flagged"
             )
-        return store.query(text_or_name, params, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
-    check_limits(timeout_s, max_rows, max_mib)
+        return store.query(text_or_name, params, **within)
     given = plain_params(params)
     query = get_named(text_or_name.strip())
     values, choice = resolve(store, f"query {query.name}", query.parameters, given, run)
     chosen = _choose(store, query, values, run, flagged)
-    table = _answer(store, query, values | chosen.sent, timeout_s, max_rows, max_mib)
+    table = _answer(store, query, values | chosen.sent, within)
     notes = [*chosen.notes, *table.notes]
     if not len(table):
-        notes.append(_why_empty(store, query, values | chosen.sent, chosen, timeout_s))
+        notes.append(_why_empty(store, query, values | chosen.sent, chosen, within))
     if "model_id" in table.frame:
         table = replace(table, frame=_labelled(table.frame, choice.models))
     shown = {name: choice.models.label(v) if name in MODELS else v for name, v in values.items()}
@@ -170,17 +170,16 @@ def _attack(query: NamedQuery, entries: list[Entry]) -> dict[str, str]:
     return {name.removesuffix("_text"): next(iter(v)) for name, v in told.items() if len(v) == 1 and None not in v}
 
 
-def _answer(
-    store: Store, query: NamedQuery, values: dict[str, Any], timeout_s: float, max_rows: int, max_mib: int
-) -> Table:
+def _answer(store: Store, query: NamedQuery, values: dict[str, Any], within: Limits) -> Table:
     packed = query.packed.get(store.graph.engine)
     if packed is None:
-        return store.query(query.text, values, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
-    values_of_it = values | {"most": max_rows + 1}  # for one engine: nothing that has to be the same on all
-    return unpacked(store.graph.run(packed, values_of_it, timeout_s=timeout_s, max_mib=max_mib), max_rows)
+        return store.query(query.text, values, **within)
+    most = within["max_rows"]  # for one engine: nothing that has to be the same on all
+    limits_of_it = {"timeout_s": within["timeout_s"], "max_mib": within["max_mib"]}
+    return unpacked(store.graph.run(packed, values | {"most": most + 1}, **limits_of_it), most)
 
 
-def _why_empty(store: Store, query: NamedQuery, values: Mapping[str, Any], chosen: _Chosen, timeout_s: float) -> str:
+def _why_empty(store: Store, query: NamedQuery, values: Mapping[str, Any], chosen: _Chosen, within: Limits) -> str:
     """Why there are no rows, or what is nearest."""
     kept, but = chosen.rows, _but(query)
     if kept is not None and kept.empty:
@@ -193,7 +192,7 @@ def _why_empty(store: Store, query: NamedQuery, values: Mapping[str, Any], chose
     if query.near is None:
         return "no rows"
     said, text = query.near
-    nearest = store.query(text, {name: values[name] for name in parameters_of(text)}, timeout_s=timeout_s)
+    nearest = store.query(text, {name: values[name] for name in parameters_of(text)}, **within)
     return next((f"no rows: {said.format(**row)}" for row in nearest), "no rows")
 
 

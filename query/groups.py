@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..circuits import ComputationGraph, Extraction, Selection, WorkItem, check_conditions, check_version
-from ..errors import InputError, NotComparable, unknown
+from ..errors import InputError, NotComparable, check_known, unknown
 from ..store import Store
 from ..store.listing import extractions, work_items
 from .answers import counted, named_by_id
@@ -179,8 +179,7 @@ def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[
         InputError: no such field.
         NotComparable: circuits that differ in `by` mean different things.
     """
-    if by not in FIELDS:
-        raise unknown("field to compare by", by, FIELDS)
+    check_known("field to compare by", by, FIELDS)
     models = Models((e.item.model.name, e.item.model.id) for e in loaded)
     labelled = [replace(e, row={**e.row, "model": models.label(e.item.model.id)}) for e in loaded]
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..circuits import Circuit, ComputationGraph, joining_order
 from ..circuits import similarity as pairwise
-from ..errors import unknown
+from ..errors import check_known
 
 Matrix = Float[np.ndarray, "circuit circuit"]
 
@@ -176,6 +176,5 @@ def get_measure(key: str) -> Measure:
     Raises:
         InputError: there is none of that name.
     """
-    if key not in MEASURES:
-        raise unknown("measure", key, MEASURES)
+    check_known("measure", key, MEASURES)
     return MEASURES[key]

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, cut
 from ..notation import read_json
 
 TYPES = ("string", "integer", "number", "strings", "circuit")
@@ -69,7 +69,7 @@ def checked(where: str, type: str, value: Any) -> Any:
         raise
     except (ValueError, TypeError):
         pass
-    raise InputError(f"{where}: expected {_EXPECTED[type]}, got {value!r}")
+    raise InputError(f"{where}: expected {_EXPECTED[type]}, got {cut(repr(value))}")
 
 
 _EXPECTED = {

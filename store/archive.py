@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
 from ..circuits import CircuitRecord, ComputationGraph, Discovery
-from ..errors import InputError, StoreDamaged, StoreVersion
+from ..errors import InputError, StoreDamaged, StoreVersion, cut
 from . import encoding, files
 
 Kind = Literal["discovery", "circuit"]
@@ -29,6 +29,7 @@ KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits"}
 """What the archive holds, and the folder of each."""
 
 SUFFIX = ".parquet"
+MAX_ID = 200  # with the suffixes of what is set aside it is still a file's name
 IDENTITY = "store.json"
 """Names the store that an archive belongs to, so that a lost catalog can be made anew."""
 
@@ -82,6 +83,13 @@ class Archive:
         files.write_atomic(self.folder / IDENTITY, text.encode())
 
     def path(self, kind: Kind, id: str) -> Path:
+        """Where a file is, or would be.
+
+        Raises:
+            InputError: the id is no text, or names a folder.
+        """
+        if not isinstance(id, str) or not id.isalnum() or len(id) > MAX_ID:
+            raise InputError(f"expected the id of a {kind} in full, letters and digits, got {cut(repr(id))}")
         return self.folder / KINDS[kind] / id[:2] / f"{id}{SUFFIX}"
 
     def has(self, kind: Kind, id: str) -> bool:
@@ -186,7 +194,7 @@ class Archive:
             InputError: no ids, a discovery without scores, or graphs that differ.
         """
         rows, graphs = [], []
-        for id in ids:
+        for id in _listed(ids):
             header, table = self._read("discovery", id, ["mean"])
             graphs.append(encoding.header_graph(header))
             if header["scores"] is None:
@@ -202,7 +210,7 @@ class Archive:
             InputError: no ids, or graphs that differ.
         """
         rows, graphs = [], []
-        for id in ids:
+        for id in _listed(ids):
             header, table = self._read("circuit", id, ["edge"])
             graphs.append(encoding.header_graph(header))
             with self._naming("circuit", id):
@@ -266,6 +274,17 @@ class Archive:
         except StoreDamaged as error:
             remedy = "put it back from a backup, or run: circuitstore rebuild, then index again to compute it anew"
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
+
+
+def _listed(ids: Sequence[str]) -> Sequence[str]:
+    """The ids, if they are several.
+
+    Raises:
+        InputError: it is one text, or nothing to go through.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InputError(f"expected a list of ids, got {cut(repr(ids))}")
+    return ids
 
 
 def _astray(record: CircuitRecord) -> str | None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import StoreBusy, unknown
+from ..errors import StoreBusy, check_known
 from .lease import is_dead, now_ms, shown
 from .tables import circuits, discoveries, items, leases, run_circuits, run_items, runs, store
 
@@ -171,9 +171,7 @@ def run_names(connection: Connection) -> list[str]:
 
 def known_run(connection: Connection, run: str) -> None:
     """Raises `InputError`, with the nearest names, unless there is such a run."""
-    names = run_names(connection)
-    if run not in names:
-        raise unknown("run", run, names)
+    check_known("run", run, run_names(connection))
 
 
 def pending(connection: Connection, run: str) -> list[WorkItem]:

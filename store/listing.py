@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, exists, func, select
 
 from ..circuits import Extraction, WorkItem
-from ..errors import InputError, unknown
+from ..errors import InputError, check_known, cut
 from . import ledger
 from .archive import Kind
+from .graph.values import plain
 from .tables import STATES, discoveries, run_circuits, run_items
 from .tables import circuits as circuits_table
 from .tables import items as items_table
@@ -64,8 +66,7 @@ def items(connection: Connection, run: str | None, state: str | None) -> pd.Data
     shown = [c for c in items_table.c if c.name not in ("item", "changed_ms")]
     query = select(*shown, items_table.c.changed_ms)
     if state is not None:
-        if state not in STATES:
-            raise unknown("state", state, STATES)
+        check_known("state", state, STATES)
         query = query.where(items_table.c.state == state)
     if run is None:
         return _frame(connection, query.order_by(items_table.c["class_index"], items_table.c.id))
@@ -112,9 +113,10 @@ def _of_run(connection: Connection, run: str) -> Select[Any]:
 
 def _known(there: Collection[str], names: Iterable[str]) -> list[str]:
     """The names, all of them columns."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError(f"expected names of columns, such as ['class'], got {cut(repr(names))}")
     for name in (known := list(names)):
-        if name not in there:
-            raise unknown("column of circuits", name, there)
+        check_known("column of circuits", name, there)
     return known
 
 
@@ -136,9 +138,17 @@ def count_circuits(connection: Connection, columns: Sequence[str], run: str | No
 
 def _is_one_of(column: sa.Column[Any], value: object) -> sa.ColumnElement[bool]:
     """Whether a column has a value, or one of a collection of values; None is a missing one."""
-    several = value if isinstance(value, Collection) and not isinstance(value, str | bytes) else [value]
+    several = _several(column.name, value)
     there = column.in_([plain for v in several if (plain := _plain(column.type, v)) is not None])
     return sa.or_(there, column.is_(None)) if any(v is None for v in several) else there
+
+
+def _several(name: str, value: object) -> Sequence[Any]:
+    """The values of a collection, which may be of several kinds; or the one value."""
+    if isinstance(value, list | tuple | Set | np.ndarray | pd.Series | pd.Index):
+        return [plain(name, v) for v in value]
+    found = plain(name, value)
+    return found if isinstance(found, list) else [found]
 
 
 def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | None:
@@ -193,8 +203,10 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
     """The full id of the one discovery or circuit whose id begins so.
 
     Raises:
-        InputError: none, or several.
+        InputError: none, or several; or what is given is no text.
     """
+    if not isinstance(id, str):
+        raise InputError(f"expected the id of a {kind}, or its beginning, as text, got {type(id).__name__}")
     table = circuits_table if kind == "circuit" else discoveries
     if connection.scalar(select(table.c.id).where(table.c.id == ledger.storable(id))) == id:
         return id
@@ -204,7 +216,7 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
     if len(found) == 1 and id:
         return found[0]
     if not found:
-        raise InputError(f"no {kind} has an id that begins with {id!r}; the ids are in the table of circuits")
+        raise InputError(f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of circuits")
     raise InputError(
-        f"several have an id that begins with {id!r}: {', '.join(f[:16] for f in found)} …; give more digits"
+        f"several have an id that begins with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits"
     )

@@ -26,7 +26,7 @@ from .graph.account import Account
 from .graph.clauses import read
 from .graph.guard import check_read_only
 from .graph.names import check_names, check_parameters
-from .graph.values import check_limits, check_text, plain_params
+from .graph.values import check_text, limits, plain_params
 from .interrupts import deferred
 from .keeper import Keeper
 from .lease import is_dead, now_ms
@@ -411,13 +411,13 @@ class Store:
                 of time or memory, or its answer is too large.
         """
         check_text(cypher)
-        check_limits(timeout_s, max_rows, max_mib)
+        within = limits(timeout_s, max_rows, max_mib)
         check_read_only(cypher)
         values = plain_params(params)
         check_parameters(cypher, values)
         check_names(cypher)
         columns = read(cypher, values).columns
-        table = self.graph.run(cypher, values, timeout_s=timeout_s, max_rows=max_rows, max_mib=max_mib)
+        table = self.graph.run(cypher, values, **within)
         return table if columns is None else table.renamed(columns)
 
     def verify(self) -> Table:

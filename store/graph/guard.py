@@ -19,7 +19,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NoReturn
 
-from ...errors import nearest
+from ...errors import cut, nearest
 from .effort import check_effort
 from .tokens import Token, refuse, tokens, words
 
@@ -190,7 +190,7 @@ class _Check:
         if name.lower() not in FUNCTIONS:
             close = nearest(name, FUNCTIONS)
             hint = f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(sorted(FUNCTIONS))}"
-            refuse(self.text, self.at(start).start, f"{name}( is no allowed function; {hint}")
+            refuse(self.text, self.at(start).start, f"{cut(name)}( is no allowed function; {hint}")
         given = self.at(i + 2)
         if name.lower() in _OF_ENTITIES and (given.kind not in ("word", "quoted") or given.upper in _VALUES):
             refuse(self.text, given.start, f"{name}( takes a node, relationship or path by its name")
@@ -201,6 +201,6 @@ class _Check:
         refuse(
             self.text,
             token.start,
-            f"{token.text} is not allowed here{hint}; a query only reads, with the clauses {', '.join(CLAUSES)} "
+            f"{cut(token.text)} is not allowed here{hint}; a query only reads, with the clauses {', '.join(CLAUSES)} "
             "and the subqueries EXISTS { … } and COUNT { … }",
         )

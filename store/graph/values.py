@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 import numpy as np
 import pandas as pd
 
-from ...errors import InputError
+from ...errors import InputError, cut
 from .kinds import comparable, kind_of
 
 MAX_TIMEOUT_S = 1e6
@@ -46,18 +46,28 @@ def plain_params(params: object) -> dict[str, Any]:
     return {_key("params", name): plain(f"parameter {name}", value) for name, value in params.items()}
 
 
-def check_limits(timeout_s: float, max_rows: int, max_mib: int) -> None:
-    """Return if the limits of a query are such that both engines can keep them.
+class Limits(TypedDict):
+    """What a query may take; the arguments of `GraphBackend.run`."""
+
+    timeout_s: float
+    max_rows: int
+    max_mib: int
+
+
+def limits(timeout_s: float, max_rows: int, max_mib: int) -> Limits:
+    """The limits of a query, if they are such that every engine can keep them.
 
     Raises:
         InputError: one is not; says what is expected.
     """
     if not _is_between(timeout_s, 0.001, MAX_TIMEOUT_S):
-        raise InputError(f"timeout_s (--timeout): expected 0.001 to {MAX_TIMEOUT_S:,.0f} seconds, got {timeout_s!r}")
+        expected = f"expected 0.001 to {MAX_TIMEOUT_S:,.0f} seconds"
+        raise InputError(f"timeout_s (--timeout): {expected}, got {cut(repr(timeout_s))}")
     for name, value, most in (("max_rows", max_rows, MAX_ROWS), ("max_mib", max_mib, MAX_MIB)):
-        if not _is_between(value, 1, most) or isinstance(value, float):
-            option = "--" + name.replace("_", "-")
-            raise InputError(f"{name} ({option}): expected a whole number from 1 to {most:,}, got {value!r}")
+        if not _is_between(value, 1, most) or not isinstance(value, int | np.integer):
+            expected = f"(--{name.replace('_', '-')}): expected a whole number from 1 to {most:,}"
+            raise InputError(f"{name} {expected}, got {cut(repr(value))}")
+    return {"timeout_s": float(timeout_s), "max_rows": int(max_rows), "max_mib": int(max_mib)}
 
 
 def _is_between(value: Any, least: float, most: float) -> bool:
@@ -124,7 +134,7 @@ def _text(where: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{where}: expected text, got half of a character (a surrogate): {value!r:.60}") from None
+        raise InputError(f"{where}: expected text, got half of a character (a surrogate): {cut(repr(value))}") from None
     return value
 
 
@@ -148,7 +158,7 @@ def _milliseconds(where: str, value: Any) -> int:
 
 def _key(where: str, key: object) -> str:
     if not isinstance(key, str):
-        raise InputError(f"{where}: expected names as keys, got {key!r:.60}")
+        raise InputError(f"{where}: expected names as keys, got {cut(repr(key))}")
     return _text(where, key)
 
 
