@@ -63,6 +63,42 @@ class Reading:
             assert time.monotonic() - started < 10
             assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
 
+    @pytest.mark.parametrize("answer", ["a + b AS x", "collect(a + b) AS x"])
+    def test_an_answer_is_limited_in_bytes(self, place: GraphPlace, answer):
+        many = "UNWIND $many AS a UNWIND $many AS b RETURN "
+        texts = {"many": ["some text of forty letters or a few more"] * 200}
+        with place.open() as graph:
+            with pytest.raises(QueryFailed, match=r"larger than 1 MiB.*LIMIT.*max_mib"):
+                graph.run(many + answer, texts, max_rows=10**6, max_mib=1)
+            assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
+            assert len(graph.run(many + answer, texts, max_rows=10**6)) in (1, 40_000)
+
+    def test_sums_of_nothing_and_of_much_are_those_of_opencypher(self, place: GraphPlace):
+        text = "UNWIND $some AS x WITH x WHERE x > $least RETURN sum(x) AS total, sum(0.5 * x) AS half, avg(x) AS mean"
+        with place.open() as graph:
+            nothing = graph.run(text, {"some": [1, 2], "least": 5}).to_pandas()
+            much = graph.run("RETURN $a * $b AS x", {"a": 100, "b": 100}).to_pandas()
+        assert nothing[["total", "half"]].to_numpy().tolist() == [[0, 0]] and nothing["mean"].isna().tolist() == [True]
+        assert much["x"].tolist() == [10_000]
+
+    def test_nodes_relationships_and_paths_are_plain_values(self, place: GraphPlace):
+        records = make_records(1)
+        with place.open() as graph:
+            graph.put(records, created(records))
+            text = "MATCH p = (d:Dataset)<-[r:OF_DATASET]-(k:Class) RETURN d, r, p, collect(k) AS k"
+            (row,) = graph.run(text).to_pandas().to_numpy().tolist()
+        dataset, of = {"label": "Dataset", "name": "toys"}, {"type": "OF_DATASET"}
+        (target,) = row[3]
+        assert (target["label"], target["name"], target["class_index"]) == ("Class", "class-0", 0)
+        assert row[:3] == [dataset, of, [dataset, of, target]]
+        assert not {"_ID", "_LABEL", "singleton"} & set(target) and list(target)[1:] == sorted(
+            target.keys() - {"label"}
+        )
+
+    def test_a_division_by_zero_is_no_number(self, place: GraphPlace):
+        with place.open() as graph, pytest.raises(QueryFailed, match="divided by 0"):
+            graph.run("UNWIND [1.0, 0.0] AS x RETURN 1.0 / x AS y")
+
     @pytest.mark.parametrize("read_only", [False, True])
     def test_a_query_cannot_write(self, place: GraphPlace, read_only):
         records = make_records(1)
@@ -121,7 +157,7 @@ class Reading:
         records = make_records(24)
         wrong: list[object] = []
         reads = 0
-        done = threading.Event()
+        done, opened = threading.Event(), threading.Barrier(3)
         text = (
             "MATCH (c:Circuit) OPTIONAL MATCH (c)-[:HAS]->(n:Node)-[f:FEEDS]->(:Node) "
             "RETURN c.id AS id, c.n_edges AS wanted, count(f) AS edges"
@@ -130,7 +166,10 @@ class Reading:
         def read() -> None:
             nonlocal reads
             with place.open(read_only=True) as graph:
-                while not done.is_set():
+                opened.wait()
+                ended = False
+                while not ended:  # once more when all is written
+                    ended = done.is_set()
                     try:
                         frame = graph.run(text).to_pandas()
                     except StoreBusy:
@@ -142,6 +181,7 @@ class Reading:
             threads = [threading.Thread(target=read) for _ in range(2)]
             for thread in threads:
                 thread.start()
+            opened.wait()
             for start in range(0, len(records), 4):
                 writer.put(records[start : start + 4], created(records))
                 time.sleep(0.05)

@@ -80,8 +80,10 @@ class Snapshot:
         raise AssertionError("stamina gives up with the last error")
 
     def _read_once(self, query: Callable[[Engine], T]) -> T:
+        engine = self._running()  # before the file is looked at: starting takes longer than many a pause of a writer
         before = _signature(self._path)
-        engine = self._open(before)
+        if before != self._seen:
+            self._open(engine, before)
         try:
             answer = query(engine)
         except Overdue:
@@ -94,19 +96,22 @@ class Snapshot:
             raise _Unsettled("changed during a query")
         return answer
 
-    def _open(self, signature: _Signature) -> Engine:
-        """The engine with the file open, as it was at that signature."""
-        if self._engine is not None and not self._engine.ended and signature == self._seen:
-            return self._engine
+    def _running(self) -> Engine:
+        """The engine, started again if a query ended it."""
+        if self._engine is None or self._engine.ended:
+            if not self._path.exists():
+                raise nothing_there(self._path)
+            self._engine, self._seen = Engine(), ()
+        return self._engine
+
+    def _open(self, engine: Engine, signature: _Signature) -> None:
         self._seen = ()
         if not self._path.exists():
             raise nothing_there(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
-        if self._engine is None or self._engine.ended:
-            self._engine = Engine()
         try:
-            self._engine.open(self._path)
+            engine.open(self._path)
         except _TORN as error:
             raise _Unsettled(str(error)) from error
         except RuntimeError as error:
@@ -114,7 +119,6 @@ class Snapshot:
             self._recover(error)
             raise _Unsettled(str(error).splitlines()[0]) from error
         self._seen = signature
-        return self._engine
 
     def _recover(self, error: RuntimeError) -> None:
         """Let the engine finish what a killed writer left, which it does not do for readers."""

@@ -104,9 +104,9 @@ def answer(worker: Worker, name: str, arguments: tuple[Any, ...], max_bytes: int
         if max_bytes is not None and len(packed) > max_bytes:
             raise TooLarge(f"{len(packed)} bytes")
         return packed
-    except MemoryError:
-        os._exit(OUT_OF_MEMORY)
     except Exception as error:
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            os._exit(OUT_OF_MEMORY)
         return pickle.dumps((type(error).__name__, str(error)), 5)
 
 

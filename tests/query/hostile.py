@@ -402,7 +402,8 @@ ENDLESS = [
     + "".join(f"UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a{i} " for i in range(11))
     + "WITH DISTINCT a + a0 AS a, a1 + a2 AS b, a3 + a4 AS c, a5 + a6 AS d, a7 + a8 AS e, a9 + a10 AS f "
     + "RETURN count(*)",  # what is not used, an engine skips; rows that stream out would end at the row cap
-    "MATCH p = (a)-[*1..30]-(b) RETURN length(p), count(*)",
+    "MATCH p = (a)<-[:FEEDS|CONTAINS|HAS*1..30]-(b) MATCH q = (c)<-[:FEEDS|CONTAINS|HAS*1..30]-(d) "
+    "MATCH r = (e)<-[:FEEDS|CONTAINS|HAS*1..30]-(f) RETURN length(p), length(q), length(r), count(*)",
 ]
 """Allowed, and without an end: they meet the timeout or the limit on memory, and the engine goes on."""
 

@@ -76,7 +76,7 @@ KINDS = ("text", "whole", "number", "truth")
 
 
 class Maker:
-    """Makes one text and its parameters; `odd` is how often a value is of another kind than is due."""
+    """Makes one text and its parameters; one value in `odd` is of another kind than is due, none with 0."""
 
     def __init__(self, choose: Choose, odd: int = 15) -> None:
         self.choose, self.odd = choose, odd
@@ -85,7 +85,7 @@ class Maker:
         self.aliases: dict[str, str] = {}
 
     def one_in(self, n: int) -> bool:
-        return self.choose(range(n)) == 0
+        return n > 0 and self.choose(range(n)) == 0
 
     def text(self) -> str:
         part = self.part()
@@ -280,7 +280,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--odd", type=int, default=15, help="one value in so many is of another kind than is due")
+    parser.add_argument(
+        "--odd", type=int, default=15, help="one value in so many is of another kind than is due, 0: none"
+    )
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -7,6 +7,7 @@ what the store gives every backend. Databases are this process's, by their URL, 
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from circuitstore.results import Table
 from circuitstore.store.graph import asking, refusals
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.contract import GraphBackend, Lease
+from circuitstore.store.graph.ladybug_entities import plain
 from circuitstore.store.graph.ladybug_load import create_shared, load_circuits
+from circuitstore.store.graph.ladybug_text import adapted
 from circuitstore.store.graph.migrations import migrations
 from circuitstore.store.graph.rows import SHARED, shared_rows
 from circuitstore.store.graph.tables import to_table
@@ -91,17 +94,28 @@ class MemoryGraph(GraphBackend):
         return self._read(lambda ask: asking.content(ask, circuit_id, self.url))
 
     def run(
-        self, text: str, params: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0, max_rows: int = 10_000
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
     ) -> Table:
+        values = dict(params or {})
         with self._connection() as connection:
             connection.execute("BEGIN TRANSACTION READ ONLY")
             connection.set_query_timeout(round(timeout_s * 1000))
             try:
-                result = cast(ladybug.QueryResult, connection.execute(text, dict(params or {})))
+                result = cast(ladybug.QueryResult, connection.execute(adapted(text, values), values))
             except RuntimeError as error:
-                why = f"ran longer than {timeout_s:g} s" if "Interrupted" in str(error) else str(error)
-                raise QueryFailed(f"{text!r}: {why}") from error
-            return to_table(result.get_column_names(), cast(list[list[Any]], result.get_n(max_rows + 1)), max_rows)
+                if "Interrupted" in str(error):
+                    raise refusals.too_long(timeout_s) from error
+                raise QueryFailed(f"{text!r}: {error}") from error
+            rows = cast(list[list[Any]], result.get_n(max_rows + 1))
+            if len(pickle.dumps(rows)) > max_mib << 20:  # after the fact: this engine runs in this process
+                raise refusals.too_large(max_mib)
+            return to_table(result.get_column_names(), rows, max_rows, plain)
 
     def lease(self) -> Lease | None:
         return self._read(asking.lease)

@@ -1,12 +1,14 @@
 from decimal import Decimal
 
 import pytest
-from circuitstore.store.graph.tables import to_table, unpacked
+from circuitstore.errors import QueryFailed
+from circuitstore.store.graph.tables import entity, to_table, unpacked
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-VALUES = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(), st.booleans())
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), FINITE, st.text(), st.booleans())
 
 
 def test_columns_keep_their_kind_with_and_without_missing_values():
@@ -50,7 +52,7 @@ def test_rows_packed_into_one_are_the_same_rows(cap, rows):
     assert given.notes == expected.notes and given.to_pandas().dtypes.equals(expected.to_pandas().dtypes)
 
 
-@given(st.dictionaries(st.text(), st.lists(st.none() | st.floats(), min_size=1, max_size=4), max_size=3))
+@given(st.dictionaries(st.text(), st.lists(st.none() | FINITE, min_size=1, max_size=4), max_size=3))
 @pytest.mark.parametrize("cap", [1, 4, 12])
 def test_what_packed_rows_share_is_repeated(cap, groups):
     packed = [[shared, [[] if v is None else v for v in values]] for shared, values in groups.items()]
@@ -58,3 +60,21 @@ def test_what_packed_rows_share_is_repeated(cap, groups):
     given, expected = unpacked(to_table(["a", "b"], packed, 3), cap), to_table(["a", "b"], rows, cap)
     assert_frame_equal(given.to_pandas(), expected.to_pandas(), check_exact=True)
     assert given.notes == expected.notes
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_divides_by_zero_is_no_answer(value):
+    with pytest.raises(QueryFailed, match=r"column y .*CASE WHEN b <> 0"):
+        to_table(["x", "y"], [[1, 0.5], [2, value]], 5)
+
+
+def test_values_are_made_plain_only_where_they_are_not():
+    made = []
+
+    def plain(value):
+        made.append(value)
+        return "plain"
+
+    frame = to_table(["a", "b"], [[1, [2]], [None, {"c": 3}]], 5, plain).to_pandas()
+    assert frame["b"].tolist() == ["plain", "plain"] and made == [[2], {"c": 3}]
+    assert entity("label", "Node", {"b": 1, "a": 2, "c": None}) == {"label": "Node", "a": 2, "b": 1}
