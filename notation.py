@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from .errors import InputError
@@ -60,11 +61,12 @@ _LARGE = "a whole number of more than 64 bits; the largest is 922337203685477580
 def _check(value: Any, where: str) -> None:
     """Without recursion, which would end as reading it did."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for depth in count():
         if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in level):
             raise InputError(f"{where}: {_LARGE}")
         tables = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
-        level = [v for inner in tables for v in inner]
-        if not level:
+        if not tables:
             return
-    raise InputError(f"{where}: {_DEEP}")
+        if depth == MAX_DEPTH:
+            raise InputError(f"{where}: {_DEEP}")
+        level = [v for inner in tables for v in inner]
