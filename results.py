@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
+import os
+import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +19,50 @@ from .errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_numbers = itertools.count(1)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: what was there stays until the new content is on the disk.
+
+    The content is written beside the file and renamed. A pipe or a device is written directly. A lone surrogate in
+    a text, which no encoding can store, is written as its escape.
+
+    Raises:
+        InputError: the file cannot be written; nothing is left of the new content.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(target)), data)  # a link stays a link
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room" if full else "name a file in a folder that exists and may be written"
+        raise InputError(f"{path}: cannot write ({error.strerror or error}); {remedy}") from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, whose permissions stay."""
+    there = target.exists()
+    if there and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    temporary = target.with_name(f".circuitstore-{os.getpid()}-{next(_numbers)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if there:
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
 
 class Exits(ABC):
     """What every result offers: a frame, a Parquet file, a table in a notebook."""
@@ -22,35 +72,54 @@ class Exits(ABC):
         """The rows."""
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write the rows as a Parquet file.
+        """Write the rows as a Parquet file, whole or not at all.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written, or Parquet cannot hold a column.
         """
-        write_parquet(self.to_pandas(), path)
+        write_whole(path, parquet(self.to_pandas()))
 
     def _repr_html_(self) -> str:
-        """What it is in a line, then its first ten rows."""
+        """What it is in a line, its picture where it has one, then its first ten rows."""
         from html import escape
 
-        return f"<p>{escape(repr(self))}</p>" + self._first_rows(10).to_html(index=False, border=0)
+        rows = self._first_rows(10).to_html(index=False, border=0)
+        return f"<p>{escape(repr(self))}</p>{self._picture()}{rows}"
+
+    def _picture(self) -> str:
+        return ""
 
     def _first_rows(self, n: int) -> pd.DataFrame:
         return self.to_pandas().head(n)
 
 
-def write_parquet(frame: pd.DataFrame, path: str | Path, *, index: bool = False) -> None:
-    """Write a frame, with its row labels or without.
+_UNFIT = (ValueError, TypeError, NotImplementedError, OverflowError)
+"""What pandas and pyarrow raise for values that they cannot write."""
+
+
+def parquet(frame: pd.DataFrame, *, index: bool = False) -> bytes:
+    """A Parquet file of a frame, with its row labels or without.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: Parquet cannot hold it; the message names the first column that is the reason.
     """
     try:
-        frame.to_parquet(path, index=index)
-    except OSError as error:
+        return frame.to_parquet(None, index=index)
+    except _UNFIT as error:
+        bad = next((name for name in frame.columns if not _fits(frame.filter(items=[name]))), None)
+        what = "the table" if bad is None else f"column {bad!r}"
         raise InputError(
-            f"{path}: cannot write ({error.strerror or error}); name a file in a folder that exists and may be written"
+            f"Parquet cannot hold {what}: it needs column names that differ, and values of one type in a column; "
+            "choose CSV or JSON"
         ) from error
+
+
+def _fits(column: pd.DataFrame) -> bool:
+    try:
+        column.to_parquet(None, index=False)
+    except _UNFIT:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -61,11 +130,22 @@ class Table(Exits):
         frame: the rows.
         notes: warnings and remarks (a noise floor, fields that differ, a row cap that was reached).
         facts: single figures that belong to the whole table (for instance `noise_floor`).
+
+    Raises:
+        InputError: two columns have one name.
     """
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        twice = [str(name) for name, count in Counter(self.frame.columns).items() if count > 1]
+        if twice:
+            raise InputError(
+                f"several columns are named {', '.join(map(repr, twice))}; give each a name of its own, "
+                "in Cypher with AS"
+            )
 
     def __len__(self) -> int:
         return len(self.frame)

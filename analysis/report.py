@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from ..errors import InputError
+from ..results import write_whole
 from ..store import Store
 from .contents import RESIDUAL, Contents, read_contents
 from .sections import Pictures, Section, asked_table, images_table, section
@@ -36,9 +37,10 @@ def write_report(store: Store, path: str | Path, *, run: str | None = None) -> P
     text = render(read_contents(store, run))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"report: cannot write {path}: {error.strerror or error}; choose another place") from error
+        why = error.strerror or error
+        raise InputError(f"cannot write {path}: its folder cannot be made ({why}); choose another place") from error
+    write_whole(path, text)
     return path
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from ..circuits.similarity import check_ranked
 from ..errors import InputError
-from ..results import Exits, Table, write_parquet
+from ..results import Exits, Table, parquet, write_whole
 from ..store import Store
 from .floors import Floor, read_floors, spread
 from .forms import across_forms, coarseness
@@ -52,7 +52,7 @@ class Similarity(Exits):
         return pd.DataFrame(self.values, index=list(self.labels), columns=list(self.labels))
 
     def to_parquet(self, path: str | Path) -> None:
-        write_parquet(self.to_pandas(), path, index=True)
+        write_whole(path, parquet(self.to_pandas(), index=True))
 
     def _repr_html_(self) -> str:
         return Table(self.to_pandas().reset_index(names=""), self.notes)._repr_html_()

@@ -149,7 +149,7 @@ def test_frames_survive_parquet(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
     for result in (scores, scores.top(8)):
-        with pytest.raises(InputError, match=r"absent/frame\.parquet: cannot write \(.*absent"):
+        with pytest.raises(InputError, match=r"absent/frame\.parquet: cannot write \(No such file"):
             result.to_parquet(tmp_path / "absent" / "frame.parquet")
 
 
