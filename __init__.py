@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .analysis.curves import faithfulness_curve as faithfulness_curve
     from .circuits import Circuit as Circuit
     from .circuits import ComputationGraph as ComputationGraph
+    from .circuits import Drawing as Drawing
     from .circuits import EdgeScores as EdgeScores
     from .discovery import discover as discover
     from .discovery import evaluate as evaluate
@@ -41,6 +42,7 @@ _WHERE = {
     "CircuitStoreError": "errors",
     "CircuitStoreWarning": "errors",
     "ComputationGraph": "circuits",
+    "Drawing": "circuits",
     "EdgeScores": "circuits",
     "Table": "results",
     "completeness": "analysis.completeness",

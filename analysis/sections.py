@@ -15,7 +15,6 @@ from markupsafe import Markup
 from ..circuits import Circuit
 from . import figures, sentences
 from .contents import Contents, Part
-from .drawing import draw_circuit
 from .findings import Changes, Similarity
 
 ABOUT = {
@@ -139,7 +138,7 @@ class Pictures:
 
     def draw(self, circuit: Circuit, values: np.ndarray | None, *, label: str, **style: Any) -> Markup | None:
         """The drawing, or None where there is no room for it."""
-        svg = draw_circuit(circuit, values, label=label, **style)
+        svg = circuit.draw(values, label=label, **style).svg
         if self.spent + len(svg) > self.budget:
             return None
         self.spent += len(svg)
@@ -192,7 +191,7 @@ def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
     if study.kind == "mechanism" and not part.carriers:
         carriers = ["No attacked condition was asked for, so no edge carries one."]
     missing = len(study.classes) - len(drawn)
-    drawings = [f"{missing} more classes are not drawn here; draw_circuit draws any circuit."] if missing else []
+    drawings = [f"{missing} more classes are not drawn here; circuitstore draw draws any circuit."] if missing else []
     return Absent(similarity, changes, carriers, drawings)
 
 

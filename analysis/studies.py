@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import ComputationGraph, Selection
+from ..circuits import ComputationGraph, Selection, short_names
 from ..query.groups import Entry, best_study, entries_of, images_of, newest, precision
 from ..store import Store
 
@@ -71,9 +71,8 @@ class Study:
         return next((c for c in self.conditions if family(c) == NATURAL), None)
 
     def short(self, condition: str) -> str:
-        """Its family, where that tells it from the study's other conditions; else the canonical text."""
-        alone = [family(c) for c in self.conditions].count(family(condition)) == 1
-        return family(condition) if alone else condition
+        """The shortest name that tells it from the study's other conditions."""
+        return short_names(self.conditions)[condition]
 
     @property
     def whole(self) -> Bool[np.ndarray, "circuit"]:

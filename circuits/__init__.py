@@ -4,6 +4,7 @@ from .circuit import Circuit as Circuit
 from .comparability import check_comparable as check_comparable
 from .comparability import check_conditions as check_conditions
 from .comparability import check_version as check_version
+from .drawing import Drawing as Drawing
 from .extraction import check_order as check_order
 from .extraction import connected as connected
 from .extraction import first as first
@@ -18,6 +19,7 @@ from .graph import Component as Component
 from .graph import ComputationGraph as ComputationGraph
 from .graph import Edge as Edge
 from .graph import Form as Form
+from .naming import short_names as short_names
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit

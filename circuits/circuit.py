@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ..errors import CircuitStoreWarning, InputError
 from ..results import Exits
+from .drawing import KEY, MOST_EDGES, Drawing, draw
 from .graph import ComputationGraph
 from .scores import EdgeScores
 
@@ -149,6 +150,39 @@ class Circuit(Exits):
         with `port`, `rank` and, with scores, `score` and `std`; or `contains` for structural links.
         """
         return as_networkx(self, self.to_pandas())
+
+    def draw(
+        self,
+        values: Float[np.ndarray, "edge"] | None = None,
+        *,
+        label: str = "",
+        key: str = KEY,
+        most: int = MOST_EDGES,
+        scale: float | None = None,
+    ) -> Drawing:
+        """A picture: layers from left to right, heads and MLPs as nodes, edges by score; a notebook shows it.
+
+        Nodes outside the circuit stay as faint outlines.
+
+        Args:
+            values: one number per edge of the graph, for width and colour; by default the mean scores behind the
+                circuit. Without either all edges look alike.
+            label: what the picture shows, for those who cannot see it.
+            key: what the numbers are and what the colours mean.
+            most: at most so many edges are drawn, those of the largest magnitude; the foot counts the others.
+            scale: magnitude of the widest and darkest edge; by default the largest in this circuit. Pictures that
+                are to be compared need the same.
+
+        Raises:
+            InputError: values that are not one finite number per edge.
+        """
+        return draw(self, values, label=label, key=key, most=most, scale=scale)
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
+
+    def _picture(self) -> str:
+        return self._repr_svg_()
 
     def __repr__(self) -> str:
         g = self.graph

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from ..results import Exits
 from .circuit import Circuit, as_networkx
+from .drawing import MOST_EDGES, Drawing
 from .recipe import Scalar, Variant, WorkItem, digest
 from .scores import canonical_bytes
 
@@ -165,6 +166,16 @@ class CircuitRecord(Exits):
     def to_networkx(self) -> nx.MultiDiGraph:
         """The graph of its circuit, with the numbers of its frame."""
         return as_networkx(self.circuit, self.to_pandas())
+
+    def draw(self, *, most: int = MOST_EDGES, scale: float | None = None) -> Drawing:
+        """The picture of its circuit by its scores; arguments as for `Circuit.draw`."""
+        return self.circuit.draw(self.score, label=self.item.text, most=most, scale=scale)
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
+
+    def _picture(self) -> str:
+        return self._repr_svg_()
 
     def __repr__(self) -> str:
         return f"CircuitRecord({self.id[:12]}, {self.item.text}, {self.circuit!r})"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import runpy
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from circuitstore.analysis.drawing import Layout, draw_circuit, edge_colour, edge_width, strongest
 from circuitstore.circuits import FORMS, Circuit, ComputationGraph, random_circuit
-from circuitstore.testing.factories import make_discovery, make_item
+from circuitstore.circuits.drawing import _figure, edge_colour, edge_width, strongest
+from circuitstore.circuits.layout import Layout
+from circuitstore.errors import InputError
+from circuitstore.testing.factories import make_discovery, make_item, make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,11 @@ def boxes_of(svg: str) -> dict[str, float]:
     return {title: float(box.get("x", "nan")) for box in boxes if (title := box.findtext(f"{SVG}title"))}
 
 
+def words_of(svg: str) -> str:
+    """All text, in lines as it may be."""
+    return " ".join(text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text"))
+
+
 @given(graphs)
 def test_every_edge_and_every_link_runs_to_the_right(graph):
     x = Layout(graph).x
@@ -64,7 +70,7 @@ def test_no_two_nodes_stand_on_each_other(graph):
 @given(drawn())
 def test_the_drawn_edges_are_the_members_and_the_nodes_those_of_the_circuit(case):
     circuit, values = case
-    svg = draw_circuit(circuit, values, most=circuit.n_edges)
+    svg = circuit.draw(values, most=circuit.n_edges).svg
     assert sorted(name for name, _, _ in edges_of(svg)) == sorted(circuit.edges)
     boxes = boxes_of(svg)
     assert set(boxes) == set(circuit.nodes)
@@ -74,19 +80,19 @@ def test_the_drawn_edges_are_the_members_and_the_nodes_those_of_the_circuit(case
 @given(drawn(), st.integers(1, 20))
 def test_the_strongest_are_drawn_and_the_rest_is_counted(case, most):
     circuit, values = case
-    svg = draw_circuit(circuit, values, most=most)
+    svg = circuit.draw(values, most=most).svg
     names = [name for name, _, _ in edges_of(svg)]
     assert len(names) == min(most, circuit.n_edges)
     shown = {circuit.graph.edge_index[name] for name in names}
     left_out = set(np.flatnonzero(circuit.members)) - shown
     assert max((abs(values[i]) for i in left_out), default=0) <= min(abs(values[i]) for i in shown)
-    assert (f"{len(left_out)} weaker ones are left out" in svg) == bool(left_out)
+    assert (f"{len(left_out)} weaker ones are left out" in words_of(svg)) == bool(left_out)
 
 
 @given(drawn())
 def test_width_grows_with_the_magnitude_and_the_sign_decides_the_hue(case):
     circuit, values = case
-    drawn_edges = edges_of(draw_circuit(circuit, values, most=circuit.n_edges))
+    drawn_edges = edges_of(circuit.draw(values, most=circuit.n_edges).svg)
     strength = [abs(values[circuit.graph.edge_index[name]]) for name, _, _ in drawn_edges]
     assert strength == sorted(strength)  # the strong ones lie on top
     widths = [width for _, width, _ in drawn_edges]
@@ -108,7 +114,7 @@ def test_a_common_scale_makes_widths_comparable():
     graph = ComputationGraph(1, 2)
     circuit = Circuit.from_edges(graph, ["m0->logits", "input->m0"])
     values = np.full(graph.n_edges, 0.5)
-    alone, shared = (edges_of(draw_circuit(circuit, values, scale=s)) for s in (None, 1.0))
+    alone, shared = (edges_of(circuit.draw(values, scale=s).svg) for s in (None, 1.0))
     assert alone[0][1] > shared[0][1] == pytest.approx(edge_width(0.5, 1.0), abs=0.01)
 
 
@@ -116,7 +122,7 @@ def test_parallel_edges_into_a_head_end_at_different_places():
     graph = ComputationGraph(1, 2)
     names = [f"input->a0.h1<{p}>" for p in "qkv"]
     circuit = Circuit.from_edges(graph, [*names, "a0.h1->logits"])
-    svg = draw_circuit(circuit, np.ones(graph.n_edges))
+    svg = circuit.draw(np.ones(graph.n_edges)).svg
     paths = {str(p.findtext(f"{SVG}title")).split(" ")[0]: p.get("d") for p in ET.fromstring(svg).iter(f"{SVG}path")}
     ends = [float(str(paths[name]).split()[-1]) for name in names]
     assert ends == sorted(ends)
@@ -126,7 +132,7 @@ def test_parallel_edges_into_a_head_end_at_different_places():
 def test_attention_form_shows_its_links_dashed_and_only_those_of_the_circuit():
     graph = ComputationGraph(2, 3, "attention")
     circuit = Circuit.from_edges(graph, ["input->a0.in", "a0.h2->logits", "input->m1", "m1->logits"])
-    svg = draw_circuit(circuit)
+    svg = circuit.draw().svg
     dashed = [p.findtext(f"{SVG}title") for p in ET.fromstring(svg).iter(f"{SVG}path") if p.get("stroke-dasharray")]
     assert dashed == [f"{above} contains {below}" for above, below in circuit.links]
     assert set(boxes_of(svg)) == set(circuit.nodes) == {"input", "a0.in", "a0.h2", "m1", "logits"}
@@ -137,9 +143,9 @@ def test_a_circuit_draws_its_own_scores_and_one_without_scores_in_one_colour():
     discovery = make_discovery(item=make_item(n_layers=2, n_heads=2))
     assert discovery.scores is not None
     circuit = discovery.scores.greedy(15)
-    own = edges_of(draw_circuit(circuit))
-    assert own == edges_of(draw_circuit(circuit, discovery.scores.mean))
-    plain = edges_of(draw_circuit(replace(circuit, scores=None)))
+    own = edges_of(circuit.draw().svg)
+    assert own == edges_of(circuit.draw(discovery.scores.mean).svg)
+    plain = edges_of(replace(circuit, scores=None).draw().svg)
     assert {e[0] for e in plain} == {e[0] for e in own}
     assert len({e[1:] for e in plain}) == 1
 
@@ -153,7 +159,7 @@ def test_without_values_the_first_extracted_are_drawn():
 
 def test_an_empty_circuit_is_drawn_as_faint_nodes():
     graph = ComputationGraph(2, 2)
-    svg = draw_circuit(Circuit(graph, np.zeros(graph.n_edges, bool)), np.zeros(graph.n_edges))
+    svg = Circuit(graph, np.zeros(graph.n_edges, bool)).draw(np.zeros(graph.n_edges)).svg
     assert not edges_of(svg)
     assert not boxes_of(svg)
     assert "0 of" in svg
@@ -162,7 +168,7 @@ def test_an_empty_circuit_is_drawn_as_faint_nodes():
 def test_the_drawing_is_told_to_those_who_cannot_see_it_and_labels_cannot_break_it():
     graph = ComputationGraph(1, 1)
     circuit = Circuit.from_edges(graph, ["input->logits"])
-    root = ET.fromstring(draw_circuit(circuit, np.ones(graph.n_edges), label='<b>"cat"', key="<i>&"))
+    root = ET.fromstring(circuit.draw(np.ones(graph.n_edges), label='<b>"cat"', key="<i>&").svg)
     assert root.get("role") == "img"
     told = str(root.get("aria-label"))
     assert told.startswith('<b>"cat": circuit of 1 of')
@@ -170,11 +176,61 @@ def test_the_drawing_is_told_to_those_who_cannot_see_it_and_labels_cannot_break_
     assert "<i>&" in [t.text for t in root.iter(f"{SVG}text")]
 
 
-def test_the_example_draws_a_circuit_of_a_store(store, answers, tmp_path, monkeypatch, capsys):
-    script, out = Path(__file__).parents[2] / "examples" / "draw_circuit.py", tmp_path / "images" / "circuit.svg"
-    given = ["--store", str(store.location.folder), "--class", "class-1", "--attack", "typographic", "--out", str(out)]
-    monkeypatch.setattr("sys.argv", [str(script), *given])
-    runpy.run_path(str(script), run_name="__main__")
-    (record,) = answers.of(attack="typographic", metric="logit", class_index=1)
-    assert sorted(name for name, _, _ in edges_of(out.read_text())) == sorted(record.circuit.edges)
-    assert capsys.readouterr().out.strip() == str(out)
+scales = st.floats(-9, 9).map(lambda power: 10.0**power)
+
+
+@given(graphs, scales, st.booleans())
+def test_no_text_of_the_foot_overlaps_another_or_leaves_the_picture(graph, scale, both):
+    """Each line is counted as wide as a common font sets it."""
+    values = np.full(graph.n_edges, scale)
+    if both:
+        values[::2] *= -1
+    root = ET.fromstring(Circuit(graph, np.ones(graph.n_edges, bool)).draw(values, most=9).svg)
+    _, _, width, height = map(float, str(root.get("viewBox")).split())
+    foot = Layout(graph).body
+    spans: list[tuple[float, float, float]] = []  # line, from, to
+    for text in root.iter(f"{SVG}text"):
+        if float(text.get("y", 0)) > foot:
+            x, y = float(text.get("x", 0)), float(text.get("y", 0))
+            spans.append((y - 4, x, x + 6 * len(text.text or "")))
+    for path in root.iter(f"{SVG}path"):
+        if stroke := re.fullmatch(r"M(\d+) (\d+)h26", str(path.get("d"))):
+            spans.append((float(stroke[2]), float(stroke[1]), float(stroke[1]) + 26))
+    assert len(spans) >= 4
+    assert all(x > 0 and end <= width and line + 4 < height for line, x, end in spans)
+    for (line, _, end), (other, x, _) in pairwise(sorted(spans)):
+        assert other > line or x >= end + 4
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.36, "+0.36"), (-170, "-170"), (1.7e-12, "+1.7e-12"), (-2.5e6, "-2.5e+06"), (99.9, "+1e+02")]
+)
+def test_the_key_tells_values_in_few_digits(value, told):
+    assert _figure(value) == told
+
+
+def test_a_drawing_shows_itself_and_is_saved(tmp_path):
+    circuit = Circuit.from_edges(ComputationGraph(1, 1), ["input->m0", "m0->logits"])
+    drawing = circuit.draw()
+    assert circuit._repr_svg_() == drawing._repr_svg_() == drawing.svg == str(drawing)
+    assert drawing.svg in circuit._repr_html_()  # which a notebook prefers
+    drawing.save(tmp_path / "x.svg")
+    assert ET.parse(tmp_path / "x.svg").getroot().tag == f"{SVG}svg"
+    with pytest.raises(InputError, match="cannot write"):
+        drawing.save(tmp_path / "absent" / "x.svg")
+
+
+@pytest.mark.parametrize("values", [np.ones(3), np.full(8, np.nan), np.ones((1, 8))], ids=str)
+def test_values_are_one_finite_number_per_edge(values):
+    with pytest.raises(InputError, match="expected 8 finite numbers"):
+        Circuit.from_edges(ComputationGraph(1, 1), ["input->logits"]).draw(values)
+
+
+def test_a_record_draws_its_circuit_by_its_scores():
+    record = make_record(make_discovery(item=make_item(n_layers=2, n_heads=2)), 15)
+    assert record.score is not None
+    drawn = record.draw(most=5)
+    assert drawn == record.circuit.draw(record.score, label=record.item.text, most=5)
+    assert record._repr_svg_() == record.draw().svg
+    assert record.draw().svg in record._repr_html_()
+    assert str(ET.fromstring(drawn.svg).get("aria-label")).startswith(record.item.text)

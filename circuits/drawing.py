@@ -1,37 +1,66 @@
-"""A circuit as a picture: layers from left to right, edges by score, written as SVG by hand.
-
-A column holds what can run at the same time: `input`, then per layer the heads and behind them the
-MLP, `logits` last. So every edge runs to the right, and a reader sees the order of computation.
-"""
+"""A circuit as a picture: layers from left to right, edges by score, written as SVG by hand."""
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from ..circuits import PORTS, Circuit, Component, ComputationGraph
+from ..errors import InputError
+from ..results import write_whole
+from .graph import PORTS, Component
+from .layout import NODE, PORT_OFFSET, Layout, curve
+
+if TYPE_CHECKING:
+    from .circuit import Circuit
 
 MOST_EDGES = 120
-"""Edges drawn unless told otherwise: more than that is a felt, not a picture."""
+"""Edges drawn by default: of more no eye can follow one."""
 
 KEY = "score: blue raises the metric, orange lowers it"
 
 RAISES = ((158, 202, 225), (8, 69, 148))
 """Blue, pale to dark: the edge raises the metric."""
 LOWERS = ((253, 190, 133), (150, 52, 4))
-"""Orange, pale to dark: the edge lowers it. Blue against orange is told apart by all common colour visions."""
+"""Orange, pale to dark: the edge lowers it. All common colour visions tell blue from orange."""
 UNSCORED = "#64748b"
 _WIDTHS = (0.7, 6.0)
-_NODE = (36.0, 24.0)
-_PORT_OFFSET = {"q": -7.0, "k": 0.0, "v": 7.0, "": 0.0}
-_TOP, _LEFT, _FOOT = 40.0, 46.0, 62.0
+_LETTER = 6.4
+"""Pixels of a letter of the foot, rather too many than too few: the viewer chooses the font."""
+_MARGIN, _LINE = 16.0, 20.0
 
 
-def draw_circuit(
+@dataclass(frozen=True)
+class Drawing:
+    """A picture that shows itself in a notebook.
+
+    Attributes:
+        svg: one `<svg>` element that needs nothing else.
+    """
+
+    svg: str
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture as an SVG file, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_whole(path, f"{self.svg}\n")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        return self.svg
+
+
+def draw(
     circuit: Circuit,
     values: Float[np.ndarray, "edge"] | None = None,
     *,
@@ -39,88 +68,21 @@ def draw_circuit(
     key: str = KEY,
     most: int = MOST_EDGES,
     scale: float | None = None,
-) -> str:
-    """The circuit as one `<svg>` element that needs nothing else.
-
-    Args:
-        circuit: what is drawn; nodes outside it stay as faint outlines.
-        values: one number per edge of the graph, for width and colour; by default the circuit's own
-            mean scores. Without either all edges look alike.
-        label: what the picture shows, for those who cannot see it.
-        key: what the numbers are and what the colours mean.
-        most: at most so many edges are drawn, the largest magnitudes; the foot says how many are left out.
-        scale: magnitude of the widest and darkest edge; by default the largest of this circuit. Give
-            the same to pictures that are to be compared.
-    """
+) -> Drawing:
+    """The picture of a circuit; see `Circuit.draw`."""
     if values is None and circuit.scores is not None:
         values = circuit.scores.mean
-    return _Picture(circuit, values, label, key, most, scale).svg()
+    if values is not None:
+        _check(values, circuit.graph.n_edges)
+    return Drawing(_Picture(circuit, values, label, key, most, scale).svg())
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the nodes of a graph stand, in pixels; x grows with the order of computation."""
-
-    graph: ComputationGraph
-
-    @cached_property
-    def columns(self) -> Int[np.ndarray, "node"]:
-        """Column of each node: equal for nodes that cannot feed one another, else in order."""
-        columns, last, at = [], None, -1
-        for component in self.graph.components:
-            group = (component.kind, component.layer)
-            at += group != last
-            columns.append(at)
-            last = group
-        return np.array(columns)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the upper lane: the heads of a layer."""
-        return 1 if self.graph.form == "block" else self.graph.n_heads
-
-    @property
-    def row(self) -> float:
-        """Distance between heads: wide where there are few."""
-        return float(np.clip(300 / self.rows, 34, 52))
-
-    @cached_property
-    def pitch(self) -> float:
-        """Distance between columns: wide in shallow models, narrower in deep ones."""
-        return float(np.clip(1120 / (self.columns[-1] + 1), 54, 96))
-
-    @property
-    def x(self) -> Float[np.ndarray, "node"]:
-        return _LEFT + self.pitch * self.columns
-
-    @cached_property
-    def y(self) -> Float[np.ndarray, "node"]:
-        """Heads by number from the top, MLPs in a lane of their own below, ends in the middle."""
-        return np.array([_TOP + self.row * (0.5 + self._row(c)) for c in self.graph.components])
-
-    def _row(self, component: Component) -> float:
-        match component.kind:
-            case "head":
-                return float(component.head or 0)
-            case "mlp":
-                return self.rows + 0.4
-            case "input" | "logits":
-                return (self.rows + 0.4) / 2
-            case _:
-                return (self.rows - 1) / 2
-
-    @property
-    def width(self) -> float:
-        return float(self.x[-1] + _LEFT)
-
-    @property
-    def body(self) -> float:
-        """Bottom of the drawing proper: below the arcs that run under the MLPs."""
-        return _TOP + self.row * (self.rows + 1.4) + 9 * float(np.sqrt(self.columns[-1]))
-
-    @property
-    def height(self) -> float:
-        return self.body + _FOOT
+def _check(values: np.ndarray, n_edges: int) -> None:
+    if np.shape(values) != (n_edges,) or not np.isfinite(values).all():
+        raise InputError(
+            f"values: expected {n_edges} finite numbers, one for each edge of the graph, got an array of shape "
+            f"{np.shape(values)}"
+        )
 
 
 class _Picture:
@@ -142,10 +104,11 @@ class _Picture:
         self.scale = (largest if scale is None else scale) or 1.0
 
     def svg(self) -> str:
-        width, height = self.layout.width, self.layout.height
+        width = self.layout.width
+        foot, height = self._foot()
         alive = self._alive()
         faint = self._nodes(set(self.circuit.graph.node_names) - alive, on=False)
-        parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(alive, on=True), *self._foot()]
+        parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(alive, on=True), *foot]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
             f'aria-label="{escape(self._spoken())}" font-family="system-ui, sans-serif" font-size="11">'
@@ -187,7 +150,7 @@ class _Picture:
         index, layout = self.circuit.graph.node_index, self.layout
         parts = []
         for above, below in self.circuit.links:
-            path = _curve(layout, index[above], index[below], 0.0)
+            path = curve(layout, index[above], index[below], 0.0)
             parts.append(
                 f'<path d="{path}" fill="none" stroke="#94a3b8" stroke-width="1" stroke-dasharray="3 3">'
                 f"<title>{above} contains {below}</title></path>"
@@ -202,8 +165,8 @@ class _Picture:
         graph = self.circuit.graph
         edge = graph.edge(index)
         value = None if self.values is None else float(self.values[index])
-        path = _curve(
-            self.layout, graph.node_index[edge.sender], graph.node_index[edge.receiver], _PORT_OFFSET[edge.port]
+        path = curve(
+            self.layout, graph.node_index[edge.sender], graph.node_index[edge.receiver], PORT_OFFSET[edge.port]
         )
         told = "" if value is None else f" {value:+.4g}"
         return (
@@ -238,22 +201,38 @@ class _Picture:
 
     def _ports(self, heads: list[tuple[Component, float, float]]) -> list[str]:
         """Dots at the left of the heads where q, k and v come in."""
-        left = _NODE[0] / 2
-        dots = "".join(f"M{x - left:.0f} {y + _PORT_OFFSET[port]:.0f}h0" for _, x, y in heads for port in PORTS)
+        left = NODE[0] / 2
+        dots = "".join(f"M{x - left:.0f} {y + PORT_OFFSET[port]:.0f}h0" for _, x, y in heads for port in PORTS)
         return [f'<path d="{dots}" stroke="#475569" stroke-width="3.4" stroke-linecap="round"/>'] if dots else []
 
-    def _foot(self) -> list[str]:
-        """What width and colour mean, and what is not drawn."""
-        y, x = self.layout.body + 22, 16.0
-        parts = []
-        if self.values is not None:
-            for value in self._samples():
-                parts.append(f'<path d="M{x:.0f} {y:.0f}h26" {self._stroke(value)} stroke-linecap="round"/>')
-                parts.append(f'<text x="{x + 32:.0f}" y="{y + 4:.0f}" fill="#475569">{value:+.2g}</text>')
-                x += 84
-            parts.append(f'<text x="{x:.0f}" y="{y + 4:.0f}" fill="#475569">{escape(self.key)}</text>')
-        parts.append(f'<text x="16" y="{y + 26:.0f}" fill="#475569">{escape(self._told())}</text>')
-        return parts
+    def _foot(self) -> tuple[list[str], float]:
+        """What width and colour mean, and what is not drawn; and where the picture ends."""
+        parts, y = self._legend(self.layout.body + 22)
+        for line in _lines(self._told(), self.layout.width - 2 * _MARGIN):
+            parts.append(_text(_MARGIN, y, line))
+            y += _LINE
+        return parts, y
+
+    def _legend(self, y: float) -> tuple[list[str], float]:
+        """Sample strokes with their values, then what these are; and where the next line stands."""
+        parts: list[str] = []
+        if self.values is None:
+            return parts, y
+        x, right = _MARGIN, self.layout.width - _MARGIN
+        for value in self._samples():
+            text = _figure(value)
+            end = x + 34 + _LETTER * len(text)
+            if end > right:
+                x, y, end = _MARGIN, y + _LINE, end - x + _MARGIN
+            parts.append(f'<path d="M{x:.0f} {y:.0f}h26" {self._stroke(value)} stroke-linecap="round"/>')
+            parts.append(_text(x + 34, y, text))
+            x = end + 20
+        if x + _LETTER * len(self.key) > right and x > _MARGIN:
+            x, y = _MARGIN, y + _LINE
+        for line in _lines(self.key, right - x):
+            parts.append(_text(x, y, line))
+            y += _LINE
+        return parts, y
 
     def _samples(self) -> list[float]:
         """Values that the key shows: of the signs that are drawn."""
@@ -274,6 +253,21 @@ class _Picture:
         if circuit.links:
             text += "; dashed: a layer's input to its heads, always open"
         return text
+
+
+def _lines(text: str, room: float) -> list[str]:
+    """A text in lines that have room for it."""
+    return textwrap.wrap(text, max(1, int(room / _LETTER)))
+
+
+def _text(x: float, y: float, text: str) -> str:
+    """A line of the foot, at the height of strokes at `y`."""
+    return f'<text x="{x:.0f}" y="{y + 4:.0f}" fill="#475569">{escape(text)}</text>'
+
+
+def _figure(value: float) -> str:
+    """A value with its sign and two digits, in full where that is short: `+170`."""
+    return f"{value:+.0f}" if 100 <= abs(value) < 100_000 else f"{value:+.2g}"
 
 
 def strongest(circuit: Circuit, values: Float[np.ndarray, "edge"] | None, most: int) -> list[int]:
@@ -298,33 +292,11 @@ def edge_colour(value: float, scale: float) -> str:
     return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-def _curve(layout: Layout, sender: int, receiver: int, offset: float) -> str:
-    """From the right side of the sender to the left side of the receiver.
-
-    Long edges between nodes of one lane bow out, under the MLPs or over the heads, lest they run
-    through the nodes between.
-    """
-    half = _NODE[0] / 2
-    x0, y0 = layout.x[sender] + half, layout.y[sender]
-    x1, y1 = layout.x[receiver] - half, layout.y[receiver] + offset
-    span = int(layout.columns[receiver] - layout.columns[sender])
-    bow = np.sqrt(span - 1) * _bow(layout, y0, y1)
-    reach = max(0.45 * (x1 - x0), 6.0)
-    return f"M{x0:.0f} {y0:.0f}C{x0 + reach:.0f} {y0 + bow:.0f} {x1 - reach:.0f} {y1 + bow:.0f} {x1:.0f} {y1:.0f}"
-
-
-def _bow(layout: Layout, y0: float, y1: float) -> float:
-    """Pixels by which an edge that skips one column leaves the straight way; fewer, the more it climbs."""
-    middle = _TOP + layout.row * (0.5 + (layout.rows + 0.4) / 2)
-    flatness = max(0.0, 1 - abs(y1 - y0) / (3 * layout.row))
-    return (12.0 if (y0 + y1) / 2 >= middle else -7.0) * flatness
-
-
 _FILL = {"input": "#1f2937", "logits": "#1f2937", "mlp": "#e6edf7", "attention-input": "#eef0f3"}
 
 
 def _box(component: Component, x: float, y: float, *, on: bool) -> str:
-    width, height = _NODE
+    width, height = NODE
     fill = f' fill="{_FILL[component.kind]}"' if on and component.kind in _FILL else ""
     box = (
         f'<rect x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6"{fill}'
