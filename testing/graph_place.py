@@ -35,8 +35,8 @@ def created(records: Sequence[CircuitRecord]) -> dict[str, int]:
 
 
 def later() -> int:
-    """A minute from now, in epoch milliseconds."""
-    return int(time.time() * 1000) + 60_000
+    """An hour from now, in epoch milliseconds."""
+    return int(time.time() * 1000) + 3_600_000
 
 
 def bare(record: CircuitRecord) -> CircuitRecord:
@@ -60,7 +60,7 @@ def assert_holds(graph: GraphBackend, records: Sequence[CircuitRecord], times: d
     assert count(graph, "Node") == sum(r.circuit.n_nodes for r in records)
 
 
-def in_a_fork(act: Callable[[], None], within_s: int = 60) -> None:
+def in_a_fork(act: Callable[[], None], within_s: int = 600) -> None:
     """Do something in a fork of this process.
 
     Raises:

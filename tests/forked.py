@@ -26,9 +26,8 @@ PRELOADED = (
     "sqlalchemy.dialects.sqlite",
 )
 """Else every fork imports them anew."""
-
-LONG_S = 60.0
-"""Seconds for which is waited for what must come about before a kill."""
+LONG_S = 600.0
+"""Seconds that are waited at most for what must come about; a guard against hangs."""
 
 
 class Forked:
@@ -48,7 +47,7 @@ class Forked:
         assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=LONG_S)
 
     def run(
         self, arguments: Sequence[str], kill_after_s: float | None = None, *, once: Callable[[], bool] = lambda: True

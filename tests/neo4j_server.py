@@ -59,7 +59,7 @@ POM = """<project>
   </dependencies>
 </project>
 """
-START_S = 240
+START_S = 600
 
 
 class NoServer(Exception):

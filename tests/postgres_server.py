@@ -29,7 +29,7 @@ INSTALLED = Path("/usr/lib/postgresql")
 """Where Debian keeps the server's programs, by version; they are in no PATH."""
 
 USER = "tester"
-START_S = 60
+START_S = 600
 CONF = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

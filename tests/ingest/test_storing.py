@@ -25,6 +25,7 @@ from circuitstore.store import Writer, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..kills import content
+from ..waiting import LONG_S
 
 SPEC = """
 name = "small"
@@ -121,11 +122,14 @@ def test_an_error_of_the_store_ends_the_run_and_the_next_one_goes_on(tmp_path: P
 
 
 class Screen(StringIO):
-    """A stderr at which Ctrl-C is pressed while the second item is being drawn."""
+    """A terminal at which Ctrl-C is pressed while the second item is being drawn."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pressed = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
 
     def write(self, text: str) -> int:
         if "typographic" in text and not self.pressed.is_set():
@@ -141,7 +145,7 @@ def test_what_was_found_before_ctrl_c_is_stored(
     screen, put = Screen(), Writer.put_discovery
 
     def held_up(self: Writer, discovery: Discovery, run: str) -> None:
-        assert screen.pressed.wait(60)
+        assert screen.pressed.wait(LONG_S)
         put(self, discovery, run)
 
     monkeypatch.setattr(Writer, "put_discovery", held_up)
@@ -171,7 +175,7 @@ def test_a_ctrl_c_before_the_first_item_leaves_no_thread(tmp_path: Path, monkeyp
             pytest.fail("it was entered")
         monkeypatch.undo()
         (thread,) = started
-        thread.join(60)
+        thread.join(LONG_S)
         assert not thread.is_alive()
 
 

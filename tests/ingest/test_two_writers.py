@@ -16,6 +16,8 @@ from circuitstore.errors import StoreBusy, StoreForeign
 from circuitstore.ingest import Spec, index, parse_spec
 from circuitstore.store import create_store, open_store
 
+from ..waiting import LONG_S
+
 WRITER = """
 import sys
 from circuitstore.store import create_store
@@ -69,7 +71,7 @@ class Held:
         self.owner = self._process.stdout.readline().strip()
 
     def end(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=LONG_S)
 
 
 def other_host() -> list[str]:
@@ -96,10 +98,10 @@ def test_a_second_run_is_refused_by_name_or_waits_and_goes_on(
         index(one_class, location=tmp_path / "data", graph=graph_url, progress=False)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(
-            index, one_class, location=tmp_path / "data", graph=graph_url, wait_s=120.0, progress=False
+            index, one_class, location=tmp_path / "data", graph=graph_url, wait_s=LONG_S, progress=False
         )
         held.end()
-        result = waiting.result(timeout=120)
+        result = waiting.result(timeout=LONG_S)
     assert result.failed == {} and result.circuits == 1
     with open_store(tmp_path / "data", graph=graph_url) as store:
         assert len(store.verify()) == 0
@@ -110,7 +112,7 @@ def test_of_two_stores_that_race_for_an_empty_graph_one_has_it(tmp_path: Path, g
     together = threading.Barrier(2)
 
     def make(name: str) -> str:
-        together.wait(timeout=60)
+        together.wait(timeout=LONG_S)
         try:
             with create_store(tmp_path / name, graph=place) as store, store.writer():
                 return "has it"

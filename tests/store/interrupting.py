@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
+from ..waiting import LONG_S
+
 LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
 """Instructions after which the interpreter looks whether a signal has come."""
 
@@ -56,7 +58,7 @@ class Interruption:
 
 
 def interrupted(
-    act: Callable[[], object], at: int | None, parts: tuple[str, ...], within_s: float = 20.0
+    act: Callable[[], object], at: int | None, parts: tuple[str, ...], within_s: float = LONG_S
 ) -> tuple[Interruption, KeyboardInterrupt | None]:
     """Run code with Ctrl-C at one place (None: nowhere); that place, and what it raised, None if it went on or hung."""
 
@@ -80,10 +82,10 @@ def interrupted(
 
 
 def is_free(act: Callable[[], object]) -> bool:
-    """Whether another thread can do something now, without waiting for long."""
+    """Whether another thread can do something now, or must wait for ever."""
     other = threading.Thread(target=act, daemon=True)
     other.start()
-    other.join(8)
+    other.join(LONG_S / 10)
     return not other.is_alive()
 
 

@@ -22,6 +22,9 @@ from circuitstore.query import run
 from circuitstore.store import Store, open_store
 from circuitstore.store.graph.content import GraphContent
 
+LONG_S = 600.0
+"""Seconds that are waited at most for what must come about; a guard against hangs."""
+
 PAUSE_S = 0.05
 """Between two reads of one reader: twenty that never paused would leave the writer no processor."""
 
@@ -47,7 +50,7 @@ class Readers:
         Raises:
             AssertionError: none did in that time.
         """
-        ends = time.monotonic() + 120
+        ends = time.monotonic() + LONG_S
         self._told_before()
         while (met := self._told()[1]) != circuits:
             assert time.monotonic() < ends, f"readers meet {met} circuits, not {circuits}"
@@ -64,7 +67,7 @@ class Readers:
         while select.select([self._process.stdout], [], [], 0)[0]:
             self._told()
 
-    def _told(self, within_s: float = 120.0) -> tuple[int, int]:
+    def _told(self, within_s: float = LONG_S) -> tuple[int, int]:
         """The reader that made the next read, and how many circuits it met.
 
         Raises:
@@ -79,7 +82,7 @@ class Readers:
 
     def stop(self) -> Counter[str]:
         """What they met: `reads`, `reads of N` of each, `retries`, and whatever should not be, in words."""
-        out, _ = self._process.communicate(timeout=120)
+        out, _ = self._process.communicate(timeout=LONG_S)
         for line in out.decode().splitlines():
             if line.startswith("{"):
                 self._met.update(json.loads(line))

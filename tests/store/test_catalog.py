@@ -32,6 +32,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from ..postgres_server import PostgresServer
+from ..waiting import LONG_S
 
 
 @pytest.fixture
@@ -401,7 +402,7 @@ def test_of_processes_that_want_the_lease_one_gets_it(url: str) -> None:
         process.start()
     turns = [won.get() for _ in range(TURNS)]
     for process in processes:
-        process.join(30)
+        process.join(LONG_S)
         assert process.exitcode == 0
     assert [turn for turn, _ in turns] == list(range(TURNS)) and won.empty()
 

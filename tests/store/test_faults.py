@@ -17,6 +17,8 @@ import circuitstore.store
 import pytest
 from circuitstore.store import Store, open_store
 
+from ..waiting import LONG_S
+
 HERE = Path(__file__).parent
 ROOM = Path(circuitstore.store.__file__).parent
 ENGINES = ("ladybug", "neo4j")
@@ -62,7 +64,7 @@ class Killable:
         return int(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=LONG_S)
 
 
 @pytest.fixture(scope="module")

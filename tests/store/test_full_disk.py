@@ -17,6 +17,7 @@ from circuitstore.errors import StoreError
 from circuitstore.store import create_store, open_store
 
 from ..postgres_server import OwnServer, PostgresServer
+from ..waiting import LONG_S
 from .conftest import World
 
 
@@ -161,7 +162,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(disk: Path,
 def test_a_full_disk_is_one_message_to_the_end_of_the_process(small_disk: Path, kept: Path) -> None:
     store = shutil.copytree(kept, small_disk / "data", ignore=shutil.ignore_patterns("graph*"))
     command = [sys.executable, "-m", "circuitstore.cli", "rebuild", "--store", str(store)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 2, done.stderr
     assert "room" in done.stderr and "error: " in done.stderr.splitlines()[-1]
     assert "terminate" not in done.stderr and "xception" not in done.stderr

@@ -132,7 +132,7 @@ def test_a_graph_emptied_while_it_is_written(
     folder: Path, neo4j_server: Neo4jServer, url: str, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two groups: `test_neo4j_readers.py` does it in the middle of one."""
-    monkeypatch.setattr(projection, "TICK_S", 60.0)
+    monkeypatch.setattr(projection, "TICK_S", 3600.0)
     empty = {
         "everything": neo4j_server.strip,
         "nodes": neo4j_server.empty,

@@ -16,6 +16,7 @@ from circuitstore.store import sqlite as catalogs
 from circuitstore.store.interrupts import deferred, holding, safe_point, unbroken
 from circuitstore.store.lease import LEASE_S, now_ms
 
+from ..waiting import LONG_S
 from .conftest import World
 from .interrupting import is_free, unsound
 
@@ -83,11 +84,11 @@ def test_threads_are_not_held_up_by_what_the_main_thread_defers(presses: Callabl
     def work() -> None:
         with deferred():
             inside.set()
-            outside.wait(20)
+            outside.wait(LONG_S)
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert inside.wait(20)
+    assert inside.wait(LONG_S)
     with pytest.raises(KeyboardInterrupt):
         presses()
     outside.set()
@@ -100,11 +101,11 @@ def test_waiting_for_a_lock_may_be_left(presses: Callable[[], None]) -> None:
     def work() -> None:
         with holding(lock):
             taken.set()
-            done.wait(20)
+            done.wait(LONG_S)
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert taken.wait(20)
+    assert taken.wait(LONG_S)
     with pytest.raises(KeyboardInterrupt), deferred():
         presses()
         with holding(lock):
@@ -178,7 +179,7 @@ def test_ctrl_c_anywhere_in_a_transaction_leaves_the_catalog_to_others(writer: W
 
 def _busy(file: Path) -> bool:
     """Whether somebody writes a catalog, and goes on to; the lease is renewed in between."""
-    with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as other:
+    with closing(sqlite3.connect(file, timeout=LONG_S / 10, isolation_level=None)) as other:
         try:
             other.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
@@ -195,7 +196,7 @@ def test_ctrl_c_anywhere_in_the_graph_leaves_it_to_other_threads(writer: Writer)
 
 def test_ctrl_c_anywhere_leaves_no_writer_behind(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the writer's opening to its end; the same command then goes on."""
-    monkeypatch.setattr(catalogs, "BUSY_S", 5.0)
+    monkeypatch.setattr(catalogs, "BUSY_S", LONG_S / 10)
     store = create_store(folder)
 
     def work() -> None:

@@ -11,6 +11,7 @@ import pytest
 from circuitstore.errors import StoreBusy
 from circuitstore.store import create_store, open_store, sqlite
 
+from ..waiting import LONG_S
 from .conftest import World
 
 HOLD = """
@@ -46,7 +47,7 @@ def test_a_catalog_that_another_process_holds_for_too_long(
             with pytest.raises(StoreBusy, match=r"locked.*try again when that has ended"):
                 world.fill(writer)
             monkeypatch.undo()
-            other.communicate("", timeout=10)
+            other.communicate("", timeout=LONG_S)
     with create_store(folder) as store, store.writer() as writer:
         world.fill(writer)
     assert_equals_undisturbed(folder, world)

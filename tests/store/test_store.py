@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,17 @@ def test_a_forked_process_reads_on(filled: Path, world: Any) -> None:
             os._exit(0 if found else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert len(store.query(COUNT)) == 1
+
+
+def test_a_run_changed_when_its_last_item_did(filled: Path, world: Any) -> None:
+    catalog = filled / "catalog.sqlite"
+    with closing(sqlite3.connect(catalog, isolation_level=None)) as connection:
+        connection.execute("UPDATE runs SET changed_ms = 1000")
+        connection.execute("UPDATE items SET changed_ms = 1001")
+        connection.execute("UPDATE items SET changed_ms = 5000 WHERE id = ?", [world.items[0].id])
+    with open_store(filled) as store:
+        assert list(store.runs()["changed_ms"]) == [5000]
+    with closing(sqlite3.connect(catalog, isolation_level=None)) as connection:
+        connection.execute("UPDATE runs SET changed_ms = 6000")
+    with open_store(filled) as store:
+        assert list(store.runs()["changed_ms"]) == [6000]

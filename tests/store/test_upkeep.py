@@ -12,6 +12,8 @@ from circuitstore.store import Store, ledger, open_store, rebuild_store, tables,
 from circuitstore.store.archive import Archive
 from circuitstore.testing.factories import make_item
 
+from ..waiting import LONG_S
+
 
 def counts(table: Any) -> list[int]:
     return list(table.to_pandas()["count"])
@@ -126,7 +128,7 @@ def test_ctrl_c_does_not_wait_for_files_that_nobody_has_begun_to_check(
         if len(begun) == 1:
             signal.raise_signal(signal.SIGINT)
         else:
-            left.wait(20)
+            left.wait(LONG_S)
         return check(archive, id)
 
     monkeypatch.setattr(upkeep, "ThreadPoolExecutor", Pool)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,12 @@ import pytest
 from circuitstore.store import create_store, open_store, projection
 from circuitstore.store.graph import open_graph
 
-
-def soon(true: Callable[[], bool], within_s: float = 10) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+from ..waiting import LONG_S, until
 
 
 def test_who_puts_more_than_two_groups_waits_for_one(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "GROUP", 2)
-    monkeypatch.setattr(projection, "TICK_S", 60.0)
+    monkeypatch.setattr(projection, "TICK_S", 3600.0)
     with create_store(folder) as store, store.writer() as writer:
         shown = []
         for record in world.records:
@@ -45,13 +36,13 @@ def test_nobody_waits_for_a_group_on_its_way(folder: Path, world: Any, monkeypat
 
         def slow(*group: Any) -> None:
             begun.set()
-            assert go.wait(60)
+            assert go.wait(LONG_S)
             put(*group)
 
         monkeypatch.setattr(writer.graph, "put", slow)
         for record in world.records[:3]:
             writer.put_circuit(record, "run")
-        assert begun.wait(60)
+        assert begun.wait(LONG_S)
         writer.put_circuit(world.records[3], "run")
         assert len(writer.graph.present()) == 0
         go.set()
@@ -63,7 +54,7 @@ def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch:
     monkeypatch.setattr(projection, "GROUP_S", 0.1)
     with create_store(folder) as store, store.writer() as writer:
         writer.put_circuit(world.records[0], "run")
-        assert soon(lambda: len(writer.graph.present()) == 1)
+        until(lambda: len(writer.graph.present()) == 1)
 
 
 def test_a_circuit_waits_for_others_the_longer_the_last_group_took(
@@ -73,11 +64,11 @@ def test_a_circuit_waits_for_others_the_longer_the_last_group_took(
         monkeypatch.setattr(projection, name, value)
     with create_store(folder) as store, store.writer() as writer:
         writer.put_circuit(world.records[0], "run")  # no group went before
-        assert soon(lambda: len(writer.graph.present()) == 1 and not writer._projection._queue)
+        until(lambda: len(writer.graph.present()) == 1 and not writer._projection._queue)
         writer.put_circuit(world.records[1], "run")
         assert not writer._projection._is_due()
         monkeypatch.setattr(projection, "LONGEST_S", 0.0)
-        assert soon(lambda: len(writer.graph.present()) == 2)
+        until(lambda: len(writer.graph.present()) == 2)
 
 
 @pytest.mark.parametrize("harm", ["lost", "emptied", "older", "truncated"])

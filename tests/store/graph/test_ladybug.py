@@ -265,7 +265,7 @@ def test_another_programs_lock_is_respected(path):
             "database = ladybug.Database(sys.argv[1], max_db_size=1 << 36, buffer_pool_size=1 << 26)\n"
             "connection = ladybug.Connection(database)\n"
             "print('ready', flush=True)\n"
-            "time.sleep(60)\n",
+            "time.sleep(3600)\n",
             str(path),
         ],
         stdout=subprocess.PIPE,

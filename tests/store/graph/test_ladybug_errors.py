@@ -10,6 +10,8 @@ from circuitstore.store.graph import open_graph
 from circuitstore.store.graph.contract import GraphBackend
 from circuitstore.testing.graph_place import STORE
 
+from ...waiting import LONG_S
+
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphBackend]:
@@ -45,4 +47,4 @@ def test_a_query_that_fails_is_told_what_there_is(graph: GraphBackend, text: str
 
 def test_a_query_that_needs_too_much_memory_is_told_how_to_need_less(graph: GraphBackend) -> None:
     with pytest.raises(QueryFailed, match=r"memory.*hops.*LIMIT"):
-        graph.run("UNWIND range(1, 90000) AS a UNWIND range(1, 90000) AS b RETURN collect([a, b])", timeout_s=60)
+        graph.run("UNWIND range(1, 90000) AS a UNWIND range(1, 90000) AS b RETURN collect([a, b])", timeout_s=LONG_S)
