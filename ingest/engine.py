@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..models import plain_torch
 from ..store import Account, Writer, create_store, rounded
-from .bar import Bar
+from .bar import Bar, Lines, shown
 from .names import check_names
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
+from .titles import titles
 from .work import Workbench
+
+log = logging.getLogger("circuitstore")
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class _Engine:
     def __init__(self, plan: Plan, writer: Writer) -> None:
         self.plan, self.writer = plan, writer
         self.bench = Workbench(plan)
+        self.titles = titles([planned.item for planned in plan.items])
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
@@ -122,22 +127,26 @@ class _Engine:
         self.answered, self.taken = self.writer.stored(self.plan.spec.name)
         todo = [p for p in self.plan.items if p.item.id in asked and self._is_open(p)]
         self.failed = {
-            _told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
+            self._told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
             for p in self.plan.items
             if p.item.id in before
         }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
         storing = Storing(self.writer, self.plan.spec.name)
-        with Bar(total=len(todo), unit="item", disable=not progress or not todo, dynamic_ncols=True) as bar:
+        with shown(len(todo), wanted=progress and bool(todo)) as bar:
             try:
                 with storing:
                     for planned in todo:
-                        bar.set_description(title(planned.item))
+                        bar.set_description(self.titles[planned.item.id])
                         self._attempt(planned, storing, bar)
             finally:
                 bar.reach(storing.ended)
         self.done, self.circuits = storing.done, storing.circuits
-        self.failed |= {_told(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
+        self.failed |= {self._told(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
+
+    def _told(self, item: WorkItem) -> str:
+        """An item as messages name it."""
+        return f"{self.titles[item.id]} ({item.id[:8]})"
 
     def _is_open(self, planned: Planned) -> bool:
         return planned.item.id not in self.answered or bool(self._missing(planned))
@@ -146,24 +155,26 @@ class _Engine:
         """The extractions whose circuits were not stored when the run began."""
         return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.taken]
 
-    def _attempt(self, planned: Planned, storing: Storing, bar: Bar) -> None:
+    def _attempt(self, planned: Planned, storing: Storing, bar: Bar | Lines) -> None:
         """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
         storing.begin()
         bar.reach(storing.ended)
+        began = time.monotonic()
         try:
             self._answer(planned, storing, bar)
             storing.end(planned.item)
+            log.info("%s: answered in %.1f s", self._told(planned.item), time.monotonic() - began)
         except StoreError:
             raise
         except (torch.AcceleratorError, torch.OutOfMemoryError) as error:  # the next item would fare no better
             raise CircuitStoreError(
-                f"{_told(planned.item)}: the device failed: {error}; what is stored stays. Run the same command again, "
-                "with a smaller batch_size in the spec if memory ran out"
+                f"{self._told(planned.item)}: the device failed: {error}; what is stored stays. "
+                "Run the same command again, with a smaller batch_size in the spec if memory ran out"
             ) from error
         except ITEMS_OWN as error:
             storing.fail(planned.item, error)
 
-    def _answer(self, planned: Planned, storing: Storing, bar: Bar) -> None:
+    def _answer(self, planned: Planned, storing: Storing, bar: Bar | Lines) -> None:
         discovery = self._discovery(planned.item, storing, bar)
         for extraction in self._missing(planned):
             size = self._decided_size(planned, extraction, storing)
@@ -171,7 +182,7 @@ class _Engine:
         self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
         scores = discovery.scores
         if scores is not None and scores.residual is not None and scores.residual > RESIDUAL_LIMIT:
-            self.residuals[title(planned.item)] = scores.residual, scores.residual_absolute
+            self.residuals[self.titles[planned.item.id]] = scores.residual, scores.residual_absolute
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -179,15 +190,15 @@ class _Engine:
         if not self.residuals:
             return tuple(self.warnings)
         worst = sorted(self.residuals.items(), key=lambda residual: -residual[1][0])
-        shown = [f"{name} {share:.0%}" + (f" ({size:.2g})" if size else "") for name, (share, size) in worst[:3]]
+        told = [f"{name} {share:.0%}" + (f" ({size:.2g})" if size else "") for name, (share, size) in worst[:3]]
         return (
             *self.warnings,
             f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} of the metric's difference "
-            f"(beside it in the metric's units): {', '.join(shown)}{' …' if len(worst) > 3 else ''}; "
+            f"(beside it in the metric's units): {', '.join(told)}{' …' if len(worst) > 3 else ''}; "
             'steps = "auto" takes as many steps as are needed',
         )
 
-    def _discovery(self, item: WorkItem, storing: Storing, bar: Bar) -> Discovery:
+    def _discovery(self, item: WorkItem, storing: Storing, bar: Bar | Lines) -> Discovery:
         """As a later run would find it, circuits come from what is stored: rounded.
 
         Of two answers to an item the store keeps the first. This is the first: what the archive had, `start_run` has
@@ -220,23 +231,13 @@ class _Engine:
         decider = circuit_id(planned.sized_by.id, extraction)
         if not self.writer.has_circuit(decider):
             raise CircuitStoreError(
-                f"its size is that of the natural condition, which failed ({title(planned.sized_by)}); "
+                f"its size is that of the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
                 "mend that first and run again with --retry-failed"
             )
         sound = self.writer.sound_circuits([decider])
         if not sound:
             raise StoreDamaged(
-                f"the circuit of the natural condition ({title(planned.sized_by)}), whose size is needed, is damaged, "
-                "and was set aside; run the same command again: it computes it anew"
+                f"the circuit of the natural condition ({self.titles[planned.sized_by.id]}), whose size is needed, "
+                "is damaged, and was set aside; run the same command again: it computes it again"
             )
         return sound[0][0].circuit.size_requested
-
-
-def title(item: WorkItem) -> str:
-    """An item in a few words: class, condition, metric."""
-    return f"{item.target_class.name} · {item.condition.kind} · {item.recipe.metric.kind}"
-
-
-def _told(item: WorkItem) -> str:
-    """An item as messages name it: two recipes may ask of the same class, condition and metric."""
-    return f"{title(item)} ({item.id[:8]})"

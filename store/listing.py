@@ -45,6 +45,9 @@ def runs(connection: Connection) -> pd.DataFrame:
         )
         return (query if state is None else query.where(items_table.c.state == state)).scalar_subquery()
 
+    worked = select(func.max(items_table.c.changed_ms)).select_from(run_items).join(items_table)
+    last = worked.where(run_items.c.run == runs_table.c.name).scalar_subquery()
+    changed = sa.case((last > runs_table.c.changed_ms, last), else_=runs_table.c.changed_ms)
     wanted = select(func.count()).select_from(run_circuits).where(run_circuits.c.run == runs_table.c.name)
     there = wanted.where(exists().where(circuits_table.c.id == run_circuits.c.circuit))
     columns = [items_in(s).label(s) for s in ("done", "leased", "failed", "wanted")]
@@ -55,7 +58,7 @@ def runs(connection: Connection) -> pd.DataFrame:
         there.scalar_subquery().label("circuits"),
         wanted.scalar_subquery().label("circuits_wanted"),
         runs_table.c.created_ms,
-        runs_table.c.changed_ms,
+        changed.label("changed_ms"),
         runs_table.c.spec,
     )
     return _frame(connection, query.order_by(runs_table.c.created_ms, ledger.bytewise(connection, runs_table.c.name)))

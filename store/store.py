@@ -269,7 +269,8 @@ class Store:
 
     def runs(self) -> pd.DataFrame:
         """Runs, oldest first: `run, items, done, leased, failed, wanted, circuits, circuits_wanted, created_ms,
-        changed_ms, spec`. `done` items have their discovery; `circuits` of the `circuits_wanted` are stored."""
+        changed_ms, spec`. `done` items have their discovery; `circuits` of the `circuits_wanted` are stored;
+        `changed_ms` is when the run or one of its items last changed."""
         with self.catalog.reading() as connection:
             return listing.runs(connection)
 
