@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from textwrap import shorten
@@ -14,14 +16,19 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import CircuitStoreError, InputError
 from ..notation import read_json
-from .output import NOTES, Format, emit, noting, say
+from .output import NOTES, STDOUT, Destination, Format, complain, emit, noting, say
+from .pages import list_pages, pages, read_page
+from .streams import prepared
 
 if TYPE_CHECKING:
     from ..ingest import IndexResult, Spec
     from .settings import Settings
+
+log = logging.getLogger("circuitstore")
 
 USER_ERROR, DIFFERENCE, INTERRUPTED = 2, 1, 130
 NOTICES = 10
@@ -32,11 +39,22 @@ app = typer.Typer(
     help="A store of circuits of vision transformers: discover, keep, query and compare them.",
     epilog="The store: --store, else CIRCUITSTORE_STORE, else circuitstore.toml, else ./circuitstore-data.",
     rich_markup_mode=None,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+class Command(TyperCommand):
+    """A command that takes `-v` and `-q` as well, which are options of the program."""
+
+    def get_params(self, ctx: Any) -> Any:
+        told = [p for p in ctx.find_root().command.params if p.name in ("verbose", "quiet")]
+        *own, help_ = super().get_params(ctx)
+        return [*own, *told, help_]
+
+
+command = partial(app.command, cls=Command)
 
 StoreFolder = Annotated[
     Path | None,
@@ -60,8 +78,18 @@ RunName = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Circu
 Flagged = Annotated[
     bool, typer.Option("--flagged", help="Count flagged circuits, too: of all edges or none, or of few images.")
 ]
-Form = Annotated[Format, typer.Option("--format", help="Form of the rows.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the rows to a file.")]
+Form = Annotated[
+    Format | None,
+    typer.Option("--format", help="Form of the rows; by default what the name of the file tells, else a table."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the rows to a file, in the form that its name tells: .csv, .json, .parquet or .txt; - is stdout.",
+    ),
+]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Item, rate and remaining time, on stderr.")]
 
 
@@ -69,10 +97,10 @@ def main() -> None:
     """Run the command line: an error of the user is one message and exit code 2, never a traceback."""
     before = signal.signal(signal.SIGINT, _interrupted) if _raises_interrupt() else None
     try:
-        with noting():
+        with prepared(), noting():
             app()
     except CircuitStoreError as error:
-        say(f"error: {error}")
+        complain(f"error: {error}")
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:  # before the command has begun
         sys.exit(INTERRUPTED)
@@ -100,7 +128,9 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 def settings(store: Path | None, graph: str | None, catalog: str | None) -> Settings:
     from .settings import read_settings
 
-    return read_settings(store, graph, catalog)
+    found = read_settings(store, graph, catalog)
+    log.info("the store: %s", found.store or "in the default folder")
+    return found
 
 
 def _show_version(wanted: bool) -> None:
@@ -109,16 +139,43 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _say_more(times: int) -> None:
+    if times:
+        NOTES.setLevel(logging.INFO if times == 1 else logging.DEBUG)
+
+
+def _say_less(wanted: bool) -> None:
+    if wanted:
+        NOTES.setLevel(logging.ERROR)
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            expose_value=False,
+            callback=_say_more,
+            metavar="",
+            show_default=False,
+            help="Say more on stderr: what is logged; twice for all details.",
+        ),
+    ] = 0,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", expose_value=False, callback=_say_less, help="Say nothing on stderr but errors."),
+    ] = False,
 ) -> None:
     pass
 
 
-@app.command()
+@command()
 def demo(
     report: Annotated[Path, typer.Option("--report", metavar="FILE", help="Where the HTML report goes.")] = Path(
         "circuitstore-demo.html"
@@ -140,15 +197,15 @@ def demo(
 
     place = settings(store, graph, catalog).place
     spec = demo_spec()
-    _tell(index(spec, **place, wait_s=wait, progress=progress))
+    _tell(index(spec, **place, wait_s=wait, progress=progress and not NOTES.quiet))
     with open_store(**place) as opened:
         print(summarise(opened, spec.name))
         print(f"\nreport: {write_report(opened, report, run=spec.name)}")
 
 
-@app.command()
+@command()
 def index(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to index; see docs/spec.md.")],
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to index; see: circuitstore docs spec")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print items, forwards, backwards, seconds and megabytes.")
     ] = False,
@@ -171,7 +228,8 @@ def index(
     if dry_run:
         emit(ingest.dry_run(wanted, **place))
         return
-    _tell(ingest.index(wanted, **place, retry_failed=retry_failed, wait_s=wait, progress=progress))
+    shown = progress and not NOTES.quiet
+    _tell(ingest.index(wanted, **place, retry_failed=retry_failed, wait_s=wait, progress=shown))
 
 
 def _tell(result: IndexResult) -> None:
@@ -192,10 +250,10 @@ def _tell(result: IndexResult) -> None:
         raise typer.Exit(DIFFERENCE)
 
 
-@app.command()
+@command()
 def status(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Tell this run item by item.")] = None,
-    form: Form = Format.table,
+    form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
@@ -208,14 +266,26 @@ def status(
     from ..store import open_store
     from . import overview
 
+    to = Destination.of(out, form)
     with open_store(**settings(store, graph, catalog).place) as opened:
-        emit(overview.runs(opened) if run is None else overview.items(opened, run), form, out)
+        emit(overview.runs(opened) if run is None else overview.items(opened, run), to)
 
 
-@app.command()
+def _named_queries() -> Iterable[str]:
+    from ..query import named_queries
+
+    return named_queries()
+
+
+@command()
 def query(
     text: Annotated[
-        str | None, typer.Argument(metavar="'MATCH …' | NAME", help="Cypher, or the name of a named query.")
+        str | None,
+        typer.Argument(
+            metavar="'MATCH …' | NAME",
+            help="Cypher, or the name of a named query.",
+            autocompletion=lambda: list(_named_queries()),
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -234,7 +304,7 @@ def query(
     max_mib: Annotated[
         int, typer.Option("--max-mib", min=1, help="How large an answer may be, in MiB, as the engine sends it.")
     ] = 64,
-    form: Form = Format.table,
+    form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
@@ -247,14 +317,16 @@ def query(
     """
     from .. import query as queries
     from ..store import open_store
+    from . import overview
 
+    to = Destination.of(out, form)
     params = parse_pairs("--param", param or [], worded if queries.is_name(text or "") else typed)
     if text is None:
-        emit(queries.list_named(), form, out)
+        emit(queries.list_named() if to.width is None else overview.queries(to.width), to)
         return
     with open_store(**settings(store, graph, catalog).place) as opened:
         asked = {"run": run, "flagged": flagged, "timeout_s": timeout, "max_rows": max_rows, "max_mib": max_mib}
-        emit(queries.run(opened, text, params, **asked), form, out)
+        emit(queries.run(opened, text, params, **asked), to)
 
 
 def parse_pairs(option: str, given: list[str], read: Callable[[str, str], Any]) -> dict[str, Any]:
@@ -288,7 +360,54 @@ def worded(value: str, where: str) -> Any:
     return typed(value, where) if value == "null" or value[:1] in ("[", '"') else value
 
 
-@app.command()
+@command()
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a circuit or discovery, or its beginning.")],
+    form: Form = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Show what is known of one circuit or discovery.
+
+    Its properties in the graph, its recipe and evaluation, its runs: everything but the edges.
+    """
+    from ..store import open_store
+    from . import overview
+
+    to = Destination.of(out, form)
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        emit(overview.one(opened, id), to, upright=True)
+
+
+@command()
+def draw(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a circuit, or its beginning.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.svg", help="The SVG file to write; - is stdout.")],
+    most: Annotated[int, typer.Option("--most", min=1, help="Draw at most so many edges, the strongest.")] = 120,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Draw a circuit as an SVG picture.
+
+    Layers from left to right, heads and MLPs as nodes, edges by score.
+    """
+    from ..store import open_store
+
+    if out != STDOUT and out.suffix.lower() != ".svg":
+        raise InputError(f"--out {out}: expected a name that ends in .svg, as an SVG picture is written")
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        drawing = opened.circuit(id).draw(most=most)
+    if out == STDOUT:
+        print(drawing)
+    else:
+        drawing.save(out)
+        say(f"written to {out}")
+
+
+@command()
 def compare(
     by: Annotated[
         str,
@@ -312,7 +431,7 @@ def compare(
     ] = None,
     run: RunName = None,
     flagged: Flagged = False,
-    form: Form = Format.table,
+    form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
@@ -327,13 +446,14 @@ def compare(
     from .. import query as queries
     from ..store import open_store
 
+    to = Destination.of(out, form)
     equals = parse_pairs("--where", where or [], worded)
     with open_store(**settings(store, graph, catalog).place) as opened:
         chosen = {"run": run, "measure": measure, "extraction": extraction, "flagged": flagged, **equals}
-        emit(queries.compare(opened, by, **chosen), form, out)
+        emit(queries.compare(opened, by, **chosen), to)
 
 
-@app.command()
+@command()
 def report(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The HTML file to write.")] = Path(
         "circuitstore-report.html"
@@ -354,9 +474,9 @@ def report(
         print(write_report(opened, out, run=run))
 
 
-@app.command()
+@command()
 def verify(
-    form: Form = Format.table,
+    form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
@@ -369,15 +489,16 @@ def verify(
     """
     from ..store import open_store
 
+    to = Destination.of(out, form)
     with open_store(**settings(store, graph, catalog).place) as opened:
         differences = opened.verify()
     if len(differences):
-        emit(differences, form, out)
+        emit(differences, to)
         raise typer.Exit(DIFFERENCE)
     say("sound: archive, catalog and graph agree")
 
 
-@app.command()
+@command()
 def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
     """Make the graph, and what the catalog lacks, from the archive."""
     from ..store import rebuild_store
@@ -385,18 +506,18 @@ def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None,
     emit(rebuild_store(**settings(store, graph, catalog).place, wait_s=wait))
 
 
-@app.command()
+@command()
 def migrate(store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
     """Bring a store of an older version to this one's schema.
 
-    Back it up first; see docs/operating.md.
+    Back it up first; see: circuitstore docs operating
     """
     from ..store import migrate_store
 
     emit(migrate_store(**settings(store, graph, catalog).place))
 
 
-@app.command()
+@command()
 def gc(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
     """Remove what no run refers to.
 
@@ -408,7 +529,7 @@ def gc(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, cata
         emit(writer.gc())
 
 
-@app.command()
+@command()
 def delete(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run to forget.")],
     wait: Wait = 0.0,
@@ -427,9 +548,26 @@ def delete(
     say(f"{run}: forgotten; `circuitstore gc` removes what no other run refers to")
 
 
-@app.command()
+@command()
+def docs(
+    page: Annotated[
+        str | None,
+        typer.Argument(metavar="PAGE", help="The page to print.", autocompletion=lambda: list(pages())),
+    ] = None,
+) -> None:
+    """Print a page of the documentation.
+
+    Without PAGE list the pages and where they are.
+    """
+    if page is None:
+        emit(list_pages(), Destination())
+    else:
+        print(read_page(page), end="")
+
+
+@command()
 def doctor(
-    form: Form = Format.table,
+    form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
@@ -441,7 +579,8 @@ def doctor(
     """
     from .doctor import examine
 
+    to = Destination.of(out, form)
     findings = examine(settings(store, graph, catalog))
-    emit(findings, form, out)
+    emit(findings, to)
     if any(finding["state"] == "failed" for finding in findings):
         raise typer.Exit(DIFFERENCE)

@@ -1,26 +1,27 @@
-"""How tables leave the command line: for people, or as CSV, JSON or Parquet. Notes go to stderr."""
+"""How answers leave the command line: tables for people, CSV, JSON or Parquet. Notes go to stderr."""
 
 from __future__ import annotations
 
+import codecs
 import logging
-import math
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..results import Table, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..results import Table
-
-
-_MISSING = ("NAType", "NaTType")
-"""pandas' own signs for a missing value, told by name: pandas is imported by those who make tables."""
+STDOUT = Path("-")
+"""The name of stdout as a file."""
 
 
 class Format(StrEnum):
@@ -32,23 +33,34 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
-def say(text: str) -> None:
-    """A line for the person, beside the data: to stderr."""
-    print(text, file=sys.stderr)
+SUFFIXES = {".txt": Format.table, **{f".{form}": form for form in (Format.csv, Format.json, Format.parquet)}}
 
 
 class Notes(logging.Handler):
-    """Notes for the person, on stderr, each once a command: what the library logs, and what results tell."""
+    """What a person is told beside the data, on stderr: messages, notes, and what the library logs.
+
+    Its level says how much: `WARNING` as a rule, `INFO` and `DEBUG` add what is logged, `ERROR` leaves only errors.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.told: set[str] = set()
 
+    @property
+    def quiet(self) -> bool:
+        return self.level > logging.WARNING
+
     def emit(self, record: logging.LogRecord) -> None:
-        self.tell(record.getMessage())
+        if record.levelno == logging.WARNING:
+            self.tell(record.getMessage())
+        else:
+            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+        if record.exc_info and self.level <= logging.DEBUG:
+            complain("".join(traceback.format_exception(*record.exc_info)).rstrip())
 
     def tell(self, note: str) -> None:
-        if note not in self.told:
+        """A note, if there is one; each once a command."""
+        if note and note not in self.told:
             self.told.add(note)
             say(f"note: {note}")
 
@@ -58,44 +70,99 @@ NOTES = Notes()
 
 @contextmanager
 def noting() -> Iterator[None]:
-    """What the library logs while a command runs is noted."""
+    """What the library logs while a command runs goes to the notes."""
     log = logging.getLogger("circuitstore")
+    level = log.level
     NOTES.told.clear()
+    NOTES.setLevel(logging.WARNING)
     log.addHandler(NOTES)
+    log.setLevel(logging.DEBUG)  # the handler chooses
     try:
         yield
     finally:
         log.removeHandler(NOTES)
+        log.setLevel(level)
 
 
-def emit(table: Table, form: Format = Format.table, out: Path | None = None) -> None:
-    """Write the rows to `out` or stdout, and what must be known beside them to stderr.
+def say(text: str) -> None:
+    """A line for the person, beside the data, unless only errors are wanted."""
+    if not NOTES.quiet:
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """A line for the person, whatever is wanted. Where stderr cannot be written nobody can be told."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the rows of a command go, and in which form.
+
+    Attributes:
+        file: None for stdout.
+    """
+
+    file: Path | None = None
+    form: Format = Format.table
+
+    @classmethod
+    def of(cls, out: Path | None, form: Format | None) -> Destination:
+        """The destination that `--out` and `--format` name; the file's suffix tells the form that is not named.
+
+        Raises:
+            InputError: a suffix that tells none, or Parquet without a file.
+        """
+        file = None if out == STDOUT else out
+        if form is None and file is not None:
+            form = SUFFIXES.get(file.suffix.lower())
+            if form is None:
+                raise InputError(
+                    f"--out {file}: expected a name that ends in {', '.join(SUFFIXES)}, which tells the form of the "
+                    "rows; choose such a name, or add --format"
+                )
+        if form is Format.parquet and file is None:
+            raise InputError("--format parquet: expected a file to write to; add --out FILE.parquet")
+        return cls(file, form or Format.table)
+
+    @property
+    def encoding(self) -> str:
+        """Of the text that is written."""
+        return codecs.lookup(sys.stdout.encoding or "utf-8").name if self.file is None else "utf-8"
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that shows the rows; None where they need not fit one."""
+        shown = self.file is None and self.form is Format.table and sys.stdout.isatty()
+        return shutil.get_terminal_size().columns if shown else None
+
+
+def emit(table: Table, to: Destination = Destination(), *, upright: bool = False) -> None:
+    """Write the rows, and on stderr what must be known beside them.
+
+    Args:
+        upright: a table for people has a line for each value, not for each row.
 
     Raises:
-        InputError: Parquet without a file, or a file that cannot be written.
+        InputError: the file cannot be written, or Parquet cannot hold the rows.
     """
-    if form is Format.parquet and out is None:
-        raise InputError("--format parquet: expected a file to write to; add --out FILE.parquet")
-    if out is None:
-        sys.stdout.write(render(table.frame, form))
+    from .grid import cell
+
+    if to.form is Format.parquet:
+        assert to.file is not None
+        table.to_parquet(to.file)
+        unseen = ""
     else:
-        _write(table, form, out)
+        text, unseen = render(table.frame, to, upright=upright)
+        sys.stdout.write(text) if to.file is None else write_whole(to.file, text)
+    if to.file is not None:
+        say(f"{count(len(table), 'row')} written to {to.file}")
     for name, value in table.facts.items():
         if told := cell(value):
             say(f"{name}: {told}")
-    for note in table.notes:
+    for note in (unseen, *table.notes):
         NOTES.tell(note)
-
-
-def _write(table: Table, form: Format, out: Path) -> None:
-    try:
-        if form is Format.parquet:
-            table.to_parquet(out)
-        else:
-            out.write_text(render(table.frame, form), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out}: cannot write ({error.strerror or error}); name another file with --out") from error
-    say(f"{count(len(table), 'row')} written to {out}")
 
 
 def count(n: int, what: str) -> str:
@@ -103,36 +170,20 @@ def count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def render(frame: pd.DataFrame, form: Format) -> str:
-    """The rows as text."""
-    match form:
-        case Format.csv:
-            return frame.to_csv(index=False, lineterminator="\n")
-        case Format.json:
-            text = frame.to_json(orient="records", date_format="iso", force_ascii=False, default_handler=str)
-            return f"{text}\n"
-        case _:
-            return grid(list(frame.columns), frame.itertuples(index=False, name=None))
+def render(frame: pd.DataFrame, to: Destination, *, upright: bool = False) -> tuple[str, str]:
+    """The rows as text, and in words what of them a terminal does not show."""
+    from . import grid, plain
 
-
-def grid(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
-    """Rows in aligned columns under their names, numbers to the right; nothing is cut off."""
-    lines = list(rows)
-    cells = [[cell(value) for value in row] for row in lines]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    right = [bool(lines) and all(isinstance(row[i], int | float) for row in lines) for i in range(len(header))]
-
-    def line(values: list[str]) -> str:
-        padded = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)]
-        return "  ".join(padded).rstrip() + "\n"
-
-    return "".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
-
-
-def cell(value: Any) -> str:
-    """A value in few signs: six digits, nothing for what is missing, `name=value` for a mapping."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={cell(v)}" for name, v in value.items())
-    if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _MISSING:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("\n", " ")
+    if to.form is Format.csv:
+        return plain.as_csv(frame), ""
+    if to.form is Format.json:
+        return plain.as_json(frame, escaped=to.encoding != "utf-8"), ""
+    header, rows = [str(name) for name in frame.columns], frame.itertuples(index=False, name=None)
+    if upright:
+        return grid.upright(header, rows, to.width), ""
+    if to.width is None:
+        return grid.grid(header, rows), ""
+    shown = grid.fitted(header, rows, to.width)
+    hidden = {"shortened": shown.shortened, "left out": shown.left_out}
+    told = "; ".join(f"{how}: {', '.join(columns)}" for how, columns in hidden.items() if columns)
+    return shown.text, f"{told} (in full with --format csv, or in a pipe)" if told else ""

@@ -1,16 +1,21 @@
-"""What `circuitstore status` shows: runs with the time they still need, and the items of one run."""
+"""What there is in a store, for people: runs with the time they still need, the items of one, one circuit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..results import Table
+from .grid import GAP, cell
 
 if TYPE_CHECKING:
+    from ..circuits import CircuitRecord, Discovery, WorkItem
     from ..store import Store
 
 RECENT = 20
@@ -18,7 +23,7 @@ RECENT = 20
 
 
 def runs(store: Store) -> Table:
-    """One row a run: `run, items, done, running, failed, waiting, circuits, left, changed`.
+    """One row a run: `run, items, done, failed, running, waiting, circuits, left, changed`.
 
     `left` is the time that waiting items need at the pace of the last ones, while a process writes.
     """
@@ -27,7 +32,7 @@ def runs(store: Store) -> Table:
     column = frame.to_dict("list")
     frame["left"] = [_left(store, run) if writer else "" for run in column["run"]]
     frame["changed"] = _dates(column["changed_ms"])
-    shown = ["run", "items", "done", "running", "failed", "waiting", "circuits", "left", "changed"]
+    shown = ["run", "items", "done", "failed", "running", "waiting", "circuits", "left", "changed"]
     return Table(frame.filter(items=shown), (f"{writer} is writing now" if writer else "nothing is writing now",))
 
 
@@ -35,7 +40,7 @@ def items(store: Store, run: str) -> Table:
     """One row an item of a run, in the order in which they are answered: what it asks, its state, its error."""
     frame = store.items(run)
     frame["changed"] = _dates(frame.to_dict("list")["changed_ms"])
-    shown = ["class", "condition", "method", "form", "corruption", "metric", "state", "attempts", "changed", "error"]
+    shown = ["class", "condition", "method", "form", "corruption", "metric", "state", "error", "attempts", "changed"]
     return Table(frame.filter(items=shown))
 
 
@@ -57,3 +62,87 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def queries(width: int) -> Table:
+    """The named queries with what they answer, a line each, cut to the width of a terminal."""
+    import pandas as pd
+
+    from ..query import named_queries
+
+    found = named_queries()
+    room = width - max(map(len, found)) - len(GAP)
+    lines = [(name, shorten(query.about.partition(". ")[0], room, placeholder=" …")) for name, query in found.items()]
+    more = "circuitstore query --format json tells parameters and defaults, circuitstore docs queries everything"
+    return Table(pd.DataFrame(lines, columns=["query", "answers"]), (more,))
+
+
+def one(store: Store, id: str) -> Table:
+    """A circuit or discovery by its id or the beginning of it: one row, all that is known of it but its edges.
+
+    Raises:
+        InputError: no circuit or discovery has such an id, or several have.
+    """
+    import pandas as pd
+
+    circuits, done = store.circuits(), store.items(state="done")
+    kinds = dict.fromkeys(done["id"], "discovery") | dict.fromkeys(circuits["id"], "circuit")
+    found = [(kind, full) for full, kind in kinds.items() if full.startswith(id)]
+    if len(found) != 1:
+        told = "; ".join(f"{kind} {full[:16]}" for kind, full in found[:5])
+        what = f"several have an id that begins with {id!r}: {told}" if found else f"nothing has the id {id!r}"
+        raise InputError(f"{what}; the ids are told by: circuitstore query circuits-of-class --param class=NAME")
+    ((kind, full),) = found
+    if kind == "circuit":
+        created = circuits.loc[circuits["id"] == full, "created_ms"].iloc[0]
+        row = _of_circuit(store.circuit(full)) | {"created": _dates([created])[0], "runs": _runs_of(store, full)}
+    else:
+        ids = circuits.loc[circuits["discovery_id"] == full, "id"]
+        row = _of_discovery(store.discovery(full)) | {"circuits": ", ".join(ids)}
+    return Table(pd.DataFrame([{"kind": kind, **row}]))
+
+
+def _of_circuit(record: CircuitRecord) -> dict[str, Any]:
+    """Its properties in the graph, and what stands beside them."""
+    reasons = record.evaluation.reasons if record.evaluation else {}
+    told = {"discovery_id": record.discovery_id, **_of_item(record.item)}
+    return record.properties() | told | {"reasons": cell(reasons), "notes": "; ".join(record.notes)}
+
+
+def _of_discovery(discovery: Discovery) -> dict[str, Any]:
+    item, scores = discovery.item, discovery.scores
+    properties = {
+        "id": discovery.id,
+        "model": item.model.name,
+        "dataset": item.target_class.dataset,
+        "class": item.target_class.name,
+        "class_index": item.target_class.class_index,
+        "condition": item.condition.text,
+        **{name: cell(value) for name, value in asdict(item.contrast).items()},
+        **{name: cell(getattr(item.recipe, name)) for name in ("form", "direction", "seed")},
+        **{name: getattr(item.recipe, name).text for name in ("method", "metric", "corruption")},
+        "n_images": len(discovery.images),
+        "n_edges": discovery.graph.n_edges,
+        "selected": None if discovery.members is None else int(discovery.members.sum()),
+        "residual": scores.residual if scores else None,
+        "scores_per_image": scores is not None and scores.per_image is not None,
+    }
+    told = {name: cell(value) for name, value in discovery.provenance.items() if name != "images"}
+    return properties | _of_item(item) | told
+
+
+def _of_item(item: WorkItem) -> dict[str, Any]:
+    """What a question has that a circuit's properties leave out."""
+    model, recipe, chosen = item.model, item.recipe, item.selection
+    return {
+        "model_id": model.id,
+        "layers": model.n_layers,
+        "heads": model.n_heads,
+        "dtype": recipe.dtype,
+        "signed": recipe.signed,
+        "images": f"{chosen.count} of {chosen.n_candidates} candidates, {chosen.rule}, seed {chosen.seed}",
+    }
+
+
+def _runs_of(store: Store, circuit: str) -> str:
+    return ", ".join(run for run in store.runs()["run"] if circuit in set(store.circuits(run)["id"]))

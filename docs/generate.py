@@ -2,8 +2,9 @@
 
 `docs/cli.md` from the help of every command, the tables of kinds in `docs/spec.md` from the registries,
 the named queries in `docs/queries.md` from their headers.
-With `--queries` also the answers of the queries in `README.md` and `docs/questions.md`, from the store that `make demo`
-filled; with `--graph URL` they are held against those of that graph, too (`circuitstore rebuild --graph URL` fills it).
+With `--queries` also the answers of the queries in `README.md` and `docs/questions.md` and the picture of a circuit,
+from the store that `make demo` filled; with `--graph URL` the answers are compared with those of that graph, too
+(`circuitstore rebuild --graph URL` fills it).
 Tests hold all of them against the program.
 """
 
@@ -26,7 +27,29 @@ HEAD = """# The command line
 
 Made from `--help` by `python docs/generate.py`.
 
-A command prints its rows on stdout and everything else (progress, notes, messages) on stderr.
+A command prints its rows on stdout and everything else (progress, notes, messages) on stderr. `-q` leaves only errors
+on stderr, `-v` adds what is logged, `-vv` details and tracebacks; they may stand before the command or after it.
+
+`circuitstore --install-completion` makes the tab key complete commands, options, named queries and pages in bash, zsh,
+fish and PowerShell, from the next shell on. `circuitstore docs` lists the pages of this documentation, which are part
+of an installed package too; `circuitstore docs spec` prints one.
+
+## Tables
+
+**On a terminal** a table is as wide as the terminal. Conditions, recipes and extractions have the shortest names that
+tell them apart. Where room is short, ids and digits are shortened, what is the same in all rows is said once above the
+table, what neighbouring rows share becomes a heading, texts are wrapped, and the last columns are left out. A note says
+which columns were shortened or left out.
+
+**In a pipe and in a file** a table is complete, and `--format csv`, `json` and `parquet` are complete everywhere, every
+number with all of its digits. A missing value is empty in CSV and null in JSON; an infinite number is the text
+`Infinity` in JSON; lists and maps within CSV are JSON.
+
+**`--out FILE`** writes to a file, in the form that its name tells: `.csv`, `.json`, `.parquet`, or `.txt` for a table.
+`--format` overrides that; a name that tells no form is refused without it. `--out -` is stdout. A file is written whole
+or not at all: on a full disk the one that was there stays.
+
+## Exit codes and the place of the store
 
 | exit code | meaning |
 |---|---|
@@ -186,6 +209,15 @@ def hold_against(graph: str, texts: list[str]) -> None:
             assert_frame_equal(own.query(text).to_pandas(), other.query(text).to_pandas(), rtol=1e-9, obj=text)
 
 
+def draw_circuit() -> None:
+    """Draw the circuit that the README shows: class three, natural, of the same store."""
+    from circuitstore.store import open_store
+
+    with open_store(ROOT / "circuitstore-data") as store:
+        found = store.circuits("digits-typographic", attack="natural", metric="logit", **{"class": "three"})
+        store.circuit(found["id"].iloc[0]).draw().save(ROOT / "docs" / "images" / "circuit.svg")
+
+
 def main() -> None:
     """Write what is made."""
     parser = argparse.ArgumentParser()
@@ -195,6 +227,8 @@ def main() -> None:
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
     for page in (ROOT / "docs" / "spec.md", ROOT / "docs" / "queries.md"):
         page.write_text(with_made_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if options.queries:
+        draw_circuit()
     for page in (ROOT / "README.md", ROOT / "docs" / "questions.md") if options.queries else ():
         text = with_replies(with_answers(page.read_text(encoding="utf-8")))
         page.write_text(text, encoding="utf-8")

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import ladybug
 import pandas as pd
 import pytest
-from circuitstore.cli.commands import main, parse_pairs
+from circuitstore.cli.commands import parse_pairs
 from circuitstore.cli.doctor import examine
-from circuitstore.cli.output import Format, count, emit, grid, render
+from circuitstore.cli.output import count
 from circuitstore.cli.settings import Settings, read_settings
 from circuitstore.errors import InputError
-from circuitstore.results import Table
 from circuitstore.store import Account, open_store
-from hypothesis import given
-from hypothesis import strategies as st
+
+from .command import Done, ended, refused, rows, run, start
+from .waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -34,51 +28,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STORE", "GRAPH", "CATALOG", "NEO4J_USER", "NEO4J_PASSWORD"):
         monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str | Path) -> Done:
-    """`circuitstore` with these arguments, in this process; what it lets through is a failure of the test."""
-    before, out, err = sys.argv, StringIO(), StringIO()
-    sys.argv = ["circuitstore", *map(str, arguments)]
-    try:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main()
-    finally:
-        sys.argv = before
-    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """The same in a process of its own."""
-    command = [sys.executable, "-X", "faulthandler", "-m", "circuitstore.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: subprocess.Popen[str], within_s: float) -> str:
-    """What a process said on stderr until it ended; if it does not, that and where its threads were."""
-    try:
-        return process.communicate(timeout=within_s)[1]
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # at which the fault handler tells of all threads
-        pytest.fail(f"still at work after {within_s:g} s:\n{process.communicate()[1]}")
-
-
-def refused(*arguments: str | Path) -> str:
-    """The one message of a command that must be refused."""
-    done = run(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    return done.stderr
 
 
 def test_help_loads_no_library_and_so_is_quick() -> None:
@@ -166,50 +115,6 @@ def test_what_is_no_parameter_is_refused(pair: str) -> None:
     assert "NAME=VALUE" in refused("query", "MATCH (c:Circuit) RETURN c.id", "--param", pair)
 
 
-cells = st.none() | st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6) | st.text(st.characters(categories=["L", "N"]))
-
-
-@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[cells] * n), max_size=5).map(lambda rows: (n, rows))))
-def test_a_grid_cuts_nothing_off(case: tuple[int, list[tuple[object, ...]]]) -> None:
-    n, rows = case
-    lines = grid([f"column{i}" for i in range(n)], rows).splitlines()
-    assert len(lines) == 2 + len(rows)
-    for line, row in zip(lines[2:], rows, strict=True):
-        shown = [v if isinstance(v, str) else f"{v:.6g}" if isinstance(v, float) else str(v) for v in row]
-        assert line.split() == [s for v, s in zip(row, shown, strict=True) if v is not None and s]
-
-
-def frame() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"name": ["a0.h1->m2", "naïve, “quoted”"], "n": [1, 2], "score": [0.1, math.nan], "none": [None, "x"]}
-    )
-
-
-def test_rows_survive_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = Table(frame(), notes=("mind this",), facts={"noise floor": 0.5})
-    pd.testing.assert_frame_equal(pd.read_csv(StringIO(render(table.frame, Format.csv))), frame(), check_dtype=False)
-    assert json.loads(render(table.frame, Format.json))[1] == {
-        "name": "naïve, “quoted”",
-        "n": 2,
-        "score": None,
-        "none": "x",
-    }
-    emit(table, Format.parquet, tmp_path / "rows.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "rows.parquet"), frame())
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "note: mind this" in told.err
-    assert "noise floor: 0.5" in told.err
-
-
-def test_parquet_needs_a_file_that_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--out"):
-        emit(Table(frame()), Format.parquet)
-    for form in (Format.parquet, Format.csv):
-        with pytest.raises(InputError, match="cannot write"):
-            emit(Table(frame()), form, tmp_path / "no-such-folder" / "rows")
-
-
 def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     findings = examine(Settings(store=tmp_path / "not yet" / "made")).frame.set_index("check")
     assert (findings["state"] != "failed").all()
@@ -236,13 +141,6 @@ def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
 def store(filled_store: Path, tmp_path: Path) -> Path:
     """A store of made-up circuits of one's own."""
     return Path(shutil.copytree(filled_store / "circuitstore-data", tmp_path / "store"))
-
-
-def rows(*arguments: str | Path) -> pd.DataFrame:
-    """What a command prints as CSV."""
-    done = run(*arguments, "--format", "csv")
-    assert done.returncode == 0, done.stderr
-    return pd.read_csv(StringIO(done.stdout))
 
 
 def test_status_tells_runs_and_items(store: Path) -> None:
@@ -391,12 +289,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     long = SPEC.replace(only, "").replace("steps = 2", "steps = 150")
     (tmp_path / "spec.toml").write_text(long)
     process = start("index", "spec.toml", "--store", "store", "--no-progress")
-    ends = time.monotonic() + 120
-    while not list(tmp_path.glob("store/archive/circuits/*/*.parquet")) and process.poll() is None:
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    until(lambda: list(tmp_path.glob("store/archive/circuits/*/*.parquet")) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    told = ended(process, within_s=60)
+    told = ended(process)
     assert process.returncode == 130, told
     assert "again to go on" in told
     assert "Traceback" not in told

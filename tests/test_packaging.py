@@ -35,6 +35,11 @@ def package_files() -> list[Path]:
     return [p for p in source_files() if len(p.parts) > 1 and p.parts[0] not in NO_PACKAGES and p.parts[0][0] != "."]
 
 
+def pages() -> list[Path]:
+    """The documentation and its pictures, to which messages and help send people."""
+    return [p for p in source_files() if p.parts[0] == "docs" and p.suffix in {".md", ".svg"}]
+
+
 def test_every_folder_of_code_is_a_listed_package() -> None:
     listed = set(PROJECT["tool"]["setuptools"]["packages"])
     folders = {p.parent for p in package_files() if p.suffix == ".py"}
@@ -82,7 +87,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     top = [p for p in source_files() if len(p.parts) == 1 and (p.suffix == ".py" or p.name == "py.typed")]
-    assert shipped == {f"circuitstore/{p.as_posix()}" for p in [*package_files(), *top]}
+    assert shipped == {f"circuitstore/{p.as_posix()}" for p in [*package_files(), *pages(), *top]}
 
 
 def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
@@ -99,4 +104,7 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
     assert Path(run("-c", "import circuitstore; print(circuitstore.__file__)").strip()).is_relative_to(site)
     assert run("-m", "circuitstore.cli", "--version").strip() == f"circuitstore {PROJECT['project']['version']}"
     assert "Commands:" in run("-m", "circuitstore.cli", "--help")
+    listed = run("-m", "circuitstore.cli", "docs")
+    assert str(site / "circuitstore" / "docs" / "spec.md") in listed
+    assert run("-m", "circuitstore.cli", "docs", "spec") == (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     assert "split" in run("-c", "import circuitstore as cs; print(cs.ComputationGraph(1, 1).form)")
