@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from .neo4j_server import VERSION
-from .test_packaging import PROJECT, package_files, source_files
+from .test_packaging import PROJECT, package_files, pages, source_files
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -179,7 +179,7 @@ def test_every_file_that_is_copied_is_there() -> None:
 def test_the_image_is_made_of_the_package_and_nothing_else() -> None:
     top = {p for p in source_files() if len(p.parts) == 1 and (p.suffix == ".py" or p.name == "py.typed")}
     made_with = {Path(name) for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE")}
-    assert context() == {*package_files(), *top, *made_with}
+    assert context() == {*package_files(), *pages(), *top, *made_with}
 
 
 def test_all_requirements_are_installed_before_the_package() -> None:
