@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 import pytest
 import typer
 from circuitstore.circuits import Circuit
 from circuitstore.cli import app
+from circuitstore.cli.pages import pages
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
 from circuitstore.store import open_store
@@ -150,6 +153,21 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     code = re.findall(r"```bash\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`\n]+)`", text)
     named = {name for part in code for name in re.findall(r"^circuitstore ([a-z]+)", part, re.MULTILINE)}
     assert named <= set(COMMANDS)
+
+
+def test_messages_and_help_name_pages_that_exist() -> None:
+    """By the command that prints them: a path like docs/spec.md leads nowhere outside of a clone."""
+    files = [
+        p for p in ROOT.glob("*/**/*.py") if p.relative_to(ROOT).parts[0] not in ("tests", "docs", ".venv", "build")
+    ]
+    named = {name for p in files for name in re.findall(r"circuitstore docs ([a-z]+)", p.read_text(encoding="utf-8"))}
+    assert {"graph", "queries", "spec"} <= named <= set(pages())
+    texts = [node.value for p in files for node in ast.walk(ast.parse(p.read_text(encoding="utf-8"))) if is_text(node)]
+    assert not [text for text in texts if "docs/" in text and ".md" in text and "\n" not in text]
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])

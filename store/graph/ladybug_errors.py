@@ -48,17 +48,21 @@ def query_failed(error: RuntimeError, text: str, timeout_s: float, max_mib: int,
         at = "".join(text.splitlines()[int(line) - 1 : int(line)])
         place = f"line {line}, column {int(offset) + 1}, in {shorten(at, SHOWN)!r}"
         return QueryFailed(
-            f"{place}: {shorten(what, SHOWN)}; docs/queries.md tells the dialect, and the words that it keeps to itself"
+            f"{place}: {shorten(what, SHOWN)}; circuitstore docs queries tells the dialect and its reserved words"
         )
     if found := _TABLE.search(said):
         labels = _labels(ask)
-        return QueryFailed(f"{unknown('label or type', found[1], labels)}; docs/graph.md tells the schema")
+        return QueryFailed(f"{unknown('label or type', found[1], labels)}; circuitstore docs graph tells the schema")
     if found := _PROPERTY.search(said):
         name, variable = found.groups()
         properties = _properties(ask, text, variable)
-        return QueryFailed(f"{unknown('property', name, properties, where=variable)}; docs/graph.md tells the schema")
+        return QueryFailed(
+            f"{unknown('property', name, properties, where=variable)}; circuitstore docs graph tells the schema"
+        )
     told = (said.partition("exception: ")[2] or said).partition("Expected:")[0].rstrip(". \n")
-    return QueryFailed(f"{shorten(told, SHOWN)}; docs/queries.md tells the dialect, docs/graph.md the schema")
+    return QueryFailed(
+        f"{shorten(told, SHOWN)}; circuitstore docs queries tells the dialect, circuitstore docs graph the schema"
+    )
 
 
 def _labels(ask: Ask) -> list[str]:

@@ -200,7 +200,7 @@ class _Part:
 
     def _refuse(self, at: int, what: str, name: str, valid: Collection[str]) -> NoReturn:
         told = unknown(what, name, valid, where=place(self.text, self.tokens[at].start))
-        raise QueryFailed(f"{told}; docs/graph.md tells the schema")
+        raise QueryFailed(f"{told}; circuitstore docs graph tells the schema")
 
 
 def _bare(name: str) -> str:

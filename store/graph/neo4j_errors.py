@@ -205,7 +205,7 @@ def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     )
 
 
-_READ_ON = "docs/queries.md tells the dialect, docs/graph.md the schema"
+_READ_ON = "circuitstore docs queries tells the dialect, circuitstore docs graph the schema"
 
 
 def first_line(error: BaseException) -> str:

@@ -32,15 +32,18 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphBackend]:
         ("MATCH (c:Circuit)\nRETURN (c", "line 2, column"),
         (
             "MATCH (c:Circuit) RETURN c.id AS order",
-            "line 1, column 34, in 'MATCH (c:Circuit) RETURN c.id AS order': mismatched input 'order'; docs/queries.md",
+            "line 1, column 34, in 'MATCH (c:Circuit) RETURN c.id AS order': mismatched input 'order'; circuitstore",
         ),
-        ("MATCH (c:Circuit) RETURN sum(c.id)", "SUM did not receive correct arguments: Actual: (STRING); docs/"),
+        (
+            "MATCH (c:Circuit) RETURN sum(c.id)",
+            "SUM did not receive correct arguments: Actual: (STRING); circuitstore docs",
+        ),
     ],
 )
 def test_a_query_that_fails_is_told_what_there_is(graph: GraphBackend, text: str, told: str) -> None:
     with pytest.raises(QueryFailed) as caught:
         graph.run(text)
-    assert told in str(caught.value) and "docs/" in str(caught.value)
+    assert told in str(caught.value) and "circuitstore docs" in str(caught.value)
     assert "exception" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
     assert len(graph.run("MATCH (c:Circuit) RETURN c.id")) == 0
 

@@ -48,7 +48,7 @@ def test_the_schema_is_the_embedded_engines(tmp_path: Path) -> None:
 def test_what_is_not_in_the_schema_is_named(text: str, told: str) -> None:
     with pytest.raises(QueryFailed, match=re.escape(told)) as failed:
         check_names(text)
-    assert "docs/graph.md" in str(failed.value) and len(str(failed.value).splitlines()) == 1
+    assert "circuitstore docs graph" in str(failed.value) and len(str(failed.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -181,4 +181,4 @@ def test_a_query_that_fails_is_told_in_one_line_with_its_place(server, text, tol
     with reader(server.url) as graph:
         with pytest.raises(QueryFailed, match=told) as failed:
             graph.run(text)
-        assert "docs/queries.md" in str(failed.value) and len(str(failed.value).splitlines()) == 1
+        assert "circuitstore docs queries" in str(failed.value) and len(str(failed.value).splitlines()) == 1

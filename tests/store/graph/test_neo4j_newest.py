@@ -41,5 +41,5 @@ def test_every_path_of_a_graph_works(newest):
     with open_graph(newest.url, store_id=STORE) as graph:
         graph.put(records, created(records))
         assert_holds(graph, records)
-        with pytest.raises(QueryFailed, match=r"line 1, column 26, in .*Unknown function 'pow'; docs/"):
+        with pytest.raises(QueryFailed, match=r"line 1, column 26, in .*Unknown function 'pow'; circuitstore docs"):
             graph.run("MATCH (c:Circuit) RETURN pow(2, 3)")
