@@ -20,7 +20,15 @@ from circuitstore.circuits import Circuit, EdgeScores, halvings, top
 from circuitstore.circuits.similarity import jaccard
 from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning
-from circuitstore.images import build_set, contrast_classes, deal, open_source, resolve_condition, resolve_corruption
+from circuitstore.images import (
+    Readings,
+    build_set,
+    contrast_classes,
+    deal,
+    open_source,
+    resolve_condition,
+    resolve_corruption,
+)
 from circuitstore.images.select import Selected, select_images
 from circuitstore.models import load_model
 
@@ -34,7 +42,7 @@ def main() -> None:
     warnings.simplefilter("ignore", CircuitStoreWarning)  # residuals
     model = load_model("digits")
     source, natural = open_source("digits", model), resolve_condition("natural")
-    chosen = {c: select_images(source, model, c, per_class=36) for c in source.classes}
+    chosen = {c: select_images(Readings(source, model), c, per_class=36) for c in source.classes}
     print(f"top {asked.edges} edges, {asked.draws} draws of partners, 18 images; mean over classes (least)")
     for partners in (1, "all"):
         corruption = resolve_corruption("other-class", {"partners": partners})

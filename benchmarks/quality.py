@@ -51,6 +51,7 @@ from circuitstore.discovery import (
 from circuitstore.discovery.method import Found
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.images import (
+    Readings,
     build_set,
     contrast_classes,
     deal,
@@ -94,7 +95,8 @@ def digits(names: list[str], seed: int, most: int) -> Iterator[Subject]:
     for name in names:
         cls = source.class_named(name)
         (partner,) = contrast_classes(corruption, source, cls, seed=seed, most=4 * most)
-        own, others = (select(source, model, c, per_class=4 * most, rule="correct", seed=seed) for c in (cls, partner))
+        readings = Readings(source, model, seed)
+        own, others = (select(readings, c, per_class=4 * most) for c in (cls, partner))
         splits = {}
         for split in ("discovery", "selection", "report"):
             refs = getattr(own, split)[:most]

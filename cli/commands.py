@@ -20,17 +20,20 @@ from typer.core import TyperCommand
 
 from ..errors import CircuitStoreError, InputError
 from ..notation import read_json
-from .output import NOTES, STDOUT, Destination, Format, complain, emit, noting, say
+from .output import NOTES, STDOUT, Destination, Format, complain, emit, noting, say, say_rows
 from .pages import list_pages, pages, read_page
 from .streams import prepared
 
 if TYPE_CHECKING:
     from ..ingest import IndexResult, Spec
+    from ..results import Table
     from .settings import Settings
 
 log = logging.getLogger("circuitstore")
 
 USER_ERROR, DIFFERENCE, INTERRUPTED = 2, 1, 130
+SURVEY_ROWS, ROUNDED = 40, 3
+"""Rows of the table before a run that are shown, and decimals of its shares."""
 NOTICES = 10
 """Notes of an indexing run that are shown one by one."""
 
@@ -197,7 +200,8 @@ def demo(
 
     place = settings(store, graph, catalog).place
     spec = demo_spec()
-    _tell(index(spec, **place, wait_s=wait, progress=progress and not NOTES.quiet))
+    shown = progress and not NOTES.quiet
+    _tell(index(spec, **place, wait_s=wait, progress=shown, on_survey=_show_survey))
     with open_store(**place) as opened:
         print(summarise(opened, spec.name))
         print(f"\nreport: {write_report(opened, report, run=spec.name)}")
@@ -218,18 +222,64 @@ def index(
 ) -> None:
     """Plan, discover, store. Run again to continue.
 
-    Items that are done are not done again; a changed spec under the same name adds items. Exit code
-    1 when items failed; they are named, with their errors, and asked again with --retry-failed.
+    Begins with a table: weights, preprocessing, accuracy and attack success per class and condition. Items that are
+    done are not done again; a changed spec under the same name adds items. Exit code 1 when items failed; they are
+    named, with their errors, and asked again with --retry-failed.
     """
     from .. import ingest
 
     place = settings(store, graph, catalog).place
     wanted: Spec = ingest.load_spec(spec)
     if dry_run:
-        emit(ingest.dry_run(wanted, **place))
+        emit(ingest.dry_run(wanted, **place, progress=progress, on_survey=_show_survey))
         return
-    shown = progress and not NOTES.quiet
-    _tell(ingest.index(wanted, **place, retry_failed=retry_failed, wait_s=wait, progress=shown))
+    options: dict[str, Any] = {"retry_failed": retry_failed, "wait_s": wait, "progress": progress and not NOTES.quiet}
+    _tell(ingest.index(wanted, **place, **options, on_survey=_show_survey))
+
+
+def _show_survey(survey: Table) -> None:
+    """What a run works on, on stderr, before it begins."""
+    for name, value in survey.facts.items():
+        say(f"{name}: {value}")
+    rows = list(survey.frame.round(ROUNDED).itertuples(index=False, name=None))
+    say_rows(list(survey.frame.columns), rows[:SURVEY_ROWS])
+    if len(rows) > SURVEY_ROWS:
+        say(f"… and {len(rows) - SURVEY_ROWS} more rows; circuitstore preview shows all")
+    for note in survey.notes:
+        NOTES.tell(note)
+
+
+@command()
+def preview(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to look at; see circuitstore docs spec.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.png", help="Write a sheet of images of each class.")
+    ] = None,
+    form: Form = None,
+    progress: Progress = True,
+) -> None:
+    """Look at model and images before indexing.
+
+    Accuracy and attack success per class and condition, over the candidates that indexing would look at. With --out,
+    also a picture: clean, attacked and corrupted images side by side, with what the model reads in each. Nothing is
+    scored or stored.
+    """
+    from .. import ingest
+    from ..results import Table
+
+    if out is not None:
+        from ..analysis.sheet import checked_path
+
+        checked_path(out)
+    seen = ingest.preview(ingest.load_spec(spec), progress=progress)
+    emit(
+        Table(seen.survey.frame.round(ROUNDED), (*seen.notices, *seen.survey.notes), seen.survey.facts),
+        Destination.of(None, form),
+    )
+    if out is not None:
+        from ..analysis import write_sheet
+
+        say(f"sheet: {write_sheet(seen, out)}")
 
 
 def _tell(result: IndexResult) -> None:

@@ -7,12 +7,12 @@ import logging
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..results import Table, write_whole
@@ -94,6 +94,14 @@ def complain(text: str) -> None:
     """A line for the person, whatever is wanted. Where stderr cannot be written nobody can be told."""
     with suppress(OSError):
         print(text, file=sys.stderr)
+
+
+def say_rows(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows for the person, beside the data; they fit a terminal."""
+    from . import grid
+
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    say((grid.grid(header, rows) if width is None else grid.fitted(header, rows, width).text).rstrip())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from .batch import class_cycle as class_cycle
 from .build import ImageSet as ImageSet
 from .build import build_set as build_set
+from .build import build_views as build_views
 from .build import contrast as contrast
 from .build import surroundings as surroundings
 from .conditions import CONDITIONS as CONDITIONS
@@ -18,10 +19,12 @@ from .files import BadImage as BadImage
 from .files import shown as shown
 from .opening import open_source as open_source
 from .partners import deal as deal
+from .readings import Readings as Readings
+from .readings import Tally as Tally
+from .readings import predict as predict
 from .select import RULES as RULES
 from .select import Selected as Selected
 from .select import order_candidates as order_candidates
-from .select import predict as predict
 from .select import select_images as select_images
 from .source import ImageRef as ImageRef
 from .source import ImageSource as ImageSource

@@ -13,7 +13,7 @@ from ..circuits import ClassInfo, Condition, Contrast, Corruption
 from ..errors import InputError
 from ..models import ViT
 from .batch import Batch
-from .conditions import attack, is_attack, target_of, words
+from .conditions import Views, attack, attack_draws_on, is_attack, target_of, words
 from .corruptions import contrast_classes, corrupt, draws_on, needs_attack
 from .source import ImageRef, ImageSource
 
@@ -52,8 +52,8 @@ def surroundings(
     """What an image set of the class is made from besides the class's own candidates: part of what a question is.
 
     Content hashes of the contrast classes' images (`other-class`) or of those averaged (`mean-image`), the word that
-    an attack writes, and the target class. Another set of class folders can change them though the class stays as it
-    is.
+    an attack writes or the hashes of the attacked images (`folder`), and the target class. Another set of class
+    folders can change them though the class stays as it is.
 
     Args:
         count: images of the class over all splits.
@@ -66,6 +66,7 @@ def surroundings(
     return (
         *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, most=count)),
         *words(condition, source, cls, seed),
+        *attack_draws_on(condition, source, cls),
         *([] if aim is None else [f"target {aim}"]),
     )
 
@@ -113,6 +114,33 @@ def build_set(
         InputError: no images; a corruption that needs what is not there; an attack that cannot be carried out.
         BadImage: an image that cannot be decoded (any more).
     """
+    attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
+    aim = target_of(condition, source, cls, seed) if target is None else target
+    size = (len(refs),)
+    return ImageSet(
+        hashes=tuple(ref.hash for ref in refs),
+        clean=model.preprocess.normalise(attacked),
+        corrupted=model.preprocess.normalise(corrupted),
+        labels=torch.full(size, cls.class_index, dtype=torch.int64),
+        targets=None if aim is None else torch.full(size, aim, dtype=torch.int64),
+        partners=tuple(partners),
+    )
+
+
+def build_views(
+    source: ImageSource,
+    cls: ClassInfo,
+    refs: Sequence[ImageRef],
+    condition: Condition,
+    corruption: Corruption,
+    *,
+    seed: int = 0,
+    partners: Sequence[ImageRef] = (),
+) -> tuple[Views, Views]:
+    """The same images as people see them, not normalised: under the condition, and corrupted.
+
+    Arguments and errors as of `build_set`.
+    """
     if not refs:
         raise InputError(f"class {cls.name!r}: no images to build a set from")
     if needs_attack(corruption) and not is_attack(condition):
@@ -121,13 +149,4 @@ def build_set(
             f"{condition.kind}; choose an attack or another corruption"
         )
     batch = Batch(source, cls, tuple(refs), tuple(partners), seed)
-    aim = target_of(condition, source, cls, seed) if target is None else target
-    size = (len(batch.refs),)
-    return ImageSet(
-        hashes=tuple(ref.hash for ref in batch.refs),
-        clean=model.preprocess.normalise(attack(condition, batch)),
-        corrupted=model.preprocess.normalise(corrupt(corruption, batch)),
-        labels=torch.full(size, cls.class_index, dtype=torch.int64),
-        targets=None if aim is None else torch.full(size, aim, dtype=torch.int64),
-        partners=batch.partners,
-    )
+    return attack(condition, batch), corrupt(corruption, batch)

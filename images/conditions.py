@@ -16,7 +16,7 @@ from ..circuits import ClassInfo, Condition
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
 from .batch import Batch, later_class
-from .params import Param, choice, colour, number, resolve, rgb, share, text, whole
+from .params import Param, choice, colour, label, number, resolve, rgb, share, text, whole
 from .seeds import Draws
 from .source import ImageSource
 from .writing import PLACES, Lettering, write
@@ -39,6 +39,7 @@ class ConditionKind:
         target: logit of the class that the attack aims at, if any.
         words: what it writes, if anything.
         params: its parameters.
+        draws_on: content of what its images are made from besides the unattacked ones.
     """
 
     key: str
@@ -48,6 +49,7 @@ class ConditionKind:
     target: Callable[[Condition, ImageSource, ClassInfo, int], int | None]
     words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]]
     params: Mapping[str, Param] = field(default_factory=dict)
+    draws_on: Callable[[Condition, ImageSource, ClassInfo], tuple[str, ...]] = lambda *_: ()
 
 
 def resolve_condition(kind: str, params: Mapping[str, Scalar] | None = None) -> Condition:
@@ -78,6 +80,11 @@ def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: i
 def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
     """What the attack writes on images of the class, if anything."""
     return _kind(condition.kind).words(condition, source, cls, seed)
+
+
+def attack_draws_on(condition: Condition, source: ImageSource, cls: ClassInfo) -> tuple[str, ...]:
+    """Content hashes of what attacked images of the class are made from besides the unattacked ones."""
+    return _kind(condition.kind).draws_on(condition, source, cls)
 
 
 def _kind(kind: str) -> ConditionKind:
@@ -129,6 +136,26 @@ def _written_class(condition: Condition, source: ImageSource, cls: ClassInfo, se
     return source.class_index_of(_word(condition, source, cls, seed))
 
 
+def _from_folder(condition: Condition, batch: Batch) -> Views:
+    return np.stack([batch.source.attacked_view(str(condition["name"]), ref) for ref in batch.refs])
+
+
+def _in_folder(condition: Condition, source: ImageSource, cls: ClassInfo) -> tuple[str, ...]:
+    if not source.has_attacked(cls):
+        return ()
+    return tuple(source.attacked_ref(str(condition["name"]), ref).hash for ref in source.candidates(cls))
+
+
+def _named_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
+    named = dict(condition.params).get("target")
+    if named is None:
+        return None
+    index = source.class_index_of(str(named))
+    if index is None:
+        raise unknown("class", named, [c.name for c in source.classes], where=f"condition {condition.text}: target")
+    return index
+
+
 CONDITIONS: dict[str, ConditionKind] = {
     kind.key: kind
     for kind in (
@@ -148,6 +175,19 @@ CONDITIONS: dict[str, ConditionKind] = {
                 "colour": colour("white"),
                 "outline": colour("black", none=True),
             },
+        ),
+        ConditionKind(
+            "folder",
+            1,
+            True,
+            _from_folder,
+            _named_class,
+            lambda *_: (),
+            {
+                "name": label("a name for the attack", required=True),
+                "target": label("name, label or index of the class that the attack aims at", required=False),
+            },
+            _in_folder,
         ),
     )
 }

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -69,6 +69,24 @@ def read_image(data: bytes, path: Path | str) -> Image.Image:
     with _told_of(path), _opened(BytesIO(data), path) as image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image), path)
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, turned as its EXIF orientation says, without decoding its pixels.
+
+    Raises:
+        BadImage: as `check_header`.
+    """
+    with _told_of(path), _opened(path, path) as image:
+        told = image.format in ("JPEG", "MPO", "TIFF") or "exif" in image.info  # of others it would decode the pixels
+        turned = told and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else (image.width, image.height)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Of the files of `FORMATS`, in small letters."""
+    return frozenset(suffix for suffix, format_ in Image.registered_extensions().items() if format_ in FORMATS)
 
 
 @cache

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from ..circuits import ClassInfo
@@ -15,6 +19,10 @@ from ..models import ViT
 from .files import BadImage, check_header, read_image, shown
 from .labels import Labels, match_folders
 from .source import ImageRef, ImageSource, Skipped, SourceClass
+from .twins import find_twins, remarks
+
+TWINS_KEPT = 256
+"""Attacked views kept in memory: every recipe of a class asks for the same ones."""
 
 
 class FolderSource(ImageSource):
@@ -23,11 +31,25 @@ class FolderSource(ImageSource):
     Links are followed. Folders inside class folders and hidden files are left out. Two files with the
     same content count once, also across classes: the first by class index and name stays.
 
+    With folders of attacked images, a class keeps the images that have a twin in each of them; a class in which none
+    has is only one that others are contrasted with.
+
+    Args:
+        attacked: folders of attacked images, by the name of their condition.
+
     Raises:
-        InputError: no such folder, no class folders, a class without a logit, or no usable image at all.
+        InputError: no such folder, no class folders, a class without a logit, or no usable image at all; attacked
+            images as `find_twins`.
     """
 
-    def __init__(self, folder: Path, classes: Mapping[str, Any] | None, model: ViT, name: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        classes: Mapping[str, Any] | None,
+        model: ViT,
+        name: str | None = None,
+        attacked: Mapping[str, Path] | None = None,
+    ) -> None:
         self._root = folder
         labels = Labels.of_model(model.labels, model.n_classes)
         scan = _Scan(folder, classes)
@@ -41,17 +63,55 @@ class FolderSource(ImageSource):
                 found.append(SourceClass(info, match.word, images))
             else:
                 scan.skip(match.name, "class folder without a usable image")
-        super().__init__(name, found, labels, model.preprocess, scan.skipped, scan.remarks)
+        refs = [ref for of in found for ref in of.images]
+        roots = attacked if attacked and refs else {}
+        self._twins = {key: find_twins(root, folder, refs, model.image_size) for key, root in roots.items()}
+        for key, twins in self._twins.items():
+            scan.remarks += remarks(key, twins)
+        paired = [self._paired(of, scan) for of in found]
+        super().__init__(name, paired, labels, model.preprocess, scan.skipped, scan.remarks)
+        self._cached_twin = lru_cache(TWINS_KEPT)(self._load_twin)
+
+    def _paired(self, of: SourceClass, scan: _Scan) -> SourceClass:
+        """A class with the images that have a twin under every condition, or with all where none has."""
+        kept = {ref for ref in of.images if all(ref.hash in twins.refs for twins in self._twins.values())}
+        if not kept:
+            return of
+        folders = " and ".join(str(twins.root) for twins in self._twins.values())
+        for ref in sorted(set(of.images) - kept, key=lambda ref: ref.origin):
+            scan.skip(ref.origin, f"no attacked twin of its name in {folders}")
+        return replace(of, images=tuple(ref for ref in of.images if ref in kept))
 
     def image(self, ref: ImageRef) -> Image.Image:
-        path = self._root / ref.origin
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadImage(path, f"cannot be read ({error.strerror or error})") from error
-        if hashlib.sha256(data).hexdigest() != ref.hash:
-            raise BadImage(path, "its content has changed since the folder was listed; run again")
-        return read_image(data, path)
+        return _read(self._root / ref.origin, ref)
+
+    def has_attacked(self, cls: ClassInfo) -> bool:
+        return all(ref.hash in twins.refs for twins in self._twins.values() for ref in self.candidates(cls))
+
+    def attacked_ref(self, name: str, ref: ImageRef) -> ImageRef:
+        if name not in self._twins or ref.hash not in self._twins[name].refs:
+            return super().attacked_ref(name, ref)
+        return self._twins[name].refs[ref.hash]
+
+    def attacked_view(self, name: str, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
+        return self._cached_twin(name, ref)
+
+    def _load_twin(self, name: str, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
+        attacked = self.attacked_ref(name, ref)
+        image = _read(self._twins[name].root / attacked.origin, attacked)
+        view = np.array(image) if ref.hash in self._twins[name].views else self._preprocess.view(image)
+        view.setflags(write=False)
+        return view
+
+
+def _read(path: Path, ref: ImageRef) -> Image.Image:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadImage(path, f"cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(data).hexdigest() != ref.hash:
+        raise BadImage(path, "its content has changed since the folder was listed; run again")
+    return read_image(data, path)
 
 
 class _Scan:

@@ -17,29 +17,35 @@ class Param:
     """A parameter with its default.
 
     Attributes:
-        default: the value where none is given.
+        default: the value where none is given; None: it is left out then.
         allowed: the allowed values in words.
         read: gives the value in its one canonical form, or None where it is not allowed.
+        required: it must be given.
     """
 
     default: Scalar
     allowed: str
     read: Callable[[Scalar], Scalar]
+    required: bool = False
 
 
 def resolve(kind: str, params: Mapping[str, Param], given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Every parameter with its value.
+    """Every parameter with its value; without those that have no default and are not given.
 
     Raises:
-        InputError: a parameter that the kind has not, or a value that is not allowed.
+        InputError: a parameter that the kind has not, one that is missing, or a value that is not allowed.
     """
     for name in given:
         if name not in params:
             raise unknown(f"parameter of {kind}", name, params)
-    values = {name: param.read(given.get(name, param.default)) for name, param in params.items()}
-    for name, value in values.items():
-        if value is None:
-            raise InputError(f"{kind}: {name}: expected {params[name].allowed}, got {given[name]!r}")
+    values = {}
+    for name, param in params.items():
+        if name not in given and param.required:
+            raise InputError(f"{kind}: {name} is missing; expected {param.allowed}")
+        if name in given or param.default is not None:
+            values[name] = param.read(given.get(name, param.default))
+            if values[name] is None:
+                raise InputError(f"{kind}: {name}: expected {param.allowed}, got {given[name]!r}")
     return values
 
 
@@ -79,6 +85,17 @@ def text(default: str, allowed: str) -> Param:
         return " ".join(value.split())
 
     return Param(default, allowed, read)
+
+
+def label(allowed: str, *, required: bool) -> Param:
+    """A name without a default; a class may be named by its index."""
+
+    def read(value: Scalar) -> Scalar:
+        known = isinstance(value, str | int) and not isinstance(value, bool)
+        plain = " ".join(str(value).split())
+        return plain if known and plain and plain.isprintable() else None
+
+    return Param(None, allowed, read, required)
 
 
 def colour(default: str, *, none: bool = False) -> Param:

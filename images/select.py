@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool
 
 from ..circuits import ClassInfo, Condition
 from ..errors import InputError, unknown
-from ..models import ViT
-from .batch import Batch
-from .conditions import attack, is_attack, target_of
+from .conditions import is_attack, target_of, words
 from .files import BadImage, shown
+from .readings import BATCH, Readings
 from .seeds import rank
 from .source import ImageRef, ImageSource
 from .splits import SPLITS, Split, quotas
@@ -22,7 +21,8 @@ RULES = ("correct", "all", "successful")
 """Which candidates qualify: those that the model classifies correctly unattacked; all; or, under an attack,
 the correct ones that it turns (into the attack's target, where it has one)."""
 
-_BATCH = 64
+LEAST_BATCH = 8
+"""Candidates that are looked at together, however few images are missing."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,17 @@ class Selected:
     """The images of a class that a question is asked of; each split in the order in which they were tried.
 
     Attributes:
+        tried: the candidates that were looked at, those that did not qualify included.
+        why: what the model makes of those tried, where a split has fewer images than asked; else empty.
         warnings: fewer images than asked, undecodable images.
     """
 
     discovery: tuple[ImageRef, ...]
     selection: tuple[ImageRef, ...]
     report: tuple[ImageRef, ...]
-    warnings: tuple[str, ...]
+    tried: tuple[ImageRef, ...] = ()
+    why: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def order_candidates(refs: Iterable[ImageRef], seed: int) -> tuple[ImageRef, ...]:
@@ -45,13 +49,11 @@ def order_candidates(refs: Iterable[ImageRef], seed: int) -> tuple[ImageRef, ...
 
 
 def select_images(
-    source: ImageSource,
-    model: ViT,
+    readings: Readings,
     cls: ClassInfo,
     *,
     per_class: int,
     rule: str = "correct",
-    seed: int = 0,
     condition: Condition | None = None,
 ) -> Selected:
     """The first qualifying candidates of the class, until every split has its quota.
@@ -59,6 +61,7 @@ def select_images(
     With `correct` and `all` the condition does not matter: all conditions are asked of the same images.
 
     Args:
+        readings: what the model takes the images for; its seed orders the candidates.
         per_class: images wanted over the three splits: half, a quarter, a quarter.
         rule: one of `RULES`.
         condition: the attack that has to succeed, for `successful`.
@@ -67,25 +70,31 @@ def select_images(
         InputError: unknown rule, fewer than four images asked, or `successful` without an attack.
     """
     _check(rule, per_class, condition)
-    candidates = order_candidates(source.candidates(cls), seed)
+    source = readings.source
+    candidates = order_candidates(source.candidates(cls), readings.seed)
     wanted = quotas(per_class)
     chosen: dict[Split, list[ImageRef]] = {split: [] for split in SPLITS}
     warnings: list[str] = []
+    tried: list[ImageRef] = []
     rest = list(candidates)
     while rest := [r for r in rest if len(chosen[source.split_of(r)]) < wanted[source.split_of(r)]]:
-        refs, views = _decode(source, rest[:_BATCH], warnings)
-        rest = rest[_BATCH:]
-        for ref, good in zip(refs, _qualify(source, model, cls, refs, views, rule, seed, condition), strict=True):
+        missing = per_class - sum(map(len, chosen.values()))
+        size = min(BATCH, max(LEAST_BATCH, missing))
+        refs = _decodable(source, rest[:size], warnings)
+        rest = rest[size:]
+        tried += refs
+        for ref, good in zip(refs, _qualify(readings, cls, refs, rule, condition), strict=True):
             split = source.split_of(ref)
             into = chosen[split]
             if good and len(into) < wanted[split]:
                 into.append(ref)
-    if short := _shortage(cls, chosen, wanted, len(candidates), rule):
-        warnings.append(short)
-    return Selected(
-        *(tuple(chosen[split]) for split in SPLITS),
-        warnings=tuple(warnings),
-    )
+    why = ""
+    if any(len(chosen[s]) < wanted[s] for s in SPLITS):
+        why = _why(readings, cls, tried, rule, condition)
+        got = ", ".join(f"{len(chosen[s])} of {wanted[s]} {s}" for s in SPLITS)
+        warnings.append(f"class {cls.name!r}: fewer images than asked ({got}); choose = {rule!r}: {why}")
+    splits = {split: tuple(chosen[split]) for split in SPLITS}
+    return Selected(**splits, tried=tuple(tried), why=why, warnings=tuple(warnings))
 
 
 def _check(rule: str, per_class: int, condition: Condition | None) -> None:
@@ -97,49 +106,45 @@ def _check(rule: str, per_class: int, condition: Condition | None) -> None:
         raise InputError("choose = 'successful' needs an attack; for natural images take 'correct' or 'all'")
 
 
-def _decode(
-    source: ImageSource, refs: Sequence[ImageRef], warnings: list[str]
-) -> tuple[tuple[ImageRef, ...], UInt8[np.ndarray, "image height width 3"]]:
-    """The decodable ones and their views; the others are told in `warnings`."""
-    views = {}
+def _decodable(source: ImageSource, refs: Sequence[ImageRef], warnings: list[str]) -> list[ImageRef]:
+    """The images that can be decoded; the others are reported in `warnings`."""
+    good = []
     for ref in refs:
         try:
-            views[ref] = source.view(ref)
+            source.view(ref)
+            good.append(ref)
         except BadImage as error:
             warnings.append(f"skipped {shown(ref.origin)}: {error.reason}")
-    return tuple(views), np.stack(list(views.values())) if views else np.empty((0, 1, 1, 3), np.uint8)
+    return good
 
 
 def _qualify(
-    source: ImageSource,
-    model: ViT,
-    cls: ClassInfo,
-    refs: tuple[ImageRef, ...],
-    views: UInt8[np.ndarray, "image height width 3"],
-    rule: str,
-    seed: int,
-    condition: Condition | None,
+    readings: Readings, cls: ClassInfo, refs: Sequence[ImageRef], rule: str, condition: Condition | None
 ) -> Bool[np.ndarray, "image"]:
-    if rule == "all" or not refs:
+    if rule == "all":
         return np.ones(len(refs), bool)
-    correct = predict(model, views) == cls.class_index
-    if rule == "correct" or condition is None:
-        return correct
-    turned = predict(model, attack(condition, Batch(source, cls, refs, (), seed)))
-    target = target_of(condition, source, cls, seed)
-    return correct & (turned == target if target is not None else turned != cls.class_index)
+    correct = readings.correct(cls, refs)
+    if rule == "successful" and condition is not None:
+        right = [ref for ref, good in zip(refs, correct, strict=True) if good]
+        correct[correct] = readings.turned(cls, right, condition)
+    return correct
 
 
-def predict(model: ViT, views: UInt8[np.ndarray, "image height width 3"]) -> Int[np.ndarray, "image"]:
-    """The class with the highest logit for each view."""
-    return model.logits(model.preprocess.normalise(views)).argmax(dim=-1).cpu().numpy()
-
-
-def _shortage(
-    cls: ClassInfo, chosen: dict[Split, list[ImageRef]], wanted: dict[Split, int], n_candidates: int, rule: str
-) -> str | None:
-    """A warning where a split has fewer images than asked."""
-    if all(len(chosen[s]) == wanted[s] for s in SPLITS):
-        return None
-    got = ", ".join(f"{len(chosen[s])} of {wanted[s]} {s}" for s in SPLITS)
-    return f"class {cls.name!r}: fewer images than asked ({got}); {n_candidates} candidates, choose = {rule!r}"
+def _why(readings: Readings, cls: ClassInfo, tried: Sequence[ImageRef], rule: str, condition: Condition | None) -> str:
+    """What the model makes of the candidates, as far as the rule asks for it."""
+    if rule == "all":
+        return f"there are {len(tried)} candidates"
+    correct = readings.correct(cls, tried)
+    right = [ref for ref, good in zip(tried, correct, strict=True) if good]
+    said = f"{len(right)} of {len(tried)} candidates are classified as {cls.name!r} (class {cls.class_index})"
+    if len(right) < len(tried):
+        said += f", most often {readings.most_often(cls, tried)}"
+    if rule == "correct" or condition is None or not right:
+        return said
+    turned = int(readings.turned(cls, right, condition).sum())
+    target = target_of(condition, readings.source, cls, readings.seed)
+    into = "another class" if target is None else repr(readings.source.name_of(target))
+    written = words(condition, readings.source, cls, readings.seed)
+    by = f"the word {' '.join(written)!r}" if written else condition.text
+    read = readings.most_often(cls, right, condition)
+    return f"{said}; {by} turns {turned} of {len(right)} into {into}, they are read as {read}"

@@ -14,7 +14,7 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError, unknown
 from ..models import Preprocess
-from .files import BadImage
+from .files import BadImage, shown
 from .labels import Labels, plain
 from .splits import Split, deal
 
@@ -144,6 +144,30 @@ class ImageSource(ABC):
             BadImage: it cannot be decoded.
         """
         return self._cached_view(ref)
+
+    def has_attacked(self, cls: ClassInfo) -> bool:
+        """Whether images of the class are there under every condition that is a folder; else others may be contrasted
+        with the class, and nothing is asked of it."""
+        return True
+
+    def attacked_ref(self, name: str, ref: ImageRef) -> ImageRef:
+        """The attacked image beside a clean one.
+
+        Args:
+            name: of the condition.
+
+        Raises:
+            InputError: there is none.
+        """
+        raise InputError(f"{self.name}: condition {name!r} has no attacked image of {shown(ref.origin)}")
+
+    def attacked_view(self, name: str, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
+        """The same as the model will see it, before normalisation; read-only.
+
+        Raises:
+            InputError: as `attacked_ref`; BadImage: it cannot be decoded.
+        """
+        raise InputError(f"{self.name}: these images are no files, so there are no attacked ones of their names")
 
     def mean_view(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
         """Mean over `count` discovery images of all classes (fewer if there are fewer), rounded; read-only.

@@ -9,6 +9,9 @@ from .engine import index as index
 from .estimate import dry_run as dry_run
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
+from .preview import Preview as Preview
+from .preview import Samples as Samples
+from .preview import preview as preview
 from .spec import Spec as Spec
 from .spec import load_spec as load_spec
 from .spec import parse_spec as parse_spec

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +15,20 @@ import torch
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import RESIDUAL_LIMIT, Journal
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
-from ..models import plain_torch
+from ..models import ViT, plain_torch
+from ..results import Table
 from ..store import Account, Writer, create_store, rounded
 from .bar import Bar, Lines, shown
+from .choice import Choice
 from .names import check_names
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
+from .survey import survey
 from .titles import titles
 from .work import Workbench
+
+DEVICE_FAILED = (torch.AcceleratorError, torch.OutOfMemoryError)
 
 log = logging.getLogger("circuitstore")
 
@@ -38,6 +45,8 @@ class IndexResult:
         circuits: circuits stored now.
         notices: what the user should know: bad images, few images, repairs of the store.
         seconds: wall time.
+        survey: the model, and how it read the images of the items that were open when the run began, see `survey`;
+            None where answers came from elsewhere.
     """
 
     run: str
@@ -47,12 +56,14 @@ class IndexResult:
     circuits: int
     notices: tuple[str, ...]
     seconds: float
+    survey: Table | None = None
 
 
 @plain_torch()
 def index(
     spec: Spec,
     *,
+    model: ViT | None = None,
     location: str | Path | None = None,
     graph: str | None = None,
     catalog: str | None = None,
@@ -60,13 +71,16 @@ def index(
     retry_failed: bool = False,
     wait_s: float = 0.0,
     progress: bool = True,
+    on_survey: Callable[[Table], None] = lambda survey: None,
 ) -> IndexResult:
     """Plan a run, answer what is not answered yet, store it. The same call again goes on or finds all there.
 
     Args:
+        model: a loaded model, in place of the one that the spec names.
         retry_failed: ask items again that failed in an earlier run; a changed spec does so by itself.
         wait_s: seconds to wait for another writer of the store.
         progress: show item, rate and remaining time on stderr.
+        on_survey: called with the result's `survey` before the first item is answered; not where all is there already.
 
     Raises:
         InputError: the spec asks for what does not exist, or names a model or data set as the store names another;
@@ -74,7 +88,7 @@ def index(
         StoreError: the store cannot be made or written, or another writer holds it (`StoreBusy`).
     """
     began = time.monotonic()
-    plan = make_plan(spec)
+    plan = make_plan(spec, model)
     made = create_store(location, graph=graph, catalog=catalog, account=account)
     with made as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
@@ -85,12 +99,19 @@ def index(
         if retry_failed or changed:
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
-        engine.run(progress)
+        engine.run(progress, on_survey)
         writer.project_pending()  # what was put, and what the graph lost meanwhile
         notices = (*plan.source.notices, *plan.notices, *named, *writer.notices, *engine.notices)
         notices = (*notices, *_flagged(store.circuits(spec.name)))
     return IndexResult(
-        spec.name, engine.done, engine.skipped, engine.failed, engine.circuits, notices, time.monotonic() - began
+        spec.name,
+        engine.done,
+        engine.skipped,
+        engine.failed,
+        engine.circuits,
+        notices,
+        time.monotonic() - began,
+        engine.survey,
     )
 
 
@@ -109,19 +130,32 @@ def _flagged(circuits: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
+@contextmanager
+def _device_failures(what: str) -> Iterator[None]:
+    """Say what to do where the device fails."""
+    try:
+        yield
+    except DEVICE_FAILED as error:
+        raise CircuitStoreError(
+            f"{what}: the device failed: {error}; what is stored stays. Run the same command again, "
+            "with a smaller batch_size in the spec if memory ran out"
+        ) from error
+
+
 class _Engine:
     """One pass over a plan's items with one writer."""
 
     def __init__(self, plan: Plan, writer: Writer) -> None:
         self.plan, self.writer = plan, writer
-        self.bench = Workbench(plan)
+        self.choice = Choice(plan)
+        self.bench = Workbench(plan, self.choice)
         self.titles = titles([planned.item for planned in plan.items])
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
         self.residuals: dict[str, tuple[float, float | None]] = {}  # relative, and in units of the metric
 
-    def run(self, progress: bool) -> None:
+    def run(self, progress: bool, on_survey: Callable[[Table], None]) -> None:
         before = self.writer.failures(self.plan.spec.name)
         asked = {item.id for item in self.writer.pending(self.plan.spec.name)}  # at once: each look is a connection
         self.answered, self.taken = self.writer.stored(self.plan.spec.name)
@@ -132,6 +166,10 @@ class _Engine:
             if p.item.id in before
         }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
+        with _device_failures("reading the images"):
+            self.survey = survey(self.plan, self.choice, [p.item for p in todo], progress=progress)
+        if todo:
+            on_survey(self.survey)
         storing = Storing(self.writer, self.plan.spec.name)
         with shown(len(todo), wanted=progress and bool(todo)) as bar:
             try:
@@ -160,19 +198,15 @@ class _Engine:
         storing.begin()
         bar.reach(storing.ended)
         began = time.monotonic()
-        try:
-            self._answer(planned, storing, bar)
-            storing.end(planned.item)
-            log.info("%s: answered in %.1f s", self._told(planned.item), time.monotonic() - began)
-        except StoreError:
-            raise
-        except (torch.AcceleratorError, torch.OutOfMemoryError) as error:  # the next item would fare no better
-            raise CircuitStoreError(
-                f"{self._told(planned.item)}: the device failed: {error}; what is stored stays. "
-                "Run the same command again, with a smaller batch_size in the spec if memory ran out"
-            ) from error
-        except ITEMS_OWN as error:
-            storing.fail(planned.item, error)
+        with _device_failures(self._told(planned.item)):
+            try:
+                self._answer(planned, storing, bar)
+                storing.end(planned.item)
+                log.info("%s: answered in %.1f s", self._told(planned.item), time.monotonic() - began)
+            except (StoreError, *DEVICE_FAILED):  # the next item would fare no better
+                raise
+            except ITEMS_OWN as error:
+                storing.fail(planned.item, error)
 
     def _answer(self, planned: Planned, storing: Storing, bar: Bar | Lines) -> None:
         discovery = self._discovery(planned.item, storing, bar)

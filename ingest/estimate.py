@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +14,13 @@ from ..circuits import ComputationGraph, circuit_id, size_grid
 from ..discovery import estimate_cost
 from ..errors import StoreMissing
 from ..images import quotas
+from ..models import ViT
 from ..results import Table
 from ..store import Account, open_store
+from .choice import Choice
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
+from .survey import survey
 from .work import RANDOM_CIRCUITS
 
 CIRCUIT_RUN = 2.5
@@ -37,15 +40,25 @@ def dry_run(
     graph: str | None = None,
     catalog: str | None = None,
     account: Account | None = None,
+    model: ViT | None = None,
+    progress: bool = False,
+    on_survey: Callable[[Table], None] | None = None,
 ) -> Table:
     """One row per recipe and condition: items, how many are answered, and what the rest costs.
 
     Columns: `recipe, condition, items, done, images, forwards, backwards, seconds, megabytes`. Forwards
     and backwards are counted in images; seconds follow from one timed forward on this device; sizes
     of circuits are not known beforehand, so bytes are an upper bound with a tenth of all edges each.
+
+    Args:
+        model: a loaded model, in place of the one that the spec names.
+        progress: a bar on stderr where reading the images takes more than two seconds.
+        on_survey: called with the `survey` of the items that are not done; without it the images are not read.
     """
-    plan = make_plan(spec)
+    plan = make_plan(spec, model)
     stored = _stored(location, graph, catalog, account)
+    if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
+        on_survey(survey(plan, Choice(plan), todo, progress=progress))
     forward_s = _seconds_per_forward(plan)
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for planned in plan.items:
@@ -55,7 +68,7 @@ def dry_run(
             dict.fromkeys(("items", "done", "images", "forwards", "backwards", "seconds", "megabytes"), 0.0),
         )
         row["items"] += 1
-        if item.id in stored and all(circuit_id(item.id, e) in stored for e in planned.extractions):
+        if _is_done(planned, stored):
             row["done"] += 1
             continue
         _add_cost(row, planned, forward_s)
@@ -65,6 +78,10 @@ def dry_run(
     timed = f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}"
     notes = (*plan.source.notices, *plan.notices, timed)
     return Table(frame, notes, {"seconds": sum(row["seconds"] for row in rows.values())})
+
+
+def _is_done(planned: Planned, stored: frozenset[str]) -> bool:
+    return stored.issuperset([planned.item.id, *(circuit_id(planned.item.id, e) for e in planned.extractions)])
 
 
 def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:
@@ -89,7 +106,7 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
 
 def _stored(
     location: str | Path | None, graph: str | None, catalog: str | None, account: Account | None
-) -> Collection[str]:
+) -> frozenset[str]:
     """Ids of the answered items and of the circuits that a store holds; none where there is no store yet."""
     try:
         with open_store(location, graph=graph, catalog=catalog, account=account) as store:

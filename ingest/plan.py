@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, check_order
@@ -28,7 +29,7 @@ from ..images import (
     surroundings,
     target_of,
 )
-from ..models import ViT, load_clip, load_model, plain_torch
+from ..models import ViT, in_dtype, load_clip, load_model, plain_torch
 from .spec import ModelSpec, RecipeSpec, Spec, named
 
 NATURAL = "natural"
@@ -80,24 +81,30 @@ class Plan:
 
 
 @plain_torch()
-def make_plan(spec: Spec) -> Plan:
+def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     """Check the names, load the model, look through the images, and spell out every work item.
 
+    Args:
+        given: a loaded model, in place of the one that the spec names.
+
     Raises:
-        InputError: a name in the spec that nothing carries, a combination without meaning, or classes
-            without images; the message gives the path in the spec.
+        InputError: a name in the spec that nothing carries, a combination without meaning, classes
+            without images, or no model; the message gives the path in the spec.
     """
     conditions = []
     for i, condition in enumerate(spec.condition):
         with _place(spec, f"condition[{i}]"):
             conditions.append(resolve_condition(condition.kind, condition.params))
     studies = [_study(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-    models = _load_models(spec, {study.recipe.dtype for study in studies})
+    dtypes = sorted({study.recipe.dtype for study in studies})
+    models = _load_models(spec, dtypes) if given is None else _given_models(given, dtypes)
     model = next(iter(models.values()))
     with _place(spec, "images.source"):
-        source = open_source(_source(spec), model, name=spec.images.name)
-    classes = _classes(spec, source)
+        source = open_source(_source(spec), model, name=spec.images.name, attacked=_attacked_folders(spec))
     notices: dict[str, None] = dict.fromkeys(model.notices)
+    if given is not None and spec.model is not None:
+        notices[f"the model is {given.name}, as given to index, in place of the one that {spec.origin} names"] = None
+    classes = _classes(spec, source, notices)
     asked: list[tuple[ClassInfo, Study]] = []
     for i, study in enumerate(studies):
         _check_extractions(spec, model, study)
@@ -144,10 +151,11 @@ def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Cond
 
 
 def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
-    """Conditions of that kind, or the one of that canonical text."""
-    hits = [c for c in conditions if name in (c.kind, c.text)]
+    """Conditions of that kind or own name, or the one of that canonical text."""
+    own = {c: dict(c.params).get("name") for c in conditions}
+    hits = [c for c in conditions if name in (c.kind, c.text, own[c])]
     if not hits:
-        raise unknown("condition", name, {c.kind for c in conditions})
+        raise unknown("condition", name, {c.kind if own[c] is None else str(own[c]) for c in conditions})
     return hits
 
 
@@ -169,10 +177,21 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
         )
 
 
-def _load_models(spec: Spec, dtypes: set[str]) -> dict[str, ViT]:
+def _load_models(spec: Spec, dtypes: Sequence[str]) -> dict[str, ViT]:
+    if spec.model is None:
+        raise InputError(
+            f"{spec.origin}: model: this field is missing; name a model, or give a loaded one in Python: "
+            "index(spec, model=…)"
+        )
     with _place(spec, "model"), warnings.catch_warnings():
         warnings.simplefilter("ignore", CircuitStoreWarning)  # they are in the plan's notices
-        return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in sorted(dtypes)}
+        return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in dtypes}
+
+
+def _given_models(model: ViT, dtypes: Sequence[str]) -> dict[str, ViT]:
+    if not isinstance(model, ViT):
+        raise InputError(f"model: expected a loaded model, got {type(model).__name__}; load it: cs.load_model(module)")
+    return {dtype: in_dtype(model, dtype) for dtype in dtypes}
 
 
 _OF_BOTH = ("name", "checkpoint", "image_size", "mean", "std", "crop", "crop_mode", "interpolation", "seed")
@@ -195,14 +214,38 @@ def _source(spec: Spec) -> str | dict[str, Any]:
     return source if isinstance(source, str) else {"folder": source.folder, "classes": source.classes}
 
 
-def _classes(spec: Spec, source: ImageSource) -> list[ClassInfo]:
-    if spec.images.only is None:
-        return list(source.classes)
+def _attacked_folders(spec: Spec) -> dict[str, Path]:
+    """The folders of attacked images, by the name of their condition."""
+    folders: dict[str, Path] = {}
+    for i, condition in enumerate(spec.condition):
+        if condition.path is not None:
+            name = str(resolve_condition(condition.kind, condition.params)["name"])
+            if folders.setdefault(name, condition.path) != condition.path:
+                raise InputError(
+                    f"{spec.origin}: condition[{i}].name: {name!r} is the name of {folders[name]} already; "
+                    "give each folder a name of its own"
+                )
+    return folders
+
+
+def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
+    """The classes that are asked: those of `only`, or all that have images under every condition."""
     by_name = {c.name: c for c in source.classes}
-    for name in spec.images.only:
+    for name in spec.images.only or ():
         if name not in by_name:
             raise unknown("class", name, by_name, where=f"{spec.origin}: images.only")
-    return [by_name[name] for name in dict.fromkeys(spec.images.only)]
+    asked = [by_name[name] for name in dict.fromkeys(spec.images.only or by_name)]
+    lacking = [c.name for c in asked if not source.has_attacked(c)]
+    folders = " and ".join(f"{path} ({name})" for name, path in _attacked_folders(spec).items())
+    if len(lacking) == len(asked) or (lacking and spec.images.only):
+        raise InputError(
+            f"{spec.origin}: images: no image of {', '.join(lacking[:5])} has an attacked twin in {folders}; "
+            "expected files of the same class folder and name"
+        )
+    if lacking:
+        told = f"{', '.join(lacking[:5])}{f' and {len(lacking) - 5} more' if len(lacking) > 5 else ''}"
+        notices[f"no attacked image in {folders} of: {told}; these classes are not asked, only contrasted with"] = None
+    return [c for c in asked if c.name not in lacking]
 
 
 def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:

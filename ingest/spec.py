@@ -24,6 +24,9 @@ from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, nearest
 from ..notation import read_toml
 
+FOLDER = "folder"
+"""Kind of condition whose images are in a folder of their own."""
+
 _TAGS = ("~name", "~table")
 
 
@@ -94,6 +97,18 @@ class KindSpec(_Open):
     """A condition, corruption or metric: its kind and its parameters."""
 
     kind: str
+
+
+class ConditionSpec(KindSpec):
+    """A condition; `path` is the folder of attacked images of the kind `folder`, and no part of the identity."""
+
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _folder_has_path(self) -> ConditionSpec:
+        if (self.path is not None) != (self.kind == FOLDER):
+            raise ValueError(f'expected path, a folder of attacked images, with kind = "{FOLDER}" and no other kind')
+        return self
 
 
 _NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
@@ -172,12 +187,15 @@ class ExtractSpec(_Part):
 
 
 class Spec(_Part):
-    """A whole indexing run. `name` is the run's; a changed spec under the same name adds items."""
+    """A whole indexing run. `name` is the run's; a changed spec under the same name adds items.
+
+    Without `model`, one is given to `index`.
+    """
 
     name: str = Field(min_length=1, max_length=200)
-    model: _NameOrModel
+    model: _NameOrModel | None = None
     images: ImagesSpec
-    condition: tuple[KindSpec, ...] = Field(min_length=1)
+    condition: tuple[ConditionSpec, ...] = Field(min_length=1)
     recipe: tuple[RecipeSpec, ...] = Field(min_length=1)
     extract: tuple[ExtractSpec, ...] = Field(min_length=1)
     keep: Literal["per-image", "mean"] = "per-image"
@@ -200,9 +218,14 @@ class Spec(_Part):
     @field_validator("name")
     @classmethod
     def _printable(cls, value: str) -> str:
-        if not value.isprintable() or value != value.strip():
+        if not is_printable(value):
             raise ValueError("expected printable text without blanks at its ends")
         return value
+
+
+def is_printable(value: str) -> bool:
+    """Whether a text may be a name: printable, without blanks at its ends."""
+    return value.isprintable() and value == value.strip()
 
 
 def load_spec(path: str | Path) -> Spec:
@@ -239,7 +262,10 @@ def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -
 
 def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Relative paths of the file resolved against its folder."""
-    for table, key in ((values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")):
+    listed = values.get("condition")
+    places = [(values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")]
+    places += [(condition, "path") for condition in listed] if isinstance(listed, list) else []
+    for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / Path(table[key]).expanduser())
     return values

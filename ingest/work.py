@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -35,18 +35,13 @@ from ..discovery import Images, Journal, bisected, discover, evaluate_many, get_
 from ..errors import CircuitStoreWarning, InputError
 from ..images import (
     SPLITS,
-    ImageRef,
     ImageSet,
-    Selected,
     Split,
     build_set,
-    contrast_classes,
-    deal,
-    quotas,
-    select_images,
     shown,
 )
 from ..models import ViT
+from .choice import Choice
 from .plan import Plan, metric_target
 
 RANDOM_CIRCUITS = 10
@@ -65,11 +60,15 @@ class _Question:
 
 
 class Workbench:
-    """Answers the items of one plan; keeps the images of the class in hand."""
+    """Answers the items of one plan; keeps the images of the class in hand.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._selected: dict[tuple[str, str, str], Selected] = {}
+    Attributes:
+        plan: what is asked.
+        choice: of which images.
+    """
+
+    def __init__(self, plan: Plan, choice: Choice) -> None:
+        self.plan, self.choice = plan, choice
         self._sets: dict[tuple[_Question, str], ImageSet] = {}
 
     def discover(
@@ -86,7 +85,8 @@ class Workbench:
         """
         images = self._images(item, "discovery")
         if images is None:
-            raise InputError(f"class {item.target_class.name!r}: no discovery images qualify ({item.selection.rule})")
+            name, chosen = item.target_class.name, self.choice.of_item(item)
+            raise InputError(f"class {name!r}: no discovery images qualify ({item.selection.rule}): {chosen.why}")
         began = time.monotonic()
         recipe = item.recipe
         params: dict[str, Any] = dict(recipe.method.params)
@@ -116,10 +116,11 @@ class Workbench:
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
-            **_versions(self._model(item)),
+            **versions(self._model(item)),
             "seconds": round(time.monotonic() - began, 3),
             "warnings": [str(w.message) for w in own],
-            "image_warnings": list(self._selection(item).warnings),
+            "image_warnings": list(self.choice.of_item(item).warnings),
+            "tally": asdict(self.choice.tally(item)),
             "images": self._provenance(item),
         }
         return Discovery(item, scores, images.hashes, found.members, found.trace, provenance)
@@ -130,21 +131,8 @@ class Workbench:
         Args:
             size: greedy size that another item has decided; None: the extraction decides.
         """
-        item, scores = discovery.item, discovery.scores
         circuit = self._extract(discovery, extraction, size)
-        return CircuitRecord(
-            item=item,
-            extraction=extraction,
-            circuit=circuit,
-            n_images=len(discovery.images),
-            evaluation=self._evaluate(item, circuit),
-            score=scores and scores.mean,
-            std=scores and scores.std,
-            frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
-            full_in=scores and scores.inflow,
-            full_out=scores and scores.outflow,
-            notes=(*_warnings(discovery), *_shortfall(circuit)),
-        )
+        return circuit_record(discovery, extraction, circuit, self._evaluate(discovery.item, circuit))
 
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
@@ -190,23 +178,13 @@ class Workbench:
         )
 
     def _evaluate(self, item: WorkItem, circuit: Circuit) -> Evaluation | None:
-        """On report images, beside random connected circuits of the same size."""
+        """On report images, where there are any."""
         images = self._images(item, "report")
         if images is None:
             return None
-        seeds = range(item.recipe.seed, item.recipe.seed + RANDOM_CIRCUITS)
-        rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
-        own, *others = evaluate_many(
-            self._model(item),
-            [circuit, *rivals],
-            images.clean,
-            images.corrupted,
-            images.labels,
-            targets=self._targets(item, images),
-            metric=item.recipe.metric.kind,
-            batch_size=self.plan.spec.batch_size,
-        )
-        return replace(own, metric_random=tuple(e.metric_circuit for e in others))
+        pairs = Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
+        metric, size = item.recipe.metric.kind, self.plan.spec.batch_size
+        return evaluated(self._model(item), circuit, pairs, metric=metric, seed=item.recipe.seed, batch_size=size)
 
     def _model(self, item: WorkItem) -> ViT:
         return self.plan.models[item.recipe.dtype]
@@ -219,29 +197,11 @@ class Workbench:
         images = self._images(item, "selection")
         return images and Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
 
-    def _selection(self, item: WorkItem) -> Selected:
-        return self._select(item.target_class, item.condition, item.selection.rule)
-
-    def _select(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
-        key = (cls.key, condition.text if rule == "successful" else "", rule)
-        if key not in self._selected:
-            spec = self.plan.spec
-            self._selected[key] = select_images(
-                self.plan.source,
-                self.plan.model,
-                cls,
-                per_class=spec.images.per_class,
-                rule=rule,
-                seed=spec.seed,
-                condition=condition,
-            )
-        return self._selected[key]
-
     def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
         """Every image of the item: split, content hash, file; class, hash and file of its partner if it has one."""
         rows = []
         for split in SPLITS:
-            refs, images = getattr(self._selection(item), split), self._images(item, split)
+            refs, images = getattr(self.choice.of_item(item), split), self._images(item, split)
             for i, ref in enumerate(refs):
                 row = {"split": split, "hash": ref.hash, "file": shown(ref.origin)}
                 if images is not None and images.partners:
@@ -251,19 +211,9 @@ class Workbench:
                 rows.append(row)
         return rows
 
-    def _partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
-        """The partner of each image of a split, where the corruption pairs images."""
-        corruption, seed, selection = item.recipe.corruption, item.recipe.seed, item.selection
-        classes = contrast_classes(corruption, self.plan.source, item.target_class, seed=seed, most=selection.count)
-        rule = "all" if selection.rule == "all" else "correct"
-        pools = [getattr(self._select(c, item.condition, rule), split) for c in classes]
-        shares = quotas(selection.count)
-        before = sum(shares[earlier] for earlier in SPLITS[: SPLITS.index(split)])
-        return deal(pools, count, before)
-
     def _images(self, item: WorkItem, split: Split) -> ImageSet | None:
         """The images of one split, attacked and corrupted as the item asks; None where there are none."""
-        refs = getattr(self._selection(item), split)
+        refs = getattr(self.choice.of_item(item), split)
         if not refs:
             return None
         recipe = item.recipe
@@ -280,10 +230,51 @@ class Workbench:
                 item.condition,
                 recipe.corruption,
                 seed=recipe.seed,
-                partners=self._partners(item, split, len(refs)),
+                partners=self.choice.partners(item, split, len(refs)),
                 target=target,
             )
         return self._sets[question, split]
+
+
+def circuit_record(
+    discovery: Discovery, extraction: Extraction, circuit: Circuit, evaluation: Evaluation | None
+) -> CircuitRecord:
+    """A circuit of a discovery as it is stored."""
+    item, scores = discovery.item, discovery.scores
+    return CircuitRecord(
+        item=item,
+        extraction=extraction,
+        circuit=circuit,
+        n_images=len(discovery.images),
+        evaluation=evaluation,
+        score=scores and scores.mean,
+        std=scores and scores.std,
+        frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
+        full_in=scores and scores.inflow,
+        full_out=scores and scores.outflow,
+        notes=(*_warnings(discovery), *_shortfall(circuit)),
+    )
+
+
+def evaluated(
+    model: ViT, circuit: Circuit, images: Images, *, metric: str, seed: int, batch_size: int | None = None
+) -> Evaluation:
+    """How a circuit does on images that chose nothing, beside random connected circuits of the same size.
+
+    Raises:
+        InputError: images, classes or a circuit that do not fit the model.
+    """
+    seeds = range(seed, seed + RANDOM_CIRCUITS)
+    rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
+    clean, corrupted, labels, targets = images
+    own, *others = evaluate_many(
+        model, [circuit, *rivals], clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
+    )
+    return replace(own, metric_random=tuple(e.metric_circuit for e in others))
+
+
+ORDERED = ("retention", "bisection", "top", "edges", "threshold")
+"""Extractions that take the best of an order of all edges."""
 
 
 def _frequency(
@@ -291,7 +282,7 @@ def _frequency(
 ) -> Float[np.ndarray, "edge"] | None:
     """How often each edge is among the best; None where edges have no order, or scores per image were not kept."""
     size = circuit.size_requested
-    if scores.per_image is None or scores.shares or extraction.kind == "found" or not size:
+    if scores.per_image is None or scores.shares or extraction.kind not in ORDERED or not size:
         return None
     return bootstrap_frequency(scores.per_image, size, absolute=_absolute(extraction), seed=seed)
 
@@ -317,7 +308,8 @@ def _number(value: object) -> int | float:
     return value
 
 
-def _versions(model: ViT) -> Mapping[str, str]:
+def versions(model: ViT) -> Mapping[str, str]:
+    """Of what the answers come from: device, platform and packages."""
     packages = ("circuitstore", "torch", "timm", "numpy")
     return {
         "device": str(model.device),

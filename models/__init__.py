@@ -1,6 +1,7 @@
 """Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
 
 from .ambient import plain_torch as plain_torch
+from .casting import in_dtype as in_dtype
 from .clip import load_clip as load_clip
 from .clip import text_embeddings as text_embeddings
 from .clip import zero_shot as zero_shot

@@ -56,7 +56,8 @@ class Cursor:
         return self.text[self.tokens[first].start : last.start + len(last.text)]
 
     def refuse(self, at: int, what: str) -> NoReturn:
-        raise QueryFailed(f"{place(self.text, self.tokens[at].start)}: {what}; circuitstore docs queries has the dialect")
+        where = place(self.text, self.tokens[at].start)
+        raise QueryFailed(f"{where}: {what}; circuitstore docs queries has the dialect")
 
     def shown(self, first: int, end: int | None = None) -> str:
         """`source`, shortened for a message."""

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from circuitstore.images import WORDS, open_source, predict, resolve_condition, select_images
+from circuitstore.images import WORDS, Readings, open_source, predict, resolve_condition, select_images
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.models import load_model
@@ -63,7 +63,7 @@ def test_a_wrong_word_turns_the_prediction(model, source) -> None:
 
 def test_the_demos_selection_is_complete_for_every_class(model, source) -> None:
     for cls in source.classes:
-        selected = select_images(source, model, cls, per_class=36)
+        selected = select_images(Readings(source, model), cls, per_class=36)
         assert selected.warnings == ()
         assert [len(s) for s in (selected.discovery, selected.selection, selected.report)] == [18, 9, 9]
 

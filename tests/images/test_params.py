@@ -9,9 +9,11 @@ from circuitstore.images import CONDITIONS, CORRUPTIONS, resolve_condition, reso
 
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_conditions_are_resolved_in_full(kind: str) -> None:
-    condition = resolve_condition(kind)
+    params = CONDITIONS[kind].params
+    given = {name: "mine" for name, param in params.items() if param.required}
+    condition = resolve_condition(kind, given)
     assert condition.kind == kind
-    assert dict(condition.params).keys() == CONDITIONS[kind].params.keys()
+    assert dict(condition.params).keys() == {name for name, p in params.items() if p.default is not None} | given.keys()
     assert resolve_condition(kind, dict(condition.params)) == condition
 
 
@@ -50,6 +52,19 @@ def test_one_value_however_it_is_written() -> None:
 def test_values_that_are_not_allowed(name: str, value: object, allowed: str) -> None:
     with pytest.raises(InputError, match=f"typographic: {name}: expected .*{allowed}"):
         resolve_condition("typographic", {name: value})
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\0b", True, 1.5, None])
+def test_a_name_is_a_printable_text_or_a_number(value: object) -> None:
+    with pytest.raises(InputError, match="folder: name: expected a name for the attack, got"):
+        resolve_condition("folder", {"name": value})
+
+
+def test_what_is_required_or_left_out() -> None:
+    with pytest.raises(InputError, match="folder: name is missing; expected a name for the attack"):
+        resolve_condition("folder")
+    assert resolve_condition("folder", {"name": " my  pgd "}).params == (("name", "my pgd"),)
+    assert resolve_condition("folder", {"name": "a", "target": 281})["target"] == "281"
 
 
 def test_text_that_cannot_be_written() -> None:

@@ -12,6 +12,7 @@ from circuitstore.images import (
     SPLITS,
     ImageRef,
     ImageSource,
+    Readings,
     Selected,
     open_source,
     order_candidates,
@@ -47,7 +48,7 @@ def test_more_images_leave_the_others_in_line(refs: list[ImageRef], seed: int, d
 @pytest.mark.parametrize("k", [1, 5])
 def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: ViT, rule: str, k: int) -> None:
     cls = digits.classes[k]
-    selected = select_images(digits, digits_model, cls, per_class=24, rule=rule, seed=3, condition=TYPOGRAPHIC)
+    selected = select_images(Readings(digits, digits_model, 3), cls, per_class=24, rule=rule, condition=TYPOGRAPHIC)
     line = order_candidates(digits.candidates(cls), 3)
     clean = predict(digits_model, np.stack([digits.view(r) for r in line]))
     attacked = predict(digits_model, attack(TYPOGRAPHIC, Batch(digits, cls, line, (), 3)))
@@ -65,9 +66,10 @@ def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: 
 
 def test_the_rules_differ_on_the_digits(digits: ImageSource, digits_model: ViT) -> None:
     """Otherwise the test above would show little."""
+    readings = Readings(digits, digits_model)
     chosen = {
         rule: [
-            tuple(every(select_images(digits, digits_model, c, per_class=60, rule=rule, condition=TYPOGRAPHIC)))
+            tuple(every(select_images(readings, c, per_class=60, rule=rule, condition=TYPOGRAPHIC)))
             for c in digits.classes
         ]
         for rule in ("correct", "all", "successful")
@@ -78,7 +80,7 @@ def test_the_rules_differ_on_the_digits(digits: ImageSource, digits_model: ViT) 
 def test_the_condition_does_not_matter_unless_it_has_to_succeed(digits: ImageSource, digits_model: ViT) -> None:
     cls = digits.classes[5]
     natural, attacked = (
-        select_images(digits, digits_model, cls, per_class=36, condition=c)
+        select_images(Readings(digits, digits_model), cls, per_class=36, condition=c)
         for c in (resolve_condition("natural"), TYPOGRAPHIC)
     )
     assert natural == attacked
@@ -86,7 +88,7 @@ def test_the_condition_does_not_matter_unless_it_has_to_succeed(digits: ImageSou
 
 def test_no_image_is_in_two_splits(digits: ImageSource, digits_model: ViT) -> None:
     for cls in digits.classes:
-        selected = select_images(digits, digits_model, cls, per_class=36)
+        selected = select_images(Readings(digits, digits_model), cls, per_class=36)
         assert [len(getattr(selected, s)) for s in SPLITS] == [18, 9, 9]
         assert len(set(every(selected))) == 36
 
@@ -95,20 +97,22 @@ def test_an_image_never_changes_sides(digits: ImageSource, digits_model: ViT) ->
     """Whatever is asked for."""
     side: dict[ImageRef, str] = {}
     for per_class, rule, seed in [(8, "all", 0), (36, "correct", 1), (60, "all", 2)]:
-        selected = select_images(digits, digits_model, digits.classes[0], per_class=per_class, rule=rule, seed=seed)
+        selected = select_images(
+            Readings(digits, digits_model, seed), digits.classes[0], per_class=per_class, rule=rule
+        )
         for split in SPLITS:
             for ref in getattr(selected, split):
                 assert side.setdefault(ref, split) == split
 
 
 def test_more_per_class_keeps_the_first_ones(digits: ImageSource, digits_model: ViT) -> None:
-    few, many = (select_images(digits, digits_model, digits.classes[2], per_class=n) for n in (12, 36))
+    few, many = (select_images(Readings(digits, digits_model), digits.classes[2], per_class=n) for n in (12, 36))
     for split in SPLITS:
         assert getattr(many, split)[: len(getattr(few, split))] == getattr(few, split)
 
 
 def test_fewer_than_asked_is_a_warning(digits: ImageSource, digits_model: ViT) -> None:
-    selected = select_images(digits, digits_model, digits.classes[0], per_class=400)
+    selected = select_images(Readings(digits, digits_model), digits.classes[0], per_class=400)
     (warning,) = selected.warnings
     assert warning.startswith("class 'zero': fewer images than asked (")
     assert f"{len(selected.discovery)} of 200 discovery" in warning and "choose = 'correct'" in warning
@@ -119,14 +123,14 @@ def test_undecodable_images_are_named_and_passed_over(photos: Path, imagenet_mod
         path = photos / "207" / f"{k}.jpg"
         path.write_bytes(path.read_bytes()[:-300])
     source = open_source({"folder": photos}, imagenet_model)
-    selected = select_images(source, imagenet_model, source.class_named("207"), per_class=400, rule="all")
+    selected = select_images(Readings(source, imagenet_model), source.class_named("207"), per_class=400, rule="all")
     assert len(every(selected)) == 8
     assert sorted(w.split(":")[0] for w in selected.warnings[:2]) == ["skipped 207/0.jpg", "skipped 207/2.jpg"]
 
 
 def test_a_class_that_the_model_never_gets_right(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos}, imagenet_model)
-    selected = select_images(source, imagenet_model, source.classes[0], per_class=8)
+    selected = select_images(Readings(source, imagenet_model), source.classes[0], per_class=8)
     assert every(selected) == [] and "0 of 4 discovery" in selected.warnings[0]
 
 
@@ -141,4 +145,4 @@ def test_a_class_that_the_model_never_gets_right(photos: Path, imagenet_model: V
 )
 def test_what_is_refused(digits: ImageSource, digits_model: ViT, given: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        select_images(digits, digits_model, digits.classes[0], **({"per_class": 8} | given))
+        select_images(Readings(digits, digits_model), digits.classes[0], **({"per_class": 8} | given))

@@ -1,0 +1,178 @@
+"""A sheet of images: what a spec's attacks and corruptions look like, and what the model takes each image for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import InputError
+from ..ingest import Preview, Samples
+from ..ingest.preview import View
+
+MOST_CLASSES = 12
+"""Classes on one sheet."""
+
+SIDE = 192
+"""Pixels that the longer side of an image takes at least; smaller ones are enlarged without smoothing."""
+
+MOST_SIDE = 288
+"""Pixels above which the longer side of an image is reduced."""
+
+MARGIN, GAP, LINE, TEXT, TITLE = 24, 12, 20, 14, 20
+INK, FAINT, RIGHT, WRONG, PAPER = "#111111", "#555555", "#0a7d33", "#b3261e", "#ffffff"
+
+
+def write_sheet(preview: Preview, path: str | Path) -> Path:
+    """Write the images of a preview as a PNG file, and return where it is.
+
+    Raises:
+        InputError: another suffix than `.png`, a file that cannot be written, or images that cannot be made.
+    """
+    path = checked_path(path)
+    sheet = draw_sheet(preview)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write ({error.strerror or error}); choose another place") from error
+    return path
+
+
+def checked_path(path: str | Path) -> Path:
+    """The path of a sheet.
+
+    Raises:
+        InputError: another suffix than `.png`.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"{path}: expected a name that ends in .png: the sheet is one picture")
+    return Path(path)
+
+
+def draw_sheet(preview: Preview) -> Image.Image:
+    """The first images of each class, once per condition and corruption: clean, attacked and corrupted side by side.
+
+    Under each image stand its file and the class that the model reads: green where that is the true one, else red.
+    """
+    blocks = list(chain.from_iterable(_of_class(preview, i) for i in range(len(preview.classes[:MOST_CLASSES]))))
+    left_out = len(preview.classes) - MOST_CLASSES
+    if left_out > 0:
+        blocks.append(_Text(f"{left_out} more classes are not shown; images.only names those that are", FAINT, TEXT))
+    width = max(block.width for block in blocks) + 2 * MARGIN
+    height = sum(block.height for block in blocks) + 2 * MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    drawing, top = ImageDraw.Draw(sheet), MARGIN
+    for block in blocks:
+        block.draw(sheet, drawing, MARGIN, top)
+        top += block.height
+    return sheet
+
+
+def _of_class(preview: Preview, position: int) -> Iterator[_Text | _Pictures]:
+    cls = preview.classes[position]
+    yield _Text(f"{cls.name} (class {cls.class_index})", INK, TITLE)
+    for samples in preview.samples(cls):
+        yield _Text(_told(samples), FAINT, TEXT)
+        if samples.remark:
+            yield _Text(samples.remark, WRONG, TEXT)
+        if samples.images:
+            yield _Pictures(samples.images, cls.name)
+
+
+def _told(samples: Samples) -> str:
+    """Condition, word, target and corruption in a line."""
+    contrast, condition = samples.item.contrast, samples.item.condition
+    parts = [condition.text]
+    if contrast.word is not None:
+        parts.append(f"word “{contrast.word}”")
+    if contrast.target is not None:
+        parts.append(f"target {contrast.target}")
+    corruption = samples.item.recipe.corruption.kind
+    parts.append(f"contrasted by {corruption}" + (f" with {contrast.against_text}" if contrast.against else ""))
+    return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A line of text."""
+
+    text: str
+    colour: str
+    size: int
+
+    @property
+    def width(self) -> int:
+        return round(_font(self.size).getlength(self.text))
+
+    @property
+    def height(self) -> int:
+        return self.size + GAP
+
+    def draw(self, sheet: Image.Image, drawing: ImageDraw.ImageDraw, left: int, top: int) -> None:
+        drawing.text((left, top), self.text, self.colour, _font(self.size))
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Images in a row, the views of one closer together, with captions below each."""
+
+    images: Sequence[Sequence[View]]
+    true_name: str
+
+    @property
+    def _cell(self) -> tuple[int, int]:
+        return _size(self.images[0][0])
+
+    @property
+    def width(self) -> int:
+        views = sum(map(len, self.images))
+        return views * (self._cell[0] + GAP // 2) + (len(self.images) - 1) * 2 * GAP
+
+    @property
+    def height(self) -> int:
+        return self._cell[1] + 3 * LINE + GAP
+
+    def draw(self, sheet: Image.Image, drawing: ImageDraw.ImageDraw, left: int, top: int) -> None:
+        width, height = self._cell
+        for views in self.images:
+            for view in views:
+                sheet.paste(_scaled(view), (left, top))
+                right = view.read_as == self.true_name
+                read = (f"read as {view.read_as}", RIGHT if right else WRONG)
+                for i, (text, colour) in enumerate([(view.what, FAINT), (view.name, FAINT), read]):
+                    drawing.text((left, top + height + 2 + i * LINE), _fitted(text, width), colour, _font(TEXT))
+                left += width + GAP // 2
+            left += 2 * GAP
+
+
+def _size(view: View) -> tuple[int, int]:
+    """Width and height on the sheet."""
+    height, width, _ = view.pixels.shape
+    longer = max(height, width)
+    factor = max(1, -(-SIDE // longer)) if longer <= MOST_SIDE else MOST_SIDE / longer
+    return round(width * factor), round(height * factor)
+
+
+def _scaled(view: View) -> Image.Image:
+    picture, size = Image.fromarray(view.pixels), _size(view)
+    enlarged = size[0] >= picture.width
+    return picture.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text, or its end after `…` where it is too long: file names differ at their ends."""
+    if _font(TEXT).getlength(text) <= width:
+        return text
+    while text and _font(TEXT).getlength(f"…{text}") > width:
+        text = text[1:]
+    return f"…{text}"

@@ -1,0 +1,78 @@
+"""What a run works on, before anything is scored: model, images, and how the model reads them under each condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from ..circuits import ClassInfo, Condition, WorkItem
+from ..errors import InputError
+from ..images import SPLITS, is_attack, shown, target_of
+from ..results import Table
+from .bar import Bar
+from .choice import Choice
+from .plan import Plan
+
+QUIET_S = 2.0
+"""Seconds that reading the images may take before a progress bar appears."""
+
+COLUMNS = [
+    "class", "condition", "tried", "accuracy", "attacked_accuracy", "success", "target", "word", *SPLITS,
+]  # fmt: skip
+
+
+def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: bool = False) -> Table:
+    """One row per class and condition of the items: `COLUMNS`.
+
+    `tried` candidates are those that are looked at until enough qualify. Of them `accuracy` is the share that the
+    model reads correctly unattacked, `attacked_accuracy` the same under the condition. `success` is the share of the
+    correctly read ones that the attack turns: into `target`, or into any other class where it aims at none. The last
+    three columns count the images chosen. Facts of the table: `model`, `weights`, `pixels`, `images`.
+    """
+    asked = list({(i.target_class, i.condition, i.selection.rule): i for i in items}.values())
+    rows, notes = [], []
+    shown_late: dict[str, Any] = {"delay": QUIET_S, "leave": False, "dynamic_ncols": True}
+    with Bar(total=len(asked), unit="row", desc="reading images", disable=not progress, **shown_late) as bar:
+        for item in asked:
+            bar.update()
+            try:
+                rows.append(_row(plan, choice, item))
+            except InputError as error:  # the item will fail by it
+                notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = frame.astype(dict.fromkeys(("accuracy", "attacked_accuracy", "success"), float))
+    return Table(frame, tuple(notes), dict(_facts(plan)))
+
+
+def _row(plan: Plan, choice: Choice, item: WorkItem) -> dict[str, Any]:
+    tally, chosen = choice.tally(item), choice.of_item(item)
+    return {
+        "class": item.target_class.name,
+        "condition": item.condition.text,
+        "tried": tally.tried,
+        "accuracy": tally.accuracy,
+        "attacked_accuracy": tally.attacked_accuracy,
+        "success": tally.success,
+        "target": _aim(plan, item.target_class, item.condition),
+        "word": item.contrast.word,
+        **{split: len(getattr(chosen, split)) for split in SPLITS},
+    }
+
+
+def _aim(plan: Plan, cls: ClassInfo, condition: Condition) -> str | None:
+    """What counts as a success of the attack, for people."""
+    if not is_attack(condition):
+        return None
+    target = target_of(condition, plan.source, cls, plan.spec.seed)
+    return "any other" if target is None else plan.source.name_of(target)
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    model, source = plan.model, plan.source
+    yield "model", f"{model.name}, {model.n_layers} layers of {model.n_heads} heads, {model.n_classes} classes"
+    yield "weights", model.weights
+    yield "pixels", model.preprocess.text
+    count = sum(len(source.candidates(cls)) for cls in source.classes)
+    yield "images", f"{shown(source.name)}: {count} of {len(source.classes)} classes"
