@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
     from .errors import CircuitStoreWarning as CircuitStoreWarning
+    from .ingest import OwnImages as OwnImages
+    from .ingest import OwnResult as OwnResult
+    from .ingest import index as index
+    from .ingest import load_spec as load_spec
+    from .ingest import store_results as store_results
     from .models import load_clip as load_clip
     from .models import load_model as load_model
     from .results import Table as Table
@@ -44,6 +49,8 @@ _WHERE = {
     "ComputationGraph": "circuits",
     "Drawing": "circuits",
     "EdgeScores": "circuits",
+    "OwnImages": "ingest",
+    "OwnResult": "ingest",
     "Table": "results",
     "completeness": "analysis.completeness",
     "discover": "discovery",
@@ -51,8 +58,10 @@ _WHERE = {
     "faithfulness_curve": "analysis.curves",
     "head_to_head": "discovery",
     "hypothesis_tests": "analysis.circuit_tests",
+    "index": "ingest",
     "load_clip": "models",
     "load_model": "models",
+    "load_spec": "ingest",
     "magnitude_scores": "analysis.baselines",
     "minimality": "analysis.completeness",
     "open_store": "store",
@@ -61,6 +70,7 @@ _WHERE = {
     "patch_path": "discovery",
     "random_curves": "analysis.baselines",
     "score_edges": "discovery",
+    "store_results": "ingest",
     "token_groups": "discovery",
 }
 

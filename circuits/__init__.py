@@ -23,6 +23,7 @@ from .naming import short_names as short_names
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit
+from .recipe import GIVEN as GIVEN
 from .recipe import ClassInfo as ClassInfo
 from .recipe import Condition as Condition
 from .recipe import Contrast as Contrast

@@ -160,15 +160,20 @@ class ClassInfo:
         return f"{self.dataset}/{self.class_index}/{self.name}"
 
 
+GIVEN = "given"
+"""Rule of a selection whose images came with the answer, so that it can be stored, but not computed."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which images a question is asked of.
 
     Attributes:
-        candidates: digest of the content hashes of the candidate images, in the order in which they are tried.
+        candidates: digest of the content hashes of the candidate images, in the order in which they are tried; sorted
+            where they were given.
         n_candidates: how many they are.
-        count: images wanted, over the three splits.
-        rule: which candidates qualify: `correct`, `all` or `successful`.
+        count: images wanted, over the three splits; 0 where they were given.
+        rule: which candidates qualify: `correct`, `all`, `successful`, or `given`.
         seed: seed of the order of the candidates.
         surroundings: digest of what else decides how they are attacked and corrupted: the images of the
             classes that they are contrasted with, the word that is written, the target class.
@@ -234,6 +239,11 @@ class WorkItem:
     def text(self) -> str:
         """Model, class and condition, for people."""
         return f"{self.model.name}, {self.target_class.dataset} {self.target_class.name!r}, {self.condition.text}"
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its answer came from elsewhere: nobody can compute it here."""
+        return self.selection.rule == GIVEN
 
     @cached_property
     def id(self) -> str:

@@ -10,6 +10,8 @@ from .conditions import CONDITIONS as CONDITIONS
 from .conditions import is_attack as is_attack
 from .conditions import resolve_condition as resolve_condition
 from .conditions import target_of as target_of
+from .contents import Contents as Contents
+from .contents import content_hashes as content_hashes
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import contrast_classes as contrast_classes
 from .corruptions import needs_attack as needs_attack
@@ -17,6 +19,7 @@ from .corruptions import resolve_corruption as resolve_corruption
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
 from .files import shown as shown
+from .labels import Labels as Labels
 from .opening import open_source as open_source
 from .partners import deal as deal
 from .readings import Readings as Readings

@@ -7,6 +7,9 @@ from importlib import resources
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run
+from .given import store_results as store_results
+from .own import OwnImages as OwnImages
+from .own import OwnResult as OwnResult
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .preview import Preview as Preview

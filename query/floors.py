@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, connected, first, halvings, joining_order
+from ..circuits import (
+    Circuit,
+    CircuitRecord,
+    Discovery,
+    EdgeScores,
+    Extraction,
+    connected,
+    first,
+    halvings,
+    joining_order,
+)
 from ..store import Store
 from .groups import Entry
 from .measures import Measure
@@ -36,10 +46,11 @@ class Floor:
 def halves_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Circuit, Circuit]]:
     """The circuits of 20 seeded pairs of halves of the images, each extracted anew at the circuit's size.
 
-    None without scores per image, with fewer than two images, without a size.
+    None without scores per image, with fewer than two images, without a size, or where it was extracted elsewhere in
+    a way that cannot be repeated.
     """
     scores, size = discovery.scores, record.circuit.size_requested
-    if scores is None or (scores.n_images or 0) < 2 or not size:
+    if scores is None or (scores.n_images or 0) < 2 or not size or record.extraction.kind not in Extraction.VERSIONS:
         return
     for a, b in halvings(scores, seed=record.item.recipe.seed):
         yield _again(record, size, a, measure), _again(record, size, b, measure)

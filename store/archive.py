@@ -272,7 +272,9 @@ class Archive:
         except StoreVersion as error:
             raise StoreVersion(f"{self.path(kind, id)}: {error}") from None
         except StoreDamaged as error:
-            remedy = "put it back from a backup, or run: circuitstore rebuild, then index again to compute it anew"
+            remedy = (
+                "put it back from a backup, or: circuitstore rebuild, then index again, or store your own result again"
+            )
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
 
 

@@ -24,6 +24,9 @@ CHUNK = 500
 
 WRITER = "writer"
 
+LOST = "its answer came from elsewhere and is lost; store it again"
+"""Error of an item whose answer cannot be computed here and is not there."""
+
 
 def enter_store(connection: Connection, id: str) -> None:
     """The store's identity and its lease, unless they are there."""
@@ -129,7 +132,7 @@ def _once(wanted: Sequence[WorkItem]) -> list[WorkItem]:
 
 
 def enter_items(connection: Connection, wanted: Sequence[WorkItem], state: str = "wanted") -> None:
-    """Items that are not there yet, in a state."""
+    """Items that are not there yet, in a state; those whose answers come from elsewhere have failed until they come."""
     enter(connection, items, [_item_row(w, state) for w in _once(wanted)])
 
 
@@ -137,9 +140,9 @@ def _item_row(item: WorkItem, state: str) -> dict[str, Any]:
     recipe = item.recipe
     return {
         "id": item.id,
-        "state": state,
+        "state": "failed" if item.is_given else state,
         "attempts": 0,
-        "error": None,
+        "error": LOST if item.is_given else None,
         "changed_ms": now_ms(),
         "model": item.model.name,
         "dataset": item.target_class.dataset,
@@ -252,9 +255,22 @@ def free_unanswered(connection: Connection) -> int:
 
 
 def _ask_again(connection: Connection, which: sa.ColumnElement[bool]) -> int:
-    stored = exists().where(discoveries.c.id == items.c.id)
-    state = sa.case((stored, "done"), else_="wanted")
-    return connection.execute(update(items).where(which).values(state=state, error=None, changed_ms=now_ms())).rowcount
+    """Have items asked again that are not answered; those whose answers come from elsewhere fail instead."""
+    answered = exists().where(discoveries.c.id == items.c.id)
+    rows = connection.execute(select(items.c.id, items.c.item, answered.label("answered")).where(which)).all()
+    now = now_ms()
+    for chunk in chunks(rows):
+        values = [_asked_again(row.answered, WorkItem.from_dict(json.loads(row.item))) for row in chunk]
+        changes = [{"key": row.id, **value} for row, value in zip(chunk, values, strict=True)]
+        change = update(items).where(items.c.id == sa.bindparam("key"))
+        connection.execute(change.values(state=sa.bindparam("to"), error=sa.bindparam("why"), changed_ms=now), changes)
+    return len(rows)
+
+
+def _asked_again(answered: bool, item: WorkItem) -> dict[str, str | None]:
+    if answered:
+        return {"to": "done", "why": None}
+    return {"to": "failed", "why": LOST} if item.is_given else {"to": "wanted", "why": None}
 
 
 def delete_run(connection: Connection, run: str) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 REBUILD = "circuitstore rebuild"
 SWEPT = "the next circuitstore index sweeps it"
 WAIT = "wait for the server, or start it, then run circuitstore verify again"
-COMPUTE = "put the file back from a backup, or: circuitstore rebuild, then index again to compute it anew"
+AGAIN = "index again to compute it, or store it again if it is your own"
+COMPUTE = f"put the file back from a backup, or: circuitstore rebuild, then {AGAIN}"
 TAKE_UP = "circuitstore rebuild takes it up"
 
 MOVE = (

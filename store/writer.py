@@ -202,7 +202,7 @@ class Writer:
         with self.writing() as connection:
             ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
         where = f"; it was set aside as {path}" if path else ""
-        self.say(f"{error}{where}; its item is asked again by the next index run")
+        self.say(f"{error}{where}; the next index run asks its item again; a result of your own has to be stored again")
 
     def pending(self, run: str) -> list[WorkItem]:
         """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""

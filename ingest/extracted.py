@@ -1,0 +1,107 @@
+"""Circuits from elsewhere: on one graph, pruned, and how each was extracted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..circuits import Circuit, ComputationGraph, EdgeScores, Extraction
+from ..circuits.recipe import Scalar
+from ..errors import InputError
+from ..models import ViT
+
+
+def common_graph(model: ViT, scores: EdgeScores | None, circuits: Sequence[Circuit]) -> ComputationGraph:
+    """The graph that scores and circuits have in common.
+
+    Raises:
+        InputError: neither scores nor circuits, several graphs, that of another model, a circuit that is not pruned or
+            was extracted from other scores, several circuits without scores.
+    """
+    _check_circuits(scores, circuits)
+    parts = [("scores", scores.graph)] if scores is not None else []
+    parts += [("circuits", circuit.graph) for circuit in circuits]
+    if not parts:
+        raise InputError("scores, circuits: expected scores, circuits, or both, got neither")
+    for what, graph in parts:
+        if graph != model.graph(graph.form):
+            raise InputError(
+                f"{what}: their graph has {graph.n_layers} layers of {graph.n_heads} heads, {model.name} has "
+                f"{model.n_layers} of {model.n_heads}"
+            )
+        if graph.form != parts[0][1].form:
+            raise InputError(
+                f"{what}: form {graph.form} beside {parts[0][1].form}; store each form as a result of its own"
+            )
+    return parts[0][1]
+
+
+def _check_circuits(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> None:
+    if scores is not None and not isinstance(scores, EdgeScores):
+        raise InputError(f"scores: expected EdgeScores, got {type(scores).__name__}")
+    for circuit in circuits:
+        if not isinstance(circuit, Circuit):
+            raise InputError(f"circuits: expected Circuit, or (Circuit, Evaluation), got {type(circuit).__name__}")
+        astray = np.flatnonzero(circuit.members & ~circuit.graph.prune(circuit.members))
+        if len(astray):
+            raise InputError(
+                f"circuits: edge {circuit.graph.edge_names[astray[0]]} is on no path from input to logits; build "
+                "circuits by extraction or by Circuit.from_edges, which prune"
+            )
+        if not _alike(scores, circuit.scores):
+            raise InputError(f"circuits: {circuit.extraction} was extracted from other scores than those given")
+    if scores is None and len(circuits) > 1:
+        raise InputError(f"circuits: without scores one circuit answers a question, got {len(circuits)}")
+
+
+def _alike(a: EdgeScores | None, b: EdgeScores | None) -> bool:
+    """Whether scores may be the same, as far as they are known and kept."""
+    return a is None or b is None or np.array_equal(a.mean.astype(np.float32), b.mean.astype(np.float32))
+
+
+_EXTRACTED = re.compile(r"(?P<kind>[\w.-]+)(\((?P<params>[^()]*)\))?(, all edges: .*)?", re.DOTALL)
+_SPEC_NAMES = {"greedy": "edges"}
+"""What a spec calls the extraction of a circuit."""
+
+
+def extractions_of(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> list[Extraction]:
+    """How circuits were extracted, by what they say of it and by the names that specs use.
+
+    Without scores a circuit was found as it is.
+
+    Raises:
+        InputError: a text that is no name with parameters, or two circuits with the same.
+    """
+    found = [Extraction.named("found") if scores is None else _extraction(circuit) for circuit in circuits]
+    for i, extraction in enumerate(found):
+        if extraction in found[:i]:
+            raise InputError(
+                f"circuits: two are extracted by {extraction.text}; tell them apart: "
+                'dataclasses.replace(circuit, extraction="my-cut(n=24)")'
+            )
+    return found
+
+
+def _extraction(circuit: Circuit) -> Extraction:
+    match = _EXTRACTED.fullmatch(circuit.extraction)
+    if match is None:
+        raise InputError(
+            f"circuits: extraction {circuit.extraction!r}: expected a name, such as my-cut, or a name with parameters, "
+            "such as my-cut(n=24)"
+        )
+    kind = _SPEC_NAMES.get(match["kind"], match["kind"])
+    params = dict(_param(part) for part in (match["params"] or "").split(", ") if part)
+    return Extraction.of(kind, params, Extraction.VERSIONS.get(kind, 1))
+
+
+def _param(part: str) -> tuple[str, Scalar]:
+    """`n=24` or `absolute`."""
+    name, equals, text = part.partition("=")
+    try:
+        value = json.loads(text, parse_constant=str) if equals else True
+    except json.JSONDecodeError:
+        return name, text
+    return name, value if isinstance(value, str | int | float) else text

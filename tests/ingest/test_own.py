@@ -1,0 +1,582 @@
+"""Results that were found elsewhere are stored, read and kept like those of `index`, and never computed by it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import circuitstore as cs
+import numpy as np
+import pytest
+import torch
+from circuitstore.analysis import write_report
+from circuitstore.circuits import Circuit, EdgeScores, Evaluation
+from circuitstore.errors import InputError
+from circuitstore.images import ImageSource, content_hashes, open_source
+from circuitstore.ingest import index, parse_spec
+from circuitstore.ingest.own import OwnImages, OwnResult, answer
+from circuitstore.models import ViT
+from circuitstore.query import compare, run
+from circuitstore.store import create_store, open_store, rebuild_store
+from torch import Tensor
+
+SPEC = """
+name = "computed"
+model = "digits"
+[images]
+source = "digits"
+per_class = 12
+only = ["three"]
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "typographic"
+[[recipe]]
+method = "eap"
+form = "block"
+[[extract]]
+edges = 12
+[[extract]]
+top = 9
+"""
+
+PATCH = {"kind": "my-patch", "version": 1, "side": 8}
+METHOD = {"kind": "my-gradients", "version": 2, "steps": 3}
+
+
+@dataclass(frozen=True)
+class World:
+    """A model, images of its classes, and scores that a program of one's own might give."""
+
+    model: ViT
+    source: ImageSource
+
+    def clean(self, digit: int, first: int = 0, count: int = 12) -> Tensor:
+        refs = self.source.candidates(self.source.classes[digit])[first : first + count]
+        return self.model.preprocess.normalise(np.stack([self.source.view(ref) for ref in refs]))
+
+    @staticmethod
+    def patched(images: Tensor) -> Tensor:
+        attacked = images.clone()
+        attacked[:, :, -8:, -8:] = 1.0
+        return attacked
+
+    def scores(self, seed: int, count: int = 12, form: str = "block") -> EdgeScores:
+        graph = self.model.graph(form)
+        values = np.random.default_rng(seed).normal(size=(count, graph.n_edges)).astype(np.float32)
+        values[:, [graph.index_of(name) for name in ("input->m0", "m0->logits", "input->logits")]] += 3
+        return EdgeScores.from_images(graph, values)
+
+    def images(self, digit: int, attack: bool = False, **changes: Any) -> OwnImages:
+        clean = self.clean(digit)
+        name = self.source.classes[digit].name
+        given: dict[str, Any] = {"dataset": "mine", "class_name": name, "images": clean, "corruption": "blur"}
+        if attack:
+            given |= {"condition": PATCH, "attacked": self.patched(clean)}
+        return OwnImages(**(given | changes))
+
+    def result(self, digit: int, attack: bool = False, **changes: Any) -> OwnResult:
+        scores = self.scores(10 * digit + attack)
+        images = changes.pop("images", self.images(digit, attack))
+        given: dict[str, Any] = {"model": self.model, "method": METHOD, "scores": scores}
+        return OwnResult(images=images, **(given | {"circuits": [scores.greedy(12), scores.top(9)]} | changes))
+
+    def results(self) -> list[OwnResult]:
+        return [self.result(digit, attacked) for digit in (3, 7) for attacked in (False, True)]
+
+
+@pytest.fixture(scope="module")
+def world(digits_model: ViT) -> World:
+    return World(digits_model, open_source("digits", digits_model))
+
+
+@pytest.fixture(params=["ladybug", "neo4j"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Of a store on each graph engine."""
+    if request.param == "ladybug":
+        return {"location": tmp_path / "data"}
+    server = request.getfixturevalue("neo4j_server")
+    server.empty()
+    return {"location": tmp_path / "data", "graph": server.url}
+
+
+def test_all_that_reads_a_store_reads_them(world: World, place: dict[str, Any], tmp_path: Path) -> None:
+    done = cs.store_results("mine", world.results(), **place)
+    assert (done.done, done.skipped, done.circuits, done.failed, done.notices) == (4, 0, 8, {}, ())
+    again = cs.store_results("mine", world.results(), **place)
+    assert (again.done, again.skipped, again.circuits, again.notices) == (0, 4, 0, ())
+    with open_store(**place) as store:
+        assert store.verify().to_pandas().empty
+        assert set(store.circuits()["condition"]) == {"natural", "my-patch(side=8)"}
+        assert set(store.circuits()["method"]) == {"my-gradients(steps=3)"}
+        assert set(store.circuits()["extraction"]) == {"edges(n=12)", "top(n=9)"}
+        text = 'MATCH (c:Circuit {attack: "my-patch"}) RETURN c.class AS class, c.n_edges AS edges'
+        assert set(store.query(text).to_pandas()["class"]) == {"three", "seven"}
+        assert len(run(store, "studies", {}).to_pandas())
+        by_class = compare(store, "class", extraction="top(n=9)", condition="natural")
+        assert len(by_class) == 1 and by_class.to_pandas()["noise_floor"].notna().all()
+        by_condition = compare(store, "condition", extraction="top(n=9)").to_pandas()
+        assert len(by_condition) == 2 and by_condition["gained"].notna().all()
+        assert "my-patch" in write_report(store, tmp_path / "report.html", run="mine").read_text()
+        record = store.circuit(store.circuits(attack="my-patch", **{"class": "seven"})["id"][0])
+        assert np.array_equal(store.discovery(record.discovery_id).scores.mean, world.result(7, True).scores.mean)
+    rebuild_store(**place)
+    with open_store(**place) as store:
+        assert store.verify().to_pandas().empty
+        assert store.runs()["run"].tolist() == ["mine"]
+    with open_store(**place) as store, store.writer() as writer:
+        writer.gc()
+        assert len(store.circuits()) == 8
+        writer.delete_run("mine")
+        writer.gc()
+        assert store.circuits().empty and writer.graph.present() == {}
+
+
+def test_a_lost_catalog_is_made_again_from_the_archive(world: World, tmp_path: Path) -> None:
+    cs.store_results("mine", world.results(), location=tmp_path)
+    with open_store(tmp_path) as store:
+        file = store.catalog.file
+        before = store.circuits().drop(columns="created_ms")
+    assert file is not None
+    file.unlink()
+    rebuild_store(tmp_path)
+    with open_store(tmp_path) as store:
+        assert store.verify().to_pandas().empty
+        assert store.circuits().drop(columns="created_ms").equals(before)
+        assert set(store.items()["state"]) == {"done"}
+
+
+def test_they_are_comparable_over_conditions_as_of_the_same_images(world: World, tmp_path: Path) -> None:
+    cs.store_results("mine", world.results(), location=tmp_path)
+    with open_store(tmp_path) as store:
+        notes = compare(store, "condition", extraction="edges(n=12)").notes
+    assert not [note for note in notes if "different images" in note]
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("computed")
+    index(parse_spec(SPEC), location=folder, progress=False)
+    return folder
+
+
+def test_circuits_answer_the_question_of_those_that_index_finds(world: World, computed: Path) -> None:
+    """A result that says what a spec says has the same question and extraction, so it stands beside the others."""
+    with open_store(computed) as store:
+        found = {r.question: r for r in map(store.circuit, store.circuits(attack="natural")["id"])}
+        scores = store.discovery(next(iter(found.values())).discovery_id).scores
+    assert scores is not None and len(found) == 2
+    clean = world.clean(3, count=scores.n_images or 0)
+    images = OwnImages(dataset="digits", class_name="three", images=clean, corruption="other-class")
+    circuits = [scores.greedy(12), scores.top(9)]
+    own = answer(OwnResult(model=world.model, images=images, method="eap", scores=scores, circuits=circuits))
+    assert {record.question for record in own.circuits} == set(found)
+    for record in own.circuits:
+        assert np.array_equal(record.circuit.members, found[record.question].circuit.members)
+        assert record.item.is_given and not found[record.question].item.is_given
+
+
+@pytest.mark.parametrize("name", ["computed", "mine"])
+def test_index_neither_computes_nor_changes_them(world: World, tmp_path: Path, name: str) -> None:
+    """Under the same name or another."""
+    cs.store_results("mine", world.results(), location=tmp_path)
+    with open_store(tmp_path) as store:
+        before = store.circuits()
+    spec = parse_spec(SPEC.replace("computed", name).replace('model = "digits"', ""))
+    done = index(spec, model=world.model, location=tmp_path, progress=False)
+    assert (done.done, done.failed) == (2, {})
+    cs.store_results(name, world.results(), location=tmp_path)
+    with open_store(tmp_path) as store:
+        runs = store.runs().set_index("run")
+        assert runs.loc[name, "items"] == runs.loc[name, "done"] == 6
+        assert runs.loc[name, "spec"] == spec.text
+        now = store.circuits().set_index("id")["sha256"]
+        assert now[before["id"]].tolist() == before["sha256"].tolist()
+        assert store.verify().to_pandas().empty
+
+
+def test_a_lost_answer_is_not_asked_again_and_can_be_stored_again(world: World, tmp_path: Path) -> None:
+    cs.store_results("mine", world.results(), location=tmp_path)
+    own = answer(world.results()[0])
+    with open_store(tmp_path) as store:
+        store.archive.path("discovery", own.discovery.id).unlink()
+        store.archive.path("circuit", own.circuits[0].id).write_bytes(b"damaged")
+        assert "or store it again if it is your own" in str(store.verify())
+    rebuild_store(tmp_path)
+    with open_store(tmp_path) as store, store.writer() as writer:
+        assert writer.retry_failed("mine") == 1
+        (lost,) = store.items(state="failed").to_dict("records")
+        assert lost["id"] == own.discovery.id and "came from elsewhere and is lost; store it again" in lost["error"]
+        assert own.discovery.id not in {item.id for item in writer.pending("mine")}
+    assert cs.store_results("mine", world.results(), location=tmp_path).done == 1
+    with open_store(tmp_path) as store:
+        assert store.verify().to_pandas().empty and set(store.items()["state"]) == {"done"}
+        assert len(store.circuits()) == 8
+
+
+def test_a_circuit_whose_discovery_is_lost_is_not_asked_of_index(world: World, tmp_path: Path) -> None:
+    own = answer(world.result(3))
+    with create_store(tmp_path) as store, store.writer() as writer:
+        writer.put_circuit(own.circuits[0], "mine")
+        assert store.items()["state"].tolist() == ["failed"] and writer.pending("mine") == []
+
+
+def test_circuits_are_evaluated_on_report_images_beside_random_ones(world: World) -> None:
+    clean = world.clean(3, first=12)
+    report = world.patched(clean), clean
+    images = world.images(3, True, corruption="unattacked-twin", target="eight")
+    result = world.result(3, True, images=images, metric="logit-diff", report=report)
+    own = answer(result)
+    for record, circuit in zip(own.circuits, result.circuits, strict=True):
+        assert isinstance(circuit, Circuit) and record.evaluation is not None
+        targets = [8] * 12
+        expected = cs.evaluate(world.model, circuit, *report, [3] * 12, targets=targets, metric="logit-diff")
+        assert replace(record.evaluation, metric_random=()) == expected
+        assert len(record.evaluation.metric_random) == 10
+        assert record.properties()["target"] == "eight"
+    rows = own.discovery.provenance["images"]
+    assert [row["split"] for row in rows] == ["discovery"] * 12 + ["report"] * 12
+    assert tuple(row["hash"] for row in rows[:12]) == own.discovery.images
+
+
+def test_an_evaluation_of_ones_own_is_kept(world: World, tmp_path: Path) -> None:
+    scores = world.scores(0)
+    evaluation = Evaluation(5, 3.0, 1.0, 2.0, 0.5, 1.0, 0.2, 0.6, 0.5)
+    metric = {"kind": "my-metric", "version": 1}
+    result = world.result(3, scores=scores, metric=metric, circuits=[(scores.greedy(12), evaluation), scores.top(9)])
+    cs.store_results("mine", [result], location=tmp_path)
+    with open_store(tmp_path) as store:
+        rows = store.circuits().set_index("extraction")
+        assert rows.loc["edges(n=12)", "faithfulness"] == 0.5 and rows.loc["edges(n=12)", "n_eval"] == 5
+        assert np.isnan(rows.loc["top(n=9)", "faithfulness"]) and rows.loc["top(n=9)", "n_eval"] == 0
+        assert set(rows["metric"]) == {"my-metric"}
+
+
+def test_edges_that_were_only_selected(world: World, tmp_path: Path) -> None:
+    circuit = cs.Circuit.from_edges(world.model.graph("block"), ["input->m0", "m0->logits"])
+    cs.store_results("mine", [world.result(3, scores=None, circuits=[circuit])], location=tmp_path)
+    with open_store(tmp_path) as store:
+        record = store.circuit(store.circuits()["id"][0])
+        found = store.discovery(record.discovery_id)
+        assert record.extraction.text == "found" and found.scores is None
+        assert found.circuit.edges == record.circuit.edges == ("input->m0", "m0->logits")
+
+
+def test_what_one_calls_an_extraction(world: World) -> None:
+    scores = world.scores(0)
+    circuits = [
+        scores.greedy(12),
+        scores.top(9, absolute=True),
+        scores.threshold(1.5),
+        replace(scores.top(7), extraction="my-cut(n=7, by=hand)"),
+        cs.Circuit.from_edges(scores.graph, ["input->logits"], scores),
+    ]
+    own = answer(world.result(3, scores=scores, circuits=circuits))
+    assert [r.extraction.text for r in own.circuits] == [
+        "edges(n=12)",
+        "top(absolute=True, n=9)",
+        "threshold(t=1.5)",
+        "my-cut(by=hand, n=7)",
+        "given",
+    ]
+    assert [r.frequency is None for r in own.circuits] == [False, False, False, True, True]
+
+
+# --- identity ----------------------------------------------------------------------------------------
+
+
+def ids(*results: OwnResult) -> list[str]:
+    return [answer(result).discovery.id for result in results]
+
+
+def test_the_order_of_the_images_is_no_other_question(world: World) -> None:
+    plain = world.result(3, True)
+    clean = world.clean(3)
+    turned = world.images(3, True, images=clean.flip(0), attacked=world.patched(clean).flip(0))
+    mixed = world.images(3, True, images=clean.flip(0))
+    same, other = world.result(3, True, images=turned), world.result(3, True, images=mixed)
+    assert ids(plain) == ids(same) != ids(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.images(3, True, condition=PATCH | {"version": 2}),
+        lambda w: w.images(3, True, condition=PATCH | {"side": 9}),
+        lambda w: w.images(3, True, attacked=w.patched(w.clean(3)) * 0.5),
+        lambda w: w.images(3, True, attacked=None),
+        lambda w: w.images(3, True, corrupted=w.clean(7)),
+        lambda w: w.images(3, True, corruption={"kind": "blur", "radius": 0.2}),
+        lambda w: w.images(3, True, target="eight"),
+        lambda w: w.images(3, True, word="eight"),
+        lambda w: w.images(3, True, against=["eight"]),
+        lambda w: w.images(3, True, dataset="others"),
+        lambda w: w.images(3, True, images=w.clean(3, first=1)),
+    ],
+)
+def test_other_images_are_another_question(world: World, change: Callable[[World], OwnImages]) -> None:
+    assert ids(world.result(3, True)) != ids(world.result(3, True, images=change(world)))
+
+
+@pytest.mark.parametrize(
+    "change", [{"method": METHOD | {"version": 3}}, {"seed": 1}, {"direction": "denoising"}, {"metric": "kl"}]
+)
+def test_another_way_to_find_is_another_question(world: World, change: dict[str, Any]) -> None:
+    assert ids(world.result(3)) != ids(world.result(3, **change))
+
+
+def test_what_is_only_told_is_no_other_question(world: World) -> None:
+    files = [f"three/{i}.png" for i in range(12)]
+    told = world.result(3, images=world.images(3, files=files), provenance={"notebook": "a.ipynb"})
+    assert ids(world.result(3)) == ids(told)
+    own = answer(told).discovery
+    assert [row["file"] for row in own.provenance["images"]] == files
+    assert own.provenance["notebook"] == "a.ipynb" and "torch" in own.provenance
+
+
+def test_files_are_known_by_their_bytes_as_index_knows_them(photos: Path, imagenet_model: ViT, world: World) -> None:
+    source = open_source({"folder": photos}, imagenet_model)
+    refs = source.candidates(source.class_named("207"))
+    images = world.images(3, images=[photos / ref.origin for ref in refs])
+    own = answer(world.result(3, images=images, scores=None, circuits=[world.scores(0).top(9)])).discovery
+    assert own.images == tuple(ref.hash for ref in refs)
+    assert [row["file"] for row in own.provenance["images"]] == [ref.origin for ref in refs]
+    given = world.images(3, images=[ref.hash for ref in refs])
+    assert ids(world.result(3, images=images, scores=None, circuits=[world.scores(0).top(9)])) == ids(
+        world.result(3, images=given, scores=None, circuits=[world.scores(0).top(9)])
+    )
+
+
+def test_pixels_are_known_by_value_type_and_shape(world: World) -> None:
+    clean = world.clean(3, count=2)
+    assert content_hashes("x", clean) == content_hashes("x", clean.numpy()) != content_hashes("x", clean.double())
+    strided = clean.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert content_hashes("x", strided) == content_hashes("x", clean)
+    assert content_hashes("x", clean.to(torch.bfloat16)) == content_hashes("x", clean.to(torch.bfloat16).float())
+    views = np.zeros((2, 4, 4, 3), np.uint8)
+    assert content_hashes("x", views)[0] == hashlib.sha256(b"|u1 (4, 4, 3)\n" + bytes(48)).hexdigest()
+
+
+# --- what is refused ---------------------------------------------------------------------------------
+
+
+def refused(tmp_path: Path, results: Any, run_name: Any = "mine") -> str:
+    """The message; nothing was written."""
+    with pytest.raises(InputError) as caught:
+        cs.store_results(run_name, results, location=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    return str(caught.value)
+
+
+def wrong_images(**changes: Any) -> Callable[[World], OwnResult]:
+    return lambda w: w.result(3, True, images=w.images(3, True, **changes))
+
+
+def wrong(**changes: Any) -> Callable[[World], OwnResult]:
+    return lambda w: w.result(3, True, **changes)
+
+
+def of_circuits(make: Callable[[EdgeScores], list[Any]], **changes: Any) -> Callable[[World], OwnResult]:
+    def build(w: World) -> OwnResult:
+        scores = w.scores(0)
+        return w.result(3, **{"scores": scores, "circuits": make(scores), **changes})
+
+    return build
+
+
+def unpruned(scores: EdgeScores) -> list[Circuit]:
+    members = np.zeros(scores.graph.n_edges, bool)
+    members[scores.graph.index_of("input->m0")] = True
+    return [Circuit(scores.graph, members)]
+
+
+TOO_SMALL = cs.ComputationGraph(2, 2)
+REFUSED: list[tuple[Callable[[World], Any], str]] = [
+    (lambda w: "three", "expected an OwnResult, got str"),
+    (wrong(model="digits"), "model: expected a loaded model, got str; load it: cs.load_model(module)"),
+    (wrong(method="my-gradients"), "method: circuitstore has no 'my-gradients'; a kind of your own needs a version"),
+    (wrong(method="eap-gi"), "did you mean 'eap-ig'"),
+    (wrong(method={"kind": "eap-ig", "version": 3}), "'eap-ig' is a kind of circuitstore and has its own version"),
+    (wrong(method={"kind": "eap-ig", "step": 3}), "unknown parameter of method 'eap-ig' 'step'"),
+    (wrong(method={"kind": "mine", "version": 0}), "method: version: expected a whole number from 1 on, got 0"),
+    (wrong(method={"kind": "my method", "version": 1}), "method: expected the name of a kind"),
+    (wrong(method={"version": 1}), "method: expected the name of a kind"),
+    (wrong(method={"kind": "mine", "version": 1, "a": [1]}), "method: a: expected a text, a finite number"),
+    (wrong(method={"kind": "mine", "version": 1, "a": float("nan")}), "method: a: expected a text, a finite number"),
+    (wrong(method="flow-routes"), "scores of 'flow-routes' are signed=False, shares=True, these are signed=True"),
+    (wrong(metric="logits"), "metric: circuitstore has no 'logits'; did you mean 'logit'"),
+    (wrong(metric="logit-diff"), "target: the metric logit-diff needs a target class, got none"),
+    (wrong(metric={"kind": "logit-diff", "target": "three"}), "target: class 3 is the class itself"),
+    (wrong(direction="forward"), "unknown direction 'forward'"),
+    (wrong(seed=-1), "seed: expected a whole number from 0 on, got -1"),
+    (wrong(scores=None, circuits=[]), "scores, circuits: expected scores, circuits, or both, got neither"),
+    (wrong(scores=np.zeros(3)), "scores: expected EdgeScores, got ndarray"),
+    (wrong(provenance={"torch": "2"}), "provenance: torch is written by circuitstore"),
+    (wrong(provenance={"x": float("inf")}), "provenance: expected JSON values by name"),
+    (wrong(report=(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))), "clean: expected"),
+    (
+        wrong(metric={"kind": "my-metric", "version": 1}, report=(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32))),
+        "report: circuits cannot be evaluated by 'my-metric', a metric of your own; give their evaluations",
+    ),
+    (
+        lambda w: w.result(3, report=(w.clean(3)[:4], w.clean(7)[:4])),
+        "report: image 0 is image 0 of those that the result rests on",
+    ),
+    (lambda w: w.result(3, scores=w.scores(0, count=5), circuits=[]), "scores: they are of 5 images, but 12"),
+    (
+        lambda w: w.result(3, scores=EdgeScores(TOO_SMALL, np.zeros(TOO_SMALL.n_edges)), circuits=[]),
+        "scores: their graph has 2 layers of 2 heads, digits has 4 of 4",
+    ),
+    (of_circuits(lambda s: [s]), "circuits: expected Circuit, or (Circuit, Evaluation), got EdgeScores"),
+    (of_circuits(unpruned), "circuits: edge input->m0 is on no path from input to logits"),
+    (of_circuits(lambda s: [s.top(9), s.top(9)]), "circuits: two are extracted by top(n=9); tell them apart"),
+    (of_circuits(lambda s: [s.top(9), s.top(8)], scores=None), "circuits: without scores one circuit answers"),
+    (
+        of_circuits(lambda s: [replace(s, mean=s.mean + 1).top(9)]),
+        "circuits: top(n=9) was extracted from other scores than those given",
+    ),
+    (
+        lambda w: w.result(3, circuits=[cs.Circuit.from_edges(w.model.graph("split"), ["input->logits"])]),
+        "circuits: form split beside block",
+    ),
+    (of_circuits(lambda s: [replace(s.top(9), extraction="by hand!")]), "expected a name, such as my-cut"),
+    (wrong_images(class_name="drei"), "class_name: 'drei' is no class"),
+    (wrong_images(class_index=10), "class_index: digits has classes 0 to 9, got 10"),
+    (wrong_images(class_name=" three"), "class_name: expected 1 to 200 printable signs"),
+    (wrong_images(dataset=""), "dataset: expected 1 to 200 printable signs"),
+    (wrong_images(dataset="a\ud800"), "dataset: expected 1 to 200 printable signs"),
+    (wrong_images(word="a\nb"), "word: expected 1 to 200 printable signs"),
+    (wrong_images(against="eight"), "against: expected a list of names"),
+    (wrong_images(target="acht"), "target: 'acht' is no class"),
+    (wrong_images(target="three"), "target: class 3 is the class itself"),
+    (wrong_images(condition="natural", corruption="unattacked-twin"), "corruption: unattacked-twin contrasts natural"),
+    (wrong_images(condition="typografic"), "condition: circuitstore has no 'typografic'; did you mean 'typographic'"),
+    (wrong_images(images=[]), "images: expected at least one image, got none"),
+    (wrong_images(images="three.png"), "images: expected pixels, a list of files or of hashes, got str"),
+    (wrong_images(images=["three.png"]), "images: expected the SHA-256 of an image, 64 digits"),
+    (wrong_images(images=[Path("nowhere.png")]), "images: nowhere.png cannot be read (No such file or directory)"),
+    (wrong_images(images=torch.zeros(12)), "images: expected pixels with an image a row"),
+    (wrong_images(images=torch.full((12, 3, 2, 2), torch.nan)), "images: NaN or infinite pixels in image 0"),
+    (wrong_images(images=torch.zeros(12, 3, 2, 2)), "images: 0 and 1 (counted from 0) are the same image"),
+    (wrong_images(attacked=torch.zeros(3, 3, 2, 2)), "attacked: expected one for each of 12 images, got 3"),
+    (wrong_images(files=["a.png"]), "files: expected a name for each of 12 images, got 1"),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), REFUSED, ids=[said[:50] for _, said in REFUSED])
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    world: World, tmp_path: Path, make: Callable[[World], Any], said: str
+) -> None:
+    message = refused(tmp_path, [make(world)])
+    assert message.startswith("result 0: ") and said in message, message
+
+
+def test_a_run_without_name_or_results_is_refused(world: World, tmp_path: Path) -> None:
+    for name in ("", " mine", "a\nb", "x" * 201, 5):
+        assert "run: expected 1 to 200 printable signs" in refused(tmp_path, [world.result(3)], name)
+    assert "results: expected at least one OwnResult, got none" in refused(tmp_path, [])
+    said = refused(tmp_path, [world.result(3), world.result(7), world.result(3, circuits=[])])
+    assert said.startswith("results 0 and 2 answer the same question (digits, mine 'three', natural)")
+
+
+@pytest.fixture
+def stored(world: World, tmp_path: Path) -> Iterator[Path]:
+    cs.store_results("mine", world.results(), location=tmp_path / "data")
+    yield tmp_path / "data"
+
+
+def unchanged(folder: Path, act: Callable[[], object]) -> str:
+    """The message of what is refused; the store holds what it held."""
+
+    def content() -> list[tuple[str, str]]:
+        with open_store(folder) as store:
+            return sorted(zip(store.circuits()["id"], store.circuits()["sha256"], strict=True))
+
+    before = content()
+    with pytest.raises(InputError) as caught:
+        act()
+    assert content() == before
+    return str(caught.value)
+
+
+def test_another_answer_to_the_same_question_is_refused(world: World, stored: Path) -> None:
+    other = world.scores(99)
+    results = [world.result(8), world.result(7, scores=other, circuits=[other.greedy(12)])]
+    said = unchanged(stored, lambda: cs.store_results("mine", results, location=stored))
+    assert said.startswith("result 1: the store has another answer to this question (digits, mine 'seven', natural, ")
+    assert "raise its version" in said
+
+
+def test_other_edges_of_the_same_extraction_are_refused(world: World, stored: Path) -> None:
+    scores = world.scores(30)
+    result = world.result(3, scores=scores, circuits=[replace(scores.greedy(14), extraction="greedy(n=12)")])
+    said = unchanged(stored, lambda: cs.store_results("mine", [result], location=stored))
+    assert "the store has other edges for edges(n=12) of this result" in said
+
+
+def test_the_same_computation_on_another_machine_keeps_the_first(world: World, stored: Path) -> None:
+    scores = world.scores(30)
+    moved = EdgeScores.from_images(scores.graph, scores.per_image * np.float32(1 + 1e-6))
+    done = cs.store_results("mine", [world.result(3, scores=moved, circuits=[])], location=stored)
+    assert (done.done, done.skipped) == (0, 1) and "the first result was kept" in done.notices[0]
+
+
+def test_more_circuits_of_a_stored_result_are_added(world: World, stored: Path) -> None:
+    scores = world.scores(30)
+    done = cs.store_results("more", [world.result(3, circuits=[scores.greedy(20)], scores=scores)], location=stored)
+    assert (done.done, done.skipped, done.circuits) == (0, 1, 1)
+    with open_store(stored) as store:
+        assert len(store.circuits("more")) == 1 and len(store.circuits()) == 9
+
+
+def test_names_mean_one_thing(world: World, stored: Path) -> None:
+    other = replace(world.model, fingerprint="f" * 64)
+    said = unchanged(stored, lambda: cs.store_results("mine", [world.result(8, model=other)], location=stored))
+    assert "the store has another model named 'digits'" in said
+    images = world.images(3, class_name="seven", class_index=3)
+    said = unchanged(stored, lambda: cs.store_results("mine", [world.result(3, images=images)], location=stored))
+    assert said.startswith("class_index: the store has mine 'seven' as class 7 of digits, here it is 3")
+
+
+def test_results_of_a_sample_do_not_make_it_another_data_set(world: World, computed: Path, tmp_path: Path) -> None:
+    """Own images under the name of an indexed data set are no sign that its folder is another one."""
+    folder = shutil.copytree(computed, tmp_path / "data")
+    results = [world.result(d, images=world.images(d, dataset="digits")) for d in range(10)]
+    results += [world.result(d, True, images=world.images(d, True, dataset="digits")) for d in range(10)]
+    cs.store_results("mine", results, location=folder)
+    assert index(parse_spec(SPEC), location=folder, progress=False).skipped == 2
+
+
+# --- index with a model of one's own -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["", 'model = "vit_tiny_patch16_224"'])
+def test_index_takes_a_loaded_model(world: World, computed: Path, named: str) -> None:
+    """In place of one that the spec names, too."""
+    spec = parse_spec(SPEC.replace('model = "digits"', named))
+    done = index(spec, model=world.model, location=computed, progress=False)
+    assert (done.done, done.skipped) == (0, 2)
+
+
+def test_index_computes_in_the_types_that_recipes_ask_for(world: World, tmp_path: Path) -> None:
+    spec = parse_spec(SPEC.replace('method = "eap"', 'method = "eap"\ndtype = "float64"'))
+    assert index(spec, model=world.model, location=tmp_path, progress=False).done == 2
+    with open_store(tmp_path) as store:
+        found = store.discovery(store.items()["id"][0])
+    assert found.item.recipe.dtype == "float64" and found.item.model == world.model.info
+    assert index(spec, location=tmp_path, progress=False).skipped == 2
+
+
+def test_a_model_that_cannot_be_used_is_refused(world: World, tmp_path: Path) -> None:
+    spec = parse_spec(SPEC.replace('model = "digits"', ""), origin="mine.toml")
+    with pytest.raises(InputError, match=r"mine.toml: model: this field is missing; .*index\(spec, model=…\)"):
+        index(spec, location=tmp_path)
+    with pytest.raises(InputError, match=r"model: expected a loaded model, got VisionTransformer; load it"):
+        index(spec, model=world.model.module, location=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="model: digits was loaded in bfloat16, float32 is asked; load it with"):
+        index(spec, model=cs.load_model("digits", dtype="bfloat16"), location=tmp_path)
+    assert list(tmp_path.iterdir()) == []
