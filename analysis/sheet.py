@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..circuits import ClassInfo
 from ..errors import InputError
 from ..ingest import Preview, Samples
 from ..ingest.preview import View
@@ -59,7 +60,8 @@ def draw_sheet(preview: Preview) -> Image.Image:
 
     Under each image stand its file and the class that the model reads: green where that is the true one, else red.
     """
-    blocks = list(chain.from_iterable(_of_class(preview, i) for i in range(len(preview.classes[:MOST_CLASSES]))))
+    blocks: list[_Text | _Pictures] = [_Text(line, INK, TEXT) for line in _head(preview)]
+    blocks += list(chain.from_iterable(_of_class(preview, cls) for cls in preview.classes[:MOST_CLASSES]))
     left_out = len(preview.classes) - MOST_CLASSES
     if left_out > 0:
         blocks.append(_Text(f"{left_out} more classes are not shown; images.only names those that are", FAINT, TEXT))
@@ -73,8 +75,14 @@ def draw_sheet(preview: Preview) -> Image.Image:
     return sheet
 
 
-def _of_class(preview: Preview, position: int) -> Iterator[_Text | _Pictures]:
-    cls = preview.classes[position]
+def _head(preview: Preview) -> Iterator[str]:
+    facts = preview.survey.facts
+    yield "; ".join(f"{name}: {facts[name]}" for name in ("model", "weights", "images"))
+    yield f"pixels: {facts['pixels']}".replace("×", "x")  # a sign that the font lacks
+    yield "Below each image: what it is, its file, and the class that the model reads: green where it is the true one."
+
+
+def _of_class(preview: Preview, cls: ClassInfo) -> Iterator[_Text | _Pictures]:
     yield _Text(f"{cls.name} (class {cls.class_index})", INK, TITLE)
     for samples in preview.samples(cls):
         yield _Text(_told(samples), FAINT, TEXT)
@@ -85,13 +93,19 @@ def _of_class(preview: Preview, position: int) -> Iterator[_Text | _Pictures]:
 
 
 def _told(samples: Samples) -> str:
-    """Condition, word, target and corruption in a line."""
+    """Condition, word, target, figures and corruption in a line."""
     contrast, condition = samples.item.contrast, samples.item.condition
     parts = [condition.text]
     if contrast.word is not None:
         parts.append(f"word “{contrast.word}”")
     if contrast.target is not None:
         parts.append(f"target {contrast.target}")
+    shares = {
+        "accuracy": samples.tally.accuracy,
+        "attacked accuracy": samples.tally.attacked_accuracy,
+        "success": samples.tally.success,
+    }
+    parts += [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
     corruption = samples.item.recipe.corruption.kind
     parts.append(f"contrasted by {corruption}" + (f" with {contrast.against_text}" if contrast.against else ""))
     return " · ".join(parts)
@@ -143,9 +157,10 @@ class _Pictures:
             for view in views:
                 sheet.paste(_scaled(view), (left, top))
                 right = view.read_as == self.true_name
-                read = (f"read as {view.read_as}", RIGHT if right else WRONG)
-                for i, (text, colour) in enumerate([(view.what, FAINT), (view.name, FAINT), read]):
-                    drawing.text((left, top + height + 2 + i * LINE), _fitted(text, width), colour, _font(TEXT))
+                name, read = _end(view.name, width), _start(f"read: {view.read_as}", width)
+                captions = [(view.what, FAINT), (name, FAINT), (read, RIGHT if right else WRONG)]
+                for i, (text, colour) in enumerate(captions):
+                    drawing.text((left, top + height + 2 + i * LINE), text, colour, _font(TEXT))
                 left += width + GAP // 2
             left += 2 * GAP
 
@@ -169,10 +184,19 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _fitted(text: str, width: int) -> str:
-    """The text, or its end after `…` where it is too long: file names differ at their ends."""
-    if _font(TEXT).getlength(text) <= width:
+def _start(text: str, width: int) -> str:
+    """As much of the text as there is room for."""
+    if _fits(text, width):
         return text
-    while text and _font(TEXT).getlength(f"…{text}") > width:
-        text = text[1:]
-    return f"…{text}"
+    while text and not _fits(f"{text}…", width):
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a text that is too long: file names differ there."""
+    return _start(text[::-1], width)[::-1]
+
+
+def _fits(text: str, width: int) -> bool:
+    return _font(TEXT).getlength(text) <= width

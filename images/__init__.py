@@ -7,6 +7,7 @@ from .build import build_views as build_views
 from .build import contrast as contrast
 from .build import surroundings as surroundings
 from .conditions import CONDITIONS as CONDITIONS
+from .conditions import attacked_file as attacked_file
 from .conditions import is_attack as is_attack
 from .conditions import resolve_condition as resolve_condition
 from .conditions import target_of as target_of

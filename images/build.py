@@ -13,7 +13,7 @@ from ..circuits import ClassInfo, Condition, Contrast, Corruption
 from ..errors import InputError
 from ..models import ViT
 from .batch import Batch
-from .conditions import Views, attack, attack_draws_on, is_attack, target_of, words
+from .conditions import Views, attack, attacked_file, is_attack, target_of, words
 from .corruptions import contrast_classes, corrupt, draws_on, needs_attack
 from .source import ImageRef, ImageSource
 
@@ -66,7 +66,7 @@ def surroundings(
     return (
         *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, most=count)),
         *words(condition, source, cls, seed),
-        *attack_draws_on(condition, source, cls),
+        *(twin.hash for ref in source.candidates(cls) if (twin := attacked_file(condition, source, ref))),
         *([] if aim is None else [f"target {aim}"]),
     )
 

@@ -18,7 +18,7 @@ from ..errors import InputError, unknown
 from .batch import Batch, later_class
 from .params import Param, choice, colour, label, number, resolve, rgb, share, text, whole
 from .seeds import Draws
-from .source import ImageSource
+from .source import ImageRef, ImageSource
 from .writing import PLACES, Lettering, write
 
 OTHER_CLASS = "other class"
@@ -39,7 +39,7 @@ class ConditionKind:
         target: logit of the class that the attack aims at, if any.
         words: what it writes, if anything.
         params: its parameters.
-        draws_on: content of what its images are made from besides the unattacked ones.
+        file: where the attacked image beside an unattacked one is, if it is not made from that.
     """
 
     key: str
@@ -49,7 +49,7 @@ class ConditionKind:
     target: Callable[[Condition, ImageSource, ClassInfo, int], int | None]
     words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]]
     params: Mapping[str, Param] = field(default_factory=dict)
-    draws_on: Callable[[Condition, ImageSource, ClassInfo], tuple[str, ...]] = lambda *_: ()
+    file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = lambda *_: None
 
 
 def resolve_condition(kind: str, params: Mapping[str, Scalar] | None = None) -> Condition:
@@ -82,9 +82,13 @@ def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) 
     return _kind(condition.kind).words(condition, source, cls, seed)
 
 
-def attack_draws_on(condition: Condition, source: ImageSource, cls: ClassInfo) -> tuple[str, ...]:
-    """Content hashes of what attacked images of the class are made from besides the unattacked ones."""
-    return _kind(condition.kind).draws_on(condition, source, cls)
+def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
+    """The attacked image beside an unattacked one; None where it is made from that.
+
+    Raises:
+        InputError: there should be one, and is none.
+    """
+    return _kind(condition.kind).file(condition, source, ref)
 
 
 def _kind(kind: str) -> ConditionKind:
@@ -140,10 +144,8 @@ def _from_folder(condition: Condition, batch: Batch) -> Views:
     return np.stack([batch.source.attacked_view(str(condition["name"]), ref) for ref in batch.refs])
 
 
-def _in_folder(condition: Condition, source: ImageSource, cls: ClassInfo) -> tuple[str, ...]:
-    if not source.has_attacked(cls):
-        return ()
-    return tuple(source.attacked_ref(str(condition["name"]), ref).hash for ref in source.candidates(cls))
+def _in_folder(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef:
+    return source.attacked_ref(str(condition["name"]), ref)
 
 
 def _named_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:

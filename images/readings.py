@@ -90,9 +90,13 @@ class Readings:
         return self.of(cls, refs) == cls.class_index
 
     def turned(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition) -> Bool[np.ndarray, "image"]:
-        """Which correctly read images an attack turns: into its target where it has one, else into any other class."""
+        """Which correctly read images an attack turns: into its target where it has one, else into any other class.
+
+        None where its target is the class itself.
+        """
         read, target = self.of(cls, refs, condition), target_of(condition, self.source, cls, self.seed)
-        return self.correct(cls, refs) & (read == target if target is not None else read != cls.class_index)
+        aimed = np.ones(len(refs), bool) if target is None else read == target
+        return self.correct(cls, refs) & aimed & (read != cls.class_index)
 
     def tally(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None) -> Tally:
         """How the model reads images of a class."""

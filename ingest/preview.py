@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..circuits import ClassInfo, WorkItem
-from ..images import ImageRef, build_views, predict, shown
+from ..errors import InputError
+from ..images import ImageRef, Tally, attacked_file, build_views, is_attack, predict, shown
 from ..models import ViT
 from ..results import Table
 from .choice import Choice
@@ -41,11 +42,13 @@ class Samples:
 
     Attributes:
         item: one of the questions that are asked of them.
+        tally: how the model reads all candidates that were tried.
         images: the views of each image.
         remark: what is to be said of them; empty where they are some of those chosen.
     """
 
     item: WorkItem
+    tally: Tally
     images: tuple[tuple[View, ...], ...]
     remark: str = ""
 
@@ -73,18 +76,17 @@ class Preview:
         return tuple(dict.fromkeys(p.item.target_class for p in self.plan.items))
 
     def samples(self, cls: ClassInfo, count: int = 3) -> Iterator[Samples]:
-        """The first images of a class, once per condition and corruption.
-
-        Raises:
-            InputError: an attack or a corruption that cannot be carried out.
-        """
+        """The first images of a class, once per condition and corruption; none where they cannot be made."""
         items = [p.item for p in self.plan.items if p.item.target_class == cls]
         for item in {(i.condition, i.recipe.corruption): i for i in items}.values():
             chosen = self._choice.of_item(item)
             refs = chosen.discovery[:count] or chosen.tried[:count]
             remark = "" if chosen.discovery else f"none qualifies ({item.selection.rule}): {chosen.why}"
-            images = self._views(item, refs) if refs else ()
-            yield Samples(item, tuple(images), remark)
+            try:
+                tally = self._choice.tally(item)
+                yield Samples(item, tally, tuple(self._views(item, refs)) if refs else (), remark)
+            except InputError as error:
+                yield Samples(item, Tally(0, 0), (), str(error))
 
     def _views(self, item: WorkItem, refs: Sequence[ImageRef]) -> Iterator[tuple[View, ...]]:
         cls, condition, corruption = item.target_class, item.condition, item.recipe.corruption
@@ -96,8 +98,10 @@ class Preview:
         clean, turned, other = ([source.name_of(int(index)) for index in indices] for indices in read)
         for i, ref in enumerate(refs):
             views = [View("clean", shown(ref.origin), source.view(ref), clean[i])]
-            if condition.kind != "natural":
-                views.append(View("attacked", condition.kind, attacked[i], turned[i]))
+            if is_attack(condition):
+                twin = attacked_file(condition, source, ref)
+                name = condition.kind if twin is None else shown(twin.origin)
+                views.append(View("attacked", name, attacked[i], turned[i]))
             name = shown(partners[i].origin) if partners else corruption.kind
             yield (*views, View("corrupted", name, corrupted[i], other[i]))
 

@@ -39,7 +39,7 @@ def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: b
             bar.update()
             try:
                 rows.append(_row(plan, choice, item))
-            except InputError as error:  # the item will fail by it
+            except InputError as error:  # items that need the image will fail by it
                 notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(("accuracy", "attacked_accuracy", "success"), float))

@@ -6,6 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -35,8 +36,10 @@ from ..discovery import Images, Journal, bisected, discover, evaluate_many, get_
 from ..errors import CircuitStoreWarning, InputError
 from ..images import (
     SPLITS,
+    BadImage,
     ImageSet,
     Split,
+    attacked_file,
     build_set,
     shown,
 )
@@ -120,10 +123,16 @@ class Workbench:
             "seconds": round(time.monotonic() - began, 3),
             "warnings": [str(w.message) for w in own],
             "image_warnings": list(self.choice.of_item(item).warnings),
-            "tally": asdict(self.choice.tally(item)),
+            "tally": self._tally(item),
             "images": self._provenance(item),
         }
         return Discovery(item, scores, images.hashes, found.members, found.trace, provenance)
+
+    def _tally(self, item: WorkItem) -> dict[str, int | None] | None:
+        """How the model reads the candidates that were tried; None where one that was not chosen cannot be decoded."""
+        with suppress(BadImage):
+            return asdict(self.choice.tally(item))
+        return None
 
     def circuit(self, discovery: Discovery, extraction: Extraction, size: int | None) -> CircuitRecord:
         """One circuit of a discovery, evaluated on report images.
@@ -198,12 +207,14 @@ class Workbench:
         return images and Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
 
     def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
-        """Every image of the item: split, content hash, file; class, hash and file of its partner if it has one."""
+        """Every image of the item: split, hash and file, those of its attacked twin, and those of its partner."""
         rows = []
         for split in SPLITS:
             refs, images = getattr(self.choice.of_item(item), split), self._images(item, split)
             for i, ref in enumerate(refs):
                 row = {"split": split, "hash": ref.hash, "file": shown(ref.origin)}
+                if twin := attacked_file(item.condition, self.plan.source, ref):
+                    row |= {"attacked_hash": twin.hash, "attacked_file": shown(twin.origin)}
                 if images is not None and images.partners:
                     partner = images.partners[i]
                     row["against"] = self.plan.source.class_of(partner).name

@@ -210,7 +210,9 @@ def _agreed_id(archive: Archive, catalog: Catalog) -> str:
     return id
 
 
-_IMAGE_COLUMNS = ["split", "hash", "file", "against", "against_hash", "against_file"]
+_IMAGE_COLUMNS = [
+    "split", "hash", "file", "attacked_hash", "attacked_file", "against", "against_hash", "against_file",
+]  # fmt: skip
 
 
 class Store:
@@ -365,9 +367,10 @@ class Store:
     def images(self, id: str) -> Table:
         """The images behind a discovery or circuit, given by its id or the first digits of it.
 
-        Columns `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`, and of the image
-        that it is contrasted with `against` (its class), `against_hash`, `against_file`; missing where corrupted images
-        come from no other image. In the order of the scores per image. Errors as for `circuit`.
+        Columns `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`; `attacked_hash`,
+        `attacked_file` of its attacked twin; and of the image that it is contrasted with `against` (its class),
+        `against_hash`, `against_file`. Missing where attacked or corrupted images come from no other file. In the order
+        of the scores per image. Errors as for `circuit`.
         """
         with self.catalog.reading() as connection:
             id = listing.resolve_discovery(connection, id)

@@ -352,3 +352,46 @@ def test_a_spec_is_told_what_it_would_cost_and_writes_nothing(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:3] == ["recipe", "condition", "items"]
     assert not (tmp_path / "store").exists()
+
+
+LOOKED_AT = """
+name = "looked at"
+model = "digits"
+[images]
+source = "digits"
+per_class = 8
+only = ["three"]
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "typographic"
+[[recipe]]
+method = "eap"
+form = "block"
+[[extract]]
+edges = 9
+"""
+
+
+def test_preview_gives_a_table_and_a_sheet(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(LOOKED_AT)
+    done = run("preview", "spec.toml", "--format", "json", "--out", "sheet.png")
+    assert done.returncode == 0, done.stderr
+    natural, attacked = json.loads(done.stdout)
+    assert natural["accuracy"] is not None and natural["success"] is None and attacked["success"] is not None
+    assert "weights: shipped with circuitstore" in done.stderr and "pixels: 32 × 32" in done.stderr
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "circuitstore-data").exists()
+    assert ".png" in refused("preview", "spec.toml", "--out", "sheet.html")
+
+
+def test_index_begins_with_the_table(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(LOOKED_AT)
+    dry = run("index", "spec.toml", "--dry-run", "--no-progress")
+    first = run("index", "spec.toml", "--no-progress")
+    again = run("index", "spec.toml", "--no-progress")
+    for done in (dry, first):
+        assert done.returncode == 0 and done.stderr.startswith("model: digits, 4 layers of 4 heads")
+        assert "attacked_accuracy" in done.stderr
+    assert "looked at: 2 items done" in first.stderr and first.stdout == ""
+    assert "attacked_accuracy" not in again.stderr and "all 2 items are there already" in again.stderr
