@@ -112,6 +112,7 @@ def kinds() -> str:
 
 ABOUT = {
     "natural": "the images as they are",
+    "folder": "attacked images from a folder, `path`, by class folder and file name",
     "typographic": "a text written on the image; `other class`: on all images of a class the word of one other class, "
     "which the seed and the set of classes decide; random places depend on the image and the seed only",
     "other-class": "each image contrasted with one of another class: the other classes, in a seeded cyclic order, are "
@@ -126,14 +127,16 @@ ABOUT = {
 def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
     lines = ["| name | what it is | parameters |", "|---|---|---|"]
     for name, about, params in rows:
-        told = [f"{_default(key, param.default)}: {param.allowed}" for key, param in params.items()]
+        told = [f"{_default(key, param)}: {param.allowed}" for key, param in params.items()]
         lines.append(f"| `{name}` | {about} | {'<br>'.join(told)} |")
     return "\n".join(lines) + "\n"
 
 
-def _default(key: str, value: Any) -> str:
+def _default(key: str, param: Any) -> str:
     """As a spec writes it; TOML has no null, so what is None there is left out."""
-    return f"`{key}`, by default left out" if value is None else f"`{key} = {json.dumps(value)}`"
+    if getattr(param, "required", False):
+        return f"`{key}`, to be given"
+    return f"`{key}`, by default left out" if param.default is None else f"`{key} = {json.dumps(param.default)}`"
 
 
 def queries() -> str:

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from circuitstore.circuits import Circuit
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
 from circuitstore.ingest import index, parse_spec
-from circuitstore.ingest.spec import ExtractSpec, FolderSpec, ImagesSpec, KindSpec, ModelSpec, RecipeSpec, Spec
+from circuitstore.ingest.spec import ConditionSpec, ExtractSpec, FolderSpec, ImagesSpec, ModelSpec, RecipeSpec, Spec
 from circuitstore.store import open_store
 
 from .image_fixtures import Photo
@@ -61,7 +62,10 @@ def test_the_tables_of_kinds_are_the_registries(generate: ModuleType) -> None:
 def test_every_example_of_a_spec_is_one() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert len([parse_spec(example) for example in examples]) == 2
+    whole = [example for example in examples if example.startswith("name = ")]
+    assert len([parse_spec(example) for example in whole]) == 2
+    parts = [example for example in examples if example not in whole]
+    assert len([parse_spec(f"{whole[1]}\n{part}") for part in parts]) == 1
 
 
 def test_the_full_example_of_a_spec_runs(tmp_path: Path, photo: Photo) -> None:
@@ -86,7 +90,7 @@ def test_the_full_example_of_a_spec_runs(tmp_path: Path, photo: Photo) -> None:
 def test_every_field_of_a_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
-    tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": KindSpec}
+    tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": ConditionSpec}
     nested = {"images", "condition", "recipe", "extract"}
     fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
     assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
@@ -129,11 +133,11 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    wanted = "demo index status query show draw compare report verify rebuild migrate gc delete docs doctor"
+    wanted = "demo index preview status query show draw compare report verify rebuild migrate gc delete docs doctor"
     assert list(COMMANDS) == wanted.split()
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "docs"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("docs", "preview")])  # they read no store
 def test_every_command_takes_a_store(name: str) -> None:
     options = {o for p in COMMANDS[name].params for o in p.opts}
     assert {"--store", "--graph", "--catalog"} <= options
@@ -170,9 +174,28 @@ def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
-def test_the_lines_of_python_run(name: str, filled_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(filled_store)
+SPEC = """
+name = "small"
+[images]
+source = "digits"
+per_class = 8
+only = ["three"]
+[[condition]]
+kind = "natural"
+[[recipe]]
+method = "eap"
+[[extract]]
+edges = 20
+"""
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/own-results.md"])
+def test_the_lines_of_python_run(
+    name: str, filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spec.toml").write_text(SPEC)
+    shutil.copytree(filled_store / "circuitstore-data", tmp_path / "circuitstore-data")
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 2
     names: dict[str, object] = {}
