@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from circuitstore.ingest import Spec, index, make_plan, parse_spec
+from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.work import Workbench
 from circuitstore.store import create_store
 from PIL import Image
@@ -98,7 +99,7 @@ def alone(spec: Spec) -> float:
     """Seconds in which everything is answered and nothing kept."""
     began = time.perf_counter()
     plan = make_plan(spec)
-    bench = Workbench(plan)
+    bench = Workbench(plan, Choice(plan))
     for planned in plan.items:
         discovery = bench.discover(planned.item)
         for extraction in planned.extractions:

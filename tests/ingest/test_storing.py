@@ -19,6 +19,7 @@ from circuitstore.discovery import Journal
 from circuitstore.errors import StoreError
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.ingest.bar import Bar
+from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.storing import Storing
 from circuitstore.ingest.work import Workbench
 from circuitstore.store import Writer, create_store, open_store
@@ -66,7 +67,7 @@ edges = 20
 def in_between(folder: Path) -> None:
     """The run by hand: every result is written, and read back, before anything else is computed."""
     plan = make_plan(parse_spec(SPEC))
-    bench, sizes = Workbench(plan), {}
+    bench, sizes = Workbench(plan, Choice(plan)), {}
     with create_store(folder) as store, store.writer() as writer:
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         writer.start_run("small", SPEC, [p.item for p in plan.items], wanted)
