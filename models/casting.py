@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import InputError, unknown
-from .load import DTYPES
+from .made import DTYPES
 from .vit import ViT
 
 
