@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import ladybug
 import pandas as pd
 import pytest
-from circuitstore.cli.commands import parse_pairs
+from circuitstore.cli.commands import parse_pairs, typed, worded
 from circuitstore.cli.doctor import examine
 from circuitstore.cli.output import count
 from circuitstore.cli.settings import Settings, read_settings
@@ -96,7 +97,7 @@ def test_a_missing_spec_is_one_message() -> None:
 
 def test_parameters_are_json_or_text() -> None:
     given = ["n=5", "share=0.5", "name=seven", 'digits="7"', "flag=true", "none=null", "text=a=b", "empty="]
-    assert parse_pairs("--param", given) == {
+    assert parse_pairs("--param", given, typed) == {
         "n": 5,
         "share": 0.5,
         "name": "seven",
@@ -108,10 +109,23 @@ def test_parameters_are_json_or_text() -> None:
     }
 
 
+def test_parameters_whose_kind_is_known_are_text_and_several_of_one_name_a_list() -> None:
+    given = ["id=123456", "hex=1e5", "class=three", "class=7", 'quoted="7"', "list=[1, 2]", "none=null", "flag=true"]
+    assert parse_pairs("--param", given, worded) == {
+        "id": "123456",
+        "hex": "1e5",
+        "class": ["three", "7"],
+        "quoted": "7",
+        "list": [1, 2],
+        "none": None,
+        "flag": "true",
+    }
+
+
 @pytest.mark.parametrize("pair", ["n", "=5", "a b=5", "1=2"])
 def test_what_is_no_parameter_is_refused(pair: str) -> None:
     with pytest.raises(InputError, match="NAME=VALUE"):
-        parse_pairs("--param", [pair])
+        parse_pairs("--param", [pair], typed)
     assert "NAME=VALUE" in refused("query", "MATCH (c:Circuit) RETURN c.id", "--param", pair)
 
 
@@ -379,7 +393,7 @@ def test_preview_gives_a_table_and_a_sheet(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     natural, attacked = json.loads(done.stdout)
     assert natural["accuracy"] is not None and natural["success"] is None and attacked["success"] is not None
-    assert "weights: shipped with circuitstore" in done.stderr and "pixels: 32 × 32" in done.stderr
+    assert "weights: shipped with circuitstore" in done.stderr and "pixels: size (32, 32)" in done.stderr
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "circuitstore-data").exists()
     assert ".png" in refused("preview", "spec.toml", "--out", "sheet.html")

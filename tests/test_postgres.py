@@ -68,7 +68,7 @@ def test_from_an_empty_database_to_a_deleted_run(circuitstore: Program) -> None:
     (told,) = circuitstore.rows("status").to_dict("records")
     assert (told["run"], told["items"], told["done"], told["circuits"]) == ("few", 2, 2, 2)
     assert list(circuitstore.rows("status", "few")["class"]) == ["three", "seven"]
-    assert len(circuitstore.rows("compare", "--by", "class")) == 1
+    assert len(circuitstore.rows("compare", "--by", "class", "--flagged")) == 1
     assert "failed" not in set(circuitstore.rows("doctor")["state"])
     circuitstore("verify")
     circuitstore("migrate")

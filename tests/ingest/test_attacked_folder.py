@@ -63,7 +63,7 @@ def test_it_is_a_condition_like_others(attacked: Path, imagenet_model: ViT, tmp_
         assert store.verify().to_pandas().empty
         mechanism = store.circuits(corruption="unattacked-twin")
         assert set(mechanism["target"]) == {"tench"} and len(mechanism) == 3
-        notes = compare(store, "condition", metric="logit", **{"class": "207"}).notes
+        notes = compare(store, "condition", flagged=True, metric="logit", **{"class": "207"}).notes
         assert not [note for note in notes if "different images" in note]
         images = store.images(mechanism["id"][0]).to_pandas()
         assert images["attacked_file"].tolist() == [f"{Path(file).with_suffix('.png')}" for file in images["file"]]

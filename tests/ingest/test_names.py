@@ -43,10 +43,9 @@ def test_the_same_model_and_images_pass_without_a_word(store: Store, digits_mode
 
 
 def test_another_model_of_the_same_name_is_refused(store: Store, digits_model: ViT) -> None:
-    tuned, source = replace(digits_model, fingerprint="f" * 64), open_source("digits", digits_model)
-    with pytest.raises(
-        InputError, match=rf"'digits': its fingerprint is {digits_model.fingerprint[:12]}, this one's f"
-    ):
+    tuned, source = replace(digits_model, computation="f" * 64), open_source("digits", digits_model)
+    told = rf"'digits': its fingerprint is {digits_model.fingerprint[:12]}, this one's {tuned.fingerprint[:12]}"
+    with pytest.raises(InputError, match=told):
         check_names(store, tuned, source)
     assert check_names(store, replace(tuned, name="tuned"), source) == ()
 
@@ -69,7 +68,7 @@ def test_an_index_of_other_images_writes_nothing(
     store: Store, tmp_path: Path, digits_model: ViT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = store.circuits()
-    tuned = replace(digits_model, fingerprint="f" * 64)
+    tuned = replace(digits_model, computation="f" * 64)
     monkeypatch.setattr("circuitstore.ingest.plan.load_model", lambda *_, **__: tuned)
     with pytest.raises(InputError, match="another model named 'digits'"):
         index(parse_spec(SPEC.replace('"names"', '"again"')), location=store.location.folder, progress=False)

@@ -534,7 +534,7 @@ def test_more_circuits_of_a_stored_result_are_added(world: World, stored: Path) 
 
 
 def test_names_mean_one_thing(world: World, stored: Path) -> None:
-    other = replace(world.model, fingerprint="f" * 64)
+    other = replace(world.model, computation="f" * 64)
     said = unchanged(stored, lambda: cs.store_results("mine", [world.result(8, model=other)], location=stored))
     assert "the store has another model named 'digits'" in said
     images = world.images(3, class_name="seven", class_index=3)

@@ -11,7 +11,7 @@ import pytest
 from circuitstore.images import Readings, open_source, resolve_condition, select_images
 from circuitstore.ingest import dry_run, index, parse_spec, preview
 from circuitstore.ingest.survey import COLUMNS
-from circuitstore.models import ViT
+from circuitstore.models import ViT, load_model
 from circuitstore.results import Table
 from circuitstore.store import open_store
 
@@ -68,7 +68,7 @@ def test_facts_of_model_and_images(surveyed: tuple[Path, Seen]) -> None:
     facts = surveyed[1].surveys[0].facts
     assert facts["model"] == "digits, 4 layers of 4 heads, 10 classes"
     assert facts["weights"] == "shipped with circuitstore"
-    assert facts["pixels"].startswith("32 × 32, ") and "mean 0.5 0.5 0.5, std 0.5 0.5 0.5" in facts["pixels"]
+    assert facts["pixels"] == load_model("digits").preprocess.text
     assert facts["images"] == "digits: 688 of 10 classes"
 
 
