@@ -34,8 +34,8 @@ class Extraction(Variant):
         return cls.of(kind, params, cls.VERSIONS[kind])
 
 
-LEAST_IMAGES = 8
-"""Discovery images below which a circuit is flagged: its edges are those of single images."""
+LEAST_IMAGES = 6
+"""Discovery images below which a circuit is flagged: the halves of its noise floor would be one or two images."""
 
 
 def circuit_id(discovery_id: str, extraction: Extraction) -> str:

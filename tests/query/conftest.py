@@ -89,7 +89,7 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
                 yield discovery, [make_record(discovery, 24)]
     for index in range(5):  # of which two count
         discovery = make_discovery(
-            index, n_images=6 if index == 2 else 8, item=_of("weak", make_item(class_index=index, **SHAPE))
+            index, n_images=5 if index == 2 else 8, item=_of("weak", make_item(class_index=index, **SHAPE))
         )
         record = make_record(discovery, 24)
         sizes = {3: discovery.scores.graph.n_edges, 4: 0} if discovery.scores else {}

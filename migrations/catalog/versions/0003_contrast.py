@@ -35,7 +35,7 @@ def _fill(connection: sa.Connection) -> None:
 def values(row: sa.RowMapping, item: dict[str, Any]) -> dict[str, str]:
     """The new columns of a circuit; what its images were contrasted with was not recorded."""
     edges, everything = row["n_edges"], row["n_graph_edges"]
-    reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": row["n_images"] < 8}
+    reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": row["n_images"] < 6}
     return {
         "id": row["id"],
         "model_id": item["model"]["id"],

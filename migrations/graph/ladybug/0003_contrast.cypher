@@ -11,5 +11,5 @@ SET c.model_id = m.id;
 
 MATCH (c:Circuit)
 WITH c, CASE WHEN c.n_edges = c.n_graph_edges THEN 'whole model' WHEN c.n_edges = 0 THEN 'empty' ELSE '' END AS size,
-  CASE WHEN c.n_images < 8 THEN 'few images' ELSE '' END AS images
+  CASE WHEN c.n_images < 6 THEN 'few images' ELSE '' END AS images
 SET c.flag = CASE WHEN size = '' THEN images WHEN images = '' THEN size ELSE size + ', ' + images END;
