@@ -2,20 +2,37 @@
 
 Every error that a user can cause or mend is a `CircuitStoreError`; the command line prints its
 message and exits with code 2. Anything else that escapes is a bug and keeps its traceback.
+No message shows the password of a URL that was given: `masked`.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Iterable
 from types import ModuleType
 
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+[^\s'\"/:]*):[^\s'\"]*@")
+_SECRET_FIELD = re.compile(r"(?i)([?&][^\s=&]*(?:password|passwd|pwd|secret|token)[^\s=&]*=)[^\s&'\"]+")
+
+
+def masked(text: str) -> str:
+    """The text with `***` in place of every password in what looks like a URL.
+
+    That is what stands between the user's name and the last `@` of a word that begins like `scheme:/`, and the value
+    of every field after `?` or `&` whose name speaks of a password, a secret or a token.
+    """
+    return _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub(r"\1:***@", text))
+
 
 class CircuitStoreError(Exception):
-    """Base of all errors whose message is meant for the user."""
+    """Base of all errors whose message is meant for the user; passwords in URLs are masked in it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(masked(a) if isinstance(a, str) else a for a in args))
 
 
 class InputError(CircuitStoreError, ValueError):

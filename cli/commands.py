@@ -60,7 +60,7 @@ class Command(TyperCommand):
 command = partial(app.command, cls=Command)
 
 StoreFolder = Annotated[
-    Path | None,
+    str | None,  # a Path would make `bolt:/` of `bolt://`
     typer.Option("--store", metavar="FOLDER", help="Folder of the store; default ./circuitstore-data."),
 ]
 GraphUrl = Annotated[
@@ -128,7 +128,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def settings(store: Path | None, graph: str | None, catalog: str | None) -> Settings:
+def settings(store: str | None, graph: str | None, catalog: str | None) -> Settings:
     from .settings import read_settings
 
     found = read_settings(store, graph, catalog)

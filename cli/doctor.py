@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import CircuitStoreError
@@ -18,8 +17,6 @@ from .settings import Settings
 
 NEEDED_GB = 1.0
 """Free disk below which a run may not fit: the demo needs 0.1 GB, a ViT-B class with scores per image 2 MB."""
-
-DEFAULT_FOLDER = Path("circuitstore-data")
 
 
 class Finding(NamedTuple):
@@ -67,7 +64,13 @@ def _device(settings: Settings) -> Iterator[Finding]:
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
-    folder = (settings.store or DEFAULT_FOLDER).absolute()
+    from ..store import Location
+
+    try:
+        folder = Location.of(settings.store).folder
+    except CircuitStoreError as error:
+        yield Finding("store folder", "failed", str(error), "choose another folder with --store")
+        return
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     remedy = "choose another folder with --store, or change its owner or rights"
     try:
@@ -86,12 +89,12 @@ def _folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from ..store import open_store
+    from ..store import Location, open_store
 
-    if settings.catalog is None and not (settings.store or DEFAULT_FOLDER).exists():
-        yield Finding("store", "ok", "none yet; `circuitstore demo` or `circuitstore index` makes it")
-        return
     try:
+        if settings.catalog is None and not Location.of(settings.store).folder.exists():
+            yield Finding("store", "ok", "none yet; `circuitstore demo` or `circuitstore index` makes it")
+            return
         with open_store(**settings.place) as store:
             listed = f"{count(len(store.circuits()), 'circuit')} in {count(len(store.runs()), 'run')}"
             yield Finding("catalog", "ok", f"opened, {listed}")

@@ -8,13 +8,13 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from ..errors import InputError
+from ..errors import InputError, masked
 from ..results import Table, write_whole
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ class Format(StrEnum):
 
 
 SUFFIXES = {".txt": Format.table, **{f".{form}": form for form in (Format.csv, Format.json, Format.parquet)}}
+
+
+class Masked:
+    """A stream that masks passwords in URLs in all that is written to it, by whomever; see `errors.masked`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(masked(text))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # whoever writes bytes would write past the mask
+            raise AttributeError(name)
+        return getattr(self._stream, name)
 
 
 class Notes(logging.Handler):
@@ -70,7 +85,7 @@ NOTES = Notes()
 
 @contextmanager
 def noting() -> Iterator[None]:
-    """What the library logs while a command runs goes to the notes."""
+    """While a command runs, what the library logs is noted, and nothing on stderr shows a password."""
     log = logging.getLogger("circuitstore")
     level = log.level
     NOTES.told.clear()
@@ -78,7 +93,8 @@ def noting() -> Iterator[None]:
     log.addHandler(NOTES)
     log.setLevel(logging.DEBUG)  # the handler chooses
     try:
-        yield
+        with redirect_stderr(cast(TextIO, Masked(sys.stderr))):
+            yield
     finally:
         log.removeHandler(NOTES)
         log.setLevel(level)

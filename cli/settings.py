@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    store: Path | None = None
+    store: str | Path | None = None
     graph: str | None = None
     catalog: str | None = Field(None, repr=False)
     neo4j_user: str = DEFAULT_USER
@@ -65,13 +65,13 @@ class Settings(BaseSettings):
         return Account(None if secret is None else secret.get_secret_value(), self.neo4j_user)
 
 
-def read_settings(store: Path | None = None, graph: str | None = None, catalog: str | None = None) -> Settings:
+def read_settings(store: str | None = None, graph: str | None = None, catalog: str | None = None) -> Settings:
     """Settings in force in the current folder; what is given here goes before everything else.
 
     Raises:
         InputError: `circuitstore.toml` is no TOML, or has unknown or wrong fields.
     """
-    given = {"store": store, "graph": graph, "catalog": catalog}
+    given: dict[str, Any] = {"store": store, "graph": graph, "catalog": catalog}
     try:
         found = Settings(**{name: value for name, value in given.items() if value is not None})
         _warn_of_readable_password()

@@ -54,6 +54,8 @@ def parsed(url: str | sa.URL) -> sa.URL:
         made = made.set(drivername=postgres.DRIVER)
     if made.drivername not in ("sqlite", "sqlite+pysqlite", postgres.DRIVER):
         raise InputError(f"catalog: {expected}, got a URL of {made.drivername}://")
+    if made.drivername.startswith("sqlite") and "?" in str(url) and not isinstance(url, sa.URL):
+        raise InputError("catalog: the URL of a file has no question mark; write %3F for one in the file's name")
     for name in made.query:
         if "password" in name.lower():
             raise InputError(

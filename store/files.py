@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 from .faults import fault
 
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written; one that is found later was left by a killed writer."""
+
+DEEPEST = "archive/discoveries/ab/" + "f" * 100
+"""As long as the longest path in a store's folder: an id, what kind of file it is, and whose temporary file."""
 
 _numbers = itertools.count(1)
 
@@ -45,6 +48,25 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
         fault("archive.rename.after")
         sync_folder(path.parent)
         fault("archive.folder.after")
+
+
+def reachable(path: Path, within: str = "") -> Path:
+    """The path, if the system can tell whether something is there, or at a place within it.
+
+    Raises:
+        InputError: the path is not UTF-8, so neither database can open it.
+        StoreError: it is too long, or in a folder that may not be entered.
+    """
+    try:
+        str(path).encode()
+        (path / within).stat()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a} is not UTF-8; choose a place with another name") from None
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise StoreError(explain(error, path, "reach")) from error
+    return path
 
 
 def ensure_folder(folder: Path) -> None:
@@ -114,9 +136,13 @@ def _said(path: Path) -> Iterator[None]:
         raise StoreError(explain(error, path)) from error
 
 
-def explain(error: OSError, path: Path) -> str:
-    """What failed, where, and what to do, for an error of the operating system."""
+def explain(error: OSError, path: Path, what: str = "write") -> str:
+    """What could not be done, where, and what to do, for an error of the operating system."""
     match error.errno:
+        case errno.ENAMETOOLONG:
+            remedy = "choose a place with a shorter path"
+        case errno.EACCES | errno.EPERM if what == "reach":
+            remedy = "this account may not enter the folder; have its owner allow that, or choose another place"
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             remedy = "there is no room left; free some, then run the same command again: it goes on where it stopped"
         case errno.EACCES | errno.EPERM | errno.EROFS:
@@ -125,4 +151,4 @@ def explain(error: OSError, path: Path) -> str:
             remedy = "a store is a folder; something else is in its place; choose another with --store FOLDER"
         case _:
             remedy = "the disk failed; nothing half-written was kept; run the same command again"
-    return f"cannot write {path}: {error.strerror or error}; {remedy}"
+    return f"cannot {what} {path}: {error.strerror or error}; {remedy}"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote, urlsplit
 
 from sqlalchemy import URL
 
 from ..errors import InputError
 from .catalog import parsed
-from .graph import refuse_credentials
+from .files import DEEPEST, reachable
 from .graph.account import Account
+from .graph.urls import refuse_credentials, url_of
 
 DEFAULT = "circuitstore-data"
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""How a URL begins, also one that became a `Path`, in which `//` is `/`; one letter is a drive of Windows."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,27 @@ class Location:
 
         Raises:
             InputError: a URL where a folder is expected, a password in the graph's, or no URL where one is.
+            StoreError: the folder's path is too long, or the folder may not be entered.
         """
-        if "://" in str(location or ""):
-            raise InputError(
-                f"store: expected a folder, got a URL of {urlsplit(str(location)).scheme}://; the archive is always "
-                "a folder; a graph or catalog elsewhere has its own option (graph=…, --graph; catalog=…, --catalog)"
-            )
         if graph:
             refuse_credentials(graph)
-        folder = Path(location or DEFAULT).absolute()
+        folder = _folder(location or DEFAULT)
         return cls(
             folder,
             parsed(catalog) if catalog else URL.create("sqlite", database=str(folder / "catalog.sqlite")),
-            graph or f"ladybug://{quote(str(folder / 'graph.lbdb'))}",
+            graph or url_of(folder / "graph.lbdb"),
             account,
         )
 
     @property
     def archive(self) -> Path:
         return self.folder / "archive"
+
+
+def _folder(location: str | Path) -> Path:
+    if url := _URL.match(str(location)):
+        raise InputError(
+            f"store: expected a folder, got a URL of {url[1]}://; the archive is always a folder; "
+            "a graph or catalog elsewhere has its own option (graph=…, --graph; catalog=…, --catalog)"
+        )
+    return reachable(Path(location).absolute(), DEEPEST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import InputError, StoreBusy, StoreDamaged, StoreError
+from . import files
 
 BUSY_S = 60.0
 """Seconds to wait for another connection's transaction, or for a backup that holds the file."""
@@ -23,10 +23,11 @@ def file_of(url: sa.URL) -> Path:
 
     Raises:
         InputError: it names none.
+        StoreError: its path cannot be reached.
     """
     if not url.database or url.database == ":memory:":
         raise InputError("catalog: a SQLite catalog is a file, such as sqlite:///folder/catalog.sqlite")
-    return Path(url.database)
+    return files.reachable(Path(url.database))
 
 
 def engine(url: sa.URL, *, read_only: bool) -> Engine:
@@ -34,7 +35,7 @@ def engine(url: sa.URL, *, read_only: bool) -> Engine:
     path = file_of(url)
 
     def connect() -> sqlite3.Connection:
-        uri = f"file:{quote(str(path.absolute()))}?mode={_mode(path) if read_only else 'rwc'}"
+        uri = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
         # None: transactions begin where SQLAlchemy says (below), DDL included
         return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 

@@ -54,14 +54,14 @@ def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.Mo
     Path("circuitstore.toml").write_text('store = "of-file"\ngraph = "ladybug:///file"\ncatalog = "sqlite:///file"')
     monkeypatch.setenv("CIRCUITSTORE_STORE", "of-environment")
     monkeypatch.setenv("CIRCUITSTORE_GRAPH", "ladybug:///environment")
-    found = read_settings(store=Path("of-command-line"))
+    found = read_settings(store="of-command-line")
     assert found.place == {
-        "location": Path("of-command-line"),
+        "location": "of-command-line",
         "graph": "ladybug:///environment",
         "catalog": "sqlite:///file",
         "account": Account(),
     }
-    assert read_settings().store == Path("of-environment")
+    assert read_settings().store == "of-environment"
 
 
 def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from ...errors import InputError, unknown
+from ...errors import unknown
 from ..interrupts import deferred
+from .urls import FILE, SERVER, refuse_credentials, scheme_of
 
 if TYPE_CHECKING:
     from .account import Account
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 GROUP = "circuitstore.graph"
 """Where packages tell of their backends."""
 
-SERVER = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
-SCHEMES = ("ladybug", *SERVER)
+SCHEMES = (FILE, *SERVER)
 
 
 def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> GraphBackend:
@@ -73,29 +72,15 @@ def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -
         return _backend(url).recreate(url, store_id=store_id, **_account(url, account))
 
 
-def refuse_credentials(url: str) -> None:
-    """Make sure that the URL of a server has no user or password in it: it is shown in messages and logs.
-
-    Raises:
-        InputError: it has; the message does not repeat them.
-    """
-    scheme, _, rest = url.partition("://")
-    if "@" in rest and scheme != "ladybug":
-        raise InputError(
-            f"graph URL {scheme}://…@…: expected no user and no password in it; set CIRCUITSTORE_NEO4J_USER and "
-            f"CIRCUITSTORE_NEO4J_PASSWORD in the environment, and give {scheme}://HOST:PORT/DATABASE"
-        )
-
-
 def _account(url: str, account: Account | None) -> dict[str, Account]:
     """The argument that the backends of servers take besides."""
-    return {"account": account} if account is not None and urlsplit(url).scheme in SERVER else {}
+    return {"account": account} if account is not None and scheme_of(url) in SERVER else {}
 
 
 def _backend(url: str) -> type[GraphBackend]:
     refuse_credentials(url)
-    scheme = urlsplit(url).scheme
-    if scheme == "ladybug":
+    scheme = scheme_of(url)
+    if scheme == FILE:
         from .ladybug import LadybugGraph
 
         return LadybugGraph

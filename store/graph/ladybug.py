@@ -31,7 +31,6 @@ from .ladybug_file import (
     failure,
     kept_if_torn,
     open_for_writing,
-    path_of,
     set_aside,
 )
 from .ladybug_load import create_shared, load_circuits
@@ -40,6 +39,7 @@ from .ladybug_text import adapted
 from .migrations import Migration, check_current, migrations, pending
 from .rows import SHARED, shared_rows
 from .tables import to_table
+from .urls import path_of
 
 log = logging.getLogger("circuitstore")
 

@@ -18,13 +18,13 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import ladybug
 
-from ...errors import InputError, StoreBusy, StoreError, StoreForeign, StoreVersion
+from ...errors import StoreBusy, StoreError, StoreForeign, StoreVersion
 from ..faults import fault
 from ..files import explain
 
@@ -62,21 +62,9 @@ def keep(database: ladybug.Database) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
 
 
-def path_of(url: str) -> Path:
-    """The file that `ladybug:///absolute/path` names.
-
-    Raises:
-        InputError: no absolute path.
-    """
-    parts = urlsplit(url)
-    if parts.netloc or not parts.path.startswith("/"):
-        raise InputError(f"graph URL {url!r}: expected ladybug:///absolute/path, with three slashes")
-    return Path(unquote(parts.path))
-
-
 def engine_files(path: Path) -> list[Path]:
     """The database file and what the engine keeps beside it (logs, shadow pages), those that exist."""
-    return [p for p in sorted(path.parent.glob(f"{path.name}*")) if _is_of(path, p.name)]
+    return [p for p in sorted(path.parent.glob(f"{escape(path.name)}*")) if _is_of(path, p.name)]
 
 
 def _is_of(path: Path, name: str) -> bool:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import neo4j
 from neo4j.exceptions import (
@@ -18,6 +17,7 @@ from ...errors import InputError
 from ..faults import fault
 from .account import Account
 from .neo4j_errors import Asked, refuse_other_servers
+from .urls import split_server
 
 DATABASE = "neo4j"
 """The database of a URL that names none."""
@@ -51,20 +51,11 @@ class Address:
         Raises:
             InputError: it is no such URL.
         """
-        parts = urlsplit(url)
+        parts = split_server(url)
         database = parts.path.strip("/") or DATABASE
-        if not parts.hostname or parts.query or parts.fragment or not _port_is_sound(url):
-            raise InputError(f"graph URL {url!r}: expected {parts.scheme}://HOST:PORT/DATABASE")
         if database == "system" or not re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]{2,62}", database):
             raise InputError(f"graph URL {url!r}: {database!r} is no name of a database that can hold circuits")
         return cls(f"{parts.scheme}://{parts.netloc}", database)
-
-
-def _port_is_sound(url: str) -> bool:
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False
 
 
 class Server:
