@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,5 +98,5 @@ def _in_file() -> dict[str, Any]:
 
 def _warn_of_readable_password() -> None:
     """A note where others on this machine may read the password in the settings file."""
-    if "neo4j_password" in _in_file() and Path(FILE).stat().st_mode & 0o077:
+    if os.name == "posix" and "neo4j_password" in _in_file() and Path(FILE).stat().st_mode & 0o077:
         log.warning("%s holds a password and others may read it; close it to them with: chmod 600 %s", FILE, FILE)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..store.lease import exists
 
 EVERY_S = 10.0
 """Seconds between two writings: what a kill can cost."""
@@ -119,15 +120,5 @@ class Journal:
             return
         for part in self.path.parent.glob(f"{escape(self.path.name)}.*.tmp"):
             process = part.name.removeprefix(f"{self.path.name}.").removesuffix(".tmp")
-            if process.isdecimal() and not _runs(int(process)):
+            if process.isdecimal() and not exists(int(process)):
                 part.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

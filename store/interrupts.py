@@ -83,7 +83,8 @@ def _forked() -> None:
     _put_back()
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,7 +81,7 @@ class Owner:
         """Whether it is known to be dead: of this host, and its process, or it alone, has ended."""
         if (self.host, self.space) != (_host(), _space()):
             return False
-        if not _exists(self.pid):
+        if not exists(self.pid):
             return True
         state, begun = _seen(self.pid)
         if state in ("Z", "X") or (begun and self.started and begun != self.started):
@@ -100,7 +101,10 @@ def is_dead(owner: str) -> bool:
     return known is not None and known.is_dead
 
 
-def _exists(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Whether there is a process of this number on this host; True where the system cannot be asked."""
+    if sys.platform == "win32":
+        return True  # there `os.kill` ends the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -17,6 +17,7 @@ from ...errors import StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
 from ..interrupts import deferred, holding, unbroken
+from ..locks import Lock
 from . import asking, refusals
 from .content import GraphContent
 from .contract import GraphBackend, Lease
@@ -24,12 +25,12 @@ from .ladybug_engine import Engine
 from .ladybug_entities import plain
 from .ladybug_errors import is_unread, query_failed
 from .ladybug_file import (
-    WriterLock,
     connectable,
     discard,
     doubted,
     failure,
     kept_if_torn,
+    lock_for_writing,
     open_for_writing,
     set_aside,
 )
@@ -71,7 +72,7 @@ class LadybugGraph(GraphBackend):
         self.url, self.read_only, self.notices = url, read_only, ()
         self._path, self._store_id, self._pid = path_of(url), store_id, os.getpid()
         self._lock = threading.RLock()
-        self._writer: WriterLock | None = None
+        self._writer: Lock | None = None
         self._database: ladybug.Database | None = None
         self._snapshot: Snapshot | None = None
         self._failure: StoreError | None = None  # of a write: the database is not touched again
@@ -107,7 +108,7 @@ class LadybugGraph(GraphBackend):
             graph = cls(url, store_id=store_id)
         except StoreVersion as unreadable:
             path = path_of(url)
-            lock = WriterLock(path)
+            lock = lock_for_writing(path)
             kept = set_aside(path)
             lock.release()
             graph = cls(url, store_id=store_id)
@@ -263,7 +264,7 @@ class LadybugGraph(GraphBackend):
         if self.read_only:
             self._snapshot = Snapshot(self._path)
         else:
-            self._writer = WriterLock(self._path)
+            self._writer = lock_for_writing(self._path)
             self._database, self.notices = open_for_writing(self._path)
             if self._database is None or not self._tables():
                 self._make()

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import itertools
 import os
 import re
 import shutil
+import socket
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import ladybug
 
 from ...errors import StoreBusy, StoreError, StoreForeign, StoreVersion
 from ..faults import fault
 from ..files import explain
+from ..locks import Lock, note_in
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
@@ -39,22 +40,19 @@ LITTLE_ROOM = 1 << 20
 """Bytes; with fewer to spare, whatever it says is put down to that: it fails to read what it could not write."""
 
 _open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
-_locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
 def _disown() -> None:
     """In a forked child: give up what belongs to the parent.
 
     The engine's threads are not there, and letting go of a database would wait for them for ever, so it is kept.
-    A lock would outlast the parent as long as the child lives.
     """
     for database in _open:
         keep(database)
-    for lock in _locks:
-        lock.forget()
 
 
-os.register_at_fork(after_in_child=_disown)
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_disown)
 
 
 def keep(database: ladybug.Database) -> None:
@@ -74,58 +72,29 @@ def _is_of(path: Path, name: str) -> bool:
     return suffix.startswith(".") and not suffix.startswith(".new") and not suffix.endswith(NOT_THE_ENGINES)
 
 
-class WriterLock:
-    """The right to write a file, for one handle of one process; gone when the process ends."""
+def lock_for_writing(path: Path) -> Lock:
+    """The right to write a file, for one handle of one process.
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock.
-
-        Raises:
-            StoreBusy: another handle, in this process or another, has it.
-            StoreError: the folder cannot be written.
-        """
-        self._handle = _open_lock(path)
-        if not _try_lock(self._handle):
-            self._handle.seek(0)
-            holder = self._handle.read().strip() or "another process"
-            self._handle.close()
-            raise StoreBusy(
-                f"{path} is open for writing by {holder}; wait for it (--wait SECONDS), or end it and try again"
-            )
-        os.ftruncate(self._handle.fileno(), 0)
-        with suppress(OSError):  # on a full disk it holds without a name
-            os.write(self._handle.fileno(), f"process {os.getpid()} on {os.uname().nodename}".encode())
-        _locks.add(self)
-
-    def release(self) -> None:
-        fcntl.flock(self._handle, fcntl.LOCK_UN)
-        self._handle.close()
-
-    def forget(self) -> None:
-        """Let go of it in a forked child; the parent keeps it."""
-        self._handle.close()
+    Raises:
+        StoreBusy: another handle, in this process or another, has it.
+        StoreError: the folder cannot be written.
+    """
+    beside = lock_of(path)
+    for _ in range(5):  # readers take it for an instant, to see whether a writer is at work
+        if lock := Lock.take(beside):
+            with suppress(OSError):  # on a full disk it holds without a name
+                lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            return lock
+        time.sleep(0.02)
+    raise StoreBusy(
+        f"{path} is open for writing by {note_in(beside) or 'another process'}; "
+        "wait for it (--wait SECONDS), or end it and try again"
+    )
 
 
-def _open_lock(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f"{path.name}.lock").open("a+")
-    except OSError as error:
-        raise StoreError(
-            f"the graph's folder {path.parent} cannot be written ({error.strerror}); "
-            "make it writable, or give another folder"
-        ) from error
-
-
-def _try_lock(handle: IO[str]) -> bool:
-    """Readers hold the lock for an instant to see whether a writer is at work, so try for a little while."""
-    for _ in range(5):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.02)
-    return False
+def lock_of(path: Path) -> Path:
+    """The lock file that stands beside a file."""
+    return path.with_name(f"{path.name}.lock")
 
 
 class Opened(NamedTuple):
@@ -136,7 +105,7 @@ class Opened(NamedTuple):
 
 
 def open_for_writing(path: Path) -> Opened:
-    """Open an existing file; the caller holds the `WriterLock`.
+    """Open an existing file; the caller holds its lock.
 
     A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
     and its valid part is opened; where there is none it is moved aside.

@@ -8,7 +8,6 @@ of its own, which a query may end.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable
@@ -20,8 +19,9 @@ import stamina
 
 from ...errors import StoreBusy, StoreDamaged
 from ..interrupts import safe_point
+from ..locks import is_held
 from .ladybug_engine import Engine, Overdue
-from .ladybug_file import WriterLock, engine_files, refuse_hopeless
+from .ladybug_file import engine_files, lock_for_writing, lock_of, refuse_hopeless
 from .refusals import nothing_there
 
 RETRY_S = 10.0
@@ -122,10 +122,10 @@ class Snapshot:
 
     def _recover(self, error: RuntimeError) -> None:
         """Let the engine finish what a killed writer left, which it does not do for readers."""
-        if _being_written(self._path):
+        if is_held(lock_of(self._path)):
             return
         try:
-            lock = WriterLock(self._path)
+            lock = lock_for_writing(self._path)
         except StoreBusy:
             return
         engine = Engine()
@@ -160,15 +160,3 @@ def _signature(path: Path) -> _Signature:
 def _main(signature: _Signature) -> _Signature:
     """The main file's part: what is appended to the log does not touch a database that is open."""
     return signature[:1]
-
-
-def _being_written(path: Path) -> bool:
-    """Whether a writer holds its lock."""
-    try:
-        with path.with_name(f"{path.name}.lock").open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False

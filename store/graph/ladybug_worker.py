@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import struct
 import sys
 import threading
@@ -40,9 +39,9 @@ class Worker:
         import ladybug
 
         self.close()
-        _limit(resource.RLIMIT_DATA, None)
+        _limit("RLIMIT_DATA", None)
         if options["read_only"]:
-            _limit(resource.RLIMIT_FSIZE, 0)  # no file is written, whatever a query asks for
+            _limit("RLIMIT_FSIZE", 0)  # no file is written, whatever a query asks for
         database = ladybug.Database(path, **options)
         try:
             ladybug.Connection(database).close()
@@ -68,7 +67,7 @@ class Worker:
         """
         import ladybug
 
-        _limit(resource.RLIMIT_DATA, None if heap is None or not self._data_size else self._data_size + heap)
+        _limit("RLIMIT_DATA", None if heap is None or not self._data_size else self._data_size + heap)
         with ladybug.Connection(self._database) as connection:
             if timeout_ms is not None:
                 connection.set_query_timeout(timeout_ms)
@@ -83,7 +82,13 @@ class Worker:
         self._database = None
 
 
-def _limit(what: int, most: int | None) -> None:
+def _limit(name: str, most: int | None) -> None:
+    """Set a limit of this process, where the system has such limits."""
+    if os.name != "posix":
+        return
+    import resource
+
+    what = getattr(resource, name)
     hard = resource.getrlimit(what)[1]
     limits = [limit for limit in (most, hard) if limit not in (None, resource.RLIM_INFINITY)]
     resource.setrlimit(what, (min(limits, default=resource.RLIM_INFINITY), hard))

@@ -278,7 +278,7 @@ def test_another_programs_lock_is_respected(path):
 
 
 def test_a_folder_that_cannot_be_written_is_told():
-    with pytest.raises(StoreError, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot write"):
         opened(Path("/proc/nowhere/graph.lbdb"))
 
 
