@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from glob import escape
 from hashlib import sha256
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..store.lease import exists
+from ..store.lease import Permit, exists
 
 EVERY_S = 10.0
 """Seconds between two writings: what a kill can cost."""
@@ -38,11 +39,13 @@ class Journal:
         question: id of what is asked.
         own: the file is named for this question, so that whatever is in it is its journal, if a damaged one; else
             what is another question's, or no journal, is refused.
+        permit: what a store's writer must enter to replace or remove a file.
     """
 
     path: Path | None = None
     question: str = ""
     own: bool = False
+    permit: Permit = nullcontext
     _written: float = field(default_factory=time.monotonic, init=False)
 
     def read(self) -> dict[str, np.ndarray]:
@@ -105,13 +108,15 @@ class Journal:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self.path)
+        with self.permit():
+            part.replace(self.path)
         self._written = time.monotonic()
 
     def forget(self) -> None:
         """The question is answered."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with self.permit():
+                self.path.unlink(missing_ok=True)
             self._clear_killed()
 
     def _clear_killed(self) -> None:

@@ -241,7 +241,8 @@ class _Engine:
         if item.id in self.answered and (found := self.writer.sound_discovery(item.id)):
             return found
         storing.lease(item)
-        journal = Journal(self.writer.store.archive.journal(item.id), item.id, own=True)
+        archive = self.writer.archive
+        journal = Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
 
         def tell(done: int, total: int) -> None:
             storing.check()

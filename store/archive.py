@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from ..circuits import CircuitRecord, ComputationGraph, Discovery
 from ..errors import InputError, StoreDamaged, StoreVersion, cut
 from . import encoding, files
+from .lease import Permit
 
 Kind = Literal["discovery", "circuit"]
 KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits"}
@@ -52,8 +53,9 @@ class Archive:
     altered, and `StoreVersion` when a newer version wrote it. Writing raises `StoreError`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, permit: Permit = nullcontext) -> None:
+        """The archive in a folder; whatever changes it needs the `permit` of the writer."""
+        self.folder, self.permit = folder, permit
 
     @property
     def identity(self) -> str | None:
@@ -80,7 +82,7 @@ class Archive:
     def make(self, store_id: str) -> None:
         """Make the folder of a store's archive, with its identity."""
         text = json.dumps({"store": store_id, "format": encoding.FORMAT})
-        files.write_atomic(self.folder / IDENTITY, text.encode())
+        files.write_atomic(self.folder / IDENTITY, text.encode(), self.permit)
 
     def path(self, kind: Kind, id: str) -> Path:
         """Where a file is, or would be.
@@ -121,7 +123,7 @@ class Archive:
         """Delete temporary files that a killed writer left; returns how many. For the one writer only."""
         left = self.leftovers()
         for path in left:
-            files.remove(path)
+            files.remove(path, self.permit)
         return len(left)
 
     def journal(self, id: str) -> Path:
@@ -133,7 +135,7 @@ class Archive:
         journals = {self.journal(id) for id in kept}
         left = [path for path in (self.folder / _UNFINISHED).glob("*") if path not in journals]
         for path in left:
-            files.remove(path)
+            files.remove(path, self.permit)
         return len(left)
 
     def write(self, value: Discovery | CircuitRecord, created_ms: int) -> None:
@@ -158,7 +160,7 @@ class Archive:
             use_byte_stream_split=cast(Any, floats),  # exponents beside exponents compress, mantissas do not
             write_statistics=False,
         )
-        files.write_atomic(self.path(kind, value.id), memoryview(sink.getvalue()))
+        files.write_atomic(self.path(kind, value.id), memoryview(sink.getvalue()), self.permit)
 
     def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
         """A discovery, bit by bit as it was stored, and its `created_ms` (epoch milliseconds).
@@ -220,11 +222,11 @@ class Archive:
 
     def remove(self, kind: Kind, id: str) -> None:
         """Delete a file, if it is there."""
-        files.remove(self.path(kind, id))
+        files.remove(self.path(kind, id), self.permit)
 
     def announce_removal(self, ids: Mapping[Kind, Sequence[str]]) -> None:
         """Write down what is going to be removed, so that it is told from what a lost catalog does not list."""
-        files.write_atomic(self.folder / REMOVING, json.dumps(dict(ids)).encode())
+        files.write_atomic(self.folder / REMOVING, json.dumps(dict(ids)).encode(), self.permit)
 
     def announced(self) -> dict[Kind, list[str]]:
         """What a removal that has not ended was to remove."""
@@ -241,12 +243,12 @@ class Archive:
 
     def end_removal(self) -> None:
         """All that was announced is removed."""
-        files.remove(self.folder / REMOVING)
+        files.remove(self.folder / REMOVING, self.permit)
 
     def set_aside(self, kind: Kind, id: str) -> Path | None:
         """Rename a damaged file, so that it can be made anew; returns its new path, None where there is none."""
         path = self.path(kind, id)
-        return files.rename(path, path.with_name(path.name + DAMAGED)) if path.exists() else None
+        return files.rename(path, path.with_name(path.name + DAMAGED), self.permit) if path.exists() else None
 
     def _read(self, kind: Kind, id: str, columns: list[str] | None) -> tuple[encoding.Header, pa.Table]:
         """Header and the wanted columns, as far as the file has them."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -175,8 +175,11 @@ class Catalog:
             raise StoreVersion(f"{what}: it was written by a newer version; update circuitstore")
         raise StoreVersion(f"{what}; bring it up to date with: circuitstore migrate")
 
-    def upgrade(self) -> str | None:
+    def upgrade(self, writing: Callable[[], AbstractContextManager[Connection]] | None = None) -> str | None:
         """Create the tables, or bring older ones up to date, in one transaction; returns the revision found.
+
+        Args:
+            writing: gives that transaction, for a writer that holds a lease in older tables.
 
         Raises:
             StoreVersion: the tables are of a newer version.
@@ -191,7 +194,7 @@ class Catalog:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
-        with self.writing() as connection:
+        with (writing or self.writing)() as connection:
             config.attributes["connection"] = connection
             with _ALEMBIC:
                 command.upgrade(config, tables.SCHEMA)

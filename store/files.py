@@ -7,10 +7,12 @@ import errno
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from ..errors import InputError, StoreError
 from .faults import fault
+from .lease import Permit
 
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written; one that is found later was left by a killed writer."""
@@ -21,10 +23,10 @@ DEEPEST = "archive/discoveries/ab/" + "f" * 100
 _numbers = itertools.count(1)
 
 
-def write_atomic(path: Path, data: bytes | memoryview) -> None:
+def write_atomic(path: Path, data: bytes | memoryview, permit: Permit = nullcontext) -> None:
     """Write `path` durably: under a temporary name of its own, fsync, rename, fsync of the folder.
 
-    A reader sees the whole file or none; after the call it survives a power cut.
+    A reader sees the whole file or none; after the call it survives a power cut. The rename needs the `permit`.
 
     Raises:
         StoreError: no room, no permission, or the disk failed; nothing is left behind.
@@ -40,8 +42,9 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
                 fault("archive.fsync.before")
                 os.fsync(file.fileno())
             fault("archive.rename.before")
-            temporary.replace(path)
-        except OSError:
+            with permit():
+                temporary.replace(path)
+        except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
@@ -102,27 +105,29 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove(path: Path) -> None:
-    """Delete a file, if it is there.
+def remove(path: Path, permit: Permit = nullcontext) -> None:
+    """Delete a file, if it is there and with the `permit`.
 
     Raises:
         StoreError: it cannot be deleted.
     """
     with _said(path):
         fault("archive.remove.before")
-        path.unlink(missing_ok=True)
+        with permit():
+            path.unlink(missing_ok=True)
         fault("archive.remove.after")
 
 
-def rename(path: Path, target: Path) -> Path:
-    """Rename a file durably; returns its new path.
+def rename(path: Path, target: Path, permit: Permit = nullcontext) -> Path:
+    """Rename a file durably, with the `permit`; returns its new path.
 
     Raises:
         StoreError: it cannot be renamed.
     """
     with _said(path):
         fault("archive.aside.before")
-        path.replace(target)
+        with permit():
+            path.replace(target)
         fault("archive.aside.between")
         sync_folder(path.parent)
         fault("archive.aside.after")

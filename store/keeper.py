@@ -1,8 +1,9 @@
 """Holding the right to write: a lease in the catalog and one in the graph, renewed until they are given back.
 
-The catalog's decides who writes; the graph's names the writer to whoever sees the graph alone. Each is renewed
+The catalog's decides who writes; the graph's names the writer to whoever sees only the graph. Each is renewed
 by a thread of its own: a database may let one wait for long (a bulk load, a backup), and that must not cost
-the other.
+the other. A lease that ran out is renewed like any other if nobody has taken it since; one that somebody took is lost,
+even if it is free again: `Keeper.permit` and `Keeper.writing` let nothing take effect after that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
@@ -19,8 +21,9 @@ from sqlalchemy import Connection
 from ..errors import StoreBusy, StoreError
 from . import ledger
 from .catalog import Catalog
+from .fence import Fence
 from .interrupts import safe_point
-from .lease import LEASE_S, RENEW_S, Owner, is_dead, now_ms, shown
+from .lease import LEASE_S, RENEW_S, LeaseLost, Owner, is_dead, now_ms
 
 if TYPE_CHECKING:
     from .graph.contract import GraphBackend
@@ -32,10 +35,6 @@ RETRY_S = 5.0
 """Seconds until what failed in a thread is tried again."""
 
 
-class LeaseLost(StoreBusy):
-    """Another writer has taken the lease over; this one must write no more."""
-
-
 class Keeper:
     """The lease of one writer, from its making to `release`.
 
@@ -43,14 +42,15 @@ class Keeper:
         owner: the writer, as the leases name it.
     """
 
-    def __init__(self, catalog: Catalog, wait_s: float = 0.0) -> None:
-        """Take the lease in the catalog, waiting for another writer to end.
+    def __init__(self, catalog: Catalog, folder: Path, wait_s: float = 0.0) -> None:
+        """Take the lease in the catalog of the store in a folder, waiting for another writer to end.
 
         Raises:
             StoreBusy: another writer holds it; the message names it.
         """
         self._owner, self._catalog = Owner.new(), catalog
         self.owner = self._owner.text
+        self._fence = Fence(folder, self.owner)
         self._graph: GraphBackend | None = None
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
@@ -106,21 +106,20 @@ class Keeper:
                 )
 
     def _claim(self) -> None:
-        with self._catalog.writing() as connection:
+        with self._catalog.reading() as connection:
+            ledger.check_claim(connection)  # else a writer that is at work would be held up
+        with self._fence.closed() as name_us, self._catalog.writing() as connection:
             ledger.claim(connection, self.owner, _until())
+            name_us()  # before the commit: killed in between, the earlier writer is still the one
 
     def _renew(self) -> None:
         with self.writing() as connection:
-            ledger.claim(connection, self.owner, _until())
+            ledger.renew(connection, self.owner, _until())
 
     def _renew_in_graph(self) -> None:
         graph = self._graph
-        if graph is None:
-            return
-        try:
-            graph.claim(self.owner, _until())
-        except StoreBusy as error:
-            raise LeaseLost(str(error)) from error
+        if graph is not None:
+            graph.renew(self.owner, _until())
 
     @property
     def released(self) -> bool:
@@ -137,24 +136,41 @@ class Keeper:
     def writing(self) -> Iterator[Connection]:
         """A transaction of the catalog in which the lease is known to be ours.
 
-        A lease that ended while it could not be renewed, and that nobody else holds, is taken again.
-
         Raises:
-            LeaseLost: another writer holds it.
+            LeaseLost: it is not any more.
         """
         self.check()
         with self._catalog.writing() as connection:
-            held = ledger.holder(connection)
-            if held is None or held[0] != self.owner:
-                try:
-                    ledger.claim(connection, self.owner, _until())
-                except StoreBusy as error:
-                    other = shown(held[0]) if held else "another writer"
-                    raise LeaseLost(
-                        f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s and {other} took over; "
-                        "run the same command again when that has ended"
-                    ) from error
+            if (holder := self._holder(connection)) != self.owner:
+                raise self._ended_by(LeaseLost.to(holder))
             yield connection
+
+    @contextlib.contextmanager
+    def permit(self) -> Iterator[None]:
+        """For one act outside of the catalog, while which nobody else becomes the writer; see `lease.Permit`.
+
+        Raises:
+            LeaseLost: the lease is not ours any more.
+        """
+        self.check()
+        with contextlib.ExitStack() as acting:
+            try:
+                acting.enter_context(self._fence.act(self._holds))
+            except LeaseLost as error:
+                raise self._ended_by(error) from None
+            yield
+
+    def _holds(self) -> bool:
+        with self._catalog.reading() as connection:
+            return self._holder(connection) == self.owner
+
+    def _holder(self, connection: Connection) -> str | None:
+        held = ledger.holder(connection)
+        return None if held is None else held[0]
+
+    def _ended_by(self, error: LeaseLost) -> LeaseLost:
+        self._broken = error
+        return error
 
     def release(self) -> None:
         """Give the leases back, the graph closed before the next writer asks for it."""
@@ -171,6 +187,7 @@ class Keeper:
     def _release(self) -> None:
         with self._catalog.writing() as connection:
             ledger.release(connection, self.owner)
+        self._fence.leave()
 
 
 def _until() -> int:
@@ -183,6 +200,8 @@ def patiently(act: Callable[[], T], wait_s: float) -> T:
     while True:
         try:
             return act()
+        except LeaseLost:
+            raise
         except StoreBusy:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -8,10 +8,18 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
+
+from ..errors import StoreBusy
+
+Permit = Callable[[], AbstractContextManager[object]]
+"""What a writer enters around everything that takes effect: a rename, a removal, a commit. It raises `LeaseLost` if the
+writer may not write any more, and no other writer begins while it is entered (`fence`)."""
 
 LEASE_S = 60.0
 """Seconds for which a lease holds without being renewed."""
@@ -21,6 +29,20 @@ RENEW_S = 15.0
 
 PROC = Path("/proc")
 """Where the system tells of processes; it may tell nothing, or nothing of those of others."""
+
+
+class LeaseLost(StoreBusy):
+    """Another writer has taken the lease over, be it at work or not: this one must write no more."""
+
+    @classmethod
+    def to(cls, owner: str | None) -> Self:
+        """The error, given whose the lease is now; None: nobody's."""
+        who = f"{shown(owner)} took over" if owner else "another writer took over and has ended"
+        return cls(
+            f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s, as when a machine sleeps, and "
+            f"{who}; nothing was changed since; run the same command again"
+        )
+
 
 _TEXT = re.compile(r"process (\d+) on host (\S+) \(started (\S+), space (\S*), writer (\d+)\)")
 _numbers = itertools.count(1)

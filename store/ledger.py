@@ -74,21 +74,34 @@ def holder(connection: Connection) -> tuple[str, int] | None:
     return None if row is None or row.owner is None else (row.owner, row.until_ms)
 
 
-def claim(connection: Connection, owner: str, until_ms: int) -> None:
-    """Take or renew the lease: free, lapsed, one's own, or a dead writer's.
+def check_claim(connection: Connection) -> None:
+    """Return if the lease may be taken: it is free, has lapsed, or is a dead writer's.
 
     Raises:
         StoreBusy: another holds it; the message names it and the remedy.
     """
     held = holder(connection)
-    if held is not None and held[0] != owner and held[1] > now_ms() and not is_dead(held[0]):
+    if held is not None and held[1] > now_ms() and not is_dead(held[0]):
         raise StoreBusy(busy(held[0], held[1]))
+
+
+def claim(connection: Connection, owner: str, until_ms: int) -> None:
+    """Take the lease. Errors as for `check_claim`."""
+    check_claim(connection)
     connection.execute(update(leases).where(leases.c.name == WRITER).values(owner=owner, until_ms=until_ms))
 
 
+def renew(connection: Connection, owner: str, until_ms: int) -> None:
+    """Let the lease hold for longer; nothing happens when it is not the owner's."""
+    connection.execute(update(leases).where(_held_by(owner)).values(until_ms=until_ms))
+
+
 def release(connection: Connection, owner: str) -> None:
-    mine = and_(leases.c.name == WRITER, leases.c.owner == owner)
-    connection.execute(update(leases).where(mine).values(owner=None, until_ms=0))
+    connection.execute(update(leases).where(_held_by(owner)).values(owner=None, until_ms=0))
+
+
+def _held_by(owner: str) -> sa.ColumnElement[bool]:
+    return and_(leases.c.name == WRITER, leases.c.owner == owner)
 
 
 def busy(owner: str, until_ms: int) -> str:

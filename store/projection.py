@@ -17,7 +17,8 @@ from ..errors import StoreBusy, StoreUnreachable
 from . import ledger, upkeep
 from .graph import open_graph
 from .interrupts import deferred, safe_point
-from .keeper import Keeper, LeaseLost, patiently
+from .keeper import Keeper, patiently
+from .lease import LeaseLost
 from .tables import circuits
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Projection:
 
     def _by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
         store = self._writer.store
-        return how(store.location.graph, store_id=store.id, account=store.location.account)
+        return how(store.location.graph, store_id=store.id, account=store.location.account, permit=self._keeper.permit)
 
     # --- circuits, in groups -----------------------------------------------------------------------
 

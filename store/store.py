@@ -29,7 +29,7 @@ from .graph.names import check_names, check_parameters
 from .graph.values import check_text, limits, plain_params
 from .interrupts import deferred
 from .keeper import Keeper
-from .lease import is_dead, now_ms
+from .lease import LeaseLost, is_dead, now_ms
 from .location import Location
 from .tables import SCHEMA
 from .verify import differences
@@ -130,15 +130,21 @@ def migrate_store(
     if found is None or found > SCHEMA:
         database.check_version()
     with deferred():
-        keeper = Keeper(database)  # the table of leases is the same in all versions
+        keeper = Keeper(database, place.folder)  # the table of leases is the same in all versions
         try:
-            database.upgrade()
+            database.upgrade(keeper.writing)
             id = _agreed_id(Archive(place.archive), database)
-            applied = migrate_graph(place.graph, store_id=id, account=place.account)
+            applied = migrate_graph(place.graph, store_id=id, account=place.account, permit=keeper.permit)
         finally:
             keeper.release()
-    with Store(place, Catalog(place.catalog, read_only=True), id) as store, suppress(StoreBusy), store.writer():
-        pass  # which fills in what the graph lacks, as another writer does that was faster
+    with Store(place, Catalog(place.catalog, read_only=True), id) as store:
+        try:
+            with store.writer():
+                pass  # which fills in what the graph lacks
+        except LeaseLost:
+            raise
+        except StoreBusy:
+            pass  # another writer was faster, and does so
     said = ["up to date" if found == SCHEMA else f"from {found} to {SCHEMA}", ", ".join(applied) or "up to date"]
     return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": said}))
 

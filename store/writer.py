@@ -21,7 +21,7 @@ from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_i
 from ..errors import InputError, StoreDamaged, StoreError
 from ..results import Table
 from . import encoding, ledger, upkeep
-from .archive import Kind
+from .archive import Archive, Kind
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .interrupts import deferred
@@ -46,16 +46,18 @@ class Writer:
 
     Every method raises `StoreBusy` when the lease was lost (the process was stopped for more than a
     minute, and another took over), and `StoreError` when the disk or a database refuses; what was
-    stored before stays, and the same command goes on from there.
+    stored before stays, and the same command goes on from there. After the lease was lost nothing
+    changes in archive, catalog or graph, wherever the process was stopped.
 
     Attributes:
         store: the store, for reading.
+        archive: its files, to write.
         catalog: its SQL database, to write.
         graph: its graph database, to write.
     """
 
     def __init__(self, store: Store, wait_s: float = 0.0, *, anew: bool = False) -> None:
-        self.store, self.archive = store, store.archive
+        self.store = store
         self.catalog = Catalog(store.location.catalog, read_only=False)
         self._pid = os.getpid()
         self._notices: list[str] = []
@@ -64,8 +66,9 @@ class Writer:
         with contextlib.ExitStack() as held:
             held.callback(self.catalog.close)
             held.callback(self._projection.close)
-            self._keeper = Keeper(self.catalog, wait_s)
+            self._keeper = Keeper(self.catalog, store.location.folder, wait_s)
             held.callback(self._keeper.release)
+            self.archive = Archive(store.location.archive, self._keeper.permit)
             self._projection.open(recreate_graph if anew else open_graph, self._keeper, wait_s)
             self._tidy()
             if not anew:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
+from ..circuits import CircuitRecord
 from ..errors import StoreBusy, StoreError, StoreForeign
 from ..store.graph import migrate_graph, recreate_graph
-from ..store.graph.contract import Lease
+from ..store.graph.contract import GraphBackend, Lease
+from ..store.lease import LeaseLost
 from .factories import make_records
 from .graph_place import STORE, GraphPlace, assert_holds, created, in_a_fork, later
+
+
+def acts(graph: GraphBackend, records: Sequence[CircuitRecord]) -> list[Callable[[], object]]:
+    """All that changes a graph that holds the first two of three records."""
+    return [
+        lambda: graph.put(records, created(records)),
+        lambda: graph.remove([records[0].id]),
+        lambda: graph.renew("first", later()),
+        graph.clear,
+    ]
 
 
 class Owning:
@@ -37,6 +51,9 @@ class Owning:
             assert graph.lease() == Lease("first", until + 1000)
             with pytest.raises(StoreBusy, match="first"):
                 graph.claim("second", until)
+            graph.renew("first", until + 1000)
+            with pytest.raises(LeaseLost, match="first"):
+                graph.renew("second", until)
             graph.release("second")
             assert graph.lease() == Lease("first", until + 1000)
             graph.claim("second", until, over="first")
@@ -44,12 +61,61 @@ class Owning:
             for _ in range(2):
                 graph.release("second")
                 assert graph.lease() is None
+                with pytest.raises(LeaseLost, match="has ended"):
+                    graph.renew("second", until)
             graph.claim("third", lapsed := int(time.time() * 1000) - 1)
             assert graph.lease() == Lease("third", lapsed)
+            graph.renew("third", until)
+            assert graph.lease() == Lease("third", until)
+            graph.renew("third", lapsed)
             graph.claim("fourth", until)
             assert graph.lease() == Lease("fourth", until)
         with place.open() as graph:
             assert graph.lease() == Lease("fourth", until)
+
+    def test_a_writer_that_lost_the_lease_changes_nothing(self, place: GraphPlace):
+        """Whether it is held by the other, or free again; and the other does not wait for it."""
+        records = make_records(3)
+        with place.open() as first:
+            first.put(records[:2], created(records))
+            first.claim("first", int(time.time() * 1000) - 1)
+            try:
+                second = place.open()
+            except StoreBusy:
+                pytest.skip("while one opens it for writing, nobody else can")
+            with second:
+                second.claim("second", later())
+                for give_back in (False, True):
+                    if give_back:
+                        second.release("second")
+                    for act in acts(first, records):
+                        with pytest.raises(LeaseLost):
+                            act()
+                    assert_holds(second, records[:2])
+                second.put(records, created(records))
+                assert_holds(second, records)
+
+    def test_nothing_takes_effect_without_the_permit(self, place: GraphPlace):
+        records = make_records(3)
+        permitted = True
+
+        @contextmanager
+        def permit() -> Iterator[None]:
+            if not permitted:
+                raise LeaseLost.to(None)
+            yield
+
+        with place.open(permit=permit) as graph:
+            graph.put(records[:2], created(records))
+            graph.claim("first", later())
+            lease = graph.lease()
+            permitted = False
+            for act in acts(graph, records):
+                with pytest.raises(LeaseLost):
+                    act()
+        with place.open() as graph:
+            assert_holds(graph, records[:2])
+            assert graph.lease() == lease
 
     def test_a_database_of_another_store_is_refused_untouched(self, place: GraphPlace):
         records = make_records(1)

@@ -8,12 +8,14 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ..circuits import CircuitRecord
 from ..store.graph import open_graph
 from ..store.graph.content import GraphContent
 from ..store.graph.contract import GraphBackend
+from ..store.lease import Permit
 
 STORE = "store-of-the-contract"
 SHARED = ("Model", "Dataset", "Class", "Condition", "Recipe", "Component")
@@ -25,8 +27,8 @@ class GraphPlace:
 
     url: str
 
-    def open(self, *, store_id: str = STORE, read_only: bool = False) -> GraphBackend:
-        return open_graph(self.url, store_id=store_id, read_only=read_only)
+    def open(self, *, store_id: str = STORE, read_only: bool = False, permit: Permit = nullcontext) -> GraphBackend:
+        return open_graph(self.url, store_id=store_id, read_only=read_only, permit=permit)
 
 
 def created(records: Sequence[CircuitRecord]) -> dict[str, int]:

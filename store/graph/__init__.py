@@ -6,11 +6,13 @@ URLs and whose value a subclass of `GraphBackend`.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from ...errors import unknown
 from ..interrupts import deferred
+from ..lease import Permit
 from .urls import FILE, SERVER, refuse_credentials, scheme_of
 
 if TYPE_CHECKING:
@@ -23,7 +25,14 @@ GROUP = "circuitstore.graph"
 SCHEMES = (FILE, *SERVER)
 
 
-def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> GraphBackend:
+def open_graph(
+    url: str,
+    *,
+    store_id: str,
+    read_only: bool = False,
+    account: Account | None = None,
+    permit: Permit = nullcontext,
+) -> GraphBackend:
     """Open the graph database of a store: `ladybug:///absolute/path` (embedded), or `neo4j://host:port/database`.
 
     A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them;
@@ -37,6 +46,7 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Acc
         store_id: the store that the database belongs to, or is to belong to.
         read_only: refuse all writing.
         account: of a server; by default the one in the environment.
+        permit: what the store's writer enters around whatever takes effect.
 
     Raises:
         InputError: a URL of an unknown kind, or with a password in it.
@@ -45,10 +55,12 @@ def open_graph(url: str, *, store_id: str, read_only: bool = False, account: Acc
         StoreBusy: another process has it open for writing.
     """
     with deferred():
-        return _backend(url)(url, store_id=store_id, read_only=read_only, **_account(url, account))
+        return _backend(url)(url, store_id=store_id, read_only=read_only, permit=permit, **_account(url, account))
 
 
-def migrate_graph(url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
+def migrate_graph(
+    url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
+) -> tuple[str, ...]:
     """Bring a store's graph to the schema of this program; gives back the names of the migrations applied.
 
     Raises:
@@ -56,10 +68,12 @@ def migrate_graph(url: str, *, store_id: str, account: Account | None = None) ->
         InputError, StoreError, StoreBusy: as `open_graph`.
     """
     with deferred():
-        return _backend(url).migrate(url, store_id=store_id, **_account(url, account))
+        return _backend(url).migrate(url, store_id=store_id, permit=permit, **_account(url, account))
 
 
-def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -> GraphBackend:
+def recreate_graph(
+    url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
+) -> GraphBackend:
     """Open a store's graph for writing, empty and of this program's schema, whatever its version was.
 
     What cannot be read by this program is set aside, or goes where that is not possible (a server); the backend's
@@ -69,7 +83,7 @@ def recreate_graph(url: str, *, store_id: str, account: Account | None = None) -
         InputError, StoreError, StoreBusy: as `open_graph`; a database that is not this store's is left as it is.
     """
     with deferred():
-        return _backend(url).recreate(url, store_id=store_id, **_account(url, account))
+        return _backend(url).recreate(url, store_id=store_id, permit=permit, **_account(url, account))
 
 
 def _account(url: str, account: Account | None) -> dict[str, Account]:

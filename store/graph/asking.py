@@ -8,6 +8,7 @@ from typing import Any
 
 from ...circuits import CircuitRecord
 from ...errors import InputError, StoreBusy, StoreDamaged
+from ..lease import LeaseLost
 from .content import GraphContent
 from .contract import Lease
 from .rows import CIRCUIT, REFERENCES
@@ -92,6 +93,17 @@ def check_claim(ask: Ask, owner: str, over: str | None, url: str) -> None:
     held = lease(ask)
     if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
         raise StoreBusy(held.refusal(url))
+
+
+def check_renewal(ask: Ask, owner: str) -> None:
+    """Return if the lease is `owner`'s; nobody else may change it until `ask` has set it.
+
+    Raises:
+        LeaseLost: it is not, or not any more.
+    """
+    held = lease(ask)
+    if held is None or held.owner != owner:
+        raise LeaseLost.to(held.owner if held else None)
 
 
 def _columns(names: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

@@ -16,7 +16,11 @@ exist: `present` does not list it, queries that start at a `Circuit` do not meet
 what a killed `put` left. A backend may write it hidden before, under another label: on Neo4j it is `Arriving`
 until whoever reads has begun when all of it was there, and `Removed` until whoever met it has ended.
 
-**Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim` and `release` may be called again after any
+**Fenced.** A writer may have been suspended, and another have taken over, at any instant. So what takes effect does so
+with the `permit` of the writer, entered around each commit and nothing else, and, where another could write the same
+database, only while the lease is still held by whom `claim` gave it to. Both raise `LeaseLost`, and nothing changes.
+
+**Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim`, `renew` and `release` may be called again after any
 failure, by the same or another process; together with `present` that is all that resuming needs. A call that
 is refused for its arguments adds no circuit, and the backend can be used on.
 
@@ -35,12 +39,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ...circuits import CircuitRecord
 from ...results import Table
-from ..lease import shown
+from ..lease import Permit, shown
 from .content import GraphContent
 
 
@@ -80,8 +85,11 @@ class GraphBackend(ABC):
     notices: tuple[str, ...] = ()
 
     @abstractmethod
-    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False, permit: Permit = nullcontext) -> None:
         """Open the database of a store, made if it is not there; see `open_graph`, which calls this.
+
+        Args:
+            permit: to be entered around each commit, and whatever else takes effect.
 
         Raises:
             StoreError: not there and `read_only`, or not to be opened.
@@ -92,7 +100,7 @@ class GraphBackend(ABC):
 
     @classmethod
     @abstractmethod
-    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+    def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
         """Bring the schema up to this program's, circuits kept; the names of the steps taken. See `migrate_graph`.
 
         Nothing happens, and nothing is named, where it is up to date. Errors as on opening.
@@ -100,7 +108,7 @@ class GraphBackend(ABC):
 
     @classmethod
     @abstractmethod
-    def recreate(cls, url: str, *, store_id: str) -> Self:
+    def recreate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> Self:
         """Open for writing, empty and of this program's schema, whatever its version was. See `recreate_graph`.
 
         Errors as on opening, but `StoreVersion`.
@@ -180,13 +188,21 @@ class GraphBackend(ABC):
 
     @abstractmethod
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
-        """Take or renew the lease; of several who claim it at once one gets it.
+        """Take the lease; of several who claim it at once one gets it.
 
         It is taken when it is free, has lapsed, is `owner`'s already, or is held by `over` (an owner of
         whom the caller knows that it is dead).
 
         Raises:
             StoreBusy: another holds it; the message names it.
+        """
+
+    @abstractmethod
+    def renew(self, owner: str, until_ms: int) -> None:
+        """Let the lease hold for longer, lapsed or not.
+
+        Raises:
+            LeaseLost: it is not `owner`'s, or not any more.
         """
 
     @abstractmethod

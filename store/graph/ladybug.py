@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -17,6 +17,7 @@ from ...errors import StoreError, StoreVersion
 from ...results import Table
 from ..faults import fault
 from ..interrupts import deferred, holding, unbroken
+from ..lease import Permit
 from ..locks import Lock
 from . import asking, refusals
 from .content import GraphContent
@@ -58,9 +59,9 @@ class LadybugGraph(GraphBackend):
     again whenever it has changed; so has a writer for the queries of users (`run`), which it does not trust.
     """
 
-    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False, permit: Permit = nullcontext) -> None:
         """Open the file of `ladybug:///absolute/path`; see `open_graph`."""
-        self._begin(url, store_id, read_only)
+        self._begin(url, store_id, read_only, permit)
         try:
             self._open()
             check_current(BACKEND, self._applied(), url)
@@ -68,9 +69,9 @@ class LadybugGraph(GraphBackend):
             self.close()
             raise
 
-    def _begin(self, url: str, store_id: str, read_only: bool) -> None:
+    def _begin(self, url: str, store_id: str, read_only: bool, permit: Permit) -> None:
         self.url, self.read_only, self.notices = url, read_only, ()
-        self._path, self._store_id, self._pid = path_of(url), store_id, os.getpid()
+        self._path, self._store_id, self._pid, self._permit = path_of(url), store_id, os.getpid(), permit
         self._lock = threading.RLock()
         self._writer: Lock | None = None
         self._database: ladybug.Database | None = None
@@ -80,10 +81,10 @@ class LadybugGraph(GraphBackend):
         self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once asked for
 
     @classmethod
-    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+    def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
         """See `migrate_graph`."""
         graph = cls.__new__(cls)
-        graph._begin(url, store_id, read_only=False)
+        graph._begin(url, store_id, False, permit)
         try:
             graph._open()
             for notice in graph.notices:
@@ -95,23 +96,24 @@ class LadybugGraph(GraphBackend):
                     _apply(connection, migration)
                     connection.execute("MATCH (s:Store) SET s.schema = $version", {"version": migration.version})
                     fault("graph.migrate.before")
-                    connection.execute("COMMIT")
+                    with permit():
+                        connection.execute("COMMIT")
                     fault("graph.migrate.after")
         finally:
             graph.close()
         return tuple(f"{m.version:04d}_{m.name}" for m in missing)
 
     @classmethod
-    def recreate(cls, url: str, *, store_id: str) -> Self:
+    def recreate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> Self:
         """See `recreate_graph`."""
         try:
-            graph = cls(url, store_id=store_id)
+            graph = cls(url, store_id=store_id, permit=permit)
         except StoreVersion as unreadable:
             path = path_of(url)
             lock = lock_for_writing(path)
-            kept = set_aside(path)
+            kept = set_aside(path, permit)
             lock.release()
-            graph = cls(url, store_id=store_id)
+            graph = cls(url, store_id=store_id, permit=permit)
             graph.notices = (f"{unreadable}; it was set aside in {kept}",)
             return graph
         graph.clear()
@@ -126,7 +128,7 @@ class LadybugGraph(GraphBackend):
                 self._sweep(connection)
             self._may_have_rests = True
             self._create_shared(connection, missing)
-            load_circuits(connection, missing, created_ms)
+            load_circuits(connection, missing, created_ms, self._permit)
             self._may_have_rests = False
 
     def _create_shared(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> None:
@@ -139,7 +141,7 @@ class LadybugGraph(GraphBackend):
             for label, rows in wanted.items()
         }
         if any(missing.values()):
-            create_shared(connection, missing)
+            create_shared(connection, missing, self._permit)
             for label, rows in wanted.items():
                 self._shared[label].update(rows)
 
@@ -160,7 +162,8 @@ class LadybugGraph(GraphBackend):
             for statement in _REMOVE:
                 connection.execute(statement, some)
             fault("graph.remove.before")
-            connection.execute("COMMIT")
+            with self._permit():
+                connection.execute("COMMIT")
             fault("graph.remove.after")
 
     def sweep(self) -> int:
@@ -172,7 +175,8 @@ class LadybugGraph(GraphBackend):
         nodes, had = (_rows(connection, text)[0][0] for text in _COUNTS)
         if nodes != had:
             fault("graph.sweep.before")
-            connection.execute(_SWEEP)
+            with self._permit():
+                connection.execute(_SWEEP)
             fault("graph.sweep.after")
         self._may_have_rests = False
         return nodes - had
@@ -219,8 +223,15 @@ class LadybugGraph(GraphBackend):
         with self._writing("claim") as connection:
             asking.check_claim(_ask(connection), owner, over, self.url)
             fault("graph.lease.before")
-            connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            with self._permit():
+                connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.after")
+
+    def renew(self, owner: str, until_ms: int) -> None:
+        with self._writing("renew") as connection:
+            asking.check_renewal(_ask(connection), owner)
+            with self._permit():
+                connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
     def release(self, owner: str) -> None:
         if self._failure is not None:
@@ -239,7 +250,7 @@ class LadybugGraph(GraphBackend):
             assert self._database is not None
             with doubted(self._path, self._database):
                 self._database.close()
-            _create(self._path, self._store_id)
+            _create(self._path, self._store_id, self._permit)
             self._database = connectable(self._path)
             if held:
                 self.claim(held.owner, held.until_ms)
@@ -265,7 +276,7 @@ class LadybugGraph(GraphBackend):
             self._snapshot = Snapshot(self._path)
         else:
             self._writer = lock_for_writing(self._path)
-            self._database, self.notices = open_for_writing(self._path)
+            self._database, self.notices = open_for_writing(self._path, self._permit)
             if self._database is None or not self._tables():
                 self._make()
         self._check_owner()
@@ -274,7 +285,7 @@ class LadybugGraph(GraphBackend):
         with self._said():
             if self._database is not None:
                 self._database.close()
-            _create(self._path, self._store_id)
+            _create(self._path, self._store_id, self._permit)
             self._database = connectable(self._path)
 
     def _tables(self) -> set[str]:
@@ -373,7 +384,7 @@ def _apply(connection: ladybug.Connection, migration: Migration) -> None:
     )
 
 
-def _create(path: Path, store_id: str) -> None:
+def _create(path: Path, store_id: str, permit: Permit) -> None:
     """Put an empty database of this store in the place of what is there: at once, or not at all."""
     new = path.with_name(f"{path.name}.new")
     discard(new)
@@ -391,7 +402,9 @@ def _create(path: Path, store_id: str) -> None:
             connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
         database.close()
     fault("graph.create.before")
-    discard(path, but_main=True)
+    with permit():
+        discard(path, but_main=True)
     fault("graph.create.between")
-    new.replace(path)
+    with permit():
+        new.replace(path)
     fault("graph.create.after")

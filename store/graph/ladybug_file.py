@@ -27,6 +27,7 @@ import ladybug
 from ...errors import StoreBusy, StoreError, StoreForeign, StoreVersion
 from ..faults import fault
 from ..files import explain
+from ..lease import Permit
 from ..locks import Lock, note_in
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
@@ -104,8 +105,8 @@ class Opened(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
-def open_for_writing(path: Path) -> Opened:
-    """Open an existing file; the caller holds its lock.
+def open_for_writing(path: Path, permit: Permit) -> Opened:
+    """Open an existing file; the caller holds its lock, and what is done to files needs the `permit`.
 
     A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
     and its valid part is opened; where there is none it is moved aside.
@@ -117,23 +118,25 @@ def open_for_writing(path: Path) -> Opened:
     """
     if _doubt(path).exists():
         fault("graph.doubted.before")
-        discard(path)
+        with permit():
+            discard(path)
         fault("graph.doubted.between")
-        _doubt(path).unlink()
+        with permit():
+            _doubt(path).unlink()
         fault("graph.doubted.after")
         return Opened(None, (f"an earlier write to {path} failed, as on a full disk; it is made anew",))
     if not path.exists():
-        return _without_main_file(path)
+        return _without_main_file(path, permit)
     try:
         return Opened(connectable(path))
     except RuntimeError as error:
         refuse_hopeless(path, error)
         reason = str(error).splitlines()[0]
-    kept = _set_aside(path, move=False)
+    kept = _set_aside(path, permit, move=False)
     try:
         database = connectable(path, throw_on_wal_replay_failure=False)
     except RuntimeError:
-        return _give_up(path, kept, reason)
+        return _give_up(path, kept, reason, permit)
     return Opened(
         database,
         (f"{path} was damaged ({reason}); its valid part is in use, what it was is kept in {kept}",),
@@ -223,21 +226,22 @@ def discard(path: Path, *, but_main: bool = False) -> None:
             file.unlink()
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, permit: Permit) -> Path:
     """Move the file, and all that lies beside it, into a folder of its own; gives back the folder."""
-    return _set_aside(path, move=True)
+    return _set_aside(path, permit, move=True)
 
 
-def _without_main_file(path: Path) -> Opened:
+def _without_main_file(path: Path, permit: Permit) -> Opened:
     if not engine_files(path):
         return Opened(None)
-    kept = _set_aside(path, move=True)
+    kept = _set_aside(path, permit, move=True)
     return Opened(None, (f"{path} is gone, a new one is made; the log that it left is kept in {kept}",))
 
 
-def _give_up(path: Path, kept: Path, reason: str) -> Opened:
+def _give_up(path: Path, kept: Path, reason: str, permit: Permit) -> Opened:
     fault("graph.hopeless.before")
-    discard(path)
+    with permit():
+        discard(path)
     fault("graph.hopeless.after")
     return Opened(
         None,
@@ -245,7 +249,7 @@ def _give_up(path: Path, kept: Path, reason: str) -> Opened:
     )
 
 
-def _set_aside(path: Path, *, move: bool) -> Path:
+def _set_aside(path: Path, permit: Permit, *, move: bool) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = (path.with_name(f"{path.name}.{stamp}-{n}-set-aside") for n in itertools.count(1))
     kept = next(name for name in names if not name.exists())
@@ -254,7 +258,8 @@ def _set_aside(path: Path, *, move: bool) -> Path:
     for file in engine_files(path):
         fault("graph.aside.between")
         if move:
-            file.rename(kept / file.name)
+            with permit():
+                file.rename(kept / file.name)
         else:
             shutil.copy2(file, kept / file.name)
     fault("graph.aside.after")

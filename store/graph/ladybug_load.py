@@ -11,6 +11,7 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import ladybug
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from ...circuits import CircuitRecord
 from ..faults import fault
+from ..lease import Permit
 from .rows import CIRCUIT, SHARED, GroupRows, circuit_rows
 
 CREATE_SHARED = {
@@ -67,41 +69,53 @@ JOIN_NODES = """
     LOAD FROM $rows MATCH (c:Circuit {id: from}) WITH c, to MATCH (n:Node {key: to}) CREATE (c)-[:HAS]->(n)"""
 
 
-def create_shared(connection: ladybug.Connection, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def create_shared(
+    connection: ladybug.Connection, rows: Mapping[str, Sequence[Mapping[str, Any]]], permit: Permit = nullcontext
+) -> None:
     """Create nodes that circuits share, by label as in `SHARED`, in one transaction; none may exist yet."""
     connection.execute("BEGIN TRANSACTION")
     for label, schema in SHARED.items():
         if rows[label]:
             load(connection, CREATE_SHARED[label], pa.Table.from_pylist(list(rows[label]), schema=schema))
     fault("graph.shared.before")
-    connection.execute("COMMIT")
+    with permit():
+        connection.execute("COMMIT")
     fault("graph.shared.after")
 
 
 def load_circuits(
-    connection: ladybug.Connection, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]
+    connection: ladybug.Connection,
+    records: Sequence[CircuitRecord],
+    created_ms: Mapping[str, int],
+    permit: Permit = nullcontext,
 ) -> None:
     """Add circuits of which nothing is in the database yet; what they refer to is."""
     group = GroupRows.of(records)
     fault("graph.nodes.before")
-    load(connection, "COPY Node FROM $rows", group.nodes)
+    with permit():
+        load(connection, "COPY Node FROM $rows", group.nodes)
     fault("graph.nodes.after")
-    load(connection, "COPY INSTANCE_OF FROM $rows", group.instance_of)
+    with permit():
+        load(connection, "COPY INSTANCE_OF FROM $rows", group.instance_of)
     fault("graph.instance_of.after")
-    load(connection, "COPY FEEDS FROM $rows", group.feeds)
+    with permit():
+        load(connection, "COPY FEEDS FROM $rows", group.feeds)
     fault("graph.feeds.after")
-    load(connection, "COPY CONTAINS FROM $rows", group.contains)
+    with permit():
+        load(connection, "COPY CONTAINS FROM $rows", group.contains)
     fault("graph.contains.after")
-    _make_visible(connection, pa.Table.from_pylist(circuit_rows(records, created_ms), schema=CIRCUIT), group.has)
+    circuits = pa.Table.from_pylist(circuit_rows(records, created_ms), schema=CIRCUIT)
+    _make_visible(connection, circuits, group.has, permit)
 
 
-def _make_visible(connection: ladybug.Connection, circuits: pa.Table, has: pa.Table) -> None:
+def _make_visible(connection: ladybug.Connection, circuits: pa.Table, has: pa.Table, permit: Permit) -> None:
     connection.execute("BEGIN TRANSACTION")
     for statement in (CREATE_CIRCUITS, *JOIN_CIRCUITS):
         load(connection, statement, circuits)
     load(connection, JOIN_NODES, has)
     fault("graph.commit.before")
-    connection.execute("COMMIT")
+    with permit():
+        connection.execute("COMMIT")
     fault("graph.commit.after")
 
 

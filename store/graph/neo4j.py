@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from itertools import chain, islice, repeat
 from typing import Any, Self, TypeVar
 
@@ -18,7 +19,7 @@ from ...errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnre
 from ...results import Table
 from ..faults import fault
 from ..interrupts import holding, unbroken
-from ..lease import is_dead
+from ..lease import LeaseLost, Permit, is_dead
 from . import asking, neo4j_readers, neo4j_remove, neo4j_schema, refusals
 from .account import Account
 from .content import GraphContent
@@ -36,6 +37,9 @@ BACKEND = "neo4j"
 TRANSACTIONS_AT_ONCE = 2
 """Groups of circuits that are loaded side by side: one is encoded here while the server creates the other."""
 
+CLAIM_S = 60.0
+"""Seconds after which the server gives up a claim that waits for another's locks."""
+
 T = TypeVar("T")
 
 
@@ -47,9 +51,17 @@ class Neo4jGraph(GraphBackend):
 
     engine = BACKEND
 
-    def __init__(self, url: str, *, store_id: str, read_only: bool = False, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        store_id: str,
+        read_only: bool = False,
+        account: Account | None = None,
+        permit: Permit = nullcontext,
+    ) -> None:
         """Open the database of `bolt://host:port/database`; see `open_graph`."""
-        self._begin(url, store_id, read_only, account)
+        self._begin(url, store_id, read_only, account, permit)
         try:
             self._open()
             self._check_schema()
@@ -57,18 +69,24 @@ class Neo4jGraph(GraphBackend):
             self.close()
             raise
 
-    def _begin(self, url: str, store_id: str, read_only: bool, account: Account | None) -> None:
+    def _begin(self, url: str, store_id: str, read_only: bool, account: Account | None, permit: Permit) -> None:
         self.url, self.read_only, self.notices = url, read_only, ()
         self._store_id, self._pid = store_id, os.getpid()
         self._lock = threading.RLock()  # one of our threads writes at a time
         self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
-        self._server: Server | None = Server(url, account or Account.of_environment())
+        self._server: Server | None = Server(
+            url, account or Account.of_environment(), read_only=read_only, permit=permit
+        )
+        self._server.before_commit = self._check_held
+        self._owner: str | None = None  # whom the lease was given to by this connection
         self._readers = neo4j_readers.Readers(self._server)
 
     @classmethod
-    def migrate(cls, url: str, *, store_id: str, account: Account | None = None) -> tuple[str, ...]:
+    def migrate(
+        cls, url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
+    ) -> tuple[str, ...]:
         """See `migrate_graph`."""
-        with cls._unchecked(url, store_id, account) as graph:
+        with cls._unchecked(url, store_id, account, permit) as graph:
             missing = pending(BACKEND, graph._applied(), url)
             known = migrations(BACKEND)
             lost = graph._read(lambda tx: neo4j_schema.missing(tx, [m for m in known if m not in missing]))
@@ -84,9 +102,9 @@ class Neo4jGraph(GraphBackend):
         return (*map(str, lost), *(f"{m.version:04d}_{m.name}" for m in missing))
 
     @classmethod
-    def recreate(cls, url: str, *, store_id: str, account: Account | None = None) -> Self:
+    def recreate(cls, url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext) -> Self:
         """See `recreate_graph`. A database cannot be set aside: what is in it goes."""
-        with cls._unchecked(url, store_id, account) as graph:
+        with cls._unchecked(url, store_id, account, permit) as graph:
             graph.clear()
             try:
                 graph._check_schema()
@@ -96,15 +114,15 @@ class Neo4jGraph(GraphBackend):
                 notices = (f"{unreadable}; it was emptied and made anew",)
             else:
                 notices = ()
-        again = cls(url, store_id=store_id, account=account)
+        again = cls(url, store_id=store_id, account=account, permit=permit)
         again.notices = notices
         return again
 
     @classmethod
-    def _unchecked(cls, url: str, store_id: str, account: Account | None) -> Self:
+    def _unchecked(cls, url: str, store_id: str, account: Account | None, permit: Permit) -> Self:
         """Open for writing, of whatever version."""
         graph = cls.__new__(cls)
-        graph._begin(url, store_id, False, account)
+        graph._begin(url, store_id, False, account, permit)
         try:
             graph._open()
         except BaseException:
@@ -145,7 +163,6 @@ class Neo4jGraph(GraphBackend):
 
     def _create_shared(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
         create_shared(tx, records)
-        self._check_held(tx)
         fault("graph.shared.before")
 
     def _create(
@@ -160,7 +177,6 @@ class Neo4jGraph(GraphBackend):
             wanted -= neo4j_readers.arriving(tx, [r.id for r in group])
             load = {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]}
         create_circuits(tx, load)
-        self._check_held(tx)
         fault("graph.commit.before")
 
     def _publish(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
@@ -186,13 +202,25 @@ class Neo4jGraph(GraphBackend):
         Raises:
             StoreUnreachable: the database was emptied, or exchanged, since it was opened.
         """
-        self._check_held(tx)
+        if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
+            raise self._exchanged()
         return asking.missing(_ask(tx), records, self.url)
 
     def _check_held(self, tx: neo4j.ManagedTransaction) -> None:
-        """Return if this is still the store's graph; before a commit, lest it leave some in an emptied one."""
-        if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
-            raise StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
+        """Return if this is still the store's graph, and the lease still ours if we had it, until the transaction ends.
+
+        Raises:
+            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+            LeaseLost: another writer took the lease.
+        """
+        found = rows(tx, _HELD)
+        if [row[0] for row in found] != [self._store_id]:
+            raise self._exchanged()
+        if self._owner not in (None, found[0][1]):
+            raise LeaseLost.to(found[0][1])
+
+    def _exchanged(self) -> StoreUnreachable:
+        return StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
 
     def present(self) -> dict[str, str]:
         return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
@@ -260,14 +288,39 @@ class Neo4jGraph(GraphBackend):
         return self._read(lambda tx: asking.lease(_ask(tx)))
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        @neo4j.unit_of_work(timeout=CLAIM_S)
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
             asking.check_claim(_ask(tx), owner, over, self.url)
             rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.before")
 
-        self._writable("claim").write(work)
+        server, before = self._writable("claim"), self._owner
+        self._end_other_writers(owner, over)
+        self._owner = owner
+        try:
+            server.write(work)
+        except BaseException:
+            self._owner = before
+            raise
         fault("graph.lease.after")
+
+    def renew(self, owner: str, until_ms: int) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            rows(tx, _LOCK)
+            asking.check_renewal(_ask(tx), owner)
+            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+
+        self._writable("renew").write(work)
+
+    def _end_other_writers(self, owner: str = "", over: str | None = None) -> None:
+        """End the transactions of earlier writers, if the lease may be taken: nobody shall wait for their locks.
+
+        Raises:
+            StoreBusy: another holds the lease, and may be at work.
+        """
+        self._read(lambda tx: asking.check_claim(_ask(tx), owner, over, self.url))
+        self._connected().end_other_writers()
 
     def release(self, owner: str) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
@@ -277,7 +330,8 @@ class Neo4jGraph(GraphBackend):
                 rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
             fault("graph.release.before")
 
-        self._writable("release").write(work)
+        self._writable("release").unchecked(work)
+        self._owner = None
         fault("graph.release.after")
 
     def clear(self) -> None:
@@ -307,6 +361,10 @@ class Neo4jGraph(GraphBackend):
             self._make()
         ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
         refusals.check_owner(ids, self._store_id, self.url)
+        if not self.read_only:
+            held = self.lease()
+            with suppress(StoreBusy):
+                self._end_other_writers(over=held.owner if held and is_dead(held.owner) else None)
 
     def _make(self) -> None:
         def work(tx: neo4j.ManagedTransaction) -> None:
@@ -359,6 +417,7 @@ class Neo4jGraph(GraphBackend):
 
 
 _OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
+_HELD = "MATCH (s:Store {singleton: true}) SET s.singleton = true RETURN s.id, s.lease_owner"  # locks, as `_LOCK`
 _NODES = "MATCH (n) RETURN 1 LIMIT 1"
 _CREATE_STORE = "CREATE (:Store {singleton: true, id: $id})"
 _APPLIED = "MATCH (m:Migration) RETURN m.version, m.checksum"

@@ -26,7 +26,7 @@ from neo4j.exceptions import (
     UnsupportedServerProduct,
 )
 
-from ...errors import QueryFailed, StoreError, StoreUnreachable
+from ...errors import QueryFailed, StoreBusy, StoreError, StoreUnreachable
 from . import refusals
 from .account import PASSWORD, USER
 
@@ -133,7 +133,12 @@ class Asked:
                     f"{self.url} does not let user {self.user!r} do this ({first_line(error)}); grant it reading, "
                     "writing and the making of constraints and indexes, or give another account"
                 )
-        if _terminated(error):
+        if _out_of_time(error):
+            return StoreBusy(
+                f"{self.url}: another program holds a lock that is needed; end its transaction (SHOW TRANSACTIONS names "
+                "it), or try again when it has ended"
+            )
+        if terminated(error):
             return StoreUnreachable(
                 f"{self.url}: an administrator of the server terminated what was being done there, and it was undone; "
                 "run the same command again once they allow it"
@@ -164,14 +169,14 @@ def refuse_other_servers(agent: str, url: str) -> None:
 
 def ended(error: Neo4jError) -> bool:
     """Whether the server ended a transaction: its time was over, or an administrator terminated it."""
-    return _out_of_time(error) or _terminated(error)
+    return _out_of_time(error) or terminated(error)
 
 
 def _out_of_time(error: Neo4jError) -> bool:
     return "TransactionTimedOut" in (error.code or "")
 
 
-def _terminated(error: Neo4jError) -> bool:
+def terminated(error: Neo4jError) -> bool:
     """By `TERMINATE TRANSACTIONS`; the driver makes a client's error of the server's transient one."""
     return (error.code or "").endswith(".Transaction.Terminated")
 
@@ -181,7 +186,7 @@ def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     code = error.code or ""
     if _out_of_time(error):
         return refusals.too_long(timeout_s)
-    if _terminated(error):
+    if terminated(error):
         return QueryFailed(
             "an administrator of the server terminated the query; narrow it, or ask it again once they allow it"
         )

@@ -30,7 +30,7 @@ import neo4j
 from ...errors import QueryFailed, StoreBusy
 from ..faults import fault
 from ..interrupts import safe_point
-from .neo4j_server import Server, rows
+from .neo4j_server import WRITER, Server, rows, transactions
 
 T = TypeVar("T")
 
@@ -46,8 +46,6 @@ CHANGE_S = 5.0
 TRIES = 4
 """How often a query is asked at most."""
 
-_RUNNING = "SHOW TRANSACTIONS YIELD transactionId, database RETURN transactionId, database"
-_HERE = "CALL db.info() YIELD name RETURN name"
 _ARRIVING = "MATCH (c:Arriving) WHERE c.id IN $ids RETURN c.id"
 _PUBLISH = "MATCH (c:Arriving) WHERE c.id IN $ids REMOVE c:Arriving SET c:Circuit"
 _RETRACT = "MATCH (c:Arriving) REMOVE c:Arriving SET c:Removed"
@@ -151,7 +149,8 @@ def _epoch(tx: neo4j.ManagedTransaction) -> tuple[list[list[Any]], bool]:
 
 
 class Readers:
-    """The transactions of others in a database, as far as its server shows them to our account."""
+    """The transactions of others in a database, as far as its server shows them to our account; those of writers read
+    nothing that anybody is told."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -175,8 +174,4 @@ class Readers:
             safe_point()
 
     def _running(self) -> set[str]:
-        def ask(tx: neo4j.ManagedTransaction) -> set[str]:
-            here = rows(tx, _HERE)[0][0]  # the URL may spell it otherwise
-            return {row[0] for row in rows(tx, _RUNNING) if row[1] == here}
-
-        return self._server.write(ask)
+        return self._server.unchecked(lambda tx: {id for id, data in transactions(tx) if WRITER not in data})

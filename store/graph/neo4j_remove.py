@@ -82,7 +82,7 @@ def delete_hidden(server: Server, readers: Readers) -> None:
 
 def _found(server: Server, text: str, most: int) -> list[str]:
     """Some of the nodes that a statement finds, as the server names them."""
-    return [row[0] for row in server.write(lambda tx: rows(tx, text, {"most": most}))]
+    return [row[0] for row in server.unchecked(lambda tx: rows(tx, text, {"most": most}))]
 
 
 def delete_shared(server: Server) -> None:
@@ -95,9 +95,9 @@ def sweep(server: Server, readers: Readers) -> int:
 
     Every node of a visible circuit has one HAS, and the server keeps both counts, so that asking costs nothing.
     """
-    nodes, had = (server.write(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
+    nodes, had = (server.unchecked(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
     delete_hidden(server, readers)
-    if server.write(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
+    if server.unchecked(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
         _delete_strays(server)
     return nodes - had
 

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from circuitstore.errors import StoreBusy, StoreError
-from circuitstore.store import Store, create_store, keeper, ledger, open_store, projection, sqlite
+import sqlalchemy as sa
+from circuitstore.errors import StoreBusy, StoreDamaged, StoreError
+from circuitstore.store import Store, Writer, create_store, keeper, ledger, open_store, projection, sqlite, tables
 from circuitstore.store import writer as module
 from circuitstore.store.graph.ladybug import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
 
 from ..waiting import LONG_S, until
+from .conftest import make_world
 
 LEASED = """
 import sys
@@ -81,12 +83,26 @@ def test_a_second_store_object_does_not_harm_the_writer_of_the_first(filled: Pat
         assert len(second.runs()) == 2
 
 
-def test_a_lease_that_ran_out_is_taken_again_if_nobody_has_it(filled: Path, world: Any) -> None:
-    """As after a minute without the catalog, in which another writer came, found the graph in use, and left."""
+def lapse(store: Store) -> None:
+    """The lease has run out, as after a minute without the catalog."""
+    with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
+        connection.execute(sa.update(tables.leases).values(until_ms=now_ms() - 1))
+
+
+def take_over(store: Store) -> keeper.Keeper:
+    """The lease of another writer, taken as every writer does."""
+    lapse(store)
+    return keeper.Keeper(module.Catalog(store.location.catalog, read_only=False), store.location.folder)
+
+
+def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
-        with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-            ledger.release(connection, writer.owner)
+        lapse(store)
+        assert store.writing_process() is None
+        with writer._keeper.permit():
+            pass
         writer.fail(world.items[0].id, "no images")
+        writer._keeper._renew()
         assert store.writing_process() == writer.owner
 
 
@@ -172,17 +188,57 @@ def test_the_lease_is_renewed_in_catalog_and_graph(filled: Path, monkeypatch: py
             assert reader.writing_process() == writer.owner
 
 
-def test_a_writer_that_lost_its_lease_writes_no_more(filled: Path, world: Any) -> None:
-    theirs = replace(Owner.new(), host="elsewhere").text
-    lost = pytest.raises(StoreBusy, match=r"was lost.* process \d+ on host elsewhere took over")
-    with open_store(filled) as store, lost, store.writer() as writer:
-        with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-            ledger.release(connection, writer.owner)
-        hold(store, theirs)
-        writer.fail(world.items[0].id, "too late")
+NEW = make_world(4, (7,))
+ACTS: dict[str, Callable[[Writer, Any], object]] = {
+    "start_run": lambda writer, world: NEW.start(writer, "second"),
+    "put_discovery": lambda writer, world: writer.put_discovery(NEW.discoveries[3], "run"),
+    "put_circuit": lambda writer, world: writer.put_circuit(NEW.records[3], "run"),
+    "take_up": lambda writer, world: writer.take_up("circuit", world.records[0].id, "second"),
+    "fail": lambda writer, world: writer.fail(world.items[0].id, "too late"),
+    "lease_item": lambda writer, world: writer.lease_item(world.items[0].id),
+    "retry_failed": lambda writer, world: writer.retry_failed("run"),
+    "delete_run": lambda writer, world: writer.delete_run("run"),
+    "gc": lambda writer, world: writer.gc(),
+    "rebuild": lambda writer, world: writer.rebuild(),
+    "set_aside": lambda writer, world: writer.set_aside("circuit", world.records[0].id, StoreDamaged("too late")),
+    "flush": lambda writer, world: writer.flush(),
+    "archive.write": lambda writer, world: writer.archive.write(NEW.discoveries[3], 1),
+    "archive.remove": lambda writer, world: writer.archive.remove("circuit", world.records[0].id),
+    "archive.set_aside": lambda writer, world: writer.archive.set_aside("circuit", world.records[0].id),
+    "archive.announce_removal": lambda writer, world: writer.archive.announce_removal({"circuit": []}),
+    "graph.put": lambda writer, world: writer.graph.put([NEW.records[3]], {NEW.records[3].id: 1}),
+    "graph.remove": lambda writer, world: writer.graph.remove([world.records[0].id]),
+    "graph.clear": lambda writer, world: writer.graph.clear(),
+}
+"""What a writer may be asked for, and the parts of a store that it hands out."""
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """All that a store holds, but the lease."""
+    with open_store(folder) as store, store.catalog.reading() as connection:
+        held = {t.name: connection.execute(sa.select(t)).all() for t in tables.metadata.sorted_tables}
+        held.pop("leases")
+        files = {str(p): p.read_bytes() for p in sorted((folder / "archive").rglob("*")) if p.is_file()}
+        return held | {"files": files, "graph": store.graph.present()}
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held by another", "free again"])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_writer_that_lost_its_lease_changes_nothing_more(filled: Path, world: Any, act: str, held: bool) -> None:
+    before = content(filled)
     with open_store(filled) as store:
-        assert store.writing_process() == theirs
-        assert len(store.items(state="failed")) == 0
+        with pytest.raises(StoreBusy, match=r"was lost.*run the same command again") as lost, store.writer() as writer:
+            if act == "flush":
+                writer._projection.add(NEW.records[3], 1)
+            other = take_over(store)
+            if not held:
+                other.release()
+            ACTS[act](writer, world)
+        assert ("took over and has ended" in str(lost.value)) is not held
+        assert store.writing_process() == (other.owner if held else None)
+    assert content(filled) == before
+    if held:
+        other.release()
 
 
 def test_an_error_in_between_gives_the_lease_back_and_keeps_what_was_put(folder: Path, world: Any) -> None:

@@ -10,7 +10,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self, TypeVar, cast
 
 import ladybug
@@ -26,6 +26,7 @@ from circuitstore.store.graph.ladybug_text import adapted
 from circuitstore.store.graph.migrations import migrations
 from circuitstore.store.graph.rows import SHARED, shared_rows
 from circuitstore.store.graph.tables import to_table
+from circuitstore.store.lease import Permit
 
 T = TypeVar("T")
 databases: dict[str, ladybug.Database] = {}
@@ -42,8 +43,10 @@ _REMOVE = (
 class MemoryGraph(GraphBackend):
     """See `GraphBackend`. The URL is `memory://NAME`."""
 
-    def __init__(self, url: str, *, store_id: str, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, store_id: str, read_only: bool = False, permit: Permit = nullcontext) -> None:
         self.url, self.read_only, self._pid, self._open = url, read_only, os.getpid(), True
+        self._permit = permit
+        self._owner: str | None = None
         if url not in databases:
             if read_only:
                 raise refusals.nothing_there(url)
@@ -55,13 +58,13 @@ class MemoryGraph(GraphBackend):
         refusals.check_owner(ids, store_id, url)
 
     @classmethod
-    def migrate(cls, url: str, *, store_id: str) -> tuple[str, ...]:
+    def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
         cls(url, store_id=store_id).close()
         return ()  # made by this program, which is the only one that sees it
 
     @classmethod
-    def recreate(cls, url: str, *, store_id: str) -> Self:
-        graph = cls(url, store_id=store_id)
+    def recreate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> Self:
+        graph = cls(url, store_id=store_id, permit=permit)
         graph.clear()
         return graph
 
@@ -71,8 +74,9 @@ class MemoryGraph(GraphBackend):
                 ask(f"{_STRAY} DETACH DELETE n", {})  # of a group that was refused half way
                 known = {label: {row[0] for row in ask(text, {})} for label, text in _KEYS.items()}
                 shared = shared_rows(missing).items()
-                create_shared(connection, {at: [r for k, r in new.items() if k not in known[at]] for at, new in shared})
-                load_circuits(connection, missing, created_ms)
+                lacking = {at: [row for key, row in new.items() if key not in known[at]] for at, new in shared}
+                create_shared(connection, lacking, self._permit)
+                load_circuits(connection, missing, created_ms, self._permit)
 
     def present(self) -> dict[str, str]:
         return {row[0]: row[1] for row in self._read(lambda ask: ask(asking.PRESENT, {}))}
@@ -82,12 +86,14 @@ class MemoryGraph(GraphBackend):
             connection.execute("BEGIN TRANSACTION")
             for text in _REMOVE:
                 ask(text, {"ids": sorted(ids)})
-            connection.execute("COMMIT")
+            with self._permit():
+                connection.execute("COMMIT")
 
     def sweep(self) -> int:
         with self._writing("sweep") as (_, ask):
             stray = ask(f"{_STRAY} RETURN count(*)", {})[0][0]
-            ask(f"{_STRAY} DETACH DELETE n", {})
+            with self._permit():
+                ask(f"{_STRAY} DETACH DELETE n", {})
         return stray
 
     def content(self, circuit_id: str) -> GraphContent:
@@ -123,18 +129,28 @@ class MemoryGraph(GraphBackend):
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         with self._writing("claim") as (_, ask):
             asking.check_claim(ask, owner, over, self.url)
-            ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            with self._permit():
+                ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            self._owner = owner
+
+    def renew(self, owner: str, until_ms: int) -> None:
+        with self._writing("renew") as (_, ask):
+            asking.check_renewal(ask, owner)
+            with self._permit():
+                ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
     def release(self, owner: str) -> None:
         with self._writing("release") as (_, ask):
             held = asking.lease(ask)
             if held and held.owner == owner:
                 ask(asking.SET_LEASE, {"owner": None, "until_ms": None})
+        self._owner = None
 
     def clear(self) -> None:
         with self._writing("clear") as (_, ask):
             for label in ("Circuit", "Node", *SHARED):
-                ask(f"MATCH (x:{label}) DETACH DELETE x", {})
+                with self._permit():
+                    ask(f"MATCH (x:{label}) DETACH DELETE x", {})
 
     def close(self) -> None:
         self._open = False
@@ -155,7 +171,10 @@ class MemoryGraph(GraphBackend):
         if self.read_only:
             raise refusals.reading_only(self.url, what)
         with self._connection() as connection:
-            yield connection, _asked_of(connection)
+            ask = _asked_of(connection)
+            if self._owner and what not in ("claim", "release"):
+                asking.check_renewal(ask, self._owner)  # nobody else has a turn until this one ends
+            yield connection, ask
 
 
 def _asked_of(connection: ladybug.Connection) -> asking.Ask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from circuitstore.store.graph import neo4j_readers, open_graph
 from circuitstore.store.graph.account import Account
 from circuitstore.store.graph.contract import Lease
 from circuitstore.store.graph.neo4j_readers import Readers
-from circuitstore.store.graph.neo4j_server import Server
+from circuitstore.store.graph.neo4j_server import WRITER, Server
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created, later
+from neo4j.exceptions import Neo4jError
 
 from ...neo4j_server import Neo4jServer
 from ...waiting import LONG_S, until
@@ -212,6 +214,50 @@ def test_the_lease_is_renewed_while_a_put_waits_for_a_reader(server: Neo4jServer
             assert graph.lease() == Lease("first", until)
             assert ask(CIRCUITS) == [[0]] and not put.done()
         put.result(timeout=LONG_S)
+
+
+def test_nobody_waits_for_the_transactions_of_another_writer(
+    server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was killed or suspended, and the server goes on with what it had begun, locks and all."""
+    monkeypatch.setattr(neo4j_readers, "GRACE_S", 250.0)  # waiting would end at the test's timeout
+    records = make_records(3)
+    with open_graph(server.url, store_id=STORE) as graph:
+        graph.put(records[:2], created(records))
+        graph.claim("first", later() - 120_000)
+    auth = (server.user, server.password)
+    with (
+        neo4j.GraphDatabase.driver(server.address, auth=auth) as driver,
+        driver.session(database=server.database) as session,
+        session.begin_transaction(metadata={WRITER: "of the first"}) as tx,
+    ):
+        tx.run("MATCH (s:Store) SET s.epoch = -1 WITH s MATCH (c:Circuit) SET c.name = 'locked'").consume()
+        with open_graph(server.url, store_id=STORE) as graph:
+            graph.claim("second", later())
+            graph.remove([records[0].id])
+            graph.put(records, created(records))
+            assert_holds(graph, records, {**created(records)})
+        with pytest.raises(Neo4jError, match="terminated"):
+            tx.commit()
+
+
+def test_a_writer_that_holds_the_lease_is_not_disturbed_by_one_that_may_not_have_it(server: Neo4jServer) -> None:
+    with open_graph(server.url, store_id=STORE) as graph, connected(server) as other:
+        graph.claim("first", later())
+        begun, ended = threading.Event(), threading.Event()
+
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            tx.run("MATCH (s:Store) RETURN s.id").consume()
+            begun.set()
+            assert ended.wait(60)
+
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(other.write, work)
+            assert begun.wait(60)
+            with open_graph(server.url, store_id=STORE) as second, pytest.raises(StoreBusy, match="first"):
+                second.claim("second", later())
+            ended.set()
+            written.result(timeout=60)
 
 
 def test_a_forgotten_transaction_holds_up_a_writer_once(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> None:
