@@ -550,7 +550,7 @@ def verify(
 
 @command()
 def rebuild(wait: Wait = 0.0, store: StoreFolder = None, graph: GraphUrl = None, catalog: CatalogUrl = None) -> None:
-    """Make the graph, and what the catalog lacks, from the archive."""
+    """Make catalog and graph again from the archive; keep what can be read of a damaged catalog."""
     from ..store import rebuild_store
 
     emit(rebuild_store(**settings(store, graph, catalog).place, wait_s=wait))

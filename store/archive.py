@@ -1,9 +1,9 @@
 """The archive: a folder of immutable Parquet files, the truth from which the rest can be rebuilt.
 
-`archive/discoveries/ab/<id>.parquet` and `archive/circuits/ab/<id>.parquet`, `ab` being the first two
-digits of the id. Files are created whole (`files.write_atomic`) and never changed; what is in them tells
-`encoding`. Everything that is read is held against its checksum. Beside them, `archive/unfinished` has the progress
-on items that are not answered yet, which may be lost.
+`archive/discoveries/ab/<id>.parquet`, `archive/circuits/ab/<id>.parquet` and `archive/runs/ab/<id>.parquet` (what a run
+was asked for, and when), `ab` being the first two digits of the id. Files are created whole (`files.write_atomic`) and
+never changed; `encoding` says what is in them. Everything that is read is held against its checksum. Beside them,
+`archive/unfinished` has the progress on items that are not answered yet, which may be lost.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,19 +20,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, ComputationGraph, Discovery
-from ..errors import InputError, StoreDamaged, StoreVersion, cut
+from ..circuits import CircuitRecord, ComputationGraph, Discovery, digest
+from ..errors import InputError, StoreDamaged, StoreError, StoreVersion, cut
 from . import encoding, files
 from .lease import Permit
+from .runs import Asked
 
-Kind = Literal["discovery", "circuit"]
-KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits"}
+Kind = Literal["discovery", "circuit", "run"]
+KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits", "run": "runs"}
 """What the archive holds, and the folder of each."""
 
 SUFFIX = ".parquet"
 MAX_ID = 200  # with the suffixes of what is set aside it is still a file's name
 IDENTITY = "store.json"
-"""Names the store that an archive belongs to, so that a lost catalog can be made anew."""
+"""Names the store that an archive belongs to, so that a lost catalog can be made again."""
+
+UNSEALED = {"store", "format"}
+"""What is in such a file that has no checksum yet, as it had none at first; the next writer adds it."""
 
 REMOVING = "removing.json"
 """Names what is being removed, from before the catalog forgets it until it is gone."""
@@ -62,27 +66,36 @@ class Archive:
         """Id of the store that the archive belongs to; None for a folder without archive.
 
         Raises:
-            StoreDamaged: the file that tells it is damaged.
+            StoreDamaged: the file that names it is damaged.
         """
         path = self.folder / IDENTITY
-        try:
-            value = json.loads(path.read_text())
-            newest, id = int(value["format"]), str(value["store"])
-        except (FileNotFoundError, NotADirectoryError):
+        found = _unsealed(path, "run: circuitstore rebuild, which writes it again")
+        if found is None:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(f"{path} cannot be read ({error}); put it back from a backup") from error
-        if newest > encoding.FORMAT:
+        if found["format"] > encoding.FORMAT:
             raise StoreVersion(
-                f"{path}: the archive's format is {newest}, this version of circuitstore reads up to "
+                f"{path}: the archive's format is {found['format']}, this version of circuitstore reads up to "
                 f"{encoding.FORMAT}; update circuitstore"
             )
-        return id
+        return found["store"]
 
     def make(self, store_id: str) -> None:
         """Make the folder of a store's archive, with its identity."""
-        text = json.dumps({"store": store_id, "format": encoding.FORMAT})
-        files.write_atomic(self.folder / IDENTITY, text.encode(), self.permit)
+        identity = {"store": store_id, "format": encoding.FORMAT}
+        files.write_atomic(self.folder / IDENTITY, _sealed(identity), self.permit)
+
+    def seal(self, store_id: str) -> None:
+        """Write the file that names the store again if it has no checksum yet."""
+        with suppress(OSError, ValueError):
+            if set(json.loads((self.folder / IDENTITY).read_bytes())) == UNSEALED:
+                self.make(store_id)
+
+    def identity_in_runs(self) -> str | None:
+        """Id of the store as the files of its runs name it, for when `identity` is lost; None where none does."""
+        for id in self.ids("run"):
+            with suppress(StoreDamaged):
+                return str(self._read("run", id, [])[0]["store"])
+        return None
 
     def path(self, kind: Kind, id: str) -> Path:
         """Where a file is, or would be.
@@ -145,11 +158,17 @@ class Archive:
             InputError: a circuit that is not pruned.
         """
         if isinstance(value, Discovery):
-            kind, table = "discovery", encoding.discovery_to_table(value, created_ms)
-        else:
-            if astray := _astray(value):
-                raise InputError(f"circuit {value.id[:12]}: {astray}")
-            kind, table = "circuit", encoding.circuit_to_table(value, created_ms)
+            self._write("discovery", value.id, encoding.discovery_to_table(value, created_ms))
+            return
+        if astray := _astray(value):
+            raise InputError(f"circuit {value.id[:12]}: {astray}")
+        self._write("circuit", value.id, encoding.circuit_to_table(value, created_ms))
+
+    def write_asked(self, asked: Asked, store_id: str) -> None:
+        """Keep what a run was asked for."""
+        self._write("run", asked.id, encoding.asked_to_table(asked, store_id))
+
+    def _write(self, kind: Kind, id: str, table: pa.Table) -> None:
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
         sink = pa.BufferOutputStream()
         pq.write_table(
@@ -160,7 +179,13 @@ class Archive:
             use_byte_stream_split=cast(Any, floats),  # exponents beside exponents compress, mantissas do not
             write_statistics=False,
         )
-        files.write_atomic(self.path(kind, value.id), memoryview(sink.getvalue()), self.permit)
+        files.write_atomic(self.path(kind, id), memoryview(sink.getvalue()), self.permit)
+
+    def asked(self, id: str) -> Asked:
+        """What a run was asked for at one time."""
+        header, table = self._read("run", id, None)
+        with self._naming("run", id):
+            return encoding.asked_from_table(header, table)
 
     def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
         """A discovery, bit by bit as it was stored, and its `created_ms` (epoch milliseconds).
@@ -181,13 +206,13 @@ class Archive:
                 raise StoreDamaged(astray)
             return record, header["created_ms"]
 
-    def checksum(self, kind: Kind, id: str) -> str:
-        """The checksum that a file gives its content, every array held against its own; nothing else is made of it."""
+    def facts(self, kind: Kind, id: str) -> encoding.Header:
+        """What a file says of its content, every array held against its checksum; nothing else is made of it."""
         header, table = self._read(kind, id, None)
         with self._naming(kind, id):
             for name in header["columns"]:
                 encoding.column(header, table, name)
-        return header["sha256"]
+        return header
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
         """Mean scores of discoveries on the same graph, reading nothing else.
@@ -226,20 +251,18 @@ class Archive:
 
     def announce_removal(self, ids: Mapping[Kind, Sequence[str]]) -> None:
         """Write down what is going to be removed, so that it is told from what a lost catalog does not list."""
-        files.write_atomic(self.folder / REMOVING, json.dumps(dict(ids)).encode(), self.permit)
+        files.write_atomic(
+            self.folder / REMOVING, _sealed({kind: list(some) for kind, some in ids.items()}), self.permit
+        )
 
     def announced(self) -> dict[Kind, list[str]]:
-        """What a removal that has not ended was to remove."""
-        path = self.folder / REMOVING
-        try:
-            found = json.loads(path.read_text())
-            return {kind: [str(id) for id in found[kind]] for kind in KINDS}
-        except FileNotFoundError:
-            return {kind: [] for kind in KINDS}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(
-                f"{path} cannot be read ({error}); delete it: what it names stays, and circuitstore verify tells of it"
-            ) from error
+        """What a removal that has not ended was to remove.
+
+        Raises:
+            StoreDamaged: that cannot be read; what it names stays.
+        """
+        found = _unsealed(self.folder / REMOVING, "what it names is kept, and circuitstore verify lists it") or {}
+        return {kind: found.get(kind, []) for kind in KINDS}
 
     def end_removal(self) -> None:
         """All that was announced is removed."""
@@ -274,10 +297,35 @@ class Archive:
         except StoreVersion as error:
             raise StoreVersion(f"{self.path(kind, id)}: {error}") from None
         except StoreDamaged as error:
-            remedy = (
-                "put it back from a backup, or: circuitstore rebuild, then index again, or store your own result again"
-            )
+            again = "which writes it again" if kind == "run" else "then index again, or store your own result again"
+            remedy = f"put it back from a backup, or run: circuitstore rebuild, {again}"
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
+
+
+def _sealed(value: Mapping[str, Any]) -> bytes:
+    """A JSON object with its checksum."""
+    return json.dumps({**value, "sha256": digest(dict(value))}).encode()
+
+
+def _unsealed(path: Path, remedy: str) -> dict[str, Any] | None:
+    """The JSON object in a file that `_sealed` made; None where there is no file.
+
+    Raises:
+        StoreDamaged: it does not match its checksum.
+        StoreError: the file cannot be read.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        if set(value) == UNSEALED or value.pop("sha256", None) == digest(value):
+            return value
+        reason = "it does not match its checksum"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(files.explain(error, path, "read")) from error
+    except (ValueError, AttributeError) as error:
+        reason = str(error)
+    raise StoreDamaged(f"{path} is damaged ({reason}); {remedy}")
 
 
 def _listed(ids: Sequence[str]) -> Sequence[str]:

@@ -7,17 +7,19 @@ so that every method here is all or nothing.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from ..errors import InputError, StoreError, StoreUnreachable, StoreVersion
+from ..errors import InputError, StoreDamaged, StoreError, StoreUnreachable, StoreVersion
 from . import postgres, sqlite, tables
 from .faults import fault
 from .interrupts import safe_point, unbroken
@@ -138,8 +140,11 @@ class Catalog:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:  # ours to mend, not the user's
-            raise
+        except IntegrityError as error:  # what is entered refers to what was looked up in the same transaction
+            raise StoreDamaged(
+                f"catalog {self.url}: its rows contradict each other ({error.orig}); run: circuitstore rebuild, "
+                "which makes them again from the archive"
+            ) from error
         except DBAPIError as error:
             raise self._kind.translated(error, f"catalog {self.url}") from error
 
@@ -199,6 +204,28 @@ class Catalog:
             with _ALEMBIC:
                 command.upgrade(config, tables.SCHEMA)
         return found
+
+    def flaw(self) -> str | None:
+        """What the engine finds wrong with the file; None where it finds nothing, and for a server."""
+        if self.file is None:
+            return None
+        with self.reading() as connection:
+            try:
+                return sqlite.flaw(cast(sqlite3.Connection, connection.connection.driver_connection))
+            except sqlite3.Error as error:
+                raise sqlite.translated_text(str(error), f"catalog {self.url}") from error
+
+    def check(self) -> None:
+        """Refuse a damaged file, whose lists may contradict each other.
+
+        Raises:
+            StoreDamaged: names what is wrong and the remedy.
+        """
+        if reason := self.flaw():
+            raise StoreDamaged(
+                f"catalog {self.url} is damaged ({reason}); put it back from a backup, or run: circuitstore rebuild, "
+                "which makes a new one from the archive and what can still be read of this one"
+            )
 
     def store_id(self) -> str | None:
         with self.reading() as connection:

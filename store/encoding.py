@@ -1,4 +1,4 @@
-"""Discoveries and circuits as Arrow tables, and back, bit by bit.
+"""Discoveries, circuits and what runs were asked for as Arrow tables, and back, bit by bit.
 
 A table's columns are arrays in flat index order; everything else is JSON in the schema's metadata
 (the header), so one file is enough to rebuild its rows of the catalog and its part of the graph.
@@ -7,6 +7,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 |---|---|---|
 | discovery | edges of the graph | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
+| run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better than the header would |
 
 Columns that have no values are left out. Scores per image are mantissas; each image's power of two
 is in the header. The header has its own checksum and those of all columns, so that a part of a file
@@ -39,6 +40,7 @@ from ..circuits import (
 )
 from ..circuits.scores import from_half, to_half
 from ..errors import InputError, StoreDamaged, StoreVersion
+from .runs import Asked
 
 FORMAT = 1
 """Version of the files; a reader refuses newer ones."""
@@ -284,6 +286,43 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
     )
     _check_identity(header, record)
     return record
+
+
+def asked_to_table(asked: Asked, store_id: str) -> pa.Table:
+    """What a run was asked for, as the table of its file, which also names the store that it is of."""
+    content = {
+        "items": [item.to_dict() for item in asked.items],
+        "circuits": [[item, extraction.to_dict()] for item, extraction in asked.circuits],
+    }
+    header: Header = {
+        "kind": "run",
+        "id": asked.id,
+        "store": store_id,
+        "run": asked.run,
+        "spec": asked.spec,
+        "created_ms": asked.created_ms,
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    return to_table(header, {"asked": np.frombuffer(text, np.uint8)})
+
+
+def asked_from_table(header: Header, table: pa.Table) -> Asked:
+    """Inverse of `asked_to_table`.
+
+    Raises:
+        StoreDamaged: it does not match its checksum, or is another's than it says.
+    """
+    content = json.loads(column(header, table, "asked").tobytes())
+    asked = Asked(
+        header["run"],
+        header["spec"],
+        tuple(WorkItem.from_dict(item) for item in content["items"]),
+        tuple((item, Extraction.from_dict(extraction)) for item, extraction in content["circuits"]),
+        header["created_ms"],
+    )
+    if asked.id != header["id"]:
+        raise StoreDamaged(f"it says that it is {header['id']}, its content is {asked.id}")
+    return asked
 
 
 def mask(graph: ComputationGraph, edges: Int[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:

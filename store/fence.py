@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import StoreBusy
 from .interrupts import holding, safe_point, unbroken
-from .lease import LeaseLost, shown
+from .lease import LeaseLost, is_alive, shown
 from .locks import Lock, note_in
 
 NAME = "writer.lock"
@@ -103,6 +103,23 @@ class Fence:
             time.sleep(AGAIN_S)
             safe_point()
         return lock
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """While nobody acts, and no writer is known to be alive: for replacing the catalog that has the lease.
+
+    Whoever wrote before must then look at the new catalog before the next act, and finds that the lease is lost.
+
+    Raises:
+        StoreBusy: a process of this host writes.
+    """
+    fence = Fence(folder, "")
+    with fence.closed() as name_nobody:
+        if (owner := named(folder)) and is_alive(owner):
+            raise StoreBusy(f"the store is being written by {shown(owner)}; wait for it, or end it")
+        name_nobody()
+        yield
 
 
 def named(folder: Path) -> str | None:

@@ -117,6 +117,12 @@ def shown(owner: str) -> str:
     return owner if known is None else f"process {known.pid} on host {known.host}"
 
 
+def is_alive(owner: str) -> bool:
+    """Whether the owner of a lease, given as its text, is known to be alive: of this host, and not dead."""
+    known = Owner.parse(owner)
+    return known is not None and (known.host, known.space) == (_host(), _space()) and not known.is_dead
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner of a lease, given as its text, is known to be dead."""
     known = Owner.parse(owner)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import StoreBusy, check_known
+from ..errors import StoreBusy, StoreDamaged, check_known
 from .lease import is_dead, now_ms, shown
+from .runs import Asked, Run
 from .tables import circuits, discoveries, items, leases, run_circuits, run_items, runs, store
+
+P = TypeVar("P", WorkItem, Extraction)
 
 CHUNK = 500
 """Rows a statement: databases limit the parameters of one."""
@@ -117,27 +120,20 @@ def busy(owner: str, until_ms: int) -> str:
 # --- runs and items --------------------------------------------------------------------------------
 
 
-def enter_run(
-    connection: Connection,
-    name: str,
-    spec: str,
-    wanted: Sequence[WorkItem],
-    extractions: Sequence[tuple[str, Extraction]],
-) -> None:
+def enter_run(connection: Connection, asked: Asked) -> None:
     """A run with its items and wanted circuits; entered again, it takes the new spec and adds what is new."""
-    now = now_ms()
-    if not enter(connection, runs, [{"name": name, "spec": spec, "created_ms": now, "changed_ms": now}]):
-        changed = and_(runs.c.name == name, runs.c.spec != spec)
-        connection.execute(update(runs).where(changed).values(spec=spec, changed_ms=now))
-    enter_items(connection, wanted)
-    last = connection.execute(select(sa.func.max(run_items.c.position)).where(run_items.c.run == name)).scalar()
+    times = {"created_ms": asked.created_ms, "changed_ms": asked.created_ms}
+    if not enter(connection, runs, [{"name": asked.run, "spec": asked.spec, **times}]):
+        latest = {"spec": asked.spec, "changed_ms": asked.created_ms}
+        connection.execute(update(runs).where(runs.c.name == asked.run).values(**latest))
+    enter_items(connection, asked.items)
+    last = connection.execute(select(sa.func.max(run_items.c.position)).where(run_items.c.run == asked.run)).scalar()
     start = 0 if last is None else last + 1
-    enter(
-        connection,
-        run_items,
-        [{"run": name, "item": w.id, "position": start + i} for i, w in enumerate(_once(wanted))],
-    )
-    want_circuits(connection, name, extractions)
+    positions = [
+        {"run": asked.run, "item": item.id, "position": start + i} for i, item in enumerate(_once(asked.items))
+    ]
+    enter(connection, run_items, positions)
+    _want_circuits(connection, asked)
 
 
 def _once(wanted: Sequence[WorkItem]) -> list[WorkItem]:
@@ -146,10 +142,11 @@ def _once(wanted: Sequence[WorkItem]) -> list[WorkItem]:
 
 def enter_items(connection: Connection, wanted: Sequence[WorkItem], state: str = "wanted") -> None:
     """Items that are not there yet, in a state; those whose answers come from elsewhere have failed until they come."""
-    enter(connection, items, [_item_row(w, state) for w in _once(wanted)])
+    enter(connection, items, [item_row(w, state) for w in _once(wanted)])
 
 
-def _item_row(item: WorkItem, state: str) -> dict[str, Any]:
+def item_row(item: WorkItem, state: str) -> dict[str, Any]:
+    """The catalog's row of an item that nobody has tried yet."""
     recipe = item.recipe
     return {
         "id": item.id,
@@ -170,13 +167,86 @@ def _item_row(item: WorkItem, state: str) -> dict[str, Any]:
     }
 
 
-def want_circuits(connection: Connection, run: str, extractions: Sequence[tuple[str, Extraction]]) -> None:
-    """Circuits that belong to a run, each given by its item and extraction, stored already or not."""
+def _want_circuits(connection: Connection, asked: Asked) -> None:
+    """Circuits that belong to a run, stored already or not."""
     rows: dict[str, dict[str, Any]] = {}  # by id: equal extractions may differ in it, as n=1 and n=1.0 do
-    for item, extraction in extractions:
+    for item, extraction in asked.circuits:
         circuit, text = circuit_id(item, extraction), json.dumps(extraction.to_dict(), ensure_ascii=False)
-        rows[circuit] = {"run": run, "circuit": circuit, "item": item, "extraction": text}
+        rows[circuit] = {"run": asked.run, "circuit": circuit, "item": item, "extraction": text}
     enter(connection, run_circuits, list(rows.values()))
+
+
+def listed_runs(connection: Connection) -> dict[str, Run]:
+    """Every run, by name."""
+    items_of: dict[str, list[str]] = {}
+    for run, item in connection.execute(select(run_items.c.run, run_items.c.item).order_by(run_items.c.position)):
+        items_of.setdefault(run, []).append(item)
+    circuits_of: dict[str, list[str]] = {}
+    for run, circuit in connection.execute(select(run_circuits.c.run, run_circuits.c.circuit)):
+        circuits_of.setdefault(run, []).append(circuit)
+    return {
+        row.name: Run(
+            row.spec,
+            row.created_ms,
+            row.changed_ms,
+            tuple(items_of.get(row.name, ())),
+            frozenset(circuits_of.get(row.name, ())),
+        )
+        for row in connection.execute(select(runs))
+    }
+
+
+def all_asked(connection: Connection, name: str) -> list[Asked]:
+    """What a run was asked for, as far as the catalog knows: all of it when it was made, and when it last changed."""
+    row = connection.execute(select(runs).where(runs.c.name == name)).one()
+    joined = select(items.c.item).join(run_items, run_items.c.item == items.c.id).where(run_items.c.run == name)
+    asked = [parsed(WorkItem, text) for text in connection.scalars(joined.order_by(run_items.c.position))]
+    of_run = select(run_circuits.c.item, run_circuits.c.extraction).where(run_circuits.c.run == name)
+    wanted = [
+        (item, parsed(Extraction, text)) for item, text in connection.execute(of_run.order_by(run_circuits.c.circuit))
+    ]
+    times = sorted({row.created_ms, row.changed_ms})
+    return [Asked(name, row.spec, tuple(asked), tuple(wanted), ms) for ms in times]
+
+
+TRIED = ("state", "error", "attempts", "changed_ms")
+"""What the row of an item says of how it was tried; all else follows from the item."""
+
+
+def altered_items(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Id of each item whose row is not what its item says, or whose wanted circuits are not, and what is wrong."""
+    for row in connection.execute(select(items)).mappings():
+        try:
+            expected = item_row(parsed(WorkItem, row["item"]), row["state"])
+        except StoreDamaged as error:
+            yield row["id"], str(error).partition("; ")[0]
+            continue
+        wrong = [name for name in expected if name not in (*TRIED, "item") and row[name] != expected[name]]
+        if wrong:
+            yield row["id"], f"{', '.join(wrong)}: the row and its item differ"
+    for id, circuit, text in connection.execute(
+        select(run_circuits.c.item, run_circuits.c.circuit, run_circuits.c.extraction)
+    ):
+        try:
+            if circuit_id(id, parsed(Extraction, text)) != circuit:
+                yield id, f"its wanted circuit {circuit} is of another extraction than {text}"
+        except StoreDamaged as error:
+            yield id, str(error).partition("; ")[0]
+
+
+def parsed(kind: type[P], text: str) -> P:
+    """An item or extraction from its JSON in the catalog.
+
+    Raises:
+        StoreDamaged: it is none.
+    """
+    try:
+        return kind.from_dict(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreDamaged(
+            f"the catalog holds {text[:60]!r}… where a {kind.__name__} should be ({type(error).__name__}: {error}); "
+            "run: circuitstore rebuild, which makes it again from the archive"
+        ) from error
 
 
 def run_names(connection: Connection) -> list[str]:
@@ -203,7 +273,7 @@ def pending(connection: Connection, run: str) -> list[WorkItem]:
         .where(run_items.c.run == run, items.c.state != "failed", or_(items.c.state != "done", lacking))
         .order_by(run_items.c.position)
     )
-    return [WorkItem.from_dict(json.loads(text)) for text in connection.execute(asked).scalars()]
+    return [parsed(WorkItem, text) for text in connection.execute(asked).scalars()]
 
 
 def missing_circuits(connection: Connection, run: str) -> list[tuple[str, Extraction]]:
@@ -214,7 +284,7 @@ def missing_circuits(connection: Connection, run: str) -> list[tuple[str, Extrac
         .where(run_circuits.c.run == run, ~exists().where(circuits.c.id == run_circuits.c.circuit))
         .order_by(run_items.c.position, run_circuits.c.circuit)
     )
-    return [(item, Extraction.from_dict(json.loads(text))) for item, text in connection.execute(asked)]
+    return [(item, parsed(Extraction, text)) for item, text in connection.execute(asked)]
 
 
 def stored_of(connection: Connection, run: str) -> tuple[list[str], list[str]]:
@@ -262,11 +332,6 @@ def free_leased(connection: Connection) -> int:
     return _ask_again(connection, items.c.state == "leased")
 
 
-def free_unanswered(connection: Connection) -> int:
-    """Items that are called done and have no discovery are asked again; returns how many."""
-    return _ask_again(connection, and_(items.c.state == "done", ~exists().where(discoveries.c.id == items.c.id)))
-
-
 def _ask_again(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     """Have items asked again that are not answered; those whose answers come from elsewhere fail instead."""
     answered = exists().where(discoveries.c.id == items.c.id)
@@ -306,23 +371,37 @@ def checksum(connection: Connection, table: Table, id: str) -> str | None:
     return connection.execute(select(table.c.sha256).where(table.c.id == id)).scalar()
 
 
-def enter_discovery(connection: Connection, discovery: Discovery, created_ms: int, run: str) -> None:
-    """A discovery that is in the archive; its item is done and belongs to the run."""
+def asked_of(connection: Connection, run: str) -> set[str]:
+    """Ids of the items and circuits that a run was asked for."""
+    return {
+        *connection.scalars(select(run_items.c.item).where(run_items.c.run == run)),
+        *connection.scalars(select(run_circuits.c.circuit).where(run_circuits.c.run == run)),
+    }
+
+
+def spec_of(connection: Connection, run: str) -> str:
+    """The spec of a run; empty where there is no such run."""
+    return connection.scalar(select(runs.c.spec).where(runs.c.name == run)) or ""
+
+
+def enter_discovery(connection: Connection, discovery: Discovery, created_ms: int) -> None:
+    """A discovery that is in the archive; its item is done."""
     item = discovery.item
     enter_items(connection, [item])
-    row = {"id": item.id, "sha256": discovery.sha256, "n_images": len(discovery.images), "created_ms": created_ms}
-    if enter(connection, discoveries, [row]):
+    if enter(connection, discoveries, [discovery_row(discovery, created_ms)]):
         set_state(connection, item.id, "done")
-    _belongs(connection, run, item)
 
 
-def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int, run: str) -> bool:
-    """A circuit that is in the archive; it belongs to the run. Returns whether it was not listed."""
+def discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
+    """The catalog's row of a discovery."""
+    images = len(discovery.images)
+    return {"id": discovery.id, "sha256": discovery.sha256, "n_images": images, "created_ms": created_ms}
+
+
+def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int) -> bool:
+    """A circuit that is in the archive; returns whether it was not listed."""
     enter_items(connection, [record.item])
-    new = enter(connection, circuits, [circuit_row(record, created_ms)])
-    _belongs(connection, run, record.item)
-    want_circuits(connection, run, [(record.item.id, record.extraction)])
-    return bool(new)
+    return bool(enter(connection, circuits, [circuit_row(record, created_ms)]))
 
 
 def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
@@ -342,24 +421,27 @@ def circuit_rows(connection: Connection) -> dict[str, dict[str, Any]]:
     return {row["id"]: dict(row) for row in rows}
 
 
-def run_of(connection: Connection, kind: str, id: str) -> str | None:
-    """A run that refers to a circuit, or to the item of a discovery; None where none does."""
-    if kind == "circuit":
-        query = select(run_circuits.c.run).where(run_circuits.c.circuit == id)
-    else:
-        query = select(run_items.c.run).where(run_items.c.item == id)
-    return connection.execute(query.order_by(bytewise(connection, query.selected_columns.run)).limit(1)).scalar()
+def clear(connection: Connection) -> None:
+    """Strike out everything but the store's identity and the lease."""
+    for table in (run_circuits, run_items, runs, circuits, discoveries, items):
+        connection.execute(delete(table))
 
 
-def _belongs(connection: Connection, run: str, item: WorkItem) -> None:
-    there = select(run_items.c.item).where(run_items.c.run == run, run_items.c.item == item.id)
-    if connection.execute(there).first():
-        return
-    if not connection.execute(select(runs.c.name).where(runs.c.name == run)).first():
-        enter_run(connection, run, "", [item], [])
-        return
-    last = connection.execute(select(sa.func.max(run_items.c.position)).where(run_items.c.run == run)).scalar()
-    connection.execute(insert(run_items).values(run=run, item=item.id, position=0 if last is None else last + 1))
+def enter_answers(
+    connection: Connection, found: Iterable[Mapping[str, Any]], extracted: Iterable[Mapping[str, Any]]
+) -> None:
+    """Rows of discoveries and of circuits; their items are there."""
+    for table, rows in ((discoveries, found), (circuits, extracted)):
+        for chunk in chunks(rows):
+            connection.execute(insert(table), chunk)
+
+
+def set_states(connection: Connection, states: Iterable[Mapping[str, Any]]) -> None:
+    """State, error, attempts and time of the last change of items, each given with its `id`."""
+    values = {name: sa.bindparam(f"new_{name}") for name in ("state", "error", "attempts", "changed_ms")}
+    statement = update(items).where(items.c.id == sa.bindparam("new_id")).values(values)
+    for chunk in chunks(states):
+        connection.execute(statement, [{f"new_{name}": value for name, value in row.items()} for row in chunk])
 
 
 def forget(connection: Connection, table: Table, ids: Collection[str]) -> None:

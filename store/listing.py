@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -175,7 +174,7 @@ def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem
     found = {}
     for chunk in ledger.chunks(ids):
         rows = connection.execute(select(items_table.c.id, items_table.c.item).where(items_table.c.id.in_(chunk)))
-        found |= {id: WorkItem.from_dict(json.loads(text)) for id, text in rows}
+        found |= {id: ledger.parsed(WorkItem, text) for id, text in rows}
     return found
 
 

@@ -14,6 +14,9 @@ from sqlalchemy.pool import NullPool
 from ..errors import InputError, StoreBusy, StoreDamaged, StoreError
 from . import files
 
+DAMAGED = ("not a database", "malformed", "unsupported file format", "no such table", "no such column", "not decode")
+"""What the engine says of a file that is not as it was written."""
+
 BUSY_S = 60.0
 """Seconds to wait for another connection's transaction, or for a backup that holds the file."""
 
@@ -65,14 +68,30 @@ def _mode(path: Path) -> str:
     return "ro&immutable=1" if still else "ro"
 
 
+def flaw(connection: sqlite3.Connection) -> str | None:
+    """The first error that the engine finds in the whole file; None where it finds none."""
+    try:
+        wrong = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
+        loose = connection.execute("PRAGMA foreign_key_check").fetchall()
+    except sqlite3.DatabaseError as error:
+        if not any(words in str(error) for words in DAMAGED):
+            raise
+        return str(error)
+    return next(iter([*wrong, *(f"a row of {table} refers to none of {other}" for table, _, other, _ in loose)]), None)
+
+
 def translated(error: DBAPIError, where: str) -> StoreError:
     """What went wrong, in words, with the remedy."""
-    text = str(error.orig)
+    return translated_text(str(error.orig), where)
+
+
+def translated_text(text: str, where: str) -> StoreError:
+    """The same, given what the engine says."""
     where = f"{where}: {text}"
-    if "not a database" in text or "malformed" in text:
+    if any(words in text for words in DAMAGED):
         return StoreDamaged(
-            f"{where}; put it back from a backup, or move it away and run: circuitstore rebuild, "
-            "which makes a new one from the archive"
+            f"{where}; put it back from a backup, or run: circuitstore rebuild, "
+            "which makes a new one from the archive and what can still be read of this one"
         )
     if "locked" in text:
         return StoreBusy(f"{where}; another program has had it locked for {BUSY_S:g} s; try again when that has ended")

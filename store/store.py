@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from ..circuits import CircuitRecord, Discovery
 from ..errors import StoreBusy, StoreDamaged, StoreError, StoreMissing
 from ..results import Table
-from . import files, ledger, listing
-from .archive import Archive
+from . import fence, files, ledger, listing, salvage
+from .archive import IDENTITY, Archive
 from .catalog import Catalog
 from .graph import migrate_graph, open_graph
 from .graph.account import Account
@@ -31,6 +31,7 @@ from .interrupts import deferred
 from .keeper import Keeper
 from .lease import LeaseLost, is_dead, now_ms
 from .location import Location
+from .salvage import Listed
 from .tables import SCHEMA
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -62,6 +63,7 @@ def open_store(
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
+    _refuse_unfinished(database)
     if _is_nothing(database):
         raise StoreMissing(_no_store(place)) if archive.identity is None else _lost_catalog(place, database)
     database.check_version()
@@ -84,6 +86,7 @@ def create_store(
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
+    _refuse_unfinished(database)
     full = archive.identity is not None and archive.holds_anything()
     if full and (_is_nothing(database) or database.version() is None or database.store_id() is None):
         raise _lost_catalog(place, database)
@@ -124,6 +127,7 @@ def migrate_store(
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
     database = Catalog(place.catalog, read_only=False)
+    _refuse_unfinished(database)
     if database.file is not None and not database.file.is_file():
         raise StoreMissing(_no_store(place))
     found = database.version()
@@ -157,22 +161,74 @@ def rebuild_store(
     account: Account | None = None,
     wait_s: float = 0.0,
 ) -> Table:
-    """`Writer.rebuild` of a store whose catalog or graph may be lost, or be of another version.
+    """`Writer.rebuild` of a store whose catalog or graph may be lost or damaged, or whose graph of another version.
+
+    A damaged catalog file is set aside and made again, with what could be read of it; a damaged or lost file that
+    names the store in the archive is written again.
 
     Raises:
         StoreError: there is no store; StoreBusy: another process writes.
+        StoreVersion: the catalog or the archive is of another version.
     """
     place = Location.of(location, graph=graph, catalog=catalog, account=account)
-    file = Catalog(place.catalog, read_only=True).file
-    if Archive(place.archive).identity is None and file is not None and not file.is_file():
+    database, archive = Catalog(place.catalog, read_only=True), Archive(place.archive)
+    if _is_nothing(database) and not archive.folder.is_dir():
         raise StoreMissing(_no_store(place))
+    old = _mend(place, archive, database)
     with _made(place) as store, store.writer(wait_s, anew=True) as writer:
-        return writer.rebuild()
+        for notice in old.notices if old else ():
+            writer.say(notice)
+        counts = writer.rebuild(old)
+    if database.file is not None:
+        salvage.finish(database.file)
+    return counts
+
+
+def _mend(place: Location, archive: Archive, database: Catalog) -> Listed | None:
+    """Set a damaged catalog aside and name the store in its archive again; returns what could be read of the catalog.
+
+    Raises:
+        StoreDamaged: the archive is lost as well.
+    """
+    old, file = None, database.file
+    known = archive.identity_in_runs()
+    with suppress(StoreDamaged):
+        known = archive.identity or known
+    if file is not None:
+        if not archive.folder.is_dir() and (reason := salvage.damage(file, known)):
+            raise StoreDamaged(
+                f"{file} is damaged ({reason}), and there is no archive in {archive.folder} to make it from; "
+                "give the right folder with --store FOLDER, or put both back from a backup"
+            )
+        old = salvage.salvaged(file, place.folder, known)
+    if _names_no_store(archive):
+        if known is None:
+            known = old.store if old else None if _is_nothing(database) else database.store_id()
+        with fence.closed(place.folder):
+            archive.make(known or uuid.uuid4().hex)
+    return old
+
+
+def _names_no_store(archive: Archive) -> bool:
+    """Whether there is an archive whose file that names its store is damaged or lost."""
+    try:
+        return archive.identity is None and archive.holds_anything()
+    except StoreDamaged:
+        return True
 
 
 def _is_nothing(database: Catalog) -> bool:
     """Whether there is no file, or no table on the server."""
     return database.version() is None if database.file is None else not database.file.is_file()
+
+
+def _refuse_unfinished(database: Catalog) -> None:
+    """Raises `StoreDamaged` where a rebuild has set a damaged catalog aside and not yet replaced it."""
+    if database.file is not None and (kept := salvage.unfinished(database.file)):
+        raise StoreDamaged(
+            f"the catalog {database.file} was damaged, and making it again from the archive has not ended; if no "
+            f"circuitstore rebuild is at work, run it again (what could be read is in {kept})"
+        )
 
 
 def _lost_catalog(place: Location, database: Catalog) -> StoreDamaged:
@@ -203,6 +259,8 @@ def _agreed_id(archive: Archive, catalog: Catalog) -> str:
             f"catalog {catalog.url} belongs to store {ours}, archive {archive.folder} to store {theirs}; "
             "give the folder and the catalog of one store"
         )
+    if theirs is None and archive.holds_anything():
+        raise StoreDamaged(f"{archive.folder / IDENTITY} is missing; run: circuitstore rebuild, which writes it again")
     if theirs is None and catalog.lists_anything():
         raise StoreDamaged(
             f"catalog {catalog.url} lists what should be in {archive.folder}, and that is not there; "

@@ -6,7 +6,7 @@ The archive is held against its own checksums, the catalog against the archive, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,6 +19,7 @@ from .archive import Kind
 from .graph.check import Shared, strays
 from .graph.content import GraphContent
 from .lease import shown
+from .runs import Asked, Run, merged, run_key
 from .tables import circuits, discoveries, items
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SWEPT = "the next circuitstore index sweeps it"
 WAIT = "wait for the server, or start it, then run circuitstore verify again"
 AGAIN = "index again to compute it, or store it again if it is your own"
 COMPUTE = f"put the file back from a backup, or: circuitstore rebuild, then {AGAIN}"
+WRITE_AGAIN = "circuitstore rebuild writes it again"
 TAKE_UP = "circuitstore rebuild takes it up"
 
 MOVE = (
@@ -44,7 +46,7 @@ class Difference:
     Attributes:
         part: `archive`, `catalog` or `graph`.
         kind: of difference, such as `missing file`.
-        id: of the discovery, circuit or item.
+        id: of the discovery, circuit or item; of a run, its name or the id of its file.
         what: in words.
         remedy: what mends it.
     """
@@ -62,11 +64,12 @@ COLUMNS = ["part", "kind", "id", "what", "remedy"]
 def differences(store: Store) -> Table:
     """See `Store.verify`."""
     sound: set[str] = set()
-    found = [*_unfinished(store), *_discoveries(store), *_circuits(store, sound), *_states(store)]
+    found = [*_catalog(store), *_unfinished(store), *_runs(store), *_discoveries(store)]
+    found += [*_circuits(store, sound), *_states(store)]
     found += _graph(store, sound)
     busy = store.writing_process()
-    told = "writes to the store meanwhile; what it has in hand may be listed here"
-    notes = () if busy is None else (f"{shown(busy)} {told}",)
+    busy_note = "writes to the store meanwhile; what it has in hand may be listed here"
+    notes = () if busy is None else (f"{shown(busy)} {busy_note}",)
     return Table(pd.DataFrame([astuple(d) for d in found], columns=COLUMNS), notes)
 
 
@@ -76,6 +79,41 @@ def _unfinished(store: Store) -> Iterator[Difference]:
         for path in store.archive.leftovers():
             what = f"{path} was left by an interrupted run"
             yield Difference("archive", "unfinished file", "", what, f"none is needed: {SWEPT}")
+
+
+def _catalog(store: Store) -> Iterator[Difference]:
+    """What the engine finds wrong with a catalog that is a file, which has no checksums."""
+    if reason := store.catalog.flaw():
+        yield Difference("catalog", "damaged file", "", f"{store.catalog.file}: {reason}", REBUILD)
+
+
+def _runs(store: Store) -> Iterator[Difference]:
+    """Runs of the catalog against what the archive keeps of them."""
+    with store.catalog.reading() as connection:
+        listed = ledger.listed_runs(connection)
+    asked: list[Asked] = []
+    ids = list(store.archive.ids("run"))
+    for id in ids:
+        try:
+            asked.append(store.archive.asked(id))
+        except StoreDamaged as error:
+            yield Difference("archive", "damaged file", id, str(error), WRITE_AGAIN)
+    kept = merged(asked)
+    for name in sorted(kept.keys() - listed.keys()):
+        yield Difference("archive", "orphan file", name, f"the catalog does not list the run {name}", TAKE_UP)
+    whole = len(asked) == len(ids)
+    for name, run in listed.items():
+        if name in kept and whole and (wrong := _changed(run, kept[name])):
+            what = f"{', '.join(wrong)} of the run {name}: the archive's differ"
+            yield Difference("catalog", "altered row", name, what, REBUILD)
+        elif not any(id.startswith(run_key(name)) for id in ids):
+            what = f"the archive does not keep what the run {name} was asked for"
+            yield Difference("archive", "missing file", name, what, f"any circuitstore index, or {WRITE_AGAIN}")
+
+
+def _changed(run: Run, kept: Run) -> list[str]:
+    """In what a run of the catalog differs from what the archive keeps of it."""
+    return [field.name for field in fields(Run) if getattr(run, field.name) != getattr(kept, field.name)]
 
 
 def _files(store: Store, kind: Kind, listed: set[str]) -> Iterator[Difference]:
@@ -127,7 +165,11 @@ def _circuits(store: Store, sound: set[str]) -> Iterator[Difference]:
 
 
 def _states(store: Store) -> Iterator[Difference]:
-    """Items that are called done and have no discovery."""
+    """Items whose rows contradict themselves, or that are called done and have no discovery."""
+    with store.catalog.reading() as connection:
+        altered = list(ledger.altered_items(connection))
+    for id, what in altered:
+        yield Difference("catalog", "altered row", id, what, REBUILD)
     answered = exists().where(discoveries.c.id == items.c.id)
     with store.catalog.reading() as connection:
         wrong = list(connection.execute(select(items.c.id).where(items.c.state == "done", ~answered)).scalars())

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
@@ -28,6 +29,9 @@ from .interrupts import deferred
 from .keeper import Keeper
 from .lease import now_ms
 from .projection import Projection
+from .rebuilding import rebuild
+from .runs import KEY, Asked, run_key
+from .salvage import Listed
 from .tables import circuits, discoveries
 
 if TYPE_CHECKING:
@@ -61,17 +65,20 @@ class Writer:
         self.catalog = Catalog(store.location.catalog, read_only=False)
         self._pid = os.getpid()
         self._notices: list[str] = []
+        self._asked: dict[str, set[str]] = {}  # items and circuits that each run is known to refer to
         self._lock = threading.RLock()
         self._projection = Projection(self, self._lock)
         with contextlib.ExitStack() as held:
             held.callback(self.catalog.close)
             held.callback(self._projection.close)
+            self.catalog.check()
             self._keeper = Keeper(self.catalog, store.location.folder, wait_s)
             held.callback(self._keeper.release)
             self.archive = Archive(store.location.archive, self._keeper.permit)
             self._projection.open(recreate_graph if anew else open_graph, self._keeper, wait_s)
             self._tidy()
-            if not anew:
+            if not anew:  # for a rebuild, which does both itself
+                self._keep_runs()
                 self.project_pending()
             self._projection.start()
             self._held = held.pop_all()
@@ -84,6 +91,7 @@ class Writer:
         if swept:
             self.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
         upkeep.finish_removal(self)
+        self.archive.seal(self.store.id)
         self.graph.sweep()
         with self.writing() as connection:
             ledger.free_leased(connection)
@@ -153,29 +161,78 @@ class Writer:
             circuits: wanted circuits: item id and extraction.
         """
         with self._lock:
+            asked = self._keep(Asked(name, spec, tuple(items), tuple(circuits), now_ms()))
             with self.writing() as connection:
-                ledger.enter_run(connection, name, spec, items, circuits)
+                ledger.enter_run(connection, asked)
                 answers = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
                 absent = [id for id in answers if ledger.checksum(connection, discoveries, id) is None]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
                 listed = ledger.stored_of(connection, name)
             self._set_lost_aside(*listed)
-            taken = [self.take_up("discovery", id, name) for id in absent]
-            taken += [self.take_up("circuit", id, name) for id in wanted if self.archive.has("circuit", id)]
+            taken = [self.take_up("discovery", id) for id in absent]
+            taken += [self.take_up("circuit", id) for id in wanted if self.archive.has("circuit", id)]
             if sum(taken):
                 self.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
 
-    def take_up(self, kind: Kind, id: str, run: str) -> bool:
+    def _keep(self, asked: Asked) -> Asked:
+        """Keep in the archive what a run is asked for, unless that is what it was asked for last."""
+        earlier = [one for id in self._kept_of(asked.run) if (one := self.sound_asked(id))]
+        last = max(earlier, key=lambda one: one.created_ms, default=None)
+        if last and last.is_as(asked):
+            return last
+        if last and asked.created_ms <= last.created_ms:
+            asked = replace(asked, created_ms=last.created_ms + 1)
+        self.archive.write_asked(asked, self.store.id)
+        return asked
+
+    def _kept_of(self, run: str) -> list[str]:
+        """Ids of what the archive keeps of a run."""
+        return [id for id in self.archive.ids("run") if id.startswith(run_key(run))]
+
+    def sound_asked(self, id: str) -> Asked | None:
+        """What a run was asked for; a damaged file is set aside, as `rebuild` or the run itself writes it again."""
+        try:
+            return self.archive.asked(id)
+        except StoreDamaged as error:
+            path = self.archive.set_aside("run", id)
+            self.say(f"{error}; it was set aside as {path}")
+            return None
+
+    def _keep_runs(self) -> None:
+        """Keep in the archive what it lacks of a run that the catalog lists: of a lost file, or an older store."""
+        kept = {id[:KEY] for id in self.archive.ids("run")}
+        with self.catalog.reading() as connection:
+            lost = [name for name in ledger.run_names(connection) if run_key(name) not in kept]
+            asked = [one for name in lost for one in ledger.all_asked(connection, name)]
+        for one in asked:
+            self.archive.write_asked(one, self.store.id)
+
+    def _ask_for(self, run: str, item: WorkItem, extraction: Extraction | None = None) -> None:
+        """Have a run refer to an item, and a circuit of it, that it was not asked for."""
+        wanted = {item.id, circuit_id(item.id, extraction)} if extraction else {item.id}
+        if wanted <= self._asked.get(run, set()):
+            return
+        with self.catalog.reading() as connection:
+            self._asked[run], spec = ledger.asked_of(connection, run), ledger.spec_of(connection, run)
+        if wanted <= self._asked[run]:
+            return
+        circuits = ((item.id, extraction),) if extraction else ()
+        asked = self._keep(Asked(run, spec, (item,), circuits, now_ms()))
+        with self.writing() as connection:
+            ledger.enter_run(connection, asked)
+        self._asked[run] |= wanted
+
+    def take_up(self, kind: Kind, id: str) -> bool:
         """Enter what the archive holds and the catalog does not; a damaged file is set aside instead."""
         try:
             if kind == "discovery":
                 discovery, created = self.archive.discovery(id)
                 with self.writing() as connection:
-                    ledger.enter_discovery(connection, discovery, created, run)
+                    ledger.enter_discovery(connection, discovery, created)
             else:
                 record, created = self.archive.circuit(id)
                 with self.writing() as connection:
-                    ledger.enter_circuit(connection, record, created, run)
+                    ledger.enter_circuit(connection, record, created)
                 self._projection.add(record, created)
         except StoreDamaged as error:
             self.set_aside(kind, id, error)
@@ -259,9 +316,10 @@ class Writer:
         discovery = encoding.rounded(discovery)
         with self._lock:
             self._check()
+            self._ask_for(run, discovery.item)
             stored, created = self._first("discovery", discovery, self.archive.discovery)
             with self.writing() as connection:
-                ledger.enter_discovery(connection, stored, created, run)
+                ledger.enter_discovery(connection, stored, created)
 
     def put_circuit(self, record: CircuitRecord, run: str) -> None:
         """Store a circuit; it appears in the graph with its group.
@@ -275,9 +333,10 @@ class Writer:
         """
         with self._lock:
             self._check()
+            self._ask_for(run, record.item, record.extraction)
             stored, created = self._first("circuit", record, self.archive.circuit)
             with self.writing() as connection:
-                new = ledger.enter_circuit(connection, stored, created, run)
+                new = ledger.enter_circuit(connection, stored, created)
             if new:
                 self._projection.add(stored, created)
 
@@ -337,9 +396,14 @@ class Writer:
         Raises:
             InputError: no such run.
         """
-        with self.writing() as connection:
-            ledger.known_run(connection, name)
-            ledger.delete_run(connection, name)
+        with self._lock:
+            with self.catalog.reading() as connection:
+                ledger.known_run(connection, name)
+            self.archive.announce_removal({"run": self._kept_of(name)})
+            with self.writing() as connection:
+                ledger.delete_run(connection, name)
+            self._asked.pop(name, None)
+            upkeep.finish_removal(self)
 
     def gc(self) -> Table:
         """Remove what no run refers to, from graph, catalog and archive; columns `what, count`.
@@ -352,12 +416,17 @@ class Writer:
             self.flush()
             return upkeep.collect(self)
 
-    def rebuild(self) -> Table:
-        """Make the graph anew from the archive, and the catalog's rows that are missing; columns `what, count`.
+    def rebuild(self, old: Listed | None = None) -> Table:
+        """Make all that the catalog lists, and the graph, again from the archive; columns `what, count`.
 
-        Files that the catalog does not list are taken up, in the run `recovered`; damaged files are set
-        aside and their items asked again.
+        What is in the catalog only, such as failures and times of items, is kept. Files that neither the catalog
+        lists nor a run refers to are given to the run `recovered`; damaged files are set aside and their items asked
+        again.
+
+        Args:
+            old: what could be read of a catalog that was lost meanwhile; by default the one that is there.
         """
         with self._lock:
             self.flush()
-            return upkeep.rebuild(self)
+            self._asked.clear()
+            return rebuild(self, old)

@@ -135,8 +135,8 @@ class Asked:
                 )
         if _out_of_time(error):
             return StoreBusy(
-                f"{self.url}: another program holds a lock that is needed; end its transaction (SHOW TRANSACTIONS names "
-                "it), or try again when it has ended"
+                f"{self.url}: another program holds a lock that is needed; end its transaction (SHOW TRANSACTIONS "
+                "names it), or try again when it has ended"
             )
         if terminated(error):
             return StoreUnreachable(

@@ -25,10 +25,10 @@ from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError,
 from circuitstore.store import ledger, listing, postgres, sqlite, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
+from circuitstore.store.runs import Asked
 from circuitstore.testing.factories import make_discovery, make_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from ..postgres_server import PostgresServer
@@ -205,7 +205,10 @@ def test_a_transaction_is_all_or_nothing(url: str) -> None:
 
 def test_references_are_enforced(url: str) -> None:
     row = {"run": "no such run", "item": "no such item", "position": 0}
-    with pytest.raises(IntegrityError), writable(url).writing() as connection:
+    with (
+        pytest.raises(StoreDamaged, match=r"rows contradict each other.*circuitstore rebuild"),
+        writable(url).writing() as connection,
+    ):
         connection.execute(sa.insert(tables.run_items).values(**row))
 
 
@@ -288,7 +291,7 @@ def record() -> CircuitRecord:
 def test_any_error_can_be_written_down(catalogs: list[Catalog], record: CircuitRecord, text: str) -> None:
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
-            ledger.enter_run(connection, "run", "", [record.item], [])
+            ledger.enter_run(connection, Asked("run", "", (record.item,), (), 1))
             assert ledger.set_state(connection, record.item.id, "failed", error=text) == 1
             kept = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
             assert ledger.failures(connection, "run") == {record.item.id: kept}

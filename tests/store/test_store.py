@@ -125,7 +125,7 @@ def test_a_lost_catalog_is_named_and_made_anew(filled: Path, world: Any) -> None
     assert counts["discoveries taken up from the archive"] == 3 and counts["circuits in the graph"] == 6
     with open_store(filled) as store:
         assert len(store.verify()) == 0
-        assert list(store.runs()["run"]) == ["recovered"]
+        assert list(store.runs()["run"]) == ["run"]
         assert set(store.circuits()["id"]) == {r.id for r in world.records}
 
 

@@ -21,6 +21,7 @@ from circuitstore.store import Store, Writer, create_store, keeper, ledger, open
 from circuitstore.store import writer as module
 from circuitstore.store.graph.ladybug import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
+from circuitstore.store.runs import Asked
 
 from ..waiting import LONG_S, until
 from .conftest import make_world
@@ -193,7 +194,7 @@ ACTS: dict[str, Callable[[Writer, Any], object]] = {
     "start_run": lambda writer, world: NEW.start(writer, "second"),
     "put_discovery": lambda writer, world: writer.put_discovery(NEW.discoveries[3], "run"),
     "put_circuit": lambda writer, world: writer.put_circuit(NEW.records[3], "run"),
-    "take_up": lambda writer, world: writer.take_up("circuit", world.records[0].id, "second"),
+    "take_up": lambda writer, world: writer.take_up("circuit", world.records[0].id),
     "fail": lambda writer, world: writer.fail(world.items[0].id, "too late"),
     "lease_item": lambda writer, world: writer.lease_item(world.items[0].id),
     "retry_failed": lambda writer, world: writer.retry_failed("run"),
@@ -203,6 +204,7 @@ ACTS: dict[str, Callable[[Writer, Any], object]] = {
     "set_aside": lambda writer, world: writer.set_aside("circuit", world.records[0].id, StoreDamaged("too late")),
     "flush": lambda writer, world: writer.flush(),
     "archive.write": lambda writer, world: writer.archive.write(NEW.discoveries[3], 1),
+    "archive.write_asked": lambda writer, world: writer.archive.write_asked(Asked("r", "", (), (), 1), "s"),
     "archive.remove": lambda writer, world: writer.archive.remove("circuit", world.records[0].id),
     "archive.set_aside": lambda writer, world: writer.archive.set_aside("circuit", world.records[0].id),
     "archive.announce_removal": lambda writer, world: writer.archive.announce_removal({"circuit": []}),
