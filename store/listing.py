@@ -197,7 +197,7 @@ def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extract
     found = {}
     for chunk in ledger.chunks(ids):
         asked = select(run_circuits.c.circuit, run_circuits.c.extraction).where(run_circuits.c.circuit.in_(chunk))
-        found |= {id: Extraction.from_dict(json.loads(text)) for id, text in connection.execute(asked)}
+        found |= {id: ledger.parsed(Extraction, text) for id, text in connection.execute(asked)}
     return found
 
 
