@@ -126,7 +126,7 @@ def enter_run(connection: Connection, asked: Asked) -> None:
     if not enter(connection, runs, [{"name": asked.run, "spec": asked.spec, **times}]):
         latest = {"spec": asked.spec, "changed_ms": asked.created_ms}
         connection.execute(update(runs).where(runs.c.name == asked.run).values(**latest))
-    enter_items(connection, asked.items)
+    enter_items(connection, asked.items, asked.created_ms)
     last = connection.execute(select(sa.func.max(run_items.c.position)).where(run_items.c.run == asked.run)).scalar()
     start = 0 if last is None else last + 1
     positions = [
@@ -140,12 +140,12 @@ def _once(wanted: Sequence[WorkItem]) -> list[WorkItem]:
     return list({w.id: w for w in wanted}.values())
 
 
-def enter_items(connection: Connection, wanted: Sequence[WorkItem], state: str = "wanted") -> None:
-    """Items that are not there yet, in a state; those whose answers come from elsewhere have failed until they come."""
-    enter(connection, items, [item_row(w, state) for w in _once(wanted)])
+def enter_items(connection: Connection, wanted: Sequence[WorkItem], changed_ms: int) -> None:
+    """Items that are not there yet; those whose answers come from elsewhere have failed until they come."""
+    enter(connection, items, [item_row(w, "wanted", changed_ms) for w in _once(wanted)])
 
 
-def item_row(item: WorkItem, state: str) -> dict[str, Any]:
+def item_row(item: WorkItem, state: str, changed_ms: int) -> dict[str, Any]:
     """The catalog's row of an item that nobody has tried yet."""
     recipe = item.recipe
     return {
@@ -153,7 +153,7 @@ def item_row(item: WorkItem, state: str) -> dict[str, Any]:
         "state": "failed" if item.is_given else state,
         "attempts": 0,
         "error": LOST if item.is_given else None,
-        "changed_ms": now_ms(),
+        "changed_ms": changed_ms,
         "model": item.model.name,
         "dataset": item.target_class.dataset,
         "class": item.target_class.name,
@@ -217,7 +217,7 @@ def altered_items(connection: Connection) -> Iterator[tuple[str, str]]:
     """Id of each item whose row is not what its item says, or whose wanted circuits are not, and what is wrong."""
     for row in connection.execute(select(items)).mappings():
         try:
-            expected = item_row(parsed(WorkItem, row["item"]), row["state"])
+            expected = item_row(parsed(WorkItem, row["item"]), row["state"], row["changed_ms"])
         except StoreDamaged as error:
             yield row["id"], str(error).partition("; ")[0]
             continue
@@ -387,9 +387,11 @@ def spec_of(connection: Connection, run: str) -> str:
 def enter_discovery(connection: Connection, discovery: Discovery, created_ms: int) -> None:
     """A discovery that is in the archive; its item is done."""
     item = discovery.item
-    enter_items(connection, [item])
+    enter_items(connection, [item], created_ms)
     if enter(connection, discoveries, [discovery_row(discovery, created_ms)]):
-        set_state(connection, item.id, "done")
+        connection.execute(
+            update(items).where(items.c.id == item.id).values(state="done", error=None, changed_ms=created_ms)
+        )
 
 
 def discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
@@ -400,7 +402,7 @@ def discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
 
 def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int) -> bool:
     """A circuit that is in the archive; returns whether it was not listed."""
-    enter_items(connection, [record.item])
+    enter_items(connection, [record.item], created_ms)
     return bool(enter(connection, circuits, [circuit_row(record, created_ms)]))
 
 

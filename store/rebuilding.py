@@ -75,7 +75,7 @@ def rebuild(writer: Writer, old: Listed | None) -> Table:
         ledger.clear(connection)
         for asked in in_order(found.asked):
             ledger.enter_run(connection, asked)
-        ledger.enter_items(connection, list(found.items.values()))
+        ledger.enter_items(connection, list(found.items.values()), now_ms())
         ledger.enter_answers(connection, found.discoveries.values(), found.circuits.values())
         ledger.set_states(connection, _states(found, old))
         new = Listed.of(connection)
@@ -141,7 +141,8 @@ def _checked(archive: Archive, id: str) -> encoding.Header | StoreDamaged:
 
 def _set_aside(writer: Writer, kind: Kind, id: str, error: StoreDamaged) -> None:
     path = writer.archive.set_aside(kind, id)
-    writer.say(f"{error}; it was set aside as {path}; its item is asked again by the next index run")
+    lost = "the next index run asks its item again; a result of your own has to be stored again"
+    writer.say(f"{error}; it was set aside as {path}; {lost}")
 
 
 # --- what only the catalog knows -------------------------------------------------------------------
@@ -222,18 +223,20 @@ def _recovered(found: Found, old: Listed) -> Iterator[Asked]:
 def _states(found: Found, old: Listed) -> Iterator[dict[str, Any]]:
     """How every item was tried (`ledger.TRIED`), with its id."""
     tried = {row["id"]: row for row in old.rows["items"]}
+    asked_ms = {item.id: one.created_ms for one in reversed(in_order(found.asked)) for item in one.items}
     for id, item in found.items.items():
         row = tried.get(id, {})
         answer = found.discoveries.get(id)
         lost = answer is None and item.is_given
         failed = lost or (answer is None and row.get("state") == "failed")
         changed, attempts = row.get("changed_ms"), row.get("attempts")
+        otherwise = answer["created_ms"] if answer else asked_ms.get(id, now_ms())
         yield {
             "id": id,
             "state": "done" if answer else "failed" if failed else "wanted",
             "error": ledger.LOST if lost else str(row.get("error") or "") if failed else None,
             "attempts": attempts if isinstance(attempts, int) and 0 <= attempts < 1 << 31 else 0,
-            "changed_ms": changed if _is_moment(changed) else answer["created_ms"] if answer else now_ms(),
+            "changed_ms": changed if _is_moment(changed) else otherwise,
         }
 
 

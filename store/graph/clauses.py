@@ -226,7 +226,8 @@ class Clauses(Expressions):
     def variable(self, end: str) -> str:
         if self.token.kind not in ("word", "quoted") or self.token.upper == "WHERE":
             return ""
-        if self.at(self.i + 1) not in (":", end, "{", "*") and self.tokens[self.i + 1].upper != "WHERE":
+        following = self.at(self.i + 1)
+        if following not in (":", end, "{", "*") and following.upper() != "WHERE":
             raise NotRead
         name = self.name()
         self.scope.setdefault(name, self.bound)

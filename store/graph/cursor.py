@@ -56,7 +56,7 @@ class Cursor:
         return self.text[self.tokens[first].start : last.start + len(last.text)]
 
     def refuse(self, at: int, what: str) -> NoReturn:
-        where = place(self.text, self.tokens[at].start)
+        where = place(self.text, self.tokens[min(at, len(self.tokens) - 1)].start)
         raise QueryFailed(f"{where}: {what}; circuitstore docs queries has the dialect")
 
     def shown(self, first: int, end: int | None = None) -> str:

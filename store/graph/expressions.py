@@ -402,7 +402,7 @@ class Expressions(Cursor):
     def function(self, name: str) -> Value:
         """A function whose opening bracket has been read."""
         upper, at = name.upper(), self.i - 2
-        if upper in _QUANTIFIERS and self.tokens[self.i + 1].upper == "IN":
+        if upper in _QUANTIFIERS and self.at(self.i + 1).upper() == "IN":
             return self.quantifier()
         self.accept("DISTINCT")
         given: list[Result] = []

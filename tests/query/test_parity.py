@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from circuitstore.errors import CircuitStoreError
 from circuitstore.store import Store, open_store, rebuild_store
+from circuitstore.store.graph.clauses import read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -104,3 +106,14 @@ def test_most_texts_are_answered(engines: Engines) -> None:
     dice = random.Random(0)
     answers = [answer(engines[0], *made(dice.choice, 0)) for _ in range(60)]
     assert sum(not isinstance(a, Exception) for a in answers) > 25
+
+
+def test_text_that_is_cut_anywhere_is_answered_or_refused() -> None:
+    text = (
+        "MATCH (c:Circuit {attack: 'x'})-[f:FEEDS]->(n:Node) WHERE any(x IN [1] WHERE x > 1) AND c.class = 'a' "
+        "RETURN c.id AS id, count(*) AS n ORDER BY n LIMIT 3"
+    )
+    for end in range(len(text) + 1):
+        for start in (len(text), *range(end + 1, len(text), 7)):
+            with suppress(CircuitStoreError):
+                read(text[:end] + text[start:], {})

@@ -206,7 +206,7 @@ def test_a_transaction_is_all_or_nothing(url: str) -> None:
 def test_references_are_enforced(url: str) -> None:
     row = {"run": "no such run", "item": "no such item", "position": 0}
     with (
-        pytest.raises(StoreDamaged, match=r"rows contradict each other.*circuitstore rebuild"),
+        pytest.raises(StoreDamaged, match=r"(?s)rows contradict each other.*circuitstore rebuild"),
         writable(url).writing() as connection,
     ):
         connection.execute(sa.insert(tables.run_items).values(**row))
@@ -275,7 +275,7 @@ def test_floats_come_back_to_the_last_bit(catalogs: list[Catalog], record: Circu
     row = ledger.circuit_row(record, 1) | {"metric_full": value}
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
-            ledger.enter_items(connection, [record.item])
+            ledger.enter_items(connection, [record.item], 1)
             ledger.enter(connection, tables.circuits, [row])
             assert ledger.circuit_rows(connection) == {record.id: row}
             raise Undone
@@ -309,7 +309,7 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
     ]
     for catalog in catalogs:
         with catalog.writing() as connection:
-            ledger.enter_items(connection, [record.item])
+            ledger.enter_items(connection, [record.item], 1)
             ledger.enter(connection, tables.circuits, rows)
     return catalogs
 
@@ -323,7 +323,6 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
         ("class", "%", 1),
         ("class", "a%", 0),
         ("class", "no\0body", 0),
-        ("class", "\ud800", 0),
         ("class", [], 0),
         ("class", np.array(["a", "b"]), 2),
         ("class", 3.5, 0),
@@ -331,20 +330,32 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
         ("class_index", "0", 12),
         ("class_index", "zero", 0),
         ("class_index", 2**40, 0),
-        ("class_index", 2**70, 0),
         ("size_requested", None, 1),
         ("size_requested", [None, 1, np.int32(2)], 3),
         ("created_ms", 1, 12),
-        ("created_ms", 2**63, 0),
-        ("faithfulness", float("nan"), 0),
         ("faithfulness", "much", 0),
-        ("faithfulness", 10**400, 0),
     ],
 )
 def test_filters_find_the_same_everywhere(listed: list[Catalog], column: str, asked: Any, found: int) -> None:
     for catalog in listed:
         with catalog.reading() as connection:
             assert len(listing.circuits(connection, None, {column: asked})) == found
+
+
+@pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("class", "\ud800"),
+        ("class_index", 2**70),
+        ("created_ms", 2**63),
+        ("faithfulness", float("nan")),
+        ("faithfulness", 10**400),
+    ],
+)
+def test_filters_that_no_column_can_hold_are_refused(listed: list[Catalog], column: str, asked: Any) -> None:
+    for catalog in listed:
+        with catalog.reading() as connection, pytest.raises(InputError, match=f"{column}: expected"):
+            listing.circuits(connection, None, {column: asked})
 
 
 def test_tables_are_alike_in_types_and_order(listed: list[Catalog]) -> None:

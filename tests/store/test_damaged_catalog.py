@@ -51,7 +51,7 @@ def store_folder(sound: Path, folder: Path) -> Path:
 def lists(folder: Path) -> dict[str, str]:
     """What a store lists, without what only its catalog knows, and what it answers to a query."""
     with open_store(folder) as store:
-        found = {"runs": store.runs().drop(columns=["done", "failed", "wanted", "leased"])}
+        found = {"runs": store.runs().drop(columns=["done", "failed", "wanted", "leased", "changed_ms"])}
         found |= {"items": store.items().drop(columns=UNCHECKED), "circuits": store.circuits()}
         found["graph"] = store.query("MATCH (c:Circuit) RETURN c.id AS id ORDER BY id").to_pandas()
         return {name: table.sort_index(axis=1).to_csv() for name, table in found.items()}

@@ -129,8 +129,8 @@ def test_a_locked_catalog_does_not_end_the_writer(
     caplog.set_level(logging.INFO, "circuitstore")
     monkeypatch.setattr(keeper, "RENEW_S", 0.05)
     monkeypatch.setattr(keeper, "RETRY_S", 0.05)
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     with open_store(filled) as store, store.writer() as writer:
+        monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
         with closing(sqlite3.connect(filled / "catalog.sqlite", timeout=10)) as backup:
             backup.execute("BEGIN IMMEDIATE")
             until(lambda: sum("the writer will try again" in told for told in caplog.messages) > 1)
