@@ -21,7 +21,7 @@ from ..circuits.similarity import check_ranked
 from ..errors import InputError
 from ..results import Exits, Table, parquet, write_whole
 from ..store import Store
-from .floors import Floor, read_floors, spread
+from .floors import Floor, left_out_of_floors, read_floors, spread
 from .forms import across_forms, coarseness
 from .groups import FIELDS, NATURAL, TWIN, Entry, Group, groups, images_of, load
 from .measures import Circuits, Matrix, Measure, common_edges, get_measure
@@ -282,12 +282,7 @@ def _floor_notes(compared: Sequence[_Compared], by: str) -> Iterator[str]:
         return
     if known < len(entries):
         yield f"the noise floor is that of {known} of {len(entries)} circuits"
-    single = sum(len(entry.item.contrast.against) == 1 for entry in entries)
-    if single:
-        yield (
-            f"the noise floor leaves out what images are contrasted with: {single} of {len(entries)} circuits are "
-            "contrasted with one class, and with another one circuits differ more"
-        )
+    yield from left_out_of_floors([entry.item for entry in entries])
 
 
 def _table(compared: Sequence[_Compared], by: str) -> pd.DataFrame:

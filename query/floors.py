@@ -13,6 +13,7 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Extraction,
+    WorkItem,
     connected,
     first,
     halvings,
@@ -94,6 +95,16 @@ def read_floors(
 def _read(store: Store, entry: Entry, measure: Measure) -> Floor | None:
     record, _ = store.archive.circuit(entry.id)
     return floor_of(record, store.archive.discovery(entry.discovery_id)[0], measure)
+
+
+def left_out_of_floors(items: Sequence[WorkItem]) -> Iterator[str]:
+    """Says where circuits are contrasted with one class only: halves of the images keep it."""
+    single = sum(len(item.contrast.against) == 1 for item in items)
+    if single:
+        yield (
+            f"the noise floor leaves out what images are contrasted with: {single} of {len(items)} circuits are "
+            "contrasted with one class, and with another one circuits differ more"
+        )
 
 
 def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:

@@ -254,7 +254,7 @@ def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> lis
         notes |= dict.fromkeys(_differ(a, b, by, sets))
     if by == "model":
         notes |= dict.fromkeys(_other_models(entries))
-    notes |= dict.fromkeys((*_other_images(entries, by), *_other_contrast(entries)))
+    notes |= dict.fromkeys((*_other_images(entries, by), *other_contrast(e.item for e in entries)))
     return list(notes)
 
 
@@ -308,9 +308,9 @@ def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
     return ["images are not chosen alike (number, rule or seed)" if across else "the circuits are of different images"]
 
 
-def _other_contrast(entries: Sequence[Entry]) -> list[str]:
+def other_contrast(items: Iterable[WorkItem]) -> list[str]:
     """Says where circuits are contrasted with different classes, their own aside."""
-    against = list({(e.item.target_class.name, e.item.contrast.against): None for e in entries})
+    against = list({(item.target_class.name, item.contrast.against): None for item in items})
     everyone = {name for _, names in against for name in names}
     apart = [(own, names) for own, names in against if {*names} != everyone - {own}]
     if not apart:
