@@ -1,9 +1,9 @@
-"""What a report and a summary tell of a store: read once, as plain values, before anything is laid out."""
+"""What a report and a summary say of a store: read once, as plain values, before anything is laid out."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..circuits import CircuitRecord, Evaluation, WorkItem
+from ..circuits import CircuitRecord, Evaluation, WorkItem, short_names
+from ..query.floors import left_out_of_floors
+from ..query.groups import other_contrast
 from ..store import Store
 from .findings import Changes, Similarity, carriers, changes, faithfulness, random_faithfulness, similarity
 from .floors import Floor, read_floors
-from .studies import Study, read_studies
+from .model_pairs import ModelPair, read_model_pairs
+from .studies import FIELDS, Study, read_studies
+from .wording import count, named
 
 MOST_STUDIES = 6
 MOST_RECORDS = 60
-"""Circuits of one study whose evaluation is told in full: random circuits one by one, reasons, notes."""
+"""Circuits of one study whose evaluation is shown in full: random circuits one by one, reasons, notes."""
 
 RESIDUAL = 0.05
 """Relative error of a method's completeness check above which its scores are warned of."""
@@ -30,11 +34,13 @@ class Part:
     """One study with all that is said of it.
 
     Attributes:
+        title: its kind, and what distinguishes it from other studies of this kind.
         study: its circuits.
         floors: noise floors, by row.
-        records: the circuits that are told in full, by row: all conditions of the first classes.
+        records: the circuits that are shown in full, by row: all conditions of the first classes.
     """
 
+    title: str
     study: Study
     floors: Mapping[int, Floor]
     records: Mapping[int, CircuitRecord]
@@ -58,11 +64,27 @@ class Part:
         """Per attacked condition of a mechanism study."""
         if self.study.kind != "mechanism":
             return {}
-        return {c: carriers(self.study, c) for c in self.study.attacks}
+        return {c: carriers(self.study, c) for c in self.study.attacks if len(self.study.rows(c))}
 
     @cached_property
     def faithfulness(self) -> pd.DataFrame:
-        return faithfulness(self.study)
+        """Of the circuits without a flag, in the order of the rows."""
+        return faithfulness(self.study.circuits)
+
+    @cached_property
+    def listed(self) -> pd.DataFrame:
+        """Faithfulness of all circuits, the flagged ones with their flag."""
+        return faithfulness(self.study.listed)
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a reader of this study must know: what is left out, and what differs besides."""
+        yield from self.study.notes
+        if len(self.study.flagged):
+            yield _flagged(self.study)
+        yield from other_contrast(self.study.items)
+        if self.floors:
+            yield from left_out_of_floors([self.study.items[row] for row in self.floors])
 
     @property
     def random(self) -> dict[int, list[float]]:
@@ -80,6 +102,22 @@ class Part:
         return told
 
 
+def _flagged(study: Study) -> str:
+    """How many circuits are flagged, why, and which."""
+    reasons = [
+        f"{flag}: {named([_who(study, row) for row in rows.to_dict('records')])}"
+        for flag, rows in study.flagged.groupby("flag", sort=False)
+    ]
+    return (
+        f"{len(study.flagged)} of {count(len(study.listed), 'circuit')} flagged ({'; '.join(reasons)}): only listed in "
+        "the table of faithfulness, and left out of all else"
+    )
+
+
+def _who(study: Study, row: Mapping[str, Any]) -> str:
+    return f"{row['class']} ({study.short(row['condition'])})" if len(study.conditions) > 1 else row["class"]
+
+
 def _reason(evaluation: Evaluation | None, figure: str) -> str:
     return evaluation.reasons.get(figure, "not told") if evaluation else "see the circuit's record"
 
@@ -90,6 +128,8 @@ class Contents:
     store: id of the store.
     run: name of the run; None for the whole store.
     parts: studies, effect first.
+    pairs: models whose circuits differ in the model only.
+    pair_notes: what must be known of them, or why there are none.
     items: questions, one row each, as the catalog has them.
     notes: what a reader must know: failures, residuals, fewer images than asked, what is not shown.
     models: facts of each model, by fingerprint.
@@ -101,6 +141,8 @@ class Contents:
     run: str | None
     parts: tuple[Part, ...]
     items: pd.DataFrame
+    pairs: tuple[ModelPair, ...] = ()
+    pair_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +150,7 @@ class Contents:
 
     @property
     def n_circuits(self) -> int:
+        """Without those that are flagged."""
         return sum(len(part.study.circuits) for part in self.parts)
 
     @property
@@ -123,7 +166,8 @@ def read_contents(store: Store, run: str | None = None) -> Contents:
         InputError: no such run.
     """
     studies = read_studies(store, run)
-    parts = tuple(_part(store, study) for study in studies[:MOST_STUDIES])
+    shown = studies[:MOST_STUDIES]
+    parts = tuple(_part(store, title, study) for title, study in zip(_titles(shown), shown, strict=True))
     items = store.items(run)
     sample = list(_sample(store, parts))
     notes = [*_left_out(studies), *_failures(items), *_of_parts(parts), *_of_origins(sample)]
@@ -134,6 +178,7 @@ def read_contents(store: Store, run: str | None = None) -> Contents:
         run,
         parts,
         items,
+        *read_model_pairs(store, studies, run),
         tuple(dict.fromkeys(notes)),
         {r.item.model.id: _model_facts(r) for r in records},
         _provenance(sample),
@@ -141,27 +186,46 @@ def read_contents(store: Store, run: str | None = None) -> Contents:
     )
 
 
-def _part(store: Store, study: Study) -> Part:
+KINDS = {"effect": "Effect study", "mechanism": "Mechanism study", "other": "Study"}
+
+
+def _titles(studies: Sequence[Study]) -> list[str]:
+    """The kind of each study, with what distinguishes it from the others of its kind, as short as may be."""
+    titles = []
+    for study in studies:
+        alike = [s.common for s in studies if s.kind == study.kind]
+        varying = [f for f in FIELDS if f != "model_id" and len({common[f] for common in alike}) > 1]
+        texts = [", ".join(_of_field(f, common) for f in varying) for common in [study.common, *alike]]
+        titles.append(": ".join(filter(None, (KINDS[study.kind], short_names(texts)[texts[0]]))))
+    return titles
+
+
+def _of_field(field: str, common: Mapping[str, str]) -> str:
+    return f"seed {common[field]}" if field == "seed" else str(common[field])
+
+
+def _part(store: Store, title: str, study: Study) -> Part:
     first = set(study.classes[: max(1, MOST_RECORDS // len(study.conditions))])
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
-    return Part(study, read_floors(store, study), {i: store.circuit(study.circuits["id"].iloc[i]) for i in rows})
+    return Part(title, study, read_floors(store, study), {i: store.circuit(study.circuits["id"].iloc[i]) for i in rows})
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """What is told of a discovery; its arrays are let go."""
+    """What is said of a discovery; its arrays are let go. `title` is that of the first study it is in."""
 
+    title: str
     item: WorkItem
     residual: float | None
     provenance: Mapping[str, Any]
 
 
 def _sample(store: Store, parts: tuple[Part, ...]) -> Iterator[_Origin]:
-    """Of the discoveries behind the circuits that are told in full."""
-    wanted = dict.fromkeys(r.discovery_id for part in parts for r in part.records.values())
-    for id in wanted:
+    """Of the discoveries behind the circuits that are shown in full."""
+    wanted = {r.discovery_id: part.title for part in reversed(parts) for r in part.records.values()}
+    for id, title in wanted.items():
         found = store.discovery(id)
-        yield _Origin(found.item, found.scores.residual if found.scores else None, found.provenance)
+        yield _Origin(title, found.item, found.scores.residual if found.scores else None, found.provenance)
 
 
 def _left_out(studies: tuple[Study, ...]) -> Iterator[str]:
@@ -181,45 +245,28 @@ def _failures(items: pd.DataFrame) -> Iterator[str]:
 
 def _of_parts(parts: tuple[Part, ...]) -> Iterator[str]:
     for part in parts:
-        study = part.study
-        yield from study.notes
-        if study.whole.any():
-            names = ", ".join(
-                f"{row['class']} ({study.short(row['condition'])})"
-                for row in study.circuits.loc[study.whole].head(10).to_dict("records")
-            )
-            count = int(study.whole.sum())
+        yield from (f"{part.title}: {note}" for note in part.notes)
+        if len(part.records) < len(part.study.circuits):
             yield (
-                f"{count} {'circuit' if count == 1 else 'circuits'} of the {study.kind} study "
-                f"{'holds' if count == 1 else 'hold'} every edge, for no smaller one did what "
-                f"{study.common['extraction']} asks: {names}. Such a circuit tells nothing of its class."
-            )
-        if len(part.records) < len(study.circuits):
-            yield (
-                f"Of the {len(study.circuits)} circuits of the {study.kind} study {len(part.records)} were read in "
-                "full; warnings that belong to the others are not told here."
+                f"{part.title}: {len(part.records)} of {len(part.study.circuits)} circuits were read in full; warnings "
+                "that belong to the others are not here"
             )
         for record in part.records.values():
-            item = record.item
-            who = f"{item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}"
-            yield from (f"{who}: {note}" for note in record.notes)
-        fingerprints = {r.item.model.id for r in part.records.values()}
-        if len(fingerprints) > 1:
-            yield (
-                f"{len(fingerprints)} different models share the name {part.study.common['model']}; "
-                "choose a run to keep them apart."
-            )
+            yield from (f"{_about(part.title, record.item)}: {note}" for note in record.notes)
 
 
 def _of_origins(origins: list[_Origin]) -> Iterator[str]:
     for origin in origins:
         told = origin.provenance.get("warnings")
         if not told and origin.residual is not None and abs(origin.residual) > RESIDUAL:
-            item = origin.item
             yield (
-                f"{item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}: the scores miss their "
-                f"total by {abs(origin.residual):.1%} (above {RESIDUAL:.0%}); more steps make them exact"
+                f"{_about(origin.title, origin.item)}: the scores miss their total by {abs(origin.residual):.1%} "
+                f"(above {RESIDUAL:.0%}); more steps make them exact"
             )
+
+
+def _about(title: str, item: WorkItem) -> str:
+    return f"{title}: {item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}"
 
 
 def _model_facts(record: CircuitRecord) -> str:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from .findings import Changes, Similarity
+from .findings import Similarity
 
 INK, FAINT, BLUE, ORANGE = "#1f2937", "#94a3b8", "#1f6fb2", "#d9730d"
 PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
@@ -169,9 +169,13 @@ def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame
     )
 
 
-def changes_figure(changes: Changes) -> go.Figure:
-    """Edges gained (right) and lost (left) per class, with what halves of the natural images differ by."""
-    table = changes.by_class.iloc[:MOST_ROWS]
+def changes_figure(by_class: pd.DataFrame) -> go.Figure:
+    """Edges gained (right) and lost (left) per class, with what halves of the same images differ by.
+
+    Args:
+        by_class: columns `class, gained, lost, floor`.
+    """
+    table = by_class.iloc[:MOST_ROWS]
     names = [plain(c) for c in table["class"]]
     figure = go.Figure()
     for sign, column, colour in ((1, "gained", BLUE), (-1, "lost", ORANGE)):
@@ -250,6 +254,7 @@ def _dress(figure: go.Figure, *, height: float) -> None:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         dragmode=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": INK},
     )
     figure.update_xaxes(gridcolor="#e5e9ef", automargin=True)
     figure.update_yaxes(gridcolor="#e5e9ef")

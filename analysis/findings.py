@@ -97,7 +97,7 @@ def chance_levels(sizes: Int[np.ndarray, "circuit"], n_edges: int) -> Float[np.n
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What a condition does to the circuits, against the natural ones; said in effect studies alone.
+    """What a condition does to the circuits, against the natural ones; in effect studies only.
 
     Attributes:
         condition: canonical text.
@@ -105,7 +105,7 @@ class Changes:
         by_class: columns `class, natural, attacked` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
             `floor`: edges that seem gained (and as many lost) between halves of the natural images.
         by_edge: columns `edge, gained_in, lost_in, floor, score_natural, score_attacked`: in how many classes,
-            in how many between halves of natural images, and mean scores over classes; changed edges alone,
+            in how many between halves of natural images, and mean scores over classes; only edges that changed,
             most often changed first.
     """
 
@@ -198,11 +198,25 @@ def random_faithfulness(evaluation: Evaluation) -> list[float]:
     return [(m - evaluation.metric_empty) / gap for m in evaluation.metric_random]
 
 
-def faithfulness(study: Study) -> pd.DataFrame:
-    """One row per circuit: sizes, metrics, faithfulness beside the random circuits' mean, accuracies, retention."""
-    columns = [
-        *("class", "condition", "n_edges", "n_eval", "metric_full", "metric_empty", "metric_circuit"),
-        *("faithfulness", "faithfulness_random", "accuracy_full", "accuracy_circuit", "accuracy_empty", "retention"),
-    ]
-    figures = [c for c in columns if c not in ("class", "condition")]
-    return study.circuits.loc[:, columns].astype(dict.fromkeys(figures, float)).astype({"n_edges": int, "n_eval": int})
+_ABOUT = ("word", "target", "against", "flag")
+"""What distinguishes a circuit besides class and condition; columns only where some circuit has it."""
+
+_FIGURES = (
+    *("metric_full", "metric_empty", "metric_circuit", "faithfulness", "faithfulness_random"),
+    *("accuracy_full", "accuracy_circuit", "accuracy_empty", "retention"),
+)
+
+
+def faithfulness(circuits: pd.DataFrame) -> pd.DataFrame:
+    """One row per circuit: sizes, metrics, faithfulness beside the random circuits' mean, accuracies, retention.
+
+    Columns of the catalog, and `nearer_than_random`: whether faithfulness is nearer to 1 than the mean of the random
+    circuits; missing where one of them is. Faithfulness over 1 is as far from the model as one as much under 1.
+    """
+    about = [name for name in _ABOUT if any(circuits[name].fillna(""))]
+    table = circuits.loc[:, ["class", "condition", *about, "n_edges", "n_eval", *_FIGURES]]
+    table = table.astype(dict.fromkeys(_FIGURES, float)).astype({"n_edges": int, "n_eval": int})
+    own, random = ((1 - table[name]).abs() for name in ("faithfulness", "faithfulness_random"))
+    nearer = (own < random).astype("boolean").mask(own.isna() | random.isna())
+    table.insert(table.columns.get_loc("accuracy_full"), "nearer_than_random", nearer)
+    return table

@@ -42,7 +42,7 @@ def floor_of(record: CircuitRecord, discovery: Discovery) -> Floor | None:
 def read_floors(store: Store, study: Study) -> Mapping[int, Floor]:
     """Noise floors by row of the study: of all its circuits, or of some spread evenly over many or large ones."""
     floors = {}
-    (rows,) = spread([len(study.circuits)], study.graph.n_edges)
+    (rows,) = spread([len(study.circuits)], study.graph.n_edges) if len(study.circuits) else ([],)
     for row in rows:
         record = store.circuit(study.circuits["id"].iloc[row])
         floor = floor_of(record, store.discovery(record.discovery_id))

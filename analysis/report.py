@@ -1,4 +1,4 @@
-"""One HTML file that tells what a store holds: opens offline, in any browser, and can be sent by mail."""
+"""One HTML file that shows what a store holds: opens offline, in any browser, and can be sent by mail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..results import write_whole
 from ..store import Store
 from .contents import RESIDUAL, Contents, read_contents
-from .sections import Pictures, Section, asked_table, images_table, section
+from .sections import Pictures, Section, asked_table, images_table, pair_view, section
 from .summary import summary_of
 
 MOST_NOTES = 60
@@ -57,6 +57,8 @@ def render(contents: Contents) -> str:
         asked=asked_table(contents),
         images=images_table(contents),
         studies=list(_sections(contents)),
+        pairs=[pair_view(pair, number) for number, pair in enumerate(contents.pairs)],
+        pair_notes=contents.pair_notes,
         notes=contents.notes[:MOST_NOTES],
         notes_left_out=max(0, len(contents.notes) - MOST_NOTES),
         residual=f"{RESIDUAL:.0%}",
@@ -89,7 +91,7 @@ def _lead(contents: Contents) -> str:
     if not contents.parts:
         return "An empty store."
     kinds = [part.study.kind for part in contents.parts]
-    told = {
+    about = {
         "effect": "what an attack changes in the circuits of each class",
         "mechanism": "which edges carry it",
         "other": "how the circuits of the classes compare",
@@ -98,7 +100,7 @@ def _lead(contents: Contents) -> str:
     if not attacked:
         return "Which edges of the model do the work for each class, and how alike the classes are."
     return (
-        f"Which edges of the model do the work for each class: {', and '.join(told[k] for k in dict.fromkeys(kinds))}."
+        f"Which edges of the model do the work for each class: {', and '.join(about[k] for k in dict.fromkeys(kinds))}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A study laid out for the page: charts, drawings, tables, and a word where something is absent."""
+"""A study laid out for the page: charts, drawings, tables, and the reason where something is absent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from ..circuits import Circuit
 from . import figures, sentences
 from .contents import Contents, Part
 from .findings import Changes, Similarity
+from .model_pairs import ModelPair
+from .tables import ROWS, HtmlTable, frame_table
+from .wording import NONE, count, figure
 
 ABOUT = {
     "effect": (
@@ -31,30 +34,7 @@ ABOUT = {
         "those of a mechanism study, so no edge is called gained, lost or a carrier."
     ),
 }
-ROWS = 20
-MOST_ROWS = 100
-"""Of tables that are folded away."""
 DRAWN_CLASSES = 12
-
-
-@dataclass(frozen=True)
-class Column:
-    """`number`: set to the right; `code`: in a fixed-width font."""
-
-    title: str
-    number: bool = False
-    code: bool = False
-
-
-@dataclass(frozen=True)
-class HtmlTable:
-    """A table as the page shows it: cells are text."""
-
-    caption: str
-    columns: Sequence[Column] = ()
-    rows: Sequence[Sequence[str]] = ()
-    left_out: int = 0
-    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,21 +92,32 @@ class Section:
     """All that the page shows of one study."""
 
     id: str
-    short: str
-    heading: str
+    title: str
+    conditions: str
     about: str
     asked: str
     extent: str
+    notes: Sequence[str]
     findings: Sequence[str]
     heat_maps: Sequence[Chart]
     pairs: Sequence[HtmlTable]
-    faithfulness: Chart
+    faithfulness: Chart | None
     faithfulness_table: HtmlTable
-    reasons: HtmlTable
+    reasons: HtmlTable | None
     changes: Sequence[ChangeView]
     carriers: Sequence[CarrierView]
     drawings: Sequence[ClassDrawings]
     absent: Absent
+
+
+@dataclass(frozen=True)
+class PairView:
+    """Two models under one condition and recipe."""
+
+    title: str
+    finding: str
+    chart: Chart | None
+    table: HtmlTable
 
 
 @dataclass
@@ -154,15 +145,16 @@ def section(part: Part, number: int, pictures: Pictures) -> Section:
     drawn = list(_drawings(part, pictures))
     return Section(
         id=id,
-        short=f"{sentences.heading(part)} ({study.common['extraction']})" if number > 1 else sentences.heading(part),
-        heading=f"{sentences.heading(part)}: {', '.join(map(study.short, study.conditions))}",
+        title=part.title,
+        conditions=", ".join(map(study.short, study.conditions)),
         about=ABOUT[study.kind],
         asked=sentences.asked(part),
         extent=sentences.extent(part),
+        notes=list(part.notes),
         findings=list(sentences.findings(part)),
         heat_maps=[_heat_map(s, f"{id}-alike-{i}") for i, s in enumerate(part.similarities)],
         pairs=[_pairs(s) for s in part.similarities],
-        faithfulness=_faithfulness(part, f"{id}-faith"),
+        faithfulness=_faithfulness(part, f"{id}-faith") if part.records else None,
         faithfulness_table=_faithfulness_table(part),
         reasons=_reasons(part),
         changes=views,
@@ -173,10 +165,10 @@ def section(part: Part, number: int, pictures: Pictures) -> Section:
 
 
 def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
-    """A word for each part that a study of its kind could have had."""
+    """The reason for each part that a study of its kind could have had."""
     study = part.study
     alone = [c for c in study.conditions if len(study.rows(c)) < 2]
-    similarity = [f"Under {c} there is one class alone: nothing to compare it with." for c in alone]
+    similarity = [f"Under {c} there is {_alone(len(study.rows(c)))}: nothing to compare." for c in alone]
     if part.floors and len(part.floors) < len(study.circuits):
         similarity.append(
             f"Noise floors are those of {len(part.floors)} of the {len(study.circuits)} circuits, spread evenly; "
@@ -186,13 +178,43 @@ def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
         similarity.append("No noise floor: it needs scores per image, of two images or more.")
     changes, carriers = [], []
     if study.kind == "effect" and not part.changes:
-        why = "no attacked condition was asked for" if not study.attacks else "no class has a natural circuit as well"
+        why = "no class has a natural and an attacked circuit without a flag"
+        why = why if study.attacks else "no attacked condition was asked for"
         changes = [f"No edges are said to be gained or lost: {why}."]
     if study.kind == "mechanism" and not part.carriers:
-        carriers = ["No attacked condition was asked for, so no edge carries one."]
+        why = "no circuit is without a flag" if study.attacks else "no attacked condition was asked for"
+        carriers = [f"No edges are said to carry an attack: {why}."]
     missing = len(study.classes) - len(drawn)
-    drawings = [f"{missing} more classes are not drawn here; circuitstore draw draws any circuit."] if missing else []
+    drawings = []
+    if missing:
+        drawings = [
+            f"Not drawn here: {count(missing, 'more class', 'more classes')}, since the page would grow too large or "
+            "all circuits are flagged; circuitstore draw ID draws any circuit."
+        ]
     return Absent(similarity, changes, carriers, drawings)
+
+
+def _alone(classes: int) -> str:
+    return f"{'one class' if classes else 'no class'} with a circuit without a flag"
+
+
+def pair_view(pair: ModelPair, number: int) -> PairView:
+    """What the page shows of two models."""
+    title, chart = f"{pair.before} → {pair.after}", None
+    if len(pair.by_class):
+        chart = _chart(
+            f"models-{number + 1}",
+            figures.changes_figure(pair.by_class),
+            f"Bars by class. {sentences.between(pair)}",
+            f"{pair.after} against {pair.before}. Black ticks: edges that seem gained or lost between two halves of "
+            f"the images of {pair.before}. Only bars beyond their tick speak of the model.",
+        )
+    caption = (
+        f"By class: a is {pair.before}, b is {pair.after}. Common: edges of both; changed floor: edges that seem "
+        "gained, and as many lost, where only the images differ."
+    )
+    title = f"{title}, {pair.label}" if pair.label else title
+    return PairView(title, sentences.between(pair), chart, frame_table(pair.table, caption))
 
 
 def _chart(id: str, figure: go.Figure, alt: str, caption: str, title: str = "") -> Chart:
@@ -205,7 +227,7 @@ def _heat_map(similarity: Similarity, id: str) -> Chart:
     shown = min(len(similarity.classes), figures.MOST_CLASSES)
     caption = (
         "Edge Jaccard of each pair of classes; the diagonal is the noise floor, a class against itself "
-        f"(mean {sentences.figure(similarity.floor)}); chance {sentences.figure(similarity.chance)} in the mean."
+        f"(mean {figure(similarity.floor)}); chance {figure(similarity.chance)} in the mean."
     )
     if shown > figures.ANNOTATED:
         caption += " Classes are ordered so that neighbours are alike."
@@ -224,7 +246,7 @@ def _faithfulness(part: Part, id: str) -> Chart:
     table, kept = part.faithfulness, sorted(part.records)
     reasons = part.reasons
     place = {row: i for i, row in enumerate(kept)}
-    figure = figures.faithfulness_figure(
+    drawn = figures.faithfulness_figure(
         table.iloc[kept],
         {place[row]: values for row, values in part.random.items() if row in place},
         {place[row]: why for row, why in reasons.items() if row in place},
@@ -236,7 +258,7 @@ def _faithfulness(part: Part, id: str) -> Chart:
     )
     if len(kept) < len(table):
         caption += f" {len(kept)} of {len(table)} circuits are shown."
-    return _chart(id, figure, f"Dot plot. {sentences.faithful(part)}", caption)
+    return _chart(id, drawn, f"Dot plot. {' '.join(sentences.faithful(part))}", caption)
 
 
 def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
@@ -249,18 +271,18 @@ def _changes(part: Part, id: str, pictures: Pictures) -> Iterator[ChangeView]:
         yield ChangeView(
             _chart(
                 f"{id}-change-{number}",
-                figures.changes_figure(change),
+                figures.changes_figure(change.by_class),
                 f"Bars by class. {sentences.changed(change)}",
                 caption,
             ),
             _draw_changes(part, change, pictures),
             frame_table(
-                change.by_edge.head(ROWS),
+                change.by_edge,
                 f"Edges that most classes gain or lose under {name}. Floor: in how many of {len(change.by_class)} "
                 "classes the edge changes as much between halves of the natural images. Scores: means over classes.",
-                left_out=max(0, len(change.by_edge) - ROWS),
+                most=ROWS,
             ),
-            frame_table(change.by_class.head(MOST_ROWS), "Sizes, changes and noise floor by class."),
+            frame_table(change.by_class, "Sizes, changes and noise floor by class."),
         )
 
 
@@ -279,7 +301,7 @@ def _draw_changes(part: Part, change: Changes, pictures: Pictures) -> Drawing | 
         circuit, net, label=title, most=80, key="classes that gain the edge (blue) less classes that lose it (orange)"
     )
     caption = (
-        f"Edges that at least {sentences.count(least, 'class', 'classes')} more gain than lose, or lose than gain, "
+        f"Edges that at least {count(least, 'class', 'classes')} more gain than lose, or lose than gain, "
         "and more than between halves of the natural images."
     )
     return Drawing(svg, title, caption) if svg else None
@@ -293,10 +315,10 @@ def _carriers(part: Part, id: str, pictures: Pictures) -> Iterator[CarrierView]:
             caption = "Edges of the largest mean score; whiskers: standard error over classes."
             chart = _chart(f"{id}-carriers-{number}", figures.carriers_figure(table), alt, caption)
         edges = frame_table(
-            table.head(ROWS),
+            table,
             f"Edges that carry {label} most. By chance: circuits that would hold the edge if edges were "
             "drawn uniformly.",
-            left_out=max(0, len(table) - ROWS),
+            most=ROWS,
         )
         yield CarrierView(chart, _draw_carriers(part, condition, table, pictures), edges)
 
@@ -341,77 +363,75 @@ def _draw_row(part: Part, row: int, scale: float | None, pictures: Pictures) -> 
     item, e = record.item, record.evaluation
     title = f"{item.target_class.name}, {part.study.short(item.condition.text)}"
     svg = pictures.draw(record.circuit, record.score, label=title, most=80, scale=scale)
-    caption = f"Faithfulness {sentences.figure(e.faithfulness if e else None)}"
+    caption = f"Faithfulness {figure(e.faithfulness if e else None)}"
     if e:
-        caption += f" (random circuits {sentences.figure(e.faithfulness_random)}), accuracy {e.accuracy_circuit:.2f}"
+        caption += (
+            f" (random circuits {figure(e.faithfulness_random)}), accuracy of the circuit {e.accuracy_circuit:.2f}, "
+            f"of the whole model {e.accuracy_full:.2f}"
+        )
     caption += f"; circuit {record.id[:12]}."
     return Drawing(svg, title, caption) if svg else None
 
 
 def _pairs(similarity: Similarity) -> HtmlTable:
-    frame = similarity.pairs
     return frame_table(
-        frame.head(ROWS),
+        similarity.pairs,
         "Most alike first, by what is above chance. Floor: mean noise floor of the two classes.",
-        left_out=max(0, len(frame) - ROWS),
+        most=ROWS,
         condition=similarity.label,
     )
 
 
 def _faithfulness_table(part: Part) -> HtmlTable:
-    frame = part.faithfulness.head(MOST_ROWS)
-    caption = "On report images: n_eval of them. Metrics are means; random: mean of the random circuits."
-    return frame_table(frame, caption, left_out=len(part.faithfulness) - len(frame))
+    return frame_table(
+        part.listed.assign(condition=part.listed["condition"].map(part.study.short)),
+        "On report images: n_eval of them. Metrics are means. Full: the whole model; empty: every edge corrupted; "
+        "circuit: all other edges corrupted; random: mean of the random circuits. Nearer than random: faithfulness is "
+        "nearer to 1 than that of the random circuits. Flagged circuits are listed only here.",
+    )
 
 
-def _reasons(part: Part) -> HtmlTable:
-    circuits = part.study.circuits
-    rows = [
-        (str(circuits["class"].iloc[row]), part.study.short(circuits["condition"].iloc[row]), why)
-        for row, why in part.reasons.items()
-    ]
-    columns = [Column("class"), Column("condition"), Column("why it has no faithfulness")]
-    return HtmlTable("Circuits without faithfulness.", columns, rows[:ROWS], max(0, len(rows) - ROWS))
+def _reasons(part: Part) -> HtmlTable | None:
+    circuits, reasons = part.study.circuits, part.reasons
+    if not reasons:
+        return None
+    frame = circuits.iloc[list(reasons)][["class", "condition"]]
+    frame = frame.assign(condition=frame["condition"].map(part.study.short), reason=list(reasons.values()))
+    return frame_table(frame, "Circuits without faithfulness.", most=ROWS)
 
 
 def asked_table(contents: Contents) -> HtmlTable:
     """One row per study: its recipe, conditions and size."""
-    columns = [Column(t) for t in ("study", "model", "images", "recipe", "conditions", "circuits from")]
-    rows = []
-    for part in contents.parts:
-        c, study = part.study.common, part.study
-        recipe = f"{c['method']}, {c['form']} form, {c['metric']}, {c['direction']}, against {c['corruption']}"
-        images = f"{c['dataset']}, {sentences.count(len(study.classes), 'class', 'classes')}"
-        rows.append((study.kind, str(c["model"]), images, recipe, ", ".join(study.conditions), f"{c['extraction']}"))
-    return HtmlTable("Studies and their recipes.", columns, rows)
+    return frame_table(pd.DataFrame([_asked(part) for part in contents.parts]), "Studies and their recipes.")
+
+
+def _asked(part: Part) -> dict[str, str]:
+    c, study = part.study.common, part.study
+    return {
+        "study": part.title,
+        "model": c["model"],
+        "images": f"{c['dataset']}, {count(len(study.classes), 'class', 'classes')}",
+        "recipe": f"{c['method']}, {c['form']} form, {c['metric']}, {c['direction']}, against {c['corruption']}",
+        "conditions": ", ".join(study.conditions),
+        "circuits from": c["extraction"],
+    }
 
 
 def images_table(contents: Contents) -> HtmlTable:
     """What each run's spec says of its images."""
-    columns = [Column("run"), Column("source"), Column("images per class"), Column("chosen")]
     rows = [
-        (
-            name,
-            str(asked.get("source", "–")),
-            str(asked.get("per_class", "default")),
-            str(asked.get("choose", "correct")),
-        )
+        {
+            "run": name,
+            "source": _source(asked.get("source", NONE)),
+            "images per class": str(asked.get("per_class", "default")),
+            "chosen": str(asked.get("choose", "correct")),
+        }
         for name, asked in contents.asked.items()
     ]
-    return HtmlTable("Images; half of them score, a quarter finds sizes, a quarter is reported on.", columns, rows)
+    caption = "Images; half of them score, a quarter finds sizes, a quarter is reported on."
+    return frame_table(pd.DataFrame(rows), caption)
 
 
 def _source(source: object) -> str:
-    return str(source.get("folder", "–")) if isinstance(source, dict) else str(source)
-
-
-def frame_table(frame: pd.DataFrame, caption: str, *, left_out: int = 0, condition: str = "") -> HtmlTable:
-    """A data frame with its numbers set for people; columns named `edge` in a fixed-width font."""
-    number = {name: pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns}
-    columns = [Column(str(name).replace("_", " "), number[name], name == "edge") for name in frame.columns]
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    return HtmlTable(caption, columns, rows, left_out, condition)
-
-
-def _cell(value: object) -> str:
-    return sentences.figure(value, 3) if isinstance(value, float) else str(value)
+    """The name of shipped images, or the folder that they are in."""
+    return str(source.get("folder", NONE)) if isinstance(source, dict) else str(source)

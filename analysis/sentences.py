@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .contents import Part
 from .findings import Changes, Similarity
+from .model_pairs import ModelPair
+from .wording import count, figure, named, size_range
 
 NAMED = 3
 """Edges or pairs that a sentence names."""
-
-
-def figure(value: float | None, digits: int = 2) -> str:
-    """A number for people: small ones keep two figures; a dash where there is none."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:.2g}" if 0 < abs(value) < 10.0**-digits else f"{value:.{digits}f}"
-
-
-def size_range(sizes: Sequence[int]) -> str:
-    low, high = min(sizes), max(sizes)
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def heading(part: Part) -> str:
-    """What kind of study it is."""
-    return {"effect": "Effect study", "mechanism": "Mechanism study", "other": "Study"}[part.study.kind]
 
 
 def asked(part: Part) -> str:
@@ -44,20 +29,18 @@ def extent(part: Part) -> str:
     """How much was found."""
     study = part.study
     sizes = study.circuits["n_edges"].tolist()
+    if not sizes:
+        return f"No circuit of {study.graph.n_edges} edges without a flag"
     return (
         f"{count(len(study.circuits), 'circuit')} of {size_range(sizes)} of {study.graph.n_edges} edges: "
         f"{count(len(study.classes), 'class', 'classes')} under {', '.join(map(study.short, study.conditions))}"
     )
 
 
-def count(n: int, one: str, many: str = "") -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
-
-
 def findings(part: Part) -> Iterator[str]:
     """The study in a handful of sentences."""
     yield from (alike(s) for s in part.similarities)
-    yield faithful(part)
+    yield from faithful(part)
     yield from (changed(c) for c in part.changes)
     yield from (carried(part.study.short(condition), table) for condition, table in part.carriers.items())
 
@@ -65,34 +48,45 @@ def findings(part: Part) -> Iterator[str]:
 def alike(similarity: Similarity) -> str:
     """The pairs of classes that share most."""
     pairs = similarity.pairs
-    named = [
-        f"{p['class_a']} and {p['class_b']} ({figure(p['jaccard'])}, chance {figure(p['chance'])})"
-        for p in pairs.head(NAMED).to_dict("records")
-    ]
-    least = pairs.iloc[-1]
-    text = f"{similarity.label}: most alike beyond chance are {', '.join(named)}"
+    best = [_pair(pair) for pair in pairs.head(NAMED).to_dict("records")]
+    least = pairs.iloc[-1].to_dict()
+    text = f"{similarity.label}: most alike beyond chance are {', '.join(best)}"
     if len(pairs) > NAMED:
-        text += f"; least {least['class_a']} and {least['class_b']} ({figure(least['jaccard'])})"
+        text += f"; least beyond chance {_pair(least)}"
     return (
         f"{text}. Edge Jaccard; noise floor {figure(similarity.floor)}: a class against itself, halves of its images."
     )
 
 
-def faithful(part: Part) -> str:
-    """Faithfulness beside the random circuits'."""
-    table = part.faithfulness.dropna(subset="faithfulness")
-    if table.empty:
-        return "No circuit has a faithfulness: the reasons are in the table."
-    own, random = (table[name].to_numpy(float) for name in ("faithfulness", "faithfulness_random"))
-    text = f"Faithfulness: median {np.median(own):.2f} ({own.min():.2f} to {own.max():.2f})"
-    known = int((~np.isnan(random)).sum())
-    if known:
+def _pair(pair: Mapping[Any, Any]) -> str:
+    return f"{pair['class_a']} and {pair['class_b']} ({figure(pair['jaccard'])}, chance {figure(pair['chance'])})"
+
+
+def faithful(part: Part) -> Iterator[str]:
+    """Faithfulness under each condition beside the random circuits'."""
+    for condition in part.study.conditions:
+        table = part.faithfulness.loc[part.faithfulness["condition"] == condition]
+        if len(table):
+            yield f"{part.study.short(condition)}: {_faithful(table)}."
+
+
+def _faithful(table: pd.DataFrame) -> str:
+    own = table["faithfulness"].dropna()
+    undefined = len(table) - len(own)
+    if own.empty:
+        return f"no faithfulness is defined ({count(undefined, 'circuit')}); the reasons are in the table"
+    text = f"faithfulness {own.median():.2f} in the median ({own.min():.2f} to {own.max():.2f})"
+    nearer = table["nearer_than_random"].dropna()
+    if len(nearer):
+        random = table["faithfulness_random"].median()
         text += (
-            f", random connected circuits of the same size {np.nanmedian(random):.2f}; "
-            f"{int((own > random).sum())} of {known} circuits do better than their random ones in the mean"
+            f", that of random connected circuits of the same size {random:.2f}; {nearer.sum()} of "
+            f"{count(len(nearer), 'circuit')} nearer to 1 than the mean of the random ones"
         )
-    undefined = len(part.faithfulness) - len(table)
-    return f"{text}{f'; {undefined} undefined' if undefined else ''}."
+    above = table.loc[table["faithfulness"] > 1, "class"].tolist()
+    if above:
+        text += f"; over 1, so that the circuit alone gives more than the whole model: {named(above)}"
+    return f"{text}{f'; {undefined} undefined' if undefined else ''}"
 
 
 def changed(changes: Changes) -> str:
@@ -105,23 +99,38 @@ def changed(changes: Changes) -> str:
     n = len(table)
     for column in ("gained_in", "lost_in"):
         ordered = changes.by_edge.sort_values(column, ascending=False, kind="stable").to_dict("records")
-        best = [row for row in ordered[:NAMED] if row[column] > 0]
-        if best:
-            named = ", ".join(f"{row['edge']} ({row[column]} of {n})" for row in best)
-            text += f". Most often {column.removesuffix('_in')}: {named}"
+        often = [row for row in ordered[:NAMED] if row[column] > 0]
+        if often:
+            edges = ", ".join(f"{row['edge']} ({row[column]} of {n})" for row in often)
+            text += f". Most often {column.removesuffix('_in')}: {edges}"
     return text + "."
+
+
+def between(pair: ModelPair) -> str:
+    """What the circuits of one model have and those of another have not."""
+    mean, classes = pair.means, count(len(pair.table), "class", "classes")
+    text = (
+        f"Edge Jaccard {figure(mean['jaccard'])} in the mean of {classes}; noise floor {figure(mean['noise_floor'])}, "
+        f"chance {figure(mean['chance'])}."
+    )
+    if pair.by_class.empty:
+        return f"{text} No edges are said to be gained or lost: images or recipes differ as well."
+    return (
+        f"From {pair.before} to {pair.after} a class gains {mean['gained']:.1f} edges and loses {mean['lost']:.1f} in "
+        f"the mean; noise floor {figure(mean['changed_floor'], 1)}. {text}"
+    )
 
 
 def carried(label: str, table: pd.DataFrame) -> str:
     """The edges that the attack uses most."""
     if "score" not in table:
-        named = [f"{row['edge']} (in {row['circuits']} circuits)" for row in table.head(NAMED).to_dict("records")]
+        edges = [f"{row['edge']} (in {row['circuits']} circuits)" for row in table.head(NAMED).to_dict("records")]
     else:
-        named = [
+        edges = [
             f"{row['edge']} ({figure(row['score'])}{_error(row['error'])}, in {row['circuits']})"
             for row in table.head(NAMED).to_dict("records")
         ]
-    return f"{label} is carried most by {', '.join(named)}: mean score over classes, number of circuits."
+    return f"{label} is carried most by {', '.join(edges)}: mean score over classes, number of circuits."
 
 
 def _error(error: float) -> str:

@@ -1,4 +1,4 @@
-"""A store's circuits sorted into studies: sets of circuits that differ in class and condition alone."""
+"""A store's circuits sorted into studies: sets of circuits that differ in class and condition only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import ComputationGraph, Selection, short_names
+from ..circuits import ComputationGraph, Selection, WorkItem, short_names
 from ..query.groups import Entry, best_study, entries_of, images_of, newest, precision
+from ..query.names import Models
 from ..store import Store
+from .wording import count
 
-FIELDS = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
-"""What all circuits of a study have in common."""
+FIELDS = ("model_id", "model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
+"""What all circuits of a study have in common. `model` is the name, with digits of the id where models share it."""
 
 NATURAL = "natural"
 Kind = Literal["effect", "mechanism", "other"]
@@ -29,6 +31,8 @@ class Study:
     Attributes:
         common: the values of `FIELDS`.
         circuits: one row per circuit, natural conditions first, then by class index; columns of the catalog.
+        flagged: the circuits that are flagged, likewise; they are listed and enter no figure.
+        items: the question that each circuit answers, in the order of the rows of `circuits`.
         graph: which edges the positions mean.
         members: which edges each circuit holds, in the order of the rows.
         scores: mean scores behind each circuit; None for methods that only select.
@@ -37,6 +41,8 @@ class Study:
 
     common: Mapping[str, str]
     circuits: pd.DataFrame
+    flagged: pd.DataFrame
+    items: tuple[WorkItem, ...]
     graph: ComputationGraph
     members: Bool[np.ndarray, "circuit edge"]
     scores: Float[np.ndarray, "circuit edge"] | None = None
@@ -51,14 +57,19 @@ class Study:
         return "effect" if metric == "logit" else "other"
 
     @cached_property
+    def listed(self) -> pd.DataFrame:
+        """All circuits, the flagged ones among them, in the order of `circuits`."""
+        return in_order(pd.concat([t for t in (self.circuits, self.flagged) if len(t)]))
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names by class index."""
-        return tuple(self.circuits.sort_values(["class_index", "class"])["class"].drop_duplicates())
+        """Names by class index, of flagged circuits as well."""
+        return tuple(self.listed.sort_values(["class_index", "class"])["class"].drop_duplicates())
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """Canonical texts, natural first."""
-        return tuple(self.circuits["condition"].drop_duplicates())
+        """Canonical texts, natural first, of flagged circuits as well."""
+        return tuple(self.listed["condition"].drop_duplicates())
 
     @property
     def attacks(self) -> tuple[str, ...]:
@@ -73,11 +84,6 @@ class Study:
     def short(self, condition: str) -> str:
         """The shortest name that tells it from the study's other conditions."""
         return short_names(self.conditions)[condition]
-
-    @property
-    def whole(self) -> Bool[np.ndarray, "circuit"]:
-        """Circuits that hold every edge: no smaller one did what the extraction asks, so they tell nothing."""
-        return self.members.sum(axis=1) == self.graph.n_edges
 
     def rows(self, condition: str) -> Int[np.ndarray, "circuit"]:
         """Positions of the circuits of a condition, by class index."""
@@ -101,7 +107,9 @@ def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
     circuits = store.circuits(run)
     if circuits.empty:
         return ()
-    found = [_read(store, dict(zip(FIELDS, key, strict=True)), rows) for key, rows in _groups(circuits)]
+    models = Models(zip(circuits["model"], circuits["model_id"], strict=True))
+    labelled = circuits.assign(model=circuits["model_id"].map(models.label))
+    found = [_read(store, dict(zip(FIELDS, key, strict=True)), rows) for key, rows in _groups(labelled)]
     order = ("effect", "mechanism", "other")
     return tuple(sorted(found, key=lambda study: order.index(study.kind)))
 
@@ -113,14 +121,31 @@ def _groups(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFr
 
 
 def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
-    rows, notes = _one_each(store, rows)
-    record = store.circuit(rows["id"].iloc[0])
-    scores = store.scores(list(rows["discovery_id"])) if record.score is not None else None
-    return Study(common, rows, record.circuit.graph, store.members(list(rows["id"])), scores, notes)
+    entries = _one_each(store, rows)
+    older = len(rows) - len(entries)
+    told = f"not shown: {count(older, 'circuit')}, older or of other images or precision; choose a run to see more"
+    notes = (told,) if older else ()
+    flags = rows["flag"] != ""
+    chosen = rows["id"].isin([entry.id for entry in entries])
+    circuits, flagged = in_order(rows.loc[chosen & ~flags]), in_order(rows.loc[chosen & flags])
+    by_id = {entry.id: entry.item for entry in entries}
+    items = tuple(by_id[id] for id in circuits["id"])
+    graph = entries[0].graph
+    return Study(common, circuits, flagged, items, graph, *_arrays(store, circuits, graph), notes)
 
 
-def _one_each(store: Store, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """One circuit per class and condition, the newest, a class's of the same images, in a study's order."""
+def _arrays(
+    store: Store, circuits: pd.DataFrame, graph: ComputationGraph
+) -> tuple[Bool[np.ndarray, "circuit edge"], Float[np.ndarray, "circuit edge"] | None]:
+    """Members and scores of circuits on one graph."""
+    if circuits.empty:
+        return np.zeros((0, graph.n_edges), bool), None
+    scored = store.circuit(circuits["id"].iloc[0]).score is not None
+    return store.members(list(circuits["id"])), store.scores(list(circuits["discovery_id"])) if scored else None
+
+
+def _one_each(store: Store, rows: pd.DataFrame) -> list[Entry]:
+    """One circuit per class and condition, the newest, a class's of the same images."""
 
     def condition(entry: Entry) -> str:
         return entry.row["condition"]
@@ -129,18 +154,14 @@ def _one_each(store: Store, rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str
     latest = entries_of(store, rows.loc[rows["newest"].astype(bool)])
     for entry in best_study(latest, precision, lambda e: (e.row["class"], e.row["condition"])):
         by_class.setdefault(entry.row["class"], []).append(entry)
-    chosen = [e for of in by_class.values() for e in newest(best_study(of, _images, condition), condition)]
-    kept = rows.loc[rows["id"].isin([entry.id for entry in chosen])]
-    ordered = kept.assign(_attacked=kept["attack"] != NATURAL).sort_values(
-        ["_attacked", "condition", "class_index", "class"]
-    )
-    notes = ()
-    if len(kept) < len(rows):
-        notes = (
-            f"{len(rows) - len(kept)} circuits, older or of other images or precision, are not shown; "
-            "choose a run to see them",
-        )
-    return ordered.drop(columns="_attacked").reset_index(drop=True), notes
+    return [e for of in by_class.values() for e in newest(best_study(of, _images, condition), condition)]
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """The circuits of a study, natural conditions first, then by class index."""
+    attacked = rows.assign(_attacked=rows["attack"] != NATURAL)
+    ordered = attacked.sort_values(["_attacked", "condition", "class_index", "class"])
+    return ordered.drop(columns="_attacked").reset_index(drop=True)
 
 
 def _images(entry: Entry) -> Selection:

@@ -1,4 +1,4 @@
-"""What a store says, as plain text for a terminal."""
+"""The findings of a store, as plain text for a terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ..results import Table
 from ..store import Location, Store
 from . import sentences
 from .contents import Contents, Part, read_contents
+from .model_pairs import ModelPair
+from .wording import aligned, figure
 
 ROWS = 4
 """Rows of each table in the text."""
@@ -58,6 +60,7 @@ def summary_of(contents: Contents, place: str = "") -> Summary:
     """
     queries = tuple(_queries(contents))
     lines = [line for part in contents.parts for line in _study_lines(part)]
+    lines += [line for pair in contents.pairs for line in _pair_lines(pair)]
     if not contents.parts:
         lines = ["No circuits yet: index a spec first (circuitstore index SPEC.toml)."]
     if contents.notes:
@@ -87,7 +90,8 @@ def _place(store: Store) -> str:
 
 
 def _study_lines(part: Part) -> Iterator[str]:
-    yield from ("", f"{sentences.heading(part)} · {sentences.asked(part)}", f"  {sentences.extent(part)}")
+    yield from ("", f"{part.title} · {sentences.asked(part)}", f"  {sentences.extent(part)}")
+    yield from (f"  {note}" for note in part.notes)
     for title, table, shown in _tables(part):
         yield from ("", f"  {title}")
         body = _rounded(shown).to_string(index=False, na_rep="–")
@@ -95,33 +99,41 @@ def _study_lines(part: Part) -> Iterator[str]:
         yield from (f"    {note}" for note in table.notes)
 
 
+def _pair_lines(pair: ModelPair) -> Iterator[str]:
+    label = f" · {pair.label}" if pair.label else ""
+    yield from ("", f"Model against model · {pair.before} → {pair.after}{label}", f"  {sentences.between(pair)}")
+
+
 def _tables(part: Part) -> Iterator[tuple[str, Table, pd.DataFrame]]:
     """Title, the whole table, and what the text shows of it."""
-    kind = sentences.heading(part)
     for similarity in part.similarities:
-        floor = sentences.figure(similarity.floor)
+        floor = figure(similarity.floor)
         note = f"edge Jaccard, most above chance first; noise floor (two halves of a class's images) {floor}"
         facts = {"noise_floor": similarity.floor, "chance": similarity.chance}
-        title = f"{kind}: classes most alike, {similarity.label}"
+        title = f"{part.title}: classes most alike, {similarity.label}"
         yield title, Table(similarity.pairs, (note,), facts), similarity.pairs.head(ROWS)
     for change in part.changes:
         floor = f"noise floor: edges that seem gained between halves of natural images, {_mean(change.floor)}"
-        title = f"Edges that {change.label} gains and loses, by class"
+        title = f"{part.title}: edges that {change.label} gains and loses, by class"
         yield title, Table(change.by_class, (floor,), {"noise_floor": change.floor}), change.by_class.head(20)
-        title = f"Edges that {change.label} gains and loses most often"
+        title = f"{part.title}: edges that {change.label} gains and loses most often"
         n = len(change.by_class)
         yield title, Table(change.by_edge, (f"in how many of {n} classes",)), change.by_edge.head(2 * ROWS)
     for condition, table in part.carriers.items():
         note = "score: mean over classes; error: its standard error; by_chance: circuits that would hold the edge"
-        yield f"Edges that carry {part.study.short(condition)} most", Table(table, (note,)), table.head(2 * ROWS)
-    title = f"{kind}: faithfulness beside random connected circuits of the same size"
+        yield (
+            f"{part.title}: edges that carry {part.study.short(condition)} most",
+            Table(table, (note,)),
+            table.head(2 * ROWS),
+        )
+    title = f"{part.title}: faithfulness beside random connected circuits of the same size"
     notes = tuple(f"{part.study.circuits['class'].iloc[row]}: {why}" for row, why in part.reasons.items())
-    yield title, Table(part.faithfulness, (sentences.faithful(part), *notes[:ROWS])), _by_condition(part).head(20)
+    yield title, Table(part.listed, (*sentences.faithful(part), *notes[:ROWS])), _by_condition(part).head(20)
 
 
 def _by_condition(part: Part) -> pd.DataFrame:
     """Faithfulness, one row per class: under each condition the circuit's and its random circuits' mean."""
-    table = part.faithfulness.set_index("class")
+    table = part.listed.set_index("class")
     columns: dict[str, pd.Series] = {}
     for condition in part.study.conditions:
         rows = table.loc[table["condition"] == condition]
@@ -135,21 +147,20 @@ def _mean(value: float | None) -> str:
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Shares to two decimals; scores, which may be small, to two figures."""
-    told = {}
-    for name in frame.select_dtypes("float").columns:
-        small = name.startswith(("score", "error"))
-        told[name] = [sentences.figure(v) if small or pd.isna(v) else f"{v:.2f}" for v in frame[name]]
-    return frame.assign(**told)
+    """Shares with two decimals, scores, which may be small, with three; more where the largest needs them."""
+    floats = frame.select_dtypes("float")
+    return frame.assign(**{n: aligned(frame[n], 3 if n.startswith(("score", "error")) else 2) for n in floats})
 
 
 def _queries(contents: Contents) -> Iterator[str]:
     """Three questions to the graph whose answers are in this store."""
-    if not contents.parts:
+    study = next((part.study for part in contents.parts if len(part.study.circuits)), None)
+    if study is None:
         return
-    study = contents.parts[0].study
-    attacked = study.attacks[0] if study.attacks else study.conditions[0]
-    same = " AND ".join(f"c.{name} = {_literal(study.common[name])}" for name in ("metric", "corruption", "extraction"))
+    there = [condition for condition in study.conditions if len(study.rows(condition))]
+    attacked = next((condition for condition in there if condition in study.attacks), there[0])
+    fields = ("model_id", "dataset", "form", "method", "metric", "corruption", "extraction")
+    same = " AND ".join(['c.flag = ""', *(f"c.{name} = {_literal(study.common[name])}" for name in fields)])
     yield (
         f"MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node) WHERE c.condition = {_literal(attacked)} AND {same} "
         "RETURN f.edge AS edge, count(DISTINCT c.class) AS classes, avg(f.score) AS score "

@@ -99,7 +99,8 @@ def study_of(records: Sequence[CircuitRecord]) -> Study:
     )
     scores = None if records[0].score is None else np.array([r.score for r in records])
     members = np.stack([r.circuit.members for r in records])
-    return Study({f: rows[f].iloc[0] for f in FIELDS}, rows, records[0].circuit.graph, members, scores)
+    items, common = tuple(r.item for r in records), {f: rows[f].iloc[0] for f in FIELDS}
+    return Study(common, rows, rows.iloc[:0], items, records[0].circuit.graph, members, scores)
 
 
 def part_of(answers: Answers) -> Part:
@@ -107,4 +108,4 @@ def part_of(answers: Answers) -> Part:
     records = sorted(answers.records, key=lambda r: r.item.condition.kind != "natural")
     by_id = {d.id: d for d in answers.discoveries}
     floors = {i: floor_of(r, by_id[r.discovery_id]) for i, r in enumerate(records)}
-    return Part(study_of(records), {i: f for i, f in floors.items() if f}, dict(enumerate(records)))
+    return Part("Study", study_of(records), {i: f for i, f in floors.items() if f}, dict(enumerate(records)))

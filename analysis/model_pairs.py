@@ -1,0 +1,91 @@
+"""Model against model: what the circuits of one gain and lose in another, beyond the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from ..circuits import short_names
+from ..errors import InputError, NotComparable
+from ..query.compare import compare
+from ..query.groups import FIELDS
+from ..store import Store
+from .studies import Study
+
+MOST_PAIRS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPair:
+    """Two models under one condition and recipe.
+
+    Attributes:
+        before, after: what the models are called.
+        label: what distinguishes condition and recipe from those of other pairs; may be empty.
+        table: a row per class (column `class`, where there are several): columns of `compare` by model.
+    """
+
+    before: str
+    after: str
+    label: str
+    table: pd.DataFrame
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean over classes of each number of the table; NaN where none is known."""
+        numbers = self.table.select_dtypes("number").astype(float)
+        return {str(name): float(value) for name, value in numbers.mean().items()}
+
+    @cached_property
+    def by_class(self) -> pd.DataFrame:
+        """Classes whose circuits differ only in the model: columns `class, gained, lost, floor`."""
+        known = self.table.loc[self.table["gained"].notna()]
+        names = known["class"] if "class" in known else ["all"] * len(known)
+        counts = {name: known[name].astype(int) for name in ("gained", "lost")}
+        return pd.DataFrame({"class": names, **counts, "floor": known["changed_floor"]})
+
+
+def read_model_pairs(
+    store: Store, studies: Sequence[Study], run: str | None
+) -> tuple[tuple[ModelPair, ...], tuple[str, ...]]:
+    """Pairs of models of one shape whose circuits differ in the model only; and what must be known of them."""
+    pairs, notes = [], []
+    for names in _of_one_shape(studies):
+        try:
+            found = compare(store, "model", run=run, model=list(names))
+        except (InputError, NotComparable) as error:
+            notes.append(f"{', '.join(names.values())}: {error}")
+        else:
+            pairs += _pairs(found.frame)
+            notes += found.notes
+    if len(pairs) > MOST_PAIRS:
+        notes.append(
+            f"{len(pairs) - MOST_PAIRS} more comparisons are not shown; circuitstore compare --by model has all"
+        )
+    return tuple(pairs[:MOST_PAIRS]), tuple(dict.fromkeys(notes))
+
+
+def _of_one_shape(studies: Sequence[Study]) -> Iterator[dict[str, str]]:
+    """What the models of one shape are called, by id, where there are two or more."""
+    shapes: dict[tuple[int, int], dict[str, str]] = {}
+    for study in studies:
+        of_shape = shapes.setdefault((study.graph.n_layers, study.graph.n_heads), {})
+        of_shape[study.common["model_id"]] = study.common["model"]
+    yield from (names for names in shapes.values() if len(names) > 1)
+
+
+def _pairs(frame: pd.DataFrame) -> Iterator[ModelPair]:
+    """The rows of each two models under each condition and recipe, classes by similarity."""
+    context = [f for f in FIELDS if f in frame and f != "class"]
+    groups = [(_texts(key), rows) for key, rows in frame.groupby(["a", "b", *context], sort=False)]
+    labels = short_names([", ".join(of) for (_, _, *of), _ in groups])
+    for (a, b, *of), rows in groups:
+        yield ModelPair(a, b, labels[", ".join(of)], rows.drop(columns=["a", "b", *context]))
+
+
+def _texts(key: object) -> tuple[str, ...]:
+    assert isinstance(key, tuple)
+    return tuple(map(str, key))

@@ -1,0 +1,78 @@
+"""Tables as a page shows them, each with its rows as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pandas as pd
+
+from .wording import NONE, aligned
+
+ROWS = 20
+MOST_ROWS = 100
+"""Of tables that are folded away."""
+
+_FILE_BYTES = 6_000
+"""Of a CSV file that holds more rows than the table shows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`number`: set to the right; `code`: in a fixed-width font."""
+
+    title: str
+    number: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table as the page shows it.
+
+    Attributes:
+        rows: cells as text.
+        left_out: rows that are not shown.
+        csv: a `data:` URL of a CSV file with all digits: of all rows, or of those shown where all would be too large.
+        whole: whether the file has all rows.
+        condition: of the circuits, where the tables of several stand side by side.
+    """
+
+    caption: str
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[str]] = ()
+    left_out: int = 0
+    csv: str = ""
+    whole: bool = True
+    condition: str = ""
+
+
+def frame_table(frame: pd.DataFrame, caption: str, *, most: int = MOST_ROWS, condition: str = "") -> HtmlTable:
+    """The first `most` rows of a frame with numbers set for people; columns named `edge` in a fixed-width font."""
+    shown = frame.head(most)
+    columns = [
+        Column(str(name).replace("_", " "), _is_number(column), name == "edge") for name, column in frame.items()
+    ]
+    rows = list(zip(*(cells(column) for _, column in shown.items()), strict=True))
+    url = _url(frame)
+    whole = len(shown) == len(frame) or len(url) <= _FILE_BYTES
+    return HtmlTable(caption, columns, rows, len(frame) - len(shown), url if whole else _url(shown), whole, condition)
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def cells(column: pd.Series, digits: int = 3) -> list[str]:
+    """A column as text: fractions with as many decimals each, truth values as words."""
+    if pd.api.types.is_bool_dtype(column):
+        return [NONE if pd.isna(v) else "yes" if v else "no" for v in column]
+    if pd.api.types.is_float_dtype(column):
+        return aligned(column, digits)
+    missing = NONE if _is_number(column) else ""
+    return [missing if pd.isna(v) else str(v) for v in column]
+
+
+def _url(frame: pd.DataFrame) -> str:
+    return f"data:text/csv;charset=utf-8,{quote(frame.to_csv(index=False, lineterminator=chr(10)), safe=',-.()=:;')}"
