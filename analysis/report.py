@@ -16,15 +16,19 @@ from ..errors import InputError
 from ..results import write_whole
 from ..store import Store
 from .contents import RESIDUAL, Contents, read_contents
-from .sections import Pictures, Section, asked_table, images_table, pair_view, section
+from .sections import Pictures, asked_table, images_table, pair_view, section, study_id
 from .summary import summary_of
+from .wording import count
 
 MOST_NOTES = 60
 PAGE_BYTES = 5_900_000
 """What the file may hold: plotly is 4.8 MB of it, drawings take what charts and tables leave."""
 
+FRAME_BYTES = 60_000
+"""What is neither a study nor a model: styles, words, notes, provenance."""
+
 STUDY_BYTES = 170_000
-"""Charts and tables of a large study."""
+"""Charts and tables of a large study; drawings leave room for those of the studies that follow."""
 
 
 def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
@@ -50,17 +54,21 @@ def render(contents: Contents) -> str:
         loader=jinja2.PackageLoader("circuitstore.analysis", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["edges"] = _edges_as_code
+    parts: Any = environment.get_template("parts.html.jinja").module
+    models = _models(contents, parts)
+    studies = list(_studies(contents, parts, PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - _size(models)))
+    notes = [*_not_shown(len(contents.parts) - len(studies)), *contents.notes]
     return environment.get_template("report.html.jinja").render(
         title=f"Circuits of {contents.run}" if contents.run else "Circuits",
         lead=_lead(contents),
         facts=_facts(contents),
         asked=asked_table(contents),
         images=images_table(contents),
-        studies=list(_sections(contents)),
-        pairs=[pair_view(pair, number) for number, pair in enumerate(contents.pairs)],
-        pair_notes=contents.pair_notes,
-        notes=contents.notes[:MOST_NOTES],
-        notes_left_out=max(0, len(contents.notes) - MOST_NOTES),
+        shown={study_id(number): part.title for number, part in enumerate(contents.parts[: len(studies)])},
+        studies=studies,
+        models=models,
+        notes=notes[:MOST_NOTES],
+        notes_left_out=max(0, len(notes) - MOST_NOTES),
         residual=f"{RESIDUAL:.0%}",
         provenance=_provenance(contents),
         queries=summary_of(contents).queries,
@@ -70,13 +78,30 @@ def render(contents: Contents) -> str:
     )
 
 
-def _sections(contents: Contents) -> Iterator[Section]:
-    """The studies; each may draw what the ones before it left, in equal shares."""
-    left = max(0, PAGE_BYTES - len(get_plotlyjs()) - STUDY_BYTES * len(contents.parts))
+def _studies(contents: Contents, parts: Any, room: int) -> Iterator[Markup]:
+    """The studies that there is room for, the first in any case; each may draw what the ones before it left."""
     for number, part in enumerate(contents.parts):
-        pictures = Pictures(left // (len(contents.parts) - number))
-        yield section(part, number, pictures)
-        left -= pictures.spent
+        after = len(contents.parts) - number
+        html = parts.study(section(part, number, Pictures(max(0, room - STUDY_BYTES * after) // after)))
+        if number and _size(html) > room:
+            return
+        yield html
+        room -= _size(html)
+
+
+def _models(contents: Contents, parts: Any) -> Markup | str:
+    if not contents.pairs and not contents.pair_notes:
+        return ""
+    return parts.models([pair_view(pair, number) for number, pair in enumerate(contents.pairs)], contents.pair_notes)
+
+
+def _size(html: str) -> int:
+    return len(html.encode("utf-8", "backslashreplace"))
+
+
+def _not_shown(studies: int) -> Iterator[str]:
+    if studies:
+        yield f"{count(studies, 'more study', 'more studies')} not shown, so that the page stays small; choose a run"
 
 
 _EDGE = re.compile(r"(?:input|[am]\d+(?:\.h\d+)?)-&gt;(?:logits|[am]\d+(?:\.(?:h\d+|in))?)(?:&lt;[qkv]&gt;)?")

@@ -17,6 +17,7 @@ from . import figures, sentences
 from .contents import Contents, Part
 from .findings import Changes, Similarity
 from .model_pairs import ModelPair
+from .studies import Study
 from .tables import ROWS, HtmlTable, frame_table
 from .wording import NONE, count, figure
 
@@ -136,9 +137,13 @@ class Pictures:
         return Markup(svg)
 
 
+def study_id(number: int) -> str:
+    return f"study-{number + 1}"
+
+
 def section(part: Part, number: int, pictures: Pictures) -> Section:
     """Lay out one study; `number` makes its ids its own."""
-    id = f"study-{number + 1}"
+    id = study_id(number)
     study = part.study
     views = list(_changes(part, id, pictures))
     carrying = list(_carriers(part, id, pictures))
@@ -184,14 +189,16 @@ def _absent(part: Part, drawn: Sequence[ClassDrawings]) -> Absent:
     if study.kind == "mechanism" and not part.carriers:
         why = "no circuit is without a flag" if study.attacks else "no attacked condition was asked for"
         carriers = [f"No edges are said to carry an attack: {why}."]
-    missing = len(study.classes) - len(drawn)
-    drawings = []
+    return Absent(similarity, changes, carriers, list(_not_drawn(study, len(drawn))))
+
+
+def _not_drawn(study: Study, drawn: int) -> Iterator[str]:
+    missing = len(set(study.circuits["class"])) - drawn
     if missing:
-        drawings = [
-            f"Not drawn here: {count(missing, 'more class', 'more classes')}, since the page would grow too large or "
-            "all circuits are flagged; circuitstore draw ID draws any circuit."
-        ]
-    return Absent(similarity, changes, carriers, drawings)
+        more = count(missing, "more class", "more classes")
+        yield f"Not drawn here, so that the page stays small: {more}; circuitstore draw ID draws any circuit."
+    if study.circuits.empty:
+        yield "All circuits are flagged, so none is drawn; circuitstore draw ID draws any circuit."
 
 
 def _alone(classes: int) -> str:
@@ -341,7 +348,8 @@ def _draw_carriers(part: Part, condition: str, table: pd.DataFrame, pictures: Pi
 def _drawings(part: Part, pictures: Pictures) -> Iterator[ClassDrawings]:
     """The circuits of the first classes, all conditions on one scale."""
     circuits = part.study.circuits
-    for name in part.study.classes[:DRAWN_CLASSES]:
+    there = set(circuits["class"])
+    for name in [name for name in part.study.classes if name in there][:DRAWN_CLASSES]:
         rows = [row for row in part.records if circuits["class"].iloc[row] == name]
         found = [_draw_row(part, row, _scale(part, rows), pictures) for row in rows]
         drawn = [d for d in found if d is not None]

@@ -12,7 +12,7 @@ import pytest
 from circuitstore.analysis.contents import Part
 from circuitstore.analysis.floors import floor_of
 from circuitstore.analysis.studies import FIELDS, Study
-from circuitstore.circuits import CircuitRecord, Discovery, WorkItem
+from circuitstore.circuits import CircuitRecord, Contrast, Discovery, EdgeScores, WorkItem
 from circuitstore.store import Store, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -35,6 +35,35 @@ def renamed(item: WorkItem, name: str) -> WorkItem:
     return replace(item, target_class=replace(item.target_class, name=name))
 
 
+def of_model(item: WorkItem, name: str, id: str) -> WorkItem:
+    return replace(item, model=replace(item.model, name=name, id=id))
+
+
+def contrasted(item: WorkItem, *against: str, word: str | None = None) -> WorkItem:
+    """The item, whose images are contrasted with these classes, and bear the word of an attack."""
+    return replace(item, contrast=Contrast(word=word, target=word, against=against))
+
+
+def whole(record: CircuitRecord) -> CircuitRecord:
+    """The record with the circuit of all edges, which is flagged."""
+    graph = record.circuit.graph
+    scores = EdgeScores(graph, np.arange(1, graph.n_edges + 1, dtype=np.float32))
+    return replace(record, circuit=scores.top(1.0))
+
+
+def with_faithfulness(record: CircuitRecord, own: float, random: float) -> CircuitRecord:
+    """The record with a circuit, and random circuits, of this faithfulness."""
+    evaluation = replace(
+        record.evaluation,
+        metric_full=1.0,
+        metric_empty=0.0,
+        metric_circuit=own,
+        faithfulness=own,
+        metric_random=(random,),
+    )
+    return replace(record, evaluation=evaluation)
+
+
 @dataclass(frozen=True)
 class Answers:
     """What was put into a store."""
@@ -44,7 +73,7 @@ class Answers:
 
     @classmethod
     def to(cls, items: Sequence[WorkItem], n: int = 30) -> Answers:
-        found = [make_discovery(item=item, n_images=6) for item in items]
+        found = [make_discovery(item=item) for item in items]
         return cls(found, [make_record(d, n) for d in found])
 
     def of(self, **equals) -> list[CircuitRecord]:

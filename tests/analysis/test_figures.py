@@ -90,7 +90,7 @@ def test_a_circuit_without_faithfulness_is_marked_and_not_placed(part):
 
 def test_bars_of_changes_are_the_counts_beside_their_floor(part):
     (change,) = part.changes
-    gained, up, lost, down = changes_figure(change).data
+    gained, up, lost, down = changes_figure(change.by_class).data
     assert list(gained.x) == change.by_class["gained"].tolist()
     assert list(lost.x) == (-change.by_class["lost"]).tolist()
     assert list(up.x) == change.by_class["floor"].tolist() == [-x for x in down.x]

@@ -11,7 +11,7 @@ from circuitstore.circuits import Extraction, WorkItem
 from circuitstore.errors import InputError
 from circuitstore.testing.factories import make_item
 
-from .conftest import SHAPE, Answers, effect_items, mechanism_items, study_of
+from .conftest import SHAPE, Answers, effect_items, of_model, study_of, whole
 
 
 def test_effect_and_mechanism_are_told_apart_and_the_effect_comes_first(store, answers):
@@ -84,10 +84,10 @@ def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(sto
     store = store_of(half)
     (study,) = read_studies(store)
     assert set(study.circuits["discovery_id"]) == {i.id for i in items}
-    assert study.notes[0].startswith("1 circuits, older")
+    assert study.notes[0].startswith("not shown: 1 circuit, older")
     (study,) = read_studies(store_of(whole))
     assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
-    assert study.notes[0].startswith("4 circuits, older")
+    assert study.notes[0].startswith("not shown: 4 circuits, older")
 
 
 def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_all_conditions(store_of):
@@ -96,10 +96,10 @@ def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_al
     store = store_of(Answers.to([*items, newer[0]]))
     (study,) = read_studies(store)
     assert set(study.circuits["discovery_id"]) == {newer[0].id, items[2].id, items[3].id}
-    assert study.notes[0].startswith("2 circuits, older or of other images")
+    assert study.notes[0].startswith("not shown: 2 circuits, older or of other images")
     (study,) = read_studies(store_of(Answers.to(newer[1:])))
     assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
-    assert study.notes[0].startswith("4 circuits, older")
+    assert study.notes[0].startswith("not shown: 4 circuits, older")
 
 
 def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(store):
@@ -108,8 +108,37 @@ def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(store):
         read_studies(store, "toy")
 
 
-def test_whole_graphs_are_known():
-    records = Answers.to(mechanism_items(2)).records
-    whole = np.ones_like(records[0].circuit.members)
-    records[1] = replace(records[1], circuit=replace(records[1].circuit, members=whole, order=np.empty(0, int)))
-    assert study_of(records).whole.tolist() == [False, True]
+def test_models_of_one_name_have_a_study_each(store_of):
+    base = effect_items(2)
+    tuned = [of_model(item, base[0].model.name, "f" * 64) for item in base]
+    answers = Answers.to([*base, *tuned])
+    studies = read_studies(store_of(answers))
+    assert len(studies) == 2
+    for study in studies:
+        (id,) = study.circuits["model_id"].unique()
+        assert study.common["model"] == f"{base[0].model.name} ({id[:8]})"
+        assert set(study.circuits["id"]) == {r.id for r in answers.of(model_id=id)}
+
+
+def test_flagged_circuits_are_listed_and_enter_no_array(store_of):
+    answers = Answers.to(effect_items(3))
+    answers.records[0] = whole(answers.records[0])
+    (study,) = read_studies(store_of(answers))
+    counted = [r for r in answers.records if not r.flag]
+    assert study.flagged["id"].tolist() == [answers.records[0].id]
+    assert set(study.circuits["id"]) == {r.id for r in counted}
+    assert len(study.members) == len(study.scores) == len(study.items) == len(counted) == 5
+    assert [item.target_class.name for item in study.items] == study.circuits["class"].tolist()
+    assert study.listed["class"].tolist() == ["class-0", "class-1", "class-2"] * 2
+    assert study.listed["condition"].tolist()[:3] == ["natural"] * 3
+
+
+def test_no_older_circuit_stands_in_for_a_flagged_one(store_of):
+    items = effect_items(1, ("natural",))
+    older, newer = Answers.to(items), Answers.to(newer_items(7, "float32")[:1])
+    newer.records[0] = whole(newer.records[0])
+    store = store_of(Answers([*older.discoveries, *newer.discoveries], [*older.records, *newer.records]))
+    (study,) = read_studies(store)
+    assert study.circuits.empty
+    assert study.flagged["id"].tolist() == [newer.records[0].id]
+    assert study.members.shape == (0, study.graph.n_edges)
