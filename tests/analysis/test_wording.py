@@ -1,0 +1,55 @@
+"""Numbers for people: as many decimals in a column, none that hides the largest."""
+
+from __future__ import annotations
+
+from math import nan
+
+import pytest
+from circuitstore.analysis.tables import cells, frame_table
+from circuitstore.analysis.wording import aligned, count, named
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas import DataFrame, Series
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.5, 12.25], ["0.500", "12.250"]),
+        ([0.5, 2e-5], ["0.500", "0.000"]),
+        ([0.00012, nan], ["0.000120", "–"]),
+        ([-0.0001, 0.25], ["0.000", "0.250"]),
+        ([0.0], ["0.000"]),
+        ([], []),
+    ],
+)
+def test_a_column_has_one_number_of_decimals(values, text):
+    assert aligned(values) == text
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1))
+def test_points_are_below_each_other_and_the_largest_keeps_its_figures(values):
+    told = aligned(values)
+    assert len({len(text.partition(".")[2]) for text in told}) == 1
+    largest = max(values, key=abs)
+    if abs(largest) > 1e-7:
+        assert float(told[values.index(largest)]) == pytest.approx(largest, rel=0.005)
+
+
+def test_truth_values_counts_and_what_is_missing_are_text():
+    assert cells(Series([True, None, False], dtype="boolean")) == ["yes", "–", "no"]
+    assert cells(Series([3, None], dtype="Int64")) == ["3", "–"]
+    assert cells(Series(["word", None], dtype=object)) == ["word", ""]
+
+
+def test_counts_and_lists_of_names():
+    assert (count(1, "class", "classes"), count(2, "class", "classes")) == ("1 class", "2 classes")
+    assert named(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert named(["a", "b"], 2) == "a, b"
+
+
+def test_a_file_has_all_rows_of_a_small_table_and_the_shown_ones_of_a_large_one():
+    small = frame_table(DataFrame({"n": range(30)}), "", most=20)
+    large = frame_table(DataFrame({"n": range(9000)}), "", most=20)
+    assert (small.whole, small.left_out, small.csv.count("%0A")) == (True, 10, 31)
+    assert (large.whole, large.left_out, large.csv.count("%0A")) == (False, 8980, 21)
