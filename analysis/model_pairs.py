@@ -12,6 +12,7 @@ from ..circuits import short_names
 from ..errors import InputError, NotComparable
 from ..query.compare import compare
 from ..query.groups import FIELDS
+from ..query.names import Models
 from ..store import Store
 from .studies import Study
 
@@ -53,13 +54,14 @@ def read_model_pairs(
 ) -> tuple[tuple[ModelPair, ...], tuple[str, ...]]:
     """Pairs of models of one shape whose circuits differ in the model only; and what must be known of them."""
     pairs, notes = [], []
-    for names in _of_one_shape(studies):
+    for models in _of_one_shape(studies):
+        names = {study.common["model_id"]: study.common["model"] for study in models}
         try:
             found = compare(store, "model", run=run, model=list(names))
         except (InputError, NotComparable) as error:
             notes.append(f"{', '.join(names.values())}: {error}")
         else:
-            pairs += _pairs(found.frame)
+            pairs += _pairs(found.frame.replace({name: _in_store(models) for name in ("a", "b")}))
             notes += found.notes
     if len(pairs) > MOST_PAIRS:
         notes.append(
@@ -68,13 +70,19 @@ def read_model_pairs(
     return tuple(pairs[:MOST_PAIRS]), tuple(dict.fromkeys(notes))
 
 
-def _of_one_shape(studies: Sequence[Study]) -> Iterator[dict[str, str]]:
-    """What the models of one shape are called, by id, where there are two or more."""
-    shapes: dict[tuple[int, int], dict[str, str]] = {}
+def _of_one_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
+    """The studies with circuits that count of two models or more of one shape."""
+    shapes: dict[tuple[int, int], list[Study]] = {}
     for study in studies:
-        of_shape = shapes.setdefault((study.graph.n_layers, study.graph.n_heads), {})
-        of_shape[study.common["model_id"]] = study.common["model"]
-    yield from (names for names in shapes.values() if len(names) > 1)
+        if study.items:
+            shapes.setdefault((study.graph.n_layers, study.graph.n_heads), []).append(study)
+    yield from (models for models in shapes.values() if len({study.common["model_id"] for study in models}) > 1)
+
+
+def _in_store(studies: Sequence[Study]) -> dict[str, str]:
+    """What models are called among all of a report, by what they are called among those compared."""
+    among = Models((study.items[0].model.name, study.common["model_id"]) for study in studies)
+    return {among.label(study.common["model_id"]): study.common["model"] for study in studies}
 
 
 def _pairs(frame: pd.DataFrame) -> Iterator[ModelPair]:

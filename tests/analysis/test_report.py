@@ -359,10 +359,22 @@ def test_models_are_held_against_each_other_class_by_class(store_of, tmp_path):
     assert "From toy-3x2 to tuned a class gains" in str(summarise(store))
 
 
-def test_models_of_another_shape_or_of_other_recipes_are_not_held_against_each_other(store, store_of):
+def test_models_of_another_shape_are_not_held_against_each_other(store, store_of):
     assert read_contents(store).pairs == read_contents(store).pair_notes == ()
     other = [of_model(i, "small", "e" * 64) for i in effect_items(3, n_layers=2, n_heads=2)]
     assert read_contents(store_of(two_models(other))).pair_notes == ()
+
+
+def test_models_that_are_held_against_each_other_are_named_as_in_the_rest_of_the_report(store_of):
+    """A model of another shape has the name of one of them."""
+    twin = [of_model(i, "toy-3x2", "d" * 64) for i in effect_items(3, n_layers=2, n_heads=2)]
+    tuned = [of_model(item, "tuned", "f" * 64) for item in effect_items(3)]
+    contents = read_contents(store_of(two_models([*twin, *tuned])))
+    base = effect_items(1)[0].model.id[:8]
+    assert {(pair.before, pair.after) for pair in contents.pairs} == {(f"toy-3x2 ({base})", "tuned")}
+
+
+def test_models_without_a_class_in_common_are_not_held_against_each_other(store_of):
     apart = [of_model(renamed(i, f"other-{i.target_class.class_index}"), "tuned", "f" * 64) for i in effect_items(3)]
     contents = read_contents(store_of(two_models(apart)))
     assert contents.pairs == ()
