@@ -48,7 +48,8 @@ def test_a_second_writer_is_told_who_writes_and_how_to_wait(store: Path, run: Ru
 def test_a_graph_of_another_store_is_called_so(store: Path, tmp_path: Path, run: Run) -> None:
     with create_store(tmp_path / "other") as other, other.writer():
         pass
-    shutil.copy(tmp_path / "other" / "graph.lbdb", store / "graph.lbdb")
+    for name in ("graph.lbdb", "graph.lbdb.sha256"):
+        shutil.copy(tmp_path / "other" / name, store / name)
     code, said = run("verify", "--store", store, "--format", "csv")
     assert code == 1 and "foreign graph" in said and "move the file away" in said and "--graph" in said
     assert run("rebuild", "--store", store)[0] == 2

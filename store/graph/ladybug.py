@@ -29,6 +29,7 @@ from .ladybug_file import (
     connectable,
     discard,
     doubted,
+    engine_files,
     failure,
     kept_if_torn,
     lock_for_writing,
@@ -37,6 +38,7 @@ from .ladybug_file import (
 )
 from .ladybug_load import create_shared, load_circuits
 from .ladybug_read import Snapshot
+from .ladybug_seal import seal
 from .ladybug_text import adapted
 from .migrations import Migration, check_current, migrations, pending
 from .rows import SHARED, shared_rows
@@ -77,6 +79,7 @@ class LadybugGraph(GraphBackend):
         self._database: ladybug.Database | None = None
         self._snapshot: Snapshot | None = None
         self._failure: StoreError | None = None  # of a write: the database is not touched again
+        self._is_ours = False  # until the file has told
         self._may_have_rests = True  # of a put that was killed or failed; until swept
         self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once asked for
 
@@ -265,6 +268,8 @@ class LadybugGraph(GraphBackend):
                 fault("graph.close.before")
                 with suppress(RuntimeError), doubted(self._path, self._database):
                     self._database.close()
+                    if self._is_ours and engine_files(self._path) == [self._path]:
+                        seal(self._path)
                 fault("graph.close.after")
             if self._writer is not None:
                 self._writer.release()
@@ -301,6 +306,7 @@ class LadybugGraph(GraphBackend):
             raise refusals.not_ours(self.url)
         ids = [row[0] for row in self._read(lambda ask: ask(_OWNERS, {}))]
         refusals.check_owner(ids, self._store_id, self.url)
+        self._is_ours = True
 
     def _applied(self) -> dict[int, str]:
         return {int(v): str(c) for v, c in self._read(lambda ask: ask(_APPLIED, {}))}

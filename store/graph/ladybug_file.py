@@ -29,12 +29,13 @@ from ..faults import fault
 from ..files import explain
 from ..lease import Permit
 from ..locks import Lock, note_in
+from .ladybug_seal import SUFFIX, is_intact, unseal
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
-NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED)
+NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED, SUFFIX)
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
 """How the engine says that the disk is full."""
 LITTLE_ROOM = 1 << 20
@@ -109,13 +110,23 @@ def open_for_writing(path: Path, permit: Permit) -> Opened:
     """Open an existing file; the caller holds its lock, and what is done to files needs the `permit`.
 
     A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
-    and its valid part is opened; where there is none it is moved aside.
+    and its valid part is opened; where there is none, or nobody knows which part is valid, it is made anew.
 
     Raises:
         StoreBusy: a program without our lock has the file open.
         StoreVersion: the file's format is of another LadybugDB.
         StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
     """
+    if is_intact(path):
+        unseal(path, permit)
+        return _opened(path, permit)
+    kept = _set_aside(path, permit, move=False)
+    opened = _give_up(path, kept, "it does not match its checksum", permit)
+    unseal(path, permit)
+    return opened
+
+
+def _opened(path: Path, permit: Permit) -> Opened:
     if _doubt(path).exists():
         fault("graph.doubted.before")
         with permit():

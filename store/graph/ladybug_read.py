@@ -22,6 +22,7 @@ from ..interrupts import safe_point
 from ..locks import is_held
 from .ladybug_engine import Engine, Overdue
 from .ladybug_file import engine_files, lock_for_writing, lock_of, refuse_hopeless
+from .ladybug_seal import is_intact
 from .refusals import nothing_there
 
 RETRY_S = 10.0
@@ -49,7 +50,7 @@ class Snapshot:
         Raises:
             StoreError: no such file, or it cannot be read.
             StoreVersion: its format is of another LadybugDB.
-            StoreDamaged: it cannot be opened, and nobody is writing it.
+            StoreDamaged: it cannot be opened, and nobody is writing it; or it does not match its checksum.
             StoreBusy: it is being written all the time.
         """
         self._path = path
@@ -110,6 +111,11 @@ class Snapshot:
             raise nothing_there(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
+        if not is_intact(self._path):
+            raise StoreDamaged(
+                f"the graph {self._path} does not match its checksum, so answers may be wrong; "
+                "fill it again from the archive with: circuitstore rebuild"
+            )
         try:
             engine.open(self._path)
         except _TORN as error:

@@ -13,6 +13,7 @@ import pytest
 from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
 from circuitstore.store.graph.ladybug_read import Snapshot
+from circuitstore.store.graph.ladybug_seal import is_intact, seal_of
 from circuitstore.store.interrupts import deferred
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created
@@ -46,6 +47,7 @@ def raw(path: Path, *statements: str) -> None:
     with database, ladybug.Connection(database) as connection:
         for statement in statements:
             connection.execute(statement)
+    seal_of(path).unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> list[Path]:
@@ -144,6 +146,47 @@ def test_a_damaged_file_is_set_aside_and_made_anew(path, damage):
         assert_holds(graph, RECORDS)
 
 
+@pytest.mark.parametrize("place", range(12))
+def test_a_flipped_bit_is_noticed_by_readers_and_mended_by_a_writer(path, place):
+    filled(path)
+    content = bytearray(path.read_bytes())
+    content[(2 * place + 1) * len(content) // 24] ^= 1 << place % 8
+    path.write_bytes(content)
+    with pytest.raises(StoreDamaged, match=r"does not match its checksum.*circuitstore rebuild"):
+        opened(path, read_only=True)
+    with opened(path) as graph:
+        (notice,) = graph.notices
+        assert "does not match its checksum" in notice
+        assert (set_aside(path)[0] / path.name).read_bytes() == content
+        assert graph.present() == {}
+        graph.put(RECORDS, TIMES)
+    with opened(path, read_only=True) as graph:
+        assert_holds(graph, RECORDS)
+
+
+def test_a_file_that_is_being_written_has_no_checksum(path):
+    filled(path)
+    assert seal_of(path).exists()
+    with opened(path) as graph:
+        assert not seal_of(path).exists()
+        graph.put(RECORDS, TIMES)
+        with opened(path, read_only=True) as reader:
+            assert_holds(reader, RECORDS)
+    assert is_intact(path)
+    seal_of(path).write_text("cut")  # by a machine that failed
+    assert is_intact(path)
+    with opened(path, read_only=True) as reader:
+        assert_holds(reader, RECORDS)
+
+
+def test_a_killed_writer_leaves_no_checksum(path):
+    filled(path)
+    left_with_a_log(path)
+    assert not seal_of(path).exists()
+    with opened(path, read_only=True) as reader:
+        assert reader.present()
+
+
 def test_a_log_without_its_file_is_set_aside(path):
     left_with_a_log(path)
     path.unlink()
@@ -203,6 +246,7 @@ def test_a_file_of_another_engine_version_is_refused_and_can_be_made_anew(path):
     content = bytearray(path.read_bytes())
     content[4] = 99
     path.write_bytes(content)
+    seal_of(path).unlink()
     for read_only in (False, True):
         with pytest.raises(StoreVersion, match=r"format 99.*format \d+.*circuitstore rebuild"):
             opened(path, read_only=read_only)
