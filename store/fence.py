@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreBusy
+from .faults import fault
 from .interrupts import holding, safe_point, unbroken
 from .lease import LeaseLost, is_alive, shown
 from .locks import Lock, note_in
@@ -79,6 +80,7 @@ class Fence:
                 lock.write("")
         finally:
             lock.release()
+        fault("fence.leave.after")
 
     def _admitted(self, holds: Callable[[], bool]) -> Lock:
         lock = self._taken()

