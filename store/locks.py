@@ -26,10 +26,13 @@ class Lock:
     """A lock that is held, until `release`. Made by `take`.
 
     On Windows nobody else can read the byte that is locked, the first; the note begins behind it.
+
+    Attributes:
+        left: the note that was in the file when it was taken.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, left: str) -> None:
+        self._descriptor, self.left = descriptor, left
         _held.add(self)
 
     @classmethod
@@ -44,7 +47,7 @@ class Lock:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 if lock_descriptor(descriptor, blocking=False):
-                    return cls(descriptor)
+                    return cls(descriptor, note_in(path))
             except BaseException:
                 os.close(descriptor)
                 raise

@@ -266,7 +266,7 @@ def test_a_graph_of_another_version_is_made_anew(store: Path, change: str) -> No
         ladybug.Connection(database) as connection,
     ):
         connection.execute(f"MATCH (m:Migration {{version: 1}}) {change}")
-    (store / "graph.lbdb.sha256").unlink()
+    (store / "graph.lbdb.lock").unlink()
     for command in (["query", text], ["gc"]):
         assert "circuitstore rebuild" in refused(*command, "--store", store)
     assert run("rebuild", "--store", store).returncode == 0

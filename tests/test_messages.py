@@ -48,7 +48,7 @@ def test_a_second_writer_is_told_who_writes_and_how_to_wait(store: Path, run: Ru
 def test_a_graph_of_another_store_is_called_so(store: Path, tmp_path: Path, run: Run) -> None:
     with create_store(tmp_path / "other") as other, other.writer():
         pass
-    for name in ("graph.lbdb", "graph.lbdb.sha256"):
+    for name in ("graph.lbdb", "graph.lbdb.lock"):
         shutil.copy(tmp_path / "other" / name, store / name)
     code, said = run("verify", "--store", store, "--format", "csv")
     assert code == 1 and "foreign graph" in said and "move the file away" in said and "--graph" in said

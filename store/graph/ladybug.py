@@ -38,7 +38,7 @@ from .ladybug_file import (
 )
 from .ladybug_load import create_shared, load_circuits
 from .ladybug_read import Snapshot
-from .ladybug_seal import seal
+from .ladybug_seal import seal_of
 from .ladybug_text import adapted
 from .migrations import Migration, check_current, migrations, pending
 from .rows import SHARED, shared_rows
@@ -268,12 +268,17 @@ class LadybugGraph(GraphBackend):
                 fault("graph.close.before")
                 with suppress(RuntimeError), doubted(self._path, self._database):
                     self._database.close()
-                    if self._is_ours and engine_files(self._path) == [self._path]:
-                        seal(self._path)
+                    self._seal()
                 fault("graph.close.after")
             if self._writer is not None:
                 self._writer.release()
             self._snapshot = self._database = self._writer = None
+
+    def _seal(self) -> None:
+        """Leave the checksum of the file that was just closed, where all of it is in one file."""
+        if self._is_ours and self._writer is not None and engine_files(self._path) == [self._path]:
+            with suppress(OSError):  # on a full disk it stays unchecked
+                self._writer.write(seal_of(self._path))
 
     def _open(self) -> None:
         """Open the file, made where it is missing and wanted, and make sure that it is this store's."""
@@ -281,7 +286,7 @@ class LadybugGraph(GraphBackend):
             self._snapshot = Snapshot(self._path)
         else:
             self._writer = lock_for_writing(self._path)
-            self._database, self.notices = open_for_writing(self._path, self._permit)
+            self._database, self.notices = open_for_writing(self._path, self._writer, self._permit)
             if self._database is None or not self._tables():
                 self._make()
         self._check_owner()

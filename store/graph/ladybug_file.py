@@ -29,13 +29,13 @@ from ..faults import fault
 from ..files import explain
 from ..lease import Permit
 from ..locks import Lock, note_in
-from .ladybug_seal import SUFFIX, is_intact, unseal
+from .ladybug_seal import is_intact
 
 MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
-NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED, SUFFIX)
+NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED)
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
 """How the engine says that the disk is full."""
 LITTLE_ROOM = 1 << 20
@@ -106,8 +106,8 @@ class Opened(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
-def open_for_writing(path: Path, permit: Permit) -> Opened:
-    """Open an existing file; the caller holds its lock, and what is done to files needs the `permit`.
+def open_for_writing(path: Path, lock: Lock, permit: Permit) -> Opened:
+    """Open an existing file, of which the caller holds the lock; what is done to files needs the `permit`.
 
     A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
     and its valid part is opened; where there is none, or nobody knows which part is valid, it is made anew.
@@ -117,16 +117,8 @@ def open_for_writing(path: Path, permit: Permit) -> Opened:
         StoreVersion: the file's format is of another LadybugDB.
         StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
     """
-    if is_intact(path):
-        unseal(path, permit)
-        return _opened(path, permit)
-    kept = _set_aside(path, permit, move=False)
-    opened = _give_up(path, kept, "it does not match its checksum", permit)
-    unseal(path, permit)
-    return opened
-
-
-def _opened(path: Path, permit: Permit) -> Opened:
+    if not is_intact(path, lock.left):
+        return _give_up(path, _set_aside(path, permit, move=False), "it does not match its checksum", permit)
     if _doubt(path).exists():
         fault("graph.doubted.before")
         with permit():

@@ -19,7 +19,7 @@ import stamina
 
 from ...errors import StoreBusy, StoreDamaged
 from ..interrupts import safe_point
-from ..locks import is_held
+from ..locks import is_held, note_in
 from .ladybug_engine import Engine, Overdue
 from .ladybug_file import engine_files, lock_for_writing, lock_of, refuse_hopeless
 from .ladybug_seal import is_intact
@@ -111,7 +111,8 @@ class Snapshot:
             raise nothing_there(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
-        if not is_intact(self._path):
+        note = note_in(lock_of(self._path))
+        if not is_intact(self._path, note) and note_in(lock_of(self._path)) == note:
             raise StoreDamaged(
                 f"the graph {self._path} does not match its checksum: the disk altered it, or another program wrote to "
                 "it; fill it again from the archive with: circuitstore rebuild"

@@ -30,7 +30,7 @@ from circuitstore.store.archive import Archive
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.faults import VARIABLE
 from circuitstore.store.graph import migrate_graph, open_graph
-from circuitstore.store.graph.ladybug_seal import seal_of
+from circuitstore.store.graph.ladybug_file import lock_of
 from circuitstore.store.graph.migrations import Migration, migrations
 from circuitstore.store.tables import SCHEMA
 from circuitstore.testing.factories import make_discovery, make_item, make_record
@@ -137,7 +137,7 @@ def asking(path: Path) -> Iterator[Ask]:
         ladybug.Connection(database) as connection,
     ):
         yield lambda text: cast(ladybug.QueryResult, connection.execute(text)).get_all()
-    seal_of(path).unlink(missing_ok=True)  # closing a database may write to its file
+    lock_of(path).unlink(missing_ok=True)  # closing a database may write to its file
 
 
 def ask_file(path: Path, text: str) -> list[Any]:

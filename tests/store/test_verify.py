@@ -14,7 +14,7 @@ from circuitstore.circuits import CircuitRecord
 from circuitstore.store import Store, open_store, rebuild_store, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.ladybug_seal import seal_of
+from circuitstore.store.graph.ladybug_file import lock_of
 
 
 def circuit_file(store: Store, world: Any) -> Path:
@@ -219,7 +219,7 @@ def tampered(request: pytest.FixtureRequest, filled: Path) -> tuple[str | None, 
         database = ladybug.Database(filled / "graph.lbdb", max_db_size=1 << 32)
         with database, ladybug.Connection(database) as connection:
             connection.execute(text, used)
-        seal_of(filled / "graph.lbdb").unlink(missing_ok=True)
+        lock_of(filled / "graph.lbdb").unlink(missing_ok=True)
 
     return None, alter
 

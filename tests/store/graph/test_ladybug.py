@@ -12,9 +12,11 @@ import ladybug
 import pytest
 from circuitstore.errors import InputError, QueryFailed, StoreBusy, StoreDamaged, StoreError, StoreVersion
 from circuitstore.store.graph import migrate_graph, open_graph, recreate_graph
+from circuitstore.store.graph.ladybug_file import lock_of
 from circuitstore.store.graph.ladybug_read import Snapshot
-from circuitstore.store.graph.ladybug_seal import is_intact, seal_of
+from circuitstore.store.graph.ladybug_seal import seal_of
 from circuitstore.store.interrupts import deferred
+from circuitstore.store.locks import note_in
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created
 from circuitstore.testing.killing import killed_at
@@ -47,7 +49,7 @@ def raw(path: Path, *statements: str) -> None:
     with database, ladybug.Connection(database) as connection:
         for statement in statements:
             connection.execute(statement)
-    seal_of(path).unlink(missing_ok=True)
+    lock_of(path).unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> list[Path]:
@@ -166,15 +168,14 @@ def test_a_flipped_bit_is_noticed_by_readers_and_mended_by_a_writer(path, place)
 
 def test_a_file_that_is_being_written_has_no_checksum(path):
     filled(path)
-    assert seal_of(path).exists()
+    assert note_in(lock_of(path)) == seal_of(path)
     with opened(path) as graph:
-        assert not seal_of(path).exists()
+        assert note_in(lock_of(path)).startswith("process ")
         graph.put(RECORDS, TIMES)
         with opened(path, read_only=True) as reader:
             assert_holds(reader, RECORDS)
-    assert is_intact(path)
-    seal_of(path).write_text("cut")  # by a machine that failed
-    assert is_intact(path)
+    assert note_in(lock_of(path)) == seal_of(path)
+    lock_of(path).write_text("\nsha256 cut")  # by a machine that failed
     with opened(path, read_only=True) as reader:
         assert_holds(reader, RECORDS)
 
@@ -182,7 +183,7 @@ def test_a_file_that_is_being_written_has_no_checksum(path):
 def test_a_killed_writer_leaves_no_checksum(path):
     filled(path)
     left_with_a_log(path)
-    assert not seal_of(path).exists()
+    assert not note_in(lock_of(path)).startswith("sha256")
     with opened(path, read_only=True) as reader:
         assert reader.present()
 
@@ -246,7 +247,7 @@ def test_a_file_of_another_engine_version_is_refused_and_can_be_made_anew(path):
     content = bytearray(path.read_bytes())
     content[4] = 99
     path.write_bytes(content)
-    seal_of(path).unlink()
+    lock_of(path).unlink()
     for read_only in (False, True):
         with pytest.raises(StoreVersion, match=r"format 99.*format \d+.*circuitstore rebuild"):
             opened(path, read_only=read_only)
