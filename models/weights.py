@@ -187,8 +187,9 @@ def _chosen(
 
 def _extracting(path: Path, wanted: _Set, others: list[_Set]) -> str:
     """The lines of Python that make a file of one set."""
-    read = f'weights = torch.load(r"{path}", map_location="cpu", weights_only=False)'
+    read, caution = f'weights = torch.load(r"{path}", map_location="cpu", weights_only=False)', "  # if you trust it"
     if path.suffix == ".safetensors":
+        caution = ""
         read = f'from safetensors.torch import load_file; weights = load_file(r"{path}")'
     keys = "".join(f'["{key}"]' for key in wanted.path)
     apart = [o.prefix for o in others if o.table is wanted.table and o.prefix]
@@ -196,7 +197,7 @@ def _extracting(path: Path, wanted: _Set, others: list[_Set]) -> str:
         kept = f'k.removeprefix("{wanted.prefix}"): v for k, v in weights.items() if k.startswith("{wanted.prefix}")'
     else:
         kept = f"k: v for k, v in weights.items() if not k.startswith({tuple(apart)})"
-    return f'  {read}{keys}\n  torch.save({{{kept}}}, r"{path.with_name(path.stem)}-weights.pth")'
+    return f'  {read}{keys}{caution}\n  torch.save({{{kept}}}, r"{path.with_name(path.stem)}-weights.pth")'
 
 
 def _notices(path: Path, chosen: _Set, others: list[_Set]) -> tuple[str, ...]:

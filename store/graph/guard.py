@@ -66,7 +66,6 @@ _OF_ENTITIES = words("id elementid type label labels keys properties nodes relat
 
 _OPEN, _CLOSE = "([{", ")]}"
 _PAIR = dict(zip(_OPEN, _CLOSE, strict=True))
-_VALUE_KINDS = {"string", "quoted", "param", "number", "word"}
 _NOTHING = Token("end", "", -1)
 
 

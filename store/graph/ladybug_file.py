@@ -35,6 +35,8 @@ MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
+HOLDER = "process "
+"""How the note in the lock file begins while a process writes."""
 NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED)
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
 """How the engine says that the disk is full."""
@@ -85,11 +87,12 @@ def lock_for_writing(path: Path) -> Lock:
     for _ in range(5):  # readers take it for an instant, to see whether a writer is at work
         if lock := Lock.take(beside):
             with suppress(OSError):  # on a full disk it holds without a name
-                lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+                lock.write(f"{HOLDER}{os.getpid()} on {socket.gethostname()}")
             return lock
         time.sleep(0.02)
+    note = note_in(beside)  # for an instant it is the checksum that the last writer left
     raise StoreBusy(
-        f"{path} is open for writing by {note_in(beside) or 'another process'}; "
+        f"{path} is open for writing by {note if note.startswith(HOLDER) else 'another process'}; "
         "wait for it (--wait SECONDS), or end it and try again"
     )
 
