@@ -192,7 +192,7 @@ def demo(
     """The main job on handwritten digits: index, compare, report.
 
     Ten classes, natural and with a wrong word printed below the digit; scores by EAP-IG in the split
-    form. Takes about five minutes on two cores. Run again, it finds everything there.
+    form. Takes about a minute on two cores. Run again, it finds everything there.
     """
     from ..analysis import summarise, write_report
     from ..ingest import demo_spec, index

@@ -301,7 +301,7 @@ edges = 30
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     """Interrupted after the first item of a long run; the same command then finds that item there."""
     only = 'only = ["zero", "one", "two", "three"]'
-    long = SPEC.replace(only, "").replace("steps = 2", "steps = 150")
+    long = SPEC.replace(only, "").replace("steps = 2", "steps = 40")
     (tmp_path / "spec.toml").write_text(long)
     process = start("index", "spec.toml", "--store", "store", "--no-progress")
     until(lambda: list(tmp_path.glob("store/archive/circuits/*/*.parquet")) or process.poll() is not None)

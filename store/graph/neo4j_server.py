@@ -26,6 +26,7 @@ DATABASE = "neo4j"
 CONNECT_S = 10.0
 ANSWER_S = 20.0  # to the first word, and for a free connection
 RETRY_S = 30.0  # a server that restarts is waited for
+FIRST_RETRY_S = 0.1  # doubled each time: a connection that was reset is there again at once
 
 WRITER = "circuitstore_writer"
 """In the metadata of a transaction: it is a writer's of this program, with the number of the connection."""
@@ -98,6 +99,7 @@ class Server:
                 connection_timeout=CONNECT_S,
                 connection_acquisition_timeout=ANSWER_S,
                 max_transaction_retry_time=RETRY_S,
+                initial_retry_delay=FIRST_RETRY_S,
                 notifications_min_severity="OFF",
                 telemetry_disabled=True,
             )

@@ -10,7 +10,7 @@ import pytest
 
 from ..kills import Trial
 
-KILLS = 10
+KILLS = 6
 
 
 @pytest.mark.parametrize("engine", ["ladybug", "neo4j"])

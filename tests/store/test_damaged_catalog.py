@@ -101,7 +101,7 @@ def places(file: Path, count: int, seed: int) -> Iterator[tuple[int, int]]:
 def test_flipped_bits_of_the_catalog(sound: Path, tmp_path: Path) -> None:
     before, reason = lists(sound), failures(sound)
     said_of = 0
-    for n, (place, bit) in enumerate(places(sound / "catalog.sqlite", 24, seed=10)):
+    for n, (place, bit) in enumerate(places(sound / "catalog.sqlite", 8, seed=10)):
         folder = Path(shutil.copytree(sound, tmp_path / str(n)))
         flip(folder / "catalog.sqlite", place, bit)
         said = noticed(folder)
@@ -116,12 +116,12 @@ def test_flipped_bits_of_the_catalog(sound: Path, tmp_path: Path) -> None:
         with open_store(folder) as store:
             assert len(store.verify()) == 0, (place, bit, said)
         shutil.rmtree(folder)
-    assert said_of > 5
+    assert said_of > 1
 
 
 def test_flipped_bits_of_the_file_that_names_the_store(sound: Path, tmp_path: Path) -> None:
     before = lists(sound)
-    for n, (place, bit) in enumerate(places(sound / "archive" / "store.json", 10, seed=11)):
+    for n, (place, bit) in enumerate(places(sound / "archive" / "store.json", 4, seed=11)):
         folder = Path(shutil.copytree(sound, tmp_path / str(n)))
         identity = (folder / "archive" / "store.json").read_bytes()
         flip(folder / "archive" / "store.json", place, bit)

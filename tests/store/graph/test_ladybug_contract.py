@@ -48,4 +48,4 @@ def new_place() -> Iterator[GraphPlace]:
 
 
 TestLadybugMachine = graph_machine(new_place).TestCase
-TestLadybugMachine.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+TestLadybugMachine.settings = settings(max_examples=7, stateful_step_count=12, deadline=None)

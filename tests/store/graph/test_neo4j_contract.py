@@ -67,5 +67,5 @@ def test_driven_beside_a_dictionary(neo4j_server) -> None:
     def new_place() -> Iterator[GraphPlace]:
         yield emptied(neo4j_server)
 
-    few = settings(max_examples=10, stateful_step_count=12, deadline=None)
+    few = settings(max_examples=6, stateful_step_count=12, deadline=None)
     run_state_machine_as_test(graph_machine(new_place), settings=few)
