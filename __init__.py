@@ -10,26 +10,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analysis.baselines import magnitude_scores as magnitude_scores
-    from .analysis.baselines import random_curves as random_curves
-    from .analysis.circuit_tests import hypothesis_tests as hypothesis_tests
-    from .analysis.completeness import completeness as completeness
-    from .analysis.completeness import minimality as minimality
-    from .analysis.curves import faithfulness_curve as faithfulness_curve
     from .circuits import Circuit as Circuit
     from .circuits import ComputationGraph as ComputationGraph
     from .circuits import Drawing as Drawing
     from .circuits import EdgeScores as EdgeScores
+    from .discovery import EXTRACTIONS as EXTRACTIONS
+    from .discovery import METHODS as METHODS
     from .discovery import discover as discover
-    from .discovery import evaluate as evaluate
-    from .discovery import head_to_head as head_to_head
-    from .discovery import patch_edges as patch_edges
-    from .discovery import patch_nodes as patch_nodes
-    from .discovery import patch_path as patch_path
     from .discovery import score_edges as score_edges
-    from .discovery import token_groups as token_groups
     from .errors import CircuitStoreError as CircuitStoreError
     from .errors import CircuitStoreWarning as CircuitStoreWarning
+    from .evaluation import METRICS as METRICS
+    from .evaluation import Execution as Execution
+    from .evaluation import ImagePairs as ImagePairs
+    from .evaluation import completeness as completeness
+    from .evaluation import evaluate as evaluate
+    from .evaluation import faithfulness_curve as faithfulness_curve
+    from .evaluation import head_to_head as head_to_head
+    from .evaluation import hypothesis_tests as hypothesis_tests
+    from .evaluation import magnitude_scores as magnitude_scores
+    from .evaluation import minimality as minimality
+    from .evaluation import patch_edges as patch_edges
+    from .evaluation import patch_nodes as patch_nodes
+    from .evaluation import patch_path as patch_path
+    from .evaluation import random_curves as random_curves
+    from .evaluation import token_groups as token_groups
+    from .images import CONDITIONS as CONDITIONS
+    from .images import CORRUPTIONS as CORRUPTIONS
+    from .images import image_pairs as image_pairs
     from .ingest import OwnImages as OwnImages
     from .ingest import OwnResult as OwnResult
     from .ingest import index as index
@@ -43,35 +51,43 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Account": "store",
+    "CONDITIONS": "images",
+    "CORRUPTIONS": "images",
     "Circuit": "circuits",
     "CircuitStoreError": "errors",
     "CircuitStoreWarning": "errors",
     "ComputationGraph": "circuits",
     "Drawing": "circuits",
+    "EXTRACTIONS": "discovery",
     "EdgeScores": "circuits",
+    "Execution": "evaluation",
+    "ImagePairs": "evaluation",
+    "METHODS": "discovery",
+    "METRICS": "evaluation",
     "OwnImages": "ingest",
     "OwnResult": "ingest",
     "Table": "results",
-    "completeness": "analysis.completeness",
+    "completeness": "evaluation",
     "discover": "discovery",
-    "evaluate": "discovery",
-    "faithfulness_curve": "analysis.curves",
-    "head_to_head": "discovery",
-    "hypothesis_tests": "analysis.circuit_tests",
+    "evaluate": "evaluation",
+    "faithfulness_curve": "evaluation",
+    "head_to_head": "evaluation",
+    "hypothesis_tests": "evaluation",
+    "image_pairs": "images",
     "index": "ingest",
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
-    "magnitude_scores": "analysis.baselines",
-    "minimality": "analysis.completeness",
+    "magnitude_scores": "evaluation",
+    "minimality": "evaluation",
     "open_store": "store",
-    "patch_edges": "discovery",
-    "patch_nodes": "discovery",
-    "patch_path": "discovery",
-    "random_curves": "analysis.baselines",
+    "patch_edges": "evaluation",
+    "patch_nodes": "evaluation",
+    "patch_path": "evaluation",
+    "random_curves": "evaluation",
     "score_edges": "discovery",
     "store_results": "ingest",
-    "token_groups": "discovery",
+    "token_groups": "evaluation",
 }
 
 __all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -35,7 +35,7 @@ def floor_of(record: CircuitRecord, discovery: Discovery) -> Floor | None:
     pairs = list(halves_of(record, discovery, measure))
     if not pairs:
         return None
-    changed = np.mean([a.members ^ b.members for a, b in pairs], axis=0) / 2
+    changed = np.mean([a.circuit.members ^ b.circuit.members for a, b in pairs], axis=0) / 2
     return Floor(float(np.mean([measure.pair(a, b) for a, b in pairs])), changed.astype(np.float32))
 
 

@@ -128,7 +128,7 @@ class Pictures:
     budget: int
     spent: int = field(default=0, init=False)
 
-    def draw(self, circuit: Circuit, values: np.ndarray | None, *, label: str, **style: Any) -> Markup | None:
+    def draw(self, circuit: Circuit, values: np.ndarray | None = None, *, label: str, **style: Any) -> Markup | None:
         """The drawing, or None where there is no room for it."""
         svg = circuit.draw(values, label=label, **style).svg
         if self.spent + len(svg) > self.budget:
@@ -370,7 +370,7 @@ def _draw_row(part: Part, row: int, scale: float | None, pictures: Pictures) -> 
     record = part.records[row]
     item, e = record.item, record.evaluation
     title = f"{item.target_class.name}, {part.study.short(item.condition.text)}"
-    svg = pictures.draw(record.circuit, record.score, label=title, most=80, scale=scale)
+    svg = pictures.draw(record.circuit, label=title, most=80, scale=scale)
     caption = f"Faithfulness {figure(e.faithfulness if e else None)}"
     if e:
         caption += (

@@ -140,7 +140,7 @@ def _arrays(
     """Members and scores of circuits on one graph."""
     if circuits.empty:
         return np.zeros((0, graph.n_edges), bool), None
-    scored = store.circuit(circuits["id"].iloc[0]).score is not None
+    scored = store.circuit(circuits["id"].iloc[0]).circuit.score is not None
     return store.members(list(circuits["id"])), store.scores(list(circuits["discovery_id"])) if scored else None
 
 

@@ -21,13 +21,13 @@ from circuitstore.circuits.similarity import jaccard
 from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.images import (
+    CONDITIONS,
+    CORRUPTIONS,
     Readings,
-    build_set,
+    build_pairs,
     contrast_classes,
     deal,
     open_source,
-    resolve_condition,
-    resolve_corruption,
 )
 from circuitstore.images.select import Selected, select_images
 from circuitstore.models import load_model
@@ -41,21 +41,21 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)  # residuals
     model = load_model("digits")
-    source, natural = open_source("digits", model), resolve_condition("natural")
+    source, natural = open_source("digits", model), CONDITIONS.resolve("natural")
     chosen = {c: select_images(Readings(source, model), c, per_class=36) for c in source.classes}
     print(f"top {asked.edges} edges, {asked.draws} draws of partners, 18 images; mean over classes (least)")
     for partners in (1, "all"):
-        corruption = resolve_corruption("other-class", {"partners": partners})
+        corruption = CORRUPTIONS.resolve("other-class", {"partners": partners})
         between, floor = [], []
         for cls in source.classes:
             scores = []
             for seed in range(asked.draws):
                 classes = contrast_classes(corruption, source, cls, seed=seed, most=36)
                 dealt = deal([pool(chosen[c], seed) for c in classes], len(chosen[cls].discovery))
-                images = build_set(
+                pairs = build_pairs(
                     source, model, cls, chosen[cls].discovery, natural, corruption, seed=seed, partners=dealt
                 )
-                scores.append(score_edges(model, images.clean, images.corrupted, images.labels, steps=5))
+                scores.append(score_edges(model, pairs, steps=5))
             between.append(similar([top(s, asked.edges) for s in scores]))
             floor.append(np.mean([halved(s, asked.edges) for s in scores]))
         print(f"partners = {partners!s:4} two draws {show(between)}   halves of the images {show(floor)}", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from circuitstore import discover, load_model
+from circuitstore import METHODS, Execution, ImagePairs, discover, load_model
 from circuitstore.circuits import ComputationGraph
 from circuitstore.models import DecidedRuns, PatchedRuns, ShiftedRuns, ViT, capture, sender_differences
 from score_edges import seconds
@@ -105,19 +105,20 @@ def whole(rounds: int) -> tuple[np.ndarray, list[str]]:
     clean, corrupted = torch.randn(2, 8, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
     labels, graph = model.logits(clean).argmax(dim=1), model.graph("attention")
     gap = float((_true(model.logits(clean), labels) - _true(model.logits(corrupted), labels)).mean())
-    options: dict[str, Any] = {"method": "vi-cd", "form": "attention", "threshold": 0.01 * gap, "batch_size": 64}
+    tau = 0.01 * gap
+    pairs, method = ImagePairs.of(model, clean, corrupted, labels), METHODS.resolve("vi-cd", {"threshold": tau})
     ends = capture(model, clean), capture(model, corrupted)
     answers: dict[str, Any] = {}
 
     def ours() -> None:
-        answers["ours"] = discover(model, clean, corrupted, labels, **options)
+        answers["ours"] = discover(model, pairs, method, form="attention", execution=Execution(batch_size=64))
 
     def loop() -> None:
         runs = PatchedRuns(model, ends[0].stream, ends[1])
-        answers["loop"] = _one_at_a_time(runs, graph, labels, options["threshold"])
+        answers["loop"] = _one_at_a_time(runs, graph, labels, tau)
 
     ratios = [seconds(ours, model.device) / seconds(loop, model.device) for _ in range(rounds)]
-    found, tau = answers["ours"], options["threshold"]
+    found = answers["ours"]
     flips = [edge for edge in found.trace["order"] if found.members[edge] != answers["loop"][edge]]
     off = np.abs(np.abs(found.scores.mean) - tau)
     return np.array(ratios), [f"{graph.edge_names[edge]}: {off[edge]:.2g} (τ = {tau:.2g})" for edge in flips]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from circuitstore import load_model, score_edges
+from circuitstore import Execution, ImagePairs, load_model, score_edges
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.models import ViT
 from torch import Tensor
@@ -236,11 +236,12 @@ def main() -> None:
     model = load_model(module, dtype="float32")
     clean, corrupted = torch.randn(2, asked.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(asked.batch)
+    pairs, execution = ImagePairs.of(model, clean, corrupted, labels), Execution(batch_size=asked.batch)
     task = SimpleNamespace(**vars(asked), clean=clean, corrupted=corrupted, labels=labels, tokens=197)
     steps = {} if asked.method == "eap" else {"steps": asked.steps, "rule": "left"}
 
     def scored(**options: Any) -> np.ndarray:
-        return score_edges(model, clean, corrupted, labels, method=asked.method, batch_size=asked.batch, **options).mean
+        return score_edges(model, pairs, asked.method, execution=execution, **options).mean
 
     def named(scores: np.ndarray) -> Scores:
         return dict(zip(model.graph("split").edge_names, scores.tolist(), strict=True))

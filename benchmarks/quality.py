@@ -35,29 +35,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from circuitstore.analysis.baselines import magnitude_scores, random_curves
-from circuitstore.analysis.curves import faithfulness_curve
 from circuitstore.circuits import EdgeScores, size_grid
 from circuitstore.circuits.recipe import DIRECTIONS
-from circuitstore.discovery import (
-    METHODS,
-    Images,
-    discover,
-    estimate_cost,
-    evaluate,
-    resolve_method,
-    smallest_with_retention,
-)
+from circuitstore.discovery import METHODS, discover, estimate_cost, smallest_with_retention
 from circuitstore.discovery.method import Found
 from circuitstore.errors import CircuitStoreWarning
+from circuitstore.evaluation import (
+    Execution,
+    ImagePairs,
+    evaluate,
+    faithfulness_curve,
+    magnitude_scores,
+    random_curves,
+)
 from circuitstore.images import (
+    CONDITIONS,
+    CORRUPTIONS,
     Readings,
-    build_set,
+    build_pairs,
     contrast_classes,
     deal,
     open_source,
-    resolve_condition,
-    resolve_corruption,
 )
 from circuitstore.images import select_images as select
 from circuitstore.models import GRADIENTS, ViT, load_model
@@ -83,7 +81,7 @@ class Subject:
     name: str
     seed: int
     model: ViT
-    splits: dict[str, Images]
+    splits: dict[str, ImagePairs]
     truth: frozenset[str] = frozenset()
 
 
@@ -91,7 +89,7 @@ def digits(names: list[str], seed: int, most: int) -> Iterator[Subject]:
     """Classes of the demo model; the seed draws the images and the class that each is contrasted with."""
     model = load_model("digits")
     source = open_source("digits", model)
-    natural, corruption = resolve_condition("natural", {}), resolve_corruption("other-class", {"partners": 1})
+    natural, corruption = CONDITIONS.resolve("natural", {}), CORRUPTIONS.resolve("other-class", {"partners": 1})
     for name in names:
         cls = source.class_named(name)
         (partner,) = contrast_classes(corruption, source, cls, seed=seed, most=4 * most)
@@ -101,8 +99,7 @@ def digits(names: list[str], seed: int, most: int) -> Iterator[Subject]:
         for split in ("discovery", "selection", "report"):
             refs = getattr(own, split)[:most]
             partners = deal([getattr(others, split)[:most]], len(refs))
-            made = build_set(source, model, cls, refs, natural, corruption, seed=seed, partners=partners)
-            splits[split] = Images(made.clean, made.corrupted, made.labels)
+            splits[split] = build_pairs(source, model, cls, refs, natural, corruption, seed=seed, partners=partners)
         yield Subject("digits", name, seed, model, splits)
 
 
@@ -115,7 +112,7 @@ def planted(form: str, seed: int) -> Iterator[Subject]:
         names = made.model.graph(form).edge_names
         truth = frozenset(names[coarse[fine.index_of(edge)]] for edge in made.edges)
         splits = {
-            split: Images(*made.images(16, 10 * seed + i), torch.zeros(16, dtype=torch.long))
+            split: ImagePairs.of(made.model, *made.images(16, 10 * seed + i), labels=[0] * 16)
             for i, split in enumerate(("discovery", "selection", "report"))
         }
         yield Subject("planted", made.name, seed, made.model, splits, truth)
@@ -160,7 +157,7 @@ def affordable(model: ViT, form: str, key: str, budget: float) -> int:
     """The most steps whose passes, forwards and backwards together, are within the budget."""
     steps = 0
     while True:
-        cost = estimate_cost(model.graph(form), resolve_method(key, {"steps": steps + 1}), 1)
+        cost = estimate_cost(model.graph(form), METHODS.resolve(key, {"steps": steps + 1}), 1)
         if cost.forwards + cost.backwards > budget:
             return steps
         steps += 1
@@ -177,11 +174,13 @@ class Study:
     """What is asked of one subject; nothing is run twice."""
 
     def __init__(self, subject: Subject, form: str, batch: int, products: bool) -> None:
-        self.subject, self.model, self.form, self.batch, self.products = subject, subject.model, form, batch, products
+        self.subject, self.model, self.form, self.products = subject, subject.model, form, products
+        self.execution = Execution(batch_size=batch)
         self.graph = self.model.graph(form)
         self.k = len(subject.truth) or round(SHARE * self.graph.n_edges)
         self.sizes = size_grid(self.graph.n_edges, RATIO)
-        self.report = subject.splits["report"][:3]
+        splits = subject.splits
+        self.discovery, self.selection, self.report = splits["discovery"], splits["selection"], splits["report"]
         self.found = cache(self._found)
 
     def _found(self, row: Row) -> tuple[Found, Spent]:
@@ -189,34 +188,34 @@ class Study:
             return self._ask(row), spent
 
     def _ask(self, row: Row) -> Found:
-        images, options = self.subject.splits["discovery"][:3], {"form": self.form, "batch_size": self.batch}
+        options = {"form": self.form, "execution": self.execution}
         if row.method == "magnitude":
-            return Found(self.graph, magnitude_scores(self.model, *images[:2], **options))
+            return Found(self.graph, magnitude_scores(self.model, self.discovery, **options))
         return discover(
-            self.model, *images, method=row.method, direction=row.direction, seed=self.subject.seed,
-            selection=self.subject.splits["selection"], **options, **row.params,
+            self.model, self.discovery, METHODS.resolve(row.method, row.params), direction=row.direction,
+            selection=self.selection, seed=self.subject.seed, **options,
         )  # fmt: skip
 
     def told_backwards(self, row: Row) -> float:
         """Backwards an image pair, as they are told beforehand."""
         if row.method not in METHODS:
             return 0
-        return estimate_cost(self.graph, resolve_method(row.method, row.params), 1).backwards
+        return estimate_cost(self.graph, METHODS.resolve(row.method, row.params), 1).backwards
 
     def measured(self, row: Row) -> dict[str, object]:
         """The figures of a row."""
         found, spent = self.found(row)
-        n = len(self.subject.splits["discovery"].clean)
+        n = len(self.discovery)
         told: dict[str, object] = {"forwards": spent.forwards / n, "backwards": spent.backwards / n}
         if spent.flops is not None:
-            told["work"] = spent.flops / n / forward_flops(self.model, self.subject.splits["discovery"].clean)
+            told["work"] = spent.flops / n / forward_flops(self.model, self.discovery.clean)
         if found.scores is not None:
             told |= self._ranking(found.scores) | self._curves(found.scores) | self._size(found.scores)
         if found.members is not None:
             own = found.circuit
             like = self.found(Row("eap-ig"))[0].scores
             matched = like.greedy(own.n_edges, absolute=True)
-            own_faith, matched_faith = (evaluate(self.model, c, *self.report).faithfulness for c in (own, matched))
+            own_faith, matched_faith = (evaluate(self.model, self.report, c).faithfulness for c in (own, matched))
             told |= {"own_edges": own.n_edges, "own": own_faith, "matched": matched_faith}
         return told
 
@@ -232,24 +231,23 @@ class Study:
 
     def _curves(self, scores: EdgeScores) -> dict[str, object]:
         def curve(absolute: bool):
-            options = {"sizes": self.sizes, "absolute": absolute, "batch_size": self.batch}
-            return faithfulness_curve(self.model, scores, *self.report, **options)
+            options = {"sizes": self.sizes, "absolute": absolute, "execution": self.execution}
+            return faithfulness_curve(self.model, self.report, scores, **options)
 
         by_size = curve(True)
         by_sign = curve(False) if scores.signed else by_size
         return {"cpr": by_sign.cpr, "cmd": by_size.cmd, "log_cmd": by_size.log_cmd}
 
     def _size(self, scores: EdgeScores) -> dict[str, object]:
-        chosen_on = self.subject.splits["selection"][:3]
-        options = {"target": 0.8, "absolute": True, "batch_size": self.batch}
-        circuit = smallest_with_retention(self.model, scores, *chosen_on, **options)
-        return {"size80": circuit.n_edges, "kept80": evaluate(self.model, circuit, *self.report).retention}
+        options = {"target": 0.8, "absolute": True, "execution": self.execution}
+        circuit = smallest_with_retention(self.model, self.selection, scores, **options)
+        return {"size80": circuit.n_edges, "kept80": evaluate(self.model, self.report, circuit).retention}
 
     def random(self) -> dict[str, object]:
         """The figures of random connected circuits: means over draws; precision is what chance gives."""
-        options = {"form": self.form, "draws": DRAWS, "seed": self.subject.seed, "batch_size": self.batch}
-        curves = random_curves(self.model, *self.report, sizes=self.sizes, **options)
-        chosen_on = random_curves(self.model, *self.subject.splits["selection"][:3], **options).mean
+        options = {"form": self.form, "draws": DRAWS, "seed": self.subject.seed, "execution": self.execution}
+        curves = random_curves(self.model, self.report, sizes=self.sizes, **options)
+        chosen_on = random_curves(self.model, self.selection, **options).mean
         chance, log_cmd = self.k / self.graph.n_edges, np.mean([curve.log_cmd for curve in curves.curves])
         told = {"forwards": 0, "backwards": 0, "cpr": curves.cpr.mean(), "cmd": curves.cmd.mean(), "log_cmd": log_cmd}
         told |= {"p_noising": chance, "p_denoising": chance, "size80": chosen_on.smallest(0.8)}

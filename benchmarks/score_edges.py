@@ -21,10 +21,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from circuitstore import load_model, score_edges
+from circuitstore import Execution, ImagePairs, load_model, score_edges
 from circuitstore.circuits import EdgeScores
 from circuitstore.circuits.similarity import overlap_at, spearman
-from circuitstore.discovery import estimate_cost, resolve_method
+from circuitstore.discovery import METHODS, estimate_cost
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.images import open_source
 from circuitstore.models import PatchedRuns, ViT, capture
@@ -61,31 +61,33 @@ def peak_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def circuit_ratio(model: ViT, clean: torch.Tensor, corrupted: torch.Tensor, asked: argparse.Namespace) -> float:
+def circuit_ratio(model: ViT, pairs: ImagePairs, asked: argparse.Namespace) -> float:
     """Median over rounds of a patched run's time divided by a plain forward's."""
     graph = model.graph(asked.form)
-    runs = PatchedRuns(model, model.embed(clean), capture(model, corrupted))
+    runs = PatchedRuns(model, model.embed(pairs.clean), capture(model, pairs.corrupted))
     mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
     runs.logits(graph, mask)
     ratios = [
-        seconds(lambda: runs.logits(graph, mask), model.device) / seconds(lambda: model.logits(clean), model.device)
+        seconds(lambda: runs.logits(graph, mask), model.device)
+        / seconds(lambda: model.logits(pairs.clean), model.device)
         for _ in range(asked.rounds)
     ]
     return float(np.median(ratios))
 
 
-def pictures(model: ViT, asked: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Clean and corrupted images, on the model's device, and the labels of the clean ones."""
+def pictures(model: ViT, asked: argparse.Namespace) -> ImagePairs:
+    """What the model is scored on, on its device."""
     if asked.model == "digits":
         source = open_source("digits", model)
         views = [[source.view(r) for r in source.candidates(source.classes[c])[: asked.batch]] for c in (3, 8)]
         if min(map(len, views)) < asked.batch:
             raise SystemExit(f"--batch: there are {min(map(len, views))} such images")
         clean, corrupted = (model.preprocess.normalise(np.stack(v)).to(model.device) for v in views)
-        return clean, corrupted, torch.full((asked.batch,), 3, device=model.device)
+        return ImagePairs.of(model, clean, corrupted, torch.full((asked.batch,), 3, device=model.device))
     images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
     clean, corrupted = images.to(model.device).split(asked.batch)
-    return clean, corrupted, torch.arange(asked.batch, device=model.device) % model.n_classes
+    labels = torch.arange(asked.batch, device=model.device) % model.n_classes
+    return ImagePairs.of(model, clean, corrupted, labels)
 
 
 def agreement(scores: EdgeScores, exact: EdgeScores) -> str:
@@ -115,15 +117,16 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
     model = load_model(asked.model, device=asked.device, dtype=asked.dtype, seed=0)
-    clean, corrupted, labels = pictures(model, asked)
-    cost = estimate_cost(model.graph("split"), resolve_method("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
-    options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form, "batch_size": asked.batch}
+    pairs = pictures(model, asked)
+    cost = estimate_cost(model.graph("split"), METHODS.resolve("eap-ig", {"steps": asked.steps, "rule": asked.rule}), 1)
+    options = {"steps": asked.steps, "rule": asked.rule, "form": asked.form}
+    execution = Execution(batch_size=asked.batch)
 
     def bare() -> None:
-        bare_passes(model, clean, labels, cost.forwards, cost.backwards)
+        bare_passes(model, pairs.clean, pairs.labels, cost.forwards, cost.backwards)
 
     def scored(model: ViT = model) -> EdgeScores:
-        return score_edges(model, clean, corrupted, labels, **options)
+        return score_edges(model, pairs, execution=execution, **options)
 
     bare()
     bare_peak = peak_gib(model.device)
@@ -131,11 +134,12 @@ def main() -> None:
     times = np.array([[seconds(scored, model.device), seconds(bare, model.device)] for _ in range(asked.rounds)])
     low, middle, high = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
     per_image = np.median(times, axis=0) / asked.batch
-    print(f"{model}\n{options}, {model.graph(asked.form).n_edges} edges, {asked.rounds} rounds")
+    print(f"{model}\n{options}, batches of {asked.batch}")
+    print(f"{model.graph(asked.form).n_edges} edges, {asked.rounds} rounds")
     print(f"seconds per image: all edge scores {per_image[0]:.2g}, bare passes {per_image[1]:.2g}")
     print(f"ratio: median {middle:.3f}, quartiles {low:.3f} to {high:.3f}")
     print(f"peak memory: {peak_gib(model.device):.2f} GiB (bare passes alone {bare_peak:.2f} GiB)")
-    print(f"one circuit of half of the edges: {circuit_ratio(model, clean, corrupted, asked):.2f} plain forwards")
+    print(f"one circuit of half of the edges: {circuit_ratio(model, pairs, asked):.2f} plain forwards")
     if asked.dtype != "float32":
         exact = scored(load_model(asked.model, device=asked.device, seed=0))
         print(f"{asked.dtype} against float32: {agreement(scored(), exact)}")

@@ -71,7 +71,7 @@ def discoveries(count: int, size: dict[str, int], n_images: int = 18) -> Iterabl
 
 def light(record: CircuitRecord) -> CircuitRecord:
     """The record without the scores per image behind it, its checksum reckoned."""
-    record = replace(record, circuit=replace(record.circuit, scores=None))
+    record = replace(record, circuit=replace(record.circuit, score=None, std=None))
     _ = record.sha256
     return record
 

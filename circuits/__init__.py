@@ -4,12 +4,13 @@ from .circuit import Circuit as Circuit
 from .comparability import check_comparable as check_comparable
 from .comparability import check_conditions as check_conditions
 from .comparability import check_version as check_version
+from .discovery import Discovery as Discovery
 from .drawing import Drawing as Drawing
-from .extraction import check_order as check_order
 from .extraction import connected as connected
 from .extraction import first as first
 from .extraction import greedy as greedy
 from .extraction import joining_order as joining_order
+from .extraction import refuse_shares as refuse_shares
 from .extraction import size_grid as size_grid
 from .extraction import threshold as threshold
 from .extraction import top as top
@@ -19,6 +20,9 @@ from .graph import Component as Component
 from .graph import ComputationGraph as ComputationGraph
 from .graph import Edge as Edge
 from .graph import Form as Form
+from .kinds import Kind as Kind
+from .kinds import Param as Param
+from .kinds import Registry as Registry
 from .naming import short_names as short_names
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
@@ -41,7 +45,6 @@ from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction
 from .record import circuit_id as circuit_id
-from .scores import Discovery as Discovery
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency
 from .stability import halvings as halvings

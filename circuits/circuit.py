@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,11 +15,23 @@ from ..errors import CircuitStoreWarning, InputError
 from ..results import Exits
 from .drawing import KEY, MOST_EDGES, Drawing, draw
 from .graph import ComputationGraph
-from .scores import EdgeScores
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+
+
+class Scored(Protocol):
+    """What a circuit is extracted from: see `EdgeScores`."""
+
+    @property
+    def graph(self) -> ComputationGraph: ...
+    @property
+    def mean(self) -> Float[np.ndarray, "edge"]: ...
+    @property
+    def std(self) -> Float[np.ndarray, "edge"] | None: ...
+    @property
+    def shares(self) -> bool: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,8 @@ class Circuit(Exits):
         size_requested: edges asked for, before pruning; None where no size was asked.
         order: flat indices of the members, first extracted first.
         extraction: canonical text of how it was extracted: `top(n=24)`, `given` …
-        scores: where its scores come from, if anywhere.
+        score: mean score of every edge of the graph, NaN where it is not known; None without scores.
+        std: standard deviation over images, likewise.
     """
 
     graph: ComputationGraph
@@ -42,7 +55,8 @@ class Circuit(Exits):
     size_requested: int | None = None
     order: Int[np.ndarray, "member"] = field(default_factory=lambda: np.empty(0, int))
     extraction: str = "given"
-    scores: EdgeScores | None = None
+    score: Float[np.ndarray, "edge"] | None = None
+    std: Float[np.ndarray, "edge"] | None = None
 
     def __post_init__(self) -> None:
         if self.members.shape != (self.graph.n_edges,) or self.members.dtype != bool:
@@ -54,7 +68,7 @@ class Circuit(Exits):
         object.__setattr__(self, "order", order)
 
     @classmethod
-    def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: EdgeScores | None = None) -> Circuit:
+    def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: Scored | None = None) -> Circuit:
         """The circuit of the named edges, pruned. Warns where no edge remains.
 
         Raises:
@@ -71,16 +85,21 @@ class Circuit(Exits):
         *,
         size_requested: int | None,
         extraction: str = "given",
-        scores: EdgeScores | None = None,
+        scores: Scored | None = None,
     ) -> Circuit:
         """The circuit that remains of chosen edges (flat indices, first extracted first)."""
         members = np.zeros(graph.n_edges, bool)
         members[order] = True
         members = graph.prune(members)
-        return cls(graph, members, size_requested, order[members[order]], extraction, scores)
+        circuit = cls(graph, members, size_requested, order[members[order]], extraction)
+        return circuit if scores is None else circuit.scored(scores)
+
+    def scored(self, scores: Scored) -> Circuit:
+        """The same circuit with the scores of every edge."""
+        return replace(self, score=scores.mean, std=scores.std)
 
     @classmethod
-    def found(cls, graph: ComputationGraph, members: Bool[np.ndarray, "edge"], scores: EdgeScores | None) -> Circuit:
+    def found(cls, graph: ComputationGraph, members: Bool[np.ndarray, "edge"], scores: Scored | None) -> Circuit:
         """The circuit of edges that a method selected itself; where it scored them too, the largest come first."""
         order = np.flatnonzero(members)
         if scores is not None:
@@ -137,10 +156,10 @@ class Circuit(Exits):
                 "rank": self.ranks[index],
             }
         )
-        if self.scores is not None:
-            frame["score"] = self.scores.mean[index]
-            if self.scores.std is not None:
-                frame["std"] = self.scores.std[index]
+        for name in ("score", "std"):
+            values = getattr(self, name)
+            if values is not None:
+                frame[name] = values[index]
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
@@ -165,8 +184,8 @@ class Circuit(Exits):
         Nodes outside the circuit stay as faint outlines.
 
         Args:
-            values: one number per edge of the graph, for width and colour; by default the mean scores behind the
-                circuit. Without either all edges look alike.
+            values: one number per edge of the graph, for width and colour; by default its scores. Without either all
+                edges look alike.
             label: what the picture shows, for those who cannot see it.
             key: what the numbers are and what the colours mean.
             most: at most so many edges are drawn, those of the largest magnitude; the foot counts the others.
@@ -174,7 +193,7 @@ class Circuit(Exits):
                 are to be compared need the same.
 
         Raises:
-            InputError: values that are not one finite number per edge.
+            InputError: values that are not one number per edge, finite within the circuit.
         """
         return draw(self, values, label=label, key=key, most=most, scale=scale)
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError
 from ..results import write_whole
-from .graph import PORTS, Component
+from .graph import PORTS, Component, ComputationGraph
 from .layout import NODE, PORT_OFFSET, Layout, curve
-
-if TYPE_CHECKING:
-    from .circuit import Circuit
 
 MOST_EDGES = 120
 """Edges drawn by default: of more no eye can follow one."""
@@ -60,8 +58,29 @@ class Drawing:
         return self.svg
 
 
+class Drawable(Protocol):
+    """What is read of a `Circuit` to draw it."""
+
+    @property
+    def graph(self) -> ComputationGraph: ...
+    @property
+    def members(self) -> Bool[np.ndarray, "edge"]: ...
+    @property
+    def score(self) -> Float[np.ndarray, "edge"] | None: ...
+    @cached_property
+    def ranks(self) -> Int[np.ndarray, "edge"]: ...
+    @cached_property
+    def nodes(self) -> tuple[str, ...]: ...
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def n_edges(self) -> int: ...
+    @property
+    def n_nodes(self) -> int: ...
+
+
 def draw(
-    circuit: Circuit,
+    circuit: Drawable,
     values: Float[np.ndarray, "edge"] | None = None,
     *,
     label: str = "",
@@ -70,18 +89,19 @@ def draw(
     scale: float | None = None,
 ) -> Drawing:
     """The picture of a circuit; see `Circuit.draw`."""
-    if values is None and circuit.scores is not None:
-        values = circuit.scores.mean
+    if values is None:
+        values = circuit.score
     if values is not None:
-        _check(values, circuit.graph.n_edges)
+        _check(values, circuit)
     return Drawing(_Picture(circuit, values, label, key, most, scale).svg())
 
 
-def _check(values: np.ndarray, n_edges: int) -> None:
-    if np.shape(values) != (n_edges,) or not np.isfinite(values).all():
+def _check(values: np.ndarray, circuit: Drawable) -> None:
+    n_edges = circuit.graph.n_edges
+    if np.shape(values) != (n_edges,) or not np.isfinite(values[circuit.members]).all():
         raise InputError(
-            f"values: expected {n_edges} finite numbers, one for each edge of the graph, got an array of shape "
-            f"{np.shape(values)}"
+            f"values: expected {n_edges} numbers, one for each edge of the graph and finite within the circuit, got an "
+            f"array of shape {np.shape(values)}"
         )
 
 
@@ -90,7 +110,7 @@ class _Picture:
 
     def __init__(
         self,
-        circuit: Circuit,
+        circuit: Drawable,
         values: np.ndarray | None,
         label: str,
         key: str,
@@ -270,7 +290,7 @@ def _figure(value: float) -> str:
     return f"{value:+.0f}" if 100 <= abs(value) < 100_000 else f"{value:+.2g}"
 
 
-def strongest(circuit: Circuit, values: Float[np.ndarray, "edge"] | None, most: int) -> list[int]:
+def strongest(circuit: Drawable, values: Float[np.ndarray, "edge"] | None, most: int) -> list[int]:
     """Flat indices of the `most` member edges of the largest magnitude, weakest first; by rank without values."""
     index = np.flatnonzero(circuit.members)
     worth = -circuit.ranks[index].astype(float) if values is None else np.abs(values[index].astype(np.float64))

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import InputError, unknown
-from .circuit import Circuit
+from .circuit import Circuit, Scored
 from .graph import ComputationGraph
-from .scores import EdgeScores
 
 How = Literal["top", "greedy"]
 
@@ -79,22 +78,13 @@ def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.
     return np.array(order, dtype=int)
 
 
-def check_order(shares: bool, extraction: str) -> None:
-    """Refuse to take the best of all edges by scores that are shares.
-
-    Args:
-        shares: as of the scores.
-        extraction: its kind.
-
-    Raises:
-        InputError: the scores are shares, and this extraction orders edges of different receivers.
-    """
-    if shares and extraction in ("top", "connected", "bisection"):
-        raise InputError(
-            f"{extraction}: these scores are shares of what each receiver reads, and the larger of two shares at "
-            "different receivers is not the more important one; grow the circuit from logits (greedy; in a spec edges "
-            "or retention), or keep what reaches a share (threshold)"
-        )
+def refuse_shares(extraction: str) -> InputError:
+    """The error of an extraction that orders edges of different receivers, for scores that are shares of a receiver."""
+    return InputError(
+        f"{extraction}: these scores are shares of what each receiver reads, and the larger of two shares at "
+        "different receivers is not the more important one; grow the circuit from logits (greedy; in a spec edges "
+        "or retention), or keep what reaches a share (threshold)"
+    )
 
 
 def edge_count(graph: ComputationGraph, n: int | float) -> int:
@@ -112,33 +102,35 @@ def edge_count(graph: ComputationGraph, n: int | float) -> int:
     return int(n)
 
 
-def first(scores: EdgeScores, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
+def first(scores: Scored, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
     """The first `n` edges of the joining order, pruned."""
     size = edge_count(scores.graph, n)
-    check_order(scores.shares, how)
+    if scores.shares and how == "top":
+        raise refuse_shares(how)
     order = joining_order(scores.graph, scores.mean, how, absolute=absolute, limit=size)
     text = f"{how}(n={size}{', absolute' if absolute else ''})"
     return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
 
 
-def top(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+def top(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
     """The `n` best edges, pruned. Refused for scores that are shares."""
     return first(scores, n, "top", absolute=absolute)
 
 
-def greedy(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+def greedy(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
     """`n` edges grown from `logits` upward, pruned."""
     return first(scores, n, "greedy", absolute=absolute)
 
 
-def connected(scores: EdgeScores, n: int | float, *, absolute: bool = False) -> Circuit:
+def connected(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
     """The `n` best edges, and for those on no path from `input` to `logits` the edges that join them to both.
 
     None of the `n` is pruned, and none of the added edges can be left out without one of the `n` losing its path.
     `size_requested` is n, before edges were added.
     """
     size = edge_count(scores.graph, n)
-    check_order(scores.shares, "connected")
+    if scores.shares:
+        raise refuse_shares("connected")
     order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
     value = np.abs(scores.mean) if absolute else scores.mean
     order = np.concatenate([order, _joining(scores.graph, order, value)])
@@ -191,7 +183,7 @@ def _needed(graph: ComputationGraph, chosen: np.ndarray, added: np.ndarray, valu
     return added[members[added]]
 
 
-def threshold(scores: EdgeScores, t: float, *, absolute: bool = False) -> Circuit:
+def threshold(scores: Scored, t: float, *, absolute: bool = False) -> Circuit:
     """The edges that score (absolute: whose magnitude is) at least `t`, pruned."""
     if not np.isfinite(t):
         raise InputError(f"threshold: expected a finite number in units of the metric, got {t}")

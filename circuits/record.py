@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ..results import Exits
 from .circuit import Circuit, as_networkx
 from .drawing import MOST_EDGES, Drawing
-from .recipe import Scalar, Variant, WorkItem, digest
+from .recipe import Variant, WorkItem, digest
 from .scores import canonical_bytes
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 class Extraction(Variant):
     """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, `found` as the method chose …"""
-
-    VERSIONS: ClassVar = {"retention": 1, "top": 1, "edges": 1, "threshold": 1, "bisection": 2, "found": 1}
-    """Of what each kind takes; raised when it takes other edges from the same scores."""
-
-    @classmethod
-    def named(cls, kind: str, **params: Scalar) -> Self:
-        """An extraction of today's version."""
-        return cls.of(kind, params, cls.VERSIONS[kind])
 
 
 LEAST_IMAGES = 6
@@ -95,8 +87,6 @@ class CircuitRecord(Exits):
         frequency: per edge of the graph, share of bootstrap samples in which it is among the n best.
         full_in: per node of the graph, signed inflow over all edges; None without scores.
         full_out: likewise the outflow.
-        score: per edge of the graph; None for methods that only select.
-        std: likewise, over images.
         notes: warnings that belong to it.
     """
 
@@ -105,8 +95,6 @@ class CircuitRecord(Exits):
     circuit: Circuit
     n_images: int
     evaluation: Evaluation | None
-    score: Float[np.ndarray, "edge"] | None = None
-    std: Float[np.ndarray, "edge"] | None = None
     frequency: Float[np.ndarray, "edge"] | None = None
     full_in: Float[np.ndarray, "node"] | None = None
     full_out: Float[np.ndarray, "node"] | None = None
@@ -146,7 +134,7 @@ class CircuitRecord(Exits):
         """Checksum over members in order, canonical bytes of their values, and the evaluation."""
         order = self.circuit.order
         check = sha256("\n".join(self.circuit.graph.edge_names[i] for i in order).encode())
-        for values in (self.score, self.std, self.frequency):
+        for values in (self.circuit.score, self.circuit.std, self.frequency):
             check.update(b"-" if values is None else canonical_bytes(values[order]))
         for values in (self.full_in, self.full_out):
             check.update(b"-" if values is None else canonical_bytes(values))
@@ -155,12 +143,10 @@ class CircuitRecord(Exits):
         return check.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
-        """The frame of its circuit, with `score`, `std` and `frequency` of the members where they are known."""
+        """The frame of its circuit, with the `frequency` of the members where it is known."""
         frame = self.circuit.to_pandas()
-        for name in ("score", "std", "frequency"):
-            values = getattr(self, name)
-            if values is not None:
-                frame[name] = values[self.circuit.members]
+        if self.frequency is not None:
+            frame["frequency"] = self.frequency[self.circuit.members]
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
@@ -169,7 +155,7 @@ class CircuitRecord(Exits):
 
     def draw(self, *, most: int = MOST_EDGES, scale: float | None = None) -> Drawing:
         """The picture of its circuit by its scores; arguments as for `Circuit.draw`."""
-        return self.circuit.draw(self.score, label=self.item.text, most=most, scale=scale)
+        return self.circuit.draw(label=self.item.text, most=most, scale=scale)
 
     def _repr_svg_(self) -> str:
         return self.draw().svg

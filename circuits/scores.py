@@ -1,11 +1,10 @@
-"""Scores of all edges of a graph, and the Discovery that holds them."""
+"""Scores of all edges of a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,13 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError
 from ..results import Exits
+from . import extraction
+from .circuit import Circuit, warn_if_emptied
 from .graph import ComputationGraph, Form
-from .recipe import WorkItem
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
-
-    from .circuit import Circuit
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,24 +162,15 @@ class EdgeScores(Exits):
         Raises:
             InputError: the scores are shares, which have no order over all edges.
         """
-        from .circuit import warn_if_emptied
-        from .extraction import top
-
-        return warn_if_emptied(top(self, n, absolute=absolute))
+        return warn_if_emptied(extraction.top(self, n, absolute=absolute))
 
     def threshold(self, t: float, *, absolute: bool = False) -> Circuit:
         """The edges that score at least `t`, pruned."""
-        from .circuit import warn_if_emptied
-        from .extraction import threshold
-
-        return warn_if_emptied(threshold(self, t, absolute=absolute))
+        return warn_if_emptied(extraction.threshold(self, t, absolute=absolute))
 
     def greedy(self, n: int | float, *, absolute: bool = False) -> Circuit:
         """`n` edges grown from `logits` upward, best first, pruned."""
-        from .circuit import warn_if_emptied
-        from .extraction import greedy
-
-        return warn_if_emptied(greedy(self, n, absolute=absolute))
+        return warn_if_emptied(extraction.greedy(self, n, absolute=absolute))
 
     def to_pandas(self) -> pd.DataFrame:
         """Columns `edge, sender, receiver, score` and `std` where it is known; one row per edge."""
@@ -202,9 +191,7 @@ class EdgeScores(Exits):
 
     def to_networkx(self) -> nx.MultiDiGraph:
         """All edges with their scores, structural links included (no score); see `Circuit.to_networkx`."""
-        from .circuit import Circuit
-
-        return Circuit(self.graph, np.ones(self.graph.n_edges, bool), scores=self).to_networkx()
+        return Circuit(self.graph, np.ones(self.graph.n_edges, bool)).scored(self).to_networkx()
 
     def __repr__(self) -> str:
         kept = "no scores per image" if self.n_images is None else f"{self.n_images} images"
@@ -212,82 +199,6 @@ class EdgeScores(Exits):
 
     def _first_rows(self, n: int) -> pd.DataFrame:
         return self.to_pandas().sort_values("score", key=np.abs, ascending=False).head(n)
-
-
-@dataclass(frozen=True, eq=False)
-class Discovery(Exits):
-    """The answer to one work item.
-
-    Attributes:
-        item: the question.
-        scores: scores of every edge, or None for methods that only select.
-        members: the edges that the method itself selected, or None.
-        images: content hashes of the discovery images, in the order of `scores.per_image`.
-        trace: what the method recorded on its way (JSON values).
-        provenance: device, versions, warnings, seconds: results, not identity (JSON values).
-    """
-
-    item: WorkItem
-    scores: EdgeScores | None
-    images: tuple[str, ...]
-    members: Bool[np.ndarray, "edge"] | None = None
-    trace: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """The id of the work item."""
-        return self.item.id
-
-    @property
-    def graph(self) -> ComputationGraph:
-        """Which edges the positions mean."""
-        model = self.item.model
-        return ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
-
-    @property
-    def circuit(self) -> Circuit:
-        """The edges that the method itself selected, pruned.
-
-        Raises:
-            InputError: it selects none.
-        """
-        from .circuit import Circuit
-
-        if self.members is None:
-            raise InputError(
-                f"{self.item.recipe.method.text} scores edges and selects none; extract a circuit from them"
-            )
-        return Circuit.found(self.graph, self.members, self.scores)
-
-    @property
-    def result(self) -> EdgeScores | Circuit:
-        """The scores, or the selected edges as a circuit where the method only selects."""
-        return self.circuit if self.scores is None else self.scores
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The frame of `result`."""
-        return self.result.to_pandas()
-
-    def to_networkx(self) -> nx.MultiDiGraph:
-        """The graph of `result`."""
-        return self.result.to_networkx()
-
-    def __repr__(self) -> str:
-        return f"Discovery({self.id[:12]}, {self.item.text}, {self.result!r})"
-
-    def _first_rows(self, n: int) -> pd.DataFrame:
-        return self.result._first_rows(n)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Checksum over the images used and the canonical bytes (little-endian float32) of the arrays."""
-        check = sha256("\n".join(self.images).encode())
-        arrays = (self.scores.mean, self.scores.std, self.scores.per_image) if self.scores else ()
-        for array in arrays:
-            check.update(b"-" if array is None else canonical_bytes(array))
-        check.update(b"-" if self.members is None else np.packbits(self.members).tobytes())
-        return check.hexdigest()
 
 
 def canonical_bytes(values: np.ndarray) -> bytes:

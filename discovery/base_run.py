@@ -11,9 +11,9 @@ from torch import Tensor
 from ..circuits import ComputationGraph, Form
 from ..circuits.recipe import Direction
 from ..errors import InputError
+from ..evaluation.measured import MeasuredPairs
 from ..models import SenderOutputs, ViT, sender_differences
 from ..models.receivers import ReceiverGradients, TapGradients, TappedRun
-from .batches import Pairs
 from .contraction import Contraction
 from .method import Task
 
@@ -36,7 +36,7 @@ class BaseRun(NamedTuple):
     corrupted: Float[Tensor, "image"]
 
     @classmethod
-    def of(cls, model: ViT, form: Form, direction: Direction, batch: Pairs, gradient: str) -> BaseRun:
+    def of(cls, model: ViT, form: Form, direction: Direction, batch: MeasuredPairs, gradient: str) -> BaseRun:
         noising = direction == "noising"
         streams = [model.embed(batch.clean), model.embed(batch.corrupted)]
         base, other = streams if noising else streams[::-1]
@@ -72,7 +72,9 @@ def other_layers(graph: ComputationGraph, method: str) -> Float[np.ndarray, "edg
     return (graph.n_layers - inside[graph.edge_receiver]).astype(float)
 
 
-def eap_scores(task: Task, batch: Pairs, base: BaseRun, gradients: ReceiverGradients) -> Float[Tensor, "image edge"]:
+def eap_scores(
+    task: Task, batch: MeasuredPairs, base: BaseRun, gradients: ReceiverGradients
+) -> Float[Tensor, "image edge"]:
     """The gradients at receivers times the senders' differences, as in EAP; clears the gradients."""
     contraction = Contraction(task.graph, batch.token_weights(base.stream, base.differences.dtype))
     contraction.add(base.differences, gradients)

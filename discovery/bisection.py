@@ -18,11 +18,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import Circuit, EdgeScores, Evaluation, check_order, connected, size_grid
+from ..circuits import Circuit, EdgeScores, Evaluation, Metric, connected, refuse_shares, size_grid
 from ..errors import InputError, unknown
+from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate, outcomes
+from ..evaluation.evaluate import why_undefined
 from ..models import ViT
-from .batches import Indices
-from .evaluate import evaluate, outcomes, why_undefined
 
 SHARES = ("retention", "faithfulness")
 SPLIT_FROM = 8
@@ -31,18 +31,15 @@ SPLIT_FROM = 8
 
 def bisected(
     model: ViT,
+    pairs: ImagePairs,
     scores: EdgeScores,
-    clean: Tensor,
-    corrupted: Tensor,
-    labels: Indices,
     *,
     target: float,
     of: str = "retention",
     buffer: float = 0.1,
-    targets: Indices | None = None,
-    metric: str = "logit",
+    metric: str | Metric = "logit",
     absolute: bool = False,
-    batch_size: int | None = None,
+    execution: Execution = DEFAULT,
 ) -> Circuit:
     """A small circuit of best edges, connected, that keeps the target share.
 
@@ -66,7 +63,8 @@ def bisected(
     Raises:
         InputError: target, share or buffer out of range, scores that are shares, or what `evaluate` raises.
     """
-    check_order(scores.shares, "bisection")
+    if scores.shares:
+        raise refuse_shares("bisection")
     if not 0 < target <= 1:
         raise InputError(f"target: expected a share in (0, 1], got {target}")
     if not 0 <= buffer < 1:
@@ -80,11 +78,10 @@ def bisected(
         return replace(connected(scores, size, absolute=absolute), extraction=text)
 
     def run(size: int, every: slice) -> Evaluation:
-        asked = None if targets is None else targets[every]
-        given = (clean[every], corrupted[every], labels[every])
-        return evaluate(model, circuit(size), *given, targets=asked, metric=metric, batch_size=batch_size)
+        return evaluate(model, pairs[every], circuit(size), metric=metric, execution=quiet)
 
-    gaps = _gaps(model, clean, corrupted, labels, targets, metric, batch_size, of)
+    quiet = replace(execution, progress=None)
+    gaps = _gaps(model, pairs, metric, quiet, of)
     reason = why_undefined(gaps)
     if reason is not None:
         return replace(circuit(n_edges), extraction=f"{text}, all edges: {reason}")
@@ -102,18 +99,9 @@ def bisected(
     return replace(circuit(n_edges), extraction=f"{text}, all edges: no smaller circuit keeps it")
 
 
-def _gaps(
-    model: ViT,
-    clean: Tensor,
-    corrupted: Tensor,
-    labels: Indices,
-    targets: Indices | None,
-    metric: str,
-    batch_size: int | None,
-    of: str,
-) -> Float[Tensor, "image"]:
+def _gaps(model: ViT, pairs: ImagePairs, metric: str | Metric, execution: Execution, of: str) -> Float[Tensor, "image"]:
     """Full model minus empty circuit, of what the share is taken of."""
-    full, empty = outcomes(model, [], clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size)
+    full, empty = outcomes(model, pairs, [], metric=metric, execution=execution)
     return full.hit - empty.hit if of == "retention" else full.metric - empty.metric
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..circuits import ComputationGraph
-from .evaluate import MIN_STANDARD_ERRORS
+from ..evaluation.evaluate import MIN_STANDARD_ERRORS
 
 Conserved = Literal["input", "cuts", "edges", "nodes"]
 

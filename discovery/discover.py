@@ -2,111 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from torch import Tensor
-
-from ..circuits import ComputationGraph, EdgeScores, Form, MethodUse
+from ..circuits import ComputationGraph, EdgeScores, Form, MethodUse, Metric
 from ..circuits.recipe import Direction, Scalar, digest
 from ..errors import InputError
+from ..evaluation import DEFAULT, Execution, ImagePairs, Journal, MeasuredPairs, measure
 from ..models import ViT, runs_model
-from .batches import Indices, Pairs
-from .batches import batch_size as choose_batch_size
-from .journal import Journal
 from .method import Found, Task
-from .metrics import get_metric
-from .registry import METHODS, get_method, resolve_method
+from .registry import METHODS
 from .steps import AutoSteps
-from .tokens import Masks
-
-
-class Images(NamedTuple):
-    """Image pairs of one split, as `discover` takes them for the selection images.
-
-    Attributes:
-        clean: normalised images `[image, channel, height, width]`.
-        corrupted: what each is contrasted with.
-        labels: true class per image.
-        targets: target class per image, for `logit-diff`.
-    """
-
-    clean: Tensor
-    corrupted: Tensor
-    labels: Indices
-    targets: Indices | None = None
 
 
 @runs_model
 def discover(
     model: ViT,
-    clean: Tensor,
-    corrupted: Tensor,
-    labels: Indices,
+    pairs: ImagePairs,
+    method: str | MethodUse = "eap-ig",
     *,
-    targets: Indices | None = None,
-    method: str = "eap-ig",
     form: Form = "split",
-    metric: str = "logit",
+    metric: str | Metric = "logit",
     direction: Direction = "noising",
-    selection: Images | None = None,
-    token_groups: Masks | None = None,
+    selection: ImagePairs | None = None,
     seed: int = 0,
-    batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    journal: Journal | Path | str | None = None,
-    **params: Scalar,
+    execution: Execution = DEFAULT,
 ) -> Found:
     """Ask a method which edges carry the contrast between clean and corrupted images.
 
     Args:
-        clean: normalised images `[image, channel, height, width]`.
-        corrupted: what each is contrasted with.
-        labels: true class per image.
-        targets: target class per image, for `logit-diff`.
-        method: a key of `METHODS`; its parameters follow by name.
+        method: a key of `METHODS`, or `METHODS.resolve(key, params)`.
         form: `split`, `head`, `attention` or `block`.
-        metric: a key of `METRICS`.
+        metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
         direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
-        selection: images for methods that choose a threshold on images of their own.
-        token_groups: boolean masks `[token]` or `[image, token]` by name, see `token_groups`: for each, the scores
-            are also summed over its tokens alone, at no further pass. They are in `scores.parts`; where every token
-            is in one group, they sum to the scores.
+        selection: pairs for methods that choose a threshold on images of their own.
         seed: of everything random in the method.
-        batch_size: images at a time; by default what fits a fixed budget.
-        progress: called with how much is done and of how much, in the method's unit.
-        journal: a file in which a long method keeps what it has found; the same call goes on from there, or, where the
-            file is damaged, anew, which is logged.
+        execution: its progress is in the method's unit.
 
     Returns:
-        Scores, selected edges, or both; see `Found`.
+        Scores, selected edges, or both; see `Found`. With token groups in the pairs, `scores.parts` has the scores
+        summed over the tokens of each group; where every token is in one group, the parts sum to the scores.
 
     Raises:
         InputError: unknown names, parameters out of range, a method that means nothing for this metric or
-            direction or has no scores per token, images, classes or masks that do not fit.
+            direction or has no scores per token, pairs or a metric that do not fit.
+
+    Example:
+        >>> found = discover(model, pairs, METHODS.resolve("acdc", {"threshold": 0.05}), form="attention")
+        >>> found.circuit.to_pandas()
     """
-    use, found_by, kind = resolve_method(method, params), get_method(method), get_metric(metric)
-    found_by.check(form, direction, metric, dict(use.params))
-    if token_groups is not None and not found_by.tokens:
-        raise InputError(f"token_groups: method {method!r} has no scores per token; those that have: {_by_tokens()}")
-    pairs = Pairs.checked(model, clean, corrupted, labels, targets, kind, token_groups)
-    chosen_on = selection and Pairs.checked(model, *selection, metric=kind)
+    measured = measure(model, pairs, metric)
+    use = METHODS.resolve(method) if isinstance(method, str) else method
+    kind = METHODS[use.kind]
+    kind.check(form, direction, measured.metric.kind, dict(use.params))
+    if pairs.token_groups is not None and not kind.tokens:
+        raise InputError(
+            f"token_groups: method {use.kind!r} has no scores per token; those that have: {_by_tokens()}; "
+            "make the pairs without token_groups"
+        )
+    chosen_on = None if selection is None else measure(model, selection, metric)
+    journal = execution.journal
     if isinstance(journal, Path | str):
-        journal = Journal(Path(journal), _question(model, use, form, direction, seed, pairs, chosen_on))
+        journal = Journal(Path(journal), _question(model, use, form, direction, seed, measured, chosen_on))
     task = Task(
         model=model,
         form=form,
         direction=direction,
-        pairs=pairs,
+        pairs=measured,
         selection=chosen_on,
-        batch_size=choose_batch_size(model, form, batch_size),
+        batch_size=execution.size(model, form),
         seed=seed,
-        progress=progress or (lambda done, total: None),
+        progress=execution.report,
         journal=journal or Journal(),
     )
-    return found_by.answer(task, use)
+    return kind.answer(task, use)
 
 
 def _by_tokens() -> str:
@@ -114,7 +83,13 @@ def _by_tokens() -> str:
 
 
 def _question(
-    model: ViT, use: MethodUse, form: str, direction: str, seed: int, pairs: Pairs, selection: Pairs | None
+    model: ViT,
+    use: MethodUse,
+    form: str,
+    direction: str,
+    seed: int,
+    pairs: MeasuredPairs,
+    selection: MeasuredPairs | None,
 ) -> str:
     """Id of what is asked, for a journal."""
     images = [None if p is None else p.digest for p in (pairs, selection)]
@@ -123,22 +98,20 @@ def _question(
 
 def score_edges(
     model: ViT,
-    clean: Tensor,
-    corrupted: Tensor,
-    labels: Indices,
+    pairs: ImagePairs,
+    method: str | MethodUse = "eap-ig",
     *,
-    targets: Indices | None = None,
-    method: str = "eap-ig",
     form: Form = "split",
-    metric: str = "logit",
+    metric: str | Metric = "logit",
     direction: Direction = "noising",
-    token_groups: Masks | None = None,
     seed: int = 0,
-    batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    execution: Execution = DEFAULT,
     **params: Scalar,
 ) -> EdgeScores:
     """Score every edge of the model's graph: `discover` for methods that score; see there for the arguments.
+
+    Args:
+        params: of the method, by name.
 
     Returns:
         Scores per image and their mean, float32 (float64 for a float64 model). In units of the metric, positive where
@@ -151,27 +124,15 @@ def score_edges(
 
     Raises:
         InputError: as `discover`; a method that selects edges and does not score them.
+
+    Example:
+        >>> scores = score_edges(model, pairs, "eap-ig", steps=10)
+        >>> scores.top(0.05)
     """
-    found = discover(
-        model,
-        clean,
-        corrupted,
-        labels,
-        targets=targets,
-        method=method,
-        form=form,
-        metric=metric,
-        direction=direction,
-        selection=None,
-        token_groups=token_groups,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-        journal=None,
-        **params,
-    )
+    use = METHODS.resolve(method, params) if isinstance(method, str) else method
+    found = discover(model, pairs, use, form=form, metric=metric, direction=direction, seed=seed, execution=execution)
     if found.scores is None:
-        raise InputError(f"method {method!r} selects edges and scores none; ask it by discover(…).circuit")
+        raise InputError(f"method {use.kind!r} selects edges and scores none; ask it by discover(…).circuit")
     return found.scores
 
 
@@ -196,7 +157,7 @@ def estimate_cost(graph: ComputationGraph, method_use: MethodUse, n_images: int)
     forward a clean image that the metrics `kl` and `logit-over-rival` take for what they are held against, and runs of
     selection images.
     """
-    method, params = get_method(method_use.kind), dict(method_use.params)
+    method, params = METHODS[method_use.kind], dict(method_use.params)
     auto = AutoSteps.parse(params.get("steps"))
     tries = [params] if auto is None else [params | {"steps": steps} for steps in auto.common]
     forwards, backwards = (sum(each) for each in zip(*(method.passes(graph, **one) for one in tries), strict=True))

@@ -17,7 +17,7 @@ from ..circuits.recipe import Scalar
 from ..models import GRADIENTS, GatedRuns, capture
 from .conserved import Residual
 from .method import Task
-from .metrics import unmoved
+from .refusals import unmoved
 from .steps import AutoSteps
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from ..circuits import Form
+from ..evaluation.measured import MeasuredPairs
 from ..models import ReceiverGradients, SenderOutputs, ViT, sender_differences
-from .batches import Pairs
 from .contraction import Contraction
 from .scoring import BatchScores
 
@@ -23,7 +23,7 @@ def points(steps: int, rule: str) -> list[float]:
     return [(k + shift) / steps for k in range(steps)]
 
 
-def along_path(model: ViT, pairs: Pairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
+def along_path(model: ViT, pairs: MeasuredPairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
     """Scores with the gradient, of a mode of `GRADIENTS`, averaged over the points `at`.
 
     Runs that are end points of the path serve for the senders' differences too, so it takes

@@ -4,75 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from ..circuits import FORMS, Circuit, ComputationGraph, EdgeScores, Form, MethodUse
+from ..circuits.kinds import Kind, Param, choice, whole
 from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, unknown
+from ..evaluation.journal import Journal
+from ..evaluation.measured import MeasuredPairs
 from ..models import ViT
 from ..models.gradients import GRADIENTS
-from .batches import Pairs
 from .conserved import Conserved
-from .journal import Journal
 from .steps import AutoSteps
-
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter of a method: its default, which values it takes, and how a value is written in an identity."""
-
-    default: Scalar
-    allowed: str
-    accepts: Callable[[Any], bool]
-    canonical: Callable[[Any], Scalar] = lambda value: value
-
-
-def count(default: int) -> Param:
-    """A whole number from 1 on."""
-    return Param(
-        default, "a whole number from 1 on", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1
-    )
 
 
 def path_steps(default: int) -> Param:
     """Into how many steps a path is cut: a number, or `auto`, see `AutoSteps`."""
-    whole = count(default)
+    steps = whole(default)
 
-    def canonical(value: Any) -> Scalar:
+    def read(value: Any) -> Scalar:
         auto = AutoSteps.parse(value)
-        return auto.text if auto else value
+        return auto.text if auto else steps.read(value)
 
-    return Param(
-        default,
-        f'{whole.allowed}, or "auto", which is "{AutoSteps().text}"',
-        lambda value: whole.accepts(value) or AutoSteps.parse(value) is not None,
-        canonical,
-    )
-
-
-def choice(*values: str) -> Param:
-    """One of some names, by default the first."""
-    return Param(values[0], " or ".join(values), lambda v: v in values)
-
-
-def number(default: float | None, allowed: str, accepts: Callable[[float], bool]) -> Param:
-    """A finite number in a range told by `allowed`; None only where it is the default."""
-
-    def fits(value: Any) -> bool:
-        if value is None:
-            return default is None
-        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and accepts(value)
-
-    return Param(default, allowed, fits)
-
-
-def switch(default: bool) -> Param:
-    """On or off."""
-    return Param(default, "true or false", lambda v: isinstance(v, bool))
+    return Param(default, f'{steps.allowed}, or "auto", which is "{AutoSteps().text}"', read)
 
 
 GRADIENT = choice(*GRADIENTS)
@@ -102,11 +59,11 @@ class Task:
     model: ViT
     form: Form
     direction: Direction
-    pairs: Pairs
+    pairs: MeasuredPairs
     batch_size: int
     journal: Journal
     progress: Callable[[int, int], None]
-    selection: Pairs | None = None
+    selection: MeasuredPairs | None = None
     seed: int = 0
 
     @property
@@ -144,65 +101,37 @@ class Found:
         return Circuit.found(self.graph, self.members, self.scores)
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, kw_only=True)
+class Method(Kind):
     """How a circuit is discovered.
 
     Attributes:
-        key: what specs and calls name.
-        name: for people.
-        paper: where it comes from.
         function: answers a task, given the resolved parameters by name.
         passes: forwards and backwards per image pair (at most, where they depend on what is found), given the graph,
             and the resolved parameters by name.
-        version: of what it computes; part of every identity.
         forms: on which it runs.
         directions: in which it runs.
-        params: by name.
         signed: positive means that the edge raises the metric; else magnitudes.
         additive: scores of merged edges are sums, so they project to coarser forms.
-        shares: scores are shares of what each receiver reads, and compare at one receiver alone.
+        shares: scores are shares of what each receiver reads, and compare only at one receiver.
         selects: it selects edges itself.
         conserves: which scores sum to what, in the limit of many steps and with the plain gradient only, see
             `conserved`; None: none do.
-        tokens: scores are sums over token positions, so they can be told apart by groups of them.
-        lacks: why it does not take a parameter that others take, by the parameter's name.
-        refuses: why it means nothing for a metric (its key), a direction and its parameters; None where it does.
+        tokens: scores are sums over token positions, so they can be split by groups of them.
+        refuses: returns why a metric (its key), a direction and its parameters mean nothing for it, or None.
     """
 
-    key: str
-    name: str
-    paper: str
     function: Callable[..., Found]
     passes: Callable[..., tuple[int | float, int | float]]
-    version: int = 1
     forms: tuple[Form, ...] = FORMS
     directions: tuple[Direction, ...] = ("noising",)
-    params: Mapping[str, Param] = field(default_factory=dict)
     signed: bool = True
     additive: bool = True
     shares: bool = False
     selects: bool = False
     conserves: Conserved | None = None
     tokens: bool = False
-    lacks: Mapping[str, str] = field(default_factory=dict)
     refuses: Callable[[str, str, Mapping[str, Scalar]], str | None] = lambda metric, direction, params: None
-
-    def resolve(self, params: Mapping[str, Scalar]) -> MethodUse:
-        """The method with defaults filled in.
-
-        Raises:
-            InputError: a parameter that it does not take, or a value out of range; names what is allowed.
-        """
-        for name, value in params.items():
-            if name in self.lacks:
-                raise InputError(f"{name}: method {self.key!r} takes none: {self.lacks[name]}; leave it out")
-            if name not in self.params:
-                raise unknown(f"parameter of method {self.key!r}", name, self.params)
-            if not self.params[name].accepts(value):
-                raise InputError(f"{name}: method {self.key!r} takes {self.params[name].allowed}, got {value!r}")
-        values = {name: param.canonical(params.get(name, param.default)) for name, param in self.params.items()}
-        return MethodUse.of(self.key, values, self.version)
 
     def check(self, form: str, direction: str, metric: str, params: Mapping[str, Scalar]) -> None:
         """Pass only what the method can answer.

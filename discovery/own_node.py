@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import ComputationGraph
+from ..evaluation.measured import MeasuredPairs
 from ..models import Activations, ReceiverGradients, capture, sender_differences
-from .batches import Pairs
 from .contraction import Contraction
 from .interpolation import AT_ONCE, points
 from .method import Task
@@ -51,7 +51,9 @@ def _streams(run: Activations) -> list[Float[Tensor, "image token d_model"]]:
     return [*read, run.final]
 
 
-def own_node(heads_apart: bool, task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
+def own_node(
+    heads_apart: bool, task: Task, batch: MeasuredPairs, *, steps: int, rule: str, gradient: str
+) -> BatchScores:
     model, noising = task.model, task.direction == "noising"
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     differences = sender_differences(model, task.form, clean, corrupted)

@@ -23,9 +23,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import ComputationGraph
+from ..circuits.kinds import Param
 from ..models.heads import attend, project
 from .base_run import BaseRun
-from .method import Param, Task
+from .method import Task
 
 BLOCKS_PER_SENDER = 0.3
 """Forwards of a block per sender that it reads, for its heads with the query patched and with the key patched."""
@@ -81,7 +82,7 @@ def qk_passes(graph: ComputationGraph, backwards: int) -> tuple[float, int]:
     return 2 + BLOCKS_PER_SENDER * float(reads.mean()), backwards
 
 
-QK_GRADIENT = Param(
+QK_GRADIENT = Param.that(
     "plain",
     "plain or relp (relp-ah and gim have rules for the softmax, which this method recomputes)",
     lambda value: value in ("plain", "relp"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..circuits import MethodUse
-from ..circuits.recipe import Scalar
-from ..errors import unknown
+from ..circuits.kinds import Registry
 from .method import Method
 from .methods.acdc import ACDC
 from .methods.atp_star import ATP_STAR
@@ -27,9 +24,11 @@ from .methods.qk_fix import QK_FIX
 from .methods.ugs import UGS
 from .methods.vi_cd import VI_CD
 
-METHODS: dict[str, Method] = {
-    method.key: method
-    for method in (
+METHODS: Registry[Method, MethodUse] = Registry(
+    "method",
+    "methods",
+    MethodUse,
+    (
         EAP,
         EAP_IG,
         EAP_IG_ACTIVATIONS,
@@ -48,25 +47,6 @@ METHODS: dict[str, Method] = {
         EDGE_PRUNING,
         ITERATIVE_PRUNING,
         ITERATIVE_EXPANSION,
-    )
-}
-
-
-def get_method(key: str) -> Method:
-    """The method of this name.
-
-    Raises:
-        InputError: no such method; names the nearest.
-    """
-    if key not in METHODS:
-        raise unknown("method", key, METHODS)
-    return METHODS[key]
-
-
-def resolve_method(key: str, params: Mapping[str, Scalar] | None = None) -> MethodUse:
-    """The method with defaults filled in, as recipes hold it.
-
-    Raises:
-        InputError: no such method, a parameter it does not take, or a value out of range.
-    """
-    return get_method(key).resolve(params or {})
+    ),
+)
+"""All methods by key."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
-from ..circuits import Circuit, EdgeScores, Evaluation, joining_order, size_grid
+from ..circuits import Circuit, EdgeScores, Evaluation, Metric, joining_order, size_grid
 from ..errors import InputError
+from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate_many
 from ..models import ViT
-from .batches import Indices
-from .evaluate import evaluate_many
 
 _AT_ONCE = 4
 """Sizes tried per pass: they share the full and the empty run."""
@@ -19,16 +17,13 @@ _AT_ONCE = 4
 
 def smallest_with_retention(
     model: ViT,
+    pairs: ImagePairs,
     scores: EdgeScores,
-    clean: Tensor,
-    corrupted: Tensor,
-    labels: Indices,
     *,
     target: float,
-    targets: Indices | None = None,
-    metric: str = "logit",
+    metric: str | Metric = "logit",
     absolute: bool = False,
-    batch_size: int | None = None,
+    execution: Execution = DEFAULT,
 ) -> Circuit:
     """The circuit of the smallest greedy size on the geometric grid (ratio 1.25) that reaches the target.
 
@@ -50,6 +45,7 @@ def smallest_with_retention(
         raise InputError(f"target: expected a share in (0, 1], got {target}")
     text = f"retention(target={target:g}{', absolute' if absolute else ''})"
     order = joining_order(scores.graph, scores.mean, "greedy", absolute=absolute)
+    quiet = replace(execution, progress=None)
     seen: set[bytes] = set()
     candidates = []
     for size in size_grid(scores.graph.n_edges):
@@ -60,9 +56,7 @@ def smallest_with_retention(
             candidates.append(circuit)
     for start in range(0, len(candidates), _AT_ONCE):
         tried = candidates[start : start + _AT_ONCE]
-        found = evaluate_many(
-            model, tried, clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
-        )
+        found = evaluate_many(model, pairs, tried, metric=metric, execution=quiet)
         for circuit, evaluation in zip(tried, found, strict=True):
             if evaluation.retention is None:
                 return replace(candidates[-1], extraction=f"{text}, all edges: {_reason(evaluation)}")

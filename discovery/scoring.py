@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import EdgeScores
+from ..circuits import EdgeScores, MethodUse
 from ..circuits.recipe import Scalar
 from ..errors import CircuitStoreWarning
 from .conserved import RESIDUAL_LIMIT, Residual
@@ -116,7 +116,7 @@ def _doubled(
 
 def _edge_scores(task: Task, method: Method, found: BatchScores, residual: Residual | None) -> EdgeScores:
     of = partial(EdgeScores.from_images, task.graph, additive=method.additive, signed=method.signed)
-    names = task.pairs.groups.names if task.pairs.groups else ()
+    names = task.pairs.token_groups.names if task.pairs.token_groups else ()
     parts = {} if found.parts is None else {n: of(part.numpy()) for n, part in zip(names, found.parts, strict=True)}
     off = {} if residual is None else {"residual": residual.relative, "residual_absolute": residual.absolute}
     return of(found.scores.numpy(), parts=parts, **off)
@@ -137,8 +137,9 @@ def _report(residual: Residual, method: Method, params: Mapping[str, Scalar]) ->
     assert method.conserves is not None
     wanted = "their exact patch is" if method.conserves == "nodes" else "the metric's difference is"
     way_out = "raise the limit of steps" if AutoSteps.parse(params["steps"]) else 'take more steps, or steps = "auto"'
+    use = MethodUse.of(method.key, params, method.version)
     warnings.warn(
-        f"{method.resolve(params).text}: {_CONSERVED[method.conserves]} to {residual.found:.4g}, but {wanted} "
+        f"{use.text}: {_CONSERVED[method.conserves]} to {residual.found:.4g}, but {wanted} "
         f"{residual.expected:.4g}: off by {residual.absolute:.4g}, {residual.relative:.1%} of what clean and corrupted "
         f"images differ by (expected under {RESIDUAL_LIMIT:.0%}); {way_out}",
         CircuitStoreWarning,

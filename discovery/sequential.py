@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..circuits import ComputationGraph, EdgeScores
+from ..circuits.kinds import Param, choice
+from ..evaluation.measured import MeasuredPairs
 from ..models import Activations, DecidedRuns, capture
-from .batches import Pairs
 from .interpolation import along_path
-from .method import Found, Param, Task, choice
+from .method import Found, Task
 
 ORDER: Param = choice("last first", "first first")
 """In which order the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""
@@ -129,7 +130,7 @@ class Sequential:
         self.task.progress(done, self.most * self.graph.n_edges)
 
     @cached_property
-    def _batches(self) -> list[Pairs]:
+    def _batches(self) -> list[MeasuredPairs]:
         return list(self.task.pairs.batches(self.task.batch_size))
 
     @cached_property
@@ -172,7 +173,7 @@ class Sequential:
                     run.settle(receiver)
         return sweep
 
-    def _ends(self, batch: Pairs) -> tuple[Activations, Activations]:
+    def _ends(self, batch: MeasuredPairs) -> tuple[Activations, Activations]:
         return capture(self.task.model, batch.clean), capture(self.task.model, batch.corrupted)
 
     def _expected(self, sweep: Sweep) -> Bool[np.ndarray, "edge"]:

@@ -97,31 +97,17 @@ MADE = re.compile(r"<!-- made: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 def kinds() -> str:
     """Tables of methods, metrics, conditions and corruptions with their parameters."""
-    from circuitstore.discovery import METHODS, METRICS
-    from circuitstore.discovery.method import Param
+    from circuitstore.discovery import METHODS
+    from circuitstore.evaluation import METRICS
     from circuitstore.images import CONDITIONS, CORRUPTIONS
 
     tables = {
-        "Methods": [(m.key, f"{m.name} ({m.paper})", m.params) for m in METHODS.values()],
-        "Metrics": [(m.key, m.about, {k: Param(None, v, bool) for k, v in m.params.items()}) for m in METRICS.values()],
-        "Conditions": [(c.key, ABOUT[c.key], c.params) for c in CONDITIONS.values()],
-        "Corruptions": [(c.key, ABOUT[c.key], c.params) for c in CORRUPTIONS.values()],
+        "Methods": [(m.key, f"{m.name} ({m.source})", m.params) for m in METHODS.values()],
+        "Metrics": [(m.key, m.name, m.params) for m in METRICS.values()],
+        "Conditions": [(c.key, c.name, c.params) for c in CONDITIONS.values()],
+        "Corruptions": [(c.key, c.name, c.params) for c in CORRUPTIONS.values()],
     }
     return "\n".join(f"### {title}\n\n{_table(rows)}" for title, rows in tables.items())
-
-
-ABOUT = {
-    "natural": "the images as they are",
-    "folder": "attacked images from a folder, `path`, by class folder and file name",
-    "typographic": "a text written on the image; `other class`: on all images of a class the word of one other class, "
-    "which the seed and the set of classes decide; random places depend on the image and the seed only",
-    "other-class": "each image contrasted with one of another class: the other classes, in a seeded cyclic order, are "
-    "dealt over the images in turn",
-    "mean-image": "the mean of images of all classes",
-    "blur": "the image blurred by a Gaussian",
-    "patch-shuffle": "the image cut into tiles × tiles pieces, put together in another order",
-    "unattacked-twin": "the image before the attack; for attacked conditions only",
-}
 
 
 def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
@@ -134,9 +120,12 @@ def _table(rows: list[tuple[str, str, Mapping[str, Any]]]) -> str:
 
 def _default(key: str, param: Any) -> str:
     """As a spec writes it; TOML has no null, so what is None there is left out."""
-    if getattr(param, "required", False):
+    from circuitstore.circuits.kinds import ABSENT, REQUIRED
+
+    if param.default is REQUIRED:
         return f"`{key}`, to be given"
-    return f"`{key}`, by default left out" if param.default is None else f"`{key} = {json.dumps(param.default)}`"
+    left_out = param.default is None or param.default is ABSENT
+    return f"`{key}`, by default left out" if left_out else f"`{key} = {json.dumps(param.default)}`"
 
 
 def queries() -> str:

@@ -34,14 +34,13 @@ def main() -> None:
 
     model = cs.load_model(f"timm:{given.model}", pretrained=given.pretrained)
     clean, corrupted = (batch(model, folder, given.count) for folder in (given.clean, given.corrupted))
-    pairs = min(len(clean), len(corrupted))
-    clean, corrupted = clean[:pairs], corrupted[:pairs]
-    labels = torch.full((pairs,), given.class_index)
-    scores = cs.score_edges(model, clean, corrupted, labels, form="head")
+    count = min(len(clean), len(corrupted))
+    pairs = cs.ImagePairs.of(model, clean[:count], corrupted[:count], labels=[given.class_index] * count)
+    scores = cs.score_edges(model, pairs, form="head")
     circuit = scores.top(0.05)
     print(circuit)
     print(circuit.to_pandas().nsmallest(10, "rank").to_string(index=False))
-    print(cs.evaluate(model, circuit, clean, corrupted, labels))
+    print(cs.evaluate(model, pairs, circuit))
 
 
 if __name__ == "__main__":

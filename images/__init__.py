@@ -1,27 +1,26 @@
 """Where images come from, what was done to them, what they are contrasted with, and which are used."""
 
 from .batch import class_cycle as class_cycle
-from .build import ImageSet as ImageSet
-from .build import build_set as build_set
+from .build import build_pairs as build_pairs
 from .build import build_views as build_views
 from .build import contrast as contrast
+from .build import image_pairs as image_pairs
 from .build import surroundings as surroundings
 from .conditions import CONDITIONS as CONDITIONS
+from .conditions import ConditionKind as ConditionKind
 from .conditions import attacked_file as attacked_file
 from .conditions import is_attack as is_attack
-from .conditions import resolve_condition as resolve_condition
 from .conditions import target_of as target_of
 from .contents import Contents as Contents
 from .contents import content_hashes as content_hashes
 from .corruptions import CORRUPTIONS as CORRUPTIONS
+from .corruptions import CorruptionKind as CorruptionKind
 from .corruptions import contrast_classes as contrast_classes
 from .corruptions import needs_attack as needs_attack
-from .corruptions import resolve_corruption as resolve_corruption
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
 from .files import shown as shown
 from .labels import Labels as Labels
-from .opening import open_source as open_source
 from .partners import deal as deal
 from .readings import Readings as Readings
 from .readings import Tally as Tally
@@ -33,6 +32,9 @@ from .select import select_images as select_images
 from .source import ImageRef as ImageRef
 from .source import ImageSource as ImageSource
 from .source import Skipped as Skipped
+from .sources import SOURCES as SOURCES
+from .sources import SourceKind as SourceKind
+from .sources import open_source as open_source
 from .splits import SPLITS as SPLITS
 from .splits import Split as Split
 from .splits import quotas as quotas

@@ -1,42 +1,22 @@
-"""The tensors that a work item is answered from: attacked images, corrupted counterparts, labels, targets."""
+"""The image pairs that a work item is answered from: attacked images, corrupted counterparts, labels, targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from ..circuits import ClassInfo, Condition, Contrast, Corruption
-from ..errors import InputError
-from ..models import ViT
+from ..errors import InputError, unknown
+from ..evaluation import ImagePairs
+from ..models import ViT, runs_model
 from .batch import Batch
-from .conditions import Views, attack, attacked_file, is_attack, target_of, words
-from .corruptions import contrast_classes, corrupt, draws_on, needs_attack
+from .conditions import CONDITIONS, Views, attack, attacked_file, is_attack, target_of, words
+from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, needs_attack
+from .partners import deal
+from .select import order_candidates
 from .source import ImageRef, ImageSource
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images of one class under one condition, on the CPU.
-
-    Attributes:
-        hashes: SHA-256 (hex) of the content of each image.
-        clean: the images under the condition, normalised for the model.
-        corrupted: their counterparts, computed from the unattacked images.
-        labels: logit of the true class.
-        targets: logit of the class that the metric or the attack aims at; None where neither aims at one.
-        partners: for each image the one that its counterpart is, where it is another image.
-    """
-
-    hashes: tuple[str, ...]
-    clean: Float[Tensor, "image 3 height width"]
-    corrupted: Float[Tensor, "image 3 height width"]
-    labels: Int[Tensor, "image"]
-    targets: Int[Tensor, "image"] | None
-    partners: tuple[ImageRef, ...] = ()
+from .sources import open_source
 
 
 def surroundings(
@@ -49,7 +29,7 @@ def surroundings(
     seed: int = 0,
     target: int | None = None,
 ) -> tuple[str, ...]:
-    """What an image set of the class is made from besides the class's own candidates: part of what a question is.
+    """What image pairs of the class are made from besides the class's own candidates: part of what a question is.
 
     Content hashes of the contrast classes' images (`other-class`) or of those averaged (`mean-image`), the word that
     an attack writes or the hashes of the attacked images (`folder`), and the target class. Another set of class
@@ -91,7 +71,57 @@ def contrast(
     )
 
 
-def build_set(
+def image_pairs(
+    source: str | Path | Mapping[str, Any] | ImageSource,
+    model: ViT,
+    class_name: str,
+    n: int = 16,
+    *,
+    condition: Condition | str = "natural",
+    corruption: Corruption | str = "other-class",
+    seed: int = 0,
+) -> ImagePairs:
+    """Pairs of one class's images and what they are contrasted with, ready for `score_edges` and `evaluate`.
+
+    Args:
+        source: `"digits"`, the `Path` of a folder of class folders, what else `open_source` takes, or an opened source.
+        model: the model that the images are normalised for.
+        class_name: name of the class.
+        n: images, in a seeded order of their content; all where there are fewer.
+        condition: what is done to the images: a kind with its defaults, or `CONDITIONS.resolve(kind, params)`.
+        corruption: what they are contrasted with: a kind with its defaults, or `CORRUPTIONS.resolve(kind, params)`.
+        seed: of everything random.
+
+    Raises:
+        InputError: no such class, condition or corruption; an attack or a pairing that cannot be carried out.
+        BadImage: an image that cannot be decoded.
+
+    Example:
+        >>> pairs = image_pairs("digits", model, "three")
+        >>> len(pairs)
+        16
+    """
+    opened = _opened(model, source)
+    by_name = {c.name: c for c in opened.classes}
+    if class_name not in by_name:
+        raise unknown("class", class_name, by_name, where=opened.name)
+    cls = by_name[class_name]
+    condition = CONDITIONS.resolve(condition) if isinstance(condition, str) else condition
+    corruption = CORRUPTIONS.resolve(corruption) if isinstance(corruption, str) else corruption
+    refs = order_candidates(opened.candidates(cls), seed)[:n]
+    against = contrast_classes(corruption, opened, cls, seed=seed, most=len(refs))
+    partners = deal([order_candidates(opened.candidates(c), seed) for c in against], len(refs))
+    return build_pairs(opened, model, cls, refs, condition, corruption, seed=seed, partners=partners)
+
+
+@runs_model
+def _opened(model: ViT, source: str | Path | Mapping[str, Any] | ImageSource) -> ImageSource:
+    if isinstance(source, ImageSource):
+        return source
+    return open_source({"folder": source} if isinstance(source, Path) else source, model)
+
+
+def build_pairs(
     source: ImageSource,
     model: ViT,
     cls: ClassInfo,
@@ -102,8 +132,8 @@ def build_set(
     seed: int = 0,
     partners: Sequence[ImageRef] = (),
     target: int | None = None,
-) -> ImageSet:
-    """The image set of one class, condition and corruption.
+) -> ImagePairs:
+    """The image pairs of one class, condition and corruption, on the CPU; see `ImagePairs.of` for what it warns of.
 
     Args:
         refs: the images, of one split.
@@ -116,14 +146,13 @@ def build_set(
     """
     attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
     aim = target_of(condition, source, cls, seed) if target is None else target
-    size = (len(refs),)
-    return ImageSet(
-        hashes=tuple(ref.hash for ref in refs),
-        clean=model.preprocess.normalise(attacked),
-        corrupted=model.preprocess.normalise(corrupted),
-        labels=torch.full(size, cls.class_index, dtype=torch.int64),
-        targets=None if aim is None else torch.full(size, aim, dtype=torch.int64),
-        partners=tuple(partners),
+    return ImagePairs.of(
+        model,
+        model.preprocess.normalise(attacked),
+        model.preprocess.normalise(corrupted),
+        [cls.class_index] * len(refs),
+        None if aim is None else [aim] * len(refs),
+        hashes=[ref.hash for ref in refs],
     )
 
 
@@ -139,7 +168,7 @@ def build_views(
 ) -> tuple[Views, Views]:
     """The same images as people see them, not normalised: under the condition, and corrupted.
 
-    Arguments and errors as of `build_set`.
+    Arguments and errors as of `build_pairs`.
     """
     if not refs:
         raise InputError(f"class {cls.name!r}: no images to build a set from")

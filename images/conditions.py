@@ -6,17 +6,17 @@ the image's content hash and the seed, so it does not depend on the other images
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ..circuits import ClassInfo, Condition
-from ..circuits.recipe import Scalar
+from ..circuits.kinds import Kind, Registry, choice, whole
 from ..errors import InputError, unknown
 from .batch import Batch, later_class
-from .params import Param, choice, colour, label, number, resolve, rgb, share, text, whole
+from .params import colour, label, number, rgb, share, text
 from .seeds import Draws
 from .source import ImageRef, ImageSource
 from .writing import PLACES, Lettering, write
@@ -27,59 +27,55 @@ OTHER_CLASS = "other class"
 Views = UInt8[np.ndarray, "image height width 3"]
 
 
-@dataclass(frozen=True)
-class ConditionKind:
+def _no_target(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
+    return None
+
+
+def _no_words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
+    return ()
+
+
+def _no_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionKind(Kind):
     """A kind of condition.
 
     Attributes:
-        key: its name.
-        version: raised when it gives other pixels.
+        apply: returns the images of a batch under the condition.
         attacked: False for the images as they are.
-        apply: the images under the condition.
         target: logit of the class that the attack aims at, if any.
         words: what it writes, if anything.
-        params: its parameters.
         file: where the attacked image beside an unattacked one is, if it is not made from that.
     """
 
-    key: str
-    version: int
-    attacked: bool
     apply: Callable[[Condition, Batch], Views]
-    target: Callable[[Condition, ImageSource, ClassInfo, int], int | None]
-    words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]]
-    params: Mapping[str, Param] = field(default_factory=dict)
-    file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = lambda *_: None
-
-
-def resolve_condition(kind: str, params: Mapping[str, Scalar] | None = None) -> Condition:
-    """A condition with all its parameters and its version.
-
-    Raises:
-        InputError: no such kind, no such parameter, or a value that is not allowed.
-    """
-    facts = _kind(kind)
-    return Condition.of(kind, resolve(kind, facts.params, params or {}), facts.version)
+    attacked: bool = True
+    target: Callable[[Condition, ImageSource, ClassInfo, int], int | None] = _no_target
+    words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]] = _no_words
+    file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file
 
 
 def is_attack(condition: Condition) -> bool:
     """False for natural images."""
-    return _kind(condition.kind).attacked
+    return CONDITIONS[condition.kind].attacked
 
 
 def attack(condition: Condition, batch: Batch) -> Views:
     """The images of the batch under the condition."""
-    return _kind(condition.kind).apply(condition, batch)
+    return CONDITIONS[condition.kind].apply(condition, batch)
 
 
 def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
     """Logit of the class that the attack on images of `cls` aims at; None where it aims at none."""
-    return _kind(condition.kind).target(condition, source, cls, seed)
+    return CONDITIONS[condition.kind].target(condition, source, cls, seed)
 
 
 def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
     """What the attack writes on images of the class, if anything."""
-    return _kind(condition.kind).words(condition, source, cls, seed)
+    return CONDITIONS[condition.kind].words(condition, source, cls, seed)
 
 
 def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
@@ -88,13 +84,7 @@ def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> I
     Raises:
         InputError: there should be one, and is none.
     """
-    return _kind(condition.kind).file(condition, source, ref)
-
-
-def _kind(kind: str) -> ConditionKind:
-    if kind not in CONDITIONS:
-        raise unknown("condition", kind, CONDITIONS)
-    return CONDITIONS[kind]
+    return CONDITIONS[condition.kind].file(condition, source, ref)
 
 
 def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> str:
@@ -158,39 +148,47 @@ def _named_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed
     return index
 
 
-CONDITIONS: dict[str, ConditionKind] = {
-    kind.key: kind
-    for kind in (
-        ConditionKind("natural", 1, False, lambda condition, batch: batch.views, lambda *_: None, lambda *_: ()),
+CONDITIONS: Registry[ConditionKind, Condition] = Registry(
+    "condition",
+    "conditions",
+    Condition,
+    (
         ConditionKind(
-            "typographic",
-            1,
-            True,
-            _write,
-            _written_class,
-            _words,
-            {
+            key="natural",
+            name="the images as they are",
+            apply=lambda condition, batch: batch.views,
+            attacked=False,
+        ),
+        ConditionKind(
+            key="typographic",
+            name=(
+                "a text written on the image; `other class`: on all images of a class the word of "
+                "one other class, which the seed and the set of classes decide; random places "
+                "depend on the image and the seed only"
+            ),
+            apply=_write,
+            target=_written_class,
+            words=_words,
+            params={
                 "text": text(OTHER_CLASS, f"the text to write, or {OTHER_CLASS!r}"),
                 "size": share(0.15, 0.01, 1.0),
-                "place": choice("bottom", PLACES),
+                "place": choice(*PLACES, default="bottom"),
                 "number": whole(1, 1, 100),
                 "colour": colour("white"),
                 "outline": colour("black", none=True),
             },
         ),
         ConditionKind(
-            "folder",
-            1,
-            True,
-            _from_folder,
-            _named_class,
-            lambda *_: (),
-            {
+            key="folder",
+            name="attacked images from a folder, `path`, by class folder and file name",
+            apply=_from_folder,
+            target=_named_class,
+            params={
                 "name": label("a name for the attack", required=True),
                 "target": label("name, label or index of the class that the attack aims at", required=False),
             },
-            _in_folder,
+            file=_in_folder,
         ),
-    )
-}
-"""All kinds of condition by name."""
+    ),
+)
+"""All conditions by key."""

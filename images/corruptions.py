@@ -5,18 +5,18 @@ A corruption is a value in a registry; adding one is one entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from ..circuits import ClassInfo, Corruption
-from ..circuits.recipe import Scalar
-from ..errors import InputError, unknown
+from ..circuits.kinds import Kind, Registry, whole
+from ..errors import InputError
 from .batch import Batch
-from .params import Param, number, resolve, share, whole
+from .params import number, share
 from .partners import partner_classes, partners_param
 from .seeds import Draws
 from .source import ImageRef, ImageSource
@@ -24,43 +24,38 @@ from .source import ImageRef, ImageSource
 Views = UInt8[np.ndarray, "image height width 3"]
 
 
-@dataclass(frozen=True)
-class CorruptionKind:
+def _no_classes(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+) -> tuple[ClassInfo, ...]:
+    return ()
+
+
+def _no_images(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+) -> tuple[ImageRef, ...]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptionKind(Kind):
     """A kind of corruption.
 
     Attributes:
-        key: its name.
-        version: raised when it gives other pixels.
-        apply: the corrupted images.
-        params: its parameters.
+        apply: returns the corrupted images of a batch.
         needs_attack: True where natural images would be contrasted with themselves.
         classes: classes that its images are paired with, given source, class, seed and the number of images.
         draws_on: images besides the class's own that it is made from, given the same.
     """
 
-    key: str
-    version: int
     apply: Callable[[Corruption, Batch], Views]
-    params: Mapping[str, Param] = field(default_factory=dict)
     needs_attack: bool = False
-    classes: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ClassInfo, ...]] = lambda *_: ()
-    draws_on: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ImageRef, ...]] = lambda *_: ()
-
-
-def resolve_corruption(kind: str, params: Mapping[str, Scalar] | None = None) -> Corruption:
-    """A corruption with all its parameters and its version.
-
-    Raises:
-        InputError: no such kind, one that acts on activations and not on images, no such parameter, or a value that
-            is not allowed.
-    """
-    facts = _kind(kind)
-    return Corruption.of(kind, resolve(kind, facts.params, params or {}), facts.version)
+    classes: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ClassInfo, ...]] = _no_classes
+    draws_on: Callable[[Corruption, ImageSource, ClassInfo, int, int], tuple[ImageRef, ...]] = _no_images
 
 
 def needs_attack(corruption: Corruption) -> bool:
     """True where natural images would be contrasted with themselves."""
-    return _kind(corruption.kind).needs_attack
+    return CORRUPTIONS[corruption.kind].needs_attack
 
 
 def contrast_classes(
@@ -74,14 +69,14 @@ def contrast_classes(
     Raises:
         InputError: the source has no such class, or no other.
     """
-    return _kind(corruption.kind).classes(corruption, source, cls, seed, most)
+    return CORRUPTIONS[corruption.kind].classes(corruption, source, cls, seed, most)
 
 
 def draws_on(
     corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
 ) -> tuple[ImageRef, ...]:
     """The candidates besides the class's own that the corrupted images are made from."""
-    return _kind(corruption.kind).draws_on(corruption, source, cls, seed, most)
+    return CORRUPTIONS[corruption.kind].draws_on(corruption, source, cls, seed, most)
 
 
 def corrupt(corruption: Corruption, batch: Batch) -> Views:
@@ -90,18 +85,7 @@ def corrupt(corruption: Corruption, batch: Batch) -> Views:
     Raises:
         InputError: no partners to pair with, or tiles that do not divide the image.
     """
-    return _kind(corruption.kind).apply(corruption, batch)
-
-
-def _kind(kind: str) -> CorruptionKind:
-    if kind in ACTIVATION_SPACE:
-        raise InputError(
-            f"corruption: {kind!r} acts on activations, so there is no corrupted image: none that gradients could be "
-            "taken towards, none whose run closed edges could carry; its nearest in the space of images is 'mean-image'"
-        )
-    if kind not in CORRUPTIONS:
-        raise unknown("corruption", kind, CORRUPTIONS)
-    return CORRUPTIONS[kind]
+    return CORRUPTIONS[corruption.kind].apply(corruption, batch)
 
 
 def _other_class(corruption: Corruption, batch: Batch) -> Views:
@@ -192,19 +176,53 @@ def _shuffle(
     return mixed.reshape(tiles, tiles, height, width, 3).swapaxes(1, 2).reshape(view.shape)
 
 
-ACTIVATION_SPACE = ("zero-ablation", "mean-ablation", "optimal-ablation")
-"""Ways to corrupt that are known by name, but are none of images."""
+_ON_ACTIVATIONS = (
+    "{!r} acts on activations, so there is no corrupted image: none that gradients could be taken towards, none whose "
+    "run closed edges could carry; its nearest in the space of images is 'mean-image'"
+)
+ACTIVATION_SPACE = {key: _ON_ACTIVATIONS.format(key) for key in ("zero-ablation", "mean-ablation", "optimal-ablation")}
+"""Ways to corrupt that are known by name, but are none of images, and why they are not here."""
 
-CORRUPTIONS: dict[str, CorruptionKind] = {
-    kind.key: kind
-    for kind in (
+CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
+    "corruption",
+    "corruptions",
+    Corruption,
+    (
         CorruptionKind(
-            "other-class", 2, _other_class, {"partners": partners_param()}, classes=_partners, draws_on=_of_partners
+            key="other-class",
+            name=(
+                "each image contrasted with one of another class: the other classes, in a seeded "
+                "cyclic order, are dealt over the images in turn"
+            ),
+            version=2,
+            apply=_other_class,
+            params={"partners": partners_param()},
+            classes=_partners,
+            draws_on=_of_partners,
         ),
-        CorruptionKind("mean-image", 1, _mean_image, {"images": whole(256, 1, 100_000)}, draws_on=_averaged),
-        CorruptionKind("blur", 1, _blur, {"radius": share(0.1, 0.001, 1.0)}),
-        CorruptionKind("patch-shuffle", 1, _patch_shuffle, {"tiles": whole(8, 2, 64)}),
-        CorruptionKind("unattacked-twin", 1, lambda corruption, batch: batch.views, needs_attack=True),
-    )
-}
-"""All kinds of corruption by name."""
+        CorruptionKind(
+            key="mean-image",
+            name="the mean of images of all classes",
+            apply=_mean_image,
+            params={"images": whole(256, 1, 100_000)},
+            draws_on=_averaged,
+        ),
+        CorruptionKind(
+            key="blur", name="the image blurred by a Gaussian", apply=_blur, params={"radius": share(0.1, 0.001, 1.0)}
+        ),
+        CorruptionKind(
+            key="patch-shuffle",
+            name="the image cut into tiles × tiles pieces, put together in another order",
+            apply=_patch_shuffle,
+            params={"tiles": whole(8, 2, 64)},
+        ),
+        CorruptionKind(
+            key="unattacked-twin",
+            name="the image before the attack; for attacked conditions only",
+            apply=lambda corruption, batch: batch.views,
+            needs_attack=True,
+        ),
+    ),
+    hints=ACTIVATION_SPACE,
+)
+"""All corruptions by key."""

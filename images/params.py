@@ -1,86 +1,33 @@
-"""Parameters of conditions and corruptions: defaults, allowed values, and errors that name both."""
+"""Parameters of conditions and corruptions: shares, texts, names and colours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Any
 
 from PIL import ImageColor
 
+from ..circuits.kinds import ABSENT, REQUIRED, Param, is_number
 from ..circuits.recipe import Scalar
-from ..errors import InputError, unknown
 from .font import spell
-
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter with its default.
-
-    Attributes:
-        default: the value where none is given; None: it is left out then.
-        allowed: the allowed values in words.
-        read: gives the value in its one canonical form, or None where it is not allowed.
-        required: it must be given.
-    """
-
-    default: Scalar
-    allowed: str
-    read: Callable[[Scalar], Scalar]
-    required: bool = False
-
-
-def resolve(kind: str, params: Mapping[str, Param], given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Every parameter with its value; without those that have no default and are not given.
-
-    Raises:
-        InputError: a parameter that the kind has not, one that is missing, or a value that is not allowed.
-    """
-    for name in given:
-        if name not in params:
-            raise unknown(f"parameter of {kind}", name, params)
-    values = {}
-    for name, param in params.items():
-        if name not in given and param.required:
-            raise InputError(f"{kind}: {name} is missing; expected {param.allowed}")
-        if name in given or param.default is not None:
-            values[name] = param.read(given.get(name, param.default))
-            if values[name] is None:
-                raise InputError(f"{kind}: {name}: expected {param.allowed}, got {given[name]!r}")
-    return values
-
-
-def whole(default: int, least: int, most: int) -> Param:
-    """A whole number."""
-
-    def read(value: Scalar) -> Scalar:
-        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-        return value if fits else None
-
-    return Param(default, f"a whole number, {least} to {most}", read)
 
 
 def share(default: float, least: float, most: float) -> Param:
     """A share of the image's height."""
 
-    def read(value: Scalar) -> Scalar:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return float(value) if least <= value <= most else None
+    def read(value: Any) -> Scalar:
+        if not is_number(value) or not least <= value <= most:
+            raise ValueError(value)
+        return float(value)
 
     return Param(default, f"a share of the image's height, {least:g} to {most:g}", read)
-
-
-def choice(default: str, values: tuple[str, ...]) -> Param:
-    """One of a few words."""
-    return Param(default, " or ".join(map(repr, values)), lambda value: value if value in values else None)
 
 
 def text(default: str, allowed: str) -> Param:
     """A text that the font can write; blanks around it do not count."""
 
-    def read(value: Scalar) -> Scalar:
+    def read(value: Any) -> Scalar:
         if not isinstance(value, str) or not value.strip():
-            return None
+            raise ValueError(value)
         spell(value)  # says which sign is lacking
         return " ".join(value.split())
 
@@ -90,25 +37,25 @@ def text(default: str, allowed: str) -> Param:
 def label(allowed: str, *, required: bool) -> Param:
     """A name without a default; a class may be named by its index."""
 
-    def read(value: Scalar) -> Scalar:
-        known = isinstance(value, str | int) and not isinstance(value, bool)
+    def read(value: Any) -> Scalar:
         plain = " ".join(str(value).split())
-        return plain if known and plain and plain.isprintable() else None
+        if not isinstance(value, str | int) or isinstance(value, bool) or not plain or not plain.isprintable():
+            raise ValueError(value)
+        return plain
 
-    return Param(None, allowed, read, required)
+    return Param(REQUIRED if required else ABSENT, allowed, read)
 
 
 def colour(default: str, *, none: bool = False) -> Param:
     """A colour; its canonical form is `#rrggbb`. With `none`, also the word for no colour."""
 
-    def read(value: Scalar) -> Scalar:
+    def read(value: Any) -> Scalar:
         if none and value == "none":
             return "none"
-        try:
-            rgb = ImageColor.getrgb(value) if isinstance(value, str) else ()
-        except ValueError:
-            return None
-        return "#{:02x}{:02x}{:02x}".format(*rgb) if len(rgb) == 3 else None
+        rgb = ImageColor.getrgb(value) if isinstance(value, str) else ()
+        if len(rgb) != 3:
+            raise ValueError(value)
+        return "#{:02x}{:02x}{:02x}".format(*rgb)
 
     return Param(default, "a colour (white, #ff8800 …)" + (" or 'none'" if none else ""), read)
 

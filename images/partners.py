@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..circuits import ClassInfo
+from ..circuits.kinds import Param, is_whole
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
 from .batch import class_cycle
-from .params import Param
 from .source import ImageRef, ImageSource
 
 ALL = "all"
@@ -78,8 +78,10 @@ def partners_param() -> Param:
     """The parameter `partners` of a corruption; `partner_classes` reads it."""
 
     def read(value: Scalar) -> Scalar:
-        if isinstance(value, str):
-            return " ".join(value.split()) or None
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())
+        if not is_whole(value) or not isinstance(value, int) or value < 1:
+            raise ValueError(value)
+        return value
 
     return Param(ALL, "'all' other classes, how many of them (from 1 on), or names separated by commas", read)

@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 
 from ..circuits import Discovery, Extraction, WorkItem, circuit_id
-from ..discovery import RESIDUAL_LIMIT, Journal
+from ..discovery import EXTRACTIONS, RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
+from ..evaluation import Journal
 from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import Account, Writer, create_store, rounded
@@ -260,7 +261,7 @@ class _Engine:
         Raises:
             InputError: the natural item has no circuit, since it failed.
         """
-        if planned.sized_by is None or extraction.kind not in ("retention", "bisection"):
+        if planned.sized_by is None or EXTRACTIONS[extraction.kind].find is None:
             return None
         storing.settle(planned.sized_by)
         decider = circuit_id(planned.sized_by.id, extraction)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..circuits import ComputationGraph, circuit_id, size_grid
-from ..discovery import estimate_cost
+from ..circuits import ComputationGraph, circuit_id
+from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
 from ..images import quotas
 from ..models import ViT
@@ -93,8 +92,7 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     cost = estimate_cost(graph, item.recipe.method, discovery)
     runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS)
     if planned.sized_by is None:
-        tried = {"retention": len(size_grid(graph.n_edges)), "bisection": math.ceil(math.log2(graph.n_edges))}
-        runs += sum(tried.get(extraction.kind, 0) for extraction in planned.extractions)
+        runs += sum(EXTRACTIONS[extraction.kind].runs(graph.n_edges) for extraction in planned.extractions)
     forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest
     row["images"] += count
     row["forwards"] += forwards

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..circuits import Circuit, ComputationGraph, EdgeScores, Extraction
 from ..circuits.recipe import Scalar
+from ..discovery import EXTRACTIONS
 from ..errors import InputError
 from ..models import ViT
 
@@ -51,15 +52,17 @@ def _check_circuits(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> N
                 f"circuits: edge {circuit.graph.edge_names[astray[0]]} is on no path from input to logits; build "
                 "circuits by extraction or by Circuit.from_edges, which prune"
             )
-        if not _alike(scores, circuit.scores):
+        if not _alike(scores, circuit):
             raise InputError(f"circuits: {circuit.extraction} was extracted from other scores than those given")
     if scores is None and len(circuits) > 1:
         raise InputError(f"circuits: without scores one circuit answers a question, got {len(circuits)}")
 
 
-def _alike(a: EdgeScores | None, b: EdgeScores | None) -> bool:
-    """Whether scores may be the same, as far as they are known and kept."""
-    return a is None or b is None or np.array_equal(a.mean.astype(np.float32), b.mean.astype(np.float32))
+def _alike(scores: EdgeScores | None, circuit: Circuit) -> bool:
+    """Whether a circuit may be of these scores, as far as they are known."""
+    if scores is None or circuit.score is None:
+        return True
+    return np.array_equal(scores.mean.astype(np.float32), circuit.score.astype(np.float32))
 
 
 _EXTRACTED = re.compile(r"(?P<kind>[\w.-]+)(\((?P<params>[^()]*)\))?(, all edges: .*)?", re.DOTALL)
@@ -75,7 +78,7 @@ def extractions_of(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> li
     Raises:
         InputError: a text that is no name with parameters, or two circuits with the same.
     """
-    found = [Extraction.named("found") if scores is None else _extraction(circuit) for circuit in circuits]
+    found = [EXTRACTIONS.resolve("found") if scores is None else _extraction(circuit) for circuit in circuits]
     for i, extraction in enumerate(found):
         if extraction in found[:i]:
             raise InputError(
@@ -94,7 +97,7 @@ def _extraction(circuit: Circuit) -> Extraction:
         )
     kind = _SPEC_NAMES.get(match["kind"], match["kind"])
     params = dict(_param(part) for part in (match["params"] or "").split(", ") if part)
-    return Extraction.of(kind, params, Extraction.VERSIONS.get(kind, 1))
+    return Extraction.of(kind, params, EXTRACTIONS[kind].version if kind in EXTRACTIONS else 1)
 
 
 def _param(part: str) -> tuple[str, Scalar]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..circuits import Variant
+from ..circuits import Registry, Variant
 from ..circuits.recipe import Scalar
 from ..errors import InputError, nearest
 
@@ -21,20 +21,11 @@ V = TypeVar("V", bound=Variant)
 _NAME = re.compile(r"[A-Za-z][\w.-]{0,99}")
 
 
-def resolved(
-    what: str,
-    asked: Kind,
-    registered: Mapping[str, object],
-    resolve: Callable[[str, Mapping[str, Scalar]], V],
-    own: type[V],
-) -> V:
-    """A kind with all its parameters.
+def resolved(what: str, asked: Kind, registry: Registry[Any, V]) -> V:
+    """A kind with all its parameters: one of the registry, or one's own.
 
     Args:
         what: the field, for messages.
-        registered: the kinds that circuitstore has.
-        resolve: completes the parameters of one of them.
-        own: makes any other.
 
     Raises:
         InputError: no name; a name that is not registered and has no version; a version of a registered one; a
@@ -48,14 +39,14 @@ def resolved(
             f"kind, got {asked!r}"
         )
     params = {str(name): _scalar(f"{what}: {name}", value) for name, value in table.items()}
-    if kind in registered:
+    if kind in registry:
         if version is not None:
             raise InputError(
                 f"{what}: {kind!r} is a kind of circuitstore and has its own version; name yours otherwise"
             )
-        return resolve(kind, params)
+        return registry.resolve(kind, params)
     if version is None:
-        close = nearest(kind, registered)
+        close = nearest(kind, registry)
         hint = f"did you mean {' or '.join(map(repr, close))}? A" if close else "a"
         raise InputError(
             f"{what}: circuitstore has no {kind!r}; {hint} kind of your own needs a version, to be raised when it does "
@@ -63,7 +54,7 @@ def resolved(
         )
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InputError(f"{what}: version: expected a whole number from 1 on, got {version!r}")
-    return own.of(kind, params, version)
+    return registry.variant.of(kind, params, version)
 
 
 def _scalar(what: str, value: object) -> Scalar:

@@ -19,7 +19,6 @@ from ..circuits import (
     ComputationGraph,
     Condition,
     Contrast,
-    Corruption,
     Discovery,
     EdgeScores,
     Evaluation,
@@ -30,16 +29,15 @@ from ..circuits import (
     WorkItem,
 )
 from ..circuits.recipe import DIRECTIONS, Direction
-from ..discovery import METHODS, METRICS, Images, get_method, resolve_method, resolve_metric
+from ..discovery import METHODS
 from ..errors import InputError, unknown
+from ..evaluation import METRICS, ImagePairs
 from ..images import (
     CONDITIONS,
     CORRUPTIONS,
     Contents,
     Labels,
     content_hashes,
-    resolve_condition,
-    resolve_corruption,
     shown,
 )
 from ..models import DTYPES, ViT
@@ -143,7 +141,7 @@ def answer(result: OwnResult) -> Answer:
     _check_images(hashes, result.scores)
     cls, recipe = _class(model, images), _recipe(result, graph)
     aim = _target(model, images, recipe.metric)
-    condition = resolved("condition", images.condition, CONDITIONS, resolve_condition, Condition)
+    condition = resolved("condition", images.condition, CONDITIONS)
     _check_contrast(condition, recipe, cls, aim)
     selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(images, hashes, aim)))
     item = WorkItem(model.info, cls, condition, recipe, selection, _contrast(model, images, aim))
@@ -155,7 +153,7 @@ def answer(result: OwnResult) -> Answer:
     records = []
     for extraction, (circuit, evaluation) in zip(found, circuits, strict=True):
         if evaluation is None and report is not None:
-            evaluation = evaluated(model, circuit, report, metric=recipe.metric.kind, seed=recipe.seed)
+            evaluation = evaluated(model, report, circuit, metric=recipe.metric.kind, seed=recipe.seed)
         records.append(circuit_record(discovery, extraction, circuit, evaluation))
     return Answer(discovery, tuple(records))
 
@@ -164,9 +162,9 @@ def answer(result: OwnResult) -> Answer:
 
 
 def _recipe(result: OwnResult, graph: ComputationGraph) -> Recipe:
-    method = resolved("method", result.method, METHODS, resolve_method, MethodUse)
-    metric = resolved("metric", result.metric, METRICS, resolve_metric, Metric)
-    corruption = resolved("corruption", result.images.corruption, CORRUPTIONS, resolve_corruption, Corruption)
+    method = resolved("method", result.method, METHODS)
+    metric = resolved("metric", result.metric, METRICS)
+    corruption = resolved("corruption", result.images.corruption, CORRUPTIONS)
     if result.direction not in DIRECTIONS:
         raise unknown("direction", result.direction, DIRECTIONS)
     if not isinstance(result.seed, int) or isinstance(result.seed, bool) or not 0 <= result.seed < 2**63:
@@ -180,7 +178,7 @@ def _recipe(result: OwnResult, graph: ComputationGraph) -> Recipe:
 
 def _check_method(method: MethodUse, result: OwnResult, graph: ComputationGraph, metric: Metric) -> bool:
     """Whether scores of a registered method are signed; refuse scores that cannot be of it."""
-    facts, scores = get_method(method.kind), result.scores
+    facts, scores = METHODS[method.kind], result.scores
     facts.check(graph.form, result.direction, metric.kind, dict(method.params))
     if scores is not None and (scores.signed, scores.shares) != (facts.signed, facts.shares):
         raise InputError(
@@ -272,7 +270,7 @@ def _check_images(hashes: Sequence[str], scores: EdgeScores | None) -> None:
         raise InputError(f"scores: they are of {scores.n_images} images, but {len(hashes)} images are given")
 
 
-def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) -> Images:
+def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) -> ImagePairs:
     """The report images as pairs with their classes."""
     assert result.report is not None
     if metric.kind not in METRICS:
@@ -288,8 +286,8 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
                 f"report: image {i} is image {known.index(hash_)} of those that the result rests on (counted from 0); "
                 "evaluate on images that chose nothing"
             )
-    targets = [aim] * len(clean) if METRICS[metric.kind].needs_targets and aim is not None else None
-    return Images(clean, corrupted, [cls.class_index] * len(clean), targets)
+    targets = None if aim is None else [aim] * len(clean)
+    return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets)
 
 
 def _provenance(result: OwnResult) -> dict[str, Any]:

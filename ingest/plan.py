@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, check_order
+from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, refuse_shares
 from ..circuits.extraction import edge_count
-from ..discovery import get_method, get_metric, resolve_method, resolve_metric
+from ..discovery import EXTRACTIONS, METHODS, sized_by
 from ..errors import CircuitStoreError, CircuitStoreWarning, InputError, unknown
+from ..evaluation import METRICS
 from ..images import (
+    CONDITIONS,
+    CORRUPTIONS,
     BadImage,
     ImageSource,
-    build_set,
+    build_pairs,
     contrast,
     contrast_classes,
     deal,
@@ -24,15 +27,16 @@ from ..images import (
     needs_attack,
     open_source,
     order_candidates,
-    resolve_condition,
-    resolve_corruption,
     surroundings,
     target_of,
 )
 from ..models import ViT, in_dtype, load_clip, load_model, plain_torch
-from .spec import ModelSpec, RecipeSpec, Spec, named
+from .spec import FolderSpec, ModelSpec, RecipeSpec, Spec, named
 
 NATURAL = "natural"
+
+CHOOSING = "float32"
+"""Type in which the model chooses and attacks images, whatever types recipes are computed in."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Plan:
 
     @property
     def model(self) -> ViT:
-        return next(iter(self.models.values()))
+        """The model that chooses and attacks images."""
+        return self.models[CHOOSING]
 
 
 @plain_torch()
@@ -94,11 +99,11 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     conditions = []
     for i, condition in enumerate(spec.condition):
         with _place(spec, f"condition[{i}]"):
-            conditions.append(resolve_condition(condition.kind, condition.params))
+            conditions.append(CONDITIONS.resolve(condition.kind, condition.params))
     studies = [_study(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-    dtypes = sorted({study.recipe.dtype for study in studies})
+    dtypes = sorted({CHOOSING, *(study.recipe.dtype for study in studies)})
     models = _load_models(spec, dtypes) if given is None else _given_models(given, dtypes)
-    model = next(iter(models.values()))
+    model = models[CHOOSING]
     with _place(spec, "images.source"):
         source = open_source(_source(spec), model, name=spec.images.name, attacked=_attacked_folders(spec))
     notices: dict[str, None] = dict.fromkeys(model.notices)
@@ -130,12 +135,12 @@ def _place(spec: Spec, path: str) -> Iterator[None]:
 def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> Study:
     place = f"recipe[{index}]"
     with _place(spec, place):
-        method = resolve_method(recipe.method, recipe.params)
-        facts = get_method(recipe.method)
+        method = METHODS.resolve(recipe.method, recipe.params)
+        facts = METHODS[recipe.method]
     with _place(spec, f"{place}.corruption"):
-        corruption = resolve_corruption(*named(recipe.corruption))
+        corruption = CORRUPTIONS.resolve(*named(recipe.corruption))
     with _place(spec, f"{place}.metric"):
-        metric = resolve_metric(*named(recipe.metric))
+        metric = METRICS.resolve(*named(recipe.metric))
     with _place(spec, place):
         facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
     asked = tuple(conditions)
@@ -170,7 +175,7 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
             f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
             f"and every score is 0; {remedy}"
         )
-    if get_metric(metric.kind).needs_targets and not metric.params:
+    if METRICS[metric.kind].needs_targets and not metric.params:
         raise InputError(
             f"the metric {metric.kind} needs the class that an attack aims at, and {unattacked[0]!r} has none; "
             f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or take metric = "logit"'
@@ -211,7 +216,13 @@ def _load_model(asked: str | ModelSpec, device: str, dtype: str) -> ViT:
 
 def _source(spec: Spec) -> str | dict[str, Any]:
     source = spec.images.source
-    return source if isinstance(source, str) else {"folder": source.folder, "classes": source.classes}
+    match source:
+        case str():
+            return source
+        case FolderSpec():
+            return {"folder": source.folder, "classes": source.classes}
+        case _:
+            return {"kind": source.kind, **source.params}
 
 
 def _attacked_folders(spec: Spec) -> dict[str, Path]:
@@ -219,7 +230,7 @@ def _attacked_folders(spec: Spec) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for i, condition in enumerate(spec.condition):
         if condition.path is not None:
-            name = str(resolve_condition(condition.kind, condition.params)["name"])
+            name = str(CONDITIONS.resolve(condition.kind, condition.params)["name"])
             if folders.setdefault(name, condition.path) != condition.path:
                 raise InputError(
                     f"{spec.origin}: condition[{i}].name: {name!r} is the name of {folders[name]} already; "
@@ -248,20 +259,27 @@ def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[
     return [c for c in asked if c.name not in lacking]
 
 
+def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
+    """The extraction, whose size another condition decides where it has one to be found."""
+    found = size_of is not None and EXTRACTIONS[extraction.kind].find is not None
+    return sized_by(extraction, size_of) if found and size_of else extraction
+
+
 def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
     """Sizes that the graph does not have, and orders that scores do not have, are refused before any is computed."""
+    method = study.recipe.method.kind
     for i, extract in enumerate(spec.extract):
-        for key, size in (("top", extract.top), ("edges", extract.edges)):
-            if size is not None:
-                with _place(spec, f"extract[{i}].{key}"):
-                    edge_count(model.graph(study.recipe.form), size)
-        method = study.recipe.method.kind
-        with _place(spec, f"extract[{i}] for recipe {method}"):
-            try:
-                check_order(get_method(method).shares, extract.extraction().kind)
-            except InputError as error:
-                alone = f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
-                raise InputError(f"{error}; {alone}") from error
+        extraction = extract.extraction()
+        size = dict(extraction.params).get("n")
+        if isinstance(size, int | float):
+            with _place(spec, f"extract[{i}].{extraction.kind}"):
+                edge_count(model.graph(study.recipe.form), size)
+        if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
+            with _place(spec, f"extract[{i}] for recipe {method}"):
+                way_out = (
+                    f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
+                )
+                raise InputError(f"{refuse_shares(extraction.kind)}; {way_out}")
 
 
 def metric_target(source: ImageSource, metric: Metric) -> int | None:
@@ -294,7 +312,7 @@ def _classes_of(
     if len(fitting) < len(classes):
         left_out = next(cls.name for cls in classes if cls.class_index == target)
         notices[f"class {left_out!r} is not asked for {metric.text}: it is the target"] = None
-    if get_metric(metric.kind).needs_targets and target is None:
+    if METRICS[metric.kind].needs_targets and target is None:
         for condition in study.conditions:
             _check_aim(source, fitting, condition, study.recipe)
     return fitting
@@ -320,7 +338,9 @@ def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, study:
     dealt = deal([source.candidates(c)[:1] for c in partners], 1)
     for condition in study.conditions:
         with suppress(BadImage):
-            build_set(source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt)
+            build_pairs(
+                source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt
+            )
 
 
 def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: Study) -> Iterator[Planned]:
@@ -328,10 +348,10 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
     sized_by: WorkItem | None = None
     size_of = NATURAL if study.conditions[0].kind == NATURAL else None
-    if get_method(study.recipe.method.kind).selects:
-        extractions = (Extraction.named("found"),)
+    if METHODS[study.recipe.method.kind].selects:
+        extractions = (EXTRACTIONS.resolve("found"),)
     else:
-        extractions = tuple(e.extraction(size_of) for e in spec.extract)
+        extractions = tuple(_sized(e.extraction(), size_of) for e in spec.extract)
     corruption, count = study.recipe.corruption, spec.images.per_class
     made_of: dict[str, Any] = {"seed": spec.seed, "count": count, "target": metric_target(source, study.recipe.metric)}
     for condition in study.conditions:

@@ -20,18 +20,23 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ..circuits import Extraction, Form
-from ..circuits.recipe import Direction, Scalar
+from ..circuits.recipe import Direction
+from ..discovery import EXTRACTIONS
 from ..errors import InputError, nearest
 from ..notation import read_toml
 
 FOLDER = "folder"
 """Kind of condition whose images are in a folder of their own."""
 
-_TAGS = ("~name", "~table")
+_TAGS = ("~name", "~table", "~kind")
 
 
 def _by_shape(value: object) -> str:
     return "~name" if isinstance(value, str) else "~table"
+
+
+def _by_source(value: object) -> str:
+    return "~kind" if isinstance(value, Mapping) and "kind" in value else _by_shape(value)
 
 
 class _Part(BaseModel):
@@ -86,6 +91,12 @@ class ModelSpec(_Part):
         return self
 
 
+class SourceSpec(_Open):
+    """`{ kind = "…" }` with the options of a source of another package."""
+
+    kind: str
+
+
 class FolderSpec(_Part):
     """`{ folder = "photos/", classes = { tabby = 281 } }`: a folder of one folder per class."""
 
@@ -113,7 +124,8 @@ class ConditionSpec(KindSpec):
 
 _NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
 _NameOrFolder = Annotated[
-    Annotated[Literal["digits"], Tag("~name")] | Annotated[FolderSpec, Tag("~table")], Discriminator(_by_shape)
+    Annotated[str, Tag("~name")] | Annotated[FolderSpec, Tag("~table")] | Annotated[SourceSpec, Tag("~kind")],
+    Discriminator(_by_source),
 ]
 _NameOrKind = Annotated[Annotated[str, Tag("~name")] | Annotated[KindSpec, Tag("~table")], Discriminator(_by_shape)]
 
@@ -140,50 +152,30 @@ class RecipeSpec(_Open):
     conditions: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
-class ExtractSpec(_Part):
-    """Which circuits to take from the scores: exactly one of the five sizes."""
-
-    retention: float | None = Field(default=None, gt=0, le=1)
-    top: int | float | None = Field(default=None, gt=0)
-    edges: int | None = Field(default=None, ge=1)
-    threshold: float | None = None
-    bisection: float | None = Field(default=None, gt=0, le=1)
-    of: Literal["retention", "faithfulness"] | None = None
-    buffer: float | None = Field(default=None, ge=0, lt=1)
-    absolute: bool = False
-
-    @field_validator("top")
-    @classmethod
-    def _fraction_or_count(cls, value: int | float | None) -> int | float | None:
-        if isinstance(value, float) and value > 1:
-            raise ValueError(f"expected a fraction in (0, 1] or a whole number of edges, got {value}")
-        return value
+class ExtractSpec(_Open):
+    """Which circuits to take from the scores: the name of an extraction with its size, and its other parameters."""
 
     @model_validator(mode="after")
-    def _one_size(self) -> ExtractSpec:
-        sizes = ("retention", "top", "edges", "threshold", "bisection")
-        given = [k for k in sizes if getattr(self, k) is not None]
-        if len(given) != 1:
-            raise ValueError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(given) or 'none'}")
-        for name in ("of", "buffer"):
-            if getattr(self, name) is not None and self.bisection is None:
-                raise ValueError(f"{name} goes with bisection, not with {given[0]}")
+    def _one_extraction(self) -> ExtractSpec:
+        try:
+            self.extraction()
+        except InputError as error:
+            raise ValueError(str(error)) from error
         return self
 
-    def extraction(self, size_of: str | None = None) -> Extraction:
-        """As a value with an identity. `size_of`: the condition whose retention decides the size."""
-        absolute: dict[str, Scalar] = {"absolute": True} if self.absolute else {}
-        sized: dict[str, Scalar] = {"size_of": size_of} if size_of else {}
-        if self.bisection is not None:
-            of, buffer = self.of or "retention", 0.1 if self.buffer is None else self.buffer
-            return Extraction.named("bisection", target=self.bisection, of=of, buffer=buffer, **sized, **absolute)
-        if self.retention is not None:
-            return Extraction.named("retention", target=self.retention, **sized, **absolute)
-        if self.top is not None:
-            return Extraction.named("top", n=self.top, **absolute)
-        if self.edges is not None:
-            return Extraction.named("edges", n=self.edges, **absolute)
-        return Extraction.named("threshold", t=self.threshold, **absolute)
+    def extraction(self) -> Extraction:
+        """As a value with an identity.
+
+        Raises:
+            InputError: not exactly one extraction is named, or a parameter that it does not take.
+        """
+        params = self.params
+        sizes = [key for key, kind in EXTRACTIONS.items() if kind.main]
+        given = [key for key in sizes if key in params]
+        if len(given) != 1:
+            raise InputError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(given or params) or 'none'}")
+        kind = EXTRACTIONS[given[0]]
+        return EXTRACTIONS.resolve(kind.key, {kind.main: params.pop(kind.key), **params})
 
 
 class Spec(_Part):
@@ -323,7 +315,6 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
         ("model",): ModelSpec,
         ("images",): ImagesSpec,
         ("images", "source"): FolderSpec,
-        ("extract",): ExtractSpec,
     }
     names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
     yield from tables[names].model_fields

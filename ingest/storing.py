@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from ..circuits import CircuitRecord, Discovery, WorkItem
-from ..discovery import Journal
 from ..errors import CircuitStoreError, StoreError
+from ..evaluation import Journal
 from ..store import Writer
 from ..store.interrupts import deferred
 

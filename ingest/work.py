@@ -6,10 +6,9 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,22 +24,20 @@ from ..circuits import (
     EdgeScores,
     Evaluation,
     Extraction,
+    Metric,
     WorkItem,
     bootstrap_frequency,
-    connected,
-    first,
     random_circuit,
-    threshold,
 )
-from ..discovery import Images, Journal, bisected, discover, evaluate_many, get_metric, smallest_with_retention
+from ..discovery import EXTRACTIONS, discover, is_absolute
 from ..errors import CircuitStoreWarning, InputError
+from ..evaluation import DEFAULT, Execution, ImagePairs, Journal, evaluate_many
 from ..images import (
     SPLITS,
     BadImage,
-    ImageSet,
     Split,
     attacked_file,
-    build_set,
+    build_pairs,
     shown,
 )
 from ..models import ViT
@@ -53,7 +50,7 @@ RANDOM_CIRCUITS = 10
 
 @dataclass(frozen=True)
 class _Question:
-    """What an image set depends on, besides the split."""
+    """What image pairs depend on, besides the split."""
 
     cls: ClassInfo
     condition: Condition
@@ -72,7 +69,8 @@ class Workbench:
 
     def __init__(self, plan: Plan, choice: Choice) -> None:
         self.plan, self.choice = plan, choice
-        self._sets: dict[tuple[_Question, str], ImageSet] = {}
+        self._sets: dict[tuple[_Question, str], tuple[ImagePairs, tuple[str, ...]]] = {}
+        """Image pairs, and what was warned of when they were made."""
 
     def discover(
         self, item: WorkItem, journal: Journal | None = None, progress: Callable[[int, int], None] | None = None
@@ -86,47 +84,36 @@ class Workbench:
         Raises:
             InputError: no image qualifies.
         """
-        images = self._images(item, "discovery")
-        if images is None:
+        pairs = self._images(item, "discovery")
+        if pairs is None:
             name, chosen = item.target_class.name, self.choice.of_item(item)
             raise InputError(f"class {name!r}: no discovery images qualify ({item.selection.rule}): {chosen.why}")
         began = time.monotonic()
         recipe = item.recipe
-        params: dict[str, Any] = dict(recipe.method.params)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CircuitStoreWarning)
+        with _recorded() as said:
             found = discover(
                 self._model(item),
-                images.clean,
-                images.corrupted,
-                images.labels,
-                targets=self._targets(item, images),
-                method=recipe.method.kind,
+                pairs,
+                recipe.method,
                 form=recipe.form,
-                metric=recipe.metric.kind,
+                metric=recipe.metric,
                 direction=recipe.direction,
-                selection=self._selection_images(item),
+                selection=self._images(item, "selection"),
                 seed=recipe.seed,
-                batch_size=self.plan.spec.batch_size,
-                journal=journal,
-                progress=progress,
-                **params,
+                execution=Execution(self.plan.spec.batch_size, progress, journal),
             )
-        own = [w for w in caught if issubclass(w.category, CircuitStoreWarning)]
-        for other in (w for w in caught if w not in own):  # of torch and timm: they may say that a number is wrong
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
         scores = found.scores
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
             **versions(self._model(item)),
             "seconds": round(time.monotonic() - began, 3),
-            "warnings": [str(w.message) for w in own],
+            "warnings": [*self._warnings_of(item), *said],
             "image_warnings": list(self.choice.of_item(item).warnings),
             "tally": self._tally(item),
             "images": self._provenance(item),
         }
-        return Discovery(item, scores, images.hashes, found.members, found.trace, provenance)
+        return Discovery(item, scores, pairs.hashes, found.members, found.trace, provenance)
 
     def _tally(self, item: WorkItem) -> dict[str, int | None] | None:
         """How the model reads the candidates that were tried; None where one that was not chosen cannot be decoded."""
@@ -145,85 +132,66 @@ class Workbench:
 
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
-        if extraction.kind == "found":
+        kind = EXTRACTIONS[extraction.kind]
+        if kind.take is None:
             return discovery.circuit
         if scores is None:
             raise InputError(f"{item.recipe.method.kind} gives no scores to extract from")
-        params, absolute = dict(extraction.params), _absolute(extraction)
-        match extraction.kind:
-            case "retention" if size is not None:
-                return first(scores, size, "greedy", absolute=absolute)
-            case "bisection" if size is not None:
-                return connected(scores, size, absolute=absolute)
-            case "retention" | "bisection":
-                return self._sized(item, scores, extraction)
-            case "top":
-                return first(scores, _number(params["n"]), "top", absolute=absolute)
-            case "edges":
-                return first(scores, _number(params["n"]), "greedy", absolute=absolute)
-            case _:
-                return threshold(scores, _number(params["t"]), absolute=absolute)
+        if kind.extract is not None:
+            return kind.extract(scores, **dict(extraction.params))
+        return self._sized(item, scores, extraction) if size is None else kind.again(scores, size, extraction)
 
     def _sized(self, item: WorkItem, scores: EdgeScores, extraction: Extraction) -> Circuit:
         """The circuit whose size is found on selection images."""
-        images = self._images(item, "selection")
-        if images is None:
+        pairs = self._images(item, "selection")
+        if pairs is None:
             raise InputError(
                 f"class {item.target_class.name!r}: no selection images to find a size on; "
                 "raise images.per_class or extract by edges or threshold"
             )
-        params: dict[str, Any] = {k: v for k, v in extraction.params if k != "size_of"}
-        find = smallest_with_retention if extraction.kind == "retention" else bisected
-        return find(
-            self._model(item),
-            scores,
-            images.clean,
-            images.corrupted,
-            images.labels,
-            targets=self._targets(item, images),
-            metric=item.recipe.metric.kind,
-            batch_size=self.plan.spec.batch_size,
-            **params,
-        )
+        kind, execution = EXTRACTIONS[extraction.kind], Execution(self.plan.spec.batch_size)
+        assert kind.find is not None
+        options = dict(extraction.params)
+        return kind.find(self._model(item), pairs, scores, metric=item.recipe.metric, execution=execution, **options)
 
     def _evaluate(self, item: WorkItem, circuit: Circuit) -> Evaluation | None:
         """On report images, where there are any."""
-        images = self._images(item, "report")
-        if images is None:
+        pairs = self._images(item, "report")
+        if pairs is None:
             return None
-        pairs = Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
-        metric, size = item.recipe.metric.kind, self.plan.spec.batch_size
-        return evaluated(self._model(item), circuit, pairs, metric=metric, seed=item.recipe.seed, batch_size=size)
+        metric, execution = item.recipe.metric, Execution(self.plan.spec.batch_size)
+        return evaluated(self._model(item), pairs, circuit, metric=metric, seed=item.recipe.seed, execution=execution)
 
     def _model(self, item: WorkItem) -> ViT:
         return self.plan.models[item.recipe.dtype]
-
-    @staticmethod
-    def _targets(item: WorkItem, images: ImageSet) -> torch.Tensor | None:
-        return images.targets if get_metric(item.recipe.metric.kind).needs_targets else None
-
-    def _selection_images(self, item: WorkItem) -> Images | None:
-        images = self._images(item, "selection")
-        return images and Images(images.clean, images.corrupted, images.labels, self._targets(item, images))
 
     def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
         """Every image of the item: split, hash and file, those of its attacked twin, and those of its partner."""
         rows = []
         for split in SPLITS:
-            refs, images = getattr(self.choice.of_item(item), split), self._images(item, split)
+            refs = getattr(self.choice.of_item(item), split)
+            partners = self.choice.partners(item, split, len(refs))
             for i, ref in enumerate(refs):
                 row = {"split": split, "hash": ref.hash, "file": shown(ref.origin)}
                 if twin := attacked_file(item.condition, self.plan.source, ref):
                     row |= {"attacked_hash": twin.hash, "attacked_file": shown(twin.origin)}
-                if images is not None and images.partners:
-                    partner = images.partners[i]
+                if partners:
+                    partner = partners[i]
                     row["against"] = self.plan.source.class_of(partner).name
                     row |= {"against_hash": partner.hash, "against_file": shown(partner.origin)}
                 rows.append(row)
         return rows
 
-    def _images(self, item: WorkItem, split: Split) -> ImageSet | None:
-        """The images of one split, attacked and corrupted as the item asks; None where there are none."""
+    def _images(self, item: WorkItem, split: Split) -> ImagePairs | None:
+        """The image pairs of one split, attacked and corrupted as the item asks; None where there are none."""
+        made = self._made(item, split)
+        return made and made[0]
+
+    def _warnings_of(self, item: WorkItem) -> tuple[str, ...]:
+        """What was warned of when the pairs were made that a discovery rests on."""
+        return tuple(text for split in ("discovery", "selection") for text in (self._made(item, split) or ((), ()))[1])
+
+    def _made(self, item: WorkItem, split: Split) -> tuple[ImagePairs, tuple[str, ...]] | None:
         refs = getattr(self.choice.of_item(item), split)
         if not refs:
             return None
@@ -233,18 +201,34 @@ class Workbench:
         if any(known.cls != item.target_class for known, _ in self._sets):
             self._sets.clear()
         if (question, split) not in self._sets:
-            self._sets[question, split] = build_set(
-                self.plan.source,
-                self._model(item),
-                item.target_class,
-                refs,
-                item.condition,
-                recipe.corruption,
-                seed=recipe.seed,
-                partners=self.choice.partners(item, split, len(refs)),
-                target=target,
-            )
+            with _recorded() as said:
+                pairs = build_pairs(
+                    self.plan.source,
+                    self._model(item),
+                    item.target_class,
+                    refs,
+                    item.condition,
+                    recipe.corruption,
+                    seed=recipe.seed,
+                    partners=self.choice.partners(item, split, len(refs)),
+                    target=target,
+                )
+            self._sets[question, split] = pairs, tuple(said)
         return self._sets[question, split]
+
+
+@contextmanager
+def _recorded() -> Iterator[list[str]]:
+    """Collects the texts of our own warnings; those of torch and timm may say that a number is wrong, and go on."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CircuitStoreWarning)
+        yield said
+    for warning in caught:
+        if issubclass(warning.category, CircuitStoreWarning):
+            said.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def circuit_record(
@@ -255,11 +239,9 @@ def circuit_record(
     return CircuitRecord(
         item=item,
         extraction=extraction,
-        circuit=circuit,
+        circuit=replace(circuit, score=None, std=None) if scores is None else circuit.scored(scores),
         n_images=len(discovery.images),
         evaluation=evaluation,
-        score=scores and scores.mean,
-        std=scores and scores.std,
         frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
         full_in=scores and scores.inflow,
         full_out=scores and scores.outflow,
@@ -268,24 +250,17 @@ def circuit_record(
 
 
 def evaluated(
-    model: ViT, circuit: Circuit, images: Images, *, metric: str, seed: int, batch_size: int | None = None
+    model: ViT, pairs: ImagePairs, circuit: Circuit, *, metric: str | Metric, seed: int, execution: Execution = DEFAULT
 ) -> Evaluation:
     """How a circuit does on images that chose nothing, beside random connected circuits of the same size.
 
     Raises:
-        InputError: images, classes or a circuit that do not fit the model.
+        InputError: pairs or a circuit that do not fit the model.
     """
     seeds = range(seed, seed + RANDOM_CIRCUITS)
     rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
-    clean, corrupted, labels, targets = images
-    own, *others = evaluate_many(
-        model, [circuit, *rivals], clean, corrupted, labels, targets=targets, metric=metric, batch_size=batch_size
-    )
+    own, *others = evaluate_many(model, pairs, [circuit, *rivals], metric=metric, execution=execution)
     return replace(own, metric_random=tuple(e.metric_circuit for e in others))
-
-
-ORDERED = ("retention", "bisection", "top", "edges", "threshold")
-"""Extractions that take the best of an order of all edges."""
 
 
 def _frequency(
@@ -293,13 +268,10 @@ def _frequency(
 ) -> Float[np.ndarray, "edge"] | None:
     """How often each edge is among the best; None where edges have no order, or scores per image were not kept."""
     size = circuit.size_requested
-    if scores.per_image is None or scores.shares or extraction.kind not in ORDERED or not size:
+    ordered = extraction.kind in EXTRACTIONS and EXTRACTIONS[extraction.kind].take is not None
+    if scores.per_image is None or scores.shares or not ordered or not size:
         return None
-    return bootstrap_frequency(scores.per_image, size, absolute=_absolute(extraction), seed=seed)
-
-
-def _absolute(extraction: Extraction) -> bool:
-    return bool(dict(extraction.params).get("absolute", False))
+    return bootstrap_frequency(scores.per_image, size, absolute=is_absolute(extraction), seed=seed)
 
 
 def _warnings(discovery: Discovery) -> Iterator[str]:
@@ -312,11 +284,6 @@ def _shortfall(circuit: Circuit) -> Iterator[str]:
     if circuit.n_edges == circuit.graph.n_edges:
         why = circuit.extraction if "all edges" in circuit.extraction else f"{circuit.extraction} leaves nothing out"
         yield f"the circuit is every edge of the graph: {why}"
-
-
-def _number(value: object) -> int | float:
-    assert isinstance(value, int | float)
-    return value
 
 
 def versions(model: ViT) -> Mapping[str, str]:

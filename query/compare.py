@@ -234,7 +234,7 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
     scores = None
     if measure.needs != "members":
         first, _ = store.archive.circuit(entries[0].id)
-        if first.score is None:
+        if first.circuit.score is None:
             raise InputError(
                 f"method {first.item.recipe.method.text} selects edges and gives no scores; "
                 "choose a measure of edges: jaccard, node-jaccard or dice"

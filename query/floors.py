@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..circuits import (
-    Circuit,
-    CircuitRecord,
-    Discovery,
-    EdgeScores,
-    Extraction,
-    WorkItem,
-    connected,
-    first,
-    halvings,
-    joining_order,
-)
+from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, WorkItem, halvings
+from ..discovery import EXTRACTIONS
 from ..store import Store
 from .groups import Entry
-from .measures import Measure
+from .measures import Measure, Sample
 
 _WORK = 600_000
 """Edges times circuits that are halved for one comparison; some 10 s at 40 extractions a circuit."""
@@ -44,14 +34,15 @@ class Floor:
     changed: float
 
 
-def halves_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Circuit, Circuit]]:
+def halves_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Sample, Sample]]:
     """The circuits of 20 seeded pairs of halves of the images, each extracted anew at the circuit's size.
 
     None without scores per image, with fewer than two images, without a size, or where it was extracted elsewhere in
     a way that cannot be repeated.
     """
     scores, size = discovery.scores, record.circuit.size_requested
-    if scores is None or (scores.n_images or 0) < 2 or not size or record.extraction.kind not in Extraction.VERSIONS:
+    known = record.extraction.kind in EXTRACTIONS and EXTRACTIONS[record.extraction.kind].take is not None
+    if scores is None or (scores.n_images or 0) < 2 or not size or not known:
         return
     for a, b in halvings(scores, seed=record.item.recipe.seed):
         yield _again(record, size, a, measure), _again(record, size, b, measure)
@@ -62,27 +53,17 @@ def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> F
     values, changed = [], []
     for a, b in halves_of(record, discovery, measure):
         values.append(measure.pair(a, b))
-        changed.append((a.members ^ b.members).sum() / 2)
+        changed.append((a.circuit.members ^ b.circuit.members).sum() / 2)
     if not values:
         return None
     return Floor(float(np.mean(values)), float(np.mean(changed)) if measure.needs == "members" else float("nan"))
 
 
-def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Circuit:
-    """The circuit of half the images, extracted as the whole one was; only its scores where these are compared."""
+def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
+    """The circuit of half the images, extracted as the whole one was; no edges where only scores are compared."""
     if measure.needs != "members":
-        return Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size, scores=scores)
-    absolute = bool(dict(record.extraction.params).get("absolute", False))
-    match record.extraction.kind:
-        case "bisection":
-            return connected(scores, size, absolute=absolute)
-        case "threshold":  # where `size` edges reach it: a cut, which scores that have no order may have too
-            order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
-            return Circuit.pruned(scores.graph, order, size_requested=size, scores=scores)
-        case "top":
-            return first(scores, size, "top", absolute=absolute)
-        case _:
-            return first(scores, size, "greedy", absolute=absolute)
+        return Sample(Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size), scores)
+    return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
 
 
 def read_floors(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import Circuit, ComputationGraph, joining_order
+from ..circuits import Circuit, ComputationGraph, EdgeScores, joining_order
 from ..circuits import similarity as pairwise
 from ..errors import check_known
 
@@ -33,6 +33,19 @@ class Circuits:
     scores: Float[np.ndarray, "circuit edge"] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One circuit, as a measure of two reads it.
+
+    Attributes:
+        circuit: its edges; of a measure of scores, only its size is read.
+        scores: of all edges; None where they are not known.
+    """
+
+    circuit: Circuit
+    scores: EdgeScores | None = None
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure of similarity; 1 for a circuit and itself.
@@ -42,7 +55,7 @@ class Measure:
         about: what it measures.
         needs: `members`; or `scores`, which methods that only select do not give; or their `ranks` over all edges,
             which scores that are shares have not.
-        pair: of two circuits; where it needs scores, of the scores that they carry.
+        pair: of two samples.
         matrix: of all pairs of many.
         chance: expected value for uniform random edge sets (rankings, for `spearman`) of two sizes among
             `n_edges`; None where it is not known.
@@ -51,7 +64,7 @@ class Measure:
     key: str
     about: str
     needs: Literal["members", "scores", "ranks"]
-    pair: Callable[[Circuit, Circuit], float]
+    pair: Callable[[Sample, Sample], float]
     matrix: Callable[[Circuits], Matrix]
     chance: Callable[[int, int, int], float] | None
 
@@ -92,10 +105,10 @@ def _size(circuit: Circuit) -> int:
     return circuit.n_edges if circuit.size_requested is None else circuit.size_requested
 
 
-def _overlap_of_two(a: Circuit, b: Circuit) -> float:
+def _overlap_of_two(a: Sample, b: Sample) -> float:
     assert a.scores is not None
     assert b.scores is not None
-    return pairwise.overlap_at(a.scores, b.scores, min(_size(a), _size(b)))
+    return pairwise.overlap_at(a.scores, b.scores, min(_size(a.circuit), _size(b.circuit)))
 
 
 def _overlap(circuits: Circuits) -> Matrix:
@@ -111,8 +124,12 @@ def _overlap(circuits: Circuits) -> Matrix:
     return out
 
 
-def _scored(measure: Callable[..., float]) -> Callable[[Circuit, Circuit], float]:
+def _of_scores(measure: Callable[..., float]) -> Callable[[Sample, Sample], float]:
     return lambda a, b: measure(a.scores, b.scores)
+
+
+def _of_edges(measure: Callable[[Circuit, Circuit], float]) -> Callable[[Sample, Sample], float]:
+    return lambda a, b: measure(a.circuit, b.circuit)
 
 
 MEASURES: dict[str, Measure] = {
@@ -122,7 +139,7 @@ MEASURES: dict[str, Measure] = {
             "jaccard",
             "edges in both / edges in one or both",
             "members",
-            pairwise.jaccard,
+            _of_edges(pairwise.jaccard),
             lambda circuits: pairwise.jaccard_matrix(circuits.members),
             pairwise.expected_jaccard,
         ),
@@ -130,7 +147,7 @@ MEASURES: dict[str, Measure] = {
             "node-jaccard",
             "nodes in both / nodes in one or both",
             "members",
-            pairwise.node_jaccard,
+            _of_edges(pairwise.node_jaccard),
             lambda circuits: pairwise.jaccard_matrix(_nodes(circuits)),
             None,
         ),
@@ -138,7 +155,7 @@ MEASURES: dict[str, Measure] = {
             "dice",
             "2 × edges in both / sum of the sizes",
             "members",
-            pairwise.dice,
+            _of_edges(pairwise.dice),
             _dice,
             lambda a, b, n_edges: 2 * a * b / n_edges / (a + b) if a + b else 1.0,
         ),
@@ -146,7 +163,7 @@ MEASURES: dict[str, Measure] = {
             "weighted-jaccard",
             "Σ min / Σ max of the magnitudes of all scores, each set scaled to sum 1",
             "scores",
-            _scored(pairwise.weighted_jaccard),
+            _of_scores(pairwise.weighted_jaccard),
             _weighted,
             None,
         ),
@@ -162,7 +179,7 @@ MEASURES: dict[str, Measure] = {
             "spearman",
             "rank correlation of all scores",
             "ranks",
-            _scored(pairwise.spearman),
+            _of_scores(pairwise.spearman),
             lambda circuits: pairwise.spearman_matrix(_scores(circuits)),
             lambda a, b, n_edges: 0.0,
         ),

@@ -231,8 +231,8 @@ def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
     circuit = record.circuit
     members = np.flatnonzero(circuit.members)
     columns = {"edge": members.astype(np.uint32), "rank": circuit.ranks[members].astype(np.uint32)}
-    for name in ("score", "std", "frequency"):
-        values = getattr(record, name)
+    kept = {"score": circuit.score, "std": circuit.std, "frequency": record.frequency}
+    for name, values in kept.items():
         if values is not None:
             columns[name] = values[members].astype(np.float32)
     header: Header = {
@@ -272,17 +272,18 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
     graph = header_graph(header)
     edges = column(header, table, "edge").astype(int)
     order = edges[np.argsort(column(header, table, "rank"))]
-    circuit = Circuit(graph, mask(graph, edges), header["size_requested"], order, header["extracted"])
+    score, std, frequency = (_spread(graph, edges, _optional(header, table, n)) for n in ("score", "std", "frequency"))
+    circuit = Circuit(graph, mask(graph, edges), header["size_requested"], order, header["extracted"], score, std)
     record = CircuitRecord(
         item=item,
         extraction=Extraction.from_dict(header["extraction"]),
         circuit=circuit,
         n_images=header["n_images"],
         evaluation=_evaluation(header["evaluation"]),
+        frequency=frequency,
         full_in=_floats(header["full_in"]),
         full_out=_floats(header["full_out"]),
         notes=tuple(header["notes"]),
-        **{name: _spread(graph, edges, _optional(header, table, name)) for name in ("score", "std", "frequency")},
     )
     _check_identity(header, record)
     return record

@@ -409,7 +409,7 @@ class Store:
         id = self.circuit_id(id)
         try:
             record, _ = self.archive.circuit(id)
-            if record.score is None or not self.archive.has("discovery", record.discovery_id):
+            if record.circuit.score is None or not self.archive.has("discovery", record.discovery_id):
                 return record
             scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores
         except StoreDamaged:
@@ -417,7 +417,7 @@ class Store:
             raise
         if scores is None:
             return record
-        return replace(record, score=scores.mean, std=scores.std, circuit=replace(record.circuit, scores=scores))
+        return replace(record, circuit=record.circuit.scored(scores))
 
     def discovery(self, id: str) -> Discovery:
         """A discovery by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""

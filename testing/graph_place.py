@@ -43,9 +43,8 @@ def later() -> int:
 
 def bare(record: CircuitRecord) -> CircuitRecord:
     """The record as of a method that only selects, on no report images."""
-    return replace(
-        record, score=None, std=None, frequency=None, full_in=None, full_out=None, evaluation=None, n_images=1
-    )
+    circuit = replace(record.circuit, score=None, std=None)
+    return replace(record, circuit=circuit, frequency=None, full_in=None, full_out=None, evaluation=None, n_images=1)
 
 
 def count(graph: GraphBackend, label: str) -> int:

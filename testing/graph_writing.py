@@ -45,7 +45,7 @@ class Writing:
         wide = [-0.0, 0.1, 1e-40, 3e38]
         score = np.zeros(record.circuit.graph.n_edges)
         score[record.circuit.order[:4]] = wide
-        record = replace(record, score=score)
+        record = replace(record, circuit=replace(record.circuit, score=score))
         with place.open() as graph:
             graph.put([record], created([record]))
             assert_holds(graph, [record])

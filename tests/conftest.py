@@ -14,7 +14,10 @@ from jaxtyping import install_import_hook
 pytest.register_assert_rewrite("circuitstore.testing")
 
 # and every axis named in a signature is held to
-install_import_hook(["circuitstore.models", "circuitstore.discovery", "circuitstore.images"], "beartype.beartype")
+install_import_hook(
+    ["circuitstore.models", "circuitstore.evaluation", "circuitstore.discovery", "circuitstore.images"],
+    "beartype.beartype",
+)
 
 import timm  # noqa: E402
 import torch  # noqa: E402
@@ -272,3 +275,13 @@ def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.put_discovery(discovery, "made up")
             writer.put_circuit(make_record(discovery), "made up")
     return folder
+
+
+@pytest.fixture(scope="module")
+def contrast(toy_vit, images):
+    """A toy model, clean images that it takes for one class, corrupted ones that it takes for others, and the class."""
+    model = toy_vit()
+    noise = images(model, 200)
+    top = model.logits(noise).argmax(dim=1)
+    label = top.mode().values
+    return model, noise[top == label][:12], noise[top != label][:12], label.repeat(12)

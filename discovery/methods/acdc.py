@@ -13,8 +13,9 @@ bound.
 
 from __future__ import annotations
 
-from ..costs import FORWARDS_PER_EDGE
-from ..method import NO_GRADIENT, Found, Method, Task, number, switch
+from ...circuits.kinds import number, switch
+from ...evaluation.edges import FORWARDS_PER_EDGE
+from ..method import NO_GRADIENT, Found, Method, Task
 from ..sequential import ORDER, Sequential, found, order_of
 
 
@@ -29,7 +30,7 @@ def _acdc(task: Task, *, threshold: int | float, absolute: bool, order: str) -> 
 ACDC = Method(
     key="acdc",
     name="Automatic circuit discovery (ACDC)",
-    paper="Conmy et al. 2023, arXiv 2304.14997",
+    source="Conmy et al. 2023, arXiv 2304.14997",
     function=_acdc,
     passes=lambda graph, threshold, absolute, order: (7 + FORWARDS_PER_EDGE * graph.n_edges, 1),
     params={

@@ -12,16 +12,16 @@ from __future__ import annotations
 import torch
 
 from ...circuits.recipe import DIRECTIONS
+from ...evaluation.measured import MeasuredPairs
 from ...models.receivers import ReceiverGradients
 from ..base_run import BaseRun, eap_scores, other_layers
-from ..batches import Pairs
 from ..method import Task
-from ..metrics import flat_on_clean
 from ..qk_recomputed import QK_GRADIENT, into_qk, qk_passes, recomputed
+from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 
-def _atp_star(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+def _atp_star(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores:
     layers, counts = task.graph.n_layers, torch.from_numpy(other_layers(task.graph, "atp-star"))
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
@@ -41,7 +41,7 @@ ATP_STAR = per_image(
     _atp_star,
     key="atp-star",
     name="AtP* for edges: QK fix and GradDrop",
-    paper="Kramár et al. 2024, arXiv 2403.00745",
+    source="Kramár et al. 2024, arXiv 2403.00745",
     passes=lambda graph, gradient: qk_passes(graph, graph.n_layers),
     forms=("split",),
     directions=DIRECTIONS,

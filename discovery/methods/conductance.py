@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import torch
 
+from ...evaluation.measured import MeasuredPairs
 from ...models import ReceiverGradients, SenderOutputs, sender_differences
-from ..batches import Pairs
 from ..contraction import Contraction
 from ..method import GRADIENT, Task, path_steps
 from ..scoring import BatchScores, per_image
 
 
-def _conductance(task: Task, batch: Pairs, *, steps: int, gradient: str) -> BatchScores:
+def _conductance(task: Task, batch: MeasuredPairs, *, steps: int, gradient: str) -> BatchScores:
     model, form = task.model, task.form
     corrupted, clean = model.embed(batch.corrupted), model.embed(batch.clean)
     gradients = ReceiverGradients(model, form, clean, gradient)
@@ -41,7 +41,7 @@ CONDUCTANCE = per_image(
     _conductance,
     key="conductance",
     name="Conductance along the path from corrupted to clean (conserved flow)",
-    paper="arXiv 2606.16920, formula reconstructed",
+    source="arXiv 2606.16920, formula reconstructed",
     passes=lambda graph, steps, gradient: (2 * steps + 1, steps),
     params={"steps": path_steps(5), "gradient": GRADIENT},
     conserves="cuts",

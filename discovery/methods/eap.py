@@ -10,14 +10,14 @@ Syed, Rager & Conmy 2023, arXiv 2310.10348.
 from __future__ import annotations
 
 from ...circuits.recipe import DIRECTIONS
-from ..batches import Pairs
+from ...evaluation.measured import MeasuredPairs
 from ..interpolation import along_path
 from ..method import GRADIENT, Task
-from ..metrics import flat_on_clean
+from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 
-def _eap(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+def _eap(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores:
     return along_path(task.model, batch, task.form, [1.0 if task.direction == "noising" else 0.0], gradient)
 
 
@@ -25,7 +25,7 @@ EAP = per_image(
     _eap,
     key="eap",
     name="Edge attribution patching",
-    paper="Syed, Rager & Conmy 2023, arXiv 2310.10348",
+    source="Syed, Rager & Conmy 2023, arXiv 2310.10348",
     passes=lambda graph, gradient: (2, 1),
     directions=DIRECTIONS,
     params={"gradient": GRADIENT},

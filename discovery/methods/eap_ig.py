@@ -9,14 +9,15 @@ Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 
 from __future__ import annotations
 
-from ..batches import Pairs
+from ...circuits.kinds import choice
+from ...evaluation.measured import MeasuredPairs
 from ..interpolation import RULES, along_path, points
-from ..method import GRADIENT, Task, choice, path_steps
-from ..metrics import flat_in_one_step
+from ..method import GRADIENT, Task, path_steps
+from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 
-def _eap_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
+def _eap_ig(task: Task, batch: MeasuredPairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     return along_path(task.model, batch, task.form, points(steps, rule), gradient)
 
 
@@ -24,7 +25,7 @@ EAP_IG = per_image(
     _eap_ig,
     key="eap-ig",
     name="Edge attribution patching with integrated gradients (inputs)",
-    paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
+    source="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806",
     passes=lambda graph, steps, rule, gradient: (steps + (2 if rule == "midpoint" else 1), steps),
     params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     refuses=flat_in_one_step,

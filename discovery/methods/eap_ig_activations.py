@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from functools import partial
 
+from ...circuits.kinds import choice
 from ...circuits.recipe import DIRECTIONS
 from ..interpolation import RULES
-from ..method import GRADIENT, choice, path_steps
-from ..metrics import flat_in_one_step
+from ..method import GRADIENT, path_steps
 from ..own_node import own_node, own_node_passes
+from ..refusals import flat_in_one_step
 from ..scoring import per_image
 
 EAP_IG_ACTIVATIONS = per_image(
     partial(own_node, False),
     key="eap-ig-activations",
     name="Edge attribution patching with integrated gradients (activations, own node)",
-    paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
+    source="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; each node's edges from its own path",
     passes=partial(own_node_passes, False),
     directions=DIRECTIONS,
     params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},

@@ -15,16 +15,17 @@ from contextlib import nullcontext
 import torch
 
 from ...circuits import ComputationGraph
+from ...circuits.kinds import whole
+from ...evaluation.measured import MeasuredPairs
 from ...models import ReceiverGradients, capture, fixed_output, sender_differences
-from ..batches import Pairs
 from ..contraction import Contraction
 from ..interpolation import AT_ONCE, points
-from ..method import Task, count
-from ..metrics import flat_in_one_step
+from ..method import Task
+from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 
-def _as_coded(task: Task, batch: Pairs, *, steps: int) -> BatchScores:
+def _as_coded(task: Task, batch: MeasuredPairs, *, steps: int) -> BatchScores:
     model = task.model
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     differences = sender_differences(model, task.form, clean, corrupted)
@@ -52,9 +53,9 @@ EAP_IG_ACTIVATIONS_AS_CODED = per_image(
     _as_coded,
     key="eap-ig-activations-as-coded",
     name="Edge attribution patching with integrated gradients (activations), as in the authors' code",
-    paper="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; hannamw/EAP-IG at 795f560",
+    source="Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; hannamw/EAP-IG at 795f560",
     passes=_coded_passes,
-    params={"steps": count(5)},
+    params={"steps": whole(5)},
     refuses=flat_in_one_step,
     tokens=True,
     lacks={"gradient": "it reproduces the authors' code, which has the plain gradient alone"},

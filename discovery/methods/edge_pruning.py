@@ -26,9 +26,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...circuits import ComputationGraph, EdgeScores
+from ...circuits.kinds import number, whole
 from ..gated import GatedImages
 from ..masks import TRAINED, MaskTraining, Params
-from ..method import Found, Method, Task, count, number
+from ..method import Found, Method, Task
 
 LEFT, RIGHT, TEMPERATURE, SHARPNESS = -0.1, 1.1, 2 / 3, 0.8
 START = 3.0
@@ -97,12 +98,12 @@ def _edge_pruning(task: Task, *, keep: int | float, steps: int, rate: int | floa
 EDGE_PRUNING = Method(
     key="edge-pruning",
     name="Edge pruning: hard-concrete gates trained to a number of edges",
-    paper="Bhaskar, Wettig, Friedman & Chen 2024, arXiv 2406.16778",
+    source="Bhaskar, Wettig, Friedman & Chen 2024, arXiv 2406.16778",
     function=_edge_pruning,
     passes=lambda graph, keep, steps, rate: (2 + steps, steps),
     params={
         "keep": number(0.05, "a share of edges in (0, 1]", lambda v: 0 < v <= 1),
-        "steps": count(400),
+        "steps": whole(400),
         "rate": number(0.1, "a number above 0", lambda v: v > 0),
     },
     signed=False,

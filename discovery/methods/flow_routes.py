@@ -93,7 +93,7 @@ def _flow_routes(task: Task) -> Found:
 FLOW_ROUTES = Method(
     key="flow-routes",
     name="Information-flow routes",
-    paper="Ferrando & Voita 2024, arXiv 2403.00824",
+    source="Ferrando & Voita 2024, arXiv 2403.00824",
     function=_flow_routes,
     passes=lambda graph: (1, 0),
     version=3,  # 1 put the shares of all receivers in one order, 2 averaged over tokens without any share, too

@@ -13,16 +13,17 @@ differences change with every step, so edges are contracted S times.
 
 from __future__ import annotations
 
+from ...circuits.kinds import choice
+from ...evaluation.measured import MeasuredPairs
 from ...models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sender_differences
-from ..batches import Pairs
 from ..contraction import Contraction
 from ..interpolation import RULES, points
-from ..method import GRADIENT, Task, choice, path_steps
-from ..metrics import flat_in_one_step
+from ..method import GRADIENT, Task, path_steps
+from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 
-def _gate_ig(task: Task, batch: Pairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
+def _gate_ig(task: Task, batch: MeasuredPairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     model, form = task.model, task.form
     corrupted, stream = capture(model, batch.corrupted), model.embed(batch.clean)
     gradients = ReceiverGradients(model, form, stream, gradient)
@@ -40,7 +41,7 @@ GATE_IG = per_image(
     _gate_ig,
     key="gate-ig",
     name="Integrated gradients in the gates of all edges",
-    paper="Cho, CVPR 2026 (GIT), read through third parties",
+    source="Cho, CVPR 2026 (GIT), read through third parties",
     passes=lambda graph, steps, rule, gradient: (steps + 2, steps),
     params={"steps": path_steps(5), "rule": choice(*RULES), "gradient": GRADIENT},
     refuses=flat_in_one_step,

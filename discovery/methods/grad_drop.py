@@ -22,15 +22,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...circuits.recipe import DIRECTIONS
+from ...evaluation.measured import MeasuredPairs
 from ...models.receivers import ReceiverGradients
 from ..base_run import BaseRun, eap_scores, other_layers
-from ..batches import Pairs
 from ..method import GRADIENT, Task
-from ..metrics import flat_on_clean
+from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 
-def _grad_drop(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+def _grad_drop(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores:
     counts = torch.from_numpy(other_layers(task.graph, "grad-drop"))
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
@@ -47,7 +47,7 @@ GRAD_DROP = per_image(
     _grad_drop,
     key="grad-drop",
     name="Attribution patching of edges with GradDrop",
-    paper="Kramár et al. 2024, arXiv 2403.00745",
+    source="Kramár et al. 2024, arXiv 2403.00745",
     passes=lambda graph, gradient: (2, graph.n_layers),
     directions=DIRECTIONS,
     params={"gradient": GRADIENT},

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from ...circuits import ComputationGraph, EdgeScores, size_grid
+from ...circuits.kinds import choice, number
 from ...circuits.recipe import Scalar
 from ..gated import GatedImages, round_trace
-from ..method import GRADIENT, Found, Method, Task, choice, number, path_steps
+from ..method import GRADIENT, Found, Method, Task, path_steps
 
 
 def _iterative_expansion(task: Task, *, fraction: int | float, steps: Scalar, rank: str, gradient: str) -> Found:
@@ -58,7 +59,7 @@ def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: st
 ITERATIVE_EXPANSION = Method(
     key="iterative-expansion",
     name="Iterative expansion: score what is missing, take the best, score again",
-    paper="of this program: iterative pruning turned around",
+    source="of this program: iterative pruning turned around",
     function=_iterative_expansion,
     passes=_passes,
     params={

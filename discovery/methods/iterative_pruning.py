@@ -22,9 +22,10 @@ import torch
 from jaxtyping import Bool
 
 from ...circuits import ComputationGraph, EdgeScores
+from ...circuits.kinds import choice, number
 from ...circuits.recipe import Scalar
 from ..gated import Gains, GatedImages, round_trace
-from ..method import GRADIENT, Found, Method, Task, choice, number, path_steps
+from ..method import GRADIENT, Found, Method, Task, path_steps
 
 
 def sizes(n_edges: int, fraction: float) -> list[int]:
@@ -79,7 +80,7 @@ def _passes(graph: ComputationGraph, fraction: int | float, steps: int, rank: st
 ITERATIVE_PRUNING = Method(
     key="iterative-pruning",
     name="Iterative pruning: score, drop the least, score again",
-    paper="schedule: Verdenius, Stol & Forré 2020, arXiv 2006.00896; de Jorge et al. 2021, arXiv 2006.09081",
+    source="schedule: Verdenius, Stol & Forré 2020, arXiv 2006.00896; de Jorge et al. 2021, arXiv 2006.09081",
     function=_iterative_pruning,
     passes=_passes,
     version=2,  # 1 ordered edges on no path by rounding

@@ -10,16 +10,16 @@ Kramár et al. 2024, arXiv 2403.00745.
 from __future__ import annotations
 
 from ...circuits.recipe import DIRECTIONS
+from ...evaluation.measured import MeasuredPairs
 from ...models.receivers import ReceiverGradients
 from ..base_run import BaseRun, eap_scores
-from ..batches import Pairs
 from ..method import Task
-from ..metrics import flat_on_clean
 from ..qk_recomputed import QK_GRADIENT, into_qk, qk_passes, recomputed
+from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 
-def _qk_fix(task: Task, batch: Pairs, *, gradient: str) -> BatchScores:
+def _qk_fix(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores:
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     found = base.run.gradients(heads=True)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
@@ -34,7 +34,7 @@ QK_FIX = per_image(
     _qk_fix,
     key="qk-fix",
     name="Edge attribution patching with the QK fix of AtP*",
-    paper="Kramár et al. 2024, arXiv 2403.00745",
+    source="Kramár et al. 2024, arXiv 2403.00745",
     passes=lambda graph, gradient: qk_passes(graph, 1),
     forms=("split",),
     directions=DIRECTIONS,

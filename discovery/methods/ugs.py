@@ -19,9 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...circuits import EdgeScores
+from ...circuits.kinds import number, whole
 from ..gated import GatedImages
 from ..masks import TRAINED, MaskTraining
-from ..method import Found, Method, Task, count, number
+from ..method import Found, Method, Task
 
 START = 2.0
 
@@ -49,11 +50,11 @@ def _ugs(task: Task, *, steps: int, penalty: int | float, rate: int | float) -> 
 UGS = Method(
     key="ugs",
     name="Uniform gradient sampling: learned edge probabilities",
-    paper="Li & Janson 2024, arXiv 2409.09951",
+    source="Li & Janson 2024, arXiv 2409.09951",
     function=_ugs,
     passes=lambda graph, steps, penalty, rate: (2 + steps, steps),
     params={
-        "steps": count(300),
+        "steps": whole(300),
         "penalty": number(1e-3, "a number from 0 on, in gaps per edge", lambda v: v >= 0),
         "rate": number(0.1, "a number above 0", lambda v: v > 0),
     },

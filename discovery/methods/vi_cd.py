@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from ...circuits import Circuit, ComputationGraph, Evaluation
+from ...circuits.kinds import number, whole
 from ...errors import CircuitStoreWarning, InputError
-from ..costs import FORWARDS_PER_EDGE
-from ..evaluate import evaluate_many
-from ..method import NO_GRADIENT, Found, Method, Task, count, number
-from ..metrics import unmoved
+from ...evaluation import Execution, evaluate
+from ...evaluation.edges import FORWARDS_PER_EDGE
+from ..method import NO_GRADIENT, Found, Method, Task
+from ..refusals import unmoved
 from ..sequential import ORDER, Sequential, Sweep, found, order_of
 
 _LEAST = 1e-4
@@ -105,17 +106,8 @@ class _Bisection:
     def _evaluate(self, circuit: Circuit) -> Evaluation:
         pairs = self.task.selection
         assert pairs is not None
-        (evaluation,) = evaluate_many(
-            self.task.model,
-            [circuit],
-            pairs.clean,
-            pairs.corrupted,
-            pairs.asked.labels,
-            targets=pairs.asked.targets,
-            metric=pairs.metric.key,
-            batch_size=self.task.batch_size,
-        )
-        return evaluation
+        execution = Execution(batch_size=self.task.batch_size)
+        return evaluate(self.task.model, pairs, circuit, metric=pairs.metric, execution=execution)
 
 
 def _passes(
@@ -129,14 +121,14 @@ def _passes(
 VI_CD = Method(
     key="vi-cd",
     name="Vi-CD: sequential patching with a threshold per class",
-    paper="Żukowska, Stammer, Schiele & Fischer 2026, arXiv 2604.14477",
+    source="Żukowska, Stammer, Schiele & Fischer 2026, arXiv 2604.14477",
     function=_vi_cd,
     passes=_passes,
     forms=("attention",),
     params={
         "threshold": number(None, "a finite number, in units of the metric", lambda value: True),
         "retention": number(0.8, "a share in (0, 1]", lambda value: 0 < value <= 1),
-        "sweeps": count(8),
+        "sweeps": whole(8),
         "order": ORDER,
     },
     additive=False,

@@ -53,8 +53,8 @@ class GraphContent:
             "sender": [e.sender for e in edges],
             "receiver": [e.receiver for e in edges],
             "port": [e.port for e in edges],
-            "score": canonical(record.score, index),
-            "std": canonical(record.std, index),
+            "score": canonical(record.circuit.score, index),
+            "std": canonical(record.circuit.std, index),
             "rank": circuit.ranks[index].tolist(),
             "frequency": canonical(record.frequency, index),
         }

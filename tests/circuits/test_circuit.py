@@ -79,9 +79,7 @@ def test_nodes_are_those_of_the_edges_and_their_links(circuit: Circuit) -> None:
 def test_ranks_count_the_members_in_extraction_order(circuit: Circuit) -> None:
     assert sorted(circuit.ranks[circuit.members]) == list(range(1, circuit.n_edges + 1))
     assert not circuit.ranks[~circuit.members].any()
-    assert circuit.scores is not None
-    by_rank = circuit.order
-    assert circuit.ranks[by_rank].tolist() == list(range(1, circuit.n_edges + 1))
+    assert circuit.ranks[circuit.order].tolist() == list(range(1, circuit.n_edges + 1))
 
 
 KINDS = ("feeds", "contains")

@@ -145,7 +145,7 @@ def test_a_circuit_draws_its_own_scores_and_one_without_scores_in_one_colour():
     circuit = discovery.scores.greedy(15)
     own = edges_of(circuit.draw().svg)
     assert own == edges_of(circuit.draw(discovery.scores.mean).svg)
-    plain = edges_of(replace(circuit, scores=None).draw().svg)
+    plain = edges_of(replace(circuit, score=None, std=None).draw().svg)
     assert {e[0] for e in plain} == {e[0] for e in own}
     assert len({e[1:] for e in plain}) == 1
 
@@ -221,16 +221,23 @@ def test_a_drawing_shows_itself_and_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.full(8, np.nan), np.ones((1, 8))], ids=str)
-def test_values_are_one_finite_number_per_edge(values):
-    with pytest.raises(InputError, match="expected 8 finite numbers"):
+def test_values_are_one_number_per_edge_and_finite_within_the_circuit(values):
+    with pytest.raises(InputError, match="expected 8 numbers, one for each edge of the graph and finite within"):
         Circuit.from_edges(ComputationGraph(1, 1), ["input->logits"]).draw(values)
+
+
+def test_values_may_be_unknown_outside_the_circuit():
+    graph = ComputationGraph(1, 1)
+    circuit = Circuit.from_edges(graph, ["input->logits"])
+    known = np.where(circuit.members, 0.5, 0.0)
+    assert circuit.draw(np.where(circuit.members, 0.5, np.nan)) == circuit.draw(known)
 
 
 def test_a_record_draws_its_circuit_by_its_scores():
     record = make_record(make_discovery(item=make_item(n_layers=2, n_heads=2)), 15)
-    assert record.score is not None
+    assert record.circuit.score is not None
     drawn = record.draw(most=5)
-    assert drawn == record.circuit.draw(record.score, label=record.item.text, most=5)
+    assert drawn == record.circuit.draw(record.circuit.score, label=record.item.text, most=5)
     assert record._repr_svg_() == record.draw().svg
     assert record.draw().svg in record._repr_html_()
     assert str(ET.fromstring(drawn.svg).get("aria-label")).startswith(record.item.text)

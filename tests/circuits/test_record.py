@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.circuits import Circuit, CircuitRecord, Discovery, Evaluation, Extraction
+from circuitstore.circuits import CircuitRecord, Discovery, Evaluation, Extraction
 from circuitstore.testing.factories import make_discovery, make_item, make_record, make_records
 
 
@@ -41,17 +41,18 @@ def test_the_checksum_covers_members_order_values_and_evaluation(record: Circuit
         return other
 
     assert record.evaluation is not None
-    fewer = Circuit(circuit.graph, circuit.members, circuit.size_requested, circuit.order[::-1], circuit.extraction)
+    reversed_order = replace(circuit, order=circuit.order[::-1])
     others = [
-        replace(record, circuit=fewer),
+        replace(record, circuit=reversed_order),
         replace(record, circuit=replace(circuit, size_requested=41)),
         replace(record, n_images=9),
-        replace(record, score=nudged(record.score, edge)),
-        replace(record, std=nudged(record.std, edge)),
+        replace(record, circuit=replace(circuit, score=nudged(circuit.score, edge))),
+        replace(record, circuit=replace(circuit, std=nudged(circuit.std, edge))),
         replace(record, frequency=nudged(record.frequency, edge)),
         replace(record, full_in=nudged(record.full_in, 0)),
         replace(record, full_out=nudged(record.full_out, 0)),
-        replace(record, score=None),
+        replace(record, circuit=replace(circuit, score=None)),
+        replace(record, circuit=replace(circuit, std=None)),
         replace(record, evaluation=None),
         replace(record, evaluation=replace(record.evaluation, metric_circuit=0.5)),
     ]
@@ -61,10 +62,10 @@ def test_the_checksum_covers_members_order_values_and_evaluation(record: Circuit
 
 def test_the_checksum_is_that_of_the_circuit_alone(record: CircuitRecord) -> None:
     outside = int(np.flatnonzero(~record.circuit.members)[0])
-    assert record.score is not None
-    score = record.score.copy()
+    assert record.circuit.score is not None
+    score = record.circuit.score.copy()
     score[outside] += 1
-    assert replace(record, score=score).sha256 == record.sha256
+    assert replace(record, circuit=replace(record.circuit, score=score)).sha256 == record.sha256
 
 
 def test_properties_hold_what_the_graph_tells(record: CircuitRecord) -> None:
@@ -96,9 +97,11 @@ def test_every_result_has_the_exits(record: CircuitRecord, tmp_path: Path) -> No
 def test_a_record_s_frame_has_what_is_known_of_its_members(record: CircuitRecord) -> None:
     frame = record.to_pandas()
     assert tuple(frame["edge"]) == record.circuit.edges
-    for name in ("score", "std", "frequency"):
-        np.testing.assert_array_equal(frame[name], getattr(record, name)[record.circuit.members])
-    bare = replace(record, score=None, std=None, frequency=None, circuit=replace(record.circuit, scores=None))
+    known = {"score": record.circuit.score, "std": record.circuit.std, "frequency": record.frequency}
+    for name, values in known.items():
+        assert values is not None
+        np.testing.assert_array_equal(frame[name], values[record.circuit.members])
+    bare = replace(record, frequency=None, circuit=replace(record.circuit, score=None, std=None))
     assert list(bare.to_pandas()) == ["edge", "sender", "receiver", "port", "rank"]
 
 

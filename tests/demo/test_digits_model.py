@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from circuitstore.images import WORDS, Readings, open_source, predict, resolve_condition, select_images
+from circuitstore.images import CONDITIONS, WORDS, Readings, open_source, predict, select_images
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.models import load_model
@@ -54,7 +54,7 @@ def test_a_wrong_word_turns_the_prediction(model, source) -> None:
     """88 % over all words, and 60 % for every single one; each word on all held-out digits of other classes."""
     turned = []
     for word, target in zip(WORDS, source.classes, strict=True):
-        condition = resolve_condition("typographic", {"text": word})
+        condition = CONDITIONS.resolve("typographic", {"text": word})
         others = [Batch(source, c, source.candidates(c), (), 0) for c in source.classes if c != target]
         turned.append(np.concatenate([predict(model, attack(condition, b)) == target.class_index for b in others]))
     assert np.concatenate(turned).mean() >= 0.88

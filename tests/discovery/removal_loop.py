@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from circuitstore.discovery import get_metric
-from circuitstore.discovery.metrics import Asked
+from circuitstore.evaluation import METRICS, ImagePairs
+from circuitstore.evaluation.metrics import MetricInput
 
-from .reference import LABELS
+from ..reference import LABELS
 
 
 def loop(brute, streams, graph, metric, removes, *, first_first=False):
@@ -38,8 +38,8 @@ def signed(threshold):
 
 
 def values(metric, clean_logits, targets=None):
-    asked = Asked(torch.tensor(LABELS), targets, clean_logits)
-    return lambda logits: get_metric(metric).values(logits, asked)
+    read = MetricInput(torch.tensor(LABELS), targets, clean_logits)
+    return lambda logits: METRICS[metric].values(logits, read)
 
 
 def held(found, expected):
@@ -50,9 +50,10 @@ def held(found, expected):
     assert 0.05 < members.mean() < 0.95
 
 
-def question(model, images, metric="logit", form="attention", share=0.05, n=2):
-    """Images, streams, metric and a threshold, a share of the metric's gap."""
-    x, y = images(model, n, 1), images(model, n, 2)
+def question(model, images, metric="logit", form="attention", share=0.05):
+    """Pairs, streams, graph, metric and a threshold, a share of the metric's gap."""
+    x, y = images(model, 2, 1), images(model, 2, 2)
     read = values(metric, model.logits(x))
     gap = abs(float((read(model.logits(x)) - read(model.logits(y))).mean()))
-    return x, y, (model.embed(x), model.embed(y)), model.graph(form), read, share * gap
+    streams = model.embed(x), model.embed(y)
+    return ImagePairs.of(model, x, y, LABELS), streams, model.graph(form), read, share * gap

@@ -9,11 +9,12 @@ from circuitstore.circuits import FORMS
 from circuitstore.circuits.recipe import DIRECTIONS
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError
+from circuitstore.evaluation import Execution, ImagePairs
 from circuitstore.models import load_model
 from torch import nn
 
 from ..detached import detached, follow
-from .reference import LABELS, logit, logits_of, relative
+from ..reference import LABELS, logit, logits_of, relative
 
 
 def layer_of(graph, node):
@@ -51,8 +52,8 @@ def dropped_scores(brute, graph, base, clean, corrupted):
 )
 def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, form, direction, mode):
     model = toy_vit(1, qk_norm=True, init_values=0.5)
-    graph, x, y = model.graph(form), images(model, 2, 1), images(model, 2, 2)
-    clean, corrupted = model.embed(x), model.embed(y)
+    graph, pairs = model.graph(form), ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
+    clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
     base = clean if direction == "noising" else corrupted
     brute = detached(brute_force, model.module, graph, mode)
     each = dropped_scores(brute, graph, base, clean, corrupted)
@@ -60,10 +61,10 @@ def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, f
     others = np.array([[layer != receiver for receiver in own] for layer in range(graph.n_layers)])
     expected = (each * others[:, None]).sum(axis=0) / others.sum(axis=0)
     options = {"form": form, "direction": direction, "gradient": mode}
-    found = score_edges(model, x, y, LABELS, method="grad-drop", batch_size=1, **options)
+    found = score_edges(model, pairs, "grad-drop", execution=Execution(batch_size=1), **options)
     assert relative(found.per_image, expected) < 1e-11
     assert not (found.signed or found.additive)
-    eap = score_edges(model, x, y, LABELS, method="eap", **options).per_image
+    eap = score_edges(model, pairs, "eap", **options).per_image
     at_the_end = np.array([layer in (None, graph.n_layers - 1) for layer in own])
     assert relative(found.per_image[:, at_the_end], np.abs(eap[:, at_the_end])) < 1e-11
     assert relative(found.per_image[:, ~at_the_end], np.abs(eap[:, ~at_the_end])) > 0.01
@@ -107,14 +108,15 @@ def fixed_scores(brute, edge, streams, dropped):
 
 @pytest.fixture
 def question(toy_vit, images, brute_force):
-    """For a direction and a gradient mode: model, images, a forward whose patterns can be given, and its streams."""
+    """For a direction and a gradient mode: model, pairs, a forward whose patterns can be given, and its streams."""
 
     def ask(direction, mode):
         model = toy_vit(2, qk_norm=True, init_values=0.5)
         x, y = images(model, 2, 1), images(model, 2, 2)
         module = model.module if mode == "plain" else follow(copy.deepcopy(model.module), mode)
         brute = type("Patterned", (Patterned, brute_force), {})(module, model.graph("split"))
-        return model, x, y, brute, [model.embed(x), model.embed(y)][:: 1 if direction == "noising" else -1]
+        streams = [model.embed(x), model.embed(y)][:: 1 if direction == "noising" else -1]
+        return model, ImagePairs.of(model, x, y, LABELS), brute, streams
 
     return ask
 
@@ -126,10 +128,10 @@ def of_edges(graph, *endings):
 @pytest.mark.parametrize("mode", ["plain", "relp"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_qk_fix_is_the_change_of_probabilities_times_their_gradient(question, direction, mode):
-    model, x, y, brute, streams = question(direction, mode)
+    model, pairs, brute, streams = question(direction, mode)
     options = {"direction": direction, "gradient": mode}
-    found = score_edges(model, x, y, LABELS, method="qk-fix", batch_size=4, **options)
-    eap = score_edges(model, x, y, LABELS, method="eap", **options)
+    found = score_edges(model, pairs, "qk-fix", execution=Execution(batch_size=4), **options)
+    eap = score_edges(model, pairs, "eap", **options)
     into_qk = of_edges(found.graph, "<q>", "<k>")
     assert relative(found.per_image[:, ~into_qk], eap.per_image[:, ~into_qk]) < 1e-12
     sign = 1 if direction == "noising" else -1
@@ -140,10 +142,9 @@ def test_the_qk_fix_is_the_change_of_probabilities_times_their_gradient(question
 
 @pytest.mark.parametrize(("direction", "mode"), [("noising", "plain"), ("denoising", "relp")])
 def test_atp_star_is_the_mean_of_the_fix_over_the_other_layers(question, direction, mode):
-    model, x, y, brute, streams = question(direction, mode)
-    found = score_edges(
-        model, x, y, LABELS, method="atp-star", direction=direction, gradient=mode, batch_size=4
-    ).per_image
+    model, pairs, brute, streams = question(direction, mode)
+    options = {"direction": direction, "gradient": mode}
+    found = score_edges(model, pairs, "atp-star", execution=Execution(batch_size=4), **options).per_image
     into_qk = of_edges(brute.graph, "<q>", "<k>")
     own = np.array([layer_of(brute.graph, brute.graph.receiver_node[r]) for r in brute.graph.edge_receiver])
     for layer in range(3):
@@ -160,9 +161,9 @@ def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, 
     module.norm = module.blocks[0].norm2 = nn.Identity()
     model = load_model(module, dtype="float64")
     x, y = images(model, 3, 1), images(model, 3, 2)
+    pairs = ImagePairs.of(model, x, y, [0, 1, 2])
     fixed, exact, eap = (
-        score_edges(model, x, y, [0, 1, 2], method=method, direction=direction).per_image
-        for method in ("qk-fix", "exact", "eap")
+        score_edges(model, pairs, method, direction=direction).per_image for method in ("qk-fix", "exact", "eap")
     )
     into_qk = [i for i, name in enumerate(model.graph("split").edge_names) if name.endswith(("<q>", "<k>"))]
     assert relative(fixed[:, into_qk], exact[:, into_qk], of=logits_of(model, x, y)) < 1e-12
@@ -173,9 +174,9 @@ def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, 
 def test_atp_star_joins_both(toy_vit, images, direction):
     """At values, MLPs and logits it is GradDrop; at q and k of the last layer, which none drops, |QK fix|."""
     model = toy_vit(2)
-    x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     both, dropped, fixed = (
-        score_edges(model, x, y, LABELS, method=method, direction=direction).per_image
+        score_edges(model, pairs, method, direction=direction).per_image
         for method in ("atp-star", "grad-drop", "qk-fix")
     )
     names = model.graph("split").edge_names
@@ -188,14 +189,14 @@ def test_atp_star_joins_both(toy_vit, images, direction):
 
 def test_what_means_nothing_is_refused_by_name(toy_vit, images):
     model = toy_vit(depth=1)
-    x, y = images(model, 1, 1), images(model, 1, 2)
+    pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     for method in ("grad-drop", "atp-star"):
         with pytest.raises(InputError, match=f"method {method!r} averages .* this model has one layer"):
-            score_edges(model, x, y, [0], method=method)
+            score_edges(model, pairs, method)
     with pytest.raises(InputError, match="have rules for the softmax, which this method recomputes"):
-        score_edges(model, x, y, [0], method="qk-fix", gradient="gim")
+        score_edges(model, pairs, "qk-fix", gradient="gim")
     with pytest.raises(InputError, match="form for method 'qk-fix'"):
-        score_edges(model, x, y, [0], method="qk-fix", form="head")
+        score_edges(model, pairs, "qk-fix", form="head")
     for method in ("qk-fix", "grad-drop"):
         with pytest.raises(InputError, match="its gradient is zero there"):
-            score_edges(model, x, y, [0], method=method, metric="kl")
+            score_edges(model, pairs, method, metric="kl")

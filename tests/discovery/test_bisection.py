@@ -6,27 +6,29 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import EdgeScores, connected, size_grid
-from circuitstore.discovery import bisected, evaluate, score_edges
+from circuitstore.discovery import bisected, score_edges
 from circuitstore.discovery.bisection import _smallest, with_buffer
 from circuitstore.errors import InputError
+from circuitstore.evaluation import ImagePairs, evaluate
 
 from ..planted import PLANTED, planted_model
 
 
 @pytest.fixture(scope="module")
 def contrast(contrast):
-    """A toy model, images with their contrast and class, and scores."""
+    """A toy model, pairs that it tells apart, and scores."""
     model, x, y, labels = contrast
-    return model, x, y, labels, score_edges(model, x, y, labels, form="attention", steps=20)
+    pairs = ImagePairs.of(model, x, y, labels)
+    return model, pairs, score_edges(model, pairs, form="attention", steps=20)
 
 
 @pytest.mark.parametrize("of", ["retention", "faithfulness"])
 @pytest.mark.parametrize("target", [0.5, 0.9])
 def test_what_is_found_keeps_the_target_and_is_connected(contrast, of, target):
-    model, x, y, labels, scores = contrast
-    found = bisected(model, scores, x, y, labels, target=target, of=of, absolute=True)
+    model, pairs, scores = contrast
+    found = bisected(model, pairs, scores, target=target, of=of, absolute=True)
     assert found.n_edges < scores.graph.n_edges
-    assert getattr(evaluate(model, found, x, y, labels), of) >= target
+    assert getattr(evaluate(model, pairs, found), of) >= target
     best = np.argsort(-np.abs(scores.mean), kind="stable")[: found.size_requested]
     assert found.members[best].all()
     assert np.array_equal(scores.graph.prune(found.members), found.members)
@@ -50,23 +52,23 @@ def test_bisection_finds_every_size_in_few_trials(n_edges):
 def test_the_planted_circuit_is_the_smallest_that_keeps_all(images):
     model = planted_model(0)
     x, y = images(model, 8, 0), images(model, 8, 10)
-    labels = (model.logits(x) - model.logits(y)).argmax(dim=1)
-    scores = score_edges(model, x, y, labels, method="eap")
-    found = bisected(model, scores, x, y, labels, target=1 - 1e-9, of="faithfulness", absolute=True)
+    pairs = ImagePairs.of(model, x, y, (model.logits(x) - model.logits(y)).argmax(dim=1))
+    scores = score_edges(model, pairs, "eap")
+    found = bisected(model, pairs, scores, target=1 - 1e-9, of="faithfulness", absolute=True)
     assert set(found.edges) == PLANTED
 
 
 def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_searched(contrast):
-    model, x, y, labels, scores = contrast
+    model, pairs, scores = contrast
 
     def share(size, images):
         circuit = connected(scores, size, absolute=True)
-        found = evaluate(model, circuit, x[images], y[images], labels[images])
+        found = evaluate(model, pairs[images], circuit)
         return (found.metric_circuit - found.metric_empty) / (found.metric_full - found.metric_empty)
 
     given_back = 0
     for target in (0.2, 0.4, 0.7, 0.95):
-        wide = bisected(model, scores, x, y, labels, target=target, of="faithfulness", buffer=0.5, absolute=True)
+        wide = bisected(model, pairs, scores, target=target, of="faithfulness", buffer=0.5, absolute=True)
         back = re.search(r"(\d+) edges given back", wide.extraction)
         size = wide.size_requested - int(back[1]) if back else wide.size_requested
         assert share(size, slice(None, None, 2)) >= target > share(size - 1, slice(None, None, 2))
@@ -78,14 +80,13 @@ def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_se
 @pytest.mark.filterwarnings("ignore:corrupted. .* equal their clean ones")
 def test_where_the_searched_half_has_no_gap_all_images_are_searched(contrast):
     """Every other image, from the first on, is contrasted with itself."""
-    model, x, y, labels, scores = contrast
-    clean, corrupted = torch.stack([y, x], dim=1).flatten(0, 1), y.repeat_interleave(2, dim=0)
+    model, pairs, scores = contrast
+    clean = torch.stack([pairs.corrupted, pairs.clean], dim=1).flatten(0, 1)
+    doubled = ImagePairs.of(model, clean, pairs.corrupted.repeat_interleave(2, dim=0), pairs.labels.repeat(2))
     for of in ("retention", "faithfulness"):
-        found = bisected(
-            model, scores, clean, corrupted, labels.repeat(2), target=0.5, of=of, buffer=0.0, absolute=True
-        )
+        found = bisected(model, doubled, scores, target=0.5, of=of, buffer=0.0, absolute=True)
         smaller = connected(scores, found.size_requested - 1, absolute=True)
-        at, before = (getattr(evaluate(model, circuit, x, y, labels), of) for circuit in (found, smaller))
+        at, before = (getattr(evaluate(model, pairs, circuit), of) for circuit in (found, smaller))
         assert at >= 0.5 > before
         assert "all edges" not in found.extraction
 
@@ -98,8 +99,9 @@ def test_the_buffer_reaches_a_share_below_the_threshold():
 
 
 def test_without_a_gap_all_edges_and_the_reason(contrast):
-    model, x, y, labels, scores = contrast
-    found = bisected(model, scores, y, x, labels, target=0.9)
+    model, pairs, scores = contrast
+    turned = ImagePairs.of(model, pairs.corrupted, pairs.clean, pairs.labels)
+    found = bisected(model, turned, scores, target=0.9)
     assert found.n_edges == scores.graph.n_edges
     assert "all edges: the full model is not above" in found.extraction
 
@@ -109,17 +111,15 @@ def test_without_a_gap_all_edges_and_the_reason(contrast):
     [({"target": 1.5}, "target"), ({"target": 0.5, "buffer": 1.0}, "buffer"), ({"target": 0.5, "of": "loss"}, "share")],
 )
 def test_what_is_out_of_range_is_refused(contrast, wrong, said):
-    model, x, y, labels, scores = contrast
+    model, pairs, scores = contrast
     with pytest.raises(InputError, match=said):
-        bisected(model, scores, x, y, labels, **wrong)
+        bisected(model, pairs, scores, **wrong)
 
 
 def test_targets_are_halved_with_their_images(contrast):
-    model, x, y, labels, scores = contrast
-    others = (labels + 1) % 5
-    found = bisected(
-        model, scores, x, y, others, targets=torch.as_tensor(labels), metric="logit-diff", target=0.5, absolute=True
-    )
-    plain = bisected(model, scores, x, y, labels, target=0.5, absolute=True)
+    model, pairs, scores = contrast
+    aimed = ImagePairs.of(model, pairs.clean, pairs.corrupted, (pairs.labels + 1) % 5, targets=pairs.labels)
+    found = bisected(model, aimed, scores, metric="logit-diff", target=0.5, absolute=True)
+    plain = bisected(model, pairs, scores, target=0.5, absolute=True)
     assert np.array_equal(found.members, plain.members)  # the class that the metric raises is the same
     assert connected(scores, 0).n_edges == 0

@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from circuitstore.discovery import METHODS, discover, estimate_cost, resolve_method
+from circuitstore.discovery import METHODS, discover, estimate_cost
+from circuitstore.evaluation import Execution, ImagePairs
 
 SHORT = {
     "eap-ig": {"steps": 3},
@@ -20,9 +21,10 @@ OWN_NODE = ("eap-ig-activations", "eap-ig-activations-heads")
 
 
 @pytest.fixture
-def counted(toy_vit):
-    """A model, and how many models' worth of MLPs its images went through: forward, back, and norms of attentions."""
+def counted(toy_vit, images):
+    """A model, two pairs, and how many models' worth of MLPs they went through: forward, back, norms of attentions."""
     model = toy_vit()
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [0, 1])
     counts = Counter()
 
     def tell(what):
@@ -37,17 +39,16 @@ def counted(toy_vit):
     for block in model.blocks:
         block.mlp.register_forward_hook(tell("mlp"))
         block.norm1.register_forward_hook(tell("norm"))
-    return model, counts
+    return model, pairs, counts
 
 
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 @pytest.mark.parametrize("key", METHODS)
-def test_the_cost_is_what_is_run(counted, images, key):
-    model, counts = counted
-    params = SHORT.get(key, {})
-    form, n = METHODS[key].forms[0], 2
-    discover(model, images(model, n, 1), images(model, n, 2), [0, 1], method=key, form=form, batch_size=8, **params)
-    graph, use = model.graph(form), resolve_method(key, params)
+def test_the_cost_is_what_is_run(counted, key):
+    model, pairs, counts = counted
+    use, form, n = METHODS.resolve(key, SHORT.get(key, {})), METHODS[key].forms[0], len(pairs)
+    discover(model, pairs, use, form=form, execution=Execution(batch_size=8))
+    graph = model.graph(form)
     told = estimate_cost(graph, use, n)
     if key in PATCHED:  # a share of a forward an edge, by count on a larger model; nothing is removed, so all are tried
         assert told.forwards / 2 < counts["mlp"] <= told.forwards and counts["back"] <= told.backwards
@@ -66,10 +67,10 @@ def test_the_cost_is_what_is_run(counted, images, key):
 
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 @pytest.mark.parametrize(("rule", "steps"), [("left", 5), ("right", 3), ("midpoint", 5), ("midpoint", 1)])
-def test_ends_of_the_path_that_a_rule_takes_are_not_run_again(counted, images, rule, steps):
-    model, counts = counted
-    params = {"rule": rule, "steps": steps}
-    discover(model, images(model, 2, 1), images(model, 2, 2), [0, 1], method="eap-ig", **params)
-    told = estimate_cost(model.graph("split"), resolve_method("eap-ig", params), 2)
+def test_ends_of_the_path_that_a_rule_takes_are_not_run_again(counted, rule, steps):
+    model, pairs, counts = counted
+    use = METHODS.resolve("eap-ig", {"rule": rule, "steps": steps})
+    discover(model, pairs, use)
+    told = estimate_cost(model.graph("split"), use, 2)
     assert (counts["mlp"], counts["back"]) == pytest.approx((told.forwards, told.backwards))
     assert told.forwards == 2 * (steps + (2 if rule == "midpoint" else 1))

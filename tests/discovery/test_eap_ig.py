@@ -8,10 +8,11 @@ import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning
+from circuitstore.evaluation import Execution, ImagePairs
 from circuitstore.models import PatchedRuns, capture, load_model
 from torch import nn
 
-from .reference import LABELS, VARIANTS, blind, logit, logits_of, points, relative, unseen
+from ..reference import LABELS, VARIANTS, blind, logit, logits_of, points, relative, unseen
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,8 @@ def _residuals_are_tested_apart():
 def test_every_variant_equals_gates_and_autograd(toy_vit, images, brute_force, changes):
     model = toy_vit(**changes)
     x, y = images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, steps=2, rule="midpoint").per_image
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    found = score_edges(model, pairs, steps=2, rule="midpoint").per_image
     brute = brute_force(model.module, model.graph("split"))
     expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), [0.25, 0.75])
     assert relative(found, expected) < 1e-11
@@ -39,16 +41,18 @@ def test_every_variant_equals_gates_and_autograd(toy_vit, images, brute_force, c
 def test_every_form_and_rule_equals_gates_and_autograd(toy_vit, images, brute_force, form, method, params):
     model = toy_vit(1, qk_norm=True, init_values=0.2)
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     at = points(params["steps"], params["rule"]) if params else [1.0]
     expected = brute_force(model.module, model.graph(form)).scores(model.embed(x), model.embed(y), logit(LABELS), at)
-    found = score_edges(model, x, y, LABELS, method=method, form=form, **params)
+    found = score_edges(model, pairs, method, form=form, **params)
     assert relative(found.per_image, expected) < 1e-11
     assert relative(found.mean, expected.mean(axis=0)) < 1e-11
 
 
 def test_a_stock_timm_model_with_target_minus_true(timm_vit, images, brute_force):
     x, y = images(timm_vit, 1, 1), images(timm_vit, 1, 2)
-    found = score_edges(timm_vit, x, y, [1], targets=[4], metric="logit-diff", method="eap", form="head").per_image
+    pairs = ImagePairs.of(timm_vit, x, y, labels=[1], targets=[4])
+    found = score_edges(timm_vit, pairs, "eap", metric="logit-diff", form="head").per_image
     brute = brute_force(timm_vit.module, timm_vit.graph("head"))
     expected = brute.scores(timm_vit.embed(x), timm_vit.embed(y), lambda logits: logits[:, 4] - logits[:, 1], [1.0])
     assert relative(found, expected) < 1e-11
@@ -57,7 +61,8 @@ def test_a_stock_timm_model_with_target_minus_true(timm_vit, images, brute_force
 def test_more_steps_than_are_kept_pending_change_nothing(toy_vit, images, brute_force):
     model = toy_vit()
     x, y = images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, steps=19, rule="left").per_image
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    found = score_edges(model, pairs, steps=19, rule="left").per_image
     brute = brute_force(model.module, model.graph("split"))
     assert relative(found, brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(19, "left"))) < 1e-11
 
@@ -68,10 +73,12 @@ def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
     model = toy_vit()
     x, y, labels = images(model, 7, 1), images(model, 7, 2), torch.arange(7) % 5
     options = {"form": form, "rule": rule}
-    whole = score_edges(model, x, y, labels, batch_size=7, **options)
-    parts = score_edges(model, x, y, labels, batch_size=3, **options)
+    pairs = ImagePairs.of(model, x, y, labels)
+    whole = score_edges(model, pairs, execution=Execution(batch_size=7), **options)
+    parts = score_edges(model, pairs, execution=Execution(batch_size=3), **options)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
-    shuffled = score_edges(model, x[order], y[order], labels[order], batch_size=2, **options)
+    mixed = ImagePairs.of(model, x[order], y[order], labels[order])
+    shuffled = score_edges(model, mixed, execution=Execution(batch_size=2), **options)
     assert relative(parts.per_image, whole.per_image) < 1e-10
     assert relative(shuffled.per_image, whole.per_image[order.numpy()]) < 1e-10
     assert relative(shuffled.mean, whole.mean) < 1e-10
@@ -81,7 +88,8 @@ def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
 def test_where_the_model_sees_no_contrast_scores_are_exactly_zero(toy_module, images, method):
     model = load_model(blind(toy_module()), dtype="float64")
     x = images(model, 2)
-    found = score_edges(model, x, unseen(x), LABELS, method=method)
+    pairs = ImagePairs.of(model, x, unseen(x), LABELS)
+    found = score_edges(model, pairs, method)
     assert np.abs(found.per_image).max() == 0
     assert found.residual is None
 
@@ -89,16 +97,16 @@ def test_where_the_model_sees_no_contrast_scores_are_exactly_zero(toy_module, im
 @pytest.mark.parametrize("form", FORMS)
 def test_coarser_forms_are_sums_of_finer_ones(toy_vit, images, form):
     model = toy_vit()
-    x, y = images(model, 3, 1), images(model, 3, 2)
-    split = score_edges(model, x, y, [0, 1, 2])
-    found = score_edges(model, x, y, [0, 1, 2], form=form)
+    pairs = ImagePairs.of(model, images(model, 3, 1), images(model, 3, 2), [0, 1, 2])
+    split = score_edges(model, pairs)
+    found = score_edges(model, pairs, form=form)
     assert relative(split.project(form).per_image, found.per_image) < 1e-11
 
 
 def test_a_gate_s_derivative_is_a_finite_difference(toy_vit, images, brute_force):
     model = toy_vit()
     graph, x, y = model.graph("split"), images(model, 1, 1), images(model, 1, 2)
-    scores = score_edges(model, x, y, [1], method="eap").mean
+    scores = score_edges(model, ImagePairs.of(model, x, y, [1]), "eap").mean
     brute = brute_force(model.module, graph)
     (_, new), (_, old) = (brute.run(model.embed(i), lambda _, value: value) for i in (x, y))
     for edge in np.argsort(-np.abs(scores))[:5]:
@@ -176,7 +184,7 @@ def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images, method, p
                     block.attn.qkv(block.norm1(read)), read, slopes["qkv", node.layer] * rows
                 )
             receivers[:, v] += (moved[where] * slope).sum((1, 2)).numpy() / len(at)
-    found = score_edges(model, x, y, LABELS, method=method, **params).per_image
+    found = score_edges(model, ImagePairs.of(model, x, y, LABELS), method, **params).per_image
     for each, expected in ((graph.edge_sender, senders), (graph.edge_receiver, receivers)):
         sums = np.stack([found[:, each == i].sum(axis=1) for i in range(expected.shape[1])], axis=1)
         assert relative(sums, expected) < 1e-11
@@ -188,10 +196,11 @@ def test_eap_ig_converges_to_the_metric_s_difference(toy_vit, images):
     model = toy_vit(3)
     x = images(model, 2, 1)
     y = x + 0.3 * images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     total = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
 
     def error(steps, rule):
-        found = score_edges(model, x, y, LABELS, steps=steps, rule=rule, form="block")
+        found = score_edges(model, pairs, steps=steps, rule=rule, form="block")
         rounding = 1e-12 * np.abs(found.mean).sum()
         assert found.residual_absolute == pytest.approx(abs(out_of_input(found) - total), rel=0, abs=rounding)
         return abs(out_of_input(found) - total)
@@ -215,7 +224,7 @@ def test_on_a_linear_model_scores_are_exact_patching(toy_module, images, method)
     model = load_model(module, dtype="float64")
     graph, x, y = model.graph("split"), images(model, 2, 1), images(model, 2, 2)
     stream, reference = model.embed(x), capture(model, y)
-    scores = score_edges(model, x, y, LABELS, method=method).per_image
+    scores = score_edges(model, ImagePairs.of(model, x, y, LABELS), method).per_image
 
     def without(edge):
         return PatchedRuns(model, stream, reference).logits(graph, np.arange(graph.n_edges) != edge)

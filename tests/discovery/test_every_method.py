@@ -5,9 +5,10 @@ import pytest
 import torch
 from circuitstore.discovery import METHODS, discover
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.evaluation import ImagePairs
 from circuitstore.models import load_model
 
-from .reference import LABELS, blind, logits_of, relative, unseen
+from ..reference import LABELS, blind, logits_of, relative, unseen
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
@@ -20,12 +21,12 @@ NO_CONTRAST = ("flow-routes",)
 """Which do not look at the corrupted images."""
 
 
-def ask(model, x, y, method, form, **params):
+def ask(model, pairs, method, form, **params):
     """In few steps; of a threshold nothing falls short."""
     given = METHODS[method].params
     few = {"steps": 2, "fraction": 0.4, "threshold": -1.0, "absolute": True}
     few = {name: value for name, value in few.items() if name in given}
-    return discover(model, x, y, LABELS, method=method, form=form, **few | params)
+    return discover(model, pairs, METHODS.resolve(method, few | params), form=form)
 
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
@@ -33,7 +34,8 @@ def test_where_the_model_sees_no_contrast_nothing_scores(toy_module, images, met
     """And what selects keeps no edge."""
     model = load_model(blind(toy_module(depth=2)), dtype="float64")
     x, form = images(model, 2), METHODS[method].forms[0]
-    found = ask(model, x, unseen(x), method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
+    pairs = ImagePairs.of(model, x, unseen(x), LABELS)
+    found = ask(model, pairs, method, form, **{"threshold": 1e-9} if METHODS[method].selects else {})
     assert relative(found.scores.per_image, 0, of=logits_of(model, x)) < 1e-12
     if METHODS[method].selects:
         assert not found.members.any()
@@ -45,7 +47,8 @@ def test_a_pair_that_is_equal_scores_nothing_among_others(toy_vit, images, metho
     x, y = images(model, 2, 1), images(model, 2, 2)
     y[0] = x[0]
     with pytest.warns(CircuitStoreWarning, match=r"1 of 2 images equal their clean ones: 0 \(counted from 0\)"):
-        found = ask(model, x, y, method, METHODS[method].forms[0])
+        pairs = ImagePairs.of(model, x, y, LABELS)
+    found = ask(model, pairs, method, METHODS[method].forms[0])
     scores = found.scores.per_image
     assert relative(scores[0], 0, of=[*logits_of(model, x, y).ravel(), *scores[1]]) < 1e-12
 
@@ -56,8 +59,9 @@ def test_where_the_model_sees_no_contrast_nothing_is_ranked(toy_module, images, 
     """Where the answer is an order of the edges, there is none."""
     model = load_model(blind(toy_module(depth=2)), dtype=dtype)
     x = images(model, 2)
+    pairs = ImagePairs.of(model, x, unseen(x), LABELS)
     with pytest.raises(InputError, match="'logit' is the same on clean and corrupted images, so no edge matters"):
-        ask(model, x, unseen(x), method, "attention")
+        ask(model, pairs, method, "attention")
 
 
 ORDER = torch.tensor([2, 0, 3, 1])
@@ -91,7 +95,8 @@ def old_places(graph):
 def test_permuted_heads_permute_the_scores(permuted, images, method, form):
     """Where edges are decided one after the other, with none removed: else the order, which is of heads, matters."""
     x, y = images(permuted[0], 2, 1), images(permuted[0], 2, 2)
-    before, after = (ask(model, x, y, method, form).scores for model in permuted)
+    pairs = ImagePairs.of(permuted[0], x, y, LABELS)
+    before, after = (ask(model, pairs, method, form).scores for model in permuted)
     for name in ("signed", "additive", "shares"):
         assert getattr(before, name) == getattr(METHODS[method], name)
     same = old_places(before.graph)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.discovery import discover, evaluate, score_edges
+from circuitstore.discovery import METHODS, discover, score_edges
+from circuitstore.evaluation import Execution, ImagePairs, evaluate
 from circuitstore.models import GRADIENTS, load_model
 
 from ..families import FAMILIES, build
-from .reference import LABELS, logit, logits_of, one_by_one, relative
+from ..reference import LABELS, logit, logits_of, one_by_one, relative
 from .removal_loop import absolute, held, loop, question
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
@@ -17,15 +18,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStor
 def test_every_family_keeps_the_identities(name, images, brute_force):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
-    scores = score_edges(model, x, y, LABELS, steps=2, rule="midpoint")
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    scores = score_edges(model, pairs, steps=2, rule="midpoint")
     brute = brute_force(model.module, model.graph("split"))
     expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), [0.25, 0.75])
     assert relative(scores.per_image, expected) < 1e-11
     for direction in ("noising", "denoising"):
-        exact = score_edges(model, x, y, LABELS, method="exact", form="head", direction=direction)
+        exact = score_edges(model, pairs, "exact", form="head", direction=direction)
         edges, expected = one_by_one(model, "head", x, y, direction)
         assert relative(exact.per_image[:, edges], expected, of=logits_of(model, x, y)) < 1e-12
-    whole = evaluate(model, scores.top(scores.graph.n_edges), x, y, LABELS)
+    whole = evaluate(model, pairs, scores.top(scores.graph.n_edges))
     full = logit(LABELS)(model.logits(x)).mean().item()
     assert whole.metric_circuit == pytest.approx(full, rel=0, abs=1e-12 * np.abs(logits_of(model, x)).max())
 
@@ -33,9 +35,10 @@ def test_every_family_keeps_the_identities(name, images, brute_force):
 @pytest.mark.parametrize("name", ["rotary, learnt and per head", "DINOv3", "SigLIP", "CLIP"])
 def test_sequential_patching_decides_as_the_loop(name, images, brute_force):
     model = load_model(build(name), dtype="float64")
-    x, y, streams, graph, metric, threshold = question(model, images)
+    pairs, streams, graph, metric, threshold = question(model, images)
     expected = loop(brute_force(model.module, graph), streams, graph, metric, absolute(threshold))
-    found = discover(model, x, y, LABELS, method="vi-cd", form="attention", threshold=threshold, batch_size=12)
+    use = METHODS.resolve("vi-cd", {"threshold": threshold})
+    found = discover(model, pairs, use, form="attention", execution=Execution(batch_size=12))
     held(found, expected)
 
 
@@ -44,8 +47,9 @@ def test_sequential_patching_decides_as_the_loop(name, images, brute_force):
 def test_gradient_modes_leave_the_forward_of_other_families_as_it_is(name, images, gradient):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     with torch.enable_grad(), GRADIENTS[gradient].during(model):
         logits = model.readout(model.through_blocks(model.embed(x).requires_grad_()))
     assert relative(logits.detach().numpy(), model.logits(x).numpy()) < 1e-13
-    plain, other = (score_edges(model, x, y, LABELS, method="eap", gradient=g).mean for g in ("plain", gradient))
+    plain, other = (score_edges(model, pairs, "eap", gradient=g).mean for g in ("plain", gradient))
     assert relative(other, plain) > 1e-3

@@ -3,20 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.analysis.curves import faithfulness_curve
 from circuitstore.circuits import FORMS, connected
-from circuitstore.discovery import bisected, discover, score_edges
+from circuitstore.discovery import METHODS, bisected, discover, score_edges
 from circuitstore.discovery.methods.flow_routes import proximities, shares
 from circuitstore.errors import InputError
+from circuitstore.evaluation import Execution, ImagePairs, faithfulness_curve
+
+from ..reference import LABELS
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, brute_force, form):
     model = toy_vit(1, init_values=0.3)
-    graph, x = model.graph(form), images(model, 2, 1)
-    found = score_edges(model, x, images(model, 2, 2), [1, 3], method="flow-routes", form=form, batch_size=1)
+    graph, pairs = model.graph(form), ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
+    found = score_edges(model, pairs, "flow-routes", form=form, execution=Execution(batch_size=1))
     assert not (found.signed or found.additive)
-    _, sent = brute_force(model.module, graph).run(model.embed(x), lambda _, value: value)
+    _, sent = brute_force(model.module, graph).run(model.embed(pairs.clean), lambda _, value: value)
     for receiver in np.random.default_rng(0).choice(graph.n_receivers, 6):
         n = int(graph.n_upstream[receiver])
         biases = sum(
@@ -41,9 +43,10 @@ def bias_is_read(graph, layer, receiver):
 
 def test_neither_metric_nor_corrupted_images_matter(toy_vit, images):
     model = toy_vit()
-    x = images(model, 2, 1)
-    one = score_edges(model, x, images(model, 2, 2), [1, 3], method="flow-routes", form="block")
-    other = score_edges(model, x, images(model, 2, 3), [0, 2], method="flow-routes", form="block", metric="kl")
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
+    others = ImagePairs.of(model, pairs.clean, images(model, 2, 3), [0, 2])
+    one = score_edges(model, pairs, "flow-routes", form="block")
+    other = score_edges(model, others, "flow-routes", form="block", metric="kl")
     assert np.array_equal(one.per_image, other.per_image)
 
 
@@ -65,21 +68,24 @@ def test_shares_are_averaged_over_the_tokens_at_which_a_sender_comes_near():
 @pytest.mark.parametrize("seed", range(3))
 def test_shares_sum_to_one_although_no_sender_is_near_at_some_tokens(toy_vit, images, seed):
     model = toy_vit(seed, embed_dim=4, num_heads=2, depth=6)
-    x, graph = images(model, 8, 1), model.graph("block")
-    found = score_edges(model, x, images(model, 8, 2), [0] * 8, method="flow-routes", form="block").per_image
-    sums = np.add.reduceat(found, graph.offsets[:-1], axis=1)
+    pairs = ImagePairs.of(model, images(model, 8, 1), images(model, 8, 2), [0] * 8)
+    found = score_edges(model, pairs, "flow-routes", form="block").per_image
+    sums = np.add.reduceat(found, model.graph("block").offsets[:-1], axis=1)
     assert np.all((np.abs(sums - 1) < 1e-12) | (sums == 0))
     assert (sums > 0).mean() > 0.9
 
 
 @pytest.fixture
-def by_share(toy_vit, images):
+def shared(toy_vit, images):
+    """A toy model, two pairs, and the shares of their edges."""
     model = toy_vit()
-    return score_edges(model, images(model, 2, 1), images(model, 2, 2), [1, 3], method="flow-routes", form="head")
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
+    return model, pairs, score_edges(model, pairs, "flow-routes", form="head")
 
 
-def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(by_share):
+def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(shared):
     """The authors' extraction; a receiver none of whose edges has the share leads nowhere, and is pruned."""
+    *_, by_share = shared
     graph, least = by_share.graph, 0.12
     edges = [graph.edge(index) for index in range(graph.n_edges)]
     reached, found, seen = ["logits"], set(), set()
@@ -96,26 +102,24 @@ def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(by_share):
     assert (by_share.mean >= least).sum() > circuit.n_edges
 
 
-def test_shares_of_different_receivers_are_not_put_in_one_order(by_share, toy_vit, images):
-    model = toy_vit()
-    pairs = images(model, 2, 1), images(model, 2, 2), [1, 3]
+def test_shares_of_different_receivers_are_not_put_in_one_order(shared):
+    model, pairs, by_share = shared
     for ask in (
         lambda: by_share.top(5),
         lambda: by_share.subset(np.arange(1)).top(0.1),
         lambda: connected(by_share, 5),
-        lambda: bisected(model, by_share, *pairs, target=0.5),
-        lambda: faithfulness_curve(model, by_share, *pairs, order="top"),
+        lambda: bisected(model, pairs, by_share, target=0.5),
+        lambda: faithfulness_curve(model, pairs, by_share, order="top"),
     ):
         with pytest.raises(InputError, match=r"shares of what each receiver reads.*greedy.*threshold"):
             ask()
     assert by_share.greedy(5).size_requested == 5
 
 
-def test_what_it_does_not_take_is_told_in_its_own_words(by_share, toy_vit, images):
-    model = toy_vit()
-    pairs = images(model, 1, 1), images(model, 1, 2), [1]
+def test_what_it_does_not_take_is_told_in_its_own_words(shared):
+    model, pairs, by_share = shared
     with pytest.raises(InputError, match="takes none: it runs clean images forward once"):
-        discover(model, *pairs, method="flow-routes", gradient="relp")
+        discover(model, pairs, METHODS.resolve("flow-routes", {"gradient": "relp"}))
     with pytest.raises(InputError, match=r"selects none; extract one, as by scores.greedy\(0.05\)"):
-        _ = discover(model, *pairs, method="flow-routes").circuit
+        _ = discover(model, pairs, "flow-routes").circuit
     assert by_share.greedy(0.05).n_edges > 0

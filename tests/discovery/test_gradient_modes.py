@@ -8,13 +8,14 @@ import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import METHODS, score_edges
 from circuitstore.errors import InputError
+from circuitstore.evaluation import ImagePairs
 from circuitstore.models import load_model
 from timm.layers.mlp import SwiGLU
 from torch import nn
 
 from ..detached import detached
 from ..planted import PLANTED, planted_model
-from .reference import LABELS, Gates, logit, logits_of, points, relative
+from ..reference import LABELS, Gates, logit, logits_of, points, relative
 
 MODES = ("relp", "relp-ah", "gim")
 
@@ -24,9 +25,10 @@ MODES = ("relp", "relp-ah", "gim")
 def test_eap_ig_of_every_mode_and_form_equals_gates_and_detached_parts(toy_vit, images, brute_force, form, mode):
     model = toy_vit(1, depth=2, qk_norm=True, init_values=0.2)
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     brute = detached(brute_force, model.module, model.graph(form), mode)
     expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(2, "left"))
-    found = score_edges(model, x, y, LABELS, form=form, gradient=mode, steps=2, rule="left")
+    found = score_edges(model, pairs, form=form, gradient=mode, steps=2, rule="left")
     assert relative(found.per_image, expected) < 1e-11
     assert found.residual is None
     into_queries = [i for i, name in enumerate(found.graph.edge_names) if name.endswith(("<q>", "<k>"))]
@@ -42,9 +44,10 @@ def test_eap_ig_of_every_mode_and_form_equals_gates_and_detached_parts(toy_vit, 
 def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
     model = toy_vit(**changes)
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     brute = detached(brute_force, model.module, model.graph("split"), mode)
     expected = brute.scores(model.embed(x), model.embed(y), logit(LABELS), [0.0])
-    found = score_edges(model, x, y, LABELS, method="eap", gradient=mode, direction="denoising")
+    found = score_edges(model, pairs, "eap", gradient=mode, direction="denoising")
     assert relative(found.per_image, expected) < 1e-11
 
 
@@ -63,11 +66,12 @@ def test_eap_of_other_models(toy_vit, images, brute_force, changes, mode):
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 def test_integrals_of_every_mode_equal_gates_and_detached_parts(toy_vit, images, brute_force, method, form, mode):
     model = toy_vit(1, depth=2, num_heads=2, qk_norm=True, init_values=0.2)
-    x, y, steps = images(model, 2, 1), images(model, 2, 2), 1 if "activations" in method else 2
+    x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs, steps = ImagePairs.of(model, x, y, LABELS), 1 if "activations" in method else 2
     brute = detached(brute_force, model.module, model.graph(form), mode)
     expected = Gates(brute, model.embed(x), model.embed(y)).expected(method, steps)
     found, plain = (
-        score_edges(model, x, y, LABELS, method=method, form=form, gradient=gradient, steps=steps).per_image
+        score_edges(model, pairs, method, form=form, gradient=gradient, steps=steps).per_image
         for gradient in (mode, "plain")
     )
     assert relative(found, expected) < 1e-11
@@ -83,13 +87,9 @@ def test_relp_on_a_linear_model_is_exact_patching(toy_module, images, mode):
             block.attn.qkv.bias[:32].zero_()
     model = load_model(module, dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
-    exact = score_edges(model, x, y, LABELS, method="exact").per_image
-    assert (
-        relative(
-            score_edges(model, x, y, LABELS, method="eap", gradient=mode).per_image, exact, of=logits_of(model, x, y)
-        )
-        < 1e-12
-    )
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    found, exact = score_edges(model, pairs, "eap", gradient=mode), score_edges(model, pairs, "exact")
+    assert relative(found.per_image, exact.per_image, of=logits_of(model, x, y)) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_relp_on_a_linear_model_is_exact_patching(toy_module, images, mode):
 )
 def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
     model = planted_model(0)
-    x, y = images(model, 4, 0), images(model, 4, 10)
-    scores = score_edges(model, x, y, [0] * 4, method=method, **params)
+    pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
+    scores = score_edges(model, pairs, method, **params)
     strength = np.abs(scores.per_image).max(axis=0)
     names = {scores.graph.edge_names[i] for i in np.flatnonzero(strength)}
     assert names == PLANTED
@@ -110,11 +110,11 @@ def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
 def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, images, method):
     """Every mode that it takes gives other scores."""
     model, facts = toy_vit(1, depth=2, num_heads=2), METHODS[method]
+    pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [1])
     few = {name: value for name, value in {"steps": 1, "fraction": 0.9}.items() if name in facts.params}
 
     def scores(gradient):
-        asked = {"method": method, "form": facts.forms[-1], "gradient": gradient, **few}
-        return score_edges(model, images(model, 1, 1), images(model, 1, 2), [1], **asked).mean
+        return score_edges(model, pairs, method, form=facts.forms[-1], gradient=gradient, **few).mean
 
     if "gradient" not in facts.params:
         for mode in MODES:
@@ -131,5 +131,6 @@ def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, im
 
 def test_an_unknown_mode_is_refused(toy_vit, images):
     model = toy_vit()
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     with pytest.raises(InputError, match="gradient: method 'eap' takes plain or relp or relp-ah or gim, got 'lrp'"):
-        score_edges(model, images(model), images(model), LABELS, method="eap", gradient="lrp")
+        score_edges(model, pairs, "eap", gradient="lrp")

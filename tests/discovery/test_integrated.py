@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS, ComputationGraph
-from circuitstore.discovery import METHODS, estimate_cost, resolve_method, score_edges
+from circuitstore.discovery import METHODS, estimate_cost, score_edges
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.evaluation import Execution, ImagePairs
 from circuitstore.models import CLEAN, CORRUPTED, CURRENT, PatchedRuns, capture, load_model
 from torch import nn
 
 from ..families import build
 from ..planted import PLANTED, gate_model, planted_model
-from .reference import LABELS, VARIANTS, Gates, logit, logits_of, relative
+from ..reference import LABELS, VARIANTS, Gates, logit, logits_of, relative
 
 METHODS_HERE = (
     "conductance",
@@ -45,7 +46,8 @@ def gates(brute_force):
 def test_every_form_equals_gates_and_autograd(toy_vit, images, gates, method, form):
     model = toy_vit(1, qk_norm=True, init_values=0.2, depth=2)
     x, y = images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, method=method, form=form, steps=2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    found = score_edges(model, pairs, method, form=form, steps=2)
     assert relative(found.per_image, gates(model, form, x, y).expected(method, 2)) < 1e-11
 
 
@@ -54,22 +56,25 @@ def test_every_form_equals_gates_and_autograd(toy_vit, images, gates, method, fo
 def test_every_variant_equals_gates_and_autograd(toy_vit, images, gates, changes, method):
     model = toy_vit(depth=2, **changes)
     x, y = images(model, 2, 1), images(model, 2, 2)
-    found = score_edges(model, x, y, LABELS, method=method, form="head", steps=2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    found = score_edges(model, pairs, method, form="head", steps=2)
     assert relative(found.per_image, gates(model, "head", x, y).expected(method, 2)) < 1e-11
 
 
 def test_denoising_moves_a_node_of_the_corrupted_run(toy_vit, images, gates):
     model = toy_vit(depth=2)
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     options = {"method": "eap-ig-activations", "direction": "denoising"}
-    found = score_edges(model, x, y, LABELS, form="head", steps=2, **options)
+    found = score_edges(model, pairs, form="head", steps=2, **options)
     assert relative(found.per_image, gates(model, "head", x, y).own_node(2, direction="denoising")) < 1e-11
 
 
 def near(images, model):
-    """Pairs between which the model is smooth."""
+    """Pairs between which the model is smooth, and how far apart the metric is on them."""
     x = images(model, 2, 1)
-    return x, x + 0.3 * images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, x + 0.3 * images(model, 2, 2), LABELS)
+    return pairs, logit(LABELS)(model.logits(pairs.clean) - model.logits(pairs.corrupted)).mean().item()
 
 
 def falls(error):
@@ -80,10 +85,9 @@ def falls(error):
 @pytest.mark.parametrize("form", ["split", "attention"])
 def test_conductance_s_books_balance(toy_vit, images, form):
     model = toy_vit(3, depth=2)
-    x, y = near(images, model)
-    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+    pairs, gap = near(images, model)
     graph = model.graph(form)
-    scored = {n: score_edges(model, x, y, LABELS, method="conductance", form=form, steps=n) for n in (6, 12)}
+    scored = {n: score_edges(model, pairs, "conductance", form=form, steps=n) for n in (6, 12)}
 
     def imbalance(steps):
         """At the worst component; the heads of the `attention` form are fed by their layer's input node."""
@@ -111,11 +115,10 @@ def test_conductance_s_books_balance(toy_vit, images, form):
 
 def test_all_edges_of_gate_ig_sum_to_the_metric_s_difference(toy_vit, images):
     model = toy_vit(3)
-    x, y = near(images, model)
-    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
+    pairs, gap = near(images, model)
 
     def error(steps):
-        found = score_edges(model, x, y, LABELS, method="gate-ig", form="block", steps=steps)
+        found = score_edges(model, pairs, "gate-ig", form="block", steps=steps)
         error = abs(found.mean.sum() - gap)
         assert found.residual_absolute == pytest.approx(error, rel=0, abs=1e-12 * np.abs(found.mean).sum())
         return abs(found.mean.sum() - gap)
@@ -133,7 +136,8 @@ def test_all_edges_of_gate_ig_sum_to_the_metric_s_difference(toy_vit, images):
 )
 def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, heads, direction):
     model = toy_vit(3, depth=2)
-    x, y = near(images, model)
+    pairs, _ = near(images, model)
+    x, y = pairs.clean, pairs.corrupted
     graph, clean, corrupted = model.graph("attention"), capture(model, x), capture(model, y)
     noising = direction == "noising"
     base = PatchedRuns(model, (clean if noising else corrupted).stream, corrupted, clean)
@@ -145,7 +149,7 @@ def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, hea
 
     plain = logit(LABELS)(clean.logits if noising else corrupted.logits)
     options = {"method": method, "form": "attention", "direction": direction}
-    scored = {n: score_edges(model, x, y, LABELS, steps=n, **options) for n in (6, 12)}
+    scored = {n: score_edges(model, pairs, steps=n, **options) for n in (6, 12)}
     for senders in ([0], np.arange(graph.n_senders)[heads], [5]):
         expected = ((plain - patched(senders)) * (1 if noising else -1)).numpy()
         own = np.isin(graph.edge_sender, senders)
@@ -163,17 +167,17 @@ def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, hea
 def test_the_reference_variant_is_no_patch(toy_vit, images):
     """What the own-node form is for: sums over the edges of this one stay off."""
     model = toy_vit(3, depth=2)
-    x, y = near(images, model)
-    gap = logit(LABELS)(model.logits(x) - model.logits(y)).mean().item()
-    found = score_edges(model, x, y, LABELS, method="eap-ig-activations-as-coded", form="block", steps=16)
+    pairs, gap = near(images, model)
+    found = score_edges(model, pairs, "eap-ig-activations-as-coded", form="block", steps=16)
     assert abs(found.mean[found.graph.edge_sender == 0].sum() - gap) > 0.01 * abs(gap)
 
 
 def test_more_runs_than_are_kept_pending_change_nothing(toy_vit, images, gates):
     model = toy_vit(depth=1)
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     for method in ("eap-ig-activations", "eap-ig-activations-as-coded"):
-        found = score_edges(model, x, y, LABELS, method=method, steps=11).per_image
+        found = score_edges(model, pairs, method, steps=11).per_image
         assert relative(found, gates(model, "split", x, y).expected(method, 11)) < 1e-11
 
 
@@ -182,26 +186,27 @@ def test_order_and_batches_do_not_matter(toy_vit, images, method):
     model = toy_vit(depth=2)
     x, y, labels = images(model, 5, 1), images(model, 5, 2), torch.arange(5)
     options = {"method": method, "steps": 2, "form": "head"}
-    whole = score_edges(model, x, y, labels, batch_size=5, **options)
+    pairs = ImagePairs.of(model, x, y, labels)
+    whole = score_edges(model, pairs, execution=Execution(batch_size=5), **options)
     order = torch.tensor([3, 0, 4, 2, 1])
-    shuffled = score_edges(model, x[order], y[order], labels[order], batch_size=2, **options)
+    mixed = ImagePairs.of(model, x[order], y[order], labels[order])
+    shuffled = score_edges(model, mixed, execution=Execution(batch_size=2), **options)
     assert relative(shuffled.per_image, whole.per_image[order.numpy()]) < 1e-10
 
 
 @pytest.mark.parametrize("method", ["conductance", "gate-ig", "eap-ig-activations", "eap-ig-activations-as-coded"])
 def test_sums_over_merged_edges_are_the_coarser_form_s_scores(toy_vit, images, method):
     model = toy_vit(depth=2)
-    x, y = images(model, 2, 1), images(model, 2, 2)
-    split, *coarser = (score_edges(model, x, y, LABELS, method=method, form=form, steps=2) for form in FORMS)
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
+    split, *coarser = (score_edges(model, pairs, method, form=form, steps=2) for form in FORMS)
     for found in coarser:
         assert relative(split.project(found.graph.form).per_image, found.per_image) < 1e-11
 
 
 def test_heads_that_move_apart_are_not_projected(toy_vit, images):
     model = toy_vit(depth=2)
-    found = score_edges(
-        model, images(model, 1, 1), images(model, 1, 2), [0], method="eap-ig-activations-heads", steps=1
-    )
+    pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
+    found = score_edges(model, pairs, "eap-ig-activations-heads", steps=1)
     with pytest.raises(InputError, match="additive"):
         found.project("block")
 
@@ -231,7 +236,8 @@ def test_logic_gates(method, gate, expected):
     model = gate_model(gate)
     x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
     x[:, 0] = 1 if gate == "ADD" else 1 + 1e-9
-    found = score_edges(model, x, y, [0], method=method, steps=50 if method == "gate-ig" else 4)
+    pairs = ImagePairs.of(model, x, y, [0])
+    found = score_edges(model, pairs, method, steps=50 if method == "gate-ig" else 4)
     edges = [found.graph.index_of(f"a0.h{head}->m0") for head in (0, 1)]
     assert found.mean[edges] == pytest.approx([expected, expected], abs=0.02 if method == "gate-ig" else 1e-6)
     assert found.mean[found.graph.index_of("a0.h2->logits")] == found.mean[found.graph.index_of("a0.h2->m0")] == 0
@@ -241,7 +247,7 @@ def test_costs_are_told():
     """ViT-B, 5 steps: 25 nodes, whose followers add up to 12 2/3 models, and run once more each for the patch."""
 
     def cost(method):
-        told = estimate_cost(ComputationGraph(12, 12), resolve_method(method, {"steps": 5}), 2)
+        told = estimate_cost(ComputationGraph(12, 12), METHODS.resolve(method, {"steps": 5}), 2)
         return pytest.approx((told.forwards, told.backwards))
 
     assert cost("conductance") == (22, 10)
@@ -258,16 +264,18 @@ def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_modul
             block.attn.qkv.bias[:32].zero_()
     model = load_model(module, dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
-    exact = score_edges(model, x, y, LABELS, method="exact").per_image
+    pairs = ImagePairs.of(model, x, y, LABELS)
+    exact = score_edges(model, pairs, "exact").per_image
     for method in ("conductance", "eap-ig-activations", "eap-ig-activations-heads"):
-        found = score_edges(model, x, y, LABELS, method=method, steps=2).per_image
+        found = score_edges(model, pairs, method, steps=2).per_image
         assert relative(found, exact, of=logits_of(model, x, y)) < 1e-11
 
 
 @pytest.mark.parametrize("method", METHODS_HERE)
 def test_a_planted_circuit_is_found_exactly(images, method):
     model = planted_model(0)
-    scores = score_edges(model, images(model, 4, 0), images(model, 4, 10), [0] * 4, method=method, steps=2)
+    pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
+    scores = score_edges(model, pairs, method, steps=2)
     strength = np.abs(scores.per_image).max(axis=0)
     assert {scores.graph.edge_names[i] for i in np.flatnonzero(strength)} == PLANTED
 
@@ -275,17 +283,18 @@ def test_a_planted_circuit_is_found_exactly(images, method):
 @pytest.mark.parametrize("method", ["eap-ig", *METHODS_HERE[2:]])
 def test_a_path_that_is_the_clean_run_alone_has_no_gradient_of_the_divergence(toy_vit, images, method):
     model = toy_vit(depth=1)
-    pair = images(model, 1, 1), images(model, 1, 2), [0]
+    pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     right = {"rule": "right"} if "rule" in METHODS[method].params else {}
     with pytest.raises(InputError, match="smallest on the clean run"):
-        score_edges(model, *pair, method=method, metric="kl", steps=1, **right)
-    assert np.abs(score_edges(model, *pair, method=method, metric="kl", steps=2, **right).mean).max() > 0
+        score_edges(model, pairs, method, metric="kl", steps=1, **right)
+    assert np.abs(score_edges(model, pairs, method, metric="kl", steps=2, **right).mean).max() > 0
 
 
 @pytest.mark.parametrize("name", ["rotary, learnt and per head", "DINOv3", "CLIP"])
 def test_other_families_equal_gates_and_autograd(images, gates, name):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
+    pairs = ImagePairs.of(model, x, y, LABELS)
     for method in METHODS_HERE[:3]:
-        found = score_edges(model, x, y, LABELS, method=method, form="head", steps=2)
+        found = score_edges(model, pairs, method, form="head", steps=2)
         assert relative(found.per_image, gates(model, "head", x, y).expected(method, 2)) < 1e-11

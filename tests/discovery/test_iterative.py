@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.discovery import discover, score_edges
+from circuitstore.discovery import METHODS, discover, score_edges
 from circuitstore.discovery.gated import GatedImages
-from circuitstore.discovery.journal import Journal
 from circuitstore.discovery.method import Task
 from circuitstore.discovery.methods.iterative_pruning import sizes
+from circuitstore.evaluation import ImagePairs, Journal, measure
 from circuitstore.models import PatchedRuns, capture
 
 from ..planted import PLANTED, planted_model
-from .reference import logits_of
+from ..reference import logits_of
 
 BOTH = ["iterative-pruning", "iterative-expansion"]
 
@@ -19,12 +19,9 @@ BOTH = ["iterative-pruning", "iterative-expansion"]
 @pytest.fixture
 def task(toy_vit, images):
     """A task of two pairs near each other, the metric being the logit of the true class."""
-    from circuitstore.discovery.batches import Pairs
-    from circuitstore.discovery.metrics import get_metric
-
     model = toy_vit(3)
     x = images(model, 2, 1)
-    pairs = Pairs.checked(model, x, x + 0.3 * images(model, 2, 2), [1, 3], None, get_metric("logit"))
+    pairs = measure(model, ImagePairs.of(model, x, x + 0.3 * images(model, 2, 2), [1, 3]), "logit")
     return Task(model, "attention", "noising", pairs, 1, Journal(), lambda done, total: None)
 
 
@@ -67,9 +64,8 @@ def test_distance_and_its_gradient(task):
 @pytest.mark.parametrize("rank", ["magnitude", "signed"])
 def test_every_edge_has_a_place_of_its_own(toy_vit, images, method, rank):
     model = toy_vit()
-    found = discover(
-        model, images(model, 2, 1), images(model, 2, 2), [1, 3], method=method, form="block", steps=2, rank=rank
-    )
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
+    found = discover(model, pairs, METHODS.resolve(method, {"steps": 2, "rank": rank}), form="block")
     n = found.graph.n_edges
     assert sorted(np.round(found.scores.mean * n)) == list(range(1, n + 1))
 
@@ -77,27 +73,29 @@ def test_every_edge_has_a_place_of_its_own(toy_vit, images, method, rank):
 @pytest.mark.parametrize("method", BOTH)
 def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
     model = planted_model(1)
-    x, y = images(model, 4, 0), images(model, 4, 10)
-    found = discover(model, x, y, [0] * 4, method=method, steps=1, fraction=0.4)
+    pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
+    found = discover(model, pairs, METHODS.resolve(method, {"steps": 1, "fraction": 0.4}))
     assert set(found.scores.top(3).edges) == PLANTED
 
 
 @pytest.mark.parametrize(("rank", "gradient"), [("magnitude", "plain"), ("signed", "relp")])
 def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
     """Of the expansion, whose first edge is gate-IG's best; and of pruning, which drops gate-IG's least first."""
-    pairs, n = (task.model, task.pairs.clean, task.pairs.corrupted, [1, 3]), task.graph.n_edges
-    scores = score_edges(*pairs, method="gate-ig", form="attention", steps=3, gradient=gradient).mean
+    model, pairs, n = task.model, task.pairs, task.graph.n_edges
+    scores = score_edges(model, pairs, "gate-ig", form="attention", steps=3, gradient=gradient).mean
     images, closed = GatedImages(task), torch.zeros(n, dtype=torch.float64)
     gains = images.gains(closed, torch.ones_like(closed), 3, gradient).numpy()
     assert np.abs(gains - scores).max() < 1e-11 * np.abs(scores).max()
     value = np.abs(scores) if rank == "magnitude" else scores
-    options = {"form": "attention", "steps": 3, "rank": rank, "gradient": gradient}
-    grown = discover(*pairs, method="iterative-expansion", fraction=1.0, **options)
+    params = {"steps": 3, "rank": rank, "gradient": gradient}
+    expansion = METHODS.resolve("iterative-expansion", params | {"fraction": 1.0})
+    grown = discover(model, pairs, expansion, form="attention")
     assert grown.scores.mean.argmax() == value.argmax()
     assert grown.trace["taken"][:2] == [0, 1]
     rounding = 1e-12 * np.abs(scores).sum()
     assert grown.trace["missing"][0] == pytest.approx(scores.sum(), rel=0, abs=rounding)
-    shrunk = discover(*pairs, method="iterative-pruning", fraction=0.3, **options)
+    pruning = METHODS.resolve("iterative-pruning", params | {"fraction": 0.3})
+    shrunk = discover(model, pairs, pruning, form="attention")
     left = sizes(n, 0.3)[0]
     first = np.argsort(shrunk.scores.mean)[: n - left]
     assert value[first] == pytest.approx(np.sort(value)[: n - left], rel=0, abs=rounding)  # some are 0, and tie
@@ -106,8 +104,8 @@ def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
 
 def test_edges_on_no_path_score_nothing_rather_than_rounding(task):
     """Once what is left leads nowhere, no run is made, and the order is that of the round before, then of the graph."""
-    pairs = (task.model, task.pairs.clean, task.pairs.corrupted, [1, 3])
-    found = discover(*pairs, method="iterative-pruning", form="attention", steps=2, fraction=0.3)
+    pruning = METHODS.resolve("iterative-pruning", {"steps": 2, "fraction": 0.3})
+    found = discover(task.model, task.pairs, pruning, form="attention")
     left = [found.scores.mean > 1 - n / found.graph.n_edges + 1e-9 for n in found.trace["left"]]
     joined = [bool(found.graph.prune(members).any()) for members in left]
     assert [gain != 0 for gain in found.trace["gain"]] == joined and not all(joined)
@@ -121,7 +119,7 @@ def test_gains_near_all_open_are_eap(task):
     images = GatedImages(task)
     ones = torch.ones(task.graph.n_edges, dtype=torch.float64)
     near = images.gains((1 - 1e-7) * ones, ones, 1).numpy()
-    eap = score_edges(task.model, task.pairs.clean, task.pairs.corrupted, [1, 3], method="eap", form="attention").mean
+    eap = score_edges(task.model, task.pairs, "eap", form="attention").mean
     assert np.abs(near - eap).max() < 1e-6 * np.abs(eap).max()
 
 

@@ -6,11 +6,12 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from circuitstore.discovery import Journal, discover
-from circuitstore.discovery import journal as journals
+from circuitstore.discovery import METHODS, discover, score_edges
 from circuitstore.discovery.methods import edge_pruning as hard_concrete
 from circuitstore.discovery.methods import ugs
 from circuitstore.errors import InputError
+from circuitstore.evaluation import Execution, ImagePairs, Journal
+from circuitstore.evaluation import journal as journals
 
 from ..planted import PLANTED, planted_model
 
@@ -23,7 +24,7 @@ LEARNED = [("ugs", {"steps": 60}), ("edge-pruning", {"steps": 90, "keep": 3 / 26
 @pytest.fixture(scope="module")
 def planted(images):
     model = planted_model(0)
-    return model, images(model, 4, 0), images(model, 4, 10), [0] * 4
+    return model, ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
 
 
 @pytest.mark.parametrize("theta", [0.02, 0.5, 0.9])
@@ -49,7 +50,7 @@ def test_hard_concrete_gates_are_closed_and_open_with_the_stated_probability(log
 
 @pytest.mark.parametrize(("method", "params"), LEARNED)
 def test_the_planted_circuit_is_learned(planted, method, params):
-    found = discover(*planted, method=method, seed=1, **params)
+    found = discover(*planted, METHODS.resolve(method, params), seed=1)
     best = np.argsort(-found.scores.mean)[:3]
     assert {found.graph.edge_names[i] for i in best} == PLANTED
     assert not found.scores.signed
@@ -60,7 +61,7 @@ def test_the_planted_circuit_is_learned(planted, method, params):
 
 
 def test_without_a_penalty_probabilities_stay_up(planted):
-    found = discover(*planted, method="ugs", steps=30, penalty=0.0)
+    found = discover(*planted, METHODS.resolve("ugs", {"steps": 30, "penalty": 0.0}))
     assert found.scores.mean.min() >= 1 / (1 + np.exp(-ugs.START)) - 1e-9
     best = np.argsort(-found.scores.mean)[:3]
     assert {found.graph.edge_names[i] for i in best} == PLANTED
@@ -69,23 +70,21 @@ def test_without_a_penalty_probabilities_stay_up(planted):
 @pytest.mark.parametrize("keep", [0.1, 0.5, 1.0])
 def test_edge_pruning_selects_the_share_that_was_asked(toy_vit, images, keep):
     model = toy_vit()
-    found = discover(
-        model, images(model, 2, 1), images(model, 2, 2), [1, 3], method="edge-pruning", form="block", steps=6, keep=keep
-    )
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
+    found = discover(model, pairs, METHODS.resolve("edge-pruning", {"steps": 6, "keep": keep}), form="block")
     assert found.members.sum() == found.trace["edges"] == round(keep * found.graph.n_edges)
     assert found.circuit.n_edges == found.trace["edges_pruned"]
     assert found.scores.mean[found.members].min() >= found.scores.mean[~found.members].max(initial=0)
 
 
-@pytest.mark.parametrize(("method", "params"), [("ugs", {"steps": 4}), ("edge-pruning", {"steps": 4})])
-def test_seeded_and_whatever_the_batches(toy_vit, images, method, params):
+@pytest.mark.parametrize("method", ["ugs", "edge-pruning"])
+def test_seeded_and_whatever_the_batches(toy_vit, images, method):
     model = toy_vit()
+    pairs = ImagePairs.of(model, images(model, 3, 1), images(model, 3, 2), [1, 3, 0])
 
     def scores(seed, batch_size):
-        return discover(
-            model, images(model, 3, 1), images(model, 3, 2), [1, 3, 0],
-            method=method, form="block", seed=seed, batch_size=batch_size, **params,
-        ).scores.mean  # fmt: skip
+        execution = Execution(batch_size=batch_size)
+        return score_edges(model, pairs, method, form="block", seed=seed, execution=execution, steps=4).mean
 
     assert np.array_equal(scores(0, 3), scores(0, 3))
     assert np.abs(scores(0, 3) - scores(0, 2)).max() < 1e-9
@@ -96,7 +95,7 @@ class Stopped(Exception):
     """The run was killed."""
 
 
-METHODS = {
+PARAMS = {
     "ugs": {"steps": 7},
     "edge-pruning": {"steps": 7},
     "iterative-pruning": {"steps": 1, "fraction": 0.4},
@@ -104,16 +103,15 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PARAMS)
 def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, monkeypatch, method):
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     model, path = toy_vit(), tmp_path / "journal.npz"
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
 
     def ask(journal, progress=None):
-        return discover(
-            model, images(model, 2, 1), images(model, 2, 2), [1, 3],
-            method=method, form="block", progress=progress, journal=journal, **METHODS[method],
-        )  # fmt: skip
+        use, execution = METHODS.resolve(method, PARAMS[method]), Execution(progress=progress, journal=journal)
+        return discover(model, pairs, use, form="block", execution=execution)
 
     whole, done = ask(None), []
 
@@ -170,15 +168,15 @@ def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name
 def test_a_question_whose_journal_is_damaged_is_answered_anew(toy_vit, images, tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     model, path = toy_vit(depth=1), tmp_path / "journal"
+    pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [1])
 
-    def ask(steps=2, journal=path):
-        options = {"method": "ugs", "form": "block", "journal": journal, "steps": steps}
-        return discover(model, images(model, 1, 1), images(model, 1, 2), [1], **options).scores.mean
+    def ask(journal):
+        return score_edges(model, pairs, "ugs", form="block", execution=Execution(journal=journal), steps=2).mean
 
-    ask()
+    ask(path)
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    assert np.array_equal(ask(), ask(journal=None))
+    assert np.array_equal(ask(path), ask(None))
     assert path.read_bytes() != content[:-1]
 
 

@@ -1,17 +1,16 @@
 """Sequential patching against the loop that removes one edge at a time, in plain torch; logic gates; going on."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS
-from circuitstore.discovery import Images, discover, evaluate, journal
+from circuitstore.discovery import METHODS, discover
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.evaluation import Execution, ImagePairs, evaluate, journal
 from circuitstore.models import PatchedRuns, capture, load_model
 
 from ..planted import PLANTED, gate_model, planted_model
-from .reference import LABELS, VARIANTS, blind, logit, unseen
+from ..reference import LABELS, VARIANTS, blind, logit, unseen
 from .removal_loop import absolute, held, loop, question, signed, values
 
 
@@ -19,22 +18,22 @@ from .removal_loop import absolute, held, loop, question, signed, values
 def test_every_variant_decides_as_the_loop(toy_vit, images, brute_force, changes):
     """One run of all images at a time, and up to six, ahead of what is decided."""
     model = toy_vit(depth=2, **changes)
-    x, y, streams, graph, metric, threshold = question(model, images)
+    pairs, streams, graph, metric, threshold = question(model, images)
     expected = loop(brute_force(model.module, graph), streams, graph, metric, absolute(threshold))
-    for batch_size in (2, 12):
-        options = {"form": "attention", "threshold": threshold, "batch_size": batch_size}
-        held(discover(model, x, y, LABELS, method="vi-cd", **options), expected)
+    use = METHODS.resolve("vi-cd", {"threshold": threshold})
+    for size in (2, 12):
+        held(discover(model, pairs, use, form="attention", execution=Execution(batch_size=size)), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_acdc_decides_as_the_loop_in_every_form(toy_vit, images, brute_force, form):
     """Image by image, and eight runs ahead; two layers, the split form has 99 edges."""
     model = toy_vit(1, depth=2, num_heads=2, init_values=0.2)
-    x, y, streams, graph, metric, threshold = question(model, images, form=form, share=0.02)
+    pairs, streams, graph, metric, threshold = question(model, images, form=form, share=0.02)
     expected = loop(brute_force(model.module, graph), streams, graph, metric, signed(threshold))
-    for batch_size in (1, 16):
-        options = {"form": form, "threshold": threshold, "batch_size": batch_size}
-        held(discover(model, x, y, LABELS, method="acdc", **options), expected)
+    use = METHODS.resolve("acdc", {"threshold": threshold})
+    for size in (1, 16):
+        held(discover(model, pairs, use, form=form, execution=Execution(batch_size=size)), expected)
 
 
 def test_the_demo_model_decides_as_a_loop_of_whole_runs():
@@ -50,10 +49,11 @@ def test_the_demo_model_decides_as_a_loop_of_whole_runs():
             return runs.logits(graph, members)
 
     expected = loop(Whole(), (None, None), graph, read, absolute(threshold))
-    ask = partial(discover, method="vi-cd", form="attention", threshold=threshold)
-    found = ask(exact, x, y, labels)
+    use = METHODS.resolve("vi-cd", {"threshold": threshold})
+    found = discover(exact, ImagePairs.of(exact, x, y, labels), use, form="attention")
     held(found, expected)
-    single = ask(load_model("digits", dtype="float32"), x.float(), y.float(), labels)
+    model = load_model("digits", dtype="float32")
+    single = discover(model, ImagePairs.of(model, x.float(), y.float(), labels), use, form="attention")
     order = np.array(found.trace["order"])
     flips = order[(single.members != found.members)[order]]
     assert len(flips) == 0 or abs(abs(found.scores.mean[flips[0]]) - threshold) < 1e-4 * threshold
@@ -63,16 +63,18 @@ def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, 
     """At thresholds that are some edge's very effect; each decision is held to the loop that had decided alike."""
     module = toy_module(1, depth=2).float().double()
     exact, single = load_model(module, dtype="float64"), load_model(module, dtype="float32")
-    pairs = images(exact, 2, 1).float(), images(exact, 2, 2).float()
-    x, y = (batch.double() for batch in pairs)
+    pairs = ImagePairs.of(single, images(exact, 2, 1).float(), images(exact, 2, 2).float(), LABELS)
+    x, y = pairs.clean.double(), pairs.corrupted.double()
+    exact_pairs = ImagePairs.of(exact, x, y, LABELS)
     graph, read, flips = exact.graph("attention"), values("logit", exact.logits(x)), 0
     rounding = 100 * np.finfo(np.float32).eps * float(exact.logits(x).abs().max())
     brute, streams = brute_force(exact.module, graph), (exact.embed(x), exact.embed(y))
     for near in np.geomspace(0.003, 1, 10):
-        found = discover(exact, x, y, LABELS, method="vi-cd", form="attention", threshold=float(near))
+        use = METHODS.resolve("vi-cd", {"threshold": float(near)})
+        found = discover(exact, exact_pairs, use, form="attention")
         sizes = np.abs(found.scores.mean)
         threshold = float(sizes[np.abs(sizes - near).argmin()])  # no other effect between: all before is decided alike
-        found = discover(single, *pairs, LABELS, method="vi-cd", form="attention", threshold=threshold)
+        found = discover(single, pairs, METHODS.resolve("vi-cd", {"threshold": threshold}), form="attention")
         decided = iter(~found.members[found.trace["order"]])
         members, effects, _ = loop(brute, streams, graph, read, lambda loss: (next(decided), 0.0))  # noqa: B023
         assert (members == found.members).all()
@@ -86,11 +88,11 @@ def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, 
 @pytest.mark.parametrize("metric", ["logit-over-mean", "logit-over-rival", "kl"])
 def test_every_metric_and_the_other_order(toy_vit, images, brute_force, metric):
     model = toy_vit(2, depth=2)
-    x, y, streams, graph, read, threshold = question(model, images, metric)
+    pairs, streams, graph, read, threshold = question(model, images, metric)
     brute = brute_force(model.module, graph)
     expected = loop(brute, streams, graph, read, absolute(threshold), first_first=True)
-    options = {"form": "attention", "metric": metric, "threshold": threshold, "order": "first first"}
-    found = discover(model, x, y, LABELS, method="vi-cd", **options)
+    use = METHODS.resolve("vi-cd", {"threshold": threshold, "order": "first first"})
+    found = discover(model, pairs, use, form="attention", metric=metric)
     held(found, expected)
     order = np.array(found.trace["order"])
     assert (np.diff(graph.edge_receiver[order]) <= 0).all()
@@ -100,8 +102,8 @@ def test_every_metric_and_the_other_order(toy_vit, images, brute_force, metric):
 
 def test_the_trace_counts_edges_before_and_after_pruning(toy_vit, images):
     model = toy_vit(depth=2)
-    x, y, _, graph, _, threshold = question(model, images, share=0.3)
-    found = discover(model, x, y, LABELS, method="vi-cd", form="attention", threshold=threshold)
+    pairs, _, graph, _, threshold = question(model, images, share=0.3)
+    found = discover(model, pairs, METHODS.resolve("vi-cd", {"threshold": threshold}), form="attention")
     assert found.trace["edges_before_pruning"] == found.members.sum() == found.circuit.size_requested
     assert found.trace["edges_after_pruning"] == found.circuit.n_edges < found.members.sum()
     assert sorted(found.trace["order"]) == list(range(graph.n_edges))
@@ -111,9 +113,13 @@ def test_the_trace_counts_edges_before_and_after_pruning(toy_vit, images):
 @pytest.mark.parametrize(("threshold", "kept"), [(1e300, 0), (-1.0, 1)])
 def test_no_threshold_keeps_all_and_a_boundless_one_nothing(toy_vit, images, threshold, kept):
     model = toy_vit(depth=2)
-    x, y = images(model, 2, 1), images(model, 2, 2)
-    ask = partial(discover, model, x, y, LABELS, form="attention", threshold=threshold)
-    for found in (ask(method="vi-cd"), ask(method="acdc", metric="kl"), ask(method="acdc", absolute=True)):
+    pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
+
+    def ask(method, metric="logit", **params):
+        use = METHODS.resolve(method, {"threshold": threshold} | params)
+        return discover(model, pairs, use, form="attention", metric=metric)
+
+    for found in (ask("vi-cd"), ask("acdc", metric="kl"), ask("acdc", absolute=True)):
         assert found.members.mean() == kept
         assert found.circuit.n_edges == kept * len(found.members)
 
@@ -123,8 +129,10 @@ def test_of_two_branches_that_back_each_other_up_the_last_tried_stays(order, las
     """OR, where noising is blind; with AND and ADD both stay; the distractor goes."""
     x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
     x[:, 0] = 1
+    use = METHODS.resolve("acdc", {"threshold": 0.1, "order": order})
     for gate in ("AND", "OR", "ADD"):
-        found = discover(gate_model(gate), x, y, [0], method="acdc", form="head", threshold=0.1, order=order)
+        model = gate_model(gate)
+        found = discover(model, ImagePairs.of(model, x, y, [0]), use, form="head")
         branches = [f"a0.h{head}->m0" in found.circuit.edges for head in range(2)]
         assert branches == [gate != "OR" or head == last for head in range(2)]
         assert not any("h2" in edge for edge in found.circuit.edges)
@@ -132,8 +140,8 @@ def test_of_two_branches_that_back_each_other_up_the_last_tried_stays(order, las
 
 def test_a_planted_circuit_is_found_exactly(images):
     model = planted_model(0)
-    x, y = images(model, 8, 0), images(model, 8, 10)
-    found = discover(model, x, y, [0] * 8, method="acdc", form="split", absolute=True, threshold=1e-3)
+    pairs = ImagePairs.of(model, images(model, 8, 0), images(model, 8, 10), [0] * 8)
+    found = discover(model, pairs, METHODS.resolve("acdc", {"absolute": True, "threshold": 1e-3}), form="split")
     assert set(found.circuit.edges) == PLANTED
 
 
@@ -151,17 +159,14 @@ def killed_after(decisions):
 
 @pytest.fixture(scope="module")
 def told_apart(toy_module, images):
-    """A model in float32, pairs of images that it puts into different classes, and the class of the first of each."""
+    """A model in float32, and pairs of images that it puts into different classes: four, and eight for selection."""
     model = load_model(toy_module(), dtype="float32")
     x, y = images(model, 60, 1).float(), images(model, 60, 2).float()
     classes = model.logits(x).argmax(dim=1)
     apart = torch.nonzero(classes != model.logits(y).argmax(dim=1)).flatten()[:12]
     assert len(apart) == 12
-    return (
-        model,
-        Images(x[apart[:4]], y[apart[:4]], classes[apart[:4]]),
-        Images(x[apart[4:]], y[apart[4:]], classes[apart[4:]]),
-    )
+    pairs = ImagePairs.of(model, x[apart], y[apart], classes[apart])
+    return model, pairs[:4], pairs[4:]
 
 
 @pytest.mark.parametrize(
@@ -172,12 +177,17 @@ def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, mon
     """Bit by bit the same, in float32, in two batches of images or two runs ahead."""
     monkeypatch.setattr(journal, "EVERY_S", 0.0)
     model, pairs, selection = told_apart
-    ask = partial(discover, model, *pairs[:3], method=method, form="attention", batch_size=batch_size, **params)
-    whole, path, reports = ask(selection=selection), tmp_path / "journal.npz", []
+    use, path, reports = METHODS.resolve(method, params), tmp_path / "journal.npz", []
+
+    def ask(journal=None, progress=None):
+        execution = Execution(batch_size=batch_size, progress=progress, journal=journal)
+        return discover(model, pairs, use, form="attention", selection=selection, execution=execution)
+
+    whole = ask()
     for decisions in (1, 50) if method == "acdc" else (20, 120):
         with pytest.raises(Killed):
-            ask(selection=selection, journal=path, progress=killed_after(decisions))
-    again = ask(selection=selection, journal=path, progress=lambda done, total: reports.append((done, total)))
+            ask(path, killed_after(decisions))
+    again = ask(path, lambda done, total: reports.append((done, total)))
     assert reports[0][0] > decisions
     assert reports[-1][0] == reports[-1][1] == whole.graph.n_edges * params.get("sweeps", 1)
     assert (again.members == whole.members).all()
@@ -187,13 +197,16 @@ def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, mon
 
 def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
     model, pairs, selection = told_apart
-    ask = partial(discover, model, *pairs[:3], method="vi-cd", form="attention", selection=selection)
+
+    def ask(**params):
+        return discover(model, pairs, METHODS.resolve("vi-cd", params), form="attention", selection=selection)
+
     found = ask(retention=0.6, sweeps=4)
     kept = [sweep for sweep in found.trace["sweeps"] if sweep["retention"] >= 0.6]
     assert len(found.trace["sweeps"]) == 4
     assert 0 < len(kept) < 4
     assert found.circuit.n_edges == min(sweep["edges"] for sweep in kept)
-    assert evaluate(model, found.circuit, *selection[:3]).retention >= 0.6
+    assert evaluate(model, selection, found.circuit).retention >= 0.6
     for sweep in found.trace["sweeps"]:  # each as if it had been asked alone, whatever it took over from another
         alone = ask(threshold=sweep["threshold"])
         assert alone.circuit.n_edges == sweep["edges"]
@@ -204,28 +217,28 @@ def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
 
 def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(told_apart):
     model, pairs, selection = told_apart
-    ask = partial(discover, model, *pairs[:3], method="vi-cd", form="attention")
-    flat = Images(selection.corrupted, selection.clean, selection.labels)
+    turned = ImagePairs.of(model, selection.corrupted, selection.clean, selection.labels)
     with pytest.warns(CircuitStoreWarning, match="full model is not above the empty circuit"):
-        found = ask(selection=flat)
+        found = discover(model, pairs, "vi-cd", form="attention", selection=turned)
     assert found.members.all()
     assert found.scores is None
     assert "not above" in found.trace["all_edges"]
     with pytest.warns(CircuitStoreWarning, match="none of 1 thresholds"):
-        ask(selection=selection, sweeps=1, retention=1.0)
+        use = METHODS.resolve("vi-cd", {"sweeps": 1, "retention": 1.0})
+        discover(model, pairs, use, form="attention", selection=selection)
 
 
 def test_no_threshold_is_searched_where_the_model_sees_no_contrast(toy_module, images):
     model = load_model(blind(toy_module(depth=1)), dtype="float64")
     x = images(model, 2)
-    pairs = Images(x, unseen(x), LABELS)
+    pairs = ImagePairs.of(model, x, unseen(x), LABELS)
     with pytest.raises(InputError, match="no edge matters"):
-        discover(model, *pairs[:3], method="vi-cd", form="attention", selection=pairs)
+        discover(model, pairs, "vi-cd", form="attention", selection=pairs)
 
 
 def test_what_a_threshold_search_needs_is_asked_for_by_name(told_apart):
     model, pairs, _ = told_apart
     with pytest.raises(InputError, match=r"selection images.* or give a threshold"):
-        discover(model, *pairs[:3], method="vi-cd", form="attention")
+        discover(model, pairs, "vi-cd", form="attention")
     with pytest.raises(InputError, match=r"form for method 'vi-cd'.*attention"):
-        discover(model, *pairs[:3], method="vi-cd")
+        discover(model, pairs, "vi-cd")

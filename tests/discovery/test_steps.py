@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import ComputationGraph
-from circuitstore.discovery import METHODS, discover, estimate_cost, resolve_method, score_edges
+from circuitstore.discovery import METHODS, discover, estimate_cost, score_edges
 from circuitstore.discovery.conserved import Residual
 from circuitstore.discovery.steps import AutoSteps
 from circuitstore.errors import CircuitStoreWarning, InputError
+from circuitstore.evaluation import ImagePairs
 
 PATHS = [key for key, method in METHODS.items() if method.conserves]
 ITERATED = ["iterative-pruning", "iterative-expansion"]
@@ -20,20 +21,20 @@ ITERATED = ["iterative-pruning", "iterative-expansion"]
 
 @pytest.fixture(scope="module")
 def near(toy_vit, images):
-    """A toy model, pairs between which it is smooth, labels of the classes that corruption moves one way."""
+    """A toy model, and pairs between which it is smooth, of the class whose logit corruption moves one way."""
     model = toy_vit(3, depth=2)
     x = images(model, 1, 1) + 0.01 * images(model, 2, 5)
     y = x + 0.3 * images(model, 1, 2)
     moved = (model.logits(x) - model.logits(y)).mean(dim=0)
-    return model, x, y, [int(moved.argmax())] * 2
+    return model, ImagePairs.of(model, x, y, [int(moved.argmax())] * 2)
 
 
 @pytest.fixture(scope="module")
 def sharp(toy_vit, images):
-    """A toy model and a pair between which it bends a lot, with the class that the clean image raises most."""
+    """A toy model, and a pair between which it bends a lot, of the class that the clean image raises most."""
     model = toy_vit(depth=2)
     x, y = images(model, 1, 1), images(model, 1, 2)
-    return model, x, y, [int((model.logits(x) - model.logits(y)).argmax())]
+    return model, ImagePairs.of(model, x, y, [int((model.logits(x) - model.logits(y)).argmax())])
 
 
 def test_texts_of_auto_and_what_is_none():
@@ -50,24 +51,25 @@ def test_texts_of_auto_and_what_is_none():
 
 @pytest.mark.parametrize("method", [*PATHS, *ITERATED])
 def test_auto_has_an_identity_of_its_own(method):
-    short, long = resolve_method(method, {"steps": "auto"}), resolve_method(method, {"steps": AutoSteps().text})
+    short, long = METHODS.resolve(method, {"steps": "auto"}), METHODS.resolve(method, {"steps": AutoSteps().text})
     assert short == long and short["steps"] == "auto(limit 40, tolerance 0.05)"
-    assert short != resolve_method(method, {"steps": 5})
+    assert short != METHODS.resolve(method, {"steps": 5})
     with pytest.raises(InputError, match=r'a whole number from 1 on, or "auto", .* got \'autom\''):
-        resolve_method(method, {"steps": "autom"})
+        METHODS.resolve(method, {"steps": "autom"})
 
 
 @pytest.mark.parametrize("method", PATHS)
 def test_auto_gives_the_scores_of_the_first_steps_that_are_near_enough(near, method):
-    model, x, y, labels = near
-    ask, most = {"method": method, "form": METHODS[method].forms[-1]}, 0.0002 if method == "gate-ig" else 0.004
-    found = discover(model, x, y, labels, steps=f"auto(limit 640, tolerance {most})", **ask)
+    model, pairs = near
+    form, most = METHODS[method].forms[-1], 0.0002 if method == "gate-ig" else 0.004
+    use = METHODS.resolve(method, {"steps": f"auto(limit 640, tolerance {most})"})
+    found = discover(model, pairs, use, form=form)
     steps = [tried["steps"] for tried in found.trace["tried"]]
     assert steps == [5 * 2**i for i in range(len(steps))] and steps[-1] == found.trace["steps"] < 640
     off = [tried["residual"] for tried in found.trace["tried"]]
     assert all(before > most for before in off[:-1]) and off[-1] <= most
     assert len(steps) > 1 and all(3 < a / b < 5 for a, b in pairwise(off))  # midpoints: a quarter each time
-    fixed = score_edges(model, x, y, labels, steps=steps[-1], **ask)
+    fixed = score_edges(model, pairs, method, form=form, steps=steps[-1])
     assert np.array_equal(found.scores.per_image, fixed.per_image)
     assert (found.scores.residual, found.scores.residual_absolute) == (fixed.residual, fixed.residual_absolute)
     assert found.scores.residual == off[-1]
@@ -75,44 +77,46 @@ def test_auto_gives_the_scores_of_the_first_steps_that_are_near_enough(near, met
 
 @pytest.mark.parametrize("method", ITERATED)
 def test_each_round_takes_the_steps_that_it_needs(near, method):
-    model, x, y, labels = near
-    ask = {"method": method, "form": "block", "fraction": 0.5}
-    found = discover(model, x, y, labels, steps="auto(limit 80, tolerance 0.003)", **ask)
-    gap = abs(float((model.logits(x) - model.logits(y))[:, labels[0]].mean()))
+    model, pairs = near
+    auto, two = (
+        METHODS.resolve(method, {"steps": steps, "fraction": 0.5}) for steps in ("auto(limit 80, tolerance 0.003)", 2)
+    )
+    found = discover(model, pairs, auto, form="block")
+    gap = abs(float((model.logits(pairs.clean) - model.logits(pairs.corrupted))[:, pairs.labels[0]].mean()))
     assert all(off <= 0.003 * gap for off in found.trace["residual_absolute"])
     assert set(found.trace["steps"]) <= {0, 5, 10, 20, 40, 80} and max(found.trace["steps"]) > 5
     assert len(found.trace["steps"]) == len(found.trace["gain" if method.endswith("pruning") else "missing"])
-    assert "steps" not in discover(model, x, y, labels, steps=2, **ask).trace
+    assert "steps" not in discover(model, pairs, two, form="block").trace
 
 
 def test_auto_ends_at_its_limit_and_warns(sharp):
-    ask = {"method": "eap-ig", "form": "block", "rule": "left"}
+    use = METHODS.resolve("eap-ig", {"steps": "auto(limit 10, tolerance 0.001)", "rule": "left"})
     with pytest.warns(CircuitStoreWarning, match="raise the limit of steps"):
-        found = discover(*sharp, steps="auto(limit 10, tolerance 0.001)", **ask)
+        found = discover(*sharp, use, form="block")
     assert [tried["steps"] for tried in found.trace["tried"]] == [5, 10]
 
 
 def test_a_large_residual_is_reported_with_its_size_in_both_units(sharp):
-    model, x, y, (label,) = sharp
-    gap = float((model.logits(x) - model.logits(y))[0, label])
+    model, pairs = sharp
+    gap = float((model.logits(pairs.clean) - model.logits(pairs.corrupted))[0, pairs.labels])
     with pytest.warns(CircuitStoreWarning, match=r'steps = "auto"') as caught:
-        found = score_edges(model, x, y, [label], steps=1, rule="left", form="block")
+        found = score_edges(model, pairs, steps=1, rule="left", form="block")
     assert found.residual == pytest.approx(found.residual_absolute / abs(gap), rel=1e-12)
     (said,) = [str(w.message) for w in caught]
     assert f"off by {found.residual_absolute:.4g}, {found.residual:.1%}" in said
     with warnings.catch_warnings():
         warnings.simplefilter("error", CircuitStoreWarning)
-        assert score_edges(model, x, y, [label], steps=160, form="block").residual < 0.05
+        assert score_edges(model, pairs, steps=160, form="block").residual < 0.05
 
 
 def test_a_share_of_a_gap_that_is_not_told_from_zero_is_none_and_no_warning(sharp):
     """Each pair beside the same turned around: the metric's differences cancel, the error of the left rule does not."""
-    model, x, y, (label,) = sharp
+    model, pairs = sharp
+    x, y = pairs.clean, pairs.corrupted
+    both = ImagePairs.of(model, torch.cat([x, y]), torch.cat([y, x]), pairs.labels.repeat(2))
     with warnings.catch_warnings():
         warnings.simplefilter("error", CircuitStoreWarning)
-        found = score_edges(
-            model, torch.cat([x, y]), torch.cat([y, x]), [label] * 2, steps=1, rule="left", form="block"
-        )
+        found = score_edges(model, both, steps=1, rule="left", form="block")
     assert found.residual is None and found.residual_absolute > 0.05
 
 
@@ -149,17 +153,17 @@ def test_what_is_near_enough_does_not_chase_a_share_of_nothing():
 
 
 def test_auto_is_refused_where_nothing_is_conserved(near):
-    model, x, y, labels = near
+    model, pairs = near
     for method in [key for key in PATHS if "gradient" in METHODS[key].params]:
         with pytest.raises(InputError, match=r"with gradient 'relp' .* need not sum to anything"):
-            discover(model, x, y, labels, method=method, steps="auto", gradient="relp")
+            discover(model, pairs, METHODS.resolve(method, {"steps": "auto", "gradient": "relp"}))
     for method in ("eap-ig-activations-as-coded", "ugs", "edge-pruning"):
         with pytest.raises(InputError, match="takes a whole number from 1 on, got 'auto'"):
-            discover(model, x, y, labels, method=method, steps="auto")
+            METHODS.resolve(method, {"steps": "auto"})
 
 
 def test_auto_is_estimated_at_what_is_common():
     graph = ComputationGraph(12, 12)
-    tries = [estimate_cost(graph, resolve_method("eap-ig", {"steps": n}), 2) for n in (5, 10)]
-    common = estimate_cost(graph, resolve_method("eap-ig", {"steps": "auto"}), 2)
+    tries = [estimate_cost(graph, METHODS.resolve("eap-ig", {"steps": n}), 2) for n in (5, 10)]
+    common = estimate_cost(graph, METHODS.resolve("eap-ig", {"steps": "auto"}), 2)
     assert (common.forwards, common.backwards) == (sum(t.forwards for t in tries), sum(t.backwards for t in tries))

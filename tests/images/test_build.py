@@ -1,4 +1,4 @@
-"""Image sets: what a work item is answered from."""
+"""Image pairs: what a work item is answered from, and one class's pairs by name."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ import torch
 from circuitstore.circuits import Contrast
 from circuitstore.errors import InputError
 from circuitstore.images import (
+    CONDITIONS,
     CORRUPTIONS,
     ImageSource,
-    build_set,
+    build_pairs,
     class_cycle,
     contrast,
+    contrast_classes,
+    deal,
+    image_pairs,
     open_source,
-    resolve_condition,
-    resolve_corruption,
+    order_candidates,
     surroundings,
     target_of,
 )
 from circuitstore.models import ViT
 
-NATURAL, TYPOGRAPHIC = resolve_condition("natural"), resolve_condition("typographic")
+NATURAL, TYPOGRAPHIC = CONDITIONS.resolve("natural"), CONDITIONS.resolve("typographic")
 
 
 def built(source: ImageSource, model: ViT, condition=NATURAL, corruption: str = "other-class", seed: int = 0):
     cls = source.classes[4]
     partner = class_cycle(source.classes, seed)[0]
     refs, partners = source.candidates(cls)[:5], source.candidates(partner)[:5]
-    return build_set(source, model, cls, refs, condition, resolve_corruption(corruption), seed=seed, partners=partners)
+    made = CORRUPTIONS.resolve(corruption)
+    return build_pairs(source, model, cls, refs, condition, made, seed=seed, partners=partners)
 
 
 def test_shapes_types_and_labels(digits: ImageSource, digits_model: ViT) -> None:
-    images = built(digits, digits_model, TYPOGRAPHIC)
+    pairs = built(digits, digits_model, TYPOGRAPHIC)
     cls = digits.classes[4]
-    assert images.clean.shape == images.corrupted.shape == (5, 3, 32, 32)
-    assert images.clean.dtype == images.corrupted.dtype == torch.float32
-    assert images.labels.tolist() == [4] * 5 and images.labels.dtype == torch.int64
-    assert images.targets is not None and images.targets.dtype == torch.int64
-    assert images.targets.tolist() == [target_of(TYPOGRAPHIC, digits, cls, 0)] * 5
-    assert images.hashes == tuple(r.hash for r in digits.candidates(cls)[:5])
+    assert pairs.clean.shape == pairs.corrupted.shape == (5, 3, 32, 32)
+    assert pairs.clean.dtype == pairs.corrupted.dtype == torch.float32
+    assert pairs.labels.tolist() == [4] * 5 and pairs.labels.dtype == torch.int64
+    assert pairs.targets is not None and pairs.targets.dtype == torch.int64
+    assert pairs.targets.tolist() == [target_of(TYPOGRAPHIC, digits, cls, 0)] * 5
+    assert pairs.hashes == tuple(r.hash for r in digits.candidates(cls)[:5])
     assert built(digits, digits_model).targets is None
 
 
@@ -76,18 +80,53 @@ def test_a_natural_image_has_no_twin(digits: ImageSource, digits_model: ViT) -> 
 
 def test_no_images_no_set(digits: ImageSource, digits_model: ViT) -> None:
     with pytest.raises(InputError, match="class 'zero': no images to build a set from"):
-        build_set(digits, digits_model, digits.classes[0], (), NATURAL, resolve_corruption("blur"))
+        build_pairs(digits, digits_model, digits.classes[0], (), NATURAL, CORRUPTIONS.resolve("blur"))
+
+
+@pytest.mark.parametrize("corruption", ["other-class", "unattacked-twin"])
+def test_pairs_by_name_are_those_of_the_parts(digits: ImageSource, digits_model: ViT, corruption: str) -> None:
+    pairs = image_pairs(digits, digits_model, "four", 5, condition="typographic", corruption=corruption, seed=7)
+    cls, made = digits.classes[4], CORRUPTIONS.resolve(corruption)
+    against = contrast_classes(made, digits, cls, seed=7, most=5)
+    refs, *pools = (order_candidates(digits.candidates(c), 7)[:5] for c in (cls, *against))
+    parts = build_pairs(digits, digits_model, cls, refs, TYPOGRAPHIC, made, seed=7, partners=deal(pools, 5))
+    assert pairs.hashes == parts.hashes and pairs.labels.equal(parts.labels) and pairs.targets.equal(parts.targets)
+    assert pairs.clean.equal(parts.clean) and pairs.corrupted.equal(parts.corrupted)
+    again = image_pairs("digits", digits_model, "four", 5, condition=TYPOGRAPHIC, corruption=made, seed=7)
+    assert again.clean.equal(pairs.clean) and again.corrupted.equal(pairs.corrupted)
+    other = image_pairs("digits", digits_model, "four", 5, condition="typographic", corruption=corruption, seed=8)
+    assert other.hashes != pairs.hashes
+
+
+def test_pairs_by_name_of_a_folder_of_files(photos: Path, imagenet_model: ViT) -> None:
+    pairs = image_pairs(photos, imagenet_model, "207", 30, corruption="blur")
+    source = open_source({"folder": photos}, imagenet_model)
+    assert sorted(pairs.hashes) == sorted(ref.hash for ref in source.candidates(source.class_named("207")))
+    assert len(pairs) == 10 and pairs.labels.tolist() == [207] * 10 and pairs.targets is None
+    assert image_pairs({"folder": photos}, imagenet_model, "207", 30, corruption="blur").clean.equal(pairs.clean)
+
+
+def test_names_that_give_no_pairs_are_refused(digits: ImageSource, digits_model: ViT) -> None:
+    for wrong, said in (
+        ({"class_name": "tree"}, "^digits: unknown class 'tree'; did you mean 'three'"),
+        ({"condition": "typografic"}, "did you mean 'typographic'"),
+        ({"corruption": "blurr"}, "did you mean 'blur'"),
+        ({"corruption": "unattacked-twin"}, "contrasts an attacked image with itself unattacked"),
+        ({"n": 0}, "class 'three': no images to build a set from"),
+    ):
+        with pytest.raises(InputError, match=said):
+            image_pairs(digits, digits_model, **({"class_name": "three"} | wrong))
 
 
 def test_what_the_model_reads_is_the_normalised_view(digits: ImageSource, digits_model: ViT) -> None:
-    images = built(digits, digits_model)
+    pairs = built(digits, digits_model)
     view = torch.from_numpy(digits.view(digits.candidates(digits.classes[4])[0]).copy()).permute(2, 0, 1)
-    assert torch.allclose(images.clean[0], (view / 255 - 0.5) / 0.5, atol=1e-6)
+    assert torch.allclose(pairs.clean[0], (view / 255 - 0.5) / 0.5, atol=1e-6)
 
 
 def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> None:
     def of(condition, corruption: str, seed: int = 0, count: int = 36, **params) -> tuple[str, ...]:
-        made = resolve_corruption(corruption, params)
+        made = CORRUPTIONS.resolve(corruption, params)
         return surroundings(digits, digits.classes[4], condition, made, count=count, seed=seed)
 
     cycle = class_cycle(digits.classes, 0)
@@ -106,7 +145,7 @@ def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> N
 
 def test_the_contrast_by_name_says_word_target_and_classes(digits: ImageSource) -> None:
     def of(condition, corruption: str, target: int | None = None, **params):
-        made = resolve_corruption(corruption, params)
+        made = CORRUPTIONS.resolve(corruption, params)
         return contrast(digits, digits.classes[4], condition, made, count=36, target=target)
 
     cycle = [c.name for c in class_cycle(digits.classes, 0)]
@@ -117,14 +156,14 @@ def test_the_contrast_by_name_says_word_target_and_classes(digits: ImageSource) 
     assert of(TYPOGRAPHIC, "unattacked-twin", target=7).target == "seven"
     assert of(NATURAL, "other-class", partners=1).against == others[:1]
     assert of(NATURAL, "blur") == Contrast()
-    ceiling = resolve_condition("typographic", {"text": "ceiling"})
+    ceiling = CONDITIONS.resolve("typographic", {"text": "ceiling"})
     assert of(ceiling, "blur") == Contrast(word="ceiling")
 
 
 def test_a_metrics_target_replaces_the_attacks(digits: ImageSource, digits_model: ViT) -> None:
-    refs = digits.candidates(digits.classes[4])[:2]
-    images = build_set(digits, digits_model, digits.classes[4], refs, TYPOGRAPHIC, resolve_corruption("blur"), target=9)
-    assert images.targets is not None and images.targets.tolist() == [9, 9]
+    cls, blur = digits.classes[4], CORRUPTIONS.resolve("blur")
+    pairs = build_pairs(digits, digits_model, cls, digits.candidates(cls)[:2], TYPOGRAPHIC, blur, target=9)
+    assert pairs.targets is not None and pairs.targets.tolist() == [9, 9]
 
 
 def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_model: ViT, photo) -> None:
@@ -135,7 +174,7 @@ def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_mo
     after = open_source({"folder": photos}, imagenet_model)
 
     def changed(**params) -> int:
-        corruption = resolve_corruption("other-class", params)
+        corruption = CORRUPTIONS.resolve("other-class", params)
         both = [[surroundings(s, c, NATURAL, corruption, count=8) for c in before.classes] for s in (before, after)]
         return sum(a != b for a, b in zip(*both, strict=True))
 
@@ -145,4 +184,4 @@ def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_mo
 @pytest.mark.parametrize("kind", ["zero-ablation", "mean-ablation", "optimal-ablation"])
 def test_ablations_of_activations_are_refused_with_the_reason(kind: str) -> None:
     with pytest.raises(InputError, match=f"'{kind}' acts on activations, so there is no corrupted image"):
-        resolve_corruption(kind)
+        CORRUPTIONS.resolve(kind)

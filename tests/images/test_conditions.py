@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import ImageSource, class_cycle, is_attack, open_source, resolve_condition, target_of
+from circuitstore.images import CONDITIONS, ImageSource, class_cycle, is_attack, open_source, target_of
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.images.seeds import Draws
@@ -16,9 +16,9 @@ from circuitstore.models import ViT
 from hypothesis import given
 from hypothesis import strategies as st
 
-NATURAL = resolve_condition("natural")
-TYPOGRAPHIC = resolve_condition("typographic")
-SCATTERED = resolve_condition("typographic", {"place": "random", "number": 2, "colour": "#ff0000", "size": 0.05})
+NATURAL = CONDITIONS.resolve("natural")
+TYPOGRAPHIC = CONDITIONS.resolve("typographic")
+SCATTERED = CONDITIONS.resolve("typographic", {"place": "random", "number": 2, "colour": "#ff0000", "size": 0.05})
 
 
 def batch(source: ImageSource, k: int = 0, n: int = 6, seed: int = 0) -> Batch:
@@ -53,7 +53,7 @@ def test_other_class_needs_two_classes(photos: Path, imagenet_model: ViT) -> Non
     source = open_source({"folder": photos, "classes": {"207": 207}}, imagenet_model)
     with pytest.raises(InputError, match=r"needs two classes .* has one; give the text itself"):
         attack(TYPOGRAPHIC, batch(source))
-    named = resolve_condition("typographic", {"text": "cat"})
+    named = CONDITIONS.resolve("typographic", {"text": "cat"})
     assert attack(named, batch(source)).shape == (6, 64, 64, 3)
 
 
@@ -68,7 +68,7 @@ def test_the_plain_word_is_written_for_a_class_named_by_its_id(photos: Path, ima
 
 def test_a_given_text_aims_at_the_class_that_it_names(digits: ImageSource) -> None:
     def target(text: str) -> int | None:
-        return target_of(resolve_condition("typographic", {"text": text}), digits, digits.classes[0], 0)
+        return target_of(CONDITIONS.resolve("typographic", {"text": text}), digits, digits.classes[0], 0)
 
     assert (target("Seven"), target("ceiling")) == (7, None)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CORRUPTIONS, ImageSource, needs_attack, open_source, resolve_corruption
+from circuitstore.images import CORRUPTIONS, ImageSource, needs_attack, open_source
 from circuitstore.images.batch import Batch
 from circuitstore.images.corruptions import corrupt
 from circuitstore.models import ViT
@@ -29,17 +29,17 @@ def views(source: ImageSource, refs: tuple) -> list[np.ndarray]:
 @given(n=st.integers(1, 12))
 def test_every_image_is_contrasted_with_its_partner(digits: ImageSource, n: int) -> None:
     images = batch(digits, n)
-    assert np.array_equal(corrupt(resolve_corruption("other-class"), images), views(digits, images.partners))
+    assert np.array_equal(corrupt(CORRUPTIONS.resolve("other-class"), images), views(digits, images.partners))
 
 
 def test_pairing_needs_partners(digits: ImageSource) -> None:
     images = batch(digits)
     with pytest.raises(InputError, match="no class that 'zero' is contrasted with has a usable image in this split"):
-        corrupt(resolve_corruption("other-class"), Batch(digits, images.cls, images.refs, (), 0))
+        corrupt(CORRUPTIONS.resolve("other-class"), Batch(digits, images.cls, images.refs, (), 0))
 
 
 def test_mean_image_is_one_for_all(digits: ImageSource) -> None:
-    corrupted = corrupt(resolve_corruption("mean-image", {"images": 20}), batch(digits, seed=3))
+    corrupted = corrupt(CORRUPTIONS.resolve("mean-image", {"images": 20}), batch(digits, seed=3))
     assert np.array_equal(corrupted, [digits.mean_view(20)] * 6)
 
 
@@ -49,7 +49,7 @@ def test_blur_is_a_gaussian(photos: Path, imagenet_model: ViT, radius: float) ->
     exact = images.views.astype(float)
     for axis in (1, 2):
         exact = gaussian_filter1d(exact, radius * 64, axis, mode="nearest", radius=int(np.ceil(3 * radius * 64)))
-    corrupted = corrupt(resolve_corruption("blur", {"radius": radius}), images)
+    corrupted = corrupt(CORRUPTIONS.resolve("blur", {"radius": radius}), images)
     assert np.abs(corrupted - exact).max() < 0.6  # half a level, and the rounding in between
 
 
@@ -60,7 +60,7 @@ def test_blur_keeps_a_plain_image(tmp_path: Path, imagenet_model: ViT) -> None:
     Image.new("RGB", (64, 64), (0, 77, 255)).save(tmp_path / "tench" / "a.png")
     source = open_source({"folder": tmp_path}, imagenet_model)
     images = Batch(source, source.classes[0], source.candidates(source.classes[0]), (), 0)
-    assert np.array_equal(corrupt(resolve_corruption("blur"), images), images.views)
+    assert np.array_equal(corrupt(CORRUPTIONS.resolve("blur"), images), images.views)
 
 
 @pytest.mark.parametrize("tiles", [2, 8, 16])
@@ -72,7 +72,7 @@ def test_patch_shuffle_moves_whole_tiles(photos: Path, imagenet_model: ViT, tile
         places = [(i, j) for i in range(tiles) for j in range(tiles)]
         return [image[i * side :, j * side :][:side, :side].tobytes() for i, j in places]
 
-    corrupted = corrupt(resolve_corruption("patch-shuffle", {"tiles": tiles}), images)
+    corrupted = corrupt(CORRUPTIONS.resolve("patch-shuffle", {"tiles": tiles}), images)
     assert not np.array_equal(corrupted, images.views)
     for before, after in zip(images.views, corrupted, strict=True):
         assert sorted(cut(before)) == sorted(cut(after))
@@ -80,18 +80,18 @@ def test_patch_shuffle_moves_whole_tiles(photos: Path, imagenet_model: ViT, tile
 
 def test_patch_shuffle_with_tiles_that_do_not_fit(digits: ImageSource) -> None:
     with pytest.raises(InputError, match=r"tiles: 7 does not divide an image of 32 × 32 pixels; expected one of 2, 4,"):
-        corrupt(resolve_corruption("patch-shuffle", {"tiles": 7}), batch(digits))
+        corrupt(CORRUPTIONS.resolve("patch-shuffle", {"tiles": 7}), batch(digits))
 
 
 def test_the_twin_is_the_image_itself(digits: ImageSource) -> None:
     images = batch(digits)
-    assert np.array_equal(corrupt(resolve_corruption("unattacked-twin"), images), views(digits, images.refs))
-    assert [k for k in CORRUPTIONS if needs_attack(resolve_corruption(k))] == ["unattacked-twin"]
+    assert np.array_equal(corrupt(CORRUPTIONS.resolve("unattacked-twin"), images), views(digits, images.refs))
+    assert [k for k in CORRUPTIONS if needs_attack(CORRUPTIONS.resolve(k))] == ["unattacked-twin"]
 
 
 @pytest.mark.parametrize("kind", [k for k in CORRUPTIONS if k != "other-class"])
 def test_an_image_is_corrupted_alike_in_any_company_and_order(digits: ImageSource, kind: str) -> None:
-    corruption, whole = resolve_corruption(kind), batch(digits, n=8)
+    corruption, whole = CORRUPTIONS.resolve(kind), batch(digits, n=8)
     together = corrupt(corruption, whole)
     backwards = corrupt(corruption, Batch(digits, whole.cls, whole.refs[::-1], (), 0))
     assert np.array_equal(together, backwards[::-1])
@@ -101,7 +101,7 @@ def test_an_image_is_corrupted_alike_in_any_company_and_order(digits: ImageSourc
 
 def test_shuffles_differ_between_images_and_seeds(digits: ImageSource) -> None:
     def shuffled(seed: int) -> np.ndarray:
-        return corrupt(resolve_corruption("patch-shuffle"), batch(digits, seed=seed))
+        return corrupt(CORRUPTIONS.resolve("patch-shuffle"), batch(digits, seed=seed))
 
     assert np.array_equal(shuffled(0), shuffled(0))
     assert not any(np.array_equal(a, b) for a, b in zip(shuffled(0), shuffled(1), strict=True))

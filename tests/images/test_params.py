@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, CORRUPTIONS, resolve_condition, resolve_corruption
+from circuitstore.images import CONDITIONS, CORRUPTIONS
 
 
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_conditions_are_resolved_in_full(kind: str) -> None:
     params = CONDITIONS[kind].params
     given = {name: "mine" for name, param in params.items() if param.required}
-    condition = resolve_condition(kind, given)
+    condition = CONDITIONS.resolve(kind, given)
     assert condition.kind == kind
     assert dict(condition.params).keys() == {name for name, p in params.items() if p.default is not None} | given.keys()
-    assert resolve_condition(kind, dict(condition.params)) == condition
+    assert CONDITIONS.resolve(kind, dict(condition.params)) == condition
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_corruptions_are_resolved_in_full(kind: str) -> None:
-    corruption = resolve_corruption(kind)
+    corruption = CORRUPTIONS.resolve(kind)
     assert corruption.kind == kind
     assert dict(corruption.params).keys() == CORRUPTIONS[kind].params.keys()
-    assert resolve_corruption(kind, dict(corruption.params)) == corruption
+    assert CORRUPTIONS.resolve(kind, dict(corruption.params)) == corruption
 
 
 def test_one_value_however_it_is_written() -> None:
-    spoken = resolve_condition("typographic", {"colour": "white", "size": 1, "text": " other  class "})
-    coded = resolve_condition("typographic", {"colour": "#FFF", "size": 1.0})
+    spoken = CONDITIONS.resolve("typographic", {"colour": "white", "size": 1, "text": " other  class "})
+    coded = CONDITIONS.resolve("typographic", {"colour": "#FFF", "size": 1.0})
     assert spoken == coded and spoken.text == coded.text
     assert spoken["colour"] == "#ffffff" and spoken["outline"] == "#000000"
 
@@ -51,33 +51,33 @@ def test_one_value_however_it_is_written() -> None:
 )
 def test_values_that_are_not_allowed(name: str, value: object, allowed: str) -> None:
     with pytest.raises(InputError, match=f"typographic: {name}: expected .*{allowed}"):
-        resolve_condition("typographic", {name: value})
+        CONDITIONS.resolve("typographic", {name: value})
 
 
 @pytest.mark.parametrize("value", ["", " ", "a\0b", True, 1.5, None])
 def test_a_name_is_a_printable_text_or_a_number(value: object) -> None:
     with pytest.raises(InputError, match="folder: name: expected a name for the attack, got"):
-        resolve_condition("folder", {"name": value})
+        CONDITIONS.resolve("folder", {"name": value})
 
 
 def test_what_is_required_or_left_out() -> None:
     with pytest.raises(InputError, match="folder: name is missing; expected a name for the attack"):
-        resolve_condition("folder")
-    assert resolve_condition("folder", {"name": " my  pgd "}).params == (("name", "my pgd"),)
-    assert resolve_condition("folder", {"name": "a", "target": 281})["target"] == "281"
+        CONDITIONS.resolve("folder")
+    assert CONDITIONS.resolve("folder", {"name": " my  pgd "}).params == (("name", "my pgd"),)
+    assert CONDITIONS.resolve("folder", {"name": "a", "target": 281})["target"] == "281"
 
 
 def test_text_that_cannot_be_written() -> None:
     with pytest.raises(InputError, match="the font has no 日 本"):
-        resolve_condition("typographic", {"text": "日本"})
+        CONDITIONS.resolve("typographic", {"text": "日本"})
 
 
 def test_unknown_names_come_with_their_neighbours() -> None:
     with pytest.raises(InputError, match="unknown condition 'typografic'; did you mean 'typographic'"):
-        resolve_condition("typografic")
+        CONDITIONS.resolve("typografic")
     with pytest.raises(InputError, match="unknown parameter of typographic 'color'; did you mean 'colour'"):
-        resolve_condition("typographic", {"color": "red"})
+        CONDITIONS.resolve("typographic", {"color": "red"})
     with pytest.raises(InputError, match="unknown corruption 'blurr'; did you mean 'blur'"):
-        resolve_corruption("blurr")
+        CORRUPTIONS.resolve("blurr")
     with pytest.raises(InputError, match=r"unknown parameter of unattacked-twin 'n'.*valid: none"):
-        resolve_corruption("unattacked-twin", {"n": 1})
+        CORRUPTIONS.resolve("unattacked-twin", {"n": 1})

@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import ImageRef, ImageSource, class_cycle, contrast_classes, deal, open_source
-from circuitstore.images import resolve_corruption as resolve
+from circuitstore.images import (
+    CORRUPTIONS,
+    ImageRef,
+    ImageSource,
+    class_cycle,
+    contrast_classes,
+    deal,
+    open_source,
+)
 from circuitstore.models import ViT
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def names(source: ImageSource, cls: str, partners, *, seed: int = 0, most: int = 36) -> list[str]:
-    corruption = resolve("other-class", {"partners": partners})
+    corruption = CORRUPTIONS.resolve("other-class", {"partners": partners})
     return [c.name for c in contrast_classes(corruption, source, source.class_named(cls), seed=seed, most=most)]
 
 
@@ -51,7 +58,7 @@ def test_a_name_with_a_comma_is_one_name(tmp_path: Path, imagenet_model: ViT, ph
 @pytest.mark.parametrize("partners", [0, -1, 1.5, True, "", " "])
 def test_partners_that_are_neither_a_count_nor_names(partners) -> None:
     with pytest.raises(InputError, match=r"other-class: partners: expected 'all' other classes, how many"):
-        resolve("other-class", {"partners": partners})
+        CORRUPTIONS.resolve("other-class", {"partners": partners})
 
 
 def test_a_single_class_has_no_partner(photos: Path, imagenet_model: ViT) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from circuitstore.images import ImageSource, Readings, Tally, predict, resolve_condition, select_images
+from circuitstore.images import CONDITIONS, ImageSource, Readings, Tally, predict, select_images
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack, target_of
 from circuitstore.models import ViT
 
-NATURAL, TYPOGRAPHIC = resolve_condition("natural"), resolve_condition("typographic")
-AIMLESS = resolve_condition("typographic", {"text": "iPod"})
+NATURAL, TYPOGRAPHIC = CONDITIONS.resolve("natural"), CONDITIONS.resolve("typographic")
+AIMLESS = CONDITIONS.resolve("typographic", {"text": "iPod"})
 
 
 @pytest.mark.parametrize("k", range(0, 10, 3))

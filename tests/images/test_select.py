@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from circuitstore.errors import InputError
 from circuitstore.images import (
+    CONDITIONS,
     SPLITS,
     ImageRef,
     ImageSource,
@@ -17,7 +18,6 @@ from circuitstore.images import (
     open_source,
     order_candidates,
     predict,
-    resolve_condition,
     select_images,
 )
 from circuitstore.images.batch import Batch
@@ -26,7 +26,7 @@ from circuitstore.models import ViT
 from hypothesis import given
 from hypothesis import strategies as st
 
-TYPOGRAPHIC = resolve_condition("typographic")
+TYPOGRAPHIC = CONDITIONS.resolve("typographic")
 REFS = st.lists(st.binary(max_size=4), max_size=20, unique=True).map(
     lambda contents: [ImageRef(hashlib.sha256(c).hexdigest(), str(c)) for c in contents]
 )
@@ -81,7 +81,7 @@ def test_the_condition_does_not_matter_unless_it_has_to_succeed(digits: ImageSou
     cls = digits.classes[5]
     natural, attacked = (
         select_images(Readings(digits, digits_model), cls, per_class=36, condition=c)
-        for c in (resolve_condition("natural"), TYPOGRAPHIC)
+        for c in (CONDITIONS.resolve("natural"), TYPOGRAPHIC)
     )
     assert natural == attacked
 
@@ -140,7 +140,7 @@ def test_a_class_that_the_model_never_gets_right(photos: Path, imagenet_model: V
         ({"rule": "corect"}, "unknown rule of choice 'corect'; did you mean 'correct'"),
         ({"per_class": 3}, "per_class: expected at least 4 images"),
         ({"rule": "successful"}, "'successful' needs an attack"),
-        ({"rule": "successful", "condition": resolve_condition("natural")}, "'successful' needs an attack"),
+        ({"rule": "successful", "condition": CONDITIONS.resolve("natural")}, "'successful' needs an attack"),
     ],
 )
 def test_what_is_refused(digits: ImageSource, digits_model: ViT, given: dict, message: str) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from circuitstore.errors import InputError
 from circuitstore.images import (
+    CONDITIONS,
+    CORRUPTIONS,
     ImageSource,
     Readings,
-    build_set,
+    build_pairs,
     open_source,
-    resolve_condition,
-    resolve_corruption,
     select_images,
     surroundings,
     target_of,
@@ -24,8 +24,8 @@ from circuitstore.images.conditions import attack
 from circuitstore.models import ViT
 from PIL import Image
 
-PGD = resolve_condition("folder", {"name": "pgd"})
-TWIN, BLUR = resolve_corruption("unattacked-twin"), resolve_corruption("blur")
+PGD = CONDITIONS.resolve("folder", {"name": "pgd"})
+TWIN, BLUR = CORRUPTIONS.resolve("unattacked-twin"), CORRUPTIONS.resolve("blur")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_unattacked_twin_is_the_clean_image(photos: Path, attacked: Path, im
     source = opened(photos, imagenet_model, pgd=attacked)
     cls = source.classes[1]
     refs = source.candidates(cls)[:3]
-    made = build_set(source, imagenet_model, cls, refs, PGD, TWIN)
+    made = build_pairs(source, imagenet_model, cls, refs, PGD, TWIN)
     clean = imagenet_model.preprocess.normalise(np.stack([source.view(ref) for ref in refs]))
     assert made.corrupted.equal(clean) and not made.clean.equal(clean)
     assert made.targets is None
@@ -153,7 +153,7 @@ def test_the_target_is_a_class_by_name_or_index(photos: Path, attacked: Path, im
     source = opened(photos, imagenet_model, pgd=attacked)
 
     def aim(target: str | int) -> int | None:
-        return target_of(resolve_condition("folder", {"name": "pgd", "target": target}), source, source.classes[0], 0)
+        return target_of(CONDITIONS.resolve("folder", {"name": "pgd", "target": target}), source, source.classes[0], 0)
 
     assert target_of(PGD, source, source.classes[0], 0) is None
     assert aim("tench") == aim(0) == aim("n01440764") == 0

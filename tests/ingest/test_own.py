@@ -230,11 +230,10 @@ def test_circuits_are_evaluated_on_report_images_beside_random_ones(world: World
     report = world.patched(clean), clean
     images = world.images(3, True, corruption="unattacked-twin", target="eight")
     result = world.result(3, True, images=images, metric="logit-diff", report=report)
-    own = answer(result)
+    own, pairs = answer(result), cs.ImagePairs.of(world.model, *report, labels=[3] * 12, targets=[8] * 12)
     for record, circuit in zip(own.circuits, result.circuits, strict=True):
         assert isinstance(circuit, Circuit) and record.evaluation is not None
-        targets = [8] * 12
-        expected = cs.evaluate(world.model, circuit, *report, [3] * 12, targets=targets, metric="logit-diff")
+        expected = cs.evaluate(world.model, pairs, circuit, metric="logit-diff")
         assert replace(record.evaluation, metric_random=()) == expected
         assert len(record.evaluation.metric_random) == 10
         assert record.properties()["target"] == "eight"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuitstore.discovery import Journal
+from circuitstore.evaluation import Journal
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.models import DecidedRuns
 from circuitstore.store import open_store

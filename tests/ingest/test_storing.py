@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.circuits import Discovery, WorkItem
-from circuitstore.discovery import Journal
 from circuitstore.errors import StoreError
+from circuitstore.evaluation import Journal
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.ingest.bar import Bar
 from circuitstore.ingest.choice import Choice

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.images import Readings, open_source, resolve_condition, select_images
+from circuitstore.images import CONDITIONS, Readings, open_source, select_images
 from circuitstore.ingest import dry_run, index, parse_spec, preview
 from circuitstore.ingest.survey import COLUMNS
 from circuitstore.models import ViT, load_model
@@ -88,7 +88,7 @@ def test_a_row_for_each_class_and_condition(surveyed: tuple[Path, Seen], digits_
             assert pd.isna(row["target"]) and pd.isna(row["word"])
             continue
         text = "iPod" if "text=iPod" in row["condition"] else "other class"
-        condition = resolve_condition("typographic", {"text": text})
+        condition = CONDITIONS.resolve("typographic", {"text": text})
         read, right = readings.of(cls, chosen.tried, condition), readings.correct(cls, chosen.tried)
         assert row["attacked_accuracy"] == np.mean(read == cls.class_index)
         if text == "iPod":

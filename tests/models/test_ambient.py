@@ -5,13 +5,24 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from circuitstore.analysis.baselines import magnitude_scores, random_curves
-from circuitstore.analysis.circuit_tests import hypothesis_tests
-from circuitstore.analysis.completeness import completeness, minimality
 from circuitstore.circuits import Circuit
-from circuitstore.discovery import discover, evaluate, head_to_head, patch_edges, patch_nodes, patch_path, token_groups
+from circuitstore.discovery import discover, score_edges
 from circuitstore.errors import InputError
-from circuitstore.images import open_source
+from circuitstore.evaluation import (
+    ImagePairs,
+    completeness,
+    evaluate,
+    head_to_head,
+    hypothesis_tests,
+    magnitude_scores,
+    minimality,
+    patch_edges,
+    patch_nodes,
+    patch_path,
+    random_curves,
+    token_groups,
+)
+from circuitstore.images import image_pairs
 from circuitstore.models import load_clip, load_model, plain_torch
 
 from ..families import build_clip
@@ -57,35 +68,32 @@ def model():
     return load_model("digits")
 
 
-def pairs(model, n=4):
-    source = open_source("digits", model)
-    images = [
-        model.preprocess.normalise(np.stack([source.view(ref) for ref in source.candidates(source.classes[c])[:n]]))
-        for c in (3, 8)
-    ]
-    return (*images, [3] * n)
+@pytest.fixture(scope="module")
+def pairs(model):
+    return image_pairs("digits", model, "three", 2)
 
 
 ASKED = {
-    "eap": lambda m, p: discover(m, *p, method="eap").scores.mean,
-    "eap-ig, by heads": lambda m, p: discover(m, *p, form="head", steps=8).scores.per_image,
-    "exact": lambda m, p: discover(m, *p, method="exact", form="block").scores.mean,
-    "ugs": lambda m, p: discover(m, *p, method="ugs", form="block", steps=2).scores.mean,
-    "flow-routes": lambda m, p: discover(m, *p, method="flow-routes", form="block").scores.mean,
-    "relp": lambda m, p: discover(m, *p, method="eap", gradient="relp", form="block").scores.mean,
-    "edges": lambda m, p: patch_edges(m, *p, ["m1->logits"]).per_image,
-    "nodes": lambda m, p: patch_nodes(m, *p, nodes=["m1"]).per_image,
-    "a path": lambda m, p: patch_path(m, ["m1", "m3", "logits"], *p).per_image,
-    "head to head": lambda m, p: head_to_head(m, 0, 2, *p).to_pandas().select_dtypes("number").to_numpy(),
-    "a circuit": lambda m, p: np.array([evaluate(m, small(m), *p).metric_circuit]),
-    "curves": lambda m, p: random_curves(m, *p, sizes=[24], draws=1, form="block").to_pandas()["realised"].to_numpy(),
-    "magnitudes": lambda m, p: magnitude_scores(m, *p[:2]).mean,
-    "completeness": lambda m, p: np.array([completeness(m, small(m), *p, draws=1, steps=1).worst]),
-    "minimality": lambda m, p: minimality(m, small(m), *p, draws=1).to_pandas()["alone"].to_numpy(),
-    "tests": lambda m, p: hypothesis_tests(m, small(m), *p, tests=["equivalence"]).to_pandas()["p_value"].to_numpy(),
+    "eap": lambda m, p: discover(m, p, "eap").scores.mean,
+    "eap-ig, by heads": lambda m, p: score_edges(m, p, form="head", steps=8).per_image,
+    "exact": lambda m, p: discover(m, p, "exact", form="block").scores.mean,
+    "ugs": lambda m, p: score_edges(m, p, "ugs", form="block", steps=2).mean,
+    "flow-routes": lambda m, p: discover(m, p, "flow-routes", form="block").scores.mean,
+    "relp": lambda m, p: score_edges(m, p, "eap", form="block", gradient="relp").mean,
+    "edges": lambda m, p: patch_edges(m, p, ["m1->logits"]).per_image,
+    "nodes": lambda m, p: patch_nodes(m, p, nodes=["m1"]).per_image,
+    "a path": lambda m, p: patch_path(m, p, ["m1", "m3", "logits"]).per_image,
+    "head to head": lambda m, p: head_to_head(m, p, 0, 2).to_pandas().select_dtypes("number").to_numpy(),
+    "a circuit": lambda m, p: np.array([evaluate(m, p, small(m)).metric_circuit]),
+    "curves": lambda m, p: random_curves(m, p, sizes=[24], draws=1, form="block").to_pandas()["realised"].to_numpy(),
+    "magnitudes": lambda m, p: magnitude_scores(m, p).mean,
+    "completeness": lambda m, p: np.array([completeness(m, p, small(m), draws=1, steps=1).worst]),
+    "minimality": lambda m, p: minimality(m, p, small(m), draws=1).to_pandas()["alone"].to_numpy(),
+    "tests": lambda m, p: hypothesis_tests(m, p, small(m), tests=["equivalence"]).to_pandas()["p_value"].to_numpy(),
     "groups": lambda m, p: token_groups(m)["patches"].numpy(),
-    "images": lambda m, p: pairs(m)[0].numpy(),
-    "logits": lambda m, p: m.logits(p[0]).numpy(),
+    "images": lambda m, p: image_pairs("digits", m, "three", 2).clean.numpy(),
+    "labels": lambda m, p: ImagePairs.of(m, p.clean, p.corrupted, [3, 3]).labels.numpy(),
+    "logits": lambda m, p: m.logits(p.clean).numpy(),
 }
 
 
@@ -94,23 +102,21 @@ def small(model):
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
-def test_every_answer_is_that_of_a_plain_program(model, asked):
-    given = pairs(model, 2)
-    expected = asked(model, given)
+def test_every_answer_is_that_of_a_plain_program(model, pairs, asked):
+    expected = asked(model, pairs)
     for name, ambient in AMBIENT.items():
         with ambient():
-            found = asked(model, given)
+            found = asked(model, pairs)
         assert np.array_equal(found, expected, equal_nan=True), name
 
 
-def test_pairs_that_were_made_in_inference_mode_are_taken(model):
-    expected = discover(model, *pairs(model), method="eap").scores.mean
+def test_pairs_that_were_made_in_inference_mode_are_taken(model, pairs):
+    expected = discover(model, pairs, "eap").scores.mean
     with torch.inference_mode():
-        given = pairs(model)
-        assert given[0].is_inference() is False  # the library's own images never are
-        given = (given[0].clone(), given[1].clone(), given[2])
-    assert given[0].is_inference()
-    assert np.array_equal(discover(model, *given, method="eap").scores.mean, expected)
+        assert not image_pairs("digits", model, "three", 2).clean.is_inference()  # the library's own images never are
+        given = ImagePairs.of(model, pairs.clean.clone(), pairs.corrupted.clone(), pairs.labels.clone())
+    assert given.clean.is_inference()
+    assert np.array_equal(discover(model, given, "eap").scores.mean, expected)
 
 
 def test_a_model_is_loaded_as_in_a_plain_program(toy_module, images, ambient):
@@ -133,17 +139,17 @@ def test_a_model_is_loaded_as_in_a_plain_program(toy_module, images, ambient):
         x = images(theirs, 2).float()
         assert torch.equal(ours.logits(x), theirs.logits(x))
         assert not any(p.is_inference() for p in ours.module.parameters())
-        scores = discover(ours, x, x.flip(0), [0, 1], method="eap", form="block").scores
+        scores = discover(ours, ImagePairs.of(ours, x, x.flip(0), [0, 1]), "eap", form="block").scores
         assert np.isfinite(scores.mean).all()
 
 
 def test_a_module_that_was_made_in_inference_mode_is_taken(toy_module, images):
     with torch.inference_mode():
         module = toy_module()
-    model = load_model(module, dtype="float64")
+    model, plain = (load_model(m, dtype="float64") for m in (module, toy_module()))
     x = images(model)
-    expected = discover(load_model(toy_module(), dtype="float64"), x, x.flip(0), [0, 1], method="eap").scores.mean
-    assert np.array_equal(discover(model, x, x.flip(0), [0, 1], method="eap").scores.mean, expected)
+    pairs = ImagePairs.of(model, x, x.flip(0), [0, 1])
+    assert np.array_equal(discover(model, pairs, "eap").scores.mean, discover(plain, pairs, "eap").scores.mean)
 
 
 def test_all_is_as_it_was_afterwards(ambient):

@@ -6,6 +6,7 @@ import torch
 from circuitstore.circuits import FORMS
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError
+from circuitstore.evaluation import ImagePairs
 from circuitstore.models import GatedRuns, PatchedRuns, capture, load_model
 from torch import nn
 
@@ -90,8 +91,8 @@ def test_the_gradient_at_open_gates_is_eap(pair, form):
     gates = torch.ones(2, runs.graph.n_edges, dtype=torch.float64, requires_grad=True)
     logits = runs.logits(gates)
     (slope,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], gates)
-    expected = torch.from_numpy(score_edges(model, x, y, [1, 3], method="eap", form=form).per_image)
-    assert relative(slope, expected) < 1e-11
+    expected = score_edges(model, ImagePairs.of(model, x, y, [1, 3]), "eap", form=form).per_image
+    assert relative(slope, torch.from_numpy(expected)) < 1e-11
 
 
 def test_gates_that_do_not_fit_are_refused(pair):

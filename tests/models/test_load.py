@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from circuitstore.discovery import evaluate, score_edges
+from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning, InputError, NotRepresentable
+from circuitstore.evaluation import ImagePairs, evaluate
 from circuitstore.models import Preprocess, load_model
 
 
@@ -159,7 +160,7 @@ def test_the_classes_are_those_that_the_head_gives(toy_module, images, head, bef
     x = images(model)
     assert model.n_classes == model.info.n_classes == 3 and model.logits(x).shape == (2, 3)
     with pytest.raises(InputError, match="has classes 0 to 2, got 4"):
-        score_edges(model, x, x.flip(0), [0, 4], method="eap")
+        ImagePairs.of(model, x, x.flip(0), [0, 4])
 
 
 def test_heads_that_give_no_logits(toy_module):
@@ -213,12 +214,12 @@ def test_a_device_that_is_not_there_is_refused():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_cpu_s_scores(toy_module, images):
     here, there = (load_model(toy_module(), device=d, dtype="float64") for d in ("cpu", "cuda"))
-    x, y = images(here, 3, 1), images(here, 3, 2)
+    pairs = ImagePairs.of(here, images(here, 3, 1), images(here, 3, 2), [0, 1, 2])
     for form in ("split", "block"):
-        a, b = (score_edges(m, x, y, [0, 1, 2], method="eap", form=form) for m in (here, there))
+        a, b = (score_edges(m, pairs, "eap", form=form) for m in (here, there))
         assert abs(a.per_image - b.per_image).max() < 1e-10 * abs(a.per_image).max()
-        found, expected = (evaluate(m, a.top(0.3), x, y, [0, 1, 2]).metric_circuit for m in (there, here))
-        assert found == pytest.approx(expected, rel=0, abs=1e-10 * here.logits(x).abs().max().item())
+        found, expected = (evaluate(m, pairs, a.top(0.3)).metric_circuit for m in (there, here))
+        assert found == pytest.approx(expected, rel=0, abs=1e-10 * here.logits(pairs.clean).abs().max().item())
 
 
 def test_a_dtype_of_16_bits_computes_about_the_same(toy_module, images):

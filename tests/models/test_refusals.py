@@ -40,23 +40,31 @@ attempt("crop text", lambda: cs.load_model("test_vit", crop="0.9"))
 attempt("labels of numbers", lambda: cs.load_model("digits", labels=range(10)))
 attempt("mean as array", lambda: cs.load_model("test_vit", mean=np.array([0.5, 0.5, 0.5]), std=torch.ones(3).numpy()))
 attempt("crop 1", lambda: cs.load_model("test_vit", crop=1))
+pairs = cs.ImagePairs.of(model, x, x.flip(0), [1, 2])
+circuit = cs.Circuit.from_edges(model.graph("block"), ["input->m0", "m0->logits"])
 for name, run in {
-    "score_edges": cs.score_edges, "discover": cs.discover,
-    "patch_edges": lambda m, *p: cs.patch_edges(m, *p, ["m0->logits"]), "patch_nodes": cs.patch_nodes,
-    "patch_path": lambda m, *p: cs.patch_path(m, ["m0", "logits"], *p),
-    "head_to_head": lambda m, *p: cs.head_to_head(m, 0, 1, *p),
-    "evaluate": lambda m, *p: cs.evaluate(m, cs.Circuit.from_edges(model.graph("block"), ["m0->logits"]), *p),
-    "random_curves": cs.random_curves, "magnitude_scores": lambda m, *p: cs.magnitude_scores(m, *p[:2]),
-    "token_groups": lambda m, *p: cs.token_groups(m),
-    "minimality": lambda m, *p: cs.minimality(m, None, *p),
-    "completeness": lambda m, *p: cs.completeness(m, None, *p),
-    "hypothesis_tests": lambda m, *p: cs.hypothesis_tests(m, None, *p),
+    "score_edges": cs.score_edges, "discover": cs.discover, "magnitude_scores": cs.magnitude_scores,
+    "patch_edges": lambda m, p: cs.patch_edges(m, p, ["m0->logits"]), "patch_nodes": cs.patch_nodes,
+    "patch_path": lambda m, p: cs.patch_path(m, p, ["m0", "logits"]),
+    "head_to_head": lambda m, p: cs.head_to_head(m, p, 0, 1),
+    "evaluate": lambda m, p: cs.evaluate(m, p, circuit), "random_curves": cs.random_curves,
+    "faithfulness_curve": lambda m, p: cs.faithfulness_curve(m, p, cs.score_edges(model, pairs, "eap")),
+    "minimality": lambda m, p: cs.minimality(m, p, circuit),
+    "completeness": lambda m, p: cs.completeness(m, p, circuit),
+    "hypothesis_tests": lambda m, p: cs.hypothesis_tests(m, p, circuit),
 }.items():
-    attempt(f"{name} of a module", lambda: run(module, x, x.flip(0), [1, 2]))
-    attempt(f"{name} of a name", lambda: run("digits", x, x.flip(0), [1, 2]))
-attempt("by keyword", lambda: cs.score_edges(model=None, clean=x, corrupted=x, labels=[1, 2]))
-attempt("labels as names", lambda: cs.score_edges(model, x, x.flip(0), ["one", "two"]))
-attempt("labels None", lambda: cs.score_edges(model, x, x.flip(0), None))
+    attempt(f"{name} of a module", lambda: run(module, pairs))
+    attempt(f"{name} of a name", lambda: run("digits", pairs))
+    attempt(f"{name} on tensors", lambda: run(model, x))
+for name, run in {
+    "token_groups": cs.token_groups, "image_pairs": lambda m: cs.image_pairs("digits", m, "three"),
+    "ImagePairs": lambda m: cs.ImagePairs.of(m, x, x.flip(0), [1, 2]),
+}.items():
+    attempt(f"{name} of a module", lambda: run(module))
+    attempt(f"{name} of a name", lambda: run("digits"))
+attempt("by keyword", lambda: cs.score_edges(model=None, pairs=pairs))
+attempt("labels as names", lambda: cs.ImagePairs.of(model, x, x.flip(0), ["one", "two"]))
+attempt("labels None", lambda: cs.ImagePairs.of(model, x, x.flip(0), None))
 """
 
 
@@ -77,4 +85,7 @@ def test_every_wrong_type_is_one_message():
         "model: expected a loaded model, got VisionTransformer; load it: model = cs.load_model(module)"
     )
     assert all("load it: " in found for what, found in said.items() if " of a " in what)
+    on_tensors = {found for what, found in said.items() if what.endswith(" on tensors")}
+    made_by = "cs.ImagePairs.of(model, clean, corrupted, labels)"
+    assert on_tensors == {f"pairs: expected ImagePairs, got Tensor; make them of tensors by {made_by}"}
     assert "model.labels.index(name)" in said["labels as names"]

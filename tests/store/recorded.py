@@ -12,7 +12,7 @@ from typing import Any
 import ladybug
 import neo4j
 import sqlalchemy as sa
-from circuitstore.store import archive, keeper
+from circuitstore.store import archive
 from circuitstore.store.faults import fault
 from circuitstore.store.graph.ladybug_file import OUR_SUFFIX
 
@@ -25,11 +25,7 @@ Note = Callable[[str, str], None]
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Write lines `step WHAT` and `point NAME` to a file. For a process that ends soon: nothing is put back.
-
-    Leases are not renewed: a renewal comes by the clock, on a busy machine between any two steps.
-    """
-    vars(keeper)["RENEW_S"] = 3600.0
+    """Write lines `step WHAT` and `point NAME` to a file. For a process that ends soon: nothing is put back."""
     with path.open("w") as file:
 
         def note(kind: str, what: str) -> None:

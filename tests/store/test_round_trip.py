@@ -7,7 +7,8 @@ import pytest
 import torch
 from circuitstore.circuits import Circuit, CircuitRecord, Discovery, Extraction, greedy
 from circuitstore.circuits.recipe import digest
-from circuitstore.discovery import discover, evaluate
+from circuitstore.discovery import METHODS, discover
+from circuitstore.evaluation import ImagePairs, evaluate
 from circuitstore.models import PatchedRuns, capture
 from circuitstore.store import create_store, open_store
 from circuitstore.testing.factories import make_item
@@ -22,20 +23,20 @@ EDGES = "MATCH (:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, method, form, params):
     model = toy_vit(depth=2)
-    x, y, labels = images(model, 4, 1), images(model, 4, 2), [0, 1, 2, 3]
-    found = discover(model, x, y, labels, method=method, form=form, **params)
+    pairs = ImagePairs.of(model, images(model, 4, 1), images(model, 4, 2), [0, 1, 2, 3])
+    found = discover(model, pairs, METHODS.resolve(method, params), form=form)
     item = make_item(form=form, n_layers=2, n_heads=4)
     hashes = tuple(digest(["image", i]) for i in range(4))
     discovery = Discovery(item, found.scores.rounded(), hashes, found.members)
     circuit = greedy(discovery.scores, 30) if found.members is None else discovery.circuit
     extraction = Extraction.of("edges", {"n": 30}) if found.members is None else Extraction.of("found")
-    reports = images(model, 6, 3), images(model, 6, 4), [0, 1, 2, 3, 4, 0]
+    report = ImagePairs.of(model, images(model, 6, 3), images(model, 6, 4), [0, 1, 2, 3, 4, 0])
     record = CircuitRecord(
         item=item,
         extraction=extraction,
         circuit=circuit,
         n_images=4,
-        evaluation=evaluate(model, circuit, *reports),
+        evaluation=evaluate(model, report, circuit),
         score=discovery.scores.mean,
         std=discovery.scores.std,
     )
@@ -43,9 +44,9 @@ def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, method,
         writer.put_discovery(discovery, "run")
         writer.put_circuit(record, "run")
 
-    runs = PatchedRuns(model, model.embed(reports[0]), capture(model, reports[1]))
+    runs = PatchedRuns(model, model.embed(report.clean), capture(model, report.corrupted))
     logits = runs.logits(circuit.graph, circuit.members)
-    assert not torch.equal(logits, model.logits(reports[0]))
+    assert not torch.equal(logits, model.logits(report.clean))
     with open_store(folder) as store:
         there, scored = store.circuit(record.id), store.discovery(discovery.id)
         names = store.query(EDGES, {"id": record.id}).to_pandas()["edge"]
@@ -53,5 +54,5 @@ def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, method,
     for back in (there.circuit, again, Circuit.from_edges(model.graph(form), names)):
         assert 0 < back.n_edges < back.graph.n_edges
         assert torch.equal(runs.logits(back.graph, back.members), logits)
-        assert evaluate(model, back, *reports) == record.evaluation == there.evaluation
+        assert evaluate(model, report, back) == record.evaluation == there.evaluation
     assert np.array_equal(scored.scores.per_image, discovery.scores.per_image)

@@ -1,0 +1,97 @@
+"""The answer to one work item: scores of every edge, the edges that a method selected, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from ..errors import InputError
+from ..results import Exits
+from .circuit import Circuit
+from .graph import ComputationGraph
+from .recipe import WorkItem
+from .scores import EdgeScores, canonical_bytes
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery(Exits):
+    """The answer to one work item.
+
+    Attributes:
+        item: the question.
+        scores: scores of every edge, or None for methods that only select.
+        members: the edges that the method itself selected, or None.
+        images: content hashes of the discovery images, in the order of `scores.per_image`.
+        trace: what the method recorded on its way (JSON values).
+        provenance: device, versions, warnings, seconds: results, not identity (JSON values).
+    """
+
+    item: WorkItem
+    scores: EdgeScores | None
+    images: tuple[str, ...]
+    members: Bool[np.ndarray, "edge"] | None = None
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of the work item."""
+        return self.item.id
+
+    @property
+    def graph(self) -> ComputationGraph:
+        """Which edges the positions mean."""
+        model = self.item.model
+        return ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The edges that the method itself selected, pruned.
+
+        Raises:
+            InputError: it selects none.
+        """
+        if self.members is None:
+            raise InputError(
+                f"{self.item.recipe.method.text} scores edges and selects none; extract a circuit from them"
+            )
+        return Circuit.found(self.graph, self.members, self.scores)
+
+    @property
+    def result(self) -> EdgeScores | Circuit:
+        """The scores, or the selected edges as a circuit where the method only selects."""
+        return self.circuit if self.scores is None else self.scores
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The frame of `result`."""
+        return self.result.to_pandas()
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The graph of `result`."""
+        return self.result.to_networkx()
+
+    def __repr__(self) -> str:
+        return f"Discovery({self.id[:12]}, {self.item.text}, {self.result!r})"
+
+    def _first_rows(self, n: int) -> pd.DataFrame:
+        return self.result._first_rows(n)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum over the images used and the canonical bytes (little-endian float32) of the arrays."""
+        check = sha256("\n".join(self.images).encode())
+        arrays = (self.scores.mean, self.scores.std, self.scores.per_image) if self.scores else ()
+        for array in arrays:
+            check.update(b"-" if array is None else canonical_bytes(array))
+        check.update(b"-" if self.members is None else np.packbits(self.members).tobytes())
+        return check.hexdigest()

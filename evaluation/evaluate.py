@@ -1,0 +1,151 @@
+"""How well a circuit does alone: its metric and accuracy with every other edge carrying the corrupted value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import Circuit, Evaluation, Metric
+from ..errors import InputError
+from ..models import PatchedRuns, ViT, capture, runs_model
+from .execution import DEFAULT, Execution
+from .measured import MeasuredPairs, measure
+from .pairs import ImagePairs
+
+MIN_STANDARD_ERRORS = 3.0
+
+
+class Outcome(NamedTuple):
+    """Metric and hits (1 or 0) per image."""
+
+    metric: Float[Tensor, "image"]
+    hit: Float[Tensor, "image"]
+
+
+def evaluate(
+    model: ViT, pairs: ImagePairs, circuit: Circuit, *, metric: str | Metric = "logit", execution: Execution = DEFAULT
+) -> Evaluation:
+    """Run a circuit alone on image pairs: see `evaluate_many`.
+
+    Example:
+        >>> evaluate(model, pairs, scores.top(0.05)).faithfulness
+    """
+    return evaluate_many(model, pairs, [circuit], metric=metric, execution=execution)[0]
+
+
+def evaluate_many(
+    model: ViT,
+    pairs: ImagePairs,
+    circuits: Sequence[Circuit],
+    *,
+    metric: str | Metric = "logit",
+    execution: Execution = DEFAULT,
+) -> list[Evaluation]:
+    """Run circuits on the same images; the full and the empty run are shared.
+
+    Edges outside a circuit carry the value of the corrupted run. `faithfulness` is
+    (circuit − empty) / (full − empty) of the metric, `retention` the same of the accuracy, the share of
+    images whose top class is the one that the metric raises. Either is None, with the reason, where its
+    gap is not positive or under three standard errors of the paired differences over images.
+
+    The progress counts runs of all images, the full and the empty one included.
+
+    Raises:
+        InputError: a circuit of another graph than the model's; pairs or a metric that do not fit.
+    """
+    full, empty, *alone = outcomes(model, pairs, circuits, metric=metric, execution=execution)
+    return [_evaluation(full, empty, outcome) for outcome in alone]
+
+
+@runs_model
+def outcomes(
+    model: ViT,
+    pairs: ImagePairs,
+    circuits: Sequence[Circuit],
+    *,
+    metric: str | Metric = "logit",
+    execution: Execution = DEFAULT,
+) -> list[Outcome]:
+    """Metric and hits per image: of the full model, of the empty circuit, then of each circuit alone.
+
+    Arguments and errors as of `evaluate_many`.
+    """
+    for circuit in circuits:
+        _check_graph(model, circuit)
+    measured = measure(model, pairs, metric)
+    form = circuits[0].graph.form if circuits else "split"
+    done, parts = 0, list[list[Outcome]]()
+    for batch in measured.batches(execution.size(model, form)):
+        parts.append([])
+        for outcome in _outcomes(model, circuits, batch):
+            parts[-1].append(outcome)
+            done += len(batch)
+            execution.report(done // len(pairs), len(circuits) + 2)
+    return [
+        Outcome(torch.cat([o.metric for o in runs]), torch.cat([o.hit for o in runs]))
+        for runs in zip(*parts, strict=True)
+    ]
+
+
+def _check_graph(model: ViT, circuit: Circuit) -> None:
+    expected = model.graph(circuit.graph.form)
+    if circuit.graph != expected:
+        raise InputError(
+            f"circuit: its graph has {circuit.graph.n_layers} layers of {circuit.graph.n_heads} heads, "
+            f"{model.name} has {expected.n_layers} of {expected.n_heads}"
+        )
+
+
+def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> Iterator[Outcome]:
+    """Of the full model, of the empty circuit, then of each circuit."""
+
+    def outcome(logits: Tensor) -> Outcome:
+        return Outcome(batch.values(logits).double().cpu(), batch.hits(logits))
+
+    reference = capture(model, batch.corrupted)
+    runs = PatchedRuns(model, model.embed(batch.clean), reference)
+    yield outcome(model.logits(batch.clean))
+    yield outcome(reference.logits)
+    for circuit in circuits:
+        yield outcome(runs.logits(circuit.graph, circuit.members))
+
+
+def _evaluation(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
+    reasons = {}
+    ratios: dict[str, float | None] = {}
+    for name, kind in (("faithfulness", "metric"), ("retention", "hit")):
+        values = [getattr(outcome, kind) for outcome in (full, empty, alone)]
+        reason = why_undefined(values[0] - values[1])
+        if reason is not None:
+            reasons[name] = reason
+        gap = values[0].mean() - values[1].mean()
+        ratios[name] = None if reason else float((values[2].mean() - values[1].mean()) / gap)
+    return Evaluation(
+        n=len(full.metric),
+        metric_full=float(full.metric.mean()),
+        metric_empty=float(empty.metric.mean()),
+        metric_circuit=float(alone.metric.mean()),
+        faithfulness=ratios["faithfulness"],
+        accuracy_full=float(full.hit.mean()),
+        accuracy_empty=float(empty.hit.mean()),
+        accuracy_circuit=float(alone.hit.mean()),
+        retention=ratios["retention"],
+        reasons=reasons,
+    )
+
+
+def why_undefined(differences: Float[Tensor, "image"]) -> str | None:
+    """Why a ratio over the mean of paired differences (full − empty) means nothing; None where it means something."""
+    gap = float(differences.mean())
+    if not gap > 0:
+        return f"the full model is not above the empty circuit (gap {gap:.4g})"
+    if len(differences) < 2:
+        return "one image gives no standard error"
+    error = float(differences.std() / len(differences) ** 0.5)
+    if gap < MIN_STANDARD_ERRORS * error:
+        return f"the gap {gap:.4g} between full and empty is under 3 standard errors ({error:.4g} each)"
+    return None

@@ -1,0 +1,107 @@
+"""Pairs of images with the metric that is read on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..circuits import Metric, digest
+from ..errors import InputError
+from ..models import ViT
+from .metrics import METRICS, MetricInput, MetricKind
+from .pairs import ImagePairs, shown, where
+
+_AT_ONCE = 32
+"""Clean images that run at once for the logits that a metric is held against."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredPairs(ImagePairs):
+    """Image pairs and a metric. Made by `measure`.
+
+    Attributes:
+        metric: what is read from a run's logits, with its parameters.
+        clean_logits: of the plain model on the clean images, for a metric that is held against them.
+    """
+
+    metric: Metric
+    clean_logits: Float[Tensor, "image class"] | None = None
+
+    def values(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
+        """The metric per image."""
+        return self._kind.values(logits, self._input(logits.device), **dict(self.metric.params))
+
+    @property
+    def _kind(self) -> MetricKind:
+        return METRICS[self.metric.kind]
+
+    def raised(self) -> Tensor:
+        """The class that the metric raises, per image."""
+        return self._kind.raised(self._input(torch.device("cpu")))
+
+    def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
+        """1 where the top class is the one that the metric raises, else 0."""
+        return (logits.argmax(dim=1).cpu() == self.raised()).double()
+
+    def _input(self, device: torch.device) -> MetricInput:
+        targets, clean = self.targets if self._kind.needs_targets else None, self.clean_logits
+        return MetricInput(
+            self.labels.to(device),
+            None if targets is None else targets.to(device),
+            None if clean is None else clean.to(device),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Hash of the images, the classes and the metric."""
+        return digest([self.metric.to_dict(), super().digest])
+
+
+def measure(model: ViT, pairs: ImagePairs, metric: str | Metric) -> MeasuredPairs:
+    """The pairs with a metric to read on them.
+
+    Args:
+        metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
+
+    Raises:
+        InputError: pairs that were made for another kind of model, no such metric, or a metric whose targets are
+            missing or are the true classes.
+    """
+    check_pairs(model, pairs)
+    asked = METRICS.resolve(metric) if isinstance(metric, str) else metric
+    kind = METRICS[asked.kind]
+    if kind.needs_targets:
+        _check_targets(pairs, kind)
+    logits = _clean_logits(model, pairs.clean) if kind.needs_clean else None
+    plain = {field.name: getattr(pairs, field.name) for field in fields(ImagePairs)}
+    return MeasuredPairs(**plain, metric=asked, clean_logits=logits)
+
+
+def check_pairs(model: ViT, pairs: object) -> None:
+    """Refuse what is no image pairs, or pairs that were made for another kind of model."""
+    if not isinstance(pairs, ImagePairs):
+        raise InputError(
+            f"pairs: expected ImagePairs, got {type(pairs).__name__}; make them of tensors by "
+            "cs.ImagePairs.of(model, clean, corrupted, labels)"
+        )
+    pairs.check_fit(model)
+
+
+def _check_targets(pairs: ImagePairs, metric: MetricKind) -> None:
+    if pairs.targets is None:
+        raise InputError(f"targets: the metric {metric.key!r} needs a target class per image, got none")
+    same = where(pairs.targets.cpu() == pairs.labels.cpu())
+    if same:
+        raise InputError(
+            f"targets: the metric {metric.key!r} sets a target class against the true one, but they are the same for "
+            f"image {shown(same)} (counted from 0), which would score 0 everywhere; give another class, or leave "
+            "them out"
+        )
+
+
+def _clean_logits(model: ViT, clean: Tensor) -> Float[Tensor, "image class"]:
+    """Of the plain model, in the type in which metrics are held against them."""
+    return torch.cat([model.logits(part).to(model.exact_dtype) for part in clean.split(_AT_ONCE)])

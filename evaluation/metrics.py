@@ -1,0 +1,123 @@
+"""What is scored: one number per image from its logits, higher is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..circuits import Metric
+from ..circuits.kinds import ABSENT, Kind, Param, Registry
+from ..circuits.recipe import Scalar
+
+Classes = Int[Tensor, "image"]
+Logits = Float[Tensor, "image class"]
+
+
+@dataclass(frozen=True)
+class MetricInput:
+    """What a metric reads beside a run's logits, image by image.
+
+    Attributes:
+        labels: true classes.
+        targets: target classes, where the metric needs them.
+        clean: logits of the plain model on the clean images, where the metric is held against them.
+    """
+
+    labels: Classes
+    targets: Classes | None = None
+    clean: Logits | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricKind(Kind):
+    """A metric by name.
+
+    Attributes:
+        values: the metric per image, given a run's logits, what else it reads, and its parameters by name.
+        needs_targets: asks for a target class per image besides the true one.
+        needs_clean: is held against the clean run's logits.
+    """
+
+    values: Callable[..., Float[Tensor, "image"]]
+    needs_targets: bool = False
+    needs_clean: bool = False
+
+    def raised(self, read: MetricInput) -> Classes:
+        """The class that the metric raises, per image: accuracy is the share of images whose top class it is."""
+        return read.targets if self.needs_targets and read.targets is not None else read.labels
+
+
+def _of(logits: Logits, classes: Classes) -> Float[Tensor, "image"]:
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def _logit(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
+    return _of(logits, read.labels)
+
+
+def _logit_diff(logits: Logits, read: MetricInput, *, target: Scalar = None) -> Float[Tensor, "image"]:
+    assert read.targets is not None  # `target` names them
+    return _of(logits, read.targets) - _of(logits, read.labels)
+
+
+def _over_mean(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
+    true = _of(logits, read.labels)
+    return true - (logits.sum(dim=1) - true) / (logits.shape[1] - 1)
+
+
+def _over_rival(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
+    assert read.clean is not None
+    rival = read.clean.scatter(1, read.labels[:, None], -torch.inf).argmax(dim=1)
+    return _of(logits, read.labels) - _of(logits, rival)
+
+
+def _minus_kl(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
+    assert read.clean is not None
+    clean = read.clean.log_softmax(dim=1)
+    return (clean.exp() * (logits.to(clean.dtype).log_softmax(dim=1) - clean)).sum(dim=1)
+
+
+def _target(value: object) -> Scalar:
+    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+        raise ValueError(value)
+    return " ".join(str(value).split())
+
+
+TARGET = Param(ABSENT, "the name, label or index of a class; by default the class that the attack aims at", _target)
+"""The class that a metric sets against the true one. It is looked up where the classes are known, in the images."""
+
+METRICS: Registry[MetricKind, Metric] = Registry(
+    "metric",
+    "metrics",
+    Metric,
+    (
+        MetricKind(key="logit", name="logit of the true class", values=_logit),
+        MetricKind(
+            key="logit-diff",
+            name="logit of the target class minus that of the true class",
+            values=_logit_diff,
+            params={"target": TARGET},
+            needs_targets=True,
+        ),
+        MetricKind(
+            key="logit-over-mean", name="logit of the true class minus the mean of all others", values=_over_mean
+        ),
+        MetricKind(
+            key="logit-over-rival",
+            name="logit of the true class minus that of its rival, the best other class on the clean image",
+            values=_over_rival,
+            needs_clean=True,
+        ),
+        MetricKind(
+            key="kl",
+            name="minus the KL divergence of the run's class probabilities from the clean run's: 0 at best",
+            values=_minus_kl,
+            needs_clean=True,
+        ),
+    ),
+)
+"""All metrics by key."""

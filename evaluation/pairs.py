@@ -1,0 +1,245 @@
+"""Pairs of images: clean ones, what each is contrasted with, and their classes. Checked once, run batch by batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..errors import CircuitStoreWarning, InputError
+from ..models import ViT, runs_model
+from .tokens import Masks, TokenGroups
+
+P = TypeVar("P", bound="ImagePairs")
+Classes = Int[Tensor, "image"]
+Indices = Sequence[int] | np.ndarray | Tensor
+
+FAR = 20.0
+"""Magnitude beyond which a pixel does not look normalised, unless the model's own normalisation reaches further."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePairs:
+    """Clean images, each with the image that it is contrasted with and its classes. Made by `ImagePairs.of`.
+
+    Attributes:
+        clean: normalised images.
+        corrupted: one for each clean image, normalised.
+        labels: index of each image's true class.
+        targets: index of the class that a metric such as `logit-diff` sets against the true one; None where no class is
+            aimed at.
+        hashes: SHA-256 (hex) of each image's content; empty where the images have no files.
+        token_groups: sets of tokens whose scores are also summed separately; None where there are none.
+    """
+
+    clean: Float[Tensor, "image channel height width"]
+    corrupted: Float[Tensor, "image channel height width"]
+    labels: Classes
+    targets: Classes | None = None
+    hashes: tuple[str, ...] = ()
+    token_groups: TokenGroups | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: ViT,
+        clean: Tensor,
+        corrupted: Tensor,
+        labels: Indices,
+        targets: Indices | None = None,
+        *,
+        hashes: Sequence[str] = (),
+        token_groups: Masks | None = None,
+    ) -> ImagePairs:
+        """Check tensors against a model and pair them.
+
+        Warns of pixels that are far from normalised, and of single pairs that are equal.
+
+        Args:
+            model: the model that the images are normalised for.
+            clean: normalised images `[image, channel, height, width]`.
+            corrupted: the image that each is contrasted with.
+            labels: index of the true class, one per image.
+            targets: index of the target class, one per image, for metrics that have one.
+            hashes: SHA-256 (hex) of each image's content.
+            token_groups: boolean masks `[token]` or `[image, token]` by name, see `token_groups`. Methods that score
+                tokens also sum their scores over each group, at no further pass.
+
+        Raises:
+            InputError: images of another size than the model's, pixels that are integers, NaN or infinite (which
+                image), pairs that are all equal, not one label or target per image, classes that the model lacks, or
+                groups of tokens that do not fit.
+
+        Example:
+            >>> pairs = ImagePairs.of(model, clean, corrupted, labels=[3] * len(clean))
+            >>> scores = score_edges(model, pairs)
+        """
+        return _checked(model, clean, corrupted, labels, targets, tuple(hashes), token_groups)
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitem__(self: P, images: slice) -> P:
+        """Some of the pairs."""
+        return replace(self, **{field.name: _part(getattr(self, field.name), images) for field in fields(self)})
+
+    def batches(self: P, size: int) -> Iterator[P]:
+        """Consecutive parts of at most `size` pairs."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def token_weights(
+        self, stream: Float[Tensor, "image token d_model"], dtype: torch.dtype
+    ) -> Float[Tensor, "group image token"]:
+        """Which tokens count in which sum, as ones and zeros: all of them first, then each group."""
+        everything = torch.ones(1, *stream.shape[:2], dtype=torch.bool)
+        masks = everything if self.token_groups is None else torch.cat([everything, self.token_groups.masks])
+        return masks.to(stream.device, dtype)
+
+    def check_fit(self, model: ViT) -> None:
+        """Refuse pairs that were made for another kind of model.
+
+        Raises:
+            InputError: images of another size, or classes that the model lacks.
+        """
+        for name, images in (("clean", self.clean), ("corrupted", self.corrupted)):
+            _check_size(name, images, model)
+        for name, classes in (("labels", self.labels), ("targets", self.targets)):
+            if classes is not None:
+                _check_range(name, classes, model)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the images and the classes."""
+        check = sha256()
+        for part in (self.clean, self.corrupted, self.labels, self.targets):
+            check.update(b"-" if part is None else part.detach().cpu().contiguous().numpy().tobytes())
+        return check.hexdigest()
+
+    def __repr__(self) -> str:
+        groups = f", token groups {', '.join(self.token_groups.names)}" if self.token_groups else ""
+        classes = ", ".join(map(str, self.labels.unique().tolist()[:5]))
+        return f"{type(self).__name__}({len(self)} pairs, true classes {classes}{groups})"
+
+
+def _part(value: object, images: slice) -> object:
+    """Some images' share of an attribute; what is not held per image stays."""
+    return value[images] if isinstance(value, Tensor | TokenGroups | tuple) else value
+
+
+@runs_model
+def _checked(
+    model: ViT,
+    clean: Tensor,
+    corrupted: Tensor,
+    labels: Indices,
+    targets: Indices | None,
+    hashes: tuple[str, ...],
+    token_groups: Masks | None,
+) -> ImagePairs:
+    for name, images in (("clean", clean), ("corrupted", corrupted)):
+        _check_images(name, images, model)
+    _check_contrast(clean, corrupted)
+    if hashes and len(hashes) != len(clean):
+        raise InputError(f"hashes: expected one per image ({len(clean)}), got {len(hashes)}")
+    return ImagePairs(
+        clean,
+        corrupted,
+        _classes("labels", labels, len(clean), model),
+        None if targets is None else _classes("targets", targets, len(clean), model),
+        hashes,
+        None if token_groups is None else TokenGroups.checked(model, token_groups, len(clean)),
+    )
+
+
+def _check_size(name: str, images: object, model: ViT) -> None:
+    size = (3, *model.image_size)
+    if not isinstance(images, Tensor) or images.shape[1:] != size:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        expected = f"[image, {', '.join(map(str, size))}]"
+        raise InputError(f"{name}: expected a tensor {expected} for {model.name}, got {shape}")
+
+
+def _check_images(name: str, images: Tensor, model: ViT) -> None:
+    _check_size(name, images, model)
+    if not images.is_floating_point():
+        raise InputError(
+            f"{name}: expected normalised pixels in floating point, got {images.dtype}; "
+            "model.preprocess.normalise(views) makes them of 8-bit views [image, height, width, 3]"
+        )
+    if len(images) == 0:
+        raise InputError(f"{name}: expected at least one image, got none")
+    bad = where(~torch.isfinite(images).flatten(1).all(dim=1))
+    if bad:
+        raise InputError(f"{name}: NaN or infinite pixels in image {shown(bad)} (counted from 0); leave them out")
+    largest, most = float(images.abs().max()), _largest_normalised(model)
+    if largest > most:
+        _warn(
+            f"{name}: pixels up to {largest:.4g} in magnitude, but normalised pixels of this model lie within "
+            f"{most:.4g}; model.preprocess.normalise makes them of 8-bit views"
+        )
+
+
+def _largest_normalised(model: ViT) -> float:
+    """The largest magnitude that normalising gives, or `FAR` where that is more."""
+    ends = zip(model.preprocess.mean, model.preprocess.std, strict=True)
+    return max(FAR, *(max(mean, 1 - mean) / std for mean, std in ends))
+
+
+def _check_contrast(clean: Tensor, corrupted: Tensor) -> None:
+    if len(clean) != len(corrupted):
+        raise InputError(f"corrupted: expected one image per clean image ({len(clean)}), got {len(corrupted)}")
+    equal = where((clean == corrupted.to(clean)).flatten(1).all(dim=1))
+    if len(equal) == len(clean):
+        raise InputError(
+            "corrupted: every image equals its clean one, so nothing is contrasted and every figure would be of "
+            "nothing; give other corrupted images"
+        )
+    if equal:
+        _warn(
+            f"corrupted: {len(equal)} of {len(clean)} images equal their clean ones: {shown(equal)} (counted from 0); "
+            "such a pair contrasts nothing and draws every mean to 0"
+        )
+
+
+def where(chosen: Bool[Tensor, "image"]) -> list[int]:
+    """Positions of the images that are chosen."""
+    return torch.nonzero(chosen).flatten().tolist()
+
+
+def shown(positions: list[int]) -> str:
+    """The first ten positions, for a message."""
+    return ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, CircuitStoreWarning, stacklevel=6)  # the caller of `ImagePairs.of`
+
+
+def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
+    try:
+        classes = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        known = " (model.labels.index(name) gives that of a name)" if model.labels else ""
+        raise InputError(f"{name}: expected {count} class indices, one per image{known}, got {values!r}") from error
+    if classes.shape != (count,) or classes.is_floating_point() or classes.dtype == torch.bool:
+        raise InputError(
+            f"{name}: expected {count} class indices, one per image, "
+            f"got {classes.dtype} of shape {tuple(classes.shape)}"
+        )
+    classes = classes.long().clone()  # no gradient flows past a tensor that was made in inference mode
+    _check_range(name, classes, model)
+    return classes
+
+
+def _check_range(name: str, classes: Classes, model: ViT) -> None:
+    wrong = classes[(classes < 0) | (classes >= model.n_classes)].tolist()
+    if wrong:
+        raise InputError(f"{name}: {model.name} has classes 0 to {model.n_classes - 1}, got {wrong[0]}")

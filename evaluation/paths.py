@@ -1,0 +1,266 @@
+"""Path patching: what one path carries, everything beside it held where it was.
+
+Noising: the path's first sender writes what it writes in the corrupted run, as the next component on the path reads it
+and nobody else does. That component reads all else as in the clean run; what it then writes goes on along the path in
+the same way. Behind the last receiver of the path the run goes on live:
+
+- one edge `a0.h1->m2` is exact edge patching of that edge;
+- a path that ends at `logits` is what this path alone carries (a direct effect, when it is one edge).
+
+    effect = m(x) − m(x with the path corrupted)                denoising: m(x' with the path restored) − m(x')
+
+so a positive effect raises the metric. In units of the metric, per image; a difference of two runs, so in 16 bits small
+effects round to nothing. Costs two runs that are kept, and one of the components on the path and, where it does not end
+at `logits`, of all that follows it.
+
+Wang et al. 2023, arXiv 2211.00593; Goldowsky-Dill et al. 2023, arXiv 2304.05969.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..circuits import FORMS, ComputationGraph, Edge, Form, Metric
+from ..circuits.recipe import DIRECTIONS, Direction
+from ..errors import InputError, unknown
+from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture, runs_model
+from ..results import Exits, Table
+from .execution import DEFAULT, Execution
+from .measured import MeasuredPairs, measure
+from .pairs import ImagePairs
+
+RECEIVED = CLEAN
+"""Of an edge of the base run, in the place of `PatchedRuns`' clean run: it carries the other run's value."""
+
+
+@dataclass(frozen=True)
+class PathEffect(Exits):
+    """What a path carries.
+
+    Attributes:
+        edges: of the path, from its sender on.
+        base: the metric of the run that is patched (noising: clean), per image.
+        patched: the metric with the path patched, per image.
+        direction: `noising` or `denoising`.
+    """
+
+    edges: tuple[str, ...]
+    base: Float[np.ndarray, "image"]
+    patched: Float[np.ndarray, "image"]
+    direction: Direction
+
+    @property
+    def per_image(self) -> Float[np.ndarray, "image"]:
+        """Effect in units of the metric; positive: the path raises it."""
+        return self.base - self.patched if self.direction == "noising" else self.patched - self.base
+
+    @property
+    def mean(self) -> float:
+        return float(self.per_image.mean())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per image."""
+        columns = {"base": self.base, "patched": self.patched, "effect": self.per_image}
+        return pd.DataFrame(columns).rename_axis("image").reset_index()
+
+    def __repr__(self) -> str:
+        return f"PathEffect({' '.join(self.edges)}: {self.mean:.4g} over {len(self.base)} images, {self.direction})"
+
+
+@runs_model
+def patch_path(
+    model: ViT,
+    pairs: ImagePairs,
+    path: Sequence[str],
+    *,
+    form: Form = "split",
+    metric: str | Metric = "logit",
+    direction: Direction = "noising",
+    execution: Execution = DEFAULT,
+) -> PathEffect:
+    """Patch one path and nothing else.
+
+    Args:
+        path: components in order, such as `["a0.h1", "a2.h0<q>", "logits"]`, or edges, such as
+            `["a0.h1->a2.h0<q>", "a2.h0->logits"]`. In the `attention` form heads follow the layer's input, as in
+            `["m0", "a1.in", "a1.h2", "logits"]`.
+        form: of the graph that the path lies in.
+        metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
+        direction: `noising` (the path corrupted in the clean run) or `denoising` (restored in the corrupted run).
+        execution: how it is run.
+
+    Raises:
+        InputError: unknown names, steps that no edge joins, a path of no edge, pairs or a metric that do not fit.
+
+    Example:
+        >>> patch_path(model, pairs, ["a0.h1", "a2.h0<q>", "logits"]).mean
+    """
+    graph = _graph(model, form, direction)
+    edges = path_edges(graph, path)
+    measured = measure(model, pairs, metric)
+    carries = path_carries(graph, edges)
+    base, patched = [], []
+    for batch in measured.batches(execution.size(model, form)):
+        runs = _PathRuns(model, batch, direction)
+        base.append(runs.base)
+        patched.append(runs.values(graph, carries))
+    before, after = (torch.cat(parts).double().cpu().numpy() for parts in (base, patched))
+    return PathEffect(tuple(graph.edge_names[edge] for edge in edges), before, after, direction)
+
+
+@runs_model
+def head_to_head(
+    model: ViT,
+    pairs: ImagePairs,
+    sender_layer: int,
+    receiver_layer: int,
+    *,
+    form: Literal["split", "head"] = "split",
+    metric: str | Metric = "logit",
+    direction: Direction = "noising",
+    execution: Execution = DEFAULT,
+) -> Table:
+    """What the heads of one layer tell each head of a later one, for all pairs.
+
+    Args:
+        sender_layer: of the heads that write.
+        receiver_layer: of the heads that read, behind the first.
+        form: `split`: one row for each of q, k and v; `head`: one for all three together.
+
+    The other arguments are those of `patch_path`.
+
+    Returns:
+        Columns `sender`, `receiver`, `port` (empty in the form `head`); `effect`: mean over images of what the edge
+        between them carries, the receiver's change going on live; `effect_std` over images (ddof 1; NaN for one);
+        `direct`: mean of the part that goes from the receiver to `logits` and touches nothing else. In units of the
+        metric, positive where it is raised. Facts: `base` (the metric of the run that is patched) and `images`.
+
+    Raises:
+        InputError: layers that the model lacks or in the wrong order, and as `patch_path`.
+
+    Example:
+        >>> head_to_head(model, pairs, 0, 3).to_pandas()
+    """
+    graph = _graph(model, form, direction, ("split", "head"))
+    if not 0 <= sender_layer < receiver_layer < model.n_layers:
+        raise InputError(
+            f"layers: expected 0 ≤ sender_layer < receiver_layer ≤ {model.n_layers - 1}, "
+            f"got {sender_layer} and {receiver_layer}"
+        )
+    measured = measure(model, pairs, metric)
+    edges = _between(graph, sender_layer, receiver_layer)
+    to_logits = {e: graph.index_of(f"{graph.edge(e).receiver}->logits") for e in edges}
+    asked = [path_carries(graph, path) for e in edges for path in ((e,), (e, to_logits[e]))]
+    base, found = [], []
+    for batch in measured.batches(execution.size(model, form)):
+        runs = _PathRuns(model, batch, direction)
+        base.append(runs.base)
+        found.append(torch.stack([runs.values(graph, carries) for carries in asked]))
+    before, after = torch.cat(base).double().cpu(), torch.cat(found, dim=1).double().cpu()
+    effects = before - after if direction == "noising" else after - before
+    frame = _pairs_frame([graph.edge(edge) for edge in edges], live=effects[0::2], direct=effects[1::2])
+    return Table(frame, facts={"base": float(before.mean()), "images": len(pairs)})
+
+
+def _pairs_frame(
+    edges: list[Edge], live: Float[Tensor, "edge image"], direct: Float[Tensor, "edge image"]
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sender": [edge.sender for edge in edges],
+            "receiver": [edge.receiver for edge in edges],
+            "port": [edge.port for edge in edges],
+            "effect": live.mean(1),
+            "effect_std": live.std(1) if live.shape[1] > 1 else float("nan"),
+            "direct": direct.mean(1),
+        }
+    )
+
+
+def path_edges(graph: ComputationGraph, path: Sequence[str]) -> tuple[int, ...]:
+    """Flat indices of the edges of a path that is given by its components or by its edges.
+
+    Raises:
+        InputError: unknown names, a step that no edge joins, or no edge at all.
+    """
+    if isinstance(path, str) or not path:
+        raise InputError(f"path: expected components or edges in order, got {path!r}")
+    steps = list(path) if "->" in path[0] else _steps(graph, path)
+    edges = tuple(graph.index_of(step) for step in steps)
+    if not edges:
+        raise InputError(f"path: {' '.join(path)} has no edge; name at least a sender and a receiver")
+    for before, after in pairwise(edges):
+        if graph.edge(after).sender not in _writes(graph, before):
+            raise InputError(
+                f"path: {graph.edge_names[before]} is not followed by {graph.edge_names[after]}; the next edge must "
+                f"leave {' or '.join(_writes(graph, before)) or 'nothing: the path ends at logits'}"
+            )
+    return edges
+
+
+def _steps(graph: ComputationGraph, components: Sequence[str]) -> list[str]:
+    """Edge names between consecutive components; structural links are steps without an edge."""
+    steps = []
+    for here, there in pairwise(components):
+        sender = here.partition("<")[0]
+        if (sender, there) not in graph.structural_links:
+            steps.append(f"{sender}->{there}")
+    return steps
+
+
+def _writes(graph: ComputationGraph, edge: int) -> list[str]:
+    """The senders whose output an edge can change by itself."""
+    node = graph.edge(edge).receiver
+    below = [head for above, head in graph.structural_links if above == node]
+    return below or ([node] if node in graph.senders else [])
+
+
+def path_carries(graph: ComputationGraph, edges: Sequence[int]) -> Int[np.ndarray, "edge"]:
+    """What each edge carries while a path is patched: the base run's value, but for the path and what follows it.
+
+    The path's first edge carries the other run's value, its next ones and all that follow its end the current one.
+    """
+    carries = np.zeros(graph.n_edges, int)
+    behind = [graph.senders.index(sender) for sender in _writes(graph, edges[-1])]
+    if behind:  # what does not follow from the path's end stays as in the base run by itself
+        carries[graph.edge_sender >= min(behind)] = CURRENT
+    carries[list(edges[1:])] = CURRENT
+    carries[edges[0]] = RECEIVED
+    return carries
+
+
+def _between(graph: ComputationGraph, sender_layer: int, receiver_layer: int) -> list[int]:
+    layers = {c.name: c.layer for c in graph.components if c.kind == "head"}
+    edges = map(graph.edge, range(graph.n_edges))
+    wanted = (sender_layer, receiver_layer)
+    return [i for i, edge in enumerate(edges) if (layers.get(edge.sender), layers.get(edge.receiver)) == wanted]
+
+
+def _graph(model: ViT, form: str, direction: str, forms: Sequence[Form] = FORMS) -> ComputationGraph:
+    if form not in forms:
+        raise unknown("form", form, forms)
+    if direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)
+    return model.graph(form)  # type: ignore[arg-type]
+
+
+class _PathRuns:
+    """Runs of one batch that start from a base run, which closed edges carry."""
+
+    def __init__(self, model: ViT, batch: MeasuredPairs, direction: Direction) -> None:
+        clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+        base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
+        self.batch, self.base = batch, batch.values(base.logits)
+        self.runs = PatchedRuns(model, base.stream, corrupted=base, clean=other)
+
+    def values(self, graph: ComputationGraph, carries: Int[np.ndarray, "edge"]) -> Float[Tensor, "image"]:
+        return self.batch.values(self.runs.logits(graph, carries))

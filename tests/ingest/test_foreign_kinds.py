@@ -1,0 +1,131 @@
+"""An installed package adds one kind to each registry, and a spec uses them all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from circuitstore.analysis import write_report
+from circuitstore.circuits import Metric, Registry
+from circuitstore.errors import InputError
+from circuitstore.evaluation import METRICS, MetricKind
+from circuitstore.ingest import make_plan, parse_spec
+from circuitstore.query import compare
+from circuitstore.store import open_store
+
+PACKAGE = Path(__file__).parents[1] / "fixtures" / "foreign_kinds"
+
+SPEC = """
+name = "foreign"
+model = "digits"
+[images]
+source = { kind = "two-digits", digits = ["three", "eight"] }
+per_class = 24
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "mirrored"
+[[recipe]]
+method = "sent"
+power = 2.0
+form = "block"
+corruption = "grey"
+metric = { kind = "tempered", temperature = 3.0 }
+[[extract]]
+every-second = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of installed packages that holds the foreign one."""
+    folder = tmp_path_factory.mktemp("site")
+    source = shutil.copytree(PACKAGE, folder / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", folder / "installed", source], check=True)
+    return folder / "installed"
+
+
+def run(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run([sys.executable, *args], env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("spec") / "spec.toml"
+    path.write_text(SPEC, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def store(site: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that was filled from the spec."""
+    folder = str(tmp_path_factory.mktemp("store") / "data")
+    done = run(site, "-m", "circuitstore.cli", "index", spec, "--store", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_spec_uses_kinds_of_an_installed_package(store: str) -> None:
+    with open_store(store) as opened:
+        circuits = opened.circuits()
+    found = {(row["class"], row["attack"]) for row in circuits.to_dict("records")}
+    assert found == {(cls, attack) for cls in ("three", "eight") for attack in ("natural", "mirrored")}
+    (common,) = {tuple(row) for row in circuits[["method", "metric", "corruption", "extraction"]].to_numpy()}
+    assert common == ("sent(power=2.0)", "tempered(temperature=3.0)", "grey", "every-second(n=30)")
+
+
+def test_a_store_with_foreign_kinds_is_read_without_the_package(store: str, tmp_path: Path) -> None:
+    with open_store(store) as opened:
+        assert len(opened.verify()) == 0
+        assert len(compare(opened, by="class"))
+        assert write_report(opened, tmp_path / "report.html").exists()
+
+
+def test_a_spec_with_foreign_kinds_is_refused_without_the_package() -> None:
+    with pytest.raises(InputError, match=r"expected exactly one of retention.*; got every-second"):
+        parse_spec(SPEC)
+    with pytest.raises(InputError, match="unknown method 'sent'"):
+        make_plan(parse_spec(SPEC.replace("every-second", "edges").replace("mirrored", "typographic")))
+
+
+@pytest.fixture
+def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the installed package, to be broken, on the path of this process."""
+    copy = Path(shutil.copytree(site, tmp_path / "site"))
+    monkeypatch.syspath_prepend(copy)
+    yield copy
+    sys.modules.pop("foreign_kinds", None)
+
+
+def metrics() -> Registry[MetricKind, Metric]:
+    """A registry that has not looked for packages."""
+    return Registry("metric", "metrics", Metric, [MetricKind(key="logit", values=METRICS["logit"].values)])
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("foreign_kinds:NOTHING", "cannot be loaded"), ("foreign_kinds:np", "expected a kind, got module")],
+)
+def test_a_broken_entry_point_is_named_and_harms_no_other_kind(broken: Path, target: str, said: str) -> None:
+    (info,) = broken.glob("*.dist-info")
+    entries = (info / "entry_points.txt").read_text(encoding="utf-8").replace("foreign_kinds:TEMPERED", target)
+    (info / "entry_points.txt").write_text(entries, encoding="utf-8")
+    registry = metrics()
+    assert registry["logit"].key == "logit"
+    with pytest.raises(InputError, match=f"entry point 'tempered' of circuitstore.metrics: .*{said}"):
+        registry["tempered"]
+
+
+def test_a_foreign_kind_cannot_take_the_name_of_one_that_is_there(broken: Path) -> None:
+    module = broken / "foreign_kinds.py"
+    module.write_text(module.read_text(encoding="utf-8").replace('key="tempered"', 'key="logit"'), encoding="utf-8")
+    with pytest.raises(InputError, match="metric 'logit' is there already"):
+        list(metrics())
