@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from circuitstore.ingest import Spec, index, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
-from circuitstore.ingest.work import Workbench
+from circuitstore.ingest.work import Known, Workbench
 from circuitstore.store import create_store
 from PIL import Image
 
@@ -101,9 +101,7 @@ def alone(spec: Spec) -> float:
     plan = make_plan(spec)
     bench = Workbench(plan, Choice(plan))
     for planned in plan.items:
-        discovery = bench.discover(planned.item)
-        for extraction in planned.extractions:
-            bench.circuit(discovery, extraction, None)
+        list(bench.answer(planned, Known()))
     return time.perf_counter() - began
 
 

@@ -6,28 +6,30 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from ..circuits import Discovery, Extraction, WorkItem, circuit_id
+from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
 from ..discovery import EXTRACTIONS, RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
-from ..evaluation import Journal
+from ..evaluation import Execution, Journal
 from ..models import ViT, plain_torch
 from ..results import Table
-from ..store import Account, Writer, create_store, rounded
+from ..store import Account, Writer, create_store
 from .bar import Bar, Lines, shown
 from .choice import Choice
+from .executor import LocalExecutor, Parts
 from .names import check_names
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
 from .survey import survey
 from .titles import titles
-from .work import Workbench
+from .work import Known, Workbench
 
 DEVICE_FAILED = (torch.AcceleratorError, torch.OutOfMemoryError)
 
@@ -154,6 +156,7 @@ class _Engine:
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
+        self.sizes: dict[str, int | None] = {}  # of the circuits found now, which other conditions may take
         self.residuals: dict[str, tuple[float, float | None]] = {}  # relative, and in units of the metric
 
     def run(self, progress: bool, on_survey: Callable[[Table], None]) -> None:
@@ -175,9 +178,11 @@ class _Engine:
         with shown(len(todo), wanted=progress and bool(todo)) as bar:
             try:
                 with storing:
-                    for planned in todo:
+                    executor = LocalExecutor(self.bench)
+                    known, execution = partial(self._known, storing), partial(self._execution, storing, bar)
+                    for planned, parts in executor.run(todo, known, execution):
                         bar.set_description(self.titles[planned.item.id])
-                        self._attempt(planned, storing, bar)
+                        self._attempt(planned, parts, storing, bar)
             finally:
                 bar.reach(storing.ended)
         self.done, self.circuits = storing.done, storing.circuits
@@ -194,14 +199,17 @@ class _Engine:
         """The extractions whose circuits were not stored when the run began."""
         return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.taken]
 
-    def _attempt(self, planned: Planned, storing: Storing, bar: Bar | Lines) -> None:
-        """Answer an item; its own errors are recorded and the run goes on, those of the store end it."""
+    def _attempt(self, planned: Planned, parts: Parts, storing: Storing, bar: Bar | Lines) -> None:
+        """Answer an item and store the parts.
+
+        The item's own errors are recorded and the run goes on; those of the store end it.
+        """
         storing.begin()
         bar.reach(storing.ended)
         began = time.monotonic()
         with _device_failures(self._told(planned.item)):
             try:
-                self._answer(planned, storing, bar)
+                self._store(parts, storing, bar)
                 storing.end(planned.item)
                 log.info("%s: answered in %.1f s", self._told(planned.item), time.monotonic() - began)
             except (StoreError, *DEVICE_FAILED):  # the next item would fare no better
@@ -209,15 +217,22 @@ class _Engine:
             except ITEMS_OWN as error:
                 storing.fail(planned.item, error)
 
-    def _answer(self, planned: Planned, storing: Storing, bar: Bar | Lines) -> None:
-        discovery = self._discovery(planned.item, storing, bar)
-        for extraction in self._missing(planned):
-            size = self._decided_size(planned, extraction, storing)
-            storing.circuit(self.bench.circuit(discovery, extraction, size))
+    def _store(self, parts: Parts, storing: Storing, bar: Bar | Lines) -> None:
+        for part in parts:
+            if isinstance(part, CircuitRecord):
+                self.sizes[part.id] = part.circuit.size_requested
+                storing.circuit(part)
+            else:
+                bar.set_postfix_str("")
+                storing.discovery(part, self._journal(part.item))
+                self._note(part)
+
+    def _note(self, discovery: Discovery) -> None:
+        """Keep what the user should know of an answer."""
         self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
         scores = discovery.scores
         if scores is not None and scores.residual is not None and scores.residual > RESIDUAL_LIMIT:
-            self.residuals[self.titles[planned.item.id]] = scores.residual, scores.residual_absolute
+            self.residuals[self.titles[discovery.id]] = scores.residual, scores.residual_absolute
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -233,29 +248,36 @@ class _Engine:
             'steps = "auto" takes as many steps as are needed',
         )
 
-    def _discovery(self, item: WorkItem, storing: Storing, bar: Bar | Lines) -> Discovery:
-        """As a later run would find it, circuits come from what is stored: rounded.
+    def _known(self, storing: Storing, planned: Planned) -> Known:
+        """What the store has of an item, which is leased where its answer is missing.
 
-        Of two answers to an item the store keeps the first. This is the first: what the archive had, `start_run` has
-        taken up, and no other process writes.
+        Of two answers to an item the store keeps the first. One that is found now is the first: what the archive had,
+        `start_run` has taken up, and no other process writes.
         """
-        if item.id in self.answered and (found := self.writer.sound_discovery(item.id)):
-            return found
-        storing.lease(item)
-        archive = self.writer.archive
-        journal = Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
+        item, discovery = planned.item, None
+        if item.id in self.answered:
+            discovery = self.writer.sound_discovery(item.id)
+        if discovery is None:
+            storing.lease(item)
+        else:
+            self._note(discovery)
+        missing = self._missing(planned)
+        sizes = {e: self._decided_size(planned, e) for e in missing}
+        return Known(discovery, frozenset(planned.extractions) - set(missing), sizes)
 
-        def tell(done: int, total: int) -> None:
+    def _execution(self, storing: Storing, bar: Bar | Lines, planned: Planned) -> Execution:
+        def report(done: int, total: int) -> None:
             storing.check()
             bar.reach(storing.ended)
             bar.set_postfix_str(f"{done} of {total}", refresh=False)
 
-        discovery = rounded(self.bench.discover(item, journal, tell))
-        bar.set_postfix_str("")
-        storing.discovery(discovery, journal)
-        return discovery
+        return replace(self.bench.execution, progress=report, journal=self._journal(planned.item))
 
-    def _decided_size(self, planned: Planned, extraction: Extraction, storing: Storing) -> int | None:
+    def _journal(self, item: WorkItem) -> Journal:
+        archive = self.writer.archive
+        return Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
+
+    def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:
         """The size found for the natural condition, for the other conditions of an effect study.
 
         Raises:
@@ -263,8 +285,9 @@ class _Engine:
         """
         if planned.sized_by is None or EXTRACTIONS[extraction.kind].find is None:
             return None
-        storing.settle(planned.sized_by)
         decider = circuit_id(planned.sized_by.id, extraction)
+        if decider in self.sizes:
+            return self.sizes[decider]
         if not self.writer.has_circuit(decider):
             raise CircuitStoreError(
                 f"its size is that of the natural condition, which failed ({self.titles[planned.sized_by.id]}); "

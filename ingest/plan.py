@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, refuse_shares
 from ..circuits.extraction import edge_count
 from ..discovery import EXTRACTIONS, METHODS, sized_by
-from ..errors import CircuitStoreError, CircuitStoreWarning, InputError, unknown
+from ..errors import InputError, unknown
 from ..evaluation import METRICS
 from ..images import (
     CONDITIONS,
@@ -30,8 +29,9 @@ from ..images import (
     surroundings,
     target_of,
 )
-from ..models import ViT, in_dtype, load_clip, load_model, plain_torch
-from .spec import FolderSpec, ModelSpec, RecipeSpec, Spec, named
+from ..models import ViT, plain_torch
+from .loading import models_of
+from .spec import FolderSpec, RecipeSpec, Spec, named, placed
 
 NATURAL = "natural"
 
@@ -98,13 +98,13 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     """
     conditions = []
     for i, condition in enumerate(spec.condition):
-        with _place(spec, f"condition[{i}]"):
+        with placed(spec, f"condition[{i}]"):
             conditions.append(CONDITIONS.resolve(condition.kind, condition.params))
     studies = [_study(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
     dtypes = sorted({CHOOSING, *(study.recipe.dtype for study in studies)})
-    models = _load_models(spec, dtypes) if given is None else _given_models(given, dtypes)
+    models = models_of(spec, given, dtypes)
     model = models[CHOOSING]
-    with _place(spec, "images.source"):
+    with placed(spec, "images.source"):
         source = open_source(_source(spec), model, name=spec.images.name, attacked=_attacked_folders(spec))
     notices: dict[str, None] = dict.fromkeys(model.notices)
     if given is not None and spec.model is not None:
@@ -113,7 +113,7 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     asked: list[tuple[ClassInfo, Study]] = []
     for i, study in enumerate(studies):
         _check_extractions(spec, model, study)
-        with _place(spec, f"recipe[{i}]"):
+        with placed(spec, f"recipe[{i}]"):
             fitting = _classes_of(study, source, classes, notices)
             _try_out(spec, source, model, fitting[0], study)
         asked += [(cls, study) for cls in fitting]
@@ -123,31 +123,22 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     return Plan(spec, models, source, tuple(items), tuple(notices))
 
 
-@contextmanager
-def _place(spec: Spec, path: str) -> Iterator[None]:
-    """Errors of the block are told with their path in the spec."""
-    try:
-        yield
-    except CircuitStoreError as error:
-        raise InputError(f"{spec.origin}: {path}: {error}") from error
-
-
 def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> Study:
     place = f"recipe[{index}]"
-    with _place(spec, place):
+    with placed(spec, place):
         method = METHODS.resolve(recipe.method, recipe.params)
         facts = METHODS[recipe.method]
-    with _place(spec, f"{place}.corruption"):
+    with placed(spec, f"{place}.corruption"):
         corruption = CORRUPTIONS.resolve(*named(recipe.corruption))
-    with _place(spec, f"{place}.metric"):
+    with placed(spec, f"{place}.metric"):
         metric = METRICS.resolve(*named(recipe.metric))
-    with _place(spec, place):
+    with placed(spec, place):
         facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
     asked = tuple(conditions)
     if recipe.conditions is not None:
-        with _place(spec, f"{place}.conditions"):
+        with placed(spec, f"{place}.conditions"):
             asked = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
-    with _place(spec, place):
+    with placed(spec, place):
         _check_meaning(asked, corruption, metric)
     full = Recipe(
         method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
@@ -180,38 +171,6 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
             f"the metric {metric.kind} needs the class that an attack aims at, and {unattacked[0]!r} has none; "
             f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or take metric = "logit"'
         )
-
-
-def _load_models(spec: Spec, dtypes: Sequence[str]) -> dict[str, ViT]:
-    if spec.model is None:
-        raise InputError(
-            f"{spec.origin}: model: this field is missing; name a model, or give a loaded one in Python: "
-            "index(spec, model=…)"
-        )
-    with _place(spec, "model"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", CircuitStoreWarning)  # they are in the plan's notices
-        return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in dtypes}
-
-
-def _given_models(model: ViT, dtypes: Sequence[str]) -> dict[str, ViT]:
-    if not isinstance(model, ViT):
-        raise InputError(f"model: expected a loaded model, got {type(model).__name__}; load it: cs.load_model(module)")
-    return {dtype: in_dtype(model, dtype) for dtype in dtypes}
-
-
-_OF_BOTH = ("name", "checkpoint", "image_size", "mean", "std", "crop", "crop_mode", "interpolation", "seed")
-"""Fields of a model's table that timm's and open_clip's models share."""
-
-
-def _load_model(asked: str | ModelSpec, device: str, dtype: str) -> ViT:
-    if isinstance(asked, str):
-        return load_model(asked, device=device, dtype=dtype)
-    options: Any = {field: getattr(asked, field) for field in _OF_BOTH} | {"device": device, "dtype": dtype}
-    if asked.open_clip is None:
-        return load_model(f"timm:{asked.timm}", pretrained=bool(asked.pretrained), **options)
-    tag = asked.pretrained if isinstance(asked.pretrained, str) else None
-    prompts = () if asked.templates is None else (asked.templates,)
-    return load_clip(asked.open_clip, asked.classes or (), *prompts, pretrained=tag, **options)
 
 
 def _source(spec: Spec) -> str | dict[str, Any]:
@@ -272,10 +231,10 @@ def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
         extraction = extract.extraction()
         size = dict(extraction.params).get("n")
         if isinstance(size, int | float):
-            with _place(spec, f"extract[{i}].{extraction.kind}"):
+            with placed(spec, f"extract[{i}].{extraction.kind}"):
                 edge_count(model.graph(study.recipe.form), size)
         if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
-            with _place(spec, f"extract[{i}] for recipe {method}"):
+            with placed(spec, f"extract[{i}] for recipe {method}"):
                 way_out = (
                     f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
                 )
@@ -358,7 +317,7 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":
             rule = "correct"
-        with _place(spec, "images"):
+        with placed(spec, "images"):
             around = surroundings(source, cls, condition, corruption, **made_of)
             against = contrast(source, cls, condition, corruption, **made_of)
         selection = Selection.of(hashes, count, rule, spec.seed, around)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic_core import ErrorDetails
 from ..circuits import Extraction, Form
 from ..circuits.recipe import Direction
 from ..discovery import EXTRACTIONS
-from ..errors import InputError, nearest
+from ..errors import CircuitStoreError, InputError, nearest
 from ..notation import read_toml
 
 FOLDER = "folder"
@@ -323,3 +324,12 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
 def named(value: str | KindSpec) -> tuple[str, dict[str, Any]]:
     """Kind and parameters of a name or a table."""
     return (value, {}) if isinstance(value, str) else (value.kind, value.params)
+
+
+@contextmanager
+def placed(spec: Spec, path: str) -> Iterator[None]:
+    """Errors of the block are raised with their path in the spec."""
+    try:
+        yield
+    except CircuitStoreError as error:
+        raise InputError(f"{spec.origin}: {path}: {error}") from error

@@ -124,11 +124,6 @@ class Storing:
         message = _message(error)
         self._hand(item, lambda: self._fail(item.id, message))
 
-    def settle(self, item: WorkItem) -> None:
-        """Wait until all that was handed over of an item is stored."""
-        while item.id in self._handed:
-            self._see_one()
-
     def check(self) -> None:
         """Raise what ended the writing, if something did; waits for nothing."""
         while not self._ended.empty():

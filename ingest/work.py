@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 
 import numpy as np
@@ -31,7 +31,7 @@ from ..circuits import (
 )
 from ..discovery import EXTRACTIONS, discover, is_absolute
 from ..errors import CircuitStoreWarning, InputError
-from ..evaluation import DEFAULT, Execution, ImagePairs, Journal, evaluate_many
+from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate_many
 from ..images import (
     SPLITS,
     BadImage,
@@ -41,8 +41,9 @@ from ..images import (
     shown,
 )
 from ..models import ViT
+from ..store import rounded
 from .choice import Choice
-from .plan import Plan, metric_target
+from .plan import Plan, Planned, metric_target
 
 RANDOM_CIRCUITS = 10
 """Size-matched random connected circuits evaluated beside every circuit."""
@@ -59,8 +60,23 @@ class _Question:
     target: int | None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of an item before it is answered.
+
+    Attributes:
+        discovery: its answer, as it is stored; None where there is none.
+        circuits: extractions whose circuits are stored.
+        sizes: sizes that circuits of another condition decided, by extraction.
+    """
+
+    discovery: Discovery | None = None
+    circuits: frozenset[Extraction] = frozenset()
+    sizes: Mapping[Extraction, int | None] = field(default_factory=dict)
+
+
 class Workbench:
-    """Answers the items of one plan; keeps the images of the class in hand.
+    """Answers the items of one plan, and never sees a store; keeps the images of the class in hand.
 
     Attributes:
         plan: what is asked.
@@ -72,18 +88,36 @@ class Workbench:
         self._sets: dict[tuple[_Question, str], tuple[ImagePairs, tuple[str, ...]]] = {}
         """Image pairs, and what was warned of when they were made."""
 
-    def discover(
-        self, item: WorkItem, journal: Journal | None = None, progress: Callable[[int, int], None] | None = None
-    ) -> Discovery:
-        """What the item's method finds on its discovery images.
+    def answer(
+        self, planned: Planned, known: Known, execution: Execution | None = None
+    ) -> Iterator[Discovery | CircuitRecord]:
+        """What an item lacks, part by part as it is found: its discovery, then its circuits.
+
+        The parts follow from the plan, the item and what is known of it. Circuits come from the discovery as it is
+        stored, so rounded, whether it was found now or before.
 
         Args:
-            journal: where a long method keeps what it has found so far.
-            progress: called with how much is done and of how much, in the method's unit.
+            execution: its progress is in the method's unit; by default the plan's batch size and no journal.
 
         Raises:
-            InputError: no image qualifies.
+            InputError: no image qualifies, or an extraction that cannot be taken.
         """
+        discovery = known.discovery
+        if discovery is None:
+            discovery = rounded(self._discover(planned.item, execution or self.execution))
+            yield discovery
+        for extraction in planned.extractions:
+            if extraction not in known.circuits:
+                circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
+                yield circuit_record(discovery, extraction, circuit, self._evaluate(planned.item, circuit))
+
+    @property
+    def execution(self) -> Execution:
+        """As the plan's spec asks."""
+        return Execution(self.plan.spec.batch_size)
+
+    def _discover(self, item: WorkItem, execution: Execution) -> Discovery:
+        """What the item's method finds on its discovery images."""
         pairs = self._images(item, "discovery")
         if pairs is None:
             name, chosen = item.target_class.name, self.choice.of_item(item)
@@ -100,7 +134,7 @@ class Workbench:
                 direction=recipe.direction,
                 selection=self._images(item, "selection"),
                 seed=recipe.seed,
-                execution=Execution(self.plan.spec.batch_size, progress, journal),
+                execution=execution,
             )
         scores = found.scores
         if scores is not None and self.plan.spec.keep == "mean":
@@ -121,15 +155,6 @@ class Workbench:
             return asdict(self.choice.tally(item))
         return None
 
-    def circuit(self, discovery: Discovery, extraction: Extraction, size: int | None) -> CircuitRecord:
-        """One circuit of a discovery, evaluated on report images.
-
-        Args:
-            size: greedy size that another item has decided; None: the extraction decides.
-        """
-        circuit = self._extract(discovery, extraction, size)
-        return circuit_record(discovery, extraction, circuit, self._evaluate(discovery.item, circuit))
-
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
         kind = EXTRACTIONS[extraction.kind]
@@ -149,7 +174,7 @@ class Workbench:
                 f"class {item.target_class.name!r}: no selection images to find a size on; "
                 "raise images.per_class or extract by edges or threshold"
             )
-        kind, execution = EXTRACTIONS[extraction.kind], Execution(self.plan.spec.batch_size)
+        kind, execution = EXTRACTIONS[extraction.kind], self.execution
         assert kind.find is not None
         options = dict(extraction.params)
         return kind.find(self._model(item), pairs, scores, metric=item.recipe.metric, execution=execution, **options)
@@ -159,7 +184,7 @@ class Workbench:
         pairs = self._images(item, "report")
         if pairs is None:
             return None
-        metric, execution = item.recipe.metric, Execution(self.plan.spec.batch_size)
+        metric, execution = item.recipe.metric, self.execution
         return evaluated(self._model(item), pairs, circuit, metric=metric, seed=item.recipe.seed, execution=execution)
 
     def _model(self, item: WorkItem) -> ViT:

@@ -5,14 +5,16 @@ import shutil
 import signal
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from circuitstore.circuits import Discovery
 from circuitstore.ingest import Spec, dry_run, index, load_spec, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
-from circuitstore.ingest.work import Workbench
+from circuitstore.ingest.work import Known, Workbench
 from circuitstore.store import Store, open_store, rebuild_store
 from PIL import Image
 
@@ -68,11 +70,12 @@ def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
 
 def test_warnings_of_other_libraries_are_passed_on(small: Spec) -> None:
     plan = make_plan(small)
-    bench, item = Workbench(plan, Choice(plan)), plan.items[0].item
-    bench.discover(item)  # images are chosen once, outside of what is watched
+    bench, planned = Workbench(plan, Choice(plan)), replace(plan.items[0], extractions=())
+    list(bench.answer(planned, Known()))  # images are chosen once, outside of what is watched
     plan.model.module.head.register_forward_hook(lambda *_: warnings.warn("a number may be wrong", stacklevel=1))
     with pytest.warns(UserWarning, match="a number may be wrong"):
-        found = bench.discover(item)
+        (found,) = bench.answer(planned, Known())
+    assert isinstance(found, Discovery)
     assert "a number may be wrong" not in found.provenance["warnings"]
 
 

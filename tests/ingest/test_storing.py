@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuitstore.circuits import Discovery, WorkItem
+from circuitstore.circuits import CircuitRecord, Discovery
 from circuitstore.errors import StoreError
-from circuitstore.evaluation import Journal
+from circuitstore.evaluation import Execution, Journal
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.ingest.bar import Bar
 from circuitstore.ingest.choice import Choice
+from circuitstore.ingest.executor import Parts
+from circuitstore.ingest.plan import Planned
 from circuitstore.ingest.storing import Storing
-from circuitstore.ingest.work import Workbench
+from circuitstore.ingest.work import Known, Workbench
 from circuitstore.store import Writer, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -72,11 +74,15 @@ def in_between(folder: Path) -> None:
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         writer.start_run("small", SPEC, [p.item for p in plan.items], wanted)
         for planned in plan.items:
-            writer.put_discovery(bench.discover(planned.item), "small")
-            discovery = store.discovery(planned.item.id)
-            for how in planned.extractions:
-                by = planned.sized_by
-                record = bench.circuit(discovery, how, by and sizes[by.id])
+            (found,) = bench.answer(replace(planned, extractions=()), Known())
+            assert isinstance(found, Discovery)
+            writer.put_discovery(found, "small")
+            by = planned.sized_by
+            known = Known(
+                store.discovery(planned.item.id), sizes=dict.fromkeys(planned.extractions, by and sizes[by.id])
+            )
+            for record in bench.answer(planned, known):
+                assert isinstance(record, CircuitRecord)
                 sizes[planned.item.id] = record.circuit.size_requested
                 writer.put_circuit(record, "small")
 
@@ -93,13 +99,13 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def discovered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the items that are computed, as it is begun; they are computed all the same."""
     ids: list[str] = []
-    discover = Workbench.discover
+    answer = Workbench.answer
 
-    def noted(self: Workbench, item: WorkItem, *rest: object) -> Discovery:
-        ids.append(item.id)
-        return discover(self, item, *rest)
+    def noted(self: Workbench, planned: Planned, known: Known, execution: Execution | None = None) -> Parts:
+        ids.append(planned.item.id)
+        yield from answer(self, planned, known, execution)
 
-    monkeypatch.setattr(Workbench, "discover", noted)
+    monkeypatch.setattr(Workbench, "answer", noted)
     return ids
 
 
