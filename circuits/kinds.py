@@ -33,12 +33,14 @@ class Param:
     Attributes:
         default: the value where none is given; `ABSENT` or `REQUIRED` where there is none.
         allowed: the allowed values in words, for messages and the documentation.
-        read: returns the value in its one canonical form; raises ValueError where it is not allowed.
+        read: returns the value in its one canonical form; raises ValueError where it is not allowed, InputError to say
+            why.
     """
 
     default: Any
     allowed: str
     read: Callable[[Any], Scalar]
+    later: bool = False
 
     @classmethod
     def that(cls, default: Any, allowed: str, accepts: Callable[[Any], bool]) -> Param:
@@ -178,6 +180,12 @@ class Registry(Mapping[str, K], Generic[K, V]):
     def __contains__(self, key: object) -> bool:
         return key in self._own or key in self._kinds
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """The kind of this name, or the default where there is none."""
+        if key in self:
+            return self[key]
+        return default
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._kinds)
 
@@ -198,15 +206,19 @@ class Registry(Mapping[str, K], Generic[K, V]):
             if name not in kind.params:
                 raise unknown(f"parameter of {self.what} {key!r}", name, kind.params)
         values = {name: self._read(kind, name, given.get(name, param.default)) for name, param in kind.params.items()}
-        return self.variant.of(key, {n: v for n, v in values.items() if v is not ABSENT}, kind.version)
+        unchanged = {name for name, param in kind.params.items() if param.later and values[name] == param.default}
+        stated = {name: v for name, v in values.items() if v is not ABSENT and name not in unchanged}
+        return self.variant.of(key, stated, kind.version)
 
     def _read(self, kind: K, name: str, value: Any) -> Any:
-        param = kind.params[name]
+        param, place = kind.params[name], f"{self.what} {kind.key!r}: {name}"
         if value is REQUIRED:
-            raise InputError(f"{self.what} {kind.key!r}: {name} is missing; expected {param.allowed}")
+            raise InputError(f"{place} is missing; expected {param.allowed}")
         if value is ABSENT:
             return value
         try:
             return param.read(value)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
         except ValueError as error:
-            raise InputError(f"{self.what} {kind.key!r}: {name}: expected {param.allowed}, got {value!r}") from error
+            raise InputError(f"{place}: expected {param.allowed}, got {value!r}") from error

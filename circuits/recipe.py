@@ -1,6 +1,8 @@
 """What gives a score its meaning: condition, corruption, method, metric; and its identity.
 
-An identity is the SHA-256 of canonical JSON; two things with the same identity ask the same question.
+An identity is the SHA-256 of canonical JSON; two things with the same identity ask the same question. It can grow: a
+field that is added by `later` is left out of the hash while it has its default, as is a parameter of a kind that is
+`later` (`kinds.Param`). So ids of what is stored stay as they are.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -25,6 +27,20 @@ def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def later(default: Any) -> Any:
+    """A field of a dataclass that was added after ids were frozen; its default is what earlier versions did."""
+    return field(default=default, metadata={"later": True})
+
+
+def stated(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that its identity states: all but those that are `later` and have their default."""
+    return {
+        f.name: getattr(value, f.name)
+        for f in fields(value)
+        if not f.metadata.get("later") or getattr(value, f.name) != f.default
+    }
 
 
 @dataclass(frozen=True)
@@ -103,16 +119,7 @@ class Recipe:
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "method": self.method.to_dict(),
-            "form": self.form,
-            "metric": self.metric.to_dict(),
-            "corruption": self.corruption.to_dict(),
-            "direction": self.direction,
-            "signed": self.signed,
-            "dtype": self.dtype,
-            "seed": self.seed,
-        }
+        return {k: v.to_dict() if isinstance(v, Variant) else v for k, v in stated(self).items()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
@@ -251,20 +258,20 @@ class WorkItem:
         return digest(
             {
                 "model": self.model.id,
-                "class": asdict(self.target_class),
+                "class": stated(self.target_class),
                 "condition": self.condition.to_dict(),
                 "recipe": self.recipe.to_dict(),
-                "selection": asdict(self.selection),
+                "selection": stated(self.selection),
             }
         )
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "model": asdict(self.model),
-            "target_class": asdict(self.target_class),
+            "target_class": stated(self.target_class),
             "condition": self.condition.to_dict(),
             "recipe": self.recipe.to_dict(),
-            "selection": asdict(self.selection),
+            "selection": stated(self.selection),
             **({} if self.contrast == Contrast() else {"contrast": asdict(self.contrast)}),
         }
 

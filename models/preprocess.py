@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, TypeGuard
@@ -22,6 +22,7 @@ from timm.data.transforms_factory import create_transform
 from timm.layers.helpers import to_2tuple
 from torch import Tensor, nn
 
+from ..circuits.recipe import stated
 from ..errors import InputError, unknown
 from .ambient import plain_torch
 
@@ -79,7 +80,7 @@ class Preprocess:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in stated(self).items()}
 
     @property
     def text(self) -> str:

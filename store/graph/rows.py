@@ -117,18 +117,20 @@ def _rows_of_graph(graph: ComputationGraph, records: Sequence[CircuitRecord]) ->
     slot = np.zeros(alive.shape, int)
     slot[circuit, node] = np.arange(len(node))  # row of each node in the table of nodes
 
-    owner, edge = np.nonzero(np.stack([r.circuit.members for r in records]))
+    members = [r.circuit.members for r in records]
+    owner, edge = np.nonzero(np.stack(members))
     link_owner, link = np.nonzero(alive[:, names.above] & alive[:, names.below])
     nodes = [key, *(a.take(node) for a in (names.node, names.kind, names.layer, names.head))]
-    nodes += [_float32(records, what, alive) for what in ("full_in", "full_out")]
+    nodes += [_float32(values, alive) for values in ([r.full_in for r in records], [r.full_out for r in records])]
     feeds = [
         key.take(slot[owner, names.sender[edge]]),
         key.take(slot[owner, names.receiver[edge]]),
         names.edge.take(edge),
         names.port.take(edge),
-        *(_edge_values(records, what) for what in ("score", "std")),
+        _float32([r.circuit.score for r in records], members),
+        _float32([r.circuit.std for r in records], members),
         pa.array(np.concatenate([r.circuit.ranks[r.circuit.members] for r in records])),
-        _edge_values(records, "frequency"),
+        _float32([r.frequency for r in records], members),
     ]
     contains = [key.take(slot[link_owner, ends[link]]) for ends in (names.above, names.below)]
     return (
@@ -165,21 +167,14 @@ def _join(owners: pa.Array, owner: Any, names: pa.Array, name: Any) -> pa.Array:
     return join.call([owners.take(pa.array(owner)), names.take(pa.array(name)), pa.scalar("/")])
 
 
-def _edge_values(records: Sequence[CircuitRecord], what: str) -> pa.Array:
-    members = [r.circuit.members for r in records]
-    return _float32(records, what, members)
-
-
-def _float32(records: Sequence[CircuitRecord], what: str, chosen: Sequence[np.ndarray] | np.ndarray) -> pa.Array:
-    """Chosen values of all records in canonical form (float32, one zero); null for records without them."""
-    parts = []
-    for record, mask in zip(records, chosen, strict=True):
-        values = getattr(record, what)
-        parts.append(
-            pa.nulls(int(mask.sum()), pa.float64())
-            if values is None
-            else pa.array((values[mask].astype(np.float32) + np.float32(0)).astype(np.float64))
-        )
+def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] | np.ndarray) -> pa.Array:
+    """The chosen values of all circuits in canonical form (float32, one zero); null for a circuit without values."""
+    parts = [
+        pa.nulls(int(mask.sum()), pa.float64())
+        if of_one is None
+        else pa.array((of_one[mask].astype(np.float32) + np.float32(0)).astype(np.float64))
+        for of_one, mask in zip(values, chosen, strict=True)
+    ]
     return pa.concat_arrays(parts)
 
 

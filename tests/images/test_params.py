@@ -1,28 +1,10 @@
-"""Parameters: one canonical value each, and refusals that say what is allowed."""
+"""Parameters of conditions and corruptions: one canonical value each, and refusals that say what is allowed."""
 
 from __future__ import annotations
 
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, CORRUPTIONS
-
-
-@pytest.mark.parametrize("kind", CONDITIONS)
-def test_conditions_are_resolved_in_full(kind: str) -> None:
-    params = CONDITIONS[kind].params
-    given = {name: "mine" for name, param in params.items() if param.required}
-    condition = CONDITIONS.resolve(kind, given)
-    assert condition.kind == kind
-    assert dict(condition.params).keys() == {name for name, p in params.items() if p.default is not None} | given.keys()
-    assert CONDITIONS.resolve(kind, dict(condition.params)) == condition
-
-
-@pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_corruptions_are_resolved_in_full(kind: str) -> None:
-    corruption = CORRUPTIONS.resolve(kind)
-    assert corruption.kind == kind
-    assert dict(corruption.params).keys() == CORRUPTIONS[kind].params.keys()
-    assert CORRUPTIONS.resolve(kind, dict(corruption.params)) == corruption
+from circuitstore.images import CONDITIONS
 
 
 def test_one_value_however_it_is_written() -> None:
@@ -38,46 +20,34 @@ def test_one_value_however_it_is_written() -> None:
         ("size", 0, "a share of the image's height, 0.01 to 1"),
         ("size", True, "a share of the image's height"),
         ("size", float("nan"), "a share of the image's height"),
-        ("place", "left", "'top' or 'centre' or 'bottom' or 'random'"),
+        ("place", "left", "top or centre or bottom or random"),
         ("number", 0, "a whole number, 1 to 100"),
-        ("number", 1.0, "a whole number, 1 to 100"),
         ("colour", "whyte", "a colour"),
         ("colour", "none", "a colour"),
         ("colour", "#ffffff80", "a colour"),
-        ("outline", 3, "or 'none'"),
+        ("outline", 3, "a colour .* or 'none'"),
         ("text", " ", "the text to write"),
         ("text", 5, "the text to write"),
     ],
 )
 def test_values_that_are_not_allowed(name: str, value: object, allowed: str) -> None:
-    with pytest.raises(InputError, match=f"typographic: {name}: expected .*{allowed}"):
+    with pytest.raises(InputError, match=f"^condition 'typographic': {name}: expected {allowed}.*, got {value!r}$"):
         CONDITIONS.resolve("typographic", {name: value})
 
 
 @pytest.mark.parametrize("value", ["", " ", "a\0b", True, 1.5, None])
 def test_a_name_is_a_printable_text_or_a_number(value: object) -> None:
-    with pytest.raises(InputError, match="folder: name: expected a name for the attack, got"):
+    with pytest.raises(InputError, match="condition 'folder': name: expected a name for the attack, got"):
         CONDITIONS.resolve("folder", {"name": value})
 
 
-def test_what_is_required_or_left_out() -> None:
-    with pytest.raises(InputError, match="folder: name is missing; expected a name for the attack"):
+def test_a_name_has_no_default_and_a_class_may_be_named_by_its_index() -> None:
+    with pytest.raises(InputError, match="condition 'folder': name is missing; expected a name for the attack"):
         CONDITIONS.resolve("folder")
     assert CONDITIONS.resolve("folder", {"name": " my  pgd "}).params == (("name", "my pgd"),)
     assert CONDITIONS.resolve("folder", {"name": "a", "target": 281})["target"] == "281"
 
 
 def test_text_that_cannot_be_written() -> None:
-    with pytest.raises(InputError, match="the font has no 日 本"):
+    with pytest.raises(InputError, match=r"condition 'typographic': text: .*the font has no 日 本"):
         CONDITIONS.resolve("typographic", {"text": "日本"})
-
-
-def test_unknown_names_come_with_their_neighbours() -> None:
-    with pytest.raises(InputError, match="unknown condition 'typografic'; did you mean 'typographic'"):
-        CONDITIONS.resolve("typografic")
-    with pytest.raises(InputError, match="unknown parameter of typographic 'color'; did you mean 'colour'"):
-        CONDITIONS.resolve("typographic", {"color": "red"})
-    with pytest.raises(InputError, match="unknown corruption 'blurr'; did you mean 'blur'"):
-        CORRUPTIONS.resolve("blurr")
-    with pytest.raises(InputError, match=r"unknown parameter of unattacked-twin 'n'.*valid: none"):
-        CORRUPTIONS.resolve("unattacked-twin", {"n": 1})

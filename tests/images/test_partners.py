@@ -57,7 +57,7 @@ def test_a_name_with_a_comma_is_one_name(tmp_path: Path, imagenet_model: ViT, ph
 
 @pytest.mark.parametrize("partners", [0, -1, 1.5, True, "", " "])
 def test_partners_that_are_neither_a_count_nor_names(partners) -> None:
-    with pytest.raises(InputError, match=r"other-class: partners: expected 'all' other classes, how many"):
+    with pytest.raises(InputError, match=r"corruption 'other-class': partners: expected 'all' other classes, how many"):
         CORRUPTIONS.resolve("other-class", {"partners": partners})
 
 

@@ -62,7 +62,15 @@ def records(draw: st.DrawFn) -> CircuitRecord:
     order = np.array(draw(st.lists(st.integers(0, N - 1), unique=True)), int)
     members = np.zeros(N, bool)
     members[order] = True
-    circuit = Circuit(GRAPH, members, draw(st.none() | st.integers(0, N)), order, draw(st.text()))
+    circuit = Circuit(
+        GRAPH,
+        members,
+        draw(st.none() | st.integers(0, N)),
+        order,
+        draw(st.text()),
+        score=draw(st.none() | edge_values),
+        std=draw(st.none() | edge_values),
+    )
     node_values = st.none() | arrays.arrays(np.float32, len(GRAPH.components), elements=finite32)
     optional = st.none() | finite64
     evaluation = st.builds(
@@ -81,8 +89,6 @@ def records(draw: st.DrawFn) -> CircuitRecord:
         circuit=circuit,
         n_images=draw(st.integers(0, 99)),
         evaluation=draw(st.none() | evaluation),
-        score=draw(st.none() | edge_values),
-        std=draw(st.none() | edge_values),
         frequency=draw(st.none() | edge_values),
         full_in=draw(node_values),
         full_out=draw(node_values),
@@ -129,8 +135,11 @@ def test_a_circuit_comes_back_bit_by_bit(record: CircuitRecord) -> None:
         record.circuit.extraction,
     )
     members = record.circuit.members
-    for name in ("score", "std", "frequency"):
-        ours, theirs = getattr(record, name), getattr(back, name)
+    for ours, theirs in (
+        (record.circuit.score, back.circuit.score),
+        (record.circuit.std, back.circuit.std),
+        (record.frequency, back.frequency),
+    ):
         assert same_bits(None if ours is None else ours[members], None if theirs is None else theirs[members])
         assert theirs is None or np.isnan(theirs[~members]).all()
     assert same_bits(back.full_in, record.full_in) and same_bits(back.full_out, record.full_out)

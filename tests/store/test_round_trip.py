@@ -17,14 +17,14 @@ EDGES = "MATCH (:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.
 
 
 @pytest.mark.parametrize(
-    ("method", "form", "params"),
+    ("key", "form", "params"),
     [("eap-ig", "split", {"steps": 2}), ("acdc", "attention", {"threshold": 0.05})],
 )
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
-def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, method, form, params):
+def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, key, form, params):
     model = toy_vit(depth=2)
     pairs = ImagePairs.of(model, images(model, 4, 1), images(model, 4, 2), [0, 1, 2, 3])
-    found = discover(model, pairs, METHODS.resolve(method, params), form=form)
+    found = discover(model, pairs, METHODS.resolve(key, params), form=form)
     item = make_item(form=form, n_layers=2, n_heads=4)
     hashes = tuple(digest(["image", i]) for i in range(4))
     discovery = Discovery(item, found.scores.rounded(), hashes, found.members)
@@ -37,8 +37,6 @@ def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, method,
         circuit=circuit,
         n_images=4,
         evaluation=evaluate(model, report, circuit),
-        score=discovery.scores.mean,
-        std=discovery.scores.std,
     )
     with create_store(folder) as store, store.writer() as writer:
         writer.put_discovery(discovery, "run")

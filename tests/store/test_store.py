@@ -88,7 +88,8 @@ def test_a_circuit_comes_with_the_scores_of_all_edges(filled: Path, world: Any) 
     with open_store(filled) as store:
         there = store.circuit(record.id[:12])
         assert (there.id, there.sha256) == (record.id, record.sha256)
-        assert np.array_equal(there.score, discovery.scores.mean) and np.array_equal(there.std, discovery.scores.std)
+        assert np.array_equal(there.circuit.score, discovery.scores.mean)
+        assert np.array_equal(there.circuit.std, discovery.scores.std)
         assert there.circuit.to_pandas().equals(record.circuit.to_pandas())
         assert store.discovery(discovery.id[:12]).sha256 == discovery.sha256
         assert np.array_equal(store.scores([discovery.id])[0], discovery.scores.mean)

@@ -71,7 +71,7 @@ def test_the_schema_has_its_constraints_and_the_index_of_edges(server):
 @pytest.mark.parametrize("name", ["difference-of-two", "edges-of-circuit"])
 def test_rows_that_are_sent_in_one_keep_what_is_missing(server, name):
     """A circuit of a method that gives no scores, beside one with scores."""
-    unscored = replace(RECORDS[1], circuit=replace(RECORDS[1].circuit, scores=None), score=None, std=None)
+    unscored = replace(RECORDS[1], circuit=replace(RECORDS[1].circuit, score=None, std=None))
     records = [RECORDS[0], replace(unscored, frequency=None, full_in=None, full_out=None)]
     query = named_queries()[name]
     values = {"a": records[0].id, "b": records[1].id, "circuit": records[1].id}

@@ -1,0 +1,81 @@
+"""Ids are frozen: these are of questions that stores hold. A field or parameter that comes later leaves them alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from circuitstore.circuits import (
+    ClassInfo,
+    Condition,
+    Contrast,
+    Corruption,
+    Extraction,
+    Kind,
+    MethodUse,
+    Metric,
+    ModelInfo,
+    Param,
+    Recipe,
+    Registry,
+    Selection,
+    Variant,
+    WorkItem,
+    circuit_id,
+    digest,
+)
+from circuitstore.circuits.kinds import whole
+from circuitstore.circuits.recipe import later, stated
+
+ITEM = WorkItem(
+    model=ModelInfo("f" * 64, "toy", 2, 2, 8, 10),
+    target_class=ClassInfo("toys", "three", 3, "odd"),
+    condition=Condition.of("typographic", {"text": "seven", "size": 0.15, "number": 1}, 1),
+    recipe=Recipe(
+        MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint", "gradient": "plain"}),
+        "split",
+        Metric.of("logit-diff", {"target": "seven"}),
+        Corruption.of("other-class", {"partners": "all"}, 2),
+        direction="denoising",
+        signed=True,
+        dtype="bfloat16",
+        seed=7,
+    ),
+    selection=Selection.of(["a" * 64, "b" * 64], 8, "correct", 7, ["c" * 64, "target 7"]),
+    contrast=Contrast("seven", "seven", ("zero", "one")),
+)
+EXTRACTION = Extraction.of("bisection", {"target": 0.9, "of": "retention", "buffer": 0.1, "size_of": "natural"}, 2)
+
+
+def test_the_ids_of_what_stores_hold_never_change() -> None:
+    assert ITEM.id == "40a47f76ec9d576ea13211af9d803f140742b948b15c347cbe28d78b6f396509"
+    assert ITEM.recipe.id == "f82c22d19a7c01dd79410b94f56e6366b49ac01b2c0746d199a7d9b727eb33e5"
+    assert circuit_id(ITEM.id, EXTRACTION) == "d124aff83f705e361e3e53cad6470e5cac6c1e0e9c71de95c65123787fbe07bd"
+    assert digest(ITEM.to_dict()) == "aa57524e0ea8972e666dc9ca5320ff283b26155346306199d4abcb7993aef249"
+    assert WorkItem.from_dict(ITEM.to_dict()) == ITEM
+
+
+@dataclass(frozen=True)
+class Grown(Recipe):
+    """A recipe as a later version may have it."""
+
+    tokens: str = later("all")
+
+
+def test_a_later_field_is_left_out_while_it_has_its_default() -> None:
+    grown = Grown(**{name: getattr(ITEM.recipe, name) for name in ITEM.recipe.__dataclass_fields__})
+    assert grown.to_dict() == ITEM.recipe.to_dict()
+    assert replace(ITEM, recipe=grown).id == ITEM.id
+    other = replace(grown, tokens="class")
+    assert replace(ITEM, recipe=other).id != ITEM.id
+    assert other.to_dict() == {**ITEM.recipe.to_dict(), "tokens": "class"}
+    assert stated(other)["tokens"] == "class"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [({}, "sum(n=3)"), ({"power": 1}, "sum(n=3)"), ({"power": 2}, "sum(n=3, power=2)")]
+)
+def test_a_later_parameter_is_left_out_while_it_has_its_default(given: dict[str, int], text: str) -> None:
+    power = Param(1, "a whole number", whole(1).read, later=True)
+    kinds = Registry("thing", "things", Variant, [Kind(key="sum", params={"n": whole(3), "power": power})])
+    assert kinds.resolve("sum", given).text == text

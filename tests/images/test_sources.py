@@ -1,0 +1,37 @@
+"""Sources by name: which there are, and which keys they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from circuitstore.errors import InputError
+from circuitstore.images import open_source
+from circuitstore.models import ViT
+
+
+def test_sources(digits_model: ViT, imagenet_model: ViT, photos: Path) -> None:
+    assert open_source("digits", digits_model).name == "digits"
+    assert open_source({"folder": photos}, imagenet_model).name == "photos"
+    assert open_source({"folder": str(photos), "classes": None}, imagenet_model).name == "photos"
+
+
+def test_a_source_is_also_named_by_its_kind(digits_model: ViT, imagenet_model: ViT, photos: Path) -> None:
+    assert open_source({"kind": "digits"}, digits_model, name="mine").name == "mine"
+    assert open_source({"kind": "folder", "folder": photos}, imagenet_model).name == "photos"
+
+
+def test_unknown_source(digits_model: ViT) -> None:
+    with pytest.raises(InputError, match="unknown source of images 'digit'; did you mean 'digits'"):
+        open_source("digit", digits_model)
+    with pytest.raises(InputError, match="unknown source of images 'foldr'; did you mean 'folder'"):
+        open_source({"kind": "foldr", "folder": "x"}, digits_model)
+
+
+def test_keys_that_a_source_does_not_take_or_lacks(digits_model: ViT) -> None:
+    with pytest.raises(InputError, match="source of images 'folder': expected folder and, if wanted, classes; got cl"):
+        open_source({"folder": "x", "class": {}}, digits_model)
+    with pytest.raises(InputError, match="source of images 'digits': expected no further keys; got classes"):
+        open_source({"kind": "digits", "classes": {}}, digits_model)
+    with pytest.raises(InputError, match="folder is missing; give the path of a folder of class folders"):
+        open_source({"classes": {}}, digits_model)
