@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -37,6 +37,18 @@ class Component:
     kind: Kind
     layer: int | None = None
     head: int | None = None
+
+
+class Place(NamedTuple):
+    """Where a sender or receiver stands.
+
+    Attributes:
+        layer: its block; None for `input` and `logits`.
+        part: its place among those of the block's attention; None for the MLP, `input` and `logits`.
+    """
+
+    layer: int | None
+    part: int | None
 
 
 @dataclass(frozen=True)
@@ -164,18 +176,68 @@ class ComputationGraph:
         """Node index of each receiver."""
         return np.array([self.node_index[node] for node, _, _ in self._receivers])
 
+    @property
+    def _senders_per_layer(self) -> int:
+        return (self.n_senders - 1) // self.n_layers
+
+    @property
+    def _receivers_per_layer(self) -> int:
+        return (self.n_receivers - 1) // self.n_layers
+
+    def attention_senders(self, layer: int) -> range:
+        """Senders of a layer's attention: one per head, or the one of the block."""
+        first = 1 + layer * self._senders_per_layer
+        return range(first, first + self._senders_per_layer - 1)
+
+    def mlp_sender(self, layer: int) -> int:
+        """The sender of a layer's MLP."""
+        return (layer + 1) * self._senders_per_layer
+
+    def attention_receivers(self, layer: int) -> range:
+        """Receivers of a layer's attention, port by port in the split form."""
+        first = layer * self._receivers_per_layer
+        return range(first, first + self._receivers_per_layer - 1)
+
+    def mlp_receiver(self, layer: int) -> int:
+        """The receiver of a layer's MLP."""
+        return (layer + 1) * self._receivers_per_layer - 1
+
+    @property
+    def logits_receiver(self) -> int:
+        """The last receiver."""
+        return self.n_receivers - 1
+
+    def sender_place(self, sender: int) -> Place:
+        """Layer and part of a sender."""
+        if sender == 0:
+            return Place(None, None)
+        layer, part = divmod(sender - 1, self._senders_per_layer)
+        return Place(layer, part if part < self._senders_per_layer - 1 else None)
+
+    def receiver_place(self, receiver: int) -> Place:
+        """Layer and part of a receiver."""
+        if receiver == self.logits_receiver:
+            return Place(None, None)
+        layer, part = divmod(receiver, self._receivers_per_layer)
+        return Place(layer, part if part < self._receivers_per_layer - 1 else None)
+
     @cached_property
     def sender_depth(self) -> Int[np.ndarray, "sender"]:
         """How many of the attentions and MLPs write to the stream before what this sender writes is all there."""
-        layer, part = np.divmod(np.arange(self.n_senders) - 1, (self.n_senders - 1) // self.n_layers)
-        is_mlp = part == (self.n_senders - 1) // self.n_layers - 1
-        return np.where(layer < 0, 0, 2 * layer + 1 + is_mlp)
+        depth = np.zeros(self.n_senders, int)
+        for layer in range(self.n_layers):
+            depth[self.attention_senders(layer)] = 2 * layer + 1
+            depth[self.mlp_sender(layer)] = 2 * layer + 2
+        return depth
 
     @cached_property
     def receiver_depth(self) -> Int[np.ndarray, "receiver"]:
         """1 + how many of them have written to the stream when this receiver reads: deeper than all its senders."""
-        layer, part = np.divmod(np.arange(self.n_receivers), (self.n_receivers - 1) // self.n_layers)
-        return 2 * layer + 1 + (part == (self.n_receivers - 1) // self.n_layers - 1)
+        depth = np.full(self.n_receivers, 2 * self.n_layers + 1)
+        for layer in range(self.n_layers):
+            depth[self.attention_receivers(layer)] = 2 * layer + 1
+            depth[self.mlp_receiver(layer)] = 2 * layer + 2
+        return depth
 
     @cached_property
     def structural_links(self) -> tuple[tuple[str, str], ...]:

@@ -25,7 +25,6 @@ class Contraction:
     def __init__(self, graph: ComputationGraph, weights: Float[Tensor, "group image token"]) -> None:
         self.graph, self.weights = graph, weights
         self.matrix = weights.new_zeros(*weights.shape[:2], graph.n_senders, graph.n_receivers)
-        self.per_layer = (graph.n_receivers - 1) // graph.n_layers
 
     def add(
         self,
@@ -38,7 +37,7 @@ class Contraction:
         Args:
             first: index of the first of these senders.
         """
-        most = self.per_layer + max(map(len, gradients.normal))
+        most = len(self.graph.attention_receivers(0)) + 1 + max(map(len, gradients.normal))
         rows = differences.new_empty(most, *differences.shape[2:])
         for image, moved in enumerate(differences):
             for layer in range(self.graph.n_layers + 1):
@@ -60,8 +59,9 @@ class Contraction:
 
         They read the same senders but one. The one too many, the MLP itself, lands where the graph has no edge.
         """
-        start = max(layer * self.per_layer - 1, 0)
-        stop = layer * self.per_layer + (1 if layer == self.graph.n_layers else self.per_layer - 1)
+        last = layer == self.graph.n_layers
+        start = 0 if layer == 0 else self.graph.mlp_receiver(layer - 1)
+        stop = self.graph.n_receivers if last else self.graph.mlp_receiver(layer)
         senders = moved[: max(0, int(self.graph.n_upstream[stop - 1]) - first)].transpose(0, 1)
         if not senders.shape[1]:
             return

@@ -35,14 +35,13 @@ class _Node(NamedTuple):
 
 
 def _nodes(graph: ComputationGraph, heads_apart: bool) -> Iterator[_Node]:
-    per_layer = (graph.n_senders - 1) // graph.n_layers
-    together = 1 if heads_apart else per_layer - 1
     yield _Node(0, 1, 0)
     for layer in range(graph.n_layers):
-        first, mlp = 1 + layer * per_layer, (layer + 1) * per_layer
-        for head in range(first, mlp, together):
+        heads = graph.attention_senders(layer)
+        together = 1 if heads_apart else len(heads)
+        for head in heads[::together]:
             yield _Node(head, together, 2 * layer + 1)
-        yield _Node(mlp, 1, 2 * layer + 2)
+        yield _Node(graph.mlp_sender(layer), 1, 2 * layer + 2)
 
 
 def _streams(run: Activations) -> list[Float[Tensor, "image token d_model"]]:

@@ -78,7 +78,7 @@ def _gained(
 
 def qk_passes(graph: ComputationGraph, backwards: int) -> tuple[float, int]:
     """Forwards and backwards per image pair of a method that runs the heads anew."""
-    reads = np.array([graph.n_upstream[layer * (3 * graph.n_heads + 1)] for layer in range(graph.n_layers)])
+    reads = np.array([graph.n_upstream[graph.attention_receivers(layer)[0]] for layer in range(graph.n_layers)])
     return 2 + BLOCKS_PER_SENDER * float(reads.mean()), backwards
 
 

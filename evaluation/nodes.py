@@ -123,15 +123,8 @@ def _effects(
     for sender in senders:
         moved = []
         for shifts in _shifts(sign * differences[:, sender], places, max(1, at_once // len(batch))):
-            moved += [batch.values(logits) for logits in runs.behind(_written(graph, sender), shifts)]
+            moved += [batch.values(logits) for logits in runs.behind(int(graph.sender_depth[sender]), shifts)]
         yield (sign * (torch.stack(moved, dim=1) - start[:, None])).cpu()
-
-
-def _written(graph: ComputationGraph, sender: int) -> int:
-    """How many components have written to the stream when a sender has."""
-    per_layer = (graph.n_senders - 1) // graph.n_layers
-    layer, part = divmod(sender - 1, per_layer)
-    return 0 if sender == 0 else 2 * layer + (2 if part == per_layer - 1 else 1)
 
 
 def _shifts(

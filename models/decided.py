@@ -35,8 +35,6 @@ class DecidedRuns:
 
     def __init__(self, model: ViT, graph: ComputationGraph, clean: Activations, corrupted: Activations) -> None:
         self.model, self.graph = model, graph
-        self.per_layer = (graph.n_receivers - 1) // graph.n_layers
-        self.senders_per_layer = (graph.n_senders - 1) // graph.n_layers
         self.port_receiver = port_receivers(graph)
         self.read = slice(0, tokens_read(model))
         self.open = graph.to_matrix(np.ones(graph.n_edges, bool))
@@ -52,36 +50,34 @@ class DecidedRuns:
     def _inputs_of(self, run: Activations) -> list[Tensor]:
         return [
             stream
-            for attention, mlp in zip(run.attention_in, run.mlp_in, strict=True)
-            for stream in (*[attention] * (self.per_layer - 1), mlp)
+            for layer, (attention, mlp) in enumerate(zip(run.attention_in, run.mlp_in, strict=True))
+            for stream in (*[attention] * len(self.graph.attention_receivers(layer)), mlp)
         ]
 
     @cached_property
     def head_senders(self) -> Int[np.ndarray, "layer head"]:
         """Which sender each head is."""
-        first = 1 + self.senders_per_layer * np.arange(self.graph.n_layers)[:, None]
-        return first + (
-            np.arange(self.graph.n_heads) if self.graph.form != "block" else np.zeros(self.graph.n_heads, int)
-        )
+        layers = map(self.graph.attention_senders, range(self.graph.n_layers))
+        return np.stack([np.resize(senders, self.graph.n_heads) for senders in layers])  # of a block, all are one
 
     def matters(self, receiver: int) -> bool:
         """Whether anything that the receiver reads gets to `logits`; those behind it must be settled."""
-        layer, part = divmod(receiver, self.per_layer)
-        if layer == self.graph.n_layers:
+        layer, part = self.graph.receiver_place(receiver)
+        if layer is None:
             return True
-        if part == self.per_layer - 1:
-            return bool(self.live[(layer + 1) * self.senders_per_layer])
+        if part is None:
+            return bool(self.live[self.graph.mlp_sender(layer)])
         return bool(self.live[self.head_senders[layer]][(self.port_receiver == part).any(axis=0)].any())
 
     def reads_whole(self, receiver: int) -> bool:
         """Whether it is read at all tokens; else at those alone that the read-out reads."""
-        layer, part = divmod(receiver, self.per_layer)
+        layer, part = self.graph.receiver_place(receiver)
         if self.read.stop is None:
             return True
-        if layer == self.graph.n_layers:
+        if layer is None:
             return False
-        if part == self.per_layer - 1:
-            return bool(self.whole[(layer + 1) * self.senders_per_layer])
+        if part is None:
+            return bool(self.whole[self.graph.mlp_sender(layer)])
         reads = self.port_receiver == part
         if reads[1:].any():  # keys and values of all tokens mix; a query is read where its head is
             return True
@@ -151,10 +147,10 @@ class _Lost:
         self.mlps = [minus(*pair) for pair in zip(clean.mlp_out, corrupted.mlp_out, strict=True)]
 
     def by(self, sender: int, tokens: slice) -> Float[Tensor, "image token d_model"]:
-        if sender == 0:
+        layer, part = self.runs.graph.sender_place(sender)
+        if layer is None:
             return self.stream[:, tokens]
-        layer, part = divmod(sender - 1, self.runs.senders_per_layer)
-        if part == self.runs.senders_per_layer - 1:
+        if part is None:
             return self.mlps[layer][:, tokens]
         heads, writing = self.heads[layer][:, tokens], self.runs.model.writings[layer]
         if self.runs.graph.form == "block":
@@ -175,9 +171,7 @@ class _Run:
         self.runs, self.model, self.receiver, self.shifts, self.keep = runs, runs.model, receiver, shifts, keep
         self.rows = len(shifts)
         self.senders: dict[bool, list[int]] = {True: [], False: []}
-        layer, part = divmod(receiver, runs.per_layer)
-        first = 1 + layer * runs.senders_per_layer + (part == runs.per_layer - 1) * (runs.senders_per_layer - 1)
-        behind = np.arange(runs.graph.n_senders) >= first
+        behind = runs.graph.sender_depth >= runs.graph.receiver_depth[receiver]
         self.buffers = {w: self._buffer(w, int((behind & runs.live & (runs.whole == w)).sum())) for w in (True, False)}
         self.normal: dict[int, Tensor] = {}
 
@@ -188,10 +182,11 @@ class _Run:
 
     def logits(self) -> Float[Tensor, "row image class"]:
         graph = self.runs.graph
-        for layer in range(self.receiver // self.runs.per_layer, graph.n_layers):
+        first = graph.receiver_place(self.receiver).layer
+        for layer in range(graph.n_layers if first is None else first, graph.n_layers):
             self._attention(layer)
             self._mlp(layer)
-        last = graph.n_receivers - 1
+        last = graph.logits_receiver
         if not self._changed(last):
             return self.runs.logits.expand(self.rows, *self.runs.logits.shape)
         return self.model.readout(self._input(last)).unflatten(0, (self.rows, -1))
@@ -234,8 +229,8 @@ class _Run:
         return self.buffers[whole][first : first + len(senders)]
 
     def _mlp(self, layer: int) -> None:
-        runs, receiver = self.runs, (layer + 1) * self.runs.per_layer - 1
-        sender = (layer + 1) * runs.senders_per_layer
+        runs, graph = self.runs, self.runs.graph
+        sender, receiver = graph.mlp_sender(layer), graph.mlp_receiver(layer)
         if not (runs.live[sender] and self._changed(receiver)):
             return
         block, whole = self.model.blocks[layer], bool(runs.whole[sender])
@@ -247,8 +242,8 @@ class _Run:
 
     def _attention(self, layer: int) -> None:
         """The heads that are read by someone and read something new."""
-        runs, first = self.runs, layer * self.runs.per_layer
-        changed = np.array([self._changed(first + part) for part in range(runs.per_layer - 1)])
+        runs = self.runs
+        changed = np.array([self._changed(receiver) for receiver in runs.graph.attention_receivers(layer)])
         senders = runs.head_senders[layer]
         on = changed[runs.port_receiver].any(axis=0) & runs.live[senders]
         self.normal.clear()
@@ -310,7 +305,8 @@ class _Run:
     def _normal(self, layer: int, part: int) -> Float[Tensor, "run token d_model"]:
         """What an attention's receiver reads, normalised."""
         if part not in self.normal:
-            self.normal[part] = self.model.blocks[layer].norm1(self._input(layer * self.runs.per_layer + part))
+            receivers = self.runs.graph.attention_receivers(layer)
+            self.normal[part] = self.model.blocks[layer].norm1(self._input(receivers[part]))
         return self.normal[part]
 
     @staticmethod

@@ -67,13 +67,12 @@ class _Gated:
     def __init__(self, runs: GatedRuns, gates: Float[Tensor, "image edge"]) -> None:
         self.model, self.graph, self.corrupted, self.gates = runs.model, runs.graph, runs.corrupted, gates
         self.parts = [runs.moved.flatten(1)[:, None]]  # each image sender token·d_model
-        self.per_layer = (self.graph.n_receivers - 1) // self.graph.n_layers
 
     def run(self) -> Tensor:
         for layer in range(self.graph.n_layers):
             self._attention(layer)
             self._mlp(layer)
-        return self.model.readout(self._inputs(self.graph.n_receivers - 1, 1, self.corrupted.final)[:, 0])
+        return self.model.readout(self._inputs(self.graph.logits_receiver, 1, self.corrupted.final)[:, 0])
 
     def _inputs(self, first: int, count: int, stream: Tensor) -> Float[Tensor, "image receiver token d_model"]:
         """What `count` receivers from `first` on read, around the corrupted `stream`."""
@@ -88,7 +87,7 @@ class _Gated:
 
     def _mlp(self, layer: int) -> None:
         block = self.model.blocks[layer]
-        read = self._inputs((layer + 1) * self.per_layer - 1, 1, self.corrupted.mlp_in[layer])[:, 0]
+        read = self._inputs(self.graph.mlp_receiver(layer), 1, self.corrupted.mlp_in[layer])[:, 0]
         written = block.ls2(block.mlp(block.norm2(read))).to(self.gates.dtype)
         self.parts.append((written - self.corrupted.mlp_out[layer].to(self.gates.dtype)).flatten(1)[:, None])
 
@@ -106,7 +105,8 @@ class _Gated:
     def _ports(self, layer: int) -> Float[Tensor, "3 image head token d_head"]:
         """q, k and v of every head, each from the input that it reads."""
         block: Any = self.model.blocks[layer]
-        inputs = self._inputs(layer * self.per_layer, self.per_layer - 1, self.corrupted.attention_in[layer])
+        receivers = self.graph.attention_receivers(layer)
+        inputs = self._inputs(receivers.start, len(receivers), self.corrupted.attention_in[layer])
         read, qkv, shape = block.norm1(inputs), block.attn.qkv, (3, self.model.n_heads, self.model.d_head)
         if read.shape[1] == 1:
             return qkv(read[:, 0]).unflatten(-1, shape).permute(2, 0, 3, 1, 4)

@@ -124,8 +124,6 @@ class _Patched:
     def __init__(self, runs: PatchedRuns, graph: ComputationGraph, carried: Int[np.ndarray, "sender receiver"]) -> None:
         self.runs, self.model, self.graph, self.corrupted = runs, runs.model, graph, runs.corrupted
         self.current, cached = carried == CURRENT, carried == CLEAN
-        self.receivers = (graph.n_receivers - 1) // graph.n_layers  # per layer, the MLP last
-        self.senders = (graph.n_senders - 1) // graph.n_layers
         self.port_receiver = port_receivers(graph)
         from_clean = np.flatnonzero(cached.any(axis=1))
         if len(from_clean) and runs.clean is None:
@@ -142,15 +140,17 @@ class _Patched:
         for layer in range(self.graph.n_layers):
             self._attention(layer)
             self._mlp(layer)
-        final = self._inputs(self._columns(self.graph.n_receivers - 1, 1), self.corrupted.final)
+        final = self._inputs(
+            self._columns(range(self.graph.logits_receiver, self.graph.n_receivers)), self.corrupted.final
+        )
         return self.model.readout(final[0])
 
     def _cached(self, run: Activations, sender: int) -> Tensor:
         """A sender's difference between a cached run and the corrupted one."""
-        if sender == 0:
+        layer, part = self.graph.sender_place(sender)
+        if layer is None:
             return self._minus(run.stream, self.corrupted.stream)
-        layer, part = divmod(sender - 1, self.senders)
-        if part == self.senders - 1:
+        if part is None:
             return self._minus(run.mlp_out[layer], self.corrupted.mlp_out[layer])
         heads, writing = self._minus(run.heads[layer], self.corrupted.heads[layer]), self.model.writings[layer]
         if self.graph.form == "block":
@@ -166,10 +166,10 @@ class _Patched:
         self.gates += [self.current[sender] for sender in senders]
         return self.differences[first : len(self.gates)]
 
-    def _columns(self, first: int, count: int) -> Bool[np.ndarray, "receiver row"]:
-        """Which rows of the buffer each of `count` receivers reads."""
-        gates = [gate[first : first + count] for gate in self.gates]
-        return np.stack(gates, axis=1) if gates else np.zeros((count, 0), bool)
+    def _columns(self, receivers: range) -> Bool[np.ndarray, "receiver row"]:
+        """Which rows of the buffer each of consecutive receivers reads."""
+        gates = [gate[receivers.start : receivers.stop] for gate in self.gates]
+        return np.stack(gates, axis=1) if gates else np.zeros((len(receivers), 0), bool)
 
     def _inputs(self, columns: np.ndarray, stream: Tensor) -> Float[Tensor, "receiver image token d_model"]:
         """What receivers with these columns read: the corrupted stream plus one matrix product over senders."""
@@ -179,8 +179,8 @@ class _Patched:
         return moved.add_(stream).to(stream.dtype)
 
     def _mlp(self, layer: int) -> None:
-        sender = (layer + 1) * self.senders
-        columns = self._columns((layer + 1) * self.receivers - 1, 1)
+        sender, receiver = self.graph.mlp_sender(layer), self.graph.mlp_receiver(layer)
+        columns = self._columns(range(receiver, receiver + 1))
         if not (columns.any() and self.current[sender].any()):
             return
         block = self.model.blocks[layer]
@@ -189,11 +189,8 @@ class _Patched:
 
     def _attention(self, layer: int) -> None:
         """Run the heads that read something open and are read by someone."""
-        columns = self._columns(layer * self.receivers, self.receivers - 1)
-        first = 1 + layer * self.senders
-        sender = np.full(self.model.n_heads, first)
-        if self.graph.form != "block":
-            sender += np.arange(self.model.n_heads)
+        columns = self._columns(self.graph.attention_receivers(layer))
+        sender = np.resize(self.graph.attention_senders(layer), self.model.n_heads)  # of the block, all are one
         reads = np.asarray(columns.any(axis=1))[self.port_receiver].any(axis=0)
         heads = np.flatnonzero(reads & self.current[sender].any(axis=1))
         if not len(heads):
@@ -201,7 +198,7 @@ class _Patched:
         moved = self._attend(layer, heads, self._ports(layer, heads, columns))
         writing = self.model.writings[layer][heads]
         if self.graph.form == "block":
-            self._rows([first])[0] = torch.einsum("hbtk,hkd->btd", moved, writing)
+            self._rows([int(sender[0])])[0] = torch.einsum("hbtk,hkd->btd", moved, writing)
         else:
             torch.bmm(moved.flatten(1, 2), writing, out=self._rows(sender[heads].tolist()).flatten(1, 2))
 

@@ -73,20 +73,17 @@ def sender_differences(
     model: ViT, form: Form, clean: Sent, corrupted: Sent
 ) -> Float[Tensor, "image sender token d_model"]:
     """Δ = clean − corrupted of every sender, in the model's exact dtype."""
-    merged = form == "block"
-    per_layer = 2 if merged else model.n_heads + 1
+    graph, merged = model.graph(form), form == "block"
     images, tokens, width = clean.stream.shape
-    values = torch.empty(
-        images, 1 + model.n_layers * per_layer, tokens, width, dtype=model.exact_dtype, device=clean.stream.device
-    )
+    values = torch.empty(images, graph.n_senders, tokens, width, dtype=model.exact_dtype, device=clean.stream.device)
     _subtract(clean.stream, corrupted.stream, values[:, 0])
     heads = torch.empty(clean.heads[0].shape, dtype=values.dtype, device=values.device)
     for layer, writing in enumerate(model.writings):
-        first = 1 + layer * per_layer
-        _subtract(clean.mlp_out[layer], corrupted.mlp_out[layer], values[:, first + per_layer - 1])
+        senders = graph.attention_senders(layer)
+        _subtract(clean.mlp_out[layer], corrupted.mlp_out[layer], values[:, graph.mlp_sender(layer)])
         _subtract(clean.heads[layer], corrupted.heads[layer], heads)
         for image, moved in enumerate(heads):
-            into = values[image, first : first + per_layer - 1]
+            into = values[image, senders.start : senders.stop]
             if merged:
                 torch.mm(moved, writing.flatten(0, 1), out=into[0])
             else:

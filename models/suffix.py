@@ -40,7 +40,6 @@ class ShiftedRuns:
     def __init__(self, model: ViT, graph: ComputationGraph, base: Activations) -> None:
         self.model, self.graph, self.base = model, graph, base
         self.read = slice(0, tokens_read(model))
-        self.per_layer = (graph.n_receivers - 1) // graph.n_layers
         self.port_receiver = port_receivers(graph)
 
     @torch.no_grad()
@@ -54,10 +53,10 @@ class ShiftedRuns:
             shifts: one run each.
         """
         shape = shifts.shape[:2]
-        layer, part = divmod(receiver, self.per_layer)
-        if layer == self.graph.n_layers:
+        layer, part = self.graph.receiver_place(receiver)
+        if layer is None:
             logits = self.model.readout(self._shifted(self.base.final, shifts, self.read))
-        elif part == self.per_layer - 1:
+        elif part is None:
             logits = self._mlp(layer, shifts)
         else:
             logits = self._attention(layer, part, shifts)

@@ -64,12 +64,11 @@ def _scores(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tens
 
 def _reads(run: Activations, graph: ComputationGraph) -> Iterator[tuple[Tensor, range]]:
     """What is read, and by which receivers, in their order."""
-    per_layer = (graph.n_receivers - 1) // graph.n_layers
     for layer in range(graph.n_layers):
-        first = layer * per_layer
-        yield run.attention_in[layer], range(first, first + per_layer - 1)
-        yield run.mlp_in[layer], range(first + per_layer - 1, first + per_layer)
-    yield run.final, range(graph.n_receivers - 1, graph.n_receivers)
+        mlp = graph.mlp_receiver(layer)
+        yield run.attention_in[layer], graph.attention_receivers(layer)
+        yield run.mlp_in[layer], range(mlp, mlp + 1)
+    yield run.final, range(graph.logits_receiver, graph.n_receivers)
 
 
 def _sent(run: Activations, model: ViT, graph: ComputationGraph) -> Float[Tensor, "image sender token d_model"]:
