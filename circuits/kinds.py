@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
-from math import isfinite
+from sys import float_info
 from typing import Any, Generic, TypeVar
 
 from ..errors import InputError, unknown
@@ -60,8 +60,8 @@ def is_whole(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; a truth value is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    """Whether a value is a number that a float can hold; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
 def whole(default: Any, least: int = 1, most: int | None = None) -> Param:
@@ -71,12 +71,16 @@ def whole(default: Any, least: int = 1, most: int | None = None) -> Param:
 
 
 def number(default: Any, allowed: str, accepts: Callable[[float], bool] = lambda value: True) -> Param:
-    """A finite number in a range that `allowed` describes; None only where it is the default."""
+    """A finite number in a range that `allowed` describes, as a float; None only where it is the default."""
 
-    def fits(value: Any) -> bool:
-        return default is None if value is None else is_number(value) and accepts(value)
+    def read(value: Any) -> Scalar:
+        if value is None and default is None:
+            return None
+        if not is_number(value) or not accepts(value):
+            raise ValueError(value)
+        return float(value)
 
-    return Param.that(default, allowed, fits)
+    return Param(default, allowed, read)
 
 
 def choice(*values: str, default: Any = None) -> Param:

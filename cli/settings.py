@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from ..errors import InputError, unknown
 from ..notation import read_toml
-from ..store.graph.account import DEFAULT_USER, Account
+from ..store.graph.neo4j.account import DEFAULT_USER, Account
 
 FILE = "circuitstore.toml"
 PREFIX = "CIRCUITSTORE_"

@@ -176,7 +176,10 @@ class ExtractSpec(_Open):
         if len(given) != 1:
             raise InputError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(given or params) or 'none'}")
         kind = EXTRACTIONS[given[0]]
-        return EXTRACTIONS.resolve(kind.key, {kind.main: params.pop(kind.key), **params})
+        size = params.pop(kind.key)
+        if kind.main in params:
+            raise InputError(f"{kind.main}: {kind.key} = {size!r} gives it; leave it out")
+        return EXTRACTIONS.resolve(kind.key, {kind.main: size, **params})
 
 
 class Spec(_Part):

@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..errors import InputError
 from ..results import Table
+from ..store.cypher.values import Limits, check_text, limits, plain_params
 from ..store.graph.tables import unpacked
-from ..store.graph.values import Limits, check_text, limits, plain_params
 from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
 from .choice import MODELS, PAIR, STUDY, resolve
 from .groups import NATURAL, Entry, differences, entries_of

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
-from ..store.graph.names import check_given
+from ..store.cypher.names import check_given
 from .names import Models, matching
 from .parameters import Only, Parameter, checked
 

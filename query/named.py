@@ -41,7 +41,7 @@ import pandas as pd
 
 from ..errors import InputError, unknown
 from ..results import Table
-from ..store.graph.tokens import tokens
+from ..store.cypher.tokens import tokenize
 from .parameters import TYPES, Only, Parameter
 
 _PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
@@ -97,7 +97,7 @@ class NamedQuery:
 @cache
 def parameters_of(text: str) -> frozenset[str]:
     """Names of the parameters in a Cypher text."""
-    return frozenset(token.text[1:] for token in tokens(text) if token.kind == "param")
+    return frozenset(tokenize(text).params)
 
 
 @cache

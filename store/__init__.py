@@ -3,11 +3,11 @@
 from .archive import Archive as Archive
 from .catalog import Catalog as Catalog
 from .encoding import rounded as rounded
-from .graph.account import Account as Account
+from .graph.neo4j.account import Account as Account
 from .location import Location as Location
+from .opening import create_store as create_store
+from .opening import migrate_store as migrate_store
+from .opening import open_store as open_store
+from .opening import rebuild_store as rebuild_store
 from .store import Store as Store
-from .store import create_store as create_store
-from .store import migrate_store as migrate_store
-from .store import open_store as open_store
-from .store import rebuild_store as rebuild_store
 from .writer import Writer as Writer

@@ -120,6 +120,13 @@ def holding(lock: threading.Lock | threading.RLock) -> Iterator[None]:
         lock.release()
 
 
+def await_(condition: threading.Condition, holds: Callable[[], bool]) -> None:
+    """Wait within `deferred`, and with the condition's lock, until something holds: the wait is a safe point."""
+    while not holds():
+        if not condition.wait(AGAIN_S):
+            safe_point()
+
+
 def unbroken(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
     """`contextlib.contextmanager`, all of whose block is `deferred`: for what a thread takes for a moment."""
     made = contextlib.contextmanager(function)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection
 
 from ..errors import StoreBusy, StoreError
-from . import ledger
+from . import claims
 from .catalog import Catalog
 from .fence import Fence
 from .interrupts import safe_point
@@ -107,14 +107,14 @@ class Keeper:
 
     def _claim(self) -> None:
         with self._catalog.reading() as connection:
-            ledger.check_claim(connection)  # else a writer that is at work would be held up
+            claims.check_claim(connection)  # else a writer that is at work would be held up
         with self._fence.closed() as name_us, self._catalog.writing() as connection:
-            ledger.claim(connection, self.owner, _until())
+            claims.claim(connection, self.owner, _until())
             name_us()  # before the commit: killed in between, the earlier writer is still the one
 
     def _renew(self) -> None:
         with self.writing() as connection:
-            ledger.renew(connection, self.owner, _until())
+            claims.renew(connection, self.owner, _until())
 
     def _renew_in_graph(self) -> None:
         graph = self._graph
@@ -165,7 +165,7 @@ class Keeper:
             return self._holder(connection) == self.owner
 
     def _holder(self, connection: Connection) -> str | None:
-        held = ledger.holder(connection)
+        held = claims.holder(connection)
         return None if held is None else held[0]
 
     def _ended_by(self, error: LeaseLost) -> LeaseLost:
@@ -186,7 +186,7 @@ class Keeper:
 
     def _release(self) -> None:
         with self._catalog.writing() as connection:
-            ledger.release(connection, self.owner)
+            claims.release(connection, self.owner)
         self._fence.leave()
 
 

@@ -1,31 +1,25 @@
-"""Entries of the catalog: how runs, items, discoveries and circuits are written down and found again.
+"""Runs and items in the catalog: what runs are asked for, and how far each item is.
 
-Every function works in the transaction of the connection it is given. Transactions that write come one after another
-(`Catalog.writing`), so what is not there when a function looks is not there when it inserts.
+Every function works in the transaction of the connection that it is given. Transactions that write come one after
+another (`Catalog.writing`), so what is not there when a function looks is not there when it inserts.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
-from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import StoreBusy, StoreDamaged, check_known
-from .lease import is_dead, now_ms, shown
+from ..circuits import Extraction, WorkItem, circuit_id
+from ..errors import StoreDamaged, check_known
+from .claims import WRITER
+from .lease import now_ms
 from .runs import Asked, Run
+from .sql import bytewise, chunks, enter, parsed, storable
 from .tables import circuits, discoveries, items, leases, run_circuits, run_items, runs, store
-
-P = TypeVar("P", WorkItem, Extraction)
-
-CHUNK = 500
-"""Rows a statement: databases limit the parameters of one."""
-
-WRITER = "writer"
 
 LOST = "its answer came from elsewhere and is lost; store it again"
 """Error of an item whose answer cannot be computed here and is not there."""
@@ -36,88 +30,6 @@ def enter_store(connection: Connection, id: str) -> None:
     if connection.execute(select(store.c.id)).first() is None:
         connection.execute(insert(store).values(id=id, created_ms=now_ms()))
     enter(connection, leases, [{"name": WRITER, "owner": None, "until_ms": 0}])
-
-
-def bytewise(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A column as a key to sort by: texts by their code points, whatever the language of the database."""
-    if not isinstance(column.type, sa.String):
-        return column
-    return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
-
-
-def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
-    rest = iter(values)
-    while chunk := list(islice(rest, size)):
-        yield chunk
-
-
-def enter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert the rows whose primary key is not there; returns how many were."""
-    key = list(table.primary_key.columns)[-1]
-    fixed = list(table.primary_key.columns)[:-1]
-    new: list[Mapping[str, Any]] = []
-    for chunk in chunks(rows):
-        known = select(key).where(key.in_([row[key.name] for row in chunk]), *(c == chunk[0][c.name] for c in fixed))
-        present = set(connection.execute(known).scalars())
-        new += [row for row in chunk if row[key.name] not in present]
-    for chunk in chunks(new):
-        connection.execute(insert(table), chunk)
-    return len(new)
-
-
-# --- the lease -------------------------------------------------------------------------------------
-
-
-def holder(connection: Connection) -> tuple[str, int] | None:
-    """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free.
-
-    Who asks in a transaction that writes has it to himself: nobody else takes the lease until that ends.
-    """
-    row = connection.execute(select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)).first()
-    return None if row is None or row.owner is None else (row.owner, row.until_ms)
-
-
-def check_claim(connection: Connection) -> None:
-    """Return if the lease may be taken: it is free, has lapsed, or is a dead writer's.
-
-    Raises:
-        StoreBusy: another holds it; the message names it and the remedy.
-    """
-    held = holder(connection)
-    if held is not None and held[1] > now_ms() and not is_dead(held[0]):
-        raise StoreBusy(busy(held[0], held[1]))
-
-
-def claim(connection: Connection, owner: str, until_ms: int) -> None:
-    """Take the lease. Errors as for `check_claim`."""
-    check_claim(connection)
-    connection.execute(update(leases).where(leases.c.name == WRITER).values(owner=owner, until_ms=until_ms))
-
-
-def renew(connection: Connection, owner: str, until_ms: int) -> None:
-    """Let the lease hold for longer; nothing happens when it is not the owner's."""
-    connection.execute(update(leases).where(_held_by(owner)).values(until_ms=until_ms))
-
-
-def release(connection: Connection, owner: str) -> None:
-    connection.execute(update(leases).where(_held_by(owner)).values(owner=None, until_ms=0))
-
-
-def _held_by(owner: str) -> sa.ColumnElement[bool]:
-    return and_(leases.c.name == WRITER, leases.c.owner == owner)
-
-
-def busy(owner: str, until_ms: int) -> str:
-    """Who writes, and what to do."""
-    left = max(0, until_ms - now_ms()) / 1000
-    return (
-        f"the store is being written by {shown(owner)}; wait for it or stop it "
-        f"(--wait SECONDS waits). If it is gone already, its lease "
-        f"ends {left:.0f} s from now unless it renews it; then run the same command again"
-    )
-
-
-# --- runs and items --------------------------------------------------------------------------------
 
 
 def enter_run(connection: Connection, asked: Asked) -> None:
@@ -234,21 +146,6 @@ def altered_items(connection: Connection) -> Iterator[tuple[str, str]]:
             yield id, str(error).partition("; ")[0]
 
 
-def parsed(kind: type[P], text: str) -> P:
-    """An item or extraction from its JSON in the catalog.
-
-    Raises:
-        StoreDamaged: it is none.
-    """
-    try:
-        return kind.from_dict(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreDamaged(
-            f"the catalog holds {text[:60]!r}… where a {kind.__name__} should be ({type(error).__name__}: {error}); "
-            "run: circuitstore rebuild, which makes it again from the archive"
-        ) from error
-
-
 def run_names(connection: Connection) -> list[str]:
     return list(
         connection.execute(select(runs.c.name).order_by(runs.c.created_ms, bytewise(connection, runs.c.name))).scalars()
@@ -316,23 +213,18 @@ def set_state(connection: Connection, id: str, state: str, *, error: str | None 
     return connection.execute(update(items).where(items.c.id == id).values(**values)).rowcount
 
 
-def storable(text: str) -> str:
-    """A text as every database can hold it: what is no character (half a surrogate pair, NUL) is written out."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
 def retry_failed(connection: Connection, run: str) -> int:
     """Failed items of a run are asked again; returns how many."""
     of_run = items.c.id.in_(select(run_items.c.item).where(run_items.c.run == run))
-    return _ask_again(connection, and_(items.c.state == "failed", of_run))
+    return ask_again(connection, and_(items.c.state == "failed", of_run))
 
 
 def free_leased(connection: Connection) -> int:
     """Items that an earlier writer was at are asked again; returns how many."""
-    return _ask_again(connection, items.c.state == "leased")
+    return ask_again(connection, items.c.state == "leased")
 
 
-def _ask_again(connection: Connection, which: sa.ColumnElement[bool]) -> int:
+def ask_again(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     """Have items asked again that are not answered; those whose answers come from elsewhere fail instead."""
     answered = exists().where(discoveries.c.id == items.c.id)
     rows = connection.execute(select(items.c.id, items.c.item, answered.label("answered")).where(which)).all()
@@ -357,20 +249,6 @@ def delete_run(connection: Connection, run: str) -> None:
         connection.execute(delete(table).where(column == run))
 
 
-# --- discoveries and circuits ----------------------------------------------------------------------
-
-
-def stored(connection: Connection, table: Table) -> dict[str, str]:
-    """Checksum of each stored discovery or circuit, by id."""
-    rows = connection.execute(select(table.c.id, table.c.sha256).order_by(table.c.id))
-    return {row.id: row.sha256 for row in rows}
-
-
-def checksum(connection: Connection, table: Table, id: str) -> str | None:
-    """Checksum of a stored discovery or circuit; None where it is not stored."""
-    return connection.execute(select(table.c.sha256).where(table.c.id == id)).scalar()
-
-
 def asked_of(connection: Connection, run: str) -> set[str]:
     """Ids of the items and circuits that a run was asked for."""
     return {
@@ -384,58 +262,10 @@ def spec_of(connection: Connection, run: str) -> str:
     return connection.scalar(select(runs.c.spec).where(runs.c.name == run)) or ""
 
 
-def enter_discovery(connection: Connection, discovery: Discovery, created_ms: int) -> None:
-    """A discovery that is in the archive; its item is done."""
-    item = discovery.item
-    enter_items(connection, [item], created_ms)
-    if enter(connection, discoveries, [discovery_row(discovery, created_ms)]):
-        connection.execute(
-            update(items).where(items.c.id == item.id).values(state="done", error=None, changed_ms=created_ms)
-        )
-
-
-def discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
-    """The catalog's row of a discovery."""
-    images = len(discovery.images)
-    return {"id": discovery.id, "sha256": discovery.sha256, "n_images": images, "created_ms": created_ms}
-
-
-def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int) -> bool:
-    """A circuit that is in the archive; returns whether it was not listed."""
-    enter_items(connection, [record.item], created_ms)
-    return bool(enter(connection, circuits, [circuit_row(record, created_ms)]))
-
-
-def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
-    """The catalog's row of a circuit."""
-    more = {"question": record.question, "discovery_id": record.discovery_id, "created_ms": created_ms}
-    return record.properties() | more
-
-
-def circuit_sizes(connection: Connection) -> dict[str, int]:
-    """Edges of every stored circuit, by id."""
-    return {row.id: row.n_edges for row in connection.execute(select(circuits.c.id, circuits.c.n_edges))}
-
-
-def circuit_rows(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The row of every stored circuit, by id."""
-    rows = connection.execute(select(circuits).order_by(circuits.c.id)).mappings()
-    return {row["id"]: dict(row) for row in rows}
-
-
 def clear(connection: Connection) -> None:
     """Strike out everything but the store's identity and the lease."""
     for table in (run_circuits, run_items, runs, circuits, discoveries, items):
         connection.execute(delete(table))
-
-
-def enter_answers(
-    connection: Connection, found: Iterable[Mapping[str, Any]], extracted: Iterable[Mapping[str, Any]]
-) -> None:
-    """Rows of discoveries and of circuits; their items are there."""
-    for table, rows in ((discoveries, found), (circuits, extracted)):
-        for chunk in chunks(rows):
-            connection.execute(insert(table), chunk)
 
 
 def set_states(connection: Connection, states: Iterable[Mapping[str, Any]]) -> None:
@@ -444,30 +274,6 @@ def set_states(connection: Connection, states: Iterable[Mapping[str, Any]]) -> N
     statement = update(items).where(items.c.id == sa.bindparam("new_id")).values(values)
     for chunk in chunks(states):
         connection.execute(statement, [{f"new_{name}": value for name, value in row.items()} for row in chunk])
-
-
-def forget(connection: Connection, table: Table, ids: Collection[str]) -> None:
-    """Strike discoveries or circuits out, as if they had never been stored; their items are asked again."""
-    for chunk in chunks(ids):
-        connection.execute(delete(table).where(table.c.id.in_(chunk)))
-        if table is discoveries:
-            _ask_again(connection, and_(items.c.state == "done", items.c.id.in_(chunk)))
-
-
-def unreferenced(connection: Connection) -> tuple[list[str], list[str], list[str]]:
-    """Ids of circuits, discoveries and items that no run refers to.
-
-    A discovery, and an item, is kept as long as a kept circuit comes from it.
-    """
-    of_run = select(run_circuits.c.circuit)
-    loose = list(connection.execute(select(circuits.c.id).where(circuits.c.id.not_in(of_run))).scalars())
-    kept = select(circuits.c.discovery_id).where(circuits.c.id.in_(of_run))
-    used = or_(items.c.id.in_(select(run_items.c.item)), items.c.id.in_(kept))
-    unused = list(connection.execute(select(items.c.id).where(~used)).scalars())
-    answered = list(
-        connection.execute(select(discoveries.c.id).join(items, items.c.id == discoveries.c.id).where(~used)).scalars()
-    )
-    return loose, answered, unused
 
 
 def unanswered(connection: Connection) -> list[str]:

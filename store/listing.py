@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Select, exists, func, select
 
 from ..circuits import Extraction, WorkItem
 from ..errors import InputError, check_known, cut
-from . import ledger
+from . import ledger, sql
 from .archive import Kind
-from .graph.values import plain
+from .cypher.values import plain
 from .tables import STATES, discoveries, run_circuits, run_items
 from .tables import circuits as circuits_table
 from .tables import items as items_table
@@ -60,7 +60,7 @@ def runs(connection: Connection) -> pd.DataFrame:
         changed.label("changed_ms"),
         runs_table.c.spec,
     )
-    return _frame(connection, query.order_by(runs_table.c.created_ms, ledger.bytewise(connection, runs_table.c.name)))
+    return _frame(connection, query.order_by(runs_table.c.created_ms, sql.bytewise(connection, runs_table.c.name)))
 
 
 def items(connection: Connection, run: str | None, state: str | None) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def circuits(
     there = {**circuits_table.c, "newest": newest, "counts": counts}
     shown = [there[name].label(name) for name in _known(there, there if columns is None else columns)]
     query = select(circuits_table).with_only_columns(*shown)
-    query = query.order_by(*(ledger.bytewise(connection, circuits_table.c[name]) for name in ORDER))
+    query = query.order_by(*(sql.bytewise(connection, circuits_table.c[name]) for name in ORDER))
     if of_run is not None:
         query = query.where(circuits_table.c.id.in_(of_run))
     return _frame(connection, query.where(*_equal(there, equals)))
@@ -162,7 +162,7 @@ def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | N
     with suppress(TypeError, ValueError, OverflowError):
         if kind is str:
             text = value if isinstance(value, str) else str(operator.index(value))
-            return text if text == ledger.storable(text) else None
+            return text if text == sql.storable(text) else None
         number = kind(value) if isinstance(value, str) or kind is float else operator.index(value)
         bits = 63 if isinstance(type_, sa.BigInteger) else 31
         return number if kind is float or -(2**bits) <= number < 2**bits else None
@@ -172,9 +172,9 @@ def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | N
 def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem]:
     """The questions with these ids, as they were asked, by id."""
     found = {}
-    for chunk in ledger.chunks(ids):
+    for chunk in sql.chunks(ids):
         rows = connection.execute(select(items_table.c.id, items_table.c.item).where(items_table.c.id.in_(chunk)))
-        found |= {id: ledger.parsed(WorkItem, text) for id, text in rows}
+        found |= {id: sql.parsed(WorkItem, text) for id, text in rows}
     return found
 
 
@@ -195,9 +195,9 @@ def resolve_discovery(connection: Connection, id: str) -> str:
 def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extraction]:
     """How the circuits with these ids are extracted, by id; without those that no run asks for."""
     found = {}
-    for chunk in ledger.chunks(ids):
+    for chunk in sql.chunks(ids):
         asked = select(run_circuits.c.circuit, run_circuits.c.extraction).where(run_circuits.c.circuit.in_(chunk))
-        found |= {id: ledger.parsed(Extraction, text) for id, text in connection.execute(asked)}
+        found |= {id: sql.parsed(Extraction, text) for id, text in connection.execute(asked)}
     return found
 
 
@@ -210,11 +210,11 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
     if not isinstance(id, str):
         raise InputError(f"expected the id of a {kind}, or its beginning, as text, got {type(id).__name__}")
     table = circuits_table if kind == "circuit" else discoveries
-    if connection.scalar(select(table.c.id).where(table.c.id == ledger.storable(id))) == id:
+    if connection.scalar(select(table.c.id).where(table.c.id == sql.storable(id))) == id:
         return id
     begins = func.substr(table.c.id, 1, len(id)) == id  # LIKE would mind case here and not there
     query = select(table.c.id).where(begins).order_by(table.c.id).limit(5)
-    found = list(connection.execute(query).scalars()) if id == ledger.storable(id) else []
+    found = list(connection.execute(query).scalars()) if id == sql.storable(id) else []
     if len(found) == 1 and id:
         return found[0]
     if not found:

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from ..errors import InputError
 from .catalog import parsed
 from .files import DEEPEST, reachable
-from .graph.account import Account
+from .graph.neo4j.account import Account
 from .graph.urls import refuse_credentials, url_of
 
 DEFAULT = "circuitstore-data"

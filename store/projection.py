@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ..circuits import CircuitRecord
-from ..errors import StoreBusy, StoreUnreachable
-from . import ledger, upkeep
+from ..errors import StoreBusy, StoreDamaged, StoreUnreachable
+from . import answers
 from .graph import open_graph
+from .graph.contract import GraphBackend
 from .interrupts import deferred, safe_point
-from .keeper import Keeper, patiently
+from .keeper import patiently
 from .lease import LeaseLost
+from .location import Location
+from .parts import Parts
 from .tables import circuits
-
-if TYPE_CHECKING:
-    from .graph.contract import GraphBackend
-    from .writer import Writer
 
 GROUP = 50
 """Circuits projected at once while indexing; whoever puts more than twice as many waits for the graph."""
+
+REFILL = 400
+"""Circuits read and projected at once when the graph is filled from the archive."""
+
+EDGES = 500_000
+"""Edges at once, whatever the number of circuits: others wait for the graph meanwhile."""
 
 GROUP_S = 5.0
 """Seconds that a circuit waits for others, where the graph is quick."""
@@ -53,8 +57,8 @@ class Projection:
     writer's lock, where that is needed too, and in this order.
     """
 
-    def __init__(self, writer: Writer, lock: threading.RLock) -> None:
-        self._writer, self._lock = writer, lock
+    def __init__(self, parts: Parts, location: Location) -> None:
+        self._parts, self._location = parts, location
         self._in_graph, self._waiting = threading.RLock(), threading.Lock()
         self._opened: GraphBackend | None = None
         self._queue: dict[str, tuple[CircuitRecord, int]] = {}
@@ -62,17 +66,16 @@ class Projection:
         self._away: StoreUnreachable | None = None  # why the graph is done without for now
         self._again_at = 0.0
 
-    def open(self, how: Callable[..., GraphBackend], keeper: Keeper, wait_s: float) -> None:
+    def open(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
         """Open the graph (`how`: `open_graph` or `recreate_graph`) and take its lease, waiting for another writer."""
-        self._keeper = keeper
         graph = self._opened = patiently(lambda: self._by(how), wait_s)
         for notice in graph.notices:
-            self._writer.say(notice)
-        keeper.hold(graph, wait_s)
+            self._parts.say(notice)
+        self._parts.keeper.hold(graph, wait_s)
 
     def start(self) -> None:
         """From now on no circuit waits long, and a graph that is away is looked for."""
-        self._keeper.repeat(self._tick, TICK_S)
+        self._parts.keeper.repeat(self._tick, TICK_S)
 
     def close(self) -> None:
         """Let go of the graph, if it was opened."""
@@ -81,13 +84,18 @@ class Projection:
 
     @property
     def graph(self) -> GraphBackend:
-        """Its database, as opened last: while it is away, the one that was lost. Readers never get a closed one."""
+        """Its database, as opened last: while it is away, the one that was lost. Readers never get a closed one.
+
+        Raises:
+            StoreError: what ended the writer.
+        """
+        self._parts.check()
         assert self._opened is not None
         return self._opened
 
     def _by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
-        store = self._writer.store
-        return how(store.location.graph, store_id=store.id, account=store.location.account, permit=self._keeper.permit)
+        place, parts = self._location, self._parts
+        return how(place.graph, store_id=parts.store_id, account=place.account, permit=parts.keeper.permit)
 
     # --- circuits, in groups -----------------------------------------------------------------------
 
@@ -110,24 +118,24 @@ class Projection:
                 self._queue.pop(id, None)
             if self._away is None:
                 try:
-                    self._writer.graph.remove([id])
+                    self.graph.remove([id])
                 except StoreUnreachable as error:
                     self._do_without(error)
 
     def _makes(self, groups: int) -> bool:
         """Whether what is queued makes so many groups."""
         edges = sum(record.circuit.n_edges for record, _ in self._queue.values())
-        return len(self._queue) >= groups * GROUP or edges >= groups * upkeep.EDGES
+        return len(self._queue) >= groups * GROUP or edges >= groups * EDGES
 
     def _put_group(self) -> bool:
         """Bring the first group of the queue into the graph, if that can be reached; returns whether that was done."""
         with self._in_graph:
             if not self._queue:
                 return False
-            graph = self._writer.graph  # raises what ended the writer
+            graph = self.graph
             with self._waiting:
                 first = dict(islice(self._queue.items(), GROUP))
-                ids = next(upkeep.groups({id: record.circuit.n_edges for id, (record, _) in first.items()}))
+                ids = next(batches({id: record.circuit.n_edges for id, (record, _) in first.items()}))
             began = time.monotonic()
             try:
                 _put(graph, [first[id] for id in ids])
@@ -156,36 +164,53 @@ class Projection:
 
     def fill(self) -> int:
         """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many."""
-        with self._lock, self._in_graph:
+        with self._parts.lock, self._in_graph:
             self.flush()
-            with self._writer.catalog.reading() as connection:
-                listed, sizes = ledger.stored(connection, circuits), ledger.circuit_sizes(connection)
-            graph = self._writer.graph
+            with self._parts.catalog.reading() as connection:
+                listed, sizes = answers.stored(connection, circuits), answers.circuit_sizes(connection)
+            graph = self.graph
             present = graph.present()
             graph.remove([id for id, sha in present.items() if listed.get(id, sha) != sha])
-            filled = self._fill({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
+            filled = self.load({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
             if filled:
-                self._writer.say(
+                self._parts.say(
                     f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive"
                 )
             return filled
 
-    def _fill(self, sizes: Mapping[str, int]) -> int:
-        """Circuits of the archive, by id with their edges, into the graph in groups; returns how many were sound."""
+    def load(self, sizes: Mapping[str, int]) -> int:
+        """Bring circuits of the archive, given by id with their edges, into the graph; returns how many were sound."""
         done = 0
-        for ids in upkeep.groups(sizes):
+        for ids in batches(sizes):
             safe_point()
-            group = self._writer.sound_circuits(ids)
-            _put(self._writer.graph, group)
+            group = self.sound_circuits(ids)
+            _put(self.graph, group)
             done += len(group)
         return done
+
+    # --- damaged files -----------------------------------------------------------------------------
+
+    def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
+        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
+        sound = []
+        for id in ids:
+            try:
+                sound.append(self._parts.archive.circuit(id))
+            except StoreDamaged as error:
+                self.set_aside(id, error)
+        return sound
+
+    def set_aside(self, id: str, error: StoreDamaged) -> None:
+        """Put a damaged circuit away, out of the graph first, so that it is computed again."""
+        self.drop(id)
+        self._parts.set_aside("circuit", id, error)
 
     # --- a graph that is away ----------------------------------------------------------------------
 
     def flush(self, wait_s: float | None = None) -> None:
         """Bring into the graph what it lacks of what was put; see `Writer.flush`."""
         deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
-        with self._lock:
+        with self._parts.lock:
             while self._put_group():
                 pass
             while self._away is not None:
@@ -205,33 +230,33 @@ class Projection:
 
     def _do_without(self, error: StoreUnreachable) -> None:
         if self._away is None:
-            self._writer.say(
+            self._parts.say(
                 f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
                 "graph when that can be reached again"
             )
         with self._waiting:
             self._away, self._queue = error, {}
             self._again_at = time.monotonic() + AGAIN_S
-        self._keeper.let_go()
+        self._parts.keeper.let_go()
 
     def _look_again(self) -> None:
         """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
         self._again_at = time.monotonic() + AGAIN_S
         graph = self._by(open_graph)
-        if self._lock.acquire(timeout=AGAIN_S):
+        if self._parts.lock.acquire(timeout=AGAIN_S):
             try:
-                if self._away is not None and not self._keeper.released:
+                if self._away is not None and not self._parts.keeper.released:
                     self._rejoin(graph)
                     return
             finally:
-                self._lock.release()
+                self._parts.lock.release()
         graph.close()
 
     def _rejoin(self, graph: GraphBackend) -> None:
         """Go on with a graph that was opened anew: it may have lost much, or be another. Under the writer's lock."""
         try:
-            lost = self._writer.graph
-            self._keeper.hold(graph)
+            lost = self.graph
+            self._parts.keeper.hold(graph)
         except BaseException:
             graph.close()
             raise
@@ -249,3 +274,17 @@ def _put(graph: GraphBackend, group: Sequence[tuple[CircuitRecord, int]]) -> Non
     """Circuits with their `created_ms`."""
     if group:
         graph.put([record for record, _ in group], {record.id: created for record, created in group})
+
+
+def batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Circuits, given by id with their edges, in groups of at most `REFILL` and about `EDGES`, at least one."""
+    batch: list[str] = []
+    edges = 0
+    for id, size in sizes.items():
+        if batch and (len(batch) == REFILL or edges + size > EDGES):
+            yield batch
+            batch, edges = [], 0
+        batch.append(id)
+        edges += size
+    if batch:
+        yield batch

@@ -13,21 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged
 from ..results import Table
-from . import encoding, ledger
+from . import answers, encoding, ledger
 from .archive import Archive, Kind
 from .interrupts import deferred, safe_point
 from .lease import now_ms
+from .parts import Parts
+from .projection import Projection
+from .requests import sound_asked
 from .runs import Asked, Run, in_order, merged
 from .salvage import Listed
-from .upkeep import counts, groups
-
-if TYPE_CHECKING:
-    from .writer import Writer
+from .upkeep import counts
 
 RECOVERED = "recovered"
 """The run that is given what was found in the archive, and neither in the catalog nor in a run."""
@@ -60,33 +60,36 @@ class Found:
     extractions: dict[str, Extraction] = field(default_factory=dict)
 
 
-def rebuild(writer: Writer, old: Listed | None) -> Table:
+def rebuild(parts: Parts, projection: Projection, old: Listed | None) -> Table:
     """See `Writer.rebuild`. Killed at any point, the next writer fills the graph, a second call does the rest."""
     if old is None:
-        with writer.catalog.reading() as connection:
+        with parts.catalog.reading() as connection:
             old = Listed.of(connection)
-    writer.graph.clear()
-    found = _found(writer)
+    else:
+        for notice in old.notices:
+            parts.say(notice)
+    projection.graph.clear()
+    found = _found(parts)
     found.items |= {id: item for id, item in _items(old).items() if id not in found.items}
     for asked in (*_missing_runs(found, old), *_recovered(found, old)):
-        writer.archive.write_asked(asked, writer.store.id)
+        parts.archive.write_asked(asked, parts.store_id)
         found.asked.append(asked)
-    with writer.writing() as connection:
+    with parts.writing() as connection:
         ledger.clear(connection)
         for asked in in_order(found.asked):
             ledger.enter_run(connection, asked)
         ledger.enter_items(connection, list(found.items.values()), now_ms())
-        ledger.enter_answers(connection, found.discoveries.values(), found.circuits.values())
+        answers.enter_answers(connection, found.discoveries.values(), found.circuits.values())
         ledger.set_states(connection, _states(found, old))
         new = Listed.of(connection)
-    _fill(writer, found.circuits)
+    projection.load({id: row["n_edges"] for id, row in found.circuits.items()})
     return counts(
         {
             "discoveries taken up from the archive": len(_ids(new, "discoveries") - _ids(old, "discoveries")),
             "circuits taken up from the archive": len(_ids(new, "circuits") - _ids(old, "circuits")),
             "catalog rows corrected": sum(_differing(old, new)),
             "lost or damaged files, asked again": sum(len(_ids(old, t) - _ids(new, t)) for t in ANSWERS),
-            "circuits in the graph": len(writer.graph.present()),
+            "circuits in the graph": len(projection.graph.present()),
         }
     )
 
@@ -97,36 +100,36 @@ ANSWERS = ("discoveries", "circuits")
 # --- what the archive holds ------------------------------------------------------------------------
 
 
-def _found(writer: Writer) -> Found:
-    found = Found(asked=[one for id in writer.archive.ids("run") if (one := writer.sound_asked(id))])
+def _found(parts: Parts) -> Found:
+    found = Found(asked=[one for id in parts.archive.ids("run") if (one := sound_asked(parts, id))])
     found.items = {item.id: item for one in found.asked for item in one.items}
-    for id, facts in _discoveries(writer):
+    for id, facts in _discoveries(parts):
         found.items[id] = WorkItem.from_dict(facts["item"])
         images = len(facts["images"])
         row = {"id": id, "sha256": facts["sha256"], "n_images": images, "created_ms": facts["created_ms"]}
         found.discoveries[id] = row
-    for id in writer.archive.ids("circuit"):
+    for id in parts.archive.ids("circuit"):
         safe_point()
         try:
-            record, created = writer.archive.circuit(id)
+            record, created = parts.archive.circuit(id)
         except StoreDamaged as error:
-            _set_aside(writer, "circuit", id, error)
+            _set_aside(parts, "circuit", id, error)
             continue
         found.items.setdefault(record.discovery_id, record.item)
-        found.circuits[id], found.extractions[id] = ledger.circuit_row(record, created), record.extraction
+        found.circuits[id], found.extractions[id] = answers.circuit_row(record, created), record.extraction
     return found
 
 
-def _discoveries(writer: Writer) -> Iterator[tuple[str, encoding.Header]]:
+def _discoveries(parts: Parts) -> Iterator[tuple[str, encoding.Header]]:
     """What the sound files say; damaged ones are set aside."""
-    ids = list(writer.archive.ids("discovery"))
+    ids = list(parts.archive.ids("discovery"))
     with deferred(), ExitStack() as left:
         readers = ThreadPoolExecutor(os.cpu_count())  # decoding and hashing leave the interpreter free
         left.callback(readers.shutdown, cancel_futures=True)  # at an error, what has not begun is not done
-        for id, facts in zip(ids, readers.map(partial(_checked, writer.archive), ids), strict=True):
+        for id, facts in zip(ids, readers.map(partial(_checked, parts.archive), ids), strict=True):
             safe_point()
             if isinstance(facts, StoreDamaged):
-                _set_aside(writer, "discovery", id, facts)
+                _set_aside(parts, "discovery", id, facts)
             else:
                 yield id, facts
 
@@ -139,10 +142,10 @@ def _checked(archive: Archive, id: str) -> encoding.Header | StoreDamaged:
         return error
 
 
-def _set_aside(writer: Writer, kind: Kind, id: str, error: StoreDamaged) -> None:
-    path = writer.archive.set_aside(kind, id)
+def _set_aside(parts: Parts, kind: Kind, id: str, error: StoreDamaged) -> None:
+    path = parts.archive.set_aside(kind, id)
     lost = "the next index run asks its item again; a result of your own has to be stored again"
-    writer.say(f"{error}; it was set aside as {path}; {lost}")
+    parts.say(f"{error}; it was set aside as {path}; {lost}")
 
 
 # --- what only the catalog knows -------------------------------------------------------------------
@@ -250,13 +253,3 @@ def _differing(old: Listed, new: Listed) -> Iterator[bool]:
 
         before = plain(old.rows[table])
         yield from (before.get(key, row) != row for key, row in plain(new.rows[table]).items())
-
-
-# --- the graph -------------------------------------------------------------------------------------
-
-
-def _fill(writer: Writer, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    for ids in groups({id: row["n_edges"] for id, row in rows.items()}):
-        safe_point()
-        sound = writer.sound_circuits(ids)
-        writer.graph.put([record for record, _ in sound], {record.id: created for record, created in sound})

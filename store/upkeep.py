@@ -2,65 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from ..errors import StoreDamaged
 from ..results import Table
-from . import ledger
+from . import answers, ledger
 from .archive import KINDS, Kind
+from .graph.contract import GraphBackend
+from .parts import Parts
 from .runs import KEY, run_key
 from .tables import circuits, discoveries
 
-if TYPE_CHECKING:
-    from .writer import Writer
 
-REFILL = 400
-"""Circuits read and projected at once when the graph is filled from the archive."""
-
-EDGES = 500_000
-"""Edges at once, whatever the number of circuits: others wait for the graph meanwhile."""
-
-
-def groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Circuits, given by id with their edges, in groups of at most `REFILL` and about `EDGES`, at least one."""
-    group: list[str] = []
-    edges = 0
-    for id, size in sizes.items():
-        if group and (len(group) == REFILL or edges + size > EDGES):
-            yield group
-            group, edges = [], 0
-        group.append(id)
-        edges += size
-    if group:
-        yield group
-
-
-def collect(writer: Writer) -> Table:
+def collect(parts: Parts, graph: GraphBackend) -> Table:
     """See `Writer.gc`. Graph first, files last, by a list that outlives a kill: the next writer finishes the work.
 
     Files that neither the catalog nor that list names are no rubbish: they may be all that is left of a lost catalog.
     """
-    with writer.catalog.reading() as connection:
-        loose, answered, unused = ledger.unreferenced(connection)
-        listed = set(ledger.stored(connection, circuits))
-    present = writer.graph.present()
+    with parts.catalog.reading() as connection:
+        loose, answered, unused = answers.unreferenced(connection)
+        listed = set(answers.stored(connection, circuits))
+    present = graph.present()
     strangers = present.keys() - listed
     gone = sorted(present.keys() & (set(loose) | strangers))
-    writer.graph.remove(gone)
-    writer.archive.announce_removal({"circuit": loose, "discovery": answered})
-    with writer.writing() as connection:
-        ledger.forget(connection, circuits, loose)
-        ledger.forget(connection, discoveries, answered)
+    graph.remove(gone)
+    parts.archive.announce_removal({"circuit": loose, "discovery": answered})
+    with parts.writing() as connection:
+        answers.forget(connection, circuits, loose)
+        answers.forget(connection, discoveries, answered)
         ledger.strike_items(connection, unused)
-    with writer.catalog.reading() as connection:
+    with parts.catalog.reading() as connection:
         asked = ledger.unanswered(connection)
-    removed = finish_removal(writer) + writer.archive.sweep_journals(asked)
-    lost = sum(len(unlisted(writer, kind)) for kind in KINDS)
+    removed = finish_removal(parts) + parts.archive.sweep_journals(asked)
+    lost = sum(len(unlisted(parts, kind)) for kind in KINDS)
     if lost:
-        writer.say(f"{lost} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up")
+        parts.say(f"{lost} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up")
     return counts(
         {
             "circuits removed from the graph": len(gone),
@@ -71,31 +47,31 @@ def collect(writer: Writer) -> Table:
     )
 
 
-def finish_removal(writer: Writer) -> int:
+def finish_removal(parts: Parts) -> int:
     """Remove the files that a collection announced and the catalog has forgotten; returns how many."""
     removed = 0
     try:
-        announced = writer.archive.announced()
+        announced = parts.archive.announced()
     except StoreDamaged as error:
-        writer.say(str(error))
+        parts.say(str(error))
         announced = {}
     for kind, ids in announced.items():
-        gone = unlisted(writer, kind) if ids else set()
+        gone = unlisted(parts, kind) if ids else set()
         for id in gone.intersection(ids):
-            writer.archive.remove(kind, id)
+            parts.archive.remove(kind, id)
             removed += 1
-    writer.archive.end_removal()
+    parts.archive.end_removal()
     return removed
 
 
-def unlisted(writer: Writer, kind: Kind) -> set[str]:
+def unlisted(parts: Parts, kind: Kind) -> set[str]:
     """Files that the catalog does not list."""
-    there = set(writer.archive.ids(kind))
-    with writer.catalog.reading() as connection:
+    there = set(parts.archive.ids(kind))
+    with parts.catalog.reading() as connection:
         if kind == "run":
             runs = {run_key(name) for name in ledger.run_names(connection)}
             return {id for id in there if id[:KEY] not in runs}
-        return there.difference(ledger.stored(connection, discoveries if kind == "discovery" else circuits))
+        return there.difference(answers.stored(connection, discoveries if kind == "discovery" else circuits))
 
 
 def counts(counts: dict[str, int]) -> Table:

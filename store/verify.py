@@ -5,25 +5,23 @@ The archive is held against its own checksums, the catalog against the archive, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from sqlalchemy import exists, select
 
 from ..errors import InputError, StoreDamaged, StoreError, StoreForeign, StoreUnreachable
 from ..results import Table
-from . import ledger
-from .archive import Kind
+from . import answers, claims, ledger
+from .archive import Archive, Kind
+from .catalog import Catalog
 from .graph.check import Shared, strays
 from .graph.content import GraphContent
+from .graph.contract import GraphBackend
 from .lease import shown
 from .runs import Asked, Run, merged, run_key
 from .tables import circuits, discoveries, items
-
-if TYPE_CHECKING:
-    from .store import Store
 
 REBUILD = "circuitstore rebuild"
 SWEPT = "the next circuitstore index sweeps it"
@@ -61,41 +59,50 @@ class Difference:
 COLUMNS = ["part", "kind", "id", "what", "remedy"]
 
 
-def differences(store: Store) -> Table:
-    """See `Store.verify`."""
+def differences(archive: Archive, catalog: Catalog, graph: Callable[[], GraphBackend]) -> Table:
+    """See `Store.verify`.
+
+    Args:
+        graph: opens it; what that raises is a difference.
+    """
     sound: set[str] = set()
-    found = [*_catalog(store), *_unfinished(store), *_runs(store), *_discoveries(store)]
-    found += [*_circuits(store, sound), *_states(store)]
-    found += _graph(store, sound)
-    busy = store.writing_process()
+    found = [*_catalog(catalog), *_unfinished(archive, catalog), *_runs(archive, catalog)]
+    found += [*_discoveries(archive, catalog), *_circuits(archive, catalog, sound), *_states(catalog)]
+    found += _graph(archive, catalog, graph, sound)
+    busy = _writing_process(catalog)
     busy_note = "writes to the store meanwhile; what it has in hand may be listed here"
     notes = () if busy is None else (f"{shown(busy)} {busy_note}",)
     return Table(pd.DataFrame([astuple(d) for d in found], columns=COLUMNS), notes)
 
 
-def _unfinished(store: Store) -> Iterator[Difference]:
+def _writing_process(catalog: Catalog) -> str | None:
+    with catalog.reading() as connection:
+        return claims.writing_process(connection)
+
+
+def _unfinished(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
     """Temporary files; a writer that is at work has some of its own."""
-    if store.writing_process() is None:
-        for path in store.archive.leftovers():
+    if _writing_process(catalog) is None:
+        for path in archive.leftovers():
             what = f"{path} was left by an interrupted run"
             yield Difference("archive", "unfinished file", "", what, f"none is needed: {SWEPT}")
 
 
-def _catalog(store: Store) -> Iterator[Difference]:
+def _catalog(catalog: Catalog) -> Iterator[Difference]:
     """What the engine finds wrong with a catalog that is a file, which has no checksums."""
-    if reason := store.catalog.flaw():
-        yield Difference("catalog", "damaged file", "", f"{store.catalog.file}: {reason}", REBUILD)
+    if reason := catalog.flaw():
+        yield Difference("catalog", "damaged file", "", f"{catalog.file}: {reason}", REBUILD)
 
 
-def _runs(store: Store) -> Iterator[Difference]:
+def _runs(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
     """Runs of the catalog against what the archive keeps of them."""
-    with store.catalog.reading() as connection:
+    with catalog.reading() as connection:
         listed = ledger.listed_runs(connection)
     asked: list[Asked] = []
-    ids = list(store.archive.ids("run"))
+    ids = list(archive.ids("run"))
     for id in ids:
         try:
-            asked.append(store.archive.asked(id))
+            asked.append(archive.asked(id))
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), WRITE_AGAIN)
     kept = merged(asked)
@@ -116,25 +123,25 @@ def _changed(run: Run, kept: Run) -> list[str]:
     return [field.name for field in fields(Run) if getattr(run, field.name) != getattr(kept, field.name)]
 
 
-def _files(store: Store, kind: Kind, listed: set[str]) -> Iterator[Difference]:
+def _files(archive: Archive, kind: Kind, listed: set[str]) -> Iterator[Difference]:
     """Files that the catalog does not list, and listed ones that are not there."""
-    there = set(store.archive.ids(kind))
+    there = set(archive.ids(kind))
     for id in sorted(there - listed):
-        what = f"the catalog does not list {store.archive.path(kind, id)}"
+        what = f"the catalog does not list {archive.path(kind, id)}"
         yield Difference("archive", "orphan file", id, what, TAKE_UP)
     for id in sorted(listed - there):
-        yield Difference("archive", "missing file", id, f"{store.archive.path(kind, id)} is not there", COMPUTE)
+        yield Difference("archive", "missing file", id, f"{archive.path(kind, id)} is not there", COMPUTE)
 
 
-def _discoveries(store: Store) -> Iterator[Difference]:
-    with store.catalog.reading() as connection:
-        listed = ledger.stored(connection, discoveries)
-    yield from _files(store, "discovery", set(listed))
+def _discoveries(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
+    with catalog.reading() as connection:
+        listed = answers.stored(connection, discoveries)
+    yield from _files(archive, "discovery", set(listed))
     for id, checksum in listed.items():
-        if not store.archive.has("discovery", id):
+        if not archive.has("discovery", id):
             continue
         try:
-            discovery, _ = store.archive.discovery(id)
+            discovery, _ = archive.discovery(id)
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), COMPUTE)
             continue
@@ -143,46 +150,48 @@ def _discoveries(store: Store) -> Iterator[Difference]:
             yield Difference("catalog", "altered row", id, what, REBUILD)
 
 
-def _circuits(store: Store, sound: set[str]) -> Iterator[Difference]:
+def _circuits(archive: Archive, catalog: Catalog, sound: set[str]) -> Iterator[Difference]:
     """Circuits in archive and catalog; ids of the sound ones are put into `sound`."""
-    with store.catalog.reading() as connection:
-        rows = ledger.circuit_rows(connection)
-    yield from _files(store, "circuit", set(rows))
+    with catalog.reading() as connection:
+        rows = answers.circuit_rows(connection)
+    yield from _files(archive, "circuit", set(rows))
     for id, row in rows.items():
-        if not store.archive.has("circuit", id):
+        if not archive.has("circuit", id):
             continue
         try:
-            record, created = store.archive.circuit(id)
+            record, created = archive.circuit(id)
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), COMPUTE)
             continue
         sound.add(id)
-        expected = ledger.circuit_row(record, created)
+        expected = answers.circuit_row(record, created)
         for name in expected:
             if row[name] != expected[name]:
                 what = f"{name} is {row[name]!r}, the archive's is {expected[name]!r}"
                 yield Difference("catalog", "altered row", id, what, REBUILD)
 
 
-def _states(store: Store) -> Iterator[Difference]:
+def _states(catalog: Catalog) -> Iterator[Difference]:
     """Items whose rows contradict themselves, or that are called done and have no discovery."""
-    with store.catalog.reading() as connection:
+    with catalog.reading() as connection:
         altered = list(ledger.altered_items(connection))
     for id, what in altered:
         yield Difference("catalog", "altered row", id, what, REBUILD)
     answered = exists().where(discoveries.c.id == items.c.id)
-    with store.catalog.reading() as connection:
+    with catalog.reading() as connection:
         wrong = list(connection.execute(select(items.c.id).where(items.c.state == "done", ~answered)).scalars())
     for id in wrong:
         yield Difference("catalog", "wrong state", id, "the item is done, its discovery is not listed", REBUILD)
 
 
-def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
+def _graph(
+    archive: Archive, catalog: Catalog, open_graph: Callable[[], GraphBackend], sound: set[str]
+) -> Iterator[Difference]:
     """The graph against the archive's sound circuits, node by node and edge by edge."""
-    with store.catalog.reading() as connection:
-        listed = ledger.stored(connection, circuits)
+    with catalog.reading() as connection:
+        listed = answers.stored(connection, circuits)
     try:
-        graph = store.graph
+        graph = open_graph()
         present = graph.present()
     except StoreForeign as error:
         yield Difference("graph", "foreign graph", "", str(error), MOVE)
@@ -202,7 +211,7 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
     shared = Shared()
     for id in sorted(present.keys() & sound):
         try:
-            record, created = store.archive.circuit(id)
+            record, created = archive.circuit(id)
             shared.add(record)
             found = GraphContent.of(record, created).differences(graph.content(id))
         except (InputError, StoreError) as error:  # listed, and not found by its key: the file is broken
@@ -211,6 +220,6 @@ def _graph(store: Store, sound: set[str]) -> Iterator[Difference]:
             yield Difference("graph", "altered circuit", id, what, REBUILD)
     for label, key, what in shared.differences(graph):
         yield Difference("graph", f"altered {label}", key, what, REBUILD)
-    if store.writing_process() is None:  # whose nodes come before their circuits
+    if _writing_process(catalog) is None:  # whose nodes come before their circuits
         for id, what in strays(graph).items():
             yield Difference("graph", "orphan nodes", id, what, f"none is needed: {SWEPT}; or {REBUILD}")

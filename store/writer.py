@@ -8,38 +8,31 @@ and temporary things without meaning; the next one sweeps, takes up and fills in
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
-
-from sqlalchemy import Connection
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
 
 from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
-from ..errors import InputError, StoreDamaged, StoreError
+from ..errors import InputError, StoreDamaged
 from ..results import Table
-from . import encoding, ledger, upkeep
+from . import answers, encoding, ledger, upkeep
 from .archive import Archive, Kind
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
+from .graph.contract import GraphBackend
 from .interrupts import deferred
 from .keeper import Keeper
 from .lease import now_ms
+from .location import Location
+from .parts import Parts
 from .projection import Projection
 from .rebuilding import rebuild
-from .runs import KEY, Asked, run_key
+from .requests import Requests
+from .runs import Asked
 from .salvage import Listed
 from .tables import circuits, discoveries
 
-if TYPE_CHECKING:
-    from .graph.contract import GraphBackend
-    from .store import Store
-
 V = TypeVar("V", Discovery, CircuitRecord)
-log = logging.getLogger("circuitstore")
 
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
@@ -54,31 +47,27 @@ class Writer:
     changes in archive, catalog or graph, wherever the process was stopped.
 
     Attributes:
-        store: the store, for reading.
         archive: its files, to write.
         catalog: its SQL database, to write.
         graph: its graph database, to write.
     """
 
-    def __init__(self, store: Store, wait_s: float = 0.0, *, anew: bool = False) -> None:
-        self.store = store
-        self.catalog = Catalog(store.location.catalog, read_only=False)
-        self._pid = os.getpid()
-        self._notices: list[str] = []
-        self._asked: dict[str, set[str]] = {}  # items and circuits that each run is known to refer to
-        self._lock = threading.RLock()
-        self._projection = Projection(self, self._lock)
-        with contextlib.ExitStack() as held:
+    def __init__(self, location: Location, store_id: str, wait_s: float = 0.0, *, anew: bool = False) -> None:
+        self.catalog = Catalog(location.catalog, read_only=False)
+        with ExitStack() as held:
             held.callback(self.catalog.close)
-            held.callback(self._projection.close)
             self.catalog.check()
-            self._keeper = Keeper(self.catalog, store.location.folder, wait_s)
-            held.callback(self._keeper.release)
-            self.archive = Archive(store.location.archive, self._keeper.permit)
-            self._projection.open(recreate_graph if anew else open_graph, self._keeper, wait_s)
+            keeper = Keeper(self.catalog, location.folder, wait_s)
+            self.archive = Archive(location.archive, keeper.permit)
+            self._parts = Parts(store_id, self.archive, self.catalog, keeper)
+            self._requests = Requests(self._parts)
+            self._projection = Projection(self._parts, location)
+            held.callback(self._projection.close)
+            held.callback(keeper.release)
+            self._projection.open(recreate_graph if anew else open_graph, wait_s)
             self._tidy()
             if not anew:  # for a rebuild, which does both itself
-                self._keep_runs()
+                self._requests.keep_lost()
                 self.project_pending()
             self._projection.start()
             self._held = held.pop_all()
@@ -89,58 +78,37 @@ class Writer:
         """Sweep what a killed writer left, finish what it removed, free its items."""
         swept = self.archive.sweep()
         if swept:
-            self.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
-        upkeep.finish_removal(self)
-        self.archive.seal(self.store.id)
+            self._parts.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
+        upkeep.finish_removal(self._parts)
+        self.archive.seal(self._parts.store_id)
         self.graph.sweep()
-        with self.writing() as connection:
+        with self._parts.writing() as connection:
             ledger.free_leased(connection)
 
     def close(self, wait_s: float | None = None) -> None:
         """`flush`, and give the lease back; calling again does nothing."""
-        if self._pid != os.getpid():
+        if not self._parts.are_ours:
             PARENTS.append(self)
             return
         with deferred(), self._held:
-            if not self._keeper.released:
+            if not self._parts.keeper.released:
                 self.flush(wait_s)
 
     # --- what every method needs -------------------------------------------------------------------
 
     @property
     def graph(self) -> GraphBackend:
-        self._check()
         return self._projection.graph
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What was mended, taken over, or put aside, in words for the user."""
-        return tuple(self._notices)
-
-    def say(self, notice: str) -> None:
-        """A notice, for the log and for `notices`."""
-        self._notices.append(notice)
-        log.warning("%s", notice)
+        return self._parts.notices
 
     @property
     def owner(self) -> str:
         """How the leases name this writer."""
-        return self._keeper.owner
-
-    def _check(self) -> None:
-        if self._pid != os.getpid():
-            raise StoreError(
-                f"this writer belongs to process {self._pid}; a forked process ({os.getpid()}) cannot use it: "
-                "let the first process write, and give it results instead"
-            )
-        self._keeper.check()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction of the catalog in which the lease is known to be ours."""
-        self._check()
-        with self._keeper.writing() as connection:
-            yield connection
+        return self._parts.keeper.owner
 
     # --- runs and items ----------------------------------------------------------------------------
 
@@ -160,79 +128,30 @@ class Writer:
             spec: its TOML text.
             circuits: wanted circuits: item id and extraction.
         """
-        with self._lock:
-            asked = self._keep(Asked(name, spec, tuple(items), tuple(circuits), now_ms()))
-            with self.writing() as connection:
-                ledger.enter_run(connection, asked)
-                answers = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
-                absent = [id for id in answers if ledger.checksum(connection, discoveries, id) is None]
+        with self._parts.lock:
+            self._requests.enter(Asked(name, spec, tuple(items), tuple(circuits), now_ms()))
+            with self.catalog.reading() as connection:
+                there = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
+                absent = [id for id in there if answers.checksum(connection, discoveries, id) is None]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
                 listed = ledger.stored_of(connection, name)
             self._set_lost_aside(*listed)
             taken = [self.take_up("discovery", id) for id in absent]
             taken += [self.take_up("circuit", id) for id in wanted if self.archive.has("circuit", id)]
             if sum(taken):
-                self.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
-
-    def _keep(self, asked: Asked) -> Asked:
-        """Keep in the archive what a run is asked for, unless that is what it was asked for last."""
-        earlier = [one for id in self._kept_of(asked.run) if (one := self.sound_asked(id))]
-        last = max(earlier, key=lambda one: one.created_ms, default=None)
-        if last and last.is_as(asked):
-            return last
-        if last and asked.created_ms <= last.created_ms:
-            asked = replace(asked, created_ms=last.created_ms + 1)
-        self.archive.write_asked(asked, self.store.id)
-        return asked
-
-    def _kept_of(self, run: str) -> list[str]:
-        """Ids of what the archive keeps of a run."""
-        return [id for id in self.archive.ids("run") if id.startswith(run_key(run))]
-
-    def sound_asked(self, id: str) -> Asked | None:
-        """What a run was asked for; a damaged file is set aside, as `rebuild` or the run itself writes it again."""
-        try:
-            return self.archive.asked(id)
-        except StoreDamaged as error:
-            path = self.archive.set_aside("run", id)
-            self.say(f"{error}; it was set aside as {path}")
-            return None
-
-    def _keep_runs(self) -> None:
-        """Keep in the archive what it lacks of a run that the catalog lists: of a lost file, or an older store."""
-        kept = {id[:KEY] for id in self.archive.ids("run")}
-        with self.catalog.reading() as connection:
-            lost = [name for name in ledger.run_names(connection) if run_key(name) not in kept]
-            asked = [one for name in lost for one in ledger.all_asked(connection, name)]
-        for one in asked:
-            self.archive.write_asked(one, self.store.id)
-
-    def _ask_for(self, run: str, item: WorkItem, extraction: Extraction | None = None) -> None:
-        """Have a run refer to an item, and a circuit of it, that it was not asked for."""
-        wanted = {item.id, circuit_id(item.id, extraction)} if extraction else {item.id}
-        if wanted <= self._asked.get(run, set()):
-            return
-        with self.catalog.reading() as connection:
-            self._asked[run], spec = ledger.asked_of(connection, run), ledger.spec_of(connection, run)
-        if wanted <= self._asked[run]:
-            return
-        circuits = ((item.id, extraction),) if extraction else ()
-        asked = self._keep(Asked(run, spec, (item,), circuits, now_ms()))
-        with self.writing() as connection:
-            ledger.enter_run(connection, asked)
-        self._asked[run] |= wanted
+                self._parts.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
 
     def take_up(self, kind: Kind, id: str) -> bool:
         """Enter what the archive holds and the catalog does not; a damaged file is set aside instead."""
         try:
             if kind == "discovery":
                 discovery, created = self.archive.discovery(id)
-                with self.writing() as connection:
-                    ledger.enter_discovery(connection, discovery, created)
+                with self._parts.writing() as connection:
+                    answers.enter_discovery(connection, discovery, created)
             else:
                 record, created = self.archive.circuit(id)
-                with self.writing() as connection:
-                    ledger.enter_circuit(connection, record, created)
+                with self._parts.writing() as connection:
+                    answers.enter_circuit(connection, record, created)
                 self._projection.add(record, created)
         except StoreDamaged as error:
             self.set_aside(kind, id, error)
@@ -254,15 +173,16 @@ class Writer:
             self.set_aside("discovery", id, error)
             return None
 
+    def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
+        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
+        return self._projection.sound_circuits(ids)
+
     def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
-        """Put a damaged file away, and strike it out of graph and catalog so that it is computed anew."""
+        """Put a damaged file away, and delete it from graph and catalog, so that it is computed again."""
         if kind == "circuit":
-            self._projection.drop(id)
-        path = self.archive.set_aside(kind, id)
-        with self.writing() as connection:
-            ledger.forget(connection, discoveries if kind == "discovery" else circuits, [id])
-        where = f"; it was set aside as {path}" if path else ""
-        self.say(f"{error}{where}; the next index run asks its item again; a result of your own has to be stored again")
+            self._projection.set_aside(id, error)
+        else:
+            self._parts.set_aside(kind, id, error)
 
     def pending(self, run: str) -> list[WorkItem]:
         """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""
@@ -283,13 +203,13 @@ class Writer:
         self._set_state(id, "failed", error=error)
 
     def _set_state(self, id: str, state: str, *, error: str | None = None, attempt: bool = False) -> None:
-        with self.writing() as connection:
+        with self._parts.writing() as connection:
             if not ledger.set_state(connection, id, state, error=error, attempt=attempt):
                 raise InputError(f"the catalog has no item {id}; enter it with start_run first")
 
     def retry_failed(self, run: str) -> int:
         """Failed items of a run are asked again; returns how many."""
-        with self.writing() as connection:
+        with self._parts.writing() as connection:
             return ledger.retry_failed(connection, run)
 
     # --- discoveries and circuits ------------------------------------------------------------------
@@ -297,16 +217,16 @@ class Writer:
     def stored(self, run: str) -> tuple[set[str], set[str]]:
         """Ids of the discoveries, and of the circuits, of a run that are stored."""
         with self.catalog.reading() as connection:
-            answers, found = ledger.stored_of(connection, run)
-        return set(answers), set(found)
+            answered, found = ledger.stored_of(connection, run)
+        return set(answered), set(found)
 
     def has_discovery(self, id: str) -> bool:
         with self.catalog.reading() as connection:
-            return ledger.checksum(connection, discoveries, id) is not None
+            return answers.checksum(connection, discoveries, id) is not None
 
     def has_circuit(self, id: str) -> bool:
         with self.catalog.reading() as connection:
-            return ledger.checksum(connection, circuits, id) is not None
+            return answers.checksum(connection, circuits, id) is not None
 
     def put_discovery(self, discovery: Discovery, run: str) -> None:
         """Store the answer to an item; the item is done. Scores are kept as `encoding.rounded`.
@@ -314,12 +234,12 @@ class Writer:
         An answer that is there already stays: the first wins, another one is dropped with a notice.
         """
         discovery = encoding.rounded(discovery)
-        with self._lock:
-            self._check()
-            self._ask_for(run, discovery.item)
+        with self._parts.lock:
+            self._parts.check()
+            self._requests.add(run, discovery.item)
             stored, created = self._first("discovery", discovery, self.archive.discovery)
-            with self.writing() as connection:
-                ledger.enter_discovery(connection, stored, created)
+            with self._parts.writing() as connection:
+                answers.enter_discovery(connection, stored, created)
 
     def put_circuit(self, record: CircuitRecord, run: str) -> None:
         """Store a circuit; it appears in the graph with its group.
@@ -331,12 +251,12 @@ class Writer:
         Raises:
             InputError: an edge of it is on no path from input to logits.
         """
-        with self._lock:
-            self._check()
-            self._ask_for(run, record.item, record.extraction)
+        with self._parts.lock:
+            self._parts.check()
+            self._requests.add(run, record.item, record.extraction)
             stored, created = self._first("circuit", record, self.archive.circuit)
-            with self.writing() as connection:
-                new = ledger.enter_circuit(connection, stored, created)
+            with self._parts.writing() as connection:
+                new = answers.enter_circuit(connection, stored, created)
             if new:
                 self._projection.add(stored, created)
 
@@ -349,7 +269,7 @@ class Writer:
                 self.set_aside(kind, value.id, error)
             else:
                 if there.sha256 != value.sha256:
-                    self.say(
+                    self._parts.say(
                         f"{kind} {value.id} is stored already, from other arithmetic (another device or library "
                         "version): the first result was kept, this one dropped"
                     )
@@ -378,16 +298,6 @@ class Writer:
         """
         return self._projection.fill()
 
-    def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
-        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
-        sound = []
-        for id in ids:
-            try:
-                sound.append(self.archive.circuit(id))
-            except StoreDamaged as error:
-                self.set_aside("circuit", id, error)
-        return sound
-
     # --- upkeep ------------------------------------------------------------------------------------
 
     def delete_run(self, name: str) -> None:
@@ -396,14 +306,8 @@ class Writer:
         Raises:
             InputError: no such run.
         """
-        with self._lock:
-            with self.catalog.reading() as connection:
-                ledger.known_run(connection, name)
-            self.archive.announce_removal({"run": self._kept_of(name)})
-            with self.writing() as connection:
-                ledger.delete_run(connection, name)
-            self._asked.pop(name, None)
-            upkeep.finish_removal(self)
+        with self._parts.lock:
+            self._requests.delete(name)
 
     def gc(self) -> Table:
         """Remove what no run refers to, from graph, catalog and archive; columns `what, count`.
@@ -412,9 +316,9 @@ class Writer:
 
         To be run when nobody reads: a reader may hold ids of what goes.
         """
-        with self._lock:
+        with self._parts.lock:
             self.flush()
-            return upkeep.collect(self)
+            return upkeep.collect(self._parts, self.graph)
 
     def rebuild(self, old: Listed | None = None) -> Table:
         """Make all that the catalog lists, and the graph, again from the archive; columns `what, count`.
@@ -426,7 +330,7 @@ class Writer:
         Args:
             old: what could be read of a catalog that was lost meanwhile; by default the one that is there.
         """
-        with self._lock:
+        with self._parts.lock:
             self.flush()
-            self._asked.clear()
-            return rebuild(self, old)
+            self._requests.forget()
+            return rebuild(self._parts, self._projection, old)

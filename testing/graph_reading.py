@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ..errors import InputError, QueryFailed, StoreBusy, StoreError
 from .factories import make_records
 from .graph_place import GraphPlace, assert_holds, created, later
+
+ENDLESS = "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a, b WHERE (a + b) % 7 = 3 RETURN sum(a - b)"
 
 
 class Reading:
@@ -53,15 +56,29 @@ class Reading:
         assert list(answer.to_pandas().columns) == ["id", "n"] and len(answer) == 0
 
     def test_a_query_that_never_ends_is_ended(self, place: GraphPlace):
-        endless = (
-            "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a, b WHERE (a + b) % 7 = 3 RETURN sum(a - b)"
-        )
         with place.open() as graph:
             started = time.monotonic()
             with pytest.raises(QueryFailed, match=r"longer than 0.3 s"):
-                graph.run(endless, timeout_s=0.3)
+                graph.run(ENDLESS, timeout_s=0.3)
             assert time.monotonic() - started < 10
             assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
+
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_a_long_query_does_not_hold_up_others(self, place: GraphPlace, read_only):
+        records = make_records(1)
+        with place.open() as graph:
+            graph.put(records, created(records))
+        with place.open(read_only=read_only) as graph, ThreadPoolExecutor(1) as pool:
+            for timeout_s in (2.0, 8.0, 32.0):  # the machine may be busy
+                long = pool.submit(graph.run, ENDLESS, timeout_s=timeout_s)
+                assert len(graph.run("MATCH (c:Circuit) RETURN c.id")) == 1
+                assert_holds(graph, records)
+                is_running = not long.done()
+                with pytest.raises(QueryFailed, match="longer than"):
+                    long.result()
+                if is_running:
+                    break
+            assert is_running
 
     @pytest.mark.parametrize("answer", ["a + b AS x", "collect(a + b) AS x"])
     def test_an_answer_is_limited_in_bytes(self, place: GraphPlace, answer):

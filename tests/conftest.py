@@ -40,7 +40,7 @@ settings.load_profile("unhurried")
 LONG = (
     "test_faults.py",
     "test_graph_away.py",
-    "test_neo4j_newest.py",
+    "test_newest_server.py",
     "test_kills.py",
     "test_index.py",
     "test_readers.py",

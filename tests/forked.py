@@ -20,7 +20,7 @@ from typing import NoReturn
 PRELOADED = (
     "circuitstore.cli.commands",
     "circuitstore.ingest",
-    "circuitstore.store.graph.ladybug",
+    "circuitstore.store.graph.ladybug.backend",
     "neo4j",
     "alembic.command",
     "sqlalchemy.dialects.sqlite",

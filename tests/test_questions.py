@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from circuitstore.circuits import ClassInfo, digest
 from circuitstore.store import Store, create_store, open_store, rebuild_store
-from circuitstore.store.graph.guard import check_read_only
+from circuitstore.store.cypher.guard import check_read_only
+from circuitstore.store.cypher.tokens import tokenize
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 from pandas.testing import assert_frame_equal
 
@@ -83,7 +84,7 @@ def engines(demo: Path, neo4j_server: Neo4jServer) -> Iterator[tuple[Store, Stor
 class TestTheDemosStore:
     @pytest.mark.parametrize(("text", "printed"), QUESTIONS, ids=NAMES)
     def test_both_engines_answer_what_is_printed(self, text: str, printed: str, engines: tuple[Store, Store]) -> None:
-        check_read_only(text)
+        check_read_only(tokenize(text))
         embedded, server = (store.query(text).to_pandas() for store in engines)
         assert_frame_equal(embedded, server, rtol=1e-9)
         assert_printed(printed, embedded)

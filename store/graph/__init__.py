@@ -16,8 +16,8 @@ from ..lease import Permit
 from .urls import FILE, SERVER, refuse_credentials, scheme_of
 
 if TYPE_CHECKING:
-    from .account import Account
     from .contract import GraphBackend
+    from .neo4j.account import Account
 
 GROUP = "circuitstore.graph"
 """Where packages tell of their backends."""
@@ -95,11 +95,11 @@ def _backend(url: str) -> type[GraphBackend]:
     refuse_credentials(url)
     scheme = scheme_of(url)
     if scheme == FILE:
-        from .ladybug import LadybugGraph
+        from .ladybug.backend import LadybugGraph
 
         return LadybugGraph
     if scheme in SERVER:
-        from .neo4j import Neo4jGraph
+        from .neo4j.backend import Neo4jGraph
 
         return Neo4jGraph
     installed = entry_points(group=GROUP)

@@ -8,10 +8,10 @@ from typing import Any
 
 from ...circuits import CircuitRecord
 from ...errors import InputError, StoreBusy, StoreDamaged
+from ..cypher.schema import CIRCUIT, REFERENCES
 from ..lease import LeaseLost
 from .content import GraphContent
 from .contract import Lease
-from .rows import CIRCUIT, REFERENCES
 
 Ask = Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]
 """Runs one statement with parameters and gives its rows."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...circuits import CircuitRecord
+from ..cypher.schema import SHARED
 from .content import condition_key
 from .contract import GraphBackend
-from .rows import SHARED, shared_rows
+from .rows import shared_rows
 
 SHOWN = 3
 """Nodes that a message names at most."""

@@ -70,7 +70,8 @@ class GraphBackend(ABC):
 
     Every method raises `StoreError` when the database cannot be reached or refuses, when the backend was closed, and
     in a fork of the process that opened it, where the database is to be opened anew. The methods that write raise it
-    as well when the backend was opened read-only. A backend may be used from several threads.
+    as well when the backend was opened read-only. A backend may be used from several threads, whose queries (`run`) run
+    side by side: a long one does not hold up others.
 
     Attributes:
         url: where the database is; never holds a password.

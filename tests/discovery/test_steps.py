@@ -158,7 +158,8 @@ def test_auto_is_refused_where_nothing_is_conserved(near):
         with pytest.raises(InputError, match=r"with gradient 'relp' .* need not sum to anything"):
             discover(model, pairs, METHODS.resolve(method, {"steps": "auto", "gradient": "relp"}))
     for method in ("eap-ig-activations-as-coded", "ugs", "edge-pruning"):
-        with pytest.raises(InputError, match="takes a whole number from 1 on, got 'auto'"):
+        said = f"method '{method}': steps: expected a whole number from 1 on, got 'auto'"
+        with pytest.raises(InputError, match=said):
             METHODS.resolve(method, {"steps": "auto"})
 
 

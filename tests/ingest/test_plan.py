@@ -1,5 +1,6 @@
 """A plan spells out every question once, and refuses what has no meaning."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 import timm
 import torch
 from circuitstore.errors import InputError
+from circuitstore.images import Readings, Selected, select_images
 from circuitstore.ingest import Spec, make_plan, parse_spec
-from circuitstore.ingest.plan import _load_models
-from circuitstore.models import Preprocess
+from circuitstore.ingest.choice import Choice
+from circuitstore.ingest.plan import Plan, _load_models
+from circuitstore.models import Preprocess, ViT, load_model
 
 from ..families import tiny_config
 from .conftest import SMALL
@@ -37,6 +40,34 @@ def test_natural_decides_the_size_of_the_effect_study_alone(small: Spec) -> None
 
 def test_the_same_spec_asks_the_same_questions(small: Spec) -> None:
     assert [p.item.id for p in make_plan(small).items] == [p.item.id for p in make_plan(small).items]
+
+
+def test_images_are_chosen_by_the_float32_model_whatever_the_types_of_the_recipes(digits_model: ViT) -> None:
+    module = copy.deepcopy(digits_model.module)
+    module.head.bias.data += 5000  # where bfloat16 has steps of 32, and no logit stands out
+    prepared = digits_model.preprocess
+    stated = {field: getattr(prepared, field) for field in ("mean", "std", "crop", "interpolation")}
+    model = load_model(module, labels=digits_model.labels, **stated)
+
+    def chosen(text: str) -> tuple[Plan, list[tuple[str, str, Selected]]]:
+        plan = make_plan(parse_spec(text), model)
+        of = Choice(plan).of_item
+        items = [planned.item for planned in plan.items]
+        return plan, [(item.target_class.name, item.condition.kind, of(item)) for item in items]
+
+    exact, of_exact = chosen(SMALL)
+    mixed, of_mixed = chosen(f'{SMALL}[[recipe]]\nmethod = "eap"\ndtype = "bfloat16"')
+    coarse, of_coarse = chosen(SMALL.replace("method =", 'dtype = "bfloat16"\nmethod ='))
+    ids = [{planned.item.id for planned in plan.items} for plan in (exact, mixed, coarse)]
+    assert ids[0] < ids[1] and not ids[0] & ids[2]
+    assert len(ids[1]) == len(ids[0]) + 4 and of_coarse == of_exact
+    assert {repr(told) for told in of_mixed} == {repr(told) for told in of_exact}
+    assert [plan.models.keys() for plan in (exact, coarse)] == [{"float32"}, {"float32", "bfloat16"}]
+    assert {plan.model.dtype for plan in (exact, mixed, coarse)} == {torch.float32}
+
+    misread = Readings(coarse.source, coarse.models["bfloat16"])
+    three, per_class = coarse.items[0].item.target_class, coarse.spec.images.per_class
+    assert of_exact[0][2] != select_images(misread, three, per_class=per_class, rule="correct")
 
 
 def test_a_zero_shot_model_s_classes_are_told_in_the_spec(tmp_path: Path) -> None:
@@ -85,6 +116,7 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
         ('model = "digits"', 'model = { timm = "test_vit", crop = 1.5 }', ["model", "crop", "(0, 1]"]),
         ('model = "digits"', 'model = { timm = "test_vit", name = " " }', ["model", "name", "blanks"]),
         ('model = "digits"', 'model = { timm = "test_vit", seed = -1 }', ["model", "seed", "-1"]),
+        ('source = "digits"', 'source = "digit"', ["images.source", "unknown source of images", "'digits'"]),
         ('kind = "natural"', 'kind = "nature"', ["condition[0]", "nature", "natural"]),
         ('text = "other class"', 'txt = "other class"', ["condition[1]", "txt", "text"]),
         ('method = "eap-ig"', 'method = "eap-gi"', ["recipe[0]", "eap-gi", "eap-ig"]),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from circuitstore.circuits import Extraction
+from circuitstore.discovery import sized_by
 from circuitstore.errors import InputError
 from circuitstore.ingest import demo_spec, load_spec, parse_spec
 
@@ -53,8 +54,14 @@ def test_the_demo_spec_is_a_valid_one() -> None:
 
 def test_retention_extraction_names_whose_size_it_takes() -> None:
     extract = parse_spec(GOOD.replace("top = 0.05", "retention = 0.9")).extract[0]
-    assert extract.extraction("natural").text == "retention(size_of=natural, target=0.9)"
+    assert sized_by(extract.extraction(), "natural").text == "retention(size_of=natural, target=0.9)"
     assert extract.extraction().text == "retention(target=0.9)"
+
+
+@pytest.mark.parametrize(("extract", "told"), [("retention = 1", "retention(target=1.0)"), ("threshold = 2", "t=2.0")])
+def test_a_whole_number_asks_for_the_same_circuit_as_its_decimal(extract: str, told: str) -> None:
+    found = {parse_spec(GOOD.replace("top = 0.05", text)).extract[0].extraction() for text in (extract, f"{extract}.0")}
+    assert len(found) == 1 and told in found.pop().text
 
 
 def test_bisection_extraction_holds_its_share_and_buffer() -> None:
@@ -78,20 +85,18 @@ def test_bisection_extraction_holds_its_share_and_buffer() -> None:
         ('method = "eap-ig"', "", ["recipe[0].method", "missing"]),
         ('method = "eap-ig"', 'method = "eap-ig"\ndtype = "float16"', ["recipe[0].dtype", "'bfloat16'", "'float16'"]),
         ("top = 0.05", "top = 0.05\nretention = 0.5", ["extract[0]", "exactly one", "retention, top"]),
-        ("top = 0.05", "absolute = true", ["extract[0]", "exactly one", "none"]),
-        ("top = 0.05", "top = 0.05\nbuffer = 0.2", ["extract[0]", "buffer goes with bisection, not with top"]),
-        ("top = 0.05", "threshold = nan", ["extract[0].threshold", "finite"]),
+        ("top = 0.05", "absolute = true", ["extract[0]", "exactly one of retention, top, edges", "got absolute"]),
+        ("top = 0.05", "found = true", ["extract[0]", "exactly one", "got found"]),
+        ("top = 0.05", "top = 0.05\nbuffer = 0.2", ["extract[0]", "unknown parameter of extraction 'top' 'buffer'"]),
+        ("top = 0.05", "threshold = nan", ["extract[0]", "'threshold': t: expected a finite number", "nan"]),
         ('[[recipe]]\nmethod = "eap-ig"\nsteps = 7', '[recipe]\nmethod = "eap-ig"', ["recipe", "[[recipe]]"]),
         ('method = "eap-ig"', 'method = { kind = "eap-ig" }', ["recipe[0].method", "valid string"]),
-        ("top = 0.05", "top = 2.5", ["extract[0].top", "fraction", "2.5"]),
-        ("top = 0.05", "retention = 1.5", ["extract[0].retention", "1.5"]),
+        ("top = 0.05", "top = 2.5", ["extract[0]", "'top': n: ", "fraction", "2.5"]),
+        ("top = 0.05", "retention = 1.5", ["extract[0]", "'retention': target: expected a share in (0, 1], got 1.5"]),
+        ("top = 0.05", "top = 0.05\nn = 9", ["extract[0]", "n: top = 0.05 gives it"]),
+        ("top = 0.05", "top = 0.05\nabsolut = true", ["extract[0]", "did you mean 'absolute'"]),
         ('timm = "vit_tiny_patch16_224"', 'tim = "x"', ["model.tim", "unknown field", "'timm'"]),
         ('folder = "photos"', 'foldr = "photos"', ["images.source.folder", "images.source.foldr"]),
-        (
-            'source = { folder = "photos", classes = { tabby = 281 } }',
-            'source = "digit"',
-            ["images.source", "'digits'"],
-        ),
         ("tabby = 281", 'tabby = "cat"', ["images.source.classes.tabby", "integer", "'cat'"]),
         ('name = "mine"', 'name = "mi\\nne"', ["name", "printable"]),
         ('name = "mine"', 'name = ""', ["name", "at least 1 character"]),
@@ -113,7 +118,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     text = GOOD.replace("per_class = 12", "per_class = 0").replace("top = 0.05", "top = -1")
     with pytest.raises(InputError) as caught:
         parse_spec(text)
-    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["images.per_class", "extract[0].top"]
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["images.per_class", "extract[0]"]
 
 
 def test_a_missing_or_foreign_file_is_told(tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ for name, run in {
     attempt(f"{name} of a module", lambda: run(module, pairs))
     attempt(f"{name} of a name", lambda: run("digits", pairs))
     attempt(f"{name} on tensors", lambda: run(model, x))
+attempt("discover on two on tensors", lambda: cs.discover(model, x, x.flip(0)))
+attempt("score_edges on two on tensors", lambda: cs.score_edges(model, x, x.flip(0)))
+attempt("discover with an unknown method on tensors", lambda: cs.discover(model, x, "none"))
 for name, run in {
     "token_groups": cs.token_groups, "image_pairs": lambda m: cs.image_pairs("digits", m, "three"),
     "ImagePairs": lambda m: cs.ImagePairs.of(m, x, x.flip(0), [1, 2]),

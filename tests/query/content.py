@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from circuitstore.store import Store
-from circuitstore.store.graph.neo4j import Neo4jGraph
-from circuitstore.store.graph.neo4j_server import rows
+from circuitstore.store.graph.neo4j.backend import Neo4jGraph
+from circuitstore.store.graph.neo4j.server import rows
 
 CONTENT = [
     "MATCH (s:Store) RETURN s.id, s.schema",

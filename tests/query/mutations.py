@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from circuitstore.errors import QueryRefused
-from circuitstore.store.graph.guard import check_read_only
+from circuitstore.store.cypher.guard import check_read_only
+from circuitstore.store.cypher.tokens import tokenize
 
 from .harmless import HARMLESS
 from .hostile import HOSTILE
@@ -201,7 +202,7 @@ _WAYS = (_insert, _insert, _append, _drop, _splice, _space, _case, _escape, _quo
 def passes(text: str) -> bool:
     """Whether the guard lets it through."""
     try:
-        check_read_only(text)
+        check_read_only(tokenize(text))
     except QueryRefused:
         return False
     return True

@@ -14,9 +14,9 @@ from circuitstore.query import MEASURES, list_named, named_queries, run
 from circuitstore.query.choice import PAIR, STUDY
 from circuitstore.query.named import NamedQuery, parameters_of, parse
 from circuitstore.query.parameters import Only, checked
-from circuitstore.store.graph.guard import check_read_only
-from circuitstore.store.graph.neo4j import Neo4jGraph
-from circuitstore.store.graph.tokens import Token, tokens
+from circuitstore.store.cypher.guard import check_read_only
+from circuitstore.store.cypher.tokens import Token, tokenize
+from circuitstore.store.graph.neo4j.backend import Neo4jGraph
 
 from .conftest import MODELS, Library
 
@@ -248,7 +248,7 @@ def bare_words(found: list[Token]) -> list[tuple[str, Token]]:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_words_functions_and_names_are_portable(query: NamedQuery) -> None:
-    found = [token for text in (query.text, *(query.near or ())[1:]) for token in tokens(text)]
+    found = [token for text in (query.text, *(query.near or ())[1:]) for token in tokenize(text)]
     calls = {a.text.lower() for a, b in pairwise(found) if a.kind == "word" and b.text == "("}
     assert {c for c in calls if c.upper() not in CLAUSES | WORDS - {"COUNT"}} <= PORTABLE
     keywords = {t.text for _, t in bare_words(found) if t.text.isupper()}
@@ -263,7 +263,7 @@ def test_words_functions_and_names_are_portable(query: NamedQuery) -> None:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
     labels, properties = schema()
-    found = list(tokens(query.text))
+    found = list(tokenize(query.text))
     pairs = list(pairwise(found))
     keys = {a.text for a, b in pairs if b.text == ":" and a.kind == "word" and a.text in properties}
     assert {b.text for a, b in pairs if a.text in (":", "|") and b.kind == "word"} - {"wanted", "id"} <= labels
@@ -274,7 +274,7 @@ def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None:
-    check_read_only(query.text)
+    check_read_only(tokenize(query.text))
     asked, declared = parameters_of(query.text), {p.name for p in query.parameters}
     assert asked - declared in (set(), {"circuits"}, {"listed", "circuits", "left_out"}) and declared <= asked
     last = query.text.rpartition("RETURN")[2]
@@ -288,7 +288,7 @@ PACKED = [(q, engine, text) for q in QUERIES for engine, text in q.packed.items(
 
 @pytest.mark.parametrize(("query", "engine", "text"), PACKED, ids=lambda value: getattr(value, "name", None))
 def test_words_for_one_engine_ask_the_same_and_pack_its_rows(query: NamedQuery, engine: str, text: str) -> None:
-    check_read_only(text)
+    check_read_only(tokenize(text))
     assert engine == Neo4jGraph.engine
     assert "most" not in {p.name for p in query.parameters}
     body, _, last = query.text.rpartition("RETURN ")
@@ -308,7 +308,7 @@ def test_every_text_is_of_a_query() -> None:
 
 def ambiguous_order(text: str) -> set[str]:
     """Aliases of a sorted answer that were names before: the engines sort by different ones of the two."""
-    found = list(tokens(text))
+    found = list(tokenize(text))
     last = max(i for i, t in enumerate(found) if t.text == "RETURN")
     before = {t.text for _, t in bare_words(found[:last])}
     aliases = {b.text for a, b in pairwise(found[last:]) if a.text == "AS"}

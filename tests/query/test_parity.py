@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from circuitstore.errors import CircuitStoreError
 from circuitstore.store import Store, open_store, rebuild_store
-from circuitstore.store.graph.clauses import read
+from circuitstore.store.cypher.clauses import read
+from circuitstore.store.cypher.tokens import tokenize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -116,4 +117,4 @@ def test_text_that_is_cut_anywhere_is_answered_or_refused() -> None:
     for end in range(len(text) + 1):
         for start in (len(text), *range(end + 1, len(text), 7)):
             with suppress(CircuitStoreError):
-                read(text[:end] + text[start:], {})
+                read(tokenize(text[:end] + text[start:]), {})

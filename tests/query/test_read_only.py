@@ -13,7 +13,8 @@ from circuitstore.errors import CircuitStoreError, QueryFailed, QueryRefused
 from circuitstore.query import run
 from circuitstore.results import Table
 from circuitstore.store import Store
-from circuitstore.store.graph import ladybug, neo4j
+from circuitstore.store.graph.ladybug import backend as ladybug
+from circuitstore.store.graph.neo4j import backend as neo4j
 from circuitstore.store.graph.tables import to_table
 
 from .conftest import CIRCUITS, Library

@@ -21,7 +21,7 @@ from recorded import recorded
 
 PRELOADED = (
     "alembic.command",
-    "circuitstore.store.graph.ladybug",
+    "circuitstore.store.graph.ladybug.backend",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
     "stamina",

@@ -14,7 +14,7 @@ import neo4j
 import sqlalchemy as sa
 from circuitstore.store import archive
 from circuitstore.store.faults import fault
-from circuitstore.store.graph.ladybug_file import OUR_SUFFIX
+from circuitstore.store.graph.ladybug.file import OUR_SUFFIX
 
 FILES = (archive.SUFFIX, archive.IDENTITY, archive.REMOVING, f"{OUR_SUFFIX}.new")
 COMMITS = ("COPY ", "COMMIT", "CHECKPOINT")

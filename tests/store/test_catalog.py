@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
-from circuitstore.store import ledger, listing, postgres, sqlite, tables
+from circuitstore.store import answers, claims, ledger, listing, postgres, sql, sqlite, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
 from circuitstore.store.runs import Asked
@@ -259,7 +259,7 @@ def test_texts_and_large_numbers_come_back_and_sort_alike(
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
             rows = [run_row(name, spec=spec, changed_ms=ms) for name in names]
-            assert ledger.enter(connection, tables.runs, rows) == len(names)
+            assert sql.enter(connection, tables.runs, rows) == len(names)
             assert ledger.run_names(connection) == sorted(names)
             assert {(r.spec, r.changed_ms) for r in connection.execute(sa.select(tables.runs))} == {(spec, ms)}
             raise Undone
@@ -272,12 +272,12 @@ class Undone(Exception):
 @settings(max_examples=25, deadline=None)
 @given(value=st.one_of(st.none(), st.floats(allow_nan=False)))
 def test_floats_come_back_to_the_last_bit(catalogs: list[Catalog], record: CircuitRecord, value: float | None) -> None:
-    row = ledger.circuit_row(record, 1) | {"metric_full": value}
+    row = answers.circuit_row(record, 1) | {"metric_full": value}
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
             ledger.enter_items(connection, [record.item], 1)
-            ledger.enter(connection, tables.circuits, [row])
-            assert ledger.circuit_rows(connection) == {record.id: row}
+            sql.enter(connection, tables.circuits, [row])
+            assert answers.circuit_rows(connection) == {record.id: row}
             raise Undone
 
 
@@ -303,14 +303,14 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
     """The catalogs, with circuits of classes whose names people, and languages, sort in other ways."""
     names = ["b", "B", "a", "A", "ä", "Z", "_", "3", "a b", "a-b", "%", "İ"]
     rows = [
-        ledger.circuit_row(record, 1)
+        answers.circuit_row(record, 1)
         | {"id": f"{i:x}" * 64, "class": name, "condition": name, "class_index": 0, "size_requested": i or None}
         for i, name in enumerate(names)
     ]
     for catalog in catalogs:
         with catalog.writing() as connection:
             ledger.enter_items(connection, [record.item], 1)
-            ledger.enter(connection, tables.circuits, rows)
+            sql.enter(connection, tables.circuits, rows)
     return catalogs
 
 
@@ -396,11 +396,11 @@ def compete(url: str, together: Barrier, won: SimpleQueue[tuple[int, str]]) -> N
     for turn in range(TURNS):
         together.wait()
         with suppress(StoreBusy), catalog.writing() as connection:
-            ledger.claim(connection, owner, now_ms() + 60_000)
+            claims.claim(connection, owner, now_ms() + 60_000)
             won.put((turn, owner))
         together.wait()
         with catalog.writing() as connection:
-            ledger.release(connection, owner)
+            claims.release(connection, owner)
 
 
 TURNS = 5

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from circuitstore.errors import StoreUnreachable
 from circuitstore.store import Store, create_store, open_store, projection
-from circuitstore.store.graph import neo4j_server as client
+from circuitstore.store.graph.neo4j import server as client
 
 from .. import neo4j_server as servers
 from ..neo4j_server import Neo4jServer, NoServer, OwnServer
@@ -132,7 +132,7 @@ def test_a_server_that_stays_away_ends_the_run_at_last_and_the_next_goes_on(
 def test_a_graph_emptied_while_it_is_written(
     folder: Path, neo4j_server: Neo4jServer, url: str, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two groups: `test_neo4j_readers.py` does it in the middle of one."""
+    """Between two groups: `graph/neo4j/test_readers.py` does it in the middle of one."""
     monkeypatch.setattr(projection, "TICK_S", 3600.0)
     empty = {
         "everything": neo4j_server.strip,

@@ -30,7 +30,7 @@ from circuitstore.store.archive import Archive
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.faults import VARIABLE
 from circuitstore.store.graph import migrate_graph, open_graph
-from circuitstore.store.graph.ladybug_file import lock_of
+from circuitstore.store.graph.ladybug.file import lock_of
 from circuitstore.store.graph.migrations import Migration, migrations
 from circuitstore.store.tables import SCHEMA
 from circuitstore.testing.factories import make_discovery, make_item, make_record

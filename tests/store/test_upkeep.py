@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import InputError, StoreDamaged
-from circuitstore.store import Store, ledger, open_store, rebuild_store, rebuilding, tables, upkeep
+from circuitstore.store import Store, answers, open_store, projection, rebuild_store, rebuilding, tables
 from circuitstore.store.archive import Archive
 from circuitstore.store.encoding import Header
 from circuitstore.testing.factories import make_item
@@ -60,8 +60,8 @@ def test_gc_keeps_files_that_nobody_lists(filled: Path, world: Any) -> None:
     """All that is left of a lost catalog looks like that."""
     record = world.records[0]
     with open_store(filled) as store, store.writer() as writer:
-        with writer.writing() as connection:
-            ledger.forget(connection, tables.circuits, [record.id])
+        with writer.catalog.writing() as connection:
+            answers.forget(connection, tables.circuits, [record.id])
         assert counts(writer.gc()) == [1, 0, 0, 0]
         assert "1 files of the archive are in no catalog" in writer.notices[-1]
         assert [(row["kind"], row["id"]) for row in store.verify()] == [("orphan file", record.id)]
@@ -75,8 +75,8 @@ def test_a_collection_that_was_killed_is_finished_by_the_next_writer(filled: Pat
             writer.delete_run("run")
             ids = {"circuit": [r.id for r in world.records], "discovery": [d.id for d in world.discoveries]}
             store.archive.announce_removal(ids)
-            with writer.writing() as connection:  # killed half-way
-                ledger.forget(connection, tables.circuits, ids["circuit"][1:])
+            with writer.catalog.writing() as connection:  # killed half-way
+                answers.forget(connection, tables.circuits, ids["circuit"][1:])
         with store.writer() as writer:
             assert list(store.archive.ids("circuit")) == [world.records[0].id]
             assert len(list(store.archive.ids("discovery"))) == 3
@@ -101,10 +101,10 @@ def test_progress_goes_with_its_item_or_its_answer(filled: Path, world: Any) -> 
 
 def test_groups_are_bounded_by_circuits_and_by_edges() -> None:
     def shape(*sizes: int) -> list[int]:
-        return [len(g) for g in upkeep.groups({str(i): size for i, size in enumerate(sizes)})]
+        return [len(g) for g in projection.batches({str(i): size for i, size in enumerate(sizes)})]
 
-    half = upkeep.EDGES // 2
-    assert shape(*[1] * (upkeep.REFILL + 1)) == [upkeep.REFILL, 1]
+    half = projection.EDGES // 2
+    assert shape(*[1] * (projection.REFILL + 1)) == [projection.REFILL, 1]
     assert shape(half, half, 1, 9 * half, 1) == [2, 1, 1, 1]
     assert shape() == []
 

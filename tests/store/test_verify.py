@@ -14,7 +14,7 @@ from circuitstore.circuits import CircuitRecord
 from circuitstore.store import Store, open_store, rebuild_store, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.ladybug_file import lock_of
+from circuitstore.store.graph.ladybug.file import lock_of
 
 
 def circuit_file(store: Store, world: Any) -> Path:

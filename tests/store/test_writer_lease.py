@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from circuitstore.errors import StoreBusy, StoreDamaged, StoreError
-from circuitstore.store import Store, Writer, create_store, keeper, ledger, open_store, projection, sqlite, tables
+from circuitstore.store import Store, Writer, claims, create_store, keeper, open_store, projection, sqlite, tables
 from circuitstore.store import writer as module
-from circuitstore.store.graph.ladybug import LadybugGraph
+from circuitstore.store.graph.ladybug.backend import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
 from circuitstore.store.runs import Asked
 
@@ -50,7 +50,7 @@ def another_writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def hold(store: Store, owner: str, for_s: float = 3600) -> None:
     """Write somebody's lease into the catalog, as a process of theirs would have done."""
     with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-        ledger.claim(connection, owner, now_ms() + int(1000 * for_s))
+        claims.claim(connection, owner, now_ms() + int(1000 * for_s))
 
 
 def test_a_second_writer_is_refused_by_name_or_waits(filled: Path) -> None:
@@ -100,10 +100,10 @@ def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(filled: Path, world: 
     with open_store(filled) as store, store.writer() as writer:
         lapse(store)
         assert store.writing_process() is None
-        with writer._keeper.permit():
+        with writer._parts.keeper.permit():
             pass
         writer.fail(world.items[0].id, "no images")
-        writer._keeper._renew()
+        writer._parts.keeper._renew()
         assert store.writing_process() == writer.owner
 
 
@@ -112,12 +112,12 @@ def test_the_lease_is_renewed_while_the_graph_is_busy(filled: Path, monkeypatch:
 
     def ends() -> int:
         with store.catalog.reading() as connection:
-            held = ledger.holder(connection)
+            held = claims.holder(connection)
         return 0 if held is None else held[1]
 
     with open_store(filled) as store, store.writer() as writer:
         assert isinstance(writer.graph, LadybugGraph)
-        with writer.graph._turn():  # as a bulk load holds it
+        with writer.graph._turn(writes="put"):  # as a bulk load holds it
             for _ in range(3):
                 before = ends()
                 until(lambda before=before: ends() > before)
@@ -143,7 +143,7 @@ def test_an_error_in_a_thread_of_the_writer_is_told(folder: Path, world: Any, mo
     with create_store(folder) as store:
         with pytest.raises(StoreError, match=r"TypeError.*run the same command again"), store.writer() as writer:
             writer._projection._queue["id"] = world.records[0]  # not a pair: any bug would do
-            until(lambda: writer._keeper._broken is not None)
+            until(lambda: writer._parts.keeper._broken is not None)
             writer.fail("id", "")
         assert store.writing_process() is None
 
@@ -165,7 +165,7 @@ def test_a_lease_of_another_host_holds_until_it_ends(filled: Path) -> None:
         with pytest.raises(StoreBusy, match="on host elsewhere"):
             store.writer(wait_s=0.3).__enter__()
         with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-            ledger.release(connection, theirs)
+            claims.release(connection, theirs)
         hold(store, theirs, for_s=-1)
         assert store.writing_process() is None
         with store.writer():
@@ -177,7 +177,7 @@ def test_the_lease_is_renewed_in_catalog_and_graph(filled: Path, monkeypatch: py
 
     def ends() -> tuple[int, int]:
         with store.catalog.reading() as connection:
-            held = ledger.holder(connection)
+            held = claims.holder(connection)
         lease = writer.graph.lease()
         assert held is not None and lease is not None and held[0] == lease.owner == writer.owner
         return held[1], lease.until_ms

@@ -17,14 +17,15 @@ import ladybug
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import QueryFailed
 from circuitstore.results import Table
+from circuitstore.store.cypher.schema import SHARED
 from circuitstore.store.graph import asking, refusals
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.contract import GraphBackend, Lease
-from circuitstore.store.graph.ladybug_entities import plain
-from circuitstore.store.graph.ladybug_load import create_shared, load_circuits
-from circuitstore.store.graph.ladybug_text import adapted
+from circuitstore.store.graph.ladybug.entities import plain
+from circuitstore.store.graph.ladybug.load import create_shared, load_circuits
+from circuitstore.store.graph.ladybug.text import adapted
 from circuitstore.store.graph.migrations import migrations
-from circuitstore.store.graph.rows import SHARED, shared_rows
+from circuitstore.store.graph.rows import shared_rows
 from circuitstore.store.graph.tables import to_table
 from circuitstore.store.lease import Permit
 
@@ -158,11 +159,11 @@ class MemoryGraph(GraphBackend):
     @contextmanager
     def _connection(self) -> Iterator[ladybug.Connection]:
         refusals.check_usable(self.url, self._pid, self._open)
-        with _turn, ladybug.Connection(databases[self.url]) as connection:
+        with ladybug.Connection(databases[self.url]) as connection:
             yield connection
 
     def _read(self, question: Callable[[asking.Ask], T]) -> T:
-        with self._connection() as connection:
+        with _turn, self._connection() as connection:
             connection.execute("BEGIN TRANSACTION READ ONLY")
             return question(_asked_of(connection))
 
@@ -170,7 +171,7 @@ class MemoryGraph(GraphBackend):
     def _writing(self, what: str) -> Iterator[tuple[ladybug.Connection, asking.Ask]]:
         if self.read_only:
             raise refusals.reading_only(self.url, what)
-        with self._connection() as connection:
+        with _turn, self._connection() as connection:
             ask = _asked_of(connection)
             if self._owner and what not in ("claim", "release"):
                 asking.check_renewal(ask, self._owner)  # nobody else has a turn until this one ends

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from circuitstore.circuits import Circuit, ComputationGraph
 from circuitstore.errors import InputError
+from circuitstore.store.cypher.schema import CIRCUIT, FEEDS, NODE, SHARED
 from circuitstore.store.graph.content import GraphContent
-from circuitstore.store.graph.rows import CIRCUIT, FEEDS, NODE, SHARED, GroupRows, circuit_rows, shared_rows
+from circuitstore.store.graph.rows import GroupRows, circuit_rows, shared_rows
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import bare
 

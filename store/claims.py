@@ -1,0 +1,70 @@
+"""The lease on a store, as a row of its catalog.
+
+Every function works in the transaction of the connection that it is given.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, and_, select, update
+
+from ..errors import StoreBusy
+from .lease import is_dead, now_ms, shown
+from .tables import leases
+
+WRITER = "writer"
+
+
+def holder(connection: Connection) -> tuple[str, int] | None:
+    """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free.
+
+    Who asks in a transaction that writes has it to himself: nobody else takes the lease until that ends.
+    """
+    row = connection.execute(select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)).first()
+    return None if row is None or row.owner is None else (row.owner, row.until_ms)
+
+
+def writing_process(connection: Connection) -> str | None:
+    """The owner of the lease; None where it is free, has lapsed, or is a dead writer's."""
+    held = holder(connection)
+    return None if held is None or held[1] < now_ms() or is_dead(held[0]) else held[0]
+
+
+def check_claim(connection: Connection) -> None:
+    """Return if the lease may be taken: it is free, has lapsed, or is a dead writer's.
+
+    Raises:
+        StoreBusy: another holds it; the message names it and the remedy.
+    """
+    held = holder(connection)
+    if held is not None and held[1] > now_ms() and not is_dead(held[0]):
+        raise StoreBusy(busy(held[0], held[1]))
+
+
+def claim(connection: Connection, owner: str, until_ms: int) -> None:
+    """Take the lease. Errors as for `check_claim`."""
+    check_claim(connection)
+    connection.execute(update(leases).where(leases.c.name == WRITER).values(owner=owner, until_ms=until_ms))
+
+
+def renew(connection: Connection, owner: str, until_ms: int) -> None:
+    """Let the lease hold for longer; nothing happens when it is not the owner's."""
+    connection.execute(update(leases).where(_held_by(owner)).values(until_ms=until_ms))
+
+
+def release(connection: Connection, owner: str) -> None:
+    connection.execute(update(leases).where(_held_by(owner)).values(owner=None, until_ms=0))
+
+
+def _held_by(owner: str) -> sa.ColumnElement[bool]:
+    return and_(leases.c.name == WRITER, leases.c.owner == owner)
+
+
+def busy(owner: str, until_ms: int) -> str:
+    """Who writes, and what to do."""
+    left = max(0, until_ms - now_ms()) / 1000
+    return (
+        f"the store is being written by {shown(owner)}; wait for it or stop it "
+        f"(--wait SECONDS waits). If it is gone already, its lease "
+        f"ends {left:.0f} s from now unless it renews it; then run the same command again"
+    )

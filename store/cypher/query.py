@@ -1,0 +1,44 @@
+"""The front door for the texts of users: what passes may be asked of any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from .clauses import read
+from .guard import check_read_only
+from .names import check_names, check_parameters
+from .tokens import tokenize
+from .values import plain_params
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text that only reads, and that every engine answers alike.
+
+    Attributes:
+        text: in Cypher.
+        values: of its parameters, by name.
+        columns: names of its columns, as the text gives them; None where they are not known from it.
+    """
+
+    text: str
+    values: Mapping[str, Any]
+    columns: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, text: str, params: Mapping[str, Any] | None = None) -> Self:
+        """Check a text and the values of its parameters.
+
+        Raises:
+            QueryRefused: it could write, or reach files or the network, or no timeout would end it.
+            InputError: a parameter has no value, a value no parameter or no meaning.
+            QueryFailed: it names what is not in the schema, or the engines would answer differently.
+        """
+        tokens = tokenize(text)
+        check_read_only(tokens)
+        values = plain_params(params)
+        check_parameters(tokens, values)
+        check_names(tokens)
+        return cls(text, values, read(tokens, values).columns)

@@ -1,0 +1,188 @@
+"""Reading a LadybugDB file that another process may be writing.
+
+The engine gives a reader no stable view of a file whose writer is in a checkpoint: it refuses to open, or, in
+rare cases, pages change beneath a query. So a read counts only when the file stayed the same from before
+it was opened until after the answer was there; otherwise it is done again, for a while. The engine runs in a process
+of its own, which a query may end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import stamina
+
+from ....errors import StoreBusy, StoreDamaged
+from ...interrupts import safe_point
+from ...locks import is_held, note_in
+from ..refusals import nothing_there
+from .engine import Engine, Overdue
+from .file import engine_files, lock_for_writing, lock_of, refuse_hopeless
+from .seal import is_intact
+
+RETRY_S = 10.0
+SETTLED_S = 0.02  # a file changed within this time may change again without its time stamp telling
+
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+_TORN = (ValueError, IndexError)
+"""What the engine raises as well, its own exceptions apart, when sizes that it reads change beneath it."""
+
+T = TypeVar("T")
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, size and time of change (ns) of the file and of all beside it; main file first."""
+
+
+class _Unsettled(Exception):
+    """The file changed while it was being opened or read."""
+
+
+class Snapshot:
+    """A file opened for reading, opened again whenever a writer changed it. For one thread at a time."""
+
+    def __init__(self, path: Path, intact: set[tuple[Signature, str]] | None = None) -> None:
+        """A reader of a file, which it opens when it first reads.
+
+        Args:
+            intact: the state of the file that was last found to match its checksum, which is the text beside it;
+                shared by those that read the same file, so that one of them checks it.
+        """
+        self._path = path
+        self._engine: Engine | None = None
+        self._seen: Signature = ()
+        self._intact = set() if intact is None else intact
+
+    def read(self, query: Callable[[Engine], T], calm: Callable[[], AbstractContextManager[object]] = nullcontext) -> T:
+        """What `query` returns for the engine with one committed state open.
+
+        Args:
+            calm: entered before the query is repeated because the file changed during it.
+
+        Raises:
+            StoreError: there is no such file, or it cannot be read.
+            StoreVersion: its format is of another LadybugDB.
+            StoreDamaged: it cannot be opened, and nobody is writing it; or it does not match its checksum.
+            StoreBusy: it was being written for `RETRY_S` seconds on end.
+            Overdue: a query did not end in its time.
+            RuntimeError: from the query itself, over a file that did not change meanwhile.
+        """
+        with suppress(_Unsettled):
+            return self._read_once(query)
+        with calm():
+            return self._read_again(query)
+
+    def _read_again(self, query: Callable[[Engine], T]) -> T:
+        try:
+            for attempt in stamina.retry_context(
+                on=_Unsettled, attempts=None, timeout=RETRY_S, wait_initial=0.02, wait_max=0.3, wait_jitter=0.05
+            ):
+                safe_point()
+                with attempt:
+                    return self._read_once(query)
+        except _Unsettled as error:
+            raise StoreBusy(
+                f"{self._path} was being written without a pause for {RETRY_S:.0f} s ({error}); "
+                "try again in a moment, or when the writer is done"
+            ) from error
+        raise AssertionError("stamina gives up with the last error")
+
+    def _read_once(self, query: Callable[[Engine], T]) -> T:
+        engine = self._running()  # before the file is looked at: starting takes longer than many a pause of a writer
+        before = _signature(self._path)
+        if before != self._seen:
+            self._open(engine, before)
+        try:
+            answer = query(engine)
+        except Overdue:
+            raise
+        except Exception:  # whatever it was, in whose words ever: it was said of a file that changed
+            if _main(_signature(self._path)) != _main(before):
+                raise _Unsettled("changed during a query") from None
+            raise
+        if _main(_signature(self._path)) != _main(before):
+            raise _Unsettled("changed during a query")
+        return answer
+
+    def _running(self) -> Engine:
+        """The engine, started again if a query ended it."""
+        if self._engine is None or self._engine.ended:
+            if not self._path.exists():
+                raise nothing_there(self._path)
+            self._engine, self._seen = Engine(), ()
+        return self._engine
+
+    def _open(self, engine: Engine, signature: Signature) -> None:
+        self._seen = ()
+        if not self._path.exists():
+            raise nothing_there(self._path)
+        if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
+            raise _Unsettled("changed a moment ago")
+        self._check_seal(signature)
+        try:
+            engine.open(self._path)
+        except _TORN as error:
+            raise _Unsettled(str(error)) from error
+        except RuntimeError as error:
+            refuse_hopeless(self._path, error)
+            self._recover(error)
+            raise _Unsettled(str(error).splitlines()[0]) from error
+        self._seen = signature
+
+    def _check_seal(self, signature: Signature) -> None:
+        note = note_in(lock_of(self._path))
+        if (signature, note) in self._intact:
+            return
+        if is_intact(self._path, note):
+            self._intact.clear()
+            self._intact.add((signature, note))
+        elif note_in(lock_of(self._path)) == note:
+            raise StoreDamaged(
+                f"the graph {self._path} does not match its checksum: the disk altered it, or another program wrote to "
+                "it; fill it again from the archive with: circuitstore rebuild"
+            )
+
+    def _recover(self, error: RuntimeError) -> None:
+        """Let the engine finish what a killed writer left, which it does not do for readers."""
+        if is_held(lock_of(self._path)):
+            return
+        try:
+            lock = lock_for_writing(self._path)
+        except StoreBusy:
+            return
+        engine = Engine()
+        try:
+            engine.open(self._path, read_only=False)
+            engine.shut()
+        except RuntimeError as worse:
+            raise StoreDamaged(
+                f"the graph {self._path} is damaged ({str(worse).splitlines()[0]}); "
+                "fill it again from the archive with: circuitstore rebuild"
+            ) from error
+        finally:
+            engine.close()
+            lock.release()
+
+    def close(self) -> None:
+        """End the engine; the next `read` starts another."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine, self._seen = None, ()
+
+
+def _signature(path: Path) -> Signature:
+    found = []
+    for file in engine_files(path):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            found.append((file.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def _main(signature: Signature) -> Signature:
+    """The main file's part: what is appended to the log does not touch a database that is open."""
+    return signature[:1]

@@ -1,0 +1,405 @@
+"""The graph database of a server: Neo4j 5.26 or newer, over Bolt."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from itertools import chain, islice, repeat
+from typing import Any, Self, TypeVar
+
+import neo4j
+from neo4j.exceptions import Neo4jError
+
+from ....circuits import CircuitRecord
+from ....errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnreachable, StoreVersion
+from ....results import Table
+from ...faults import fault
+from ...interrupts import holding, unbroken
+from ...lease import LeaseLost, Permit, is_dead
+from .. import asking, refusals
+from ..content import GraphContent
+from ..contract import GraphBackend, Lease
+from ..migrations import check_current, migrations, pending
+from ..tables import to_table
+from . import making, readers, remove, schema
+from .account import Account
+from .entities import plain
+from .errors import ended, query_failed
+from .limits import Limits
+from .load import create_circuits, create_shared, in_groups, load_rows, missing_shared
+from .making import BACKEND
+from .server import Server, rows
+
+TRANSACTIONS_AT_ONCE = 2
+"""Groups of circuits that are loaded side by side: one is encoded here while the server creates the other."""
+
+CLAIM_S = 60.0
+"""Seconds after which the server gives up a claim that waits for another's locks."""
+
+T = TypeVar("T")
+
+
+class Neo4jGraph(GraphBackend):
+    """A database of a Neo4j server; see `GraphBackend` for what its methods promise.
+
+    The database is this store's alone. The account comes from the caller or the environment, never from the URL.
+    """
+
+    engine = BACKEND
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        store_id: str,
+        read_only: bool = False,
+        account: Account | None = None,
+        permit: Permit = nullcontext,
+    ) -> None:
+        """Open the database of `bolt://host:port/database`; see `open_graph`."""
+        self._begin(url, store_id, read_only, account, permit)
+        try:
+            self._open()
+            self._check_schema()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, url: str, store_id: str, read_only: bool, account: Account | None, permit: Permit) -> None:
+        self.url, self.read_only, self.notices = url, read_only, ()
+        self._store_id, self._pid = store_id, os.getpid()
+        self._lock = threading.RLock()  # one of our threads writes at a time
+        self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
+        self._server: Server | None = Server(
+            url, account or Account.of_environment(), read_only=read_only, permit=permit
+        )
+        self._server.before_commit = self._check_held
+        self._owner: str | None = None  # whom the lease was given to by this connection
+        self._readers = readers.Readers(self._server)
+
+    @classmethod
+    def migrate(
+        cls, url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
+    ) -> tuple[str, ...]:
+        """See `migrate_graph`."""
+        with cls._unchecked(url, store_id, account, permit) as graph:
+            missing = pending(BACKEND, graph._read(making.applied), url)
+            known = migrations(BACKEND)
+            lost = graph._read(lambda tx: schema.missing(tx, [m for m in known if m not in missing]))
+            held = graph.lease()
+            if (missing or lost) and held and held.until_ms > time.time() * 1000 and not is_dead(held.owner):
+                raise StoreBusy(held.refusal(url))
+            with graph._writing("migrate") as server:
+                schema.mend(server, lost)
+                for migration in missing:
+                    making.step(server, migration)
+        return (*map(str, lost), *(f"{m.version:04d}_{m.name}" for m in missing))
+
+    @classmethod
+    def recreate(cls, url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext) -> Self:
+        """See `recreate_graph`. A database cannot be set aside: what is in it goes."""
+        with cls._unchecked(url, store_id, account, permit) as graph:
+            graph.clear()
+            try:
+                graph._check_schema()
+            except StoreVersion as unreadable:
+                with graph._writing("recreate") as server:
+                    making.redefine(server)
+                notices = (f"{unreadable}; it was emptied and made anew",)
+            else:
+                notices = ()
+        again = cls(url, store_id=store_id, account=account, permit=permit)
+        again.notices = notices
+        return again
+
+    @classmethod
+    def _unchecked(cls, url: str, store_id: str, account: Account | None, permit: Permit) -> Self:
+        """Open for writing, of whatever version."""
+        graph = cls.__new__(cls)
+        graph._begin(url, store_id, False, account, permit)
+        try:
+            graph._open()
+        except BaseException:
+            graph.close()
+            raise
+        return graph
+
+    def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
+        with self._writing("put") as server:
+            missing = server.read(lambda tx: self._missing(tx, records))
+            if not missing:
+                return
+            if self._may_have_rests:
+                self._sweep(server)
+            server.write(lambda tx: self._create_shared(tx, missing))
+            fault("graph.shared.after")
+
+            def create(group: Sequence[CircuitRecord]) -> None:
+                load = load_rows(group, created_ms)
+                again = chain([False], repeat(True))
+                try:
+                    server.write(lambda tx: self._create(tx, group, load, again=next(again)))
+                except StoreDamaged:
+                    if server.read(lambda tx: missing_shared(tx, group)):  # it was all there a moment ago
+                        raise self._lost() from None
+                    raise
+                fault("graph.commit.after")
+
+            self._may_have_rests = True
+            with ThreadPoolExecutor(TRANSACTIONS_AT_ONCE) as pool:
+                for _ in pool.map(create, in_groups(missing)):
+                    pass
+            self._readers.await_end()
+            with readers.changing(server):
+                server.write(lambda tx: self._publish(tx, missing))
+                fault("graph.publish.after")
+            self._may_have_rests = False
+
+    def _create_shared(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+        create_shared(tx, records)
+        fault("graph.shared.before")
+
+    def _create(
+        self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any], *, again: bool
+    ) -> None:
+        """The circuits; done again, those that are missing: the answer to an earlier commit may have been lost.
+
+        Looking first takes three statements for each transaction, so it is left out where `put` has just looked.
+        """
+        if again:
+            wanted = {r.id for r in self._missing(tx, group)}
+            wanted -= readers.arriving(tx, [r.id for r in group])
+            load = {**load, "circuits": [c for c in load["circuits"] if c["properties"]["id"] in wanted]}
+        create_circuits(tx, load)
+        fault("graph.commit.before")
+
+    def _publish(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+        """Make what was put visible.
+
+        Raises:
+            StoreUnreachable: it is not all there any more.
+        """
+        readers.publish(tx, [r.id for r in records])
+        if self._missing(tx, records):
+            raise self._lost()
+        fault("graph.publish.before")
+
+    def _lost(self) -> StoreUnreachable:
+        return StoreUnreachable(
+            f"{self.url} lost circuits while they were put, or what they share: it was emptied, or another writer took "
+            "over; run the same command again"
+        )
+
+    def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
+        """The records that are not in the database; see `asking.missing`.
+
+        Raises:
+            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+        """
+        if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
+            raise self._exchanged()
+        return asking.missing(_ask(tx), records, self.url)
+
+    def _check_held(self, tx: neo4j.ManagedTransaction) -> None:
+        """Return if this is still the store's graph, and the lease still ours if we had it, until the transaction ends.
+
+        Raises:
+            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+            LeaseLost: another writer took the lease.
+        """
+        found = rows(tx, _HELD)
+        if [row[0] for row in found] != [self._store_id]:
+            raise self._exchanged()
+        if self._owner not in (None, found[0][1]):
+            raise LeaseLost.to(found[0][1])
+
+    def _exchanged(self) -> StoreUnreachable:
+        return StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
+
+    def present(self) -> dict[str, str]:
+        return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
+
+    def remove(self, ids: Collection[str]) -> None:
+        with self._writing("remove") as server:
+            had_rests, self._may_have_rests = self._may_have_rests, True
+            remove.hide(server, sorted(set(ids)))
+            remove.delete_hidden(server, self._readers)
+            self._may_have_rests = had_rests
+
+    def sweep(self) -> int:
+        with self._writing("sweep") as server:
+            return self._sweep(server)
+
+    def _sweep(self, server: Server) -> int:
+        readers.retract(server)
+        swept = remove.sweep(server, self._readers)
+        self._may_have_rests = False
+        return swept
+
+    def content(self, circuit_id: str) -> GraphContent:
+        def ask(tx: neo4j.ManagedTransaction) -> GraphContent:
+            found = asking.content(_ask(tx), circuit_id, self.url)
+            if not rows(tx, asking.PRESENT_OF, {"ids": [circuit_id]}):
+                raise InputError(f"{self.url} holds no circuit {circuit_id!r} any more")
+            return found
+
+        return self._read(ask)
+
+    def run(
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 10_000,
+        max_mib: int = 64,
+    ) -> Table:
+        limits = Limits(self.url, timeout_s, max_mib)
+
+        @neo4j.unit_of_work(timeout=max(timeout_s, 0.001))
+        def query(tx: neo4j.ManagedTransaction) -> Table:
+            with limits.on(tx):
+                return readers.undisturbed(tx, lambda: answer(tx), self.url)
+
+        def answer(tx: neo4j.ManagedTransaction) -> Table:
+            try:
+                result = tx.run(text, dict(params or {}))  # pyright: ignore[reportArgumentType]
+                found = [list(record.values()) for record in islice(result, max_rows + 1)]
+                table = to_table(result.keys(), found, max_rows, plain)
+                result.consume()
+            except Neo4jError as error:
+                raise query_failed(error, text, timeout_s) from error
+            return table
+
+        try:
+            return limits.keep(lambda: self._read(query))
+        except StoreError as error:
+            if isinstance(error.__cause__, Neo4jError) and ended(error.__cause__):  # after the last row
+                raise query_failed(error.__cause__, text, timeout_s) from error.__cause__
+            raise
+
+    def lease(self) -> Lease | None:
+        return self._read(lambda tx: asking.lease(_ask(tx)))
+
+    def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
+        @neo4j.unit_of_work(timeout=CLAIM_S)
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            rows(tx, _LOCK)
+            asking.check_claim(_ask(tx), owner, over, self.url)
+            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            fault("graph.lease.before")
+
+        server, before = self._writable("claim"), self._owner
+        self._end_other_writers(owner, over)
+        self._owner = owner
+        try:
+            server.write(work)
+        except BaseException:
+            self._owner = before
+            raise
+        fault("graph.lease.after")
+
+    def renew(self, owner: str, until_ms: int) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            rows(tx, _LOCK)
+            asking.check_renewal(_ask(tx), owner)
+            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+
+        self._writable("renew").write(work)
+
+    def _end_other_writers(self, owner: str = "", over: str | None = None) -> None:
+        """End the transactions of earlier writers, if the lease may be taken: nobody shall wait for their locks.
+
+        Raises:
+            StoreBusy: another holds the lease, and may be at work.
+        """
+        self._read(lambda tx: asking.check_claim(_ask(tx), owner, over, self.url))
+        self._connected().end_other_writers()
+
+    def release(self, owner: str) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            rows(tx, _LOCK)
+            held = asking.lease(_ask(tx))
+            if held and held.owner == owner:
+                rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
+            fault("graph.release.before")
+
+        self._writable("release").unchecked(work)
+        self._owner = None
+        fault("graph.release.after")
+
+    def clear(self) -> None:
+        with self._writing("clear") as server:
+            self._may_have_rests = True
+            remove.hide(server, list(self.present()))
+            self._sweep(server)
+            remove.delete_shared(server)
+
+    def close(self) -> None:
+        if os.getpid() == self._pid and self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _open(self) -> None:
+        """Make the schema where the database is empty and it is wanted, and make sure that it is this store's.
+
+        Raises:
+            StoreError: nothing there (read-only).
+            StoreForeign: another store's database, or something else altogether.
+        """
+        if not self._read(lambda tx: rows(tx, _OWNERS)):
+            if self._read(lambda tx: rows(tx, _NODES) or schema.is_foreign(tx)):
+                raise refusals.not_ours(self.url)
+            if self.read_only:
+                raise refusals.nothing_there(self.url)
+            with self._writing("making it") as server:
+                making.make(server, self._store_id)
+        ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
+        refusals.check_owner(ids, self._store_id, self.url)
+        if not self.read_only:
+            held = self.lease()
+            with suppress(StoreBusy):
+                self._end_other_writers(over=held.owner if held and is_dead(held.owner) else None)
+
+    def _check_schema(self) -> None:
+        """Make sure that the schema is this program's, and whole.
+
+        Raises:
+            StoreVersion: it is not; the message says what to do.
+        """
+        check_current(BACKEND, self._read(making.applied), self.url)
+        self._read(lambda tx: schema.check_whole(tx, migrations(BACKEND), self.url))
+
+    def _read(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
+        return self._connected().read(work)
+
+    @unbroken
+    def _writing(self, what: str) -> Iterator[Server]:
+        """The server, for one thread at a time."""
+        with holding(self._lock):
+            yield self._writable(what)
+
+    def _writable(self, what: str) -> Server:
+        """The server, also while another thread writes: the lease is renewed meanwhile."""
+        if self.read_only:
+            raise refusals.reading_only(self.url, what)
+        return self._connected()
+
+    def _connected(self) -> Server:
+        refusals.check_usable(self.url, self._pid, self._server is not None)
+        assert self._server is not None
+        return self._server
+
+
+_OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
+_HELD = "MATCH (s:Store {singleton: true}) SET s.singleton = true RETURN s.id, s.lease_owner"  # locks, as `_LOCK`
+_NODES = "MATCH (n) RETURN 1 LIMIT 1"
+_LOCK = "MATCH (s:Store) SET s.singleton = true"  # nobody else can change the lease until the transaction ends
+
+
+def _ask(tx: neo4j.ManagedTransaction) -> asking.Ask:
+    return lambda text, params: rows(tx, text, params)

@@ -1,0 +1,196 @@
+"""Loading circuits into Neo4j: what they share first, then a statement for each group, in one transaction.
+
+A circuit's nodes are made and collected into a list, its relationships join them by their place in that list: nothing
+is looked up but what circuits share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import neo4j
+import numpy as np
+from jaxtyping import Int
+
+from ....circuits import CircuitRecord, ComputationGraph
+from ....errors import StoreDamaged
+from ...cypher.schema import REFERENCES
+from ..content import canonical
+from ..rows import alive_nodes, circuit_rows, graph_names, shared_rows
+from .server import rows
+
+EDGES_AT_ONCE = 5_000
+"""Edges of a transaction with several circuits in it. The server keeps a transaction in its heap until the commit, and
+its garbage collector copies what it keeps: with twice as many edges it works up to twice as long, most where others use
+the processors, too. With half as many, more of the edges' names are sent more than once, and commits are waited for."""
+
+_KNOWN = {
+    "Model": "MATCH (x:Model) WHERE x.id IN $keys RETURN x.id",
+    "Dataset": "MATCH (x:Dataset) WHERE x.name IN $keys RETURN x.name",
+    "Class": "MATCH (x:Class) WHERE x.key IN $keys RETURN x.key",
+    "Condition": "MATCH (x:Condition) WHERE x.key IN $keys RETURN x.key",
+    "Recipe": "MATCH (x:Recipe) WHERE x.key IN $keys RETURN x.key",
+    "Component": "MATCH (x:Component) WHERE x.key IN $keys RETURN x.key",
+}
+_CREATE = {
+    "Model": "UNWIND $rows AS r CREATE (x:Model) SET x = r.own",
+    "Dataset": "UNWIND $rows AS r CREATE (x:Dataset) SET x = r.own",
+    "Class": "UNWIND $rows AS r MATCH (d:Dataset {name: r.parent}) CREATE (x:Class)-[:OF_DATASET]->(d) SET x = r.own",
+    "Condition": "UNWIND $rows AS r CREATE (x:Condition) SET x = r.own",
+    "Recipe": "UNWIND $rows AS r CREATE (x:Recipe) SET x = r.own",
+    "Component": "UNWIND $rows AS r MATCH (m:Model {id: r.parent}) CREATE (x:Component)-[:PART_OF]->(m) SET x = r.own",
+}
+_PARENT = {"Class": "dataset", "Component": "model"}
+
+# all that is looked up has a unique key, so the first plan is good for any size of the graph
+CREATE_CIRCUITS = """
+    CYPHER replan=skip
+    UNWIND range(0, size($components) - 1) AS i
+    MATCH (k:Component {key: $components[i].key})
+    WITH k, i ORDER BY i
+    WITH collect(k) AS components WHERE size(components) = size($components)
+    UNWIND $circuits AS r
+    MATCH (model:Model {id: r.properties.model_id})
+    MATCH (class:Class {key: r.class_key})
+    MATCH (condition:Condition {key: r.condition_key})
+    MATCH (recipe:Recipe {key: r.recipe_key})
+    CREATE (c:Arriving) SET c = r.properties
+    CREATE (c)-[:OF_MODEL]->(model)
+    CREATE (c)-[:OF_CLASS]->(class)
+    CREATE (c)-[:UNDER]->(condition)
+    CREATE (c)-[:FOUND_BY]->(recipe)
+    WITH c, r, components
+    CALL (c, r, components) {
+        UNWIND range(0, size(r.nodes) - 1) AS i
+        WITH i, $components[r.nodes[i]] AS x, components[r.nodes[i]] AS k
+        CREATE (c)-[:HAS]->(n:Node {
+            key: r.properties.id + '/' + x.name, name: x.name, kind: x.kind, layer: x.layer, head: x.head,
+            full_in: r.full_in[i], full_out: r.full_out[i]})-[:INSTANCE_OF]->(k)
+        WITH n, i ORDER BY i
+        RETURN collect(n) AS nodes
+    }
+    CALL (r, nodes) {
+        UNWIND range(0, size(r.edges) - 1) AS i
+        WITH i, nodes[r.senders[i]] AS s, nodes[r.receivers[i]] AS t
+        CREATE (s)-[:FEEDS {
+            edge: $edges[r.edges[i]], port: $ports[r.edges[i]], score: r.score[i], std: r.std[i], rank: r.rank[i],
+            frequency: r.frequency[i]}]->(t)
+    }
+    CALL (r, nodes) {
+        UNWIND range(0, size(r.above) - 1) AS i
+        WITH nodes[r.above[i]] AS s, nodes[r.below[i]] AS t
+        CREATE (s)-[:CONTAINS]->(t)
+    }"""
+
+
+def missing_shared(
+    tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The models, classes … of circuits that are not there, by label."""
+    missing = {}
+    for label, wanted in shared_rows(records).items():
+        known = {row[0] for row in rows(tx, _KNOWN[label], {"keys": list(wanted)})}
+        missing[label] = [row for key, row in wanted.items() if key not in known]
+    return {label: found for label, found in missing.items() if found}
+
+
+def create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
+    """Create the models, classes … of circuits that are not there yet."""
+    for label, missing in missing_shared(tx, records).items():
+        parent = _PARENT.get(label)
+        own = [{k: v for k, v in row.items() if k != parent} for row in missing]
+        parents = [row.get(parent or "") for row in missing]
+        rows(tx, _CREATE[label], {"rows": [{"own": o, "parent": p} for o, p in zip(own, parents, strict=True)]})
+
+
+def in_groups(records: Sequence[CircuitRecord]) -> Iterator[list[CircuitRecord]]:
+    """The records in groups of at most `EDGES_AT_ONCE` edges, but at least one circuit."""
+    group: list[CircuitRecord] = []
+    edges = 0
+    for record in records:
+        if group and edges + record.circuit.n_edges > EDGES_AT_ONCE:
+            yield group
+            group, edges = [], 0
+        group.append(record)
+        edges += record.circuit.n_edges
+    if group:
+        yield group
+
+
+def create_circuits(tx: neo4j.ManagedTransaction, group: Mapping[str, Any]) -> None:
+    """Create the circuits of `load_rows`, hidden; none of them is there, what they refer to is.
+
+    Raises:
+        StoreDamaged: not everything could be created, so that the transaction must not be committed.
+    """
+    made = tx.run(CREATE_CIRCUITS, dict(group)).consume().counters
+    circuits = group["circuits"]
+    nodes = sum(1 + len(row["nodes"]) for row in circuits)
+    relationships = sum(4 + 2 * len(row["nodes"]) + len(row["edges"]) + len(row["above"]) for row in circuits)
+    if (made.nodes_created, made.relationships_created) != (nodes, relationships):
+        raise StoreDamaged(
+            f"of {nodes} nodes and {relationships} relationships of a group of circuits {made.nodes_created} and "
+            f"{made.relationships_created} could be made: what circuits share is damaged in the graph; make it anew "
+            "from the archive: circuitstore rebuild"
+        )
+
+
+def load_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> dict[str, Any]:
+    """Parameters of `CREATE_CIRCUITS`: a row a circuit, and the components and edges that the rows point into."""
+    groups: dict[tuple[str, ComputationGraph], list[int]] = {}
+    for i, record in enumerate(records):
+        groups.setdefault((record.item.model.id, record.circuit.graph), []).append(i)
+    circuits = circuit_rows(records, created_ms)
+    load: dict[str, Any] = {"circuits": [], "components": [], "edges": [], "ports": []}
+    for (model, graph), places in groups.items():
+        _add(load, model, graph, [records[i] for i in places], [circuits[i] for i in places])
+    return load
+
+
+def _add(
+    load: dict[str, Any],
+    model: str,
+    graph: ComputationGraph,
+    records: Sequence[CircuitRecord],
+    properties: Sequence[dict[str, Any]],
+) -> None:
+    """Add the circuits of one graph to the parameters, and what any of them has of it."""
+    names = graph_names(graph)
+    alive, members = [alive_nodes(r) for r in records], [r.circuit.members for r in records]
+    nodes, edges = np.any(alive, axis=0), np.any(members, axis=0)
+    node_at = len(load["components"]) + np.cumsum(nodes) - 1
+    edge_at = len(load["edges"]) + np.cumsum(edges) - 1
+    load["components"] += [
+        {"key": f"{model}/{c.name}", "name": c.name, "kind": c.kind, "layer": c.layer, "head": c.head}
+        for c in (graph.components[i] for i in np.flatnonzero(nodes))
+    ]
+    for what, values in (("edges", names.edge), ("ports", names.port)):
+        load[what] += values.take(np.flatnonzero(edges)).to_pylist()
+    for record, own, node_there, edge_there in zip(records, properties, alive, members, strict=True):
+        node, edge = np.flatnonzero(node_there), np.flatnonzero(edge_there)
+        row = {"nodes": node_at[node].tolist(), "edges": edge_at[edge].tolist(), **_values(record, node, edge)}
+        row |= {name: own.pop(name) for name in REFERENCES}
+        load["circuits"].append({"properties": own, **row})
+
+
+def _values(
+    record: CircuitRecord, node: Int[np.ndarray, "node"], edge: Int[np.ndarray, "edge"]
+) -> dict[str, list[Any]]:
+    """Columns of a circuit's nodes, edges and links, whose ends are places among its nodes."""
+    names, ranks = graph_names(record.circuit.graph), record.circuit.ranks
+    place = np.full(len(names.node), -1)
+    place[node] = np.arange(len(node))
+    link = np.flatnonzero((place[names.above] >= 0) & (place[names.below] >= 0))
+    return {
+        "full_in": canonical(record.full_in, node),
+        "full_out": canonical(record.full_out, node),
+        "senders": place[names.sender[edge]].tolist(),
+        "receivers": place[names.receiver[edge]].tolist(),
+        "score": canonical(record.circuit.score, edge),
+        "std": canonical(record.circuit.std, edge),
+        "rank": ranks[edge].tolist(),
+        "frequency": canonical(record.frequency, edge),
+        "above": place[names.above[link]].tolist(),
+        "below": place[names.below[link]].tolist(),
+    }

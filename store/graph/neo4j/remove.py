@@ -1,0 +1,130 @@
+"""Removing circuits from Neo4j while others read.
+
+The server's isolation is read-committed: a query that has met a circuit sees its nodes vanish. So circuits are hidden
+first (`Circuit` becomes `Removed`), then the transactions that run at that time are waited for, and only then they go,
+some circuits at a time: first their edges, then their nodes, then themselves. The server keeps a transaction in its
+memory, so each is bounded, by relationships too: a node may have thousands. Killed in between, the next sweep goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import neo4j
+
+from ...faults import fault
+from ...interrupts import safe_point
+from .readers import Readers, changes, changing
+from .server import Server, rows
+
+HIDE_AT_ONCE = 1000
+CIRCUITS_AT_ONCE = 20
+"""Circuits whose rests are looked for at once, so that the looking does not take longer the more are to go."""
+
+EDGES_AT_ONCE = 10_000
+"""Relationships of a transaction that deletes edges, at most."""
+
+NODES_AT_ONCE = 500
+"""Nodes of a transaction that deletes nodes, which have two or three relationships by then."""
+
+STRAYS_AT_ONCE = 50_000
+"""Nodes without a circuit that are looked for at once: each look goes through all nodes that there are."""
+
+_HIDE = "UNWIND $ids AS id MATCH (c:Circuit {id: id}) REMOVE c:Circuit SET c:Removed"
+_HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $most"
+_DELETE_EDGES = (
+    "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
+    "MATCH (c)-[:HAS]->(:Node)-[e:FEEDS|CONTAINS]->() WITH e LIMIT $most DELETE e RETURN count(*)"
+)
+_DELETE_NODES = (
+    "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
+    "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
+)
+_DELETE_CIRCUITS = "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id DETACH DELETE c RETURN count(*)"
+_IS_STRAY = "NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }"
+_STRAYS = f"MATCH (n:Node) WHERE {_IS_STRAY} RETURN elementId(n) LIMIT $most"
+_STRAY = f"UNWIND $ids AS id MATCH (n:Node) WHERE elementId(n) = id AND {_IS_STRAY} "
+_DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $most DELETE e RETURN count(*)"
+_DELETE_STRAY = _STRAY + "DETACH DELETE n RETURN count(*)"
+_DELETE_SHARED = (
+    "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $most DETACH DELETE x RETURN count(*)"
+)
+_COUNTS = ("MATCH (n:Node) RETURN count(n)", "MATCH (:Circuit)-[h:HAS]->() RETURN count(h)")
+
+
+def hide(server: Server, ids: Sequence[str]) -> None:
+    """Make circuits invisible; those that are not there are ignored."""
+
+    def work(tx: neo4j.ManagedTransaction, some: Sequence[str]) -> None:
+        rows(tx, _HIDE, {"ids": some})
+        changes(tx)
+        fault("graph.hide.before")
+
+    if not ids:
+        return
+    with changing(server):
+        for start in range(0, len(ids), HIDE_AT_ONCE):
+            safe_point()
+            some = ids[start : start + HIDE_AT_ONCE]
+            server.write(lambda tx, some=some: work(tx, some))
+            fault("graph.hide.after")
+
+
+def delete_hidden(server: Server, readers: Readers) -> None:
+    """Delete hidden circuits with their nodes."""
+    if _found(server, _HIDDEN, CIRCUITS_AT_ONCE):
+        readers.await_end()
+    while ids := _found(server, _HIDDEN, CIRCUITS_AT_ONCE):
+        _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
+        _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
+        _repeat(server, _DELETE_CIRCUITS, CIRCUITS_AT_ONCE, ids)
+
+
+def _found(server: Server, text: str, most: int) -> list[str]:
+    """Some of the nodes that a statement finds, as the server names them."""
+    return [row[0] for row in server.unchecked(lambda tx: rows(tx, text, {"most": most}))]
+
+
+def delete_shared(server: Server) -> None:
+    """Delete what circuits share; there are no circuits any more."""
+    _repeat(server, _DELETE_SHARED, NODES_AT_ONCE)
+
+
+def sweep(server: Server, readers: Readers) -> int:
+    """Delete the nodes that no visible circuit has; gives back how many there were.
+
+    Every node of a visible circuit has one HAS, and the server keeps both counts, so that asking costs nothing.
+    """
+    nodes, had = (server.unchecked(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
+    delete_hidden(server, readers)
+    if server.unchecked(lambda tx: rows(tx, _COUNTS[0]))[0][0] != had:
+        _delete_strays(server)
+    return nodes - had
+
+
+def _delete_strays(server: Server) -> None:
+    while found := _found(server, _STRAYS, STRAYS_AT_ONCE):
+        for start in range(0, len(found), NODES_AT_ONCE):
+            ids = found[start : start + NODES_AT_ONCE]
+            _repeat(server, _DELETE_STRAY_EDGES, EDGES_AT_ONCE, ids)
+            _delete(server, _DELETE_STRAY, NODES_AT_ONCE, ids)
+
+
+def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> None:
+    """Run a statement that deletes at most so many until nothing is left."""
+    while _delete(server, text, most, ids) == most:
+        pass
+
+
+def _delete(server: Server, text: str, most: int, ids: Sequence[str]) -> int:
+    """Run a statement that deletes at most so many, in a transaction; returns how many."""
+    safe_point()
+
+    def work(tx: neo4j.ManagedTransaction) -> int:
+        deleted = rows(tx, text, {"most": most, "ids": ids})[0][0]
+        fault("graph.remove.before")
+        return deleted
+
+    deleted = server.write(work)
+    fault("graph.remove.after")
+    return deleted
