@@ -1,4 +1,4 @@
-"""Studies of a store: summaries and reports."""
+"""What people read: the summary of a store, its report, and a sheet of the images that a spec asks for."""
 
 from .report import write_report as write_report
 from .sheet import draw_sheet as draw_sheet

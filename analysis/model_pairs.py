@@ -10,11 +10,10 @@ import pandas as pd
 
 from ..circuits import short_names
 from ..errors import InputError, NotComparable
-from ..query.compare import compare
+from ..query import Study, compare
 from ..query.groups import FIELDS
 from ..query.names import Models
 from ..store import Store
-from .studies import Study
 
 MOST_PAIRS = 6
 
@@ -52,7 +51,7 @@ class ModelPair:
 def read_model_pairs(
     store: Store, studies: Sequence[Study], run: str | None
 ) -> tuple[tuple[ModelPair, ...], tuple[str, ...]]:
-    """Pairs of models of one shape whose circuits differ in the model only; and what must be known of them."""
+    """Read pairs of models of one shape whose circuits differ in the model only, and what must be known of them."""
     pairs, notes = [], []
     for models in _of_one_shape(studies):
         names = {study.common["model_id"]: study.common["model"] for study in models}
@@ -74,14 +73,14 @@ def _of_one_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
     """The studies with circuits that count of two models or more of one shape."""
     shapes: dict[tuple[int, int], list[Study]] = {}
     for study in studies:
-        if study.items:
+        if study.entries:
             shapes.setdefault((study.graph.n_layers, study.graph.n_heads), []).append(study)
     yield from (models for models in shapes.values() if len({study.common["model_id"] for study in models}) > 1)
 
 
 def _in_store(studies: Sequence[Study]) -> dict[str, str]:
     """What models are called among all of a report, by what they are called among those compared."""
-    among = Models((study.items[0].model.name, study.common["model_id"]) for study in studies)
+    among = Models((study.entries[0].item.model.name, study.common["model_id"]) for study in studies)
     return {among.label(study.common["model_id"]): study.common["model"] for study in studies}
 
 

@@ -1,4 +1,4 @@
-"""The findings in words, each beside its noise floor; a summary and a report say the same."""
+"""What was found in words, each beside its noise floor; a summary and a report say the same."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import Any
 
 import pandas as pd
 
-from .contents import Part
-from .findings import Changes, Similarity
+from ..query import Similarity
+from .changes import Changes
 from .model_pairs import ModelPair
+from .study_overview import StudyOverview
 from .wording import count, figure, named, size_range
 
 NAMED = 3
 """Edges or pairs that a sentence names."""
 
 
-def asked(part: Part) -> str:
-    """The recipe in one line."""
-    c = part.study.common
+def asked(shown: StudyOverview) -> str:
+    """Return the recipe in one line."""
+    c = shown.study.common
     return (
         f"{c['model']} on {c['dataset']}: {c['method']}, {c['form']} form, metric {c['metric']}, "
         f"corruption {c['corruption']}, {c['extraction']}"
     )
 
 
-def extent(part: Part) -> str:
-    """How much was found."""
-    study = part.study
+def extent(shown: StudyOverview) -> str:
+    """Return how much was found."""
+    study = shown.study
     sizes = study.circuits["n_edges"].tolist()
     if not sizes:
         return f"No circuit of {study.graph.n_edges} edges without a flag"
@@ -37,37 +38,36 @@ def extent(part: Part) -> str:
     )
 
 
-def findings(part: Part) -> Iterator[str]:
-    """The study in a handful of sentences."""
-    yield from (alike(s) for s in part.similarities)
-    yield from faithful(part)
-    yield from (changed(c) for c in part.changes)
-    yield from (carried(part.study.short(condition), table) for condition, table in part.carriers.items())
+def in_short(shown: StudyOverview) -> Iterator[str]:
+    """Yield what was found, in a handful of sentences."""
+    yield from (alike(shown.study.short(condition), square) for condition, square in shown.similarities.items())
+    yield from faithful(shown)
+    yield from (changed(c) for c in shown.changes)
+    yield from (carried(shown.study.short(condition), table) for condition, table in shown.carriers.items())
 
 
-def alike(similarity: Similarity) -> str:
-    """The pairs of classes that share most."""
-    pairs = similarity.pairs
+def alike(label: str, similarity: Similarity) -> str:
+    """Return the pairs of classes that share most under a condition."""
+    pairs = similarity.above_chance
     best = [_pair(pair) for pair in pairs.head(NAMED).to_dict("records")]
     least = pairs.iloc[-1].to_dict()
-    text = f"{similarity.label}: most alike beyond chance are {', '.join(best)}"
+    text = f"{label}: most alike beyond chance are {', '.join(best)}"
     if len(pairs) > NAMED:
         text += f"; least beyond chance {_pair(least)}"
-    return (
-        f"{text}. Edge Jaccard; noise floor {figure(similarity.floor)}: a class against itself, halves of its images."
-    )
+    floor = figure(similarity.noise_floor)
+    return f"{text}. Edge Jaccard; noise floor {floor}: a class against itself, halves of its images."
 
 
 def _pair(pair: Mapping[Any, Any]) -> str:
-    return f"{pair['class_a']} and {pair['class_b']} ({figure(pair['jaccard'])}, chance {figure(pair['chance'])})"
+    return f"{pair['a']} and {pair['b']} ({figure(pair['jaccard'])}, chance {figure(pair['chance'])})"
 
 
-def faithful(part: Part) -> Iterator[str]:
-    """Faithfulness under each condition beside the random circuits'."""
-    for condition in part.study.conditions:
-        table = part.faithfulness.loc[part.faithfulness["condition"] == condition]
+def faithful(shown: StudyOverview) -> Iterator[str]:
+    """Yield faithfulness under each condition beside that of the random circuits."""
+    for condition in shown.study.conditions:
+        table = shown.faithfulness.loc[shown.faithfulness["condition"] == condition]
         if len(table):
-            yield f"{part.study.short(condition)}: {_faithful(table)}."
+            yield f"{shown.study.short(condition)}: {_faithful(table)}."
 
 
 def _faithful(table: pd.DataFrame) -> str:
@@ -90,7 +90,7 @@ def _faithful(table: pd.DataFrame) -> str:
 
 
 def changed(changes: Changes) -> str:
-    """What a condition adds and takes away."""
+    """Return what a condition adds and takes away."""
     table = changes.by_class
     text = (
         f"{changes.label} against natural: a class gains {table['gained'].mean():.1f} edges and loses "
@@ -107,7 +107,7 @@ def changed(changes: Changes) -> str:
 
 
 def between(pair: ModelPair) -> str:
-    """What the circuits of one model have and those of another have not."""
+    """Return what the circuits of one model have and those of another have not."""
     mean, classes = pair.means, count(len(pair.table), "class", "classes")
     text = (
         f"Edge Jaccard {figure(mean['jaccard'])} in the mean of {classes}; noise floor {figure(mean['noise_floor'])}, "
@@ -122,7 +122,7 @@ def between(pair: ModelPair) -> str:
 
 
 def carried(label: str, table: pd.DataFrame) -> str:
-    """The edges that the attack uses most."""
+    """Return the edges that the attack uses most."""
     if "score" not in table:
         edges = [f"{row['edge']} (in {row['circuits']} circuits)" for row in table.head(NAMED).to_dict("records")]
     else:

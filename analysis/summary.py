@@ -1,4 +1,4 @@
-"""The findings of a store, as plain text for a terminal."""
+"""What a store holds, as plain text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pandas as pd
 from ..results import Table
 from ..store import Location, Store
 from . import sentences
-from .contents import Contents, Part, read_contents
 from .model_pairs import ModelPair
+from .overview import Overview, read_overview
+from .study_overview import StudyOverview
 from .wording import aligned, figure
 
 ROWS = 4
@@ -22,7 +23,7 @@ ROWS = 4
 
 @dataclass(frozen=True)
 class Summary:
-    """Findings of a run or a store.
+    """What was found in a run or a store.
 
     Attributes:
         text: for a terminal.
@@ -44,34 +45,34 @@ class Summary:
 
 
 def summarise(store: Store, run: str | None = None) -> Summary:
-    """The findings of a run, or of the whole store, each beside its noise floor, and three queries to try.
+    """Return what was found in a run, or in the whole store, beside its noise floor, and three queries to try.
 
     Raises:
         InputError: no such run.
     """
-    return summary_of(read_contents(store, run), _place(store))
+    return summary_of(read_overview(store, run), _place(store))
 
 
-def summary_of(contents: Contents, place: str = "") -> Summary:
-    """The summary of what was read already.
+def summary_of(overview: Overview, place: str = "") -> Summary:
+    """Return the summary of what was read already.
 
     Args:
         place: options of commands that lead to the store.
     """
-    queries = tuple(_queries(contents))
-    lines = [line for part in contents.parts for line in _study_lines(part)]
-    lines += [line for pair in contents.pairs for line in _pair_lines(pair)]
-    if not contents.parts:
+    queries = tuple(_queries(overview))
+    lines = [line for shown in overview.studies for line in _study_lines(shown)]
+    lines += [line for pair in overview.model_pairs for line in _pair_lines(pair)]
+    if not overview.studies:
         lines = ["No circuits yet: index a spec first (circuitstore index SPEC.toml)."]
-    if contents.notes:
+    if overview.notes:
         lines += ["", "Warnings"]
-        lines += [f"  {note}" for note in contents.notes[:ROWS]]
-        if len(contents.notes) > ROWS:
-            lines.append(f"  … and {len(contents.notes) - ROWS} more, in the report")
+        lines += [f"  {note}" for note in overview.notes[:ROWS]]
+        if len(overview.notes) > ROWS:
+            lines.append(f"  … and {len(overview.notes) - ROWS} more, in the report")
     if queries:
         lines += ["", "Cypher to try"]
         lines += [f"  circuitstore query {shlex.quote(query)} {place}".rstrip() for query in queries]
-    tables = {title: table for part in contents.parts for title, table, _ in _tables(part)}
+    tables = {title: table for shown in overview.studies for title, table, _ in _tables(shown)}
     return Summary("\n".join(lines).strip("\n"), tables, queries)
 
 
@@ -89,12 +90,12 @@ def _place(store: Store) -> str:
     return shlex.join(options)
 
 
-def _study_lines(part: Part) -> Iterator[str]:
-    yield from ("", f"{part.title} · {sentences.asked(part)}", f"  {sentences.extent(part)}")
-    yield from (f"  {note}" for note in part.notes)
-    for title, table, shown in _tables(part):
+def _study_lines(shown: StudyOverview) -> Iterator[str]:
+    yield from ("", f"{shown.title} · {sentences.asked(shown)}", f"  {sentences.extent(shown)}")
+    yield from (f"  {note}" for note in shown.notes)
+    for title, table, first in _tables(shown):
         yield from ("", f"  {title}")
-        body = _rounded(shown).to_string(index=False, na_rep="–")
+        body = _rounded(first).to_string(index=False, na_rep="–")
         yield from (f"    {line}" for line in body.splitlines())
         yield from (f"    {note}" for note in table.notes)
 
@@ -104,42 +105,42 @@ def _pair_lines(pair: ModelPair) -> Iterator[str]:
     yield from ("", f"Model against model · {pair.before} → {pair.after}{label}", f"  {sentences.between(pair)}")
 
 
-def _tables(part: Part) -> Iterator[tuple[str, Table, pd.DataFrame]]:
+def _tables(shown: StudyOverview) -> Iterator[tuple[str, Table, pd.DataFrame]]:
     """Title, the whole table, and what the text shows of it."""
-    for similarity in part.similarities:
-        floor = figure(similarity.floor)
+    for condition, similarity in shown.similarities.items():
+        floor = figure(similarity.noise_floor)
         note = f"edge Jaccard, most above chance first; noise floor (two halves of a class's images) {floor}"
-        facts = {"noise_floor": similarity.floor, "chance": similarity.chance}
-        title = f"{part.title}: classes most alike, {similarity.label}"
-        yield title, Table(similarity.pairs, (note,), facts), similarity.pairs.head(ROWS)
-    for change in part.changes:
+        facts = {"noise_floor": similarity.noise_floor, "chance": similarity.chance_level}
+        title = f"{shown.title}: classes most alike, {shown.study.short(condition)}"
+        yield title, Table(similarity.above_chance, (note,), facts), similarity.above_chance.head(ROWS)
+    for change in shown.changes:
         floor = f"noise floor: edges that seem gained between halves of natural images, {_mean(change.floor)}"
-        title = f"{part.title}: edges that {change.label} gains and loses, by class"
+        title = f"{shown.title}: edges that {change.label} gains and loses, by class"
         yield title, Table(change.by_class, (floor,), {"noise_floor": change.floor}), change.by_class.head(20)
-        title = f"{part.title}: edges that {change.label} gains and loses most often"
+        title = f"{shown.title}: edges that {change.label} gains and loses most often"
         n = len(change.by_class)
         yield title, Table(change.by_edge, (f"in how many of {n} classes",)), change.by_edge.head(2 * ROWS)
-    for condition, table in part.carriers.items():
+    for condition, table in shown.carriers.items():
         note = "score: mean over classes; error: its standard error; by_chance: circuits that would hold the edge"
         yield (
-            f"{part.title}: edges that carry {part.study.short(condition)} most",
+            f"{shown.title}: edges that carry {shown.study.short(condition)} most",
             Table(table, (note,)),
             table.head(2 * ROWS),
         )
-    title = f"{part.title}: faithfulness beside random connected circuits of the same size"
-    notes = tuple(f"{part.study.circuits['class'].iloc[row]}: {why}" for row, why in part.reasons.items())
-    yield title, Table(part.listed, (*sentences.faithful(part), *notes[:ROWS])), _by_condition(part).head(20)
+    title = f"{shown.title}: faithfulness beside random connected circuits of the same size"
+    notes = tuple(f"{shown.study.circuits['class'].iloc[row]}: {why}" for row, why in shown.reasons.items())
+    yield title, Table(shown.listed, (*sentences.faithful(shown), *notes[:ROWS])), _by_condition(shown).head(20)
 
 
-def _by_condition(part: Part) -> pd.DataFrame:
+def _by_condition(shown: StudyOverview) -> pd.DataFrame:
     """Faithfulness, one row per class: under each condition the circuit's and its random circuits' mean."""
-    table = part.listed.set_index("class")
+    table = shown.listed.set_index("class")
     columns: dict[str, pd.Series] = {}
-    for condition in part.study.conditions:
+    for condition in shown.study.conditions:
         rows = table.loc[table["condition"] == condition]
-        label = part.study.short(condition)
+        label = shown.study.short(condition)
         columns[label], columns[f"random, {label}"] = rows["faithfulness"], rows["faithfulness_random"]
-    return pd.DataFrame(columns).reindex(part.study.classes).reset_index(names="class")
+    return pd.DataFrame(columns).reindex(shown.study.classes).reset_index(names="class")
 
 
 def _mean(value: float | None) -> str:
@@ -152,9 +153,9 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{n: aligned(frame[n], 3 if n.startswith(("score", "error")) else 2) for n in floats})
 
 
-def _queries(contents: Contents) -> Iterator[str]:
+def _queries(overview: Overview) -> Iterator[str]:
     """Three questions to the graph whose answers are in this store."""
-    study = next((part.study for part in contents.parts if len(part.study.circuits)), None)
+    study = next((shown.study for shown in overview.studies if len(shown.study.circuits)), None)
     if study is None:
         return
     there = [condition for condition in study.conditions if len(study.rows(condition))]

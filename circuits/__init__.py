@@ -28,6 +28,8 @@ from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit
 from .recipe import GIVEN as GIVEN
+from .recipe import NATURAL as NATURAL
+from .recipe import UNATTACKED_TWIN as UNATTACKED_TWIN
 from .recipe import ClassInfo as ClassInfo
 from .recipe import Condition as Condition
 from .recipe import Contrast as Contrast
@@ -37,9 +39,11 @@ from .recipe import Metric as Metric
 from .recipe import ModelInfo as ModelInfo
 from .recipe import Recipe as Recipe
 from .recipe import Selection as Selection
+from .recipe import StudyKind as StudyKind
 from .recipe import Variant as Variant
 from .recipe import WorkItem as WorkItem
 from .recipe import digest as digest
+from .recipe import study_kind as study_kind
 from .record import LEAST_IMAGES as LEAST_IMAGES
 from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from sys import float_info
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from ..errors import InputError, unknown
 from .recipe import Scalar, Variant
@@ -59,7 +59,7 @@ def is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that a float can hold; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
@@ -76,9 +76,9 @@ def number(default: Any, allowed: str, accepts: Callable[[float], bool] = lambda
     def read(value: Any) -> Scalar:
         if value is None and default is None:
             return None
-        if not is_number(value) or not accepts(value):
-            raise ValueError(value)
-        return float(value)
+        if is_number(value) and accepts(value):
+            return float(value)
+        raise ValueError(value)
 
     return Param(default, allowed, read)
 

@@ -78,6 +78,13 @@ class Variant:
         return cls.of(value["kind"], value["params"], value["version"])
 
 
+NATURAL = "natural"
+"""Kind of the condition under which images are left as they are; all other conditions are attacks."""
+
+UNATTACKED_TWIN = "unattacked-twin"
+"""Kind of the corruption that contrasts an attacked image with the same image before the attack."""
+
+
 class Condition(Variant):
     """What was done to the images: natural, typographic …; the attack's family is `kind`."""
 
@@ -139,6 +146,30 @@ class Recipe:
     def text(self) -> str:
         """Canonical text for people."""
         return f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
+
+
+StudyKind = Literal["effect", "mechanism", "other"]
+
+
+def study_kind(recipe: Recipe) -> StudyKind:
+    """Return what circuits of a recipe say about attacks.
+
+    `effect`: natural and attacked images are contrasted with the same images and scored on the true class's logit, so
+    that only the condition differs and edges are gained or lost. `mechanism`: attacked images are contrasted with their
+    unattacked twins and scored on the target's logit less the true class's, so that edges carry the attack. `other`:
+    neither can be said.
+
+    Example:
+        >>> study_kind(Recipe(MethodUse.of("eap"), "split", Metric.of("logit"), Corruption.of("blur")))
+        'effect'
+    """
+    match recipe.metric.kind, recipe.corruption.kind == UNATTACKED_TWIN:
+        case "logit", False:
+            return "effect"
+        case "logit-diff", True:
+            return "mechanism"
+        case _:
+            return "other"
 
 
 @dataclass(frozen=True)

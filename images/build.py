@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..circuits import ClassInfo, Condition, Contrast, Corruption
+from ..circuits import NATURAL, ClassInfo, Condition, Contrast, Corruption
 from ..errors import InputError, unknown
 from ..evaluation import ImagePairs
 from ..models import ViT, runs_model
@@ -77,7 +77,7 @@ def image_pairs(
     class_name: str,
     n: int = 16,
     *,
-    condition: Condition | str = "natural",
+    condition: Condition | str = NATURAL,
     corruption: Corruption | str = "other-class",
     seed: int = 0,
 ) -> ImagePairs:

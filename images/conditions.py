@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from ..circuits import ClassInfo, Condition
+from ..circuits import NATURAL, ClassInfo, Condition
 from ..circuits.kinds import Kind, Registry, choice, whole
 from ..errors import InputError, unknown
 from .batch import Batch, later_class
@@ -154,7 +154,7 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
     Condition,
     (
         ConditionKind(
-            key="natural",
+            key=NATURAL,
             name="the images as they are",
             apply=lambda condition, batch: batch.views,
             attacked=False,

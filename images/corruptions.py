@@ -12,7 +12,7 @@ from math import ceil
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ..circuits import ClassInfo, Corruption
+from ..circuits import UNATTACKED_TWIN, ClassInfo, Corruption
 from ..circuits.kinds import Kind, Registry, whole
 from ..errors import InputError
 from .batch import Batch
@@ -217,7 +217,7 @@ CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
             params={"tiles": whole(8, 2, 64)},
         ),
         CorruptionKind(
-            key="unattacked-twin",
+            key=UNATTACKED_TWIN,
             name="the image before the attack; for attacked conditions only",
             apply=lambda corruption, batch: batch.views,
             needs_attack=True,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..circuits import (
     GIVEN,
+    NATURAL,
     Circuit,
     CircuitRecord,
     ClassInfo,
@@ -44,7 +45,6 @@ from ..models import DTYPES, ViT
 from ..store import rounded
 from .extracted import common_graph, extractions_of
 from .kinds import Kind, resolved
-from .plan import NATURAL
 from .spec import is_printable
 from .work import circuit_record, evaluated, versions
 

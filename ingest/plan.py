@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..circuits import ClassInfo, Condition, Corruption, Extraction, Metric, Recipe, Selection, WorkItem, refuse_shares
+from ..circuits import (
+    NATURAL,
+    ClassInfo,
+    Condition,
+    Corruption,
+    Extraction,
+    Metric,
+    Recipe,
+    Selection,
+    WorkItem,
+    refuse_shares,
+)
 from ..circuits.extraction import edge_count
 from ..discovery import EXTRACTIONS, METHODS, sized_by
 from ..errors import InputError, unknown
@@ -33,8 +44,6 @@ from ..models import ViT, plain_torch
 from .loading import models_of
 from .spec import FolderSpec, RecipeSpec, Spec, named, placed
 
-NATURAL = "natural"
-
 CHOOSING = "float32"
 """Type in which the model chooses and attacks images, whatever types recipes are computed in."""
 
@@ -56,7 +65,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Study:
+class AskedRecipe:
     """One recipe and the conditions under which it is asked, natural first."""
 
     recipe: Recipe
@@ -100,8 +109,8 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     for i, condition in enumerate(spec.condition):
         with placed(spec, f"condition[{i}]"):
             conditions.append(CONDITIONS.resolve(condition.kind, condition.params))
-    studies = [_study(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-    dtypes = sorted({CHOOSING, *(study.recipe.dtype for study in studies)})
+    recipes = [_asked_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
+    dtypes = sorted({CHOOSING, *(asked.recipe.dtype for asked in recipes)})
     models = models_of(spec, given, dtypes)
     model = models[CHOOSING]
     with placed(spec, "images.source"):
@@ -110,20 +119,20 @@ def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
     if given is not None and spec.model is not None:
         notices[f"the model is {given.name}, as given to index, in place of the one that {spec.origin} names"] = None
     classes = _classes(spec, source, notices)
-    asked: list[tuple[ClassInfo, Study]] = []
-    for i, study in enumerate(studies):
-        _check_extractions(spec, model, study)
+    pairs: list[tuple[ClassInfo, AskedRecipe]] = []
+    for i, asked in enumerate(recipes):
+        _check_extractions(spec, model, asked)
         with placed(spec, f"recipe[{i}]"):
-            fitting = _classes_of(study, source, classes, notices)
-            _try_out(spec, source, model, fitting[0], study)
-        asked += [(cls, study) for cls in fitting]
+            fitting = _classes_of(asked, source, classes, notices)
+            _try_out(spec, source, model, fitting[0], asked)
+        pairs += [(cls, asked) for cls in fitting]
     place = {cls: i for i, cls in enumerate(classes)}
-    asked.sort(key=lambda pair: place[pair[0]])
-    items = [planned for cls, study in asked for planned in _items(spec, model, source, cls, study)]
+    pairs.sort(key=lambda pair: place[pair[0]])
+    items = [planned for cls, asked in pairs for planned in _items(spec, model, source, cls, asked)]
     return Plan(spec, models, source, tuple(items), tuple(notices))
 
 
-def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> Study:
+def _asked_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> AskedRecipe:
     place = f"recipe[{index}]"
     with placed(spec, place):
         method = METHODS.resolve(recipe.method, recipe.params)
@@ -143,7 +152,7 @@ def _study(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Cond
     full = Recipe(
         method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
     )
-    return Study(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
+    return AskedRecipe(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
 
 
 def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
@@ -224,15 +233,15 @@ def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
     return sized_by(extraction, size_of) if found and size_of else extraction
 
 
-def _check_extractions(spec: Spec, model: ViT, study: Study) -> None:
+def _check_extractions(spec: Spec, model: ViT, asked: AskedRecipe) -> None:
     """Sizes that the graph does not have, and orders that scores do not have, are refused before any is computed."""
-    method = study.recipe.method.kind
+    method = asked.recipe.method.kind
     for i, extract in enumerate(spec.extract):
         extraction = extract.extraction()
         size = dict(extraction.params).get("n")
         if isinstance(size, int | float):
             with placed(spec, f"extract[{i}].{extraction.kind}"):
-                edge_count(model.graph(study.recipe.form), size)
+                edge_count(model.graph(asked.recipe.form), size)
         if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
             with placed(spec, f"extract[{i}] for recipe {method}"):
                 way_out = (
@@ -257,14 +266,14 @@ def metric_target(source: ImageSource, metric: Metric) -> int | None:
 
 
 def _classes_of(
-    study: Study, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
+    asked: AskedRecipe, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
 ) -> list[ClassInfo]:
     """The classes that a study can be asked of: not the one that its metric takes as target.
 
     Raises:
         InputError: none is left, or an attack aims at no class and the metric needs one.
     """
-    metric, target = study.recipe.metric, metric_target(source, study.recipe.metric)
+    metric, target = asked.recipe.metric, metric_target(source, asked.recipe.metric)
     fitting = [cls for cls in classes if cls.class_index != target]
     if not fitting:
         raise InputError(f"metric {metric.text}: its target is the only class that is asked; name another")
@@ -272,8 +281,8 @@ def _classes_of(
         left_out = next(cls.name for cls in classes if cls.class_index == target)
         notices[f"class {left_out!r} is not asked for {metric.text}: it is the target"] = None
     if METRICS[metric.kind].needs_targets and target is None:
-        for condition in study.conditions:
-            _check_aim(source, fitting, condition, study.recipe)
+        for condition in asked.conditions:
+            _check_aim(source, fitting, condition, asked.recipe)
     return fitting
 
 
@@ -290,30 +299,31 @@ def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Con
         )
 
 
-def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, study: Study) -> None:
+def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, asked: AskedRecipe) -> None:
     """Attack and corrupt one image of a class, so that what cannot work fails here and not once per class."""
-    seed, corruption = study.recipe.seed, study.recipe.corruption
+    seed, corruption = asked.recipe.seed, asked.recipe.corruption
     partners = contrast_classes(corruption, source, cls, seed=seed, most=spec.images.per_class)
     dealt = deal([source.candidates(c)[:1] for c in partners], 1)
-    for condition in study.conditions:
+    for condition in asked.conditions:
         with suppress(BadImage):
             build_pairs(
                 source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt
             )
 
 
-def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: Study) -> Iterator[Planned]:
+def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, asked: AskedRecipe) -> Iterator[Planned]:
     """The items of one class in one study; the natural condition, if asked, decides the sizes of all."""
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
     sized_by: WorkItem | None = None
-    size_of = NATURAL if study.conditions[0].kind == NATURAL else None
-    if METHODS[study.recipe.method.kind].selects:
+    size_of = NATURAL if asked.conditions[0].kind == NATURAL else None
+    if METHODS[asked.recipe.method.kind].selects:
         extractions = (EXTRACTIONS.resolve("found"),)
     else:
         extractions = tuple(_sized(e.extraction(), size_of) for e in spec.extract)
-    corruption, count = study.recipe.corruption, spec.images.per_class
-    made_of: dict[str, Any] = {"seed": spec.seed, "count": count, "target": metric_target(source, study.recipe.metric)}
-    for condition in study.conditions:
+    corruption, count = asked.recipe.corruption, spec.images.per_class
+    target = metric_target(source, asked.recipe.metric)
+    made_of: dict[str, Any] = {"seed": spec.seed, "count": count, "target": target}
+    for condition in asked.conditions:
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":
             rule = "correct"
@@ -321,7 +331,7 @@ def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, study: S
             around = surroundings(source, cls, condition, corruption, **made_of)
             against = contrast(source, cls, condition, corruption, **made_of)
         selection = Selection.of(hashes, count, rule, spec.seed, around)
-        item = WorkItem(model.info, cls, condition, study.recipe, selection, against)
+        item = WorkItem(model.info, cls, condition, asked.recipe, selection, against)
         yield Planned(item, extractions, sized_by)
         if condition.kind == NATURAL:
             sized_by = item

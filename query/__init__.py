@@ -1,11 +1,14 @@
-"""Asking a store: named queries and Cypher of the user's, and comparisons from the archive's matrices."""
+"""Asking a store: named queries and Cypher of the user's, studies, and comparisons from the archive's matrices."""
 
 from .ask import run as run
-from .compare import Similarity as Similarity
 from .compare import compare as compare
 from .compare import similarity_matrix as similarity_matrix
+from .floors import Floor as Floor
 from .measures import MEASURES as MEASURES
 from .named import NamedQuery as NamedQuery
 from .named import is_name as is_name
 from .named import list_named as list_named
 from .named import named_queries as named_queries
+from .similarity import Similarity as Similarity
+from .studies import Study as Study
+from .studies import read_studies as read_studies

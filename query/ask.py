@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..circuits import NATURAL
 from ..errors import InputError
 from ..results import Table
 from ..store.cypher.values import Limits, check_text, limits, plain_params
 from ..store.graph.tables import unpacked
 from .answers import COUNTS, COUNTS_AS, counted, left_out, named_by_id
-from .choice import MODELS, PAIR, STUDY, resolve
-from .groups import NATURAL, Entry, differences, entries_of
+from .choice import MODELS, PAIR, resolve
+from .differences import differences
+from .entries import STUDY, Entry, entries_of
 from .named import NamedQuery, get_named, is_name, parameters_of
 from .names import Models
 from .parameters import Only

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
 from ..store.cypher.names import check_given
+from .entries import STUDY
 from .names import Models, matching
 from .parameters import Only, Parameter, checked
 
 if TYPE_CHECKING:
     from ..store import Store
-
-STUDY = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction")
-"""Properties that must be the same for circuits to be counted together."""
 
 PAIR = ("before", "after")
 """Parameters that name the two models of a query that holds one against the other."""

@@ -9,53 +9,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
+from ..circuits import NATURAL, study_kind
 from ..circuits.similarity import check_ranked
 from ..errors import InputError
-from ..results import Exits, Table, parquet, write_whole
+from ..results import Table
 from ..store import Store
-from .floors import Floor, left_out_of_floors, read_floors, spread
+from .entries import Entry, images_of, load
+from .floors import left_out_of_floors, read_floors, spread
 from .forms import across_forms, coarseness
-from .groups import FIELDS, NATURAL, TWIN, Entry, Group, groups, images_of, load
+from .groups import FIELDS, Group, groups
 from .measures import Circuits, Matrix, Measure, common_edges, get_measure
-
-
-@dataclass(frozen=True, eq=False)
-class Similarity(Exits):
-    """How alike the circuits of one group are: a square of all pairs.
-
-    Attributes:
-        labels: what the rows and columns are: classes, conditions …
-        values: the measure of each pair.
-        chance: what chance gives for circuits of the pair's sizes; NaN where it is not known.
-        floors: noise floor of each circuit; NaN where it is not known.
-        facts: `measure`, the common values of the group, mean `noise_floor` and `chance`, seconds.
-        notes: warnings.
-    """
-
-    labels: tuple[str, ...]
-    values: Matrix
-    chance: Matrix
-    floors: np.ndarray
-    facts: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The square, labelled on both sides."""
-        return pd.DataFrame(self.values, index=list(self.labels), columns=list(self.labels))
-
-    def to_parquet(self, path: str | Path) -> None:
-        write_whole(path, parquet(self.to_pandas(), index=True))
-
-    def _repr_html_(self) -> str:
-        return Table(self.to_pandas().reset_index(names=""), self.notes)._repr_html_()
+from .similarity import Similarity, floors_of_pairs, mean_of_known
 
 
 def compare(
@@ -68,7 +39,7 @@ def compare(
     flagged: bool = False,
     **equals: Any,
 ) -> Table:
-    """All pairs of circuits that differ in one field only; within a group the most alike first.
+    """Compare all pairs of circuits that differ in one field only; within a group the most alike stand first.
 
     The newest answer to each question is compared, without circuits that are flagged; notes say what is left out.
     Circuits of different forms, methods, metrics or directions are compared as sets of edges (`jaccard`,
@@ -98,7 +69,7 @@ def compare(
     found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
     compared = [_compare(store, group, chosen, halved, clock) for group, halved in _with_floors(found)]
     facts = {"measure": measure, **_means(compared), **clock.seconds}
-    notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *_floor_notes(compared, by)))
+    notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *_floor_notes(compared)))
     return Table(_table(compared, by), tuple(notes), facts)
 
 
@@ -112,7 +83,7 @@ def similarity_matrix(
     flagged: bool = False,
     **equals: Any,
 ) -> Similarity:
-    """The square of all pairs, for heat maps. Arguments and errors as for `compare`.
+    """Return the square of all pairs, for heat maps. Arguments and errors as for `compare`.
 
     Raises:
         InputError: the circuits fall into several groups; names the fields to choose by.
@@ -122,24 +93,23 @@ def similarity_matrix(
     found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
     if len(found) > 1:
         varying = {f: sorted({g.common[f] for g in found}) for f in found[0].common}
-        told = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
-        raise InputError(f"one square holds circuits that differ in {by} only; choose by {told}")
+        choices = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
+        raise InputError(f"one square holds circuits that differ in {by} only; choose by {choices}")
     ((only, halved),) = _with_floors(found)
-    group = _compare(store, only, chosen, halved, clock)
-    facts = {"measure": measure, **only.common, **_means([group]), **clock.seconds}
-    notes = (*notes, *only.notes, *_floor_notes([group], by))
-    return Similarity(only.labels, group.values, group.chance, group.floors, facts, notes)
+    compared = _compare(store, only, chosen, halved, clock)
+    facts = {"measure": measure, **only.common, **_means([compared]), **clock.seconds}
+    return replace(compared.similarity, facts=facts, notes=(*notes, *only.notes, *_floor_notes([compared])))
 
 
 class _Clock:
-    """Seconds spent, by what for: loading is told apart from computing."""
+    """Seconds spent on loading, on computing and on noise floors."""
 
     def __init__(self) -> None:
         self.seconds = {"load_s": 0.0, "compute_s": 0.0, "floors_s": 0.0}
         self._last = time.perf_counter()
 
     def to(self, what: str) -> None:
-        """Book the time since the last call."""
+        """Add the time since the last call."""
         now = time.perf_counter()
         self.seconds[what] += now - self._last
         self._last = now
@@ -156,8 +126,8 @@ def _read(
     found = list(groups(loaded, by, sets=measure.needs == "members"))
     clock.to("load_s")
     if not found:
-        told = "; ".join((f"nothing to compare: no two of the {len(loaded)} circuits differ in {by} only", *notes))
-        raise InputError(told)
+        reasons = (f"nothing to compare: no two of the {len(loaded)} circuits differ in {by} only", *notes)
+        raise InputError("; ".join(reasons))
     return found, notes
 
 
@@ -169,52 +139,40 @@ def _with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """A group with its figures; `floors` and `changed` are NaN where there is no noise floor.
+    """A group with its figures.
 
-    `edges` has the edges of the first circuit of each pair, `common` those that both have.
+    Attributes:
+        edges: those of the first circuit of each pair, counted in the form in which the pair is compared.
+        common: edges that both have.
+        changed: edges that seem gained, and as many lost, between halves of each circuit's images; NaN where this is
+            not known.
     """
 
     group: Group
-    column: str
-    values: Matrix
-    chance: Matrix
+    similarity: Similarity
     edges: Int[np.ndarray, "circuit circuit"]
     common: Int[np.ndarray, "circuit circuit"]
-    floors: np.ndarray
-    changed: np.ndarray
-
-    @property
-    def pair_floors(self) -> np.ndarray:
-        """Mean of two circuits' noise floors, of the one that is known where the other is not.
-
-        Of circuits of different forms that of the coarser one, in whose form they are compared.
-        """
-        both = np.stack(np.broadcast_arrays(self.floors[:, None], self.floors[None, :]))
-        form = np.array([coarseness(entry.graph) for entry in self.group.entries])
-        finer = np.stack([form[:, None] < form[None, :], form[:, None] > form[None, :]])
-        known = ~np.isnan(both) & ~finer
-        total = np.where(known, both, 0.0).sum(axis=0)
-        return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    changed: Float[np.ndarray, "circuit"]
 
 
 def _compare(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: _Clock) -> _Compared:
-    if len({entry.graph for entry in group.entries}) > 1:
+    graphs = [entry.graph for entry in group.entries]
+    if len(set(graphs)) > 1:
         values, edges, common = _across_forms(store, group.entries, measure, clock)
         chance = np.full(values.shape, np.nan)
     else:
         circuits = _circuits(store, group.entries, measure)
         clock.to("load_s")
-        values, common = measure.matrix(circuits), common_edges(circuits.members)
+        values, chance = measure.matrix(circuits), measure.chance_levels(circuits)
+        common = common_edges(circuits.members)
         edges = np.broadcast_to(np.diag(common)[:, None], common.shape)
-        sizes = circuits.sizes if measure.key == "overlap" else np.diag(common).tolist()
-        chance = _chance(measure, sizes, circuits.graph.n_edges)
     clock.to("compute_s")
-    floors = read_floors(store, group.entries, measure, halved)
+    own, changed = np.full((2, len(graphs)), np.nan)
+    for i, floor in read_floors(store, group.entries, measure, halved).items():
+        own[i], changed[i] = floor.value, floor.n_changed
     clock.to("floors_s")
-    column = measure.key.replace("-", "_")
-    return _Compared(
-        group, column, values, chance, edges, common, _figures(floors, "value"), _figures(floors, "changed")
-    )
+    floors = floors_of_pairs(own, list(map(coarseness, graphs)))
+    return _Compared(group, Similarity(group.labels, measure, values, chance, floors), edges, common, changed)
 
 
 def _across_forms(
@@ -248,35 +206,19 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
     return Circuits(entries[0].graph, store.members([e.id for e in entries]), sizes, scores)
 
 
-def _figures(floors: Sequence[Floor | None], name: str) -> np.ndarray:
-    return np.array([np.nan if f is None else getattr(f, name) for f in floors])
-
-
-def _chance(measure: Measure, sizes: Sequence[int], n_edges: int) -> Matrix:
-    """Each pair of sizes is reckoned once."""
-    if measure.chance is None:
-        return np.full((len(sizes), len(sizes)), np.nan)
-    unique, at = np.unique(sizes, return_inverse=True)
-    table = np.array([[measure.chance(int(a), int(b), n_edges) for b in unique] for a in unique])
-    return table[np.ix_(at, at)]
-
-
 def _means(compared: Sequence[_Compared]) -> dict[str, Any]:
-    floors = np.concatenate([g.floors for g in compared])
-    chance = np.concatenate([g.chance[np.triu_indices(len(g.chance), 1)] for g in compared])
-    means = {"noise_floor": _mean(floors), "chance": _mean(chance)}
+    """Means over all groups."""
+    squares = [c.similarity for c in compared]
+    floors = np.concatenate([square.floors.diagonal() for square in squares])
+    chance = np.concatenate([square.pairs["chance"].to_numpy() for square in squares])
+    means = {"noise_floor": mean_of_known(floors), "chance": mean_of_known(chance)}
     return {**means, "pairs": len(chance), "circuits": len(floors)}
 
 
-def _mean(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def _floor_notes(compared: Sequence[_Compared], by: str) -> Iterator[str]:
+def _floor_notes(compared: Sequence[_Compared]) -> Iterator[str]:
     """What the noise floor is of, and what it leaves out."""
-    known = sum(int((~np.isnan(g.floors)).sum()) for g in compared)
-    entries = [entry for g in compared for entry in g.group.entries]
+    known = sum(int((~np.isnan(c.similarity.floors.diagonal())).sum()) for c in compared)
+    entries = [entry for c in compared for entry in c.group.entries]
     if not known:
         yield "the noise floor is not known: scores per image were not kept"
         return
@@ -295,20 +237,18 @@ def _table(compared: Sequence[_Compared], by: str) -> pd.DataFrame:
 def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     group = compared.group
     a, b = np.triu_indices(len(group.labels), 1)
-    labels = np.array(group.labels, dtype=object)
     edges_a, edges_b, common = compared.edges[a, b], compared.edges[b, a], compared.common[a, b]
-    columns: dict[str, Any] = {name: group.common[name] for name in context}
-    columns |= {"a": labels[a], "b": labels[b], compared.column: compared.values[a, b]}
-    columns |= {"noise_floor": compared.pair_floors[a, b], "chance": compared.chance[a, b]}
-    columns |= {"edges_a": edges_a, "edges_b": edges_b, "common": common}
+    columns: dict[str, Any] = {"edges_a": edges_a, "edges_b": edges_b, "common": common}
     if by in ("condition", "model"):
         pairs = [(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)]
-        told = np.array([_alike(x, y) and (by == "model" or _effect(x, y)) for x, y in pairs])
-        columns["gained"] = pd.arrays.IntegerArray((edges_b - common).astype(np.int64), ~told)
-        columns["lost"] = pd.arrays.IntegerArray((edges_a - common).astype(np.int64), ~told)
-        columns["changed_floor"] = np.where(told, compared.changed[a], np.nan)
-    frame = pd.DataFrame(columns)
-    return frame.sort_values(compared.column, ascending=False, kind="stable")
+        known = np.array([_alike(x, y) and (by == "model" or _effect(x, y)) for x, y in pairs])
+        columns["gained"] = pd.arrays.IntegerArray((edges_b - common).astype(np.int64), ~known)
+        columns["lost"] = pd.arrays.IntegerArray((edges_a - common).astype(np.int64), ~known)
+        columns["changed_floor"] = np.where(known, compared.changed[a], np.nan)
+    frame = compared.similarity.pairs.assign(**columns)
+    for place, name in enumerate(context):
+        frame.insert(place, name, group.common[name])
+    return frame.sort_values(compared.similarity.measure.column, ascending=False, kind="stable")
 
 
 def _alike(a: Entry, b: Entry) -> bool:
@@ -322,7 +262,6 @@ def _effect(natural: Entry, attacked: Entry) -> bool:
     return (
         x.condition.kind == NATURAL
         and y.condition.kind != NATURAL
-        and x.recipe.metric.kind == "logit"
-        and x.recipe.corruption.kind != TWIN
+        and study_kind(x.recipe) == "effect"
         and natural.size_requested == attacked.size_requested
     )

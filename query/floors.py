@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from ..circuits import Circuit, CircuitRecord, Discovery, EdgeScores, WorkItem, halvings
 from ..discovery import EXTRACTIONS
 from ..store import Store
-from .groups import Entry
+from .entries import Entry
 from .measures import Measure, Sample
 
 _WORK = 600_000
@@ -20,43 +21,48 @@ _LEAST, _MOST = 8, 400
 """Circuits that are halved for one comparison, however large or small the graph."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Floor:
-    """Means over 20 seeded halvings, each half extracted anew at the same size.
+    """Means over 20 seeded halvings, each half extracted again at the same size.
 
     Attributes:
         value: of the measure.
-        changed: edges that one given half has and the other has not: so many seem gained, and as many
-            lost, where only the images differ. NaN for measures of scores.
+        changed: per edge, the share of halvings in which one given half has it and the other has not; None for
+            measures of scores.
     """
 
     value: float
-    changed: float
+    changed: Float[np.ndarray, "edge"] | None
+
+    @property
+    def n_changed(self) -> float:
+        """Edges that seem gained, and as many lost, where only the images differ; NaN for measures of scores."""
+        return float("nan") if self.changed is None else float(self.changed.sum())
 
 
-def halves_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Sample, Sample]]:
-    """The circuits of 20 seeded pairs of halves of the images, each extracted anew at the circuit's size.
+def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
+    """Return the noise floor of one circuit; None where there are no halves of its images.
 
-    None without scores per image, with fewer than two images, without a size, or where it was extracted elsewhere in
-    a way that cannot be repeated.
+    There are none without scores per image, with fewer than two images, without a size, or where the circuit was
+    extracted elsewhere in a way that cannot be repeated.
     """
+    values, changed = [], []
+    for a, b in _halves(record, discovery, measure):
+        values.append(measure.pair(a, b))
+        changed.append(a.circuit.members ^ b.circuit.members)
+    if not values:
+        return None
+    return Floor(float(np.mean(values)), np.mean(changed, axis=0) / 2 if measure.needs == "members" else None)
+
+
+def _halves(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Sample, Sample]]:
+    """The circuits of 20 seeded pairs of halves of the images, each extracted again at the circuit's size."""
     scores, size = discovery.scores, record.circuit.size_requested
     known = record.extraction.kind in EXTRACTIONS and EXTRACTIONS[record.extraction.kind].take is not None
     if scores is None or (scores.n_images or 0) < 2 or not size or not known:
         return
     for a, b in halvings(scores, seed=record.item.recipe.seed):
         yield _again(record, size, a, measure), _again(record, size, b, measure)
-
-
-def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
-    """Noise floor of one circuit; None where there are no halves of its images."""
-    values, changed = [], []
-    for a, b in halves_of(record, discovery, measure):
-        values.append(measure.pair(a, b))
-        changed.append((a.circuit.members ^ b.circuit.members).sum() / 2)
-    if not values:
-        return None
-    return Floor(float(np.mean(values)), float(np.mean(changed)) if measure.needs == "members" else float("nan"))
 
 
 def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
@@ -66,20 +72,19 @@ def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measur
     return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
 
 
-def read_floors(
-    store: Store, entries: Sequence[Entry], measure: Measure, chosen: Collection[int]
-) -> list[Floor | None]:
-    """Noise floors of the circuits at the chosen positions, None for the others."""
-    return [_read(store, entry, measure) if i in chosen else None for i, entry in enumerate(entries)]
-
-
-def _read(store: Store, entry: Entry, measure: Measure) -> Floor | None:
-    record, _ = store.archive.circuit(entry.id)
-    return floor_of(record, store.archive.discovery(entry.discovery_id)[0], measure)
+def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen: Collection[int]) -> dict[int, Floor]:
+    """Return the noise floors of the circuits at the chosen positions, by position; those that are known."""
+    floors = {}
+    for i in chosen:
+        record, _ = store.archive.circuit(entries[i].id)
+        floor = floor_of(record, store.archive.discovery(entries[i].discovery_id)[0], measure)
+        if floor is not None:
+            floors[i] = floor
+    return floors
 
 
 def left_out_of_floors(items: Sequence[WorkItem]) -> Iterator[str]:
-    """Says where circuits are contrasted with one class only: halves of the images keep it."""
+    """Yield a warning where circuits are contrasted with one class only: halves of the images keep it."""
     single = sum(len(item.contrast.against) == 1 for item in items)
     if single:
         yield (
@@ -89,9 +94,9 @@ def left_out_of_floors(items: Sequence[WorkItem]) -> Iterator[str]:
 
 
 def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:
-    """Which circuits of each of several groups get a noise floor: all, or as many as there is time for.
+    """Return which circuits of each of several groups get a noise floor: all, or as many as there is time for.
 
-    They are spread evenly over the groups and within each; one alone is the first of its group.
+    They are spread evenly over the groups and within each; where a group has one, it is the group's first.
 
     Args:
         counts: circuits of each group.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Literal
 
 import numpy as np
@@ -68,6 +69,22 @@ class Measure:
     matrix: Callable[[Circuits], Matrix]
     chance: Callable[[int, int, int], float] | None
 
+    @property
+    def column(self) -> str:
+        """Its name as a column of tables."""
+        return self.key.replace("-", "_")
+
+    def chance_levels(self, circuits: Circuits) -> Matrix:
+        """Return what chance gives for all pairs of many; NaN where it is not known."""
+        if self.chance is None:
+            return np.full((len(circuits.members), len(circuits.members)), np.nan)
+        sizes = circuits.sizes if self.needs == "ranks" else circuits.members.sum(axis=1)
+        unique, at = np.unique(sizes, return_inverse=True)
+        table = np.zeros((len(unique), len(unique)))
+        for i, j in combinations_with_replacement(range(len(unique)), 2):
+            table[i, j] = table[j, i] = self.chance(int(unique[i]), int(unique[j]), circuits.graph.n_edges)
+        return table[np.ix_(at, at)]
+
 
 def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
     assert circuits.scores is not None
@@ -75,7 +92,7 @@ def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
 
 
 def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "circuit circuit"]:
-    """Number of edges in both, for all pairs."""
+    """Return the number of edges in both, for all pairs."""
     exact = inside.astype(np.float32)  # sums up to 2²⁴ are exact
     return (exact @ exact.T).astype(int)
 
@@ -188,7 +205,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def get_measure(key: str) -> Measure:
-    """The measure.
+    """Return the measure.
 
     Raises:
         InputError: there is none of that name.

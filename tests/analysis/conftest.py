@@ -126,7 +126,7 @@ def study_of(records: Sequence[CircuitRecord]) -> Study:
     rows = pd.DataFrame(
         [r.properties() | {"discovery_id": r.discovery_id, "created_ms": i} for i, r in enumerate(records)]
     )
-    scores = None if records[0].score is None else np.array([r.score for r in records])
+    scores = None if records[0].circuit.score is None else np.array([r.circuit.score for r in records])
     members = np.stack([r.circuit.members for r in records])
     items, common = tuple(r.item for r in records), {f: rows[f].iloc[0] for f in FIELDS}
     return Study(common, rows, rows.iloc[:0], items, records[0].circuit.graph, members, scores)

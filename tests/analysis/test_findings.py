@@ -93,7 +93,7 @@ def test_gained_and_lost_are_counted_per_edge(effect, by_class):
         lost = sum(w and not n for w, n in zip(was, now, strict=True))
         assert (gained, lost) == (tuple(table.loc[edge, ["gained_in", "lost_in"]]) if edge in table.index else (0, 0))
     assert found.by_edge[["gained_in", "lost_in"]].max(axis=1).is_monotonic_decreasing
-    mean = np.mean([by_class[c, "natural"].score for c in names], axis=0)
+    mean = np.mean([by_class[c, "natural"].circuit.score for c in names], axis=0)
     at = effect.study.graph.edge_index[table.index[0]]
     assert table["score_natural"].iloc[0] == pytest.approx(mean[at])
 
@@ -136,7 +136,7 @@ def test_carriers_are_means_and_counts_over_classes():
     answers = Answers.to(mechanism_items())
     study = study_of(answers.records)
     table = carriers(study, TYPOGRAPHIC).set_index("edge")
-    scores = np.stack([r.score for r in answers.records]).astype(float)
+    scores = np.stack([r.circuit.score for r in answers.records]).astype(float)
     for edge, row in table.iterrows():
         at = study.graph.edge_index[edge]
         assert row["circuits"] == sum(edge in r.circuit.edges for r in answers.records) > 0
@@ -149,7 +149,9 @@ def test_carriers_are_means_and_counts_over_classes():
 
 
 def test_methods_that_only_select_have_carriers_without_scores():
-    records = [replace(r, score=None) for r in Answers.to(mechanism_items()).records]
+    records = [
+        replace(r, circuit=replace(r.circuit, score=None, std=None)) for r in Answers.to(mechanism_items()).records
+    ]
     table = carriers(study_of(records), TYPOGRAPHIC)
     assert list(table.columns) == ["edge", "circuits", "by_chance"]
     assert table["circuits"].is_monotonic_decreasing

@@ -221,9 +221,7 @@ def test_methods_that_only_select_are_told_without_scores(store_of, tmp_path):
     records = [
         replace(
             r,
-            circuit=replace(r.circuit, scores=None),
-            score=None,
-            std=None,
+            circuit=replace(r.circuit, score=None, std=None),
             frequency=None,
             full_in=None,
             full_out=None,

@@ -48,7 +48,7 @@ def test_its_three_queries_answer(summary, store, answers):
     was, now = (answers.of(attack=a, metric="logit", class_index=0)[0].circuit for a in ("natural", "typographic"))
     assert set(gained["gained"]) <= set(now.edges) - set(was.edges)
     assert len(gained) == min(10, len(set(now.edges) - set(was.edges)))
-    graph, score = was.graph, answers.of(attack="natural", class_index=0)[0].score
+    graph, score = was.graph, answers.of(attack="natural", class_index=0)[0].circuit.score
     out = dict.fromkeys(was.nodes, 0.0)
     for edge in was.edges:
         out[edge.split("->")[0]] += float(score[graph.edge_index[edge]])

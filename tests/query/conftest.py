@@ -105,7 +105,8 @@ def _sized(record: CircuitRecord, n: int) -> CircuitRecord:
     """The circuit of all edges, or of none."""
     graph = record.circuit.graph
     members = np.full(graph.n_edges, n > 0)
-    return replace(record, circuit=Circuit.pruned(graph, np.flatnonzero(members), size_requested=24))
+    circuit = Circuit.pruned(graph, np.flatnonzero(members), size_requested=24)
+    return replace(record, circuit=replace(circuit, score=record.circuit.score, std=record.circuit.std))
 
 
 def _written(item: WorkItem) -> WorkItem:

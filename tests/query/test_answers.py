@@ -55,8 +55,8 @@ class Feed:
         edge = graph.edge(index)
         self.name, self.sender, self.receiver, self.port = edge.name, edge.sender, edge.receiver, edge.port
         self.rank = position + 1
-        self.score = float(record.score[index])
-        self.std = float(record.std[index])
+        self.score = float(record.circuit.score[index])
+        self.std = float(record.circuit.std[index])
         self.frequency = float(record.frequency[index])
 
 

@@ -533,7 +533,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         pairs.append((replace(full, scores=mean), [make_record(full, 9)]))
     for index in (1, 2):
         full = make_discovery(item=make_item(class_index=index, n_layers=2, n_heads=2, corruption="mean-image"))
-        record = replace(make_record(full, 9), score=None, std=None, frequency=None, full_in=None, full_out=None)
+        scored = make_record(full, 9)
+        circuit = replace(scored.circuit, score=None, std=None)
+        record = replace(scored, circuit=circuit, frequency=None, full_in=None, full_out=None)
         pairs.append((replace(full, scores=None, members=record.circuit.members), [record]))
     with create_store(tmp_path_factory.mktemp("mixed") / "data") as store:
         fill(store, pairs)

@@ -7,42 +7,40 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from circuitstore.circuits import CircuitRecord
+from circuitstore.circuits import greedy
 from circuitstore.errors import InputError
-from circuitstore.query.measures import MEASURES, Circuits, get_measure
-from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.query.measures import MEASURES, Circuits, Sample, get_measure
+from circuitstore.testing.factories import make_discovery, make_item
 
 
 @pytest.fixture(scope="module")
-def records() -> list[CircuitRecord]:
+def samples() -> list[Sample]:
     """Circuits of several sizes with the scores of all edges, one of no edge at all."""
     found = []
     for index, n in enumerate((1, 9, 24, 24, 60)):
-        discovery = make_discovery(item=make_item(class_index=index, n_layers=3, n_heads=2))
-        record = make_record(discovery, n)
-        found.append(replace(record, circuit=replace(record.circuit, scores=discovery.scores)))
-    none = replace(found[0].circuit, members=np.zeros_like(found[0].circuit.members), order=np.empty(0, int))
+        scores = make_discovery(item=make_item(class_index=index, n_layers=3, n_heads=2)).scores
+        assert scores is not None
+        found.append(Sample(greedy(scores, n), scores))
+    first = found[0].circuit
+    none = replace(first, members=np.zeros_like(first.members), order=np.empty(0, int))
     return [*found, replace(found[0], circuit=none)]
 
 
-def stacked(records: list[CircuitRecord]) -> Circuits:
-    circuits = [r.circuit for r in records]
+def stacked(samples: list[Sample]) -> Circuits:
+    circuits = [sample.circuit for sample in samples]
     sizes = [c.n_edges if c.size_requested is None else c.size_requested for c in circuits]
-    members, scores = (
-        np.stack([c.members for c in circuits]),
-        np.stack([r.score for r in records if r.score is not None]),
-    )
-    return Circuits(circuits[0].graph, members, sizes, scores)
+    scores = np.stack([sample.scores.mean for sample in samples if sample.scores is not None])
+    return Circuits(circuits[0].graph, np.stack([c.members for c in circuits]), sizes, scores)
 
 
 @pytest.mark.parametrize("key", MEASURES)
-def test_the_square_holds_the_pairs(key: str, records: list[CircuitRecord]) -> None:
+def test_the_square_holds_the_pairs(key: str, samples: list[Sample]) -> None:
     measure = get_measure(key)
-    square = measure.matrix(stacked(records))
+    square = measure.matrix(stacked(samples))
     assert np.allclose(square, square.T, atol=1e-12)
     assert np.allclose(np.diag(square), 1)
-    for i, j in combinations(range(len(records)), 2):
-        assert square[i, j] == pytest.approx(measure.pair(records[i].circuit, records[j].circuit), abs=1e-6)
+    for i, j in combinations(range(len(samples)), 2):
+        assert square[i, j] == pytest.approx(measure.pair(samples[i], samples[j]), abs=1e-6)
 
 
 @pytest.mark.parametrize("key", ["jaccard", "dice", "overlap"])

@@ -1,4 +1,4 @@
-"""Interactive figures. Every number in them is one of the tables' numbers; heat maps have four decimals."""
+"""Interactive figures of plotly. Every number in them is one of the tables' numbers; heat maps have four decimals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from .findings import Similarity
+from ...query import Similarity
 
 INK, FAINT, BLUE, ORANGE = "#1f2937", "#94a3b8", "#1f6fb2", "#d9730d"
 PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
@@ -29,11 +29,11 @@ _HEAT = (
 
 
 def similarity_figure(similarity: Similarity) -> go.Figure:
-    """Classes against classes; the diagonal shows each class's noise floor in place of its trivial 1."""
+    """Draw classes against classes; the diagonal shows each class's noise floor in place of its trivial 1."""
     order = heat_map_order(similarity)
-    names = [plain(similarity.classes[i]) for i in order]
-    z = similarity.jaccard[np.ix_(order, order)].copy()
-    np.fill_diagonal(z, similarity.floors[order])
+    names = [plain(similarity.labels[i]) for i in order]
+    z = similarity.values[np.ix_(order, order)].copy()
+    np.fill_diagonal(z, similarity.floors.diagonal()[order])
     shown = len(order) <= ANNOTATED
     figure = go.Figure(
         go.Heatmap(
@@ -58,20 +58,21 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
 
 
 def heat_map_order(similarity: Similarity) -> list[int]:
-    """By class index while the numbers can be read, else neighbours alike; at most `MOST_CLASSES`, the first."""
-    count = min(len(similarity.classes), MOST_CLASSES)
+    """Return the order of at most `MOST_CLASSES`: by class index while numbers can be read, else neighbours alike."""
+    count = min(len(similarity.labels), MOST_CLASSES)
     if count <= ANNOTATED:
         return list(range(count))
-    distance = 1 - similarity.jaccard[:count, :count]
+    distance = 1 - similarity.values[:count, :count]
     np.fill_diagonal(distance, 0)
     return hierarchy.leaves_list(hierarchy.linkage(squareform(distance, checks=False), "average")).tolist()
 
 
 def _colour_bar(similarity: Similarity) -> dict[str, object]:
     """Ticks at chance and at the noise floor, where the scale gets its meaning."""
-    ticks = {0.0: "0", 0.5: "0.5", 1.0: "1", similarity.chance: f"{similarity.chance:.2f} chance"}
-    if similarity.floor is not None:
-        ticks[similarity.floor] = f"{similarity.floor:.2f} noise floor"
+    ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
+    for value, name in ((similarity.chance_level, "chance"), (similarity.noise_floor, "noise floor")):
+        if value is not None:
+            ticks[value] = f"{value:.2f} {name}"
     special = [v for v, text in ticks.items() if " " in text]
     kept = {v: t for v, t in ticks.items() if " " in t or all(abs(v - s) > 0.15 for s in special)}
     return {
@@ -93,10 +94,10 @@ def faithfulness_figure(
     reasons: Mapping[int, str],
     labels: Mapping[str, str],
 ) -> go.Figure:
-    """Each circuit's faithfulness (filled) beside those of its size-matched random circuits (grey ticks).
+    """Draw each circuit's faithfulness (filled) beside those of its size-matched random circuits (grey ticks).
 
     Args:
-        table: rows of `findings.faithfulness`.
+        table: rows of `faithfulness.faithfulness`.
         random: faithfulness of the random circuits, by row of the table.
         reasons: why a row has no faithfulness.
         labels: short names of the conditions.
@@ -170,7 +171,7 @@ def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame
 
 
 def changes_figure(by_class: pd.DataFrame) -> go.Figure:
-    """Edges gained (right) and lost (left) per class, with what halves of the same images differ by.
+    """Draw edges gained (right) and lost (left) per class, with what halves of the same images differ by.
 
     Args:
         by_class: columns `class, gained, lost, floor`.
@@ -210,7 +211,7 @@ def changes_figure(by_class: pd.DataFrame) -> go.Figure:
 
 
 def carriers_figure(table: pd.DataFrame, most: int = 20) -> go.Figure:
-    """The edges of the largest mean score, with the standard error over classes."""
+    """Draw the edges of the largest mean score, with the standard error over classes."""
     best = table.iloc[:most]
     error = best["error"].fillna(0).tolist()
     figure = go.Figure(
@@ -232,7 +233,7 @@ def carriers_figure(table: pd.DataFrame, most: int = 20) -> go.Figure:
 
 
 def plain(text: str) -> str:
-    """Text that plotly shows as it is: its labels understand a little HTML."""
+    """Return text that plotly shows as it is: its labels understand a little HTML."""
     return escape(str(text), quote=False)
 
 

@@ -42,7 +42,7 @@ def test_rows_members_and_scores_belong_together(store, answers):
     for study in read_studies(store):
         for i, id in enumerate(study.circuits["id"]):
             assert np.array_equal(study.members[i], by_id[id].circuit.members)
-            assert np.array_equal(study.scores[i], by_id[id].score)
+            assert np.array_equal(study.scores[i], by_id[id].circuit.score)
 
 
 def test_natural_is_first_and_pairs_join_the_conditions_by_class(store):

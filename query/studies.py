@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import ComputationGraph, Selection, WorkItem, short_names
-from ..query.groups import Entry, best_study, entries_of, images_of, newest, precision
-from ..query.names import Models
+from ..circuits import NATURAL, ComputationGraph, Recipe, Selection, StudyKind, short_names, study_kind
 from ..store import Store
-from .wording import count
+from .entries import STUDY, Entry, best_study, entries_of, images_of, newest, precision
+from .names import Models
 
-FIELDS = ("model_id", "model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "seed")
+COMMON = ("model_id", *STUDY, "seed")
 """What all circuits of a study have in common. `model` is the name, with digits of the id where models share it."""
-
-NATURAL = "natural"
-Kind = Literal["effect", "mechanism", "other"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +24,11 @@ class Study:
     """Circuits that may be compared class by class and condition by condition.
 
     Attributes:
-        common: the values of `FIELDS`.
+        common: the values of `COMMON`.
+        recipe: that of its circuits; versions may differ.
         circuits: one row per circuit, natural conditions first, then by class index; columns of the catalog.
         flagged: the circuits that are flagged, likewise; they are listed and enter no figure.
-        items: the question that each circuit answers, in the order of the rows of `circuits`.
+        entries: the circuits with the questions that they answer, in the order of the rows of `circuits`.
         graph: which edges the positions mean.
         members: which edges each circuit holds, in the order of the rows.
         scores: mean scores behind each circuit; None for methods that only select.
@@ -40,21 +36,19 @@ class Study:
     """
 
     common: Mapping[str, str]
+    recipe: Recipe
     circuits: pd.DataFrame
     flagged: pd.DataFrame
-    items: tuple[WorkItem, ...]
+    entries: tuple[Entry, ...]
     graph: ComputationGraph
     members: Bool[np.ndarray, "circuit edge"]
     scores: Float[np.ndarray, "circuit edge"] | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> Kind:
-        """Effect: what changes with the condition. Mechanism: what carries an attack. By recipe alone."""
-        metric, corruption = (self.common[name].partition("(")[0] for name in ("metric", "corruption"))
-        if corruption == "unattacked-twin":
-            return "mechanism" if metric == "logit-diff" else "other"
-        return "effect" if metric == "logit" else "other"
+    def kind(self) -> StudyKind:
+        """What its circuits say about attacks."""
+        return study_kind(self.recipe)
 
     @cached_property
     def listed(self) -> pd.DataFrame:
@@ -74,64 +68,73 @@ class Study:
     @property
     def attacks(self) -> tuple[str, ...]:
         """The conditions that are not natural."""
-        return tuple(c for c in self.conditions if family(c) != NATURAL)
+        attacked = self.listed["attack"] != NATURAL
+        return tuple(self.listed.loc[attacked, "condition"].drop_duplicates())
 
     @property
     def natural(self) -> str | None:
         """The condition that the others are held against."""
-        return next((c for c in self.conditions if family(c) == NATURAL), None)
+        return next((c for c in self.conditions if c not in self.attacks), None)
 
     def short(self, condition: str) -> str:
-        """The shortest name that tells it from the study's other conditions."""
+        """Return the shortest name that distinguishes it from the study's other conditions."""
         return short_names(self.conditions)[condition]
 
     def rows(self, condition: str) -> Int[np.ndarray, "circuit"]:
-        """Positions of the circuits of a condition, by class index."""
+        """Return the positions of the circuits of a condition, by class index."""
         return np.flatnonzero(self.circuits["condition"] == condition)
 
     def pairs(self, first: str, second: str) -> Iterator[tuple[str, int, int]]:
-        """Class and the positions of its circuits under two conditions, where it has both."""
+        """Yield class and the positions of its circuits under two conditions, where it has both."""
         at = [{self.circuits["class"].iloc[i]: int(i) for i in self.rows(c)} for c in (first, second)]
         for name, row in at[0].items():
             if name in at[1]:
                 yield name, row, at[1][name]
 
 
-def family(condition: str) -> str:
-    """Kind of a condition, from its canonical text."""
-    return condition.partition("(")[0]
-
-
 def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
-    """The studies of a run, or of the whole store: effect first, then mechanism, then the rest."""
+    """Return the studies of a run, or of the whole store: effect first, then mechanism, then the rest.
+
+    Raises:
+        InputError: no such run.
+    """
     circuits = store.circuits(run)
     if circuits.empty:
         return ()
     models = Models(zip(circuits["model"], circuits["model_id"], strict=True))
     labelled = circuits.assign(model=circuits["model_id"].map(models.label))
-    found = [_read(store, dict(zip(FIELDS, key, strict=True)), rows) for key, rows in _groups(labelled)]
+    found = [_read(store, dict(zip(COMMON, key, strict=True)), rows) for key, rows in _alike(labelled)]
     order = ("effect", "mechanism", "other")
     return tuple(sorted(found, key=lambda study: order.index(study.kind)))
 
 
-def _groups(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    for key, rows in circuits.groupby(list(FIELDS), sort=False, dropna=False):
+def _alike(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    for key, rows in circuits.groupby(list(COMMON), sort=False, dropna=False):
         assert isinstance(key, tuple)
         yield key, rows
 
 
 def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
-    entries = _one_each(store, rows)
-    older = len(rows) - len(entries)
-    told = f"not shown: {count(older, 'circuit')}, older or of other images or precision; choose a run to see more"
-    notes = (told,) if older else ()
-    flags = rows["flag"] != ""
-    chosen = rows["id"].isin([entry.id for entry in entries])
+    entries = {entry.id: entry for entry in _one_each(store, rows)}
+    older, flags, chosen = len(rows) - len(entries), rows["flag"] != "", rows["id"].isin(list(entries))
     circuits, flagged = in_order(rows.loc[chosen & ~flags]), in_order(rows.loc[chosen & flags])
-    by_id = {entry.id: entry.item for entry in entries}
-    items = tuple(by_id[id] for id in circuits["id"])
-    graph = entries[0].graph
-    return Study(common, circuits, flagged, items, graph, *_arrays(store, circuits, graph), notes)
+    first = next(iter(entries.values()))
+    return Study(
+        common,
+        first.item.recipe,
+        circuits,
+        flagged,
+        tuple(entries[id] for id in circuits["id"]),
+        first.graph,
+        *_arrays(store, circuits, first.graph),
+        notes=tuple(_left_out(older)),
+    )
+
+
+def _left_out(circuits: int) -> Iterator[str]:
+    if circuits:
+        several = "circuit" if circuits == 1 else "circuits"
+        yield f"not shown: {circuits} {several}, older or of other images or precision; choose a run to see more"
 
 
 def _arrays(
@@ -158,7 +161,7 @@ def _one_each(store: Store, rows: pd.DataFrame) -> list[Entry]:
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """The circuits of a study, natural conditions first, then by class index."""
+    """Return the circuits of a study, natural conditions first, then by class index."""
     attacked = rows.assign(_attacked=rows["attack"] != NATURAL)
     ordered = attacked.sort_values(["_attacked", "condition", "class_index", "class"])
     return ordered.drop(columns="_attacked").reset_index(drop=True)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from .wording import NONE, aligned
+from ..wording import NONE, aligned
 
 ROWS = 20
 MOST_ROWS = 100
@@ -49,7 +49,7 @@ class HtmlTable:
 
 
 def frame_table(frame: pd.DataFrame, caption: str, *, most: int = MOST_ROWS, condition: str = "") -> HtmlTable:
-    """The first `most` rows of a frame with numbers set for people; columns named `edge` in a fixed-width font."""
+    """Return the first `most` rows of a frame, numbers as people read them, edges in a fixed-width font."""
     shown = frame.head(most)
     columns = [
         Column(str(name).replace("_", " "), _is_number(column), name == "edge") for name, column in frame.items()
@@ -65,7 +65,7 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def cells(column: pd.Series, digits: int = 3) -> list[str]:
-    """A column as text: fractions with as many decimals each, truth values as words."""
+    """Return a column as text: fractions with as many decimals each, truth values as words."""
     if pd.api.types.is_bool_dtype(column):
         return [NONE if pd.isna(v) else "yes" if v else "no" for v in column]
     if pd.api.types.is_float_dtype(column):

@@ -1,0 +1,85 @@
+"""What an attack adds to the circuits of an effect study and takes from them, class by class and edge by edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from ..query import Floor, Study
+from ..query.similarity import mean_of_known
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What a condition does to the circuits, against the natural ones; in effect studies only.
+
+    Attributes:
+        condition: canonical text.
+        label: its short name.
+        by_class: columns `class, natural, attacked` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
+            `floor`: edges that seem gained (and as many lost) between halves of the natural images.
+        by_edge: columns `edge, gained_in, lost_in, floor, score_natural, score_attacked`: in how many classes,
+            in how many between halves of natural images, and mean scores over classes; only edges that changed,
+            most often changed first.
+    """
+
+    condition: str
+    label: str
+    by_class: pd.DataFrame
+    by_edge: pd.DataFrame
+
+    @property
+    def floor(self) -> float | None:
+        """Mean over classes of the edges that seem gained where only the images differ."""
+        return mean_of_known(self.by_class["floor"].to_numpy(float))
+
+
+def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Changes | None:
+    """Return gained and lost edges per class; None where no class has a circuit under both conditions."""
+    natural = study.natural
+    pairs = list(study.pairs(natural, condition)) if natural else []
+    if not pairs:
+        return None
+    before, after = (np.array([p[i] for p in pairs]) for i in (1, 2))
+    was, now = study.members[before], study.members[after]
+    known = [floors.get(row) for row in before.tolist()]
+    kept = (was & now).sum(axis=1)
+    by_class = pd.DataFrame(
+        {
+            "class": [name for name, _, _ in pairs],
+            "natural": was.sum(axis=1),
+            "attacked": now.sum(axis=1),
+            "kept": kept,
+            "gained": (now & ~was).sum(axis=1),
+            "lost": (was & ~now).sum(axis=1),
+            "floor": [np.nan if f is None else f.n_changed for f in known],
+            "jaccard": kept / np.maximum((was | now).sum(axis=1), 1),
+            "jaccard_floor": [np.nan if f is None else f.value for f in known],
+        }
+    )
+    return Changes(condition, study.short(condition), by_class, _by_edge(study, before, after, known))
+
+
+def _by_edge(
+    study: Study, before: Int[np.ndarray, "class"], after: Int[np.ndarray, "class"], floors: Sequence[Floor | None]
+) -> pd.DataFrame:
+    was, now = study.members[before], study.members[after]
+    known = [f.changed for f in floors if f is not None and f.changed is not None]
+    floor = np.mean(known, axis=0) * len(before) if known else np.full(study.graph.n_edges, np.nan)
+    frame = pd.DataFrame(
+        {
+            "edge": study.graph.edge_names,
+            "gained_in": (now & ~was).sum(axis=0),
+            "lost_in": (was & ~now).sum(axis=0),
+            "floor": floor,
+            "score_natural": np.nan if study.scores is None else study.scores[before].mean(axis=0),
+            "score_attacked": np.nan if study.scores is None else study.scores[after].mean(axis=0),
+        }
+    )
+    frame = frame[(frame["gained_in"] > 0) | (frame["lost_in"] > 0)]
+    most = frame[["gained_in", "lost_in"]].max(axis=1)
+    return frame.assign(_most=most).sort_values("_most", ascending=False, kind="stable").drop(columns="_most")

@@ -1,0 +1,157 @@
+"""One HTML file that shows what a store holds: opens offline, in any browser, and can be sent by mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from ...discovery import RESIDUAL_LIMIT
+from ...errors import InputError
+from ...results import write_whole
+from ...store import Store
+from ..overview import Overview, read_overview
+from ..summary import summary_of
+from ..wording import count
+from .asked import images_table, studies_table
+from .drawings import Pictures
+from .models import models_view
+from .section import section, study_id
+
+MOST_NOTES = 60
+PAGE_BYTES = 5_900_000
+"""What the file may hold: plotly is 4.8 MB of it, drawings take what charts and tables leave."""
+
+FRAME_BYTES = 60_000
+"""What is neither a study nor a model: styles, words, notes, provenance."""
+
+STUDY_BYTES = 170_000
+"""Charts and tables of a large study; drawings leave room for those of the studies that follow."""
+
+
+def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
+    """Write the report of a run, or of the whole store, and return where it is.
+
+    Raises:
+        InputError: no such run, or the file cannot be written.
+    """
+    path = Path(path)
+    text = render(read_overview(store, run))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"cannot write {path}: its folder cannot be made ({why}); choose another place") from error
+    write_whole(path, text)
+    return path
+
+
+def render(overview: Overview) -> str:
+    """Return the report as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("circuitstore.analysis.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["edges"] = _edges_as_code
+    templates: Any = environment.get_template("parts.html.jinja").module
+    models = _models(overview, templates)
+    studies = list(_studies(overview, templates, PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - _size(models)))
+    notes = [*_not_shown(len(overview.studies) - len(studies)), *overview.notes]
+    return environment.get_template("page.html.jinja").render(
+        title=f"Circuits of {overview.run}" if overview.run else "Circuits",
+        lead=_lead(overview),
+        facts=_facts(overview),
+        asked=studies_table(overview),
+        images=images_table(overview),
+        headings={study_id(number): shown.title for number, shown in enumerate(overview.studies[: len(studies)])},
+        studies=studies,
+        models=models,
+        notes=notes[:MOST_NOTES],
+        notes_left_out=max(0, len(notes) - MOST_NOTES),
+        residual=f"{RESIDUAL_LIMIT:.0%}",
+        provenance=_provenance(overview),
+        queries=summary_of(overview).queries,
+        specs=[{"name": name, "text": text} for name, text in overview.specs.items()],
+        version=metadata.version("circuitstore"),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _studies(overview: Overview, templates: Any, room: int) -> Iterator[Markup]:
+    """The studies that there is room for, the first in any case; each may draw what the ones before it left."""
+    for number, shown in enumerate(overview.studies):
+        after = len(overview.studies) - number
+        html = templates.study(section(shown, number, Pictures(max(0, room - STUDY_BYTES * after) // after)))
+        if number and _size(html) > room:
+            return
+        yield html
+        room -= _size(html)
+
+
+def _models(overview: Overview, templates: Any) -> Markup | str:
+    if not overview.model_pairs and not overview.model_notes:
+        return ""
+    return templates.models(
+        [models_view(pair, number) for number, pair in enumerate(overview.model_pairs)], overview.model_notes
+    )
+
+
+def _size(html: str) -> int:
+    return len(html.encode("utf-8", "backslashreplace"))
+
+
+def _not_shown(studies: int) -> Iterator[str]:
+    if studies:
+        yield f"{count(studies, 'more study', 'more studies')} not shown, so that the page stays small; choose a run"
+
+
+_EDGE = re.compile(r"(?:input|[am]\d+(?:\.h\d+)?)-&gt;(?:logits|[am]\d+(?:\.(?:h\d+|in))?)(?:&lt;[qkv]&gt;)?")
+
+
+def _edges_as_code(text: str) -> Markup:
+    """The text escaped, with the names of edges in it set in a fixed-width font."""
+    return Markup(_EDGE.sub(r"<code>\g<0></code>", str(escape(text))))
+
+
+def _lead(overview: Overview) -> str:
+    if not overview.studies:
+        return "An empty store."
+    kinds = [shown.study.kind for shown in overview.studies]
+    about = {
+        "effect": "what an attack changes in the circuits of each class",
+        "mechanism": "which edges carry it",
+        "other": "how the circuits of the classes compare",
+    }
+    attacked = any(shown.study.attacks for shown in overview.studies)
+    if not attacked:
+        return "Which edges of the model do the work for each class, and how alike the classes are."
+    return (
+        f"Which edges of the model do the work for each class: {', and '.join(about[k] for k in dict.fromkeys(kinds))}."
+    )
+
+
+def _facts(overview: Overview) -> list[dict[str, Any]]:
+    """The counts at the top."""
+    studies = [shown.study for shown in overview.studies]
+    counts = {
+        "circuits": overview.n_circuits,
+        "classes": len({name for study in studies for name in study.classes}),
+        "conditions": len({condition for study in studies for condition in study.conditions}),
+        "edges in the graph": max((study.graph.n_edges for study in studies), default=0),
+        "questions asked": len(overview.items),
+    }
+    return [{"name": name, "value": f"{value:,}"} for name, value in counts.items()]
+
+
+def _provenance(overview: Overview) -> list[dict[str, str]]:
+    rows = {"store": overview.store, "run": overview.run or "all runs"}
+    rows |= {f"model {id[:12]}": text for id, text in overview.models.items()}
+    rows |= dict(overview.provenance)
+    return [{"name": name, "value": value} for name, value in rows.items()]

@@ -1,0 +1,160 @@
+"""One study with everything that a report and a summary say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..circuits import CircuitRecord, Evaluation, StudyKind, short_names
+from ..query import MEASURES, Floor, Similarity, Study
+from ..query.differences import other_contrast
+from ..query.floors import left_out_of_floors, read_floors, spread
+from ..query.measures import Circuits
+from ..query.similarity import floors_of_pairs
+from ..query.studies import COMMON
+from ..store import Store
+from .carriers import carriers
+from .changes import Changes, changes
+from .faithfulness import faithfulness, random_faithfulness
+from .wording import count, named
+
+MOST_RECORDS = 60
+"""Circuits of one study whose evaluation is shown in full: random circuits one by one, reasons, notes."""
+
+JACCARD = MEASURES["jaccard"]
+"""The measure by which classes are compared."""
+
+KINDS: Mapping[StudyKind, str] = {"effect": "Effect study", "mechanism": "Mechanism study", "other": "Study"}
+
+
+@dataclass(frozen=True, eq=False)
+class StudyOverview:
+    """One study with all that is said of it.
+
+    Attributes:
+        title: its kind, and what distinguishes it from other studies of this kind.
+        study: its circuits.
+        floors: noise floors, by row.
+        records: the circuits that are shown in full, by row: all conditions of the first classes.
+    """
+
+    title: str
+    study: Study
+    floors: Mapping[int, Floor]
+    records: Mapping[int, CircuitRecord]
+
+    @cached_property
+    def similarities(self) -> Mapping[str, Similarity]:
+        """How alike the classes' circuits are, by condition with at least two classes."""
+        return {c: self._similarity(c) for c in self.study.conditions if len(self.study.rows(c)) > 1}
+
+    def _similarity(self, condition: str) -> Similarity:
+        study, rows = self.study, self.study.rows(condition)
+        circuits = Circuits(study.graph, study.members[rows], study.circuits["n_edges"].iloc[rows].tolist())
+        own = np.array([self.floors[row].value if row in self.floors else np.nan for row in rows.tolist()])
+        return Similarity(
+            tuple(study.circuits["class"].iloc[rows]),
+            JACCARD,
+            JACCARD.matrix(circuits),
+            JACCARD.chance_levels(circuits),
+            floors_of_pairs(own),
+        )
+
+    @cached_property
+    def changes(self) -> tuple[Changes, ...]:
+        """Per attacked condition; only effect studies with a natural condition have any."""
+        if self.study.kind != "effect":
+            return ()
+        found = [changes(self.study, c, self.floors) for c in self.study.attacks]
+        return tuple(c for c in found if c is not None)
+
+    @cached_property
+    def carriers(self) -> Mapping[str, pd.DataFrame]:
+        """Per attacked condition of a mechanism study."""
+        if self.study.kind != "mechanism":
+            return {}
+        return {c: carriers(self.study, c) for c in self.study.attacks if len(self.study.rows(c))}
+
+    @cached_property
+    def faithfulness(self) -> pd.DataFrame:
+        """Of the circuits without a flag, in the order of the rows."""
+        return faithfulness(self.study.circuits)
+
+    @cached_property
+    def listed(self) -> pd.DataFrame:
+        """Faithfulness of all circuits, the flagged ones with their flag."""
+        return faithfulness(self.study.listed)
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a reader of this study must know: what is left out, and what differs besides."""
+        yield from self.study.notes
+        if len(self.study.flagged):
+            yield _flagged(self.study)
+        yield from other_contrast(entry.item for entry in self.study.entries)
+        if self.floors:
+            yield from left_out_of_floors([self.study.entries[row].item for row in self.floors])
+
+    @property
+    def random(self) -> dict[int, list[float]]:
+        """Faithfulness of the random circuits, by row."""
+        return {i: random_faithfulness(r.evaluation) for i, r in self.records.items() if r.evaluation}
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why a circuit has no faithfulness, by row."""
+        found = {}
+        for row in np.flatnonzero(self.faithfulness["faithfulness"].isna()).tolist():
+            record = self.records.get(row)
+            evaluation = record.evaluation if record else None
+            found[row] = "no report images" if record and not evaluation else _reason(evaluation, "faithfulness")
+        return found
+
+
+def titles(studies: Sequence[Study]) -> list[str]:
+    """Return the kind of each study, with what distinguishes it from the others of its kind, as short as may be."""
+    found = []
+    for study in studies:
+        alike = [s.common for s in studies if s.kind == study.kind]
+        varying = [f for f in COMMON if f != "model_id" and len({common[f] for common in alike}) > 1]
+        texts = [", ".join(_of_field(f, common) for f in varying) for common in [study.common, *alike]]
+        found.append(": ".join(filter(None, (KINDS[study.kind], short_names(texts)[texts[0]]))))
+    return found
+
+
+def _of_field(field: str, common: Mapping[str, str]) -> str:
+    return f"seed {common[field]}" if field == "seed" else str(common[field])
+
+
+def read_study(store: Store, title: str, study: Study) -> StudyOverview:
+    """Read the noise floors of a study, and the circuits that are shown in full."""
+    first = set(study.classes[: max(1, MOST_RECORDS // len(study.conditions))])
+    rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
+    halved = spread([len(study.entries)], study.graph.n_edges)[0] if study.entries else []
+    floors = read_floors(store, study.entries, JACCARD, halved)
+    return StudyOverview(title, study, floors, {i: store.circuit(study.entries[i].id) for i in rows})
+
+
+def _flagged(study: Study) -> str:
+    """How many circuits are flagged, why, and which."""
+    reasons = [
+        f"{flag}: {named([_who(study, row) for row in rows.to_dict('records')])}"
+        for flag, rows in study.flagged.groupby("flag", sort=False)
+    ]
+    return (
+        f"{len(study.flagged)} of {count(len(study.listed), 'circuit')} flagged ({'; '.join(reasons)}): only listed in "
+        "the table of faithfulness, and left out of all else"
+    )
+
+
+def _who(study: Study, row: Mapping[str, Any]) -> str:
+    return f"{row['class']} ({study.short(row['condition'])})" if len(study.conditions) > 1 else row["class"]
+
+
+def _reason(evaluation: Evaluation | None, figure: str) -> str:
+    return evaluation.reasons.get(figure, "no reason is stored") if evaluation else "see the circuit's record"

@@ -1,0 +1,98 @@
+"""What differs between circuits besides the field in which they are compared: refused, or reported in notes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import combinations
+
+from ..circuits import WorkItem, check_conditions, check_version
+from ..errors import NotComparable
+from .entries import Entry, images_of
+
+SETS = ("form", "method", "metric", "direction")
+"""Fields that give scores their meaning: where they differ, only which edges the circuits have can be compared."""
+
+
+def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> list[str]:
+    """Return warnings about what differs besides, each once.
+
+    Args:
+        entries: the circuits that are compared.
+        by: the field in which the circuits are held against each other.
+        sets: whether only sets of edges are compared, and no scores.
+
+    Raises:
+        NotComparable: method, form, metric, direction, sign or graph differ.
+    """
+    notes: dict[str, None] = {}
+    distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.graph): e for e in entries}.values())
+    for a, b in combinations(distinct, 2):
+        notes |= dict.fromkeys(_differ(a, b, by, sets))
+    if by == "model":
+        notes |= dict.fromkeys(_other_models(entries))
+    notes |= dict.fromkeys((*_other_images(entries, by), *other_contrast(e.item for e in entries)))
+    return list(notes)
+
+
+def _other_models(entries: Sequence[Entry]) -> Iterator[str]:
+    """What besides the models may make their circuits differ."""
+    if any(e.item.selection.rule != "all" for e in entries):
+        yield "each model's images are those that it classifies correctly, so the models' images may differ"
+    if len({e.size_requested for e in entries}) > 1:
+        yield "the circuits of the models have different sizes, which alone makes edges gained or lost"
+
+
+def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
+    """Warnings about two circuits."""
+    x, y = a.item, b.item
+    pair = (x.recipe, y.recipe, x.condition, y.condition)
+    try:
+        yield from check_conditions(*pair)
+    except NotComparable as error:
+        if by not in SETS:
+            raise
+        if not sets:
+            remedy = "which edges the circuits have can be compared: jaccard, node-jaccard, dice"
+            raise NotComparable(f"{error}; {remedy}") from None
+        yield from check_conditions(*pair, apart=by)
+        yield f"scores of different {by}s mean different things: only which edges the circuits have is compared"
+    if by == "form":
+        yield "each two forms are compared in the coarser one, beside the noise floor of that form's circuit"
+    if a.extraction and b.extraction:
+        yield from check_version("extraction", a.extraction, b.extraction)
+    if a.shape != b.shape:
+        raise NotComparable(
+            f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
+            "only models of one shape are compared edge by edge"
+        )
+
+
+def _shape(entry: Entry) -> str:
+    return "{} layers of {} heads".format(*entry.shape)
+
+
+def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
+    """Says where circuits of one class are of different images, or classes' images are chosen differently."""
+    across = by in ("class", "dataset")
+    chosen: dict[Hashable, set[Hashable]] = {}
+    for e in entries:
+        images = images_of(e.item)
+        key, what = (None, (images.count, images.rule, images.seed)) if across else (e.item.target_class, images)
+        chosen.setdefault(key, set()).add(what)
+    if all(len(different) == 1 for different in chosen.values()):
+        return []
+    return ["images are not chosen alike (number, rule or seed)" if across else "the circuits are of different images"]
+
+
+def other_contrast(items: Iterable[WorkItem]) -> list[str]:
+    """Return a warning where circuits are contrasted with different classes, their own aside."""
+    against = list({(item.target_class.name, item.contrast.against): None for item in items})
+    everyone = {name for _, names in against for name in names}
+    apart = [(own, names) for own, names in against if {*names} != everyone - {own}]
+    if not apart:
+        return []
+    first = "; ".join(
+        f"{own}: {', '.join(names[:3]) or 'none'}{' …' if len(names) > 3 else ''}" for own, names in apart[:2]
+    )
+    more = " …" if len(apart) > 2 else ""
+    return [f"the circuits are contrasted with different classes ({first}{more}), which changes circuits, too"]
