@@ -1,9 +1,10 @@
 # make demo    the main job on handwritten digits: discover, store, compare, report (run again: nothing is recomputed)
 # make test    all tests
-# make check   style, types, arrows between the rooms
+# make quick   the tests that take less than two minutes together
+# make check   style, spelling, types, arrows between the rooms
 #
-# make format  put the code in form        make docs, make readme   make the made parts of the documentation
-#                                          (GRAPH=bolt://… also holds the answers against that graph's)
+# make format  format the code             make docs, make readme   make the generated parts of the documentation
+# make site    the documentation site                               (GRAPH=bolt://… also compares with that graph's answers)
 #
 # Each does its own set-up into .venv, once; it needs Python 3.11 or newer (PYTHON=… names one).
 
@@ -11,12 +12,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
-# A virtual environment knows its folder: a clone that was moved is set up anew.
+# A virtual environment knows its folder: a clone that was moved is set up again.
 HERE := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d ' ' -f 1)
 USABLE := $(VENV)/.usable-$(HERE)
 TESTABLE := $(VENV)/.testable-$(HERE)
+WRITABLE := $(VENV)/.writable-$(HERE)
 
-.PHONY: demo test check format docs readme setup clean
+.PHONY: demo test quick check format docs readme site setup clean
 .DELETE_ON_ERROR:
 
 demo: $(USABLE)
@@ -25,9 +27,13 @@ demo: $(USABLE)
 test: $(TESTABLE)
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+quick: $(TESTABLE)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m 'not slow'
+
 check: $(TESTABLE)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/codespell
 	$(RUN) -m pyright
 	$(VENV)/bin/lint-imports
 	$(RUN) -m pytest -q tests/test_packaging.py tests/test_public_api.py
@@ -43,6 +49,9 @@ docs: $(TESTABLE)
 readme: demo $(TESTABLE)
 	$(RUN) docs/generate.py --queries $(if $(GRAPH),--graph $(GRAPH))
 
+site: $(WRITABLE)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 setup: $(TESTABLE)
 
 $(USABLE): pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -53,9 +62,13 @@ $(TESTABLE): pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --editable '.[dev]' --constraint constraints.txt
 	touch $(USABLE) $@
 
+$(WRITABLE): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --editable '.[site]' --constraint constraints.txt
+	touch $(USABLE) $@
+
 $(VENV)/bin/python:
 	@test -n '$(PYTHON)' || { echo 'circuitstore needs Python 3.11 or newer; found none. Install one, or name it: make PYTHON=/path/to/python3'; exit 2; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

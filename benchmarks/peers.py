@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
 """All edge scores beside what public packages take for them, on one model with the same weights.
 
 Each package is measured where it can be imported; `benchmarks/peers.md` names versions and figures. The model is a

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Vision transformers whose circuits are known, since they were planted: chains, back-up branches, active distractors.
 
 Three layers of four heads, four tokens, no norms, so that nothing leaks. A stream of 16 dimensions: the signal 0, two

@@ -1,3 +1,4 @@
+# pyright: reportAssignmentType=false, reportAttributeAccessIssue=false
 """The rows of `quality.py` as tables: medians over classes and seeds, and quartiles where they are told.
 
 - every method with its defaults, and the two baselines, on the demo model;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import CircuitStoreWarning, InputError
+from ..errors import InputError, warn
 from ..results import Exits
 from .drawing import KEY, MOST_EDGES, Drawing, draw
 from .graph import ComputationGraph
@@ -72,7 +71,7 @@ class Circuit(Exits):
         """The circuit of the named edges, pruned. Warns where no edge remains.
 
         Raises:
-            InputError: a name that is no edge of the graph.
+            InputError: a name that is no edge of the graph, or scores of another graph.
         """
         chosen = np.array([graph.index_of(name) for name in dict.fromkeys(names)], dtype=int)
         return warn_if_emptied(cls.pruned(graph, chosen, size_requested=len(chosen), scores=scores))
@@ -95,7 +94,13 @@ class Circuit(Exits):
         return circuit if scores is None else circuit.scored(scores)
 
     def scored(self, scores: Scored) -> Circuit:
-        """The same circuit with the scores of every edge."""
+        """The same circuit with the scores of every edge.
+
+        Raises:
+            InputError: scores of another graph.
+        """
+        if scores.graph != self.graph:
+            raise InputError(f"scores: expected those of {self.graph}, got those of {scores.graph}")
         return replace(self, score=scores.mean, std=scores.std)
 
     @classmethod
@@ -231,12 +236,10 @@ def as_networkx(circuit: Circuit, frame: pd.DataFrame) -> nx.MultiDiGraph:
 
 
 def warn_if_emptied(circuit: Circuit) -> Circuit:
-    """The circuit, with a `CircuitStoreWarning` to the caller's caller where edges were asked for and none is left."""
+    """The circuit, with a `CircuitStoreWarning` where edges were asked for and none is left."""
     if circuit.size_requested and not circuit.n_edges:
-        warnings.warn(
+        warn(
             f"{circuit.extraction}: pruning left none of {circuit.size_requested} edges, as none is on a path of "
             "such edges from input to logits; ask for more, or let them grow from logits upward with greedy",
-            CircuitStoreWarning,
-            stacklevel=3,
         )
     return circuit

@@ -139,9 +139,11 @@ def connected(scores: Scored, n: int | float, *, absolute: bool = False) -> Circ
 
 
 def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Edges that connect the chosen ones: the best one into each node that only has outputs, from the last node to the
-    first, then the best one out of each node that only has inputs, from the first to the last; less those that others
-    have made needless, the worst first."""
+    """Edges that connect the chosen ones.
+
+    The best one into each node that only has outputs, from the last node to the first, then the best one out of each
+    node that only has inputs, from the first to the last; less those that others have made needless, the worst first.
+    """
     above = np.arange(len(graph.components))
     for over, below in graph.structural_links:  # a head is fed by its layer's attention input, and counts as it
         above[graph.node_index[below]] = graph.node_index[over]

@@ -128,7 +128,7 @@ class Registry(Mapping[str, K], Generic[K, V]):
         kinds: those that circuitstore has.
         hints: what to say of names that are known and are no kind here.
 
-    Example:
+    Examples:
         >>> METHODS.resolve("eap-ig", {"steps": 10}).text
         'eap-ig(gradient=plain, rule=midpoint, steps=10)'
     """
@@ -203,12 +203,12 @@ class Registry(Mapping[str, K], Generic[K, V]):
             InputError: no such kind, a parameter that it does not take or that is missing, or a value that is not
                 allowed.
         """
-        kind, given = self[key], params or {}
+        kind, given, place = self[key], params or {}, f"{self.what} {key!r}"
         for name in given:
             if name in kind.lacks:
-                raise InputError(f"{name}: {self.what} {key!r} takes none: {kind.lacks[name]}; leave it out")
+                raise InputError(f"{place}: {name}: it takes none: {kind.lacks[name]}; leave it out")
             if name not in kind.params:
-                raise unknown(f"parameter of {self.what} {key!r}", name, kind.params)
+                raise unknown("parameter", name, kind.params, where=place)
         values = {name: self._read(kind, name, given.get(name, param.default)) for name, param in kind.params.items()}
         unchanged = {name for name, param in kind.params.items() if param.later and values[name] == param.default}
         stated = {name: v for name, v in values.items() if v is not ABSENT and name not in unchanged}

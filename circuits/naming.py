@@ -24,6 +24,17 @@ def short_names(texts: Iterable[str]) -> dict[str, str]:
     return names if len(set(names.values())) == len(names) else {text: text for text in names}
 
 
+def kind_and_params(text: str) -> tuple[str, list[str]]:
+    """Return the kind of a canonical text and its parameters as `name=value`; any other text is its own kind.
+
+    Example:
+        >>> kind_and_params("typographic(number=1, size=0.15)")
+        ('typographic', ['number=1', 'size=0.15'])
+    """
+    found = _TEXT.fullmatch(text)
+    return (found["kind"], _BETWEEN.split(found["params"])) if found else (text, [])
+
+
 def _parts(text: str) -> Iterator[str]:
     """The text cut at the commas outside of brackets; whole where brackets do not match."""
     depth, starts = 0, [0]
@@ -43,9 +54,7 @@ def _of_one_place(texts: Sequence[str]) -> dict[str, str]:
     """Names of the texts at one place of a list; the same text has the same name."""
     by_kind: dict[str, dict[str, Mapping[str, str]]] = {}
     for text in texts:
-        found = _TEXT.fullmatch(text)
-        kind = found["kind"] if found else text
-        params = _BETWEEN.split(found["params"]) if found else []
+        kind, params = kind_and_params(text)
         by_kind.setdefault(kind, {})[text] = dict(p.split("=", 1) for p in params)
     return {text: name for kind, of in by_kind.items() for text, name in _names(kind, of).items()}
 

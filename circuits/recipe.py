@@ -159,7 +159,7 @@ def study_kind(recipe: Recipe) -> StudyKind:
     unattacked twins and scored on the target's logit less the true class's, so that edges carry the attack. `other`:
     neither can be said.
 
-    Example:
+    Examples:
         >>> study_kind(Recipe(MethodUse.of("eap"), "split", Metric.of("logit"), Corruption.of("blur")))
         'effect'
     """

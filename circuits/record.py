@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Extraction(Variant):
-    """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, `found` as the method chose …"""
+    """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, `found` by the method itself."""
 
 
 LEAST_IMAGES = 6

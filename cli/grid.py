@@ -132,8 +132,10 @@ def _told(columns: Sequence[Column], row: int) -> str:
 
 
 def _heads(columns: Sequence[Column], width: int) -> int:
-    """How many of the first columns become headings, as far as rows share them: so few that the others fit whole, or
-    else wrapped, or else all."""
+    """How many of the first columns become headings, as far as rows share them.
+
+    So few that the others fit whole, or else wrapped, or else all.
+    """
     count = len(columns[0].cells) if columns else 0
     shared = [n for n in range(len(columns)) if n == 0 or 2 * len(_blocks(columns[:n])) <= count]
     whole = [n for n in shared if _total(c.width for c in columns[n:]) <= width]

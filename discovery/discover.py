@@ -47,7 +47,7 @@ def discover(
         InputError: unknown names, parameters out of range, a method that means nothing for this metric or
             direction or has no scores per token, pairs or a metric that do not fit.
 
-    Example:
+    Examples:
         >>> found = discover(model, pairs, METHODS.resolve("acdc", {"threshold": 0.05}), form="attention")
         >>> found.circuit.to_pandas()
     """
@@ -125,7 +125,7 @@ def score_edges(
     Raises:
         InputError: as `discover`; a method that selects edges and does not score them.
 
-    Example:
+    Examples:
         >>> scores = score_edges(model, pairs, "eap-ig", steps=10)
         >>> scores.top(0.05)
     """

@@ -60,8 +60,10 @@ class GatedImages:
     gap: float
 
     def __init__(self, task: Task) -> None:
-        """Raises:
-        InputError: corruption does not move the metric of any image, so there is nothing to learn or to rank by.
+        """Keep the activations of the corrupted run of every image.
+
+        Raises:
+            InputError: corruption does not move the metric of any image, so there is nothing to learn or to rank by.
         """
         self.graph = task.graph
         self.parts, full, empty = [], [], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ..circuits import EdgeScores, MethodUse
 from ..circuits.recipe import Scalar
-from ..errors import CircuitStoreWarning
+from ..errors import warn
 from .conserved import RESIDUAL_LIMIT, Residual
 from .method import Found, Method, Task
 from .steps import AutoSteps
@@ -138,10 +137,8 @@ def _report(residual: Residual, method: Method, params: Mapping[str, Scalar]) ->
     wanted = "their exact patch is" if method.conserves == "nodes" else "the metric's difference is"
     way_out = "raise the limit of steps" if AutoSteps.parse(params["steps"]) else 'take more steps, or steps = "auto"'
     use = MethodUse.of(method.key, params, method.version)
-    warnings.warn(
+    warn(
         f"{use.text}: {_CONSERVED[method.conserves]} to {residual.found:.4g}, but {wanted} "
         f"{residual.expected:.4g}: off by {residual.absolute:.4g}, {residual.relative:.1%} of what clean and corrupted "
         f"images differ by (expected under {RESIDUAL_LIMIT:.0%}); {way_out}",
-        CircuitStoreWarning,
-        stacklevel=6,
     )

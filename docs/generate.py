@@ -195,7 +195,7 @@ def hold_against(graph: str, texts: list[str]) -> None:
     from circuitstore.store import open_store
     from pandas.testing import assert_frame_equal
 
-    place = read_settings(ROOT / "circuitstore-data", graph).place
+    place = read_settings(str(ROOT / "circuitstore-data"), graph).place
     with open_store(place["location"]) as own, open_store(**place) as other:
         for text in texts:
             assert_frame_equal(own.query(text).to_pandas(), other.query(text).to_pandas(), rtol=1e-9, obj=text)

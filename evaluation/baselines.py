@@ -163,7 +163,7 @@ def magnitude_scores(
     Raises:
         InputError: pairs that do not fit.
 
-    Example:
+    Examples:
         >>> magnitude_scores(model, pairs).greedy(0.05)
     """
     graph = model.graph(form)

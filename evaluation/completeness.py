@@ -1,4 +1,6 @@
-"""Does a circuit break as the model does, and is every edge of it needed? (Wang et al. 2023, arXiv 2211.00593.)
+"""Completeness and minimality: whether a circuit breaks as the model does, and needs each of its edges.
+
+Wang et al. 2023, arXiv 2211.00593.
 
 F(·) is the mean metric over images with all other edges corrupted, M the model with all its edges, C the circuit.
 Complete: F(M∖K) − F(C∖K) is small whichever edges K ⊆ C are taken away; a back-up that the circuit lacks shows when
@@ -205,8 +207,11 @@ class Minimality(Exits):
         return np.abs(self.effects).argmax(axis=0)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `edge, alone, largest, share, n_removed`: of K, less the edge, at the largest effect; `share` is of
-        F(M) − F(∅), NaN where that is undefined; one row per edge."""
+        """One row per edge: `edge, alone, largest, share, n_removed`.
+
+        `n_removed` counts K, less the edge, at the largest effect; `share` is of F(M) − F(∅), NaN where that is
+        undefined.
+        """
         import pandas as pd
 
         beside = self.removed[self._which]

@@ -59,8 +59,10 @@ class FaithfulnessCurve(Exits):
 
     @property
     def cpr(self) -> float:
-        """Area under faithfulness over shares: higher is better, 1 for a faithful circuit of any size, more where a
-        circuit surpasses the model. For signed scores."""
+        """Area under faithfulness over shares, for signed scores: higher is better.
+
+        1 for a faithful circuit of any size, more where a circuit surpasses the model.
+        """
         return area(self.shares, self.faithfulness)
 
     @property
@@ -79,8 +81,12 @@ class FaithfulnessCurve(Exits):
         return log_area(self.shares, np.abs(1 - self.faithfulness))
 
     def smallest(self, target: float = 0.85, of: str = "retention") -> int | None:
-        """Realised edges of the smallest circuit that reaches the target, of `retention` or `faithfulness`; None if
-        none does."""
+        """Realised edges of the smallest circuit that reaches the target; None if none does.
+
+        Args:
+            target: a share.
+            of: `retention` or `faithfulness`.
+        """
         reached = np.flatnonzero(getattr(self, of) >= target)
         return int(self.realised[reached].min()) if len(reached) else None
 

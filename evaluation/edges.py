@@ -63,7 +63,7 @@ def patch_edges(
     Raises:
         InputError: unknown or repeated names, pairs or a metric that do not fit.
 
-    Example:
+    Examples:
         >>> patch_edges(model, pairs, ["input->m0", "a0.h1->a2.h0<q>"]).to_pandas()
     """
     if direction not in DIRECTIONS:

@@ -31,7 +31,7 @@ def evaluate(
 ) -> Evaluation:
     """Run a circuit alone on image pairs: see `evaluate_many`.
 
-    Example:
+    Examples:
         >>> evaluate(model, pairs, scores.top(0.05)).faithfulness
     """
     return evaluate_many(model, pairs, [circuit], metric=metric, execution=execution)[0]

@@ -26,7 +26,7 @@ class Execution:
         journal: a file in which a long method keeps what it has found. The same call continues from there; a damaged
             file is logged, and the call starts from the beginning.
 
-    Example:
+    Examples:
         >>> scores = score_edges(model, pairs, execution=Execution(batch_size=8))
     """
 

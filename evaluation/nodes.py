@@ -55,7 +55,7 @@ def patch_nodes(
     Raises:
         InputError: unknown names, tokens that the model does not have, pairs or a metric that do not fit.
 
-    Example:
+    Examples:
         >>> patch_nodes(model, pairs, nodes=["a3.h1", "m3"]).to_pandas()
     """
     if direction not in DIRECTIONS:

@@ -109,8 +109,10 @@ def sufficiency(
 def partial_necessity(
     complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"], *, rounding: float = 0.0
 ) -> float:
-    """`sufficiency` of taking away: p-value of "leaving the circuit out harms more than leaving a random one out no
-    more often than 9 times in 10". Harm that is only as large does not count: nothing is needed where nothing harms.
+    """`sufficiency` of leaving out: whether that harms more than leaving random circuits out.
+
+    p-value of "leaving the circuit out harms more than leaving a random one out no more often than 9 times in 10". Harm
+    that is only as large does not count: nothing is needed where nothing harms.
 
     Args:
         complement_loss: how far the model without the circuit's edges is from the model.

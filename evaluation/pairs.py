@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..errors import CircuitStoreWarning, InputError
+from ..errors import InputError, warn
 from ..models import ViT, runs_model
 from .tokens import Masks, TokenGroups
 
@@ -77,7 +76,7 @@ class ImagePairs:
                 image), pairs that are all equal, not one label or target per image, classes that the model lacks, or
                 groups of tokens that do not fit.
 
-        Example:
+        Examples:
             >>> pairs = ImagePairs.of(model, clean, corrupted, labels=[3] * len(clean))
             >>> scores = score_edges(model, pairs)
         """
@@ -181,7 +180,7 @@ def _check_images(name: str, images: Tensor, model: ViT) -> None:
         raise InputError(f"{name}: NaN or infinite pixels in image {shown(bad)} (counted from 0); leave them out")
     largest, most = float(images.abs().max()), _largest_normalised(model)
     if largest > most:
-        _warn(
+        warn(
             f"{name}: pixels up to {largest:.4g} in magnitude, but normalised pixels of this model lie within "
             f"{most:.4g}; model.preprocess.normalise makes them of 8-bit views"
         )
@@ -203,7 +202,7 @@ def _check_contrast(clean: Tensor, corrupted: Tensor) -> None:
             "nothing; give other corrupted images"
         )
     if equal:
-        _warn(
+        warn(
             f"corrupted: {len(equal)} of {len(clean)} images equal their clean ones: {shown(equal)} (counted from 0); "
             "such a pair contrasts nothing and draws every mean to 0"
         )
@@ -217,10 +216,6 @@ def where(chosen: Bool[Tensor, "image"]) -> list[int]:
 def shown(positions: list[int]) -> str:
     """The first ten positions, for a message."""
     return ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, CircuitStoreWarning, stacklevel=6)  # the caller of `ImagePairs.of`
 
 
 def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:

@@ -101,7 +101,7 @@ def patch_path(
     Raises:
         InputError: unknown names, steps that no edge joins, a path of no edge, pairs or a metric that do not fit.
 
-    Example:
+    Examples:
         >>> patch_path(model, pairs, ["a0.h1", "a2.h0<q>", "logits"]).mean
     """
     graph = _graph(model, form, direction)
@@ -147,7 +147,7 @@ def head_to_head(
     Raises:
         InputError: layers that the model lacks or in the wrong order, and as `patch_path`.
 
-    Example:
+    Examples:
         >>> head_to_head(model, pairs, 0, 3).to_pandas()
     """
     graph = _graph(model, form, direction, ("split", "head"))

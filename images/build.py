@@ -96,7 +96,7 @@ def image_pairs(
         InputError: no such class, condition or corruption; an attack or a pairing that cannot be carried out.
         BadImage: an image that cannot be decoded.
 
-    Example:
+    Examples:
         >>> pairs = image_pairs("digits", model, "three")
         >>> len(pairs)
         16

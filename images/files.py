@@ -34,7 +34,7 @@ class BadImage(InputError):
 
 
 def shown(path: Path | str) -> str:
-    """The path as text that can always be printed: bytes that are no UTF-8 are written as `\\udc..`."""
+    r"""The path as text that can always be printed: bytes that are no UTF-8 are written as `\udc..`."""
     return str(path).encode(errors="backslashreplace").decode()
 
 

@@ -146,8 +146,10 @@ class ImageSource(ABC):
         return self._cached_view(ref)
 
     def has_attacked(self, cls: ClassInfo) -> bool:
-        """Whether images of the class are there under every condition that is a folder; else others may be contrasted
-        with the class, and nothing is asked of it."""
+        """Whether images of the class are there under every condition that is a folder.
+
+        Where they are not, others may be contrasted with the class, and nothing is asked of it.
+        """
         return True
 
     def attacked_ref(self, name: str, ref: ImageRef) -> ImageRef:

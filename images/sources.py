@@ -95,7 +95,7 @@ def open_source(
     Raises:
         InputError: no such source, or one that cannot be used; says why.
 
-    Example:
+    Examples:
         >>> source = open_source("digits", model)
         >>> [c.name for c in source.classes][:3]
         ['zero', 'one', 'two']

@@ -44,8 +44,10 @@ def check_gates(model: ViT) -> None:
 
 
 def check_finite(name: str, logits: Tensor) -> None:
-    """Raises:
-    InputError: logits are NaN or infinite.
+    """Refuse logits that are no finite numbers.
+
+    Raises:
+        InputError: logits are NaN or infinite.
     """
     if not bool(torch.isfinite(logits).all()):
         kind = "NaN" if bool(logits.isnan().any()) else "infinite"

@@ -30,8 +30,10 @@ def runs_model(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _check_loaded(model: object) -> None:
-    """Raises:
-    InputError: not a model that `load_model` or `load_clip` has returned; says how to load it.
+    """Refuse what is no loaded model.
+
+    Raises:
+        InputError: not a model that `load_model` or `load_clip` has returned; says how to load it.
     """
     if isinstance(model, ViT):
         return

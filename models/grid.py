@@ -34,8 +34,10 @@ def checked_size(value: object) -> Size | None:
 
 
 def check_patches(name: str, module: Any, size: Size) -> None:
-    """Raises:
-    InputError: a size that is no multiple of the model's patch; says which it is.
+    """Refuse a size that patches do not fill.
+
+    Raises:
+        InputError: a size that is no multiple of the model's patch; says which it is.
     """
     patch = _patch(module)
     if any(side % p for side, p in zip(size, patch, strict=True)):

@@ -146,8 +146,10 @@ def _tagged(module: Any) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Raises:
-    InputError: not the name of a timm model, or a tag that it does not have.
+    """Refuse a name that timm does not have.
+
+    Raises:
+        InputError: not the name of a timm model, or a tag that it does not have.
     """
     if "/" in name or name.startswith("hf-hub:"):
         raise InputError(

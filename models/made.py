@@ -109,8 +109,10 @@ class Asked:
         labels: Sequence[str] | None = None,
         **preprocess: Any,
     ) -> Asked:
-        """Raises:
-        InputError: a name that cannot be printed, an unknown dtype or device, labels that are no list of names.
+        """Check what was asked for, before a model is loaded.
+
+        Raises:
+            InputError: a name that cannot be printed, an unknown dtype or device, labels that are no list of names.
         """
         if name is not None and not (isinstance(name, str) and name.isprintable() and name.strip() == name != ""):
             raise InputError(f"name: expected printable text without blanks at its ends, got {name!r}")

@@ -84,8 +84,10 @@ def is_of_family(module: nn.Module) -> bool:
 
 
 def check_family(module: nn.Module) -> None:
-    """Raises:
-    NotRepresentable: neither timm's VisionTransformer nor Eva, nor a subclass that keeps their forward pass.
+    """Refuse a module of another family.
+
+    Raises:
+        NotRepresentable: neither timm's VisionTransformer nor Eva, nor a subclass that keeps their forward pass.
     """
     if is_of_family(module):
         return
@@ -190,8 +192,10 @@ def _check_attention(attn: Any, where: str) -> None:
 
 
 def check_finite_weights(module: nn.Module) -> None:
-    """Raises:
-    InputError: a tensor holds NaN or infinity; names it.
+    """Refuse weights that are no finite numbers.
+
+    Raises:
+        InputError: a tensor holds NaN or infinity; names it.
     """
     for name, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

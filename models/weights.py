@@ -84,8 +84,10 @@ def read_weights(path: Path, names: Collection[str]) -> Weights:
 
 
 def checked_file(value: object) -> Path:
-    """Raises:
-    InputError: not the path of a file that is there.
+    """Return the path of a file that exists.
+
+    Raises:
+        InputError: not the path of a file that is there.
     """
     if isinstance(value, str | PathLike):
         with suppress(OSError):  # such as a name that is too long
@@ -224,8 +226,10 @@ def _of_script(content: Any) -> Mapping[str, Any]:
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
-    """Raises:
-    InputError: a tensor whose values are not in the file, one by one.
+    """Refuse a tensor whose values cannot be read one by one.
+
+    Raises:
+        InputError: a tensor whose values are not in the file, one by one.
     """
     why = None
     if tensor.is_meta:

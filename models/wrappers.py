@@ -39,8 +39,10 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _explain(module: nn.Module) -> None:
-    """Raises:
-    NotRepresentable: a module whose way in is known.
+    """Say how a module of a known library is loaded.
+
+    Raises:
+        NotRepresentable: a module whose way in is known.
     """
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
     if library == "open_clip":

@@ -14,25 +14,25 @@ from jaxtyping import Bool, Int
 from ..circuits import FORMS, ComputationGraph
 from .measures import Circuits, Matrix, Measure, common_edges
 
-Members = Bool[np.ndarray, "edge"]
-
 
 def coarseness(graph: ComputationGraph) -> int:
-    """0 for the finest form."""
+    """Return 0 for the finest form, more for coarser ones."""
     return FORMS.index(graph.form)
 
 
-def projected(graph: ComputationGraph, members: Members, target: ComputationGraph) -> Members:
-    """The edges of a coarser form of the graph in which member edges lie."""
+def projected(
+    graph: ComputationGraph, members: Bool[np.ndarray, "edge"], target: ComputationGraph
+) -> Bool[np.ndarray, "coarser_edge"]:
+    """Return the edges of a coarser form of the graph in which member edges lie."""
     found = np.zeros(target.n_edges, bool)
     found[graph.projection(target.form)[members]] = True
     return found
 
 
 def across_forms(
-    graphs: Sequence[ComputationGraph], members: Sequence[Members], measure: Measure
+    graphs: Sequence[ComputationGraph], members: Sequence[Bool[np.ndarray, "_"]], measure: Measure
 ) -> tuple[Matrix, Int[np.ndarray, "circuit circuit"], Int[np.ndarray, "circuit circuit"]]:
-    """A measure of edge sets, for all pairs of circuits of one model.
+    """Return a measure of edge sets for all pairs of circuits of one model.
 
     Returns:
         The measure; the edges of the first circuit of each pair, counted in the pair's form; those that both have.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
+from ..circuits.naming import kind_and_params
 from ..errors import InputError, unknown
 
-_TEXT = re.compile(r"(?P<kind>[\w-]+)\((?P<params>\w+=.*)\)", re.DOTALL)
-_BETWEEN = re.compile(r", (?=\w+=)")
 _DIGITS = 8
 """Digits of a model's id that tell it from others of its name."""
 
@@ -26,9 +24,8 @@ def meant(given: str, there: Iterable[str]) -> set[str]:
 
 
 def _parts(text: str) -> tuple[str, frozenset[str]]:
-    """`top(n=24)` as its kind and its parameters; any other text is a kind without parameters."""
-    found = _TEXT.fullmatch(text)
-    return (found["kind"], frozenset(_BETWEEN.split(found["params"]))) if found else (text, frozenset())
+    kind, params = kind_and_params(text)
+    return kind, frozenset(params)
 
 
 def _as_asked(params: frozenset[str]) -> frozenset[str]:

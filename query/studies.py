@@ -111,7 +111,7 @@ def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
 def _alike(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     for key, rows in circuits.groupby(list(COMMON), sort=False, dropna=False):
         assert isinstance(key, tuple)
-        yield key, rows
+        yield tuple(map(str, key)), rows
 
 
 def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:

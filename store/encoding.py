@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from ..circuits import (
     Circuit,
@@ -326,7 +326,7 @@ def asked_from_table(header: Header, table: pa.Table) -> Asked:
     return asked
 
 
-def mask(graph: ComputationGraph, edges: Int[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
+def mask(graph: ComputationGraph, edges: Integer[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
     """Member edges as booleans."""
     members = np.zeros(graph.n_edges, bool)
     members[edges] = True

@@ -120,7 +120,7 @@ def holding(lock: threading.Lock | threading.RLock) -> Iterator[None]:
         lock.release()
 
 
-def await_(condition: threading.Condition, holds: Callable[[], bool]) -> None:
+def await_(condition: threading.Condition, holds: Callable[[], object]) -> None:
     """Wait within `deferred`, and with the condition's lock, until something holds: the wait is a safe point."""
     while not holds():
         if not condition.wait(AGAIN_S):

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,11 +22,9 @@ from ..errors import StoreBusy, StoreError
 from . import claims
 from .catalog import Catalog
 from .fence import Fence
+from .graph.contract import GraphBackend
 from .interrupts import safe_point
 from .lease import LEASE_S, RENEW_S, LeaseLost, Owner, is_dead, now_ms
-
-if TYPE_CHECKING:
-    from .graph.contract import GraphBackend
 
 T = TypeVar("T")
 log = logging.getLogger("circuitstore")

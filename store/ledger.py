@@ -153,7 +153,7 @@ def run_names(connection: Connection) -> list[str]:
 
 
 def known_run(connection: Connection, run: str) -> None:
-    """Raises `InputError`, with the nearest names, unless there is such a run."""
+    """Refuse a name that is no run's, by an `InputError` with the nearest names."""
     check_known("run", run, run_names(connection))
 
 

@@ -205,7 +205,7 @@ def _is_nothing(database: Catalog) -> bool:
 
 
 def _refuse_unfinished(database: Catalog) -> None:
-    """Raises `StoreDamaged` where a rebuild has set a damaged catalog aside and not yet replaced it."""
+    """Refuse, by `StoreDamaged`, where a rebuild has set a damaged catalog aside and not yet replaced it."""
     if database.file is not None and (kept := salvage.unfinished(database.file)):
         raise StoreDamaged(
             f"the catalog {database.file} was damaged, and making it again from the archive has not ended; if no "

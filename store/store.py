@@ -88,15 +88,20 @@ class Store:
             return self._graph
 
     def runs(self) -> pd.DataFrame:
-        """Runs, oldest first: `run, items, done, leased, failed, wanted, circuits, circuits_wanted, created_ms,
-        changed_ms, spec`. `done` items have their discovery; `circuits` of the `circuits_wanted` are stored;
-        `changed_ms` is when the run or one of its items last changed."""
+        """Runs, oldest first.
+
+        Columns: `run, items, done, leased, failed, wanted, circuits, circuits_wanted, created_ms, changed_ms, spec`.
+        `done` items have their discovery; `circuits` of the `circuits_wanted` are stored; `changed_ms` is when the run
+        or one of its items last changed.
+        """
         with self.catalog.reading() as connection:
             return listing.runs(connection)
 
     def items(self, run: str | None = None, state: str | None = None) -> pd.DataFrame:
-        """Work items: `id, state, error, attempts, model, dataset, class, class_index, condition, method, form,
-        corruption, metric, changed_ms`, in the run's order.
+        """Work items, in the run's order.
+
+        Columns: `id, state, error, attempts, model, dataset, class, class_index, condition, method, form, corruption,
+        metric, changed_ms`.
 
         Args:
             state: `wanted`, `leased`, `done` or `failed`.

@@ -12,7 +12,7 @@ from ..errors import InputError, QueryFailed, StoreBusy, StoreError
 from .factories import make_records
 from .graph_place import GraphPlace, assert_holds, created, later
 
-ENDLESS = "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a, b WHERE (a + b) % 7 = 3 RETURN sum(a - b)"
+ENDLESS = "UNWIND range(1, 300000) AS a UNWIND range(1, 300000) AS b WITH a, b WHERE (a + b) % 7 = 3 RETURN sum(a - b)"
 
 
 class Reading:

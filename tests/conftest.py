@@ -1,22 +1,28 @@
+# pyright: reportAttributeAccessIssue=false
 """What all rooms' tests share: axes checked at run time, toy models, and a brute-force forward to hold them to."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
+
+from . import axes as axes  # the name of its checker is all that the hook below gets
 
 # before the first import of these rooms: what an assertion of shipped tests met is told
 pytest.register_assert_rewrite("circuitstore.testing")
 
-# and every axis named in a signature is held to
-install_import_hook(
-    ["circuitstore.models", "circuitstore.evaluation", "circuitstore.discovery", "circuitstore.images"],
-    "beartype.beartype",
+# and every axis named in a signature is checked; in the rooms that compute every other annotation as well
+jaxtyping.install_import_hook(
+    [f"circuitstore.{room}" for room in ("models", "evaluation", "discovery", "images")], "beartype.beartype"
+)
+jaxtyping.install_import_hook(
+    [f"circuitstore.{room}" for room in ("circuits", "store", "ingest", "query", "analysis")], "tests.axes.checked"
 )
 
 import timm  # noqa: E402
@@ -50,8 +56,67 @@ LONG = (
 """Files that take minutes: begun first, else one worker is left with them at the end while the others have nothing."""
 
 
+SLOW = {
+    *LONG,
+    "test_ambient.py",
+    "test_another_backend.py",
+    "test_batch_sizes.py",
+    "test_cli.py",
+    "test_commands.py",
+    "test_counting.py",
+    "test_damaged_catalog.py",
+    "test_digits_model.py",
+    "test_docs.py",
+    "test_fence.py",
+    "test_foreign_kinds.py",
+    "test_full_disk.py",
+    "test_fuzz.py",
+    "test_interrupts.py",
+    "test_ladybug.py",
+    "test_ladybug_contract.py",
+    "test_ladybug_engine.py",
+    "test_migrate.py",
+    "test_newest.py",
+    "test_output.py",
+    "test_own.py",
+    "test_packaging.py",
+    "test_parity.py",
+    "test_parts_away.py",
+    "test_platforms.py",
+    "test_questions.py",
+    "test_report.py",
+    "test_storing.py",
+    "test_train.py",
+    "test_two_writers.py",
+    "test_upkeep.py",
+    "test_verify.py",
+    "test_writer.py",
+    "test_writer_graph.py",
+    "test_writer_lease.py",
+}
+"""Files most of whose tests take more than a second; in others such a test is marked by itself."""
+
+SERVERS = re.compile("neo4j|postgres")
+"""In the name of a fixture or of a parameter: the test needs a server."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest; mark what is slow and what needs a server."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        names = [*getattr(item, "fixturenames", ()), parameters.id if parameters else ""]
+        if SERVERS.search(" ".join(names)):
+            item.add_marker("server")
+            item.add_marker("slow")
+        elif item.path.name in SLOW:
+            item.add_marker("slow")
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of axes: for arrays that are wrong on purpose."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,5 +89,5 @@ def build(name: str, seed: int = 0, **changes) -> nn.Module:
     if name == "CLIP":
         return zero_shot(build_clip(name), text(12))
     arguments = SMALL | FAMILIES[name] | changes
-    factory: Callable = arguments.pop("factory", VisionTransformer)
+    factory = arguments.pop("factory", VisionTransformer)
     return prepared(enliven(factory(**arguments).double(), seed).eval())

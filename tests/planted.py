@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Vision transformers whose circuit is known, since it was planted."""
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_errors_mask_what_they_were_given() -> None:
 
 def test_a_stream_is_masked_and_remains_a_stream() -> None:
     under = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with redirect_stderr(Masked(under)):  # pyright: ignore[reportArgumentType]
+    with redirect_stderr(Masked(under)):
         print("Traceback: bolt://me:Pa55@host", file=sys.stderr, flush=True)
         assert sys.stderr.encoding == "utf-8" and not hasattr(sys.stderr, "buffer")
     under.seek(0)

@@ -45,6 +45,7 @@ def test_a_second_writer_is_told_who_writes_and_how_to_wait(store: Path, run: Ru
     assert "--wait" in said and "space" not in said and "started" not in said
 
 
+@pytest.mark.slow
 def test_a_graph_of_another_store_is_called_so(store: Path, tmp_path: Path, run: Run) -> None:
     with create_store(tmp_path / "other") as other, other.writer():
         pass

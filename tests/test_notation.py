@@ -48,6 +48,7 @@ NESTED = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(NESTED)
 def test_all_else_is_read_as_it_is(value: object) -> None:
     assert read_json(json.dumps(value), "here") == value

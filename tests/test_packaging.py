@@ -11,11 +11,13 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import circuitstore
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NO_PACKAGES = {"tests", "docs", "examples", "benchmarks", "build", "dist"}
+NO_PACKAGES = {"tests", "docs", "examples", "benchmarks", "build", "dist", "site"}
 
 
 def source_files() -> list[Path]:
@@ -36,8 +38,10 @@ def package_files() -> list[Path]:
 
 
 def pages() -> list[Path]:
-    """The documentation and its pictures, to which messages and help send people."""
-    return [p for p in source_files() if p.parts[0] == "docs" and p.suffix in {".md", ".svg"}]
+    """The user's documentation and its pictures, to which messages and help send people."""
+    return [
+        p for p in source_files() if p.parts[0] == "docs" and p.parts[1] != "design" and p.suffix in {".md", ".svg"}
+    ]
 
 
 def test_every_folder_of_code_is_a_listed_package() -> None:
@@ -58,12 +62,35 @@ def test_no_folder_shadows_an_installed_module() -> None:
 
 
 def test_constraints_are_names_and_versions_of_everything_required() -> None:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = constraints("constraints.txt")
     assert all(re.fullmatch(r"[\w.-]+", name) and re.fullmatch(r"[\w.+]+", v) for name, v in pins.items())
-    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
     known = {_canonical(name) for name in pins} | {"setuptools"}  # pip does not freeze its own tools
-    assert {_canonical(re.split(r"[\[<>=]", w)[0]) for w in wanted} <= known
+    assert {_canonical(name) for name, _ in required()} <= known
+
+
+def test_the_lowest_constraints_are_the_bounds() -> None:
+    assert constraints("constraints-lowest.txt") == dict(required())
+
+
+def constraints(file: str) -> dict[str, str]:
+    """Versions by name."""
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def required() -> list[tuple[str, str]]:
+    """Names and lowest versions of everything required, whatever for."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    stated = [*PROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
+    return [(re.split(r"[\[<>=]", one)[0], re.split(r">=|==", one)[1]) for one in stated]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == circuitstore.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", changes, re.MULTILINE)[0] in (circuitstore.__version__, "Unreleased")
 
 
 def _canonical(name: str) -> str:
@@ -102,7 +129,7 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert Path(run("-c", "import circuitstore; print(circuitstore.__file__)").strip()).is_relative_to(site)
-    assert run("-m", "circuitstore.cli", "--version").strip() == f"circuitstore {PROJECT['project']['version']}"
+    assert run("-m", "circuitstore.cli", "--version").strip() == f"circuitstore {circuitstore.__version__}"
     assert "Commands:" in run("-m", "circuitstore.cli", "--help")
     listed = run("-m", "circuitstore.cli", "docs")
     assert str(site / "circuitstore" / "docs" / "spec.md") in listed

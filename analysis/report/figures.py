@@ -119,7 +119,7 @@ def faithfulness_figure(
     for number, condition in enumerate(conditions):
         own = [r for r in rows if table["condition"].iloc[r] == condition and r not in reasons]
         figure.add_trace(_own_marks(table.iloc[own], [y_of(r) for r in own], number, labels[condition]))
-    _dress(figure, height=150 + 34 * max(1, len(classes)) * (1 if len(conditions) < 3 else 1.5))
+    _dress(figure, height=150 + (34 if len(conditions) < 3 else 51) * max(1, len(classes)))
     for row in reasons:
         figure.add_annotation(
             x=0, y=y_of(row), text="undefined, see the table", showarrow=False, xanchor="left", font={"color": FAINT}
@@ -244,11 +244,11 @@ def _nullable(values: np.ndarray) -> list[object]:
     return nested.tolist()
 
 
-def _dress(figure: go.Figure, *, height: float) -> None:
+def _dress(figure: go.Figure, *, height: int) -> None:
     """One look for all figures."""
     figure.update_layout(
         template="none",
-        height=int(height),
+        height=height,
         margin={"l": 10, "r": 10, "t": 36, "b": 10},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},

@@ -18,14 +18,13 @@ Memory: of every discovery image the current run and what corruption changes sta
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ...circuits import Circuit, ComputationGraph, Evaluation
 from ...circuits.kinds import number, whole
-from ...errors import CircuitStoreWarning, InputError
+from ...errors import InputError, warn
 from ...evaluation import Execution, evaluate
 from ...evaluation.edges import FORWARDS_PER_EDGE
 from ..method import NO_GRADIENT, Found, Method, Task
@@ -55,8 +54,10 @@ class _Bisection:
     """
 
     def __init__(self, task: Task, search: Sequential, target: int | float) -> None:
-        """Raises:
-        InputError: no selection images, or a metric that does not move.
+        """Measure the model and the empty circuit on selection images.
+
+        Raises:
+            InputError: no selection images, or a metric that does not move.
         """
         if task.selection is None:
             raise InputError(
@@ -84,7 +85,7 @@ class _Bisection:
                 best, fewest = sweep, n_edges
         if best is None:
             why = why or f"none of {sweeps} thresholds keeps a retention of {self.target:g}"
-            warnings.warn(f"vi-cd: all edges are kept: {why}", CircuitStoreWarning, stacklevel=6)
+            warn(f"vi-cd: all edges are kept: {why}")
         notes = {"all_edges": why} if best is None else {}
         return found(self.search, best, order=order, target=self.target, sweeps=self.tried, **notes)
 

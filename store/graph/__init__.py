@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
 
 from ...errors import unknown
 from ..interrupts import deferred
 from ..lease import Permit
+from .contract import GraphBackend
+from .neo4j.account import Account
 from .urls import FILE, SERVER, refuse_credentials, scheme_of
-
-if TYPE_CHECKING:
-    from .contract import GraphBackend
-    from .neo4j.account import Account
 
 GROUP = "circuitstore.graph"
 """Where packages tell of their backends."""

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """A figure's numbers are the table's numbers."""
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuitstore.analysis.figures import (
+from circuitstore.analysis.report.figures import (
     ANNOTATED,
     MOST_CLASSES,
     carriers_figure,
@@ -15,16 +16,17 @@ from circuitstore.analysis.figures import (
     faithfulness_figure,
     similarity_figure,
 )
-from circuitstore.analysis.findings import Similarity
+from circuitstore.query import MEASURES, Similarity
 
-from .conftest import Answers, effect_items, mechanism_items, part_of
+from ..toy_studies import Answers, effect_items, mechanism_items
+from .conftest import overview_of
 
 LABELS = {"natural": "natural", "typographic(text=other class)": "typographic"}
 
 
 @pytest.fixture(scope="module")
-def part():
-    return part_of(Answers.to(effect_items()))
+def shown():
+    return overview_of(Answers.to(effect_items()))
 
 
 def made_up(count: int) -> Similarity:
@@ -32,20 +34,20 @@ def made_up(count: int) -> Similarity:
     half = np.triu(rng.random((count, count)), 1)
     square = half + half.T + np.eye(count)
     names = tuple(f"c{i}" for i in range(count))
-    return Similarity("natural", names, square, np.full(count, np.nan), np.zeros((count, count)), "natural")
+    return Similarity(names, MEASURES["jaccard"], square, np.zeros((count, count)), np.full((count, count), np.nan))
 
 
-def test_the_heat_map_is_the_similarity_with_the_noise_floor_on_its_diagonal(part):
-    similarity = part.similarities[0]
+def test_the_heat_map_is_the_similarity_with_the_noise_floor_on_its_diagonal(shown):
+    similarity = shown.similarities["natural"]
     (heat,) = similarity_figure(similarity).data
     z = np.array(heat.z, dtype=float)
     off = ~np.eye(len(z), dtype=bool)
-    assert z[off] == pytest.approx(similarity.jaccard[off], abs=5e-5)
-    assert z.diagonal() == pytest.approx(similarity.floors, abs=5e-5)
-    assert tuple(heat.x) == tuple(heat.y) == similarity.classes
+    assert z[off] == pytest.approx(similarity.values[off], abs=5e-5)
+    assert z.diagonal() == pytest.approx(similarity.floors.diagonal(), abs=5e-5)
+    assert tuple(heat.x) == tuple(heat.y) == similarity.labels
     ticks = " ".join(heat.colorbar.ticktext)
-    assert f"{similarity.chance:.2f} chance" in ticks
-    assert f"{similarity.floor:.2f} noise floor" in ticks
+    assert f"{similarity.chance_level:.2f} chance" in ticks
+    assert f"{similarity.noise_floor:.2f} noise floor" in ticks
 
 
 def test_an_unknown_floor_leaves_the_diagonal_empty():
@@ -57,29 +59,29 @@ def test_an_unknown_floor_leaves_the_diagonal_empty():
 def test_many_classes_are_put_beside_those_like_them_and_no_more_than_the_cap_are_shown():
     similarity = made_up(ANNOTATED + 4)
     (heat,) = similarity_figure(similarity).data
-    at = [similarity.classes.index(name) for name in heat.x]
-    assert sorted(at) == list(range(len(similarity.classes)))
+    at = [similarity.labels.index(name) for name in heat.x]
+    assert sorted(at) == list(range(len(similarity.labels)))
     off = ~np.eye(len(at), dtype=bool)
-    assert np.array(heat.z, dtype=float)[off] == pytest.approx(similarity.jaccard[np.ix_(at, at)][off], abs=5e-5)
+    assert np.array(heat.z, dtype=float)[off] == pytest.approx(similarity.values[np.ix_(at, at)][off], abs=5e-5)
     assert len(similarity_figure(made_up(MOST_CLASSES + 5)).data[0].x) == MOST_CLASSES
 
 
-def test_faithfulness_shows_every_circuit_and_every_random_one(part):
-    figure = faithfulness_figure(part.faithfulness, part.random, part.reasons, LABELS)
+def test_faithfulness_shows_every_circuit_and_every_random_one(shown):
+    figure = faithfulness_figure(shown.faithfulness, shown.random, shown.reasons, LABELS)
     ticks, *conditions = figure.data
     assert [trace.name for trace in conditions] == ["natural", "typographic"]
     for trace, condition in zip(conditions, LABELS, strict=True):
-        rows = part.faithfulness[part.faithfulness["condition"] == condition]
+        rows = shown.faithfulness[shown.faithfulness["condition"] == condition]
         assert list(trace.x) == rows["faithfulness"].tolist()
         assert [name for name, _ in trace.customdata] == rows["class"].tolist()
-    assert sorted(ticks.x) == sorted(v for values in part.random.values() for v in values)
-    assert len(ticks.x) == 2 * len(part.faithfulness)
+    assert sorted(ticks.x) == sorted(v for values in shown.random.values() for v in values)
+    assert len(ticks.x) == 2 * len(shown.faithfulness)
 
 
-def test_a_circuit_without_faithfulness_is_marked_and_not_placed(part):
-    table = part.faithfulness.copy()
+def test_a_circuit_without_faithfulness_is_marked_and_not_placed(shown):
+    table = shown.faithfulness.copy()
     table.loc[2, "faithfulness"] = np.nan
-    random = {i: v for i, v in part.random.items() if i != 2}
+    random = {i: v for i, v in shown.random.items() if i != 2}
     figure = faithfulness_figure(table, random, {2: "the gap is small"}, LABELS)
     assert len(figure.data[1].x) == 3
     assert not np.isnan(figure.data[1].x).any()
@@ -88,8 +90,8 @@ def test_a_circuit_without_faithfulness_is_marked_and_not_placed(part):
     assert round(note.y) == 2
 
 
-def test_bars_of_changes_are_the_counts_beside_their_floor(part):
-    (change,) = part.changes
+def test_bars_of_changes_are_the_counts_beside_their_floor(shown):
+    (change,) = shown.changes
     gained, up, lost, down = changes_figure(change.by_class).data
     assert list(gained.x) == change.by_class["gained"].tolist()
     assert list(lost.x) == (-change.by_class["lost"]).tolist()
@@ -97,21 +99,21 @@ def test_bars_of_changes_are_the_counts_beside_their_floor(part):
 
 
 def test_bars_of_carriers_are_the_largest_mean_scores():
-    part = part_of(Answers.to(mechanism_items()))
-    (table,) = part.carriers.values()
+    shown = overview_of(Answers.to(mechanism_items()))
+    (table,) = shown.carriers.values()
     (bars,) = carriers_figure(table, most=7).data
     assert list(bars.y) == table["edge"].head(7).tolist()
     assert list(bars.x) == table["score"].head(7).tolist()
     assert list(bars.error_x.array) == table["error"].head(7).tolist()
 
 
-def test_names_are_shown_as_they_are(part):
-    similarity = replace(part.similarities[0], classes=("<b>1</b>", "a&b", '"', "</script>"))
+def test_names_are_shown_as_they_are(shown):
+    similarity = replace(shown.similarities["natural"], labels=("<b>1</b>", "a&b", '"', "</script>"))
     (heat,) = similarity_figure(similarity).data
     assert tuple(heat.x) == ("&lt;b&gt;1&lt;/b&gt;", "a&amp;b", '"', "&lt;/script&gt;")
 
 
-def test_figures_are_json_without_nan(part):
+def test_figures_are_json_without_nan(shown):
     figure = similarity_figure(made_up(4))
     assert "NaN" not in figure.to_json()
     assert json.loads(figure.to_json())["data"][0]["z"][0][0] is None

@@ -1,4 +1,4 @@
-"""The summary tells the findings in words, and its queries run on the store that it tells of."""
+"""The summary says in words what was found, and its queries run on the store that it is of."""
 
 from __future__ import annotations
 
@@ -12,43 +12,50 @@ from circuitstore.cli.commands import app
 from circuitstore.store import create_store, open_store
 from typer.testing import CliRunner
 
-from .conftest import HOSTILE, Answers, effect_items, fill, mechanism_items, renamed
+from ..toy_studies import HOSTILE, Answers, effect_items, fill, mechanism_items, renamed
 
 
 @pytest.fixture(scope="module")
-def summary(store):
-    return summarise(store, "toys")
+def summary(toy_store):
+    return summarise(toy_store, "toys")
 
 
-def test_it_tells_both_studies_beside_the_noise_floor(summary):
-    for told in ("Effect study", "Mechanism study", "classes most alike", "noise floor", "random", "carry typographic"):
-        assert told in str(summary)
+def test_it_reports_both_studies_beside_the_noise_floor(summary):
+    for stated in (
+        "Effect study",
+        "Mechanism study",
+        "classes most alike",
+        "noise floor",
+        "random",
+        "carry typographic",
+    ):
+        assert stated in str(summary)
     assert max(map(len, str(summary).splitlines())) < 1000
     assert "<pre>" in summary._repr_html_()
 
 
-def test_its_tables_hold_the_stored_numbers(summary, answers):
+def test_its_tables_hold_the_stored_numbers(summary, toys):
     table = summary.tables["Effect study: faithfulness beside random connected circuits of the same size"].to_pandas()
-    stored = {(p["class"], p["condition"]): p for r in answers.of(metric="logit") for p in [r.properties()]}
+    stored = {(p["class"], p["condition"]): p for r in toys.of(metric="logit") for p in [r.properties()]}
     assert len(table) == len(stored)
     for row in table.to_dict("records"):
         assert row["faithfulness"] == stored[row["class"], row["condition"]]["faithfulness"]
     alike = summary.tables["Effect study: classes most alike, natural"]
     assert alike.facts["noise_floor"] > alike.facts["chance"] > 0
     best = alike.to_pandas().iloc[0]
-    assert f"{best['class_a']} {best['class_b']}    {best['jaccard']:.2f}" in str(summary)
+    assert f"{best['a']} {best['b']}    {best['jaccard']:.2f}" in str(summary)
 
 
-def test_its_three_queries_answer(summary, store, answers):
+def test_its_three_queries_answer(summary, toy_store, toys):
     assert len(summary.queries) == 3
-    often, gained, through = (store.query(query).to_pandas() for query in summary.queries)
-    attacked = answers.of(attack="typographic", metric="logit")
+    often, gained, through = (toy_store.query(query).to_pandas() for query in summary.queries)
+    attacked = toys.of(attack="typographic", metric="logit")
     row = often.iloc[0]
     assert row["classes"] == sum(row["edge"] in r.circuit.edges for r in attacked)
-    was, now = (answers.of(attack=a, metric="logit", class_index=0)[0].circuit for a in ("natural", "typographic"))
+    was, now = (toys.of(attack=a, metric="logit", class_index=0)[0].circuit for a in ("natural", "typographic"))
     assert set(gained["gained"]) <= set(now.edges) - set(was.edges)
     assert len(gained) == min(10, len(set(now.edges) - set(was.edges)))
-    graph, score = was.graph, answers.of(attack="natural", class_index=0)[0].circuit.score
+    graph, score = was.graph, toys.of(attack="natural", class_index=0)[0].circuit.score
     out = dict.fromkeys(was.nodes, 0.0)
     for edge in was.edges:
         out[edge.split("->")[0]] += float(score[graph.edge_index[edge]])
@@ -68,6 +75,7 @@ def printed(summary: Summary) -> list[list[str]]:
 ELSEWHERE = {"graph": "ladybug://{top}/else/graph", "catalog": "sqlite:///{top}/else/a catalog"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "elsewhere", "options"),
     [
@@ -99,6 +107,7 @@ def test_its_commands_answer_as_printed(tmp_path, monkeypatch, folder, elsewhere
         assert len(done.stdout.splitlines()) > 2
 
 
+@pytest.mark.slow
 def test_hostile_names_break_no_query(store_of):
     items = [renamed(i, HOSTILE + "'\"\\" + str(i.target_class.class_index)) for i in effect_items(2)]
     store = store_of(Answers.to(items))
@@ -106,6 +115,7 @@ def test_hostile_names_break_no_query(store_of):
         assert len(store.query(query))
 
 
+@pytest.mark.slow
 def test_without_attacks_there_are_queries_all_the_same(store_of):
     store = store_of(Answers.to(effect_items(2, ("natural",))))
     summary = summarise(store)
@@ -114,13 +124,13 @@ def test_without_attacks_there_are_queries_all_the_same(store_of):
     assert "gains" not in str(summary)
 
 
-def test_a_mechanism_study_alone_is_told(store_of):
+def test_a_mechanism_study_alone_is_reported(store_of):
     summary = summarise(store_of(Answers.to(mechanism_items(2))))
     assert "Mechanism study" in str(summary)
     assert "Effect study" not in str(summary)
 
 
-def test_an_empty_store_has_nothing_to_tell_and_nothing_to_ask(tmp_path):
+def test_an_empty_store_has_nothing_to_say_and_nothing_to_ask(tmp_path):
     create_store(tmp_path / "empty").close()
     with open_store(tmp_path / "empty") as store:
         summary = summarise(store)

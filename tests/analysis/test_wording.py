@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 
 import pytest
-from circuitstore.analysis.tables import cells, frame_table
+from circuitstore.analysis.report.tables import cells, frame_table
 from circuitstore.analysis.wording import aligned, count, named
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,11 +29,11 @@ def test_a_column_has_one_number_of_decimals(values, text):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))
 def test_points_are_below_each_other_and_the_largest_keeps_its_figures(values):
-    told = aligned(values)
-    assert len({len(text.partition(".")[2]) for text in told}) == 1
+    stated = aligned(values)
+    assert len({len(text.partition(".")[2]) for text in stated}) == 1
     largest = max(values, key=abs)
     if abs(largest) > 1e-7:
-        assert float(told[values.index(largest)]) == pytest.approx(largest, rel=0.005)
+        assert float(stated[values.index(largest)]) == pytest.approx(largest, rel=0.005)
 
 
 def test_truth_values_counts_and_what_is_missing_are_text():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from circuitstore import errors
 from circuitstore.circuits import FORMS, Circuit, ComputationGraph, EdgeScores, Form, greedy
 from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.testing.factories import make_discovery, make_item, make_record
@@ -44,7 +46,8 @@ def test_no_edges_have_no_nodes() -> None:
     assert (circuit.n_edges, circuit.nodes, circuit.links) == (0, (), ())
 
 
-def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked() -> None:
+def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_BETWEEN", (*errors._BETWEEN, "jaxtyping"))  # its checks stand between the calls
     graph = ComputationGraph(1, 1)
     scores = EdgeScores(graph, np.zeros(graph.n_edges))
     scores.mean[graph.index_of("m0->logits")] = 1.0
@@ -67,9 +70,23 @@ def test_members_of_another_graph_are_refused() -> None:
         Circuit(ComputationGraph(1, 1), np.zeros(3, bool))
 
 
+def test_scores_are_attached_and_taken_away() -> None:
+    scores = make_discovery().scores
+    assert scores is not None
+    scored = scores.greedy(12)
+    bare = replace(scored, score=None, std=None)
+    assert list(bare.to_pandas()) == ["edge", "sender", "receiver", "port", "rank"]
+    for again in (bare.scored(scores), Circuit.from_edges(scores.graph, bare.edges, scores)):
+        assert again.edges == scored.edges
+        assert np.array_equal(again.score, scores.mean) and np.array_equal(again.std, scores.std)
+    pd.testing.assert_frame_equal(bare.scored(scores).to_pandas(), scored.to_pandas())
+    with pytest.raises(InputError, match=r"scores: expected those of ComputationGraph.*4.*got those of .*1"):
+        bare.scored(EdgeScores(ComputationGraph(1, 1), np.zeros(8)))
+
+
 @given(circuits())
 def test_nodes_are_those_of_the_edges_and_their_links(circuit: Circuit) -> None:
-    ends = {end for e in circuit.to_pandas().itertuples() for end in (e.sender, e.receiver)}
+    ends = {end for e in circuit.to_pandas().itertuples() for end in (e.sender, e.receiver)}  # pyright: ignore[reportAttributeAccessIssue]
     assert set(circuit.nodes) == ends
     linked = {(a, b) for a, b in circuit.graph.structural_links if a in ends and b in ends}
     assert set(circuit.links) == linked

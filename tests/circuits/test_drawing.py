@@ -221,7 +221,7 @@ def test_a_drawing_shows_itself_and_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.full(8, np.nan), np.ones((1, 8))], ids=str)
-def test_values_are_one_number_per_edge_and_finite_within_the_circuit(values):
+def test_values_are_one_number_per_edge_and_finite_within_the_circuit(values, unchecked):
     with pytest.raises(InputError, match="expected 8 numbers, one for each edge of the graph and finite within"):
         Circuit.from_edges(ComputationGraph(1, 1), ["input->logits"]).draw(values)
 

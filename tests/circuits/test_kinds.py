@@ -107,9 +107,9 @@ def test_a_parameter_may_say_itself_why_it_refuses_a_value() -> None:
 def test_unknown_names_come_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"^unknown shape 'cirle'; did you mean 'circle'\? \(valid: circle, square\)"):
         SHAPES.resolve("cirle")
-    with pytest.raises(InputError, match=r"^unknown parameter of shape 'circle' 'radios'; did you mean 'radius'"):
+    with pytest.raises(InputError, match=r"^shape 'circle': unknown parameter 'radios'; did you mean 'radius'"):
         SHAPES.resolve("circle", {"radios": 1})
-    with pytest.raises(InputError, match=r"^unknown parameter of shape 'square' 'height'; see the list \(valid: side"):
+    with pytest.raises(InputError, match=r"^shape 'square': unknown parameter 'height'; see the list \(valid: side"):
         SHAPES.resolve("square", {"height": 1})
 
 
@@ -121,7 +121,7 @@ def test_names_that_are_known_and_are_no_kinds_come_with_the_way_out() -> None:
 
 
 def test_a_parameter_that_siblings_take_is_refused_with_the_reason() -> None:
-    with pytest.raises(InputError, match=r"^corners: shape 'circle' takes none: it is round; leave it out$"):
+    with pytest.raises(InputError, match=r"^shape 'circle': corners: it takes none: it is round; leave it out$"):
         SHAPES.resolve("circle", {"corners": 4})
 
 

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Scores: aggregation over images, projection, flows, and how they are rounded for the archive."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_rank_correlation_is_scipys(pair: tuple[EdgeScores, EdgeScores]) -> None
     if any(np.ptp(s.mean) == 0 for s in pair):
         assert np.isnan(similarity.spearman(*pair))
         return
-    assert similarity.spearman(*pair) == pytest.approx(stats.spearmanr(pair[0].mean, pair[1].mean).statistic)
+    assert similarity.spearman(*pair) == pytest.approx(stats.spearmanr(pair[0].mean, pair[1].mean).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_rank_correlation_of_constant_scores_is_undefined() -> None:

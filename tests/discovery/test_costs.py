@@ -42,6 +42,7 @@ def counted(toy_vit, images):
     return model, pairs, counts
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 @pytest.mark.parametrize("key", METHODS)
 def test_the_cost_is_what_is_run(counted, key):

@@ -49,6 +49,7 @@ def test_every_form_and_rule_equals_gates_and_autograd(toy_vit, images, brute_fo
     assert relative(found.mean, expected.mean(axis=0)) < 1e-11
 
 
+@pytest.mark.slow
 def test_a_stock_timm_model_with_target_minus_true(timm_vit, images, brute_force):
     x, y = images(timm_vit, 1, 1), images(timm_vit, 1, 2)
     pairs = ImagePairs.of(timm_vit, x, y, labels=[1], targets=[4])
@@ -67,6 +68,7 @@ def test_more_steps_than_are_kept_pending_change_nothing(toy_vit, images, brute_
     assert relative(found, brute.scores(model.embed(x), model.embed(y), logit(LABELS), points(19, "left"))) < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("rule", ["left", "midpoint"])
 def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
@@ -130,7 +132,7 @@ def through_stock_blocks(model, stream):
         def hook(_, args, out=None):
             value = args[0] if side == "in" else out
             seen[name] = value.view_as(value) if side == "in" else value
-            seen[name].requires_grad or seen[name].requires_grad_()
+            seen[name].requires_grad or seen[name].requires_grad_()  # pyright: ignore[reportUnusedExpression]
             return (seen[name],) if side == "in" else None
 
         register = module.register_forward_pre_hook if side == "in" else module.register_forward_hook
@@ -191,6 +193,7 @@ def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images, method, p
         assert np.abs(expected[:, 1:-1]).min(axis=0).max() > 0
 
 
+@pytest.mark.slow
 def test_eap_ig_converges_to_the_metric_s_difference(toy_vit, images):
     """Halving the step halves the left rule's error and quarters the midpoint's."""
     model = toy_vit(3)
@@ -214,6 +217,7 @@ def out_of_input(scores):
     return scores.mean[scores.graph.edge_sender == 0].sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["eap", "eap-ig"])
 def test_on_a_linear_model_scores_are_exact_patching(toy_module, images, method):
     module = toy_module(norm_layer=nn.Identity, act_layer=nn.Identity)

@@ -91,6 +91,7 @@ def old_places(graph):
     return np.array([index[renamed(e)] for e in edges])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "form"), [(m, form) for m, form in FORMS if m not in SEEDED])
 def test_permuted_heads_permute_the_scores(permuted, images, method, form):
     """Where edges are decided one after the other, with none removed: else the order, which is of heads, matters."""

@@ -27,7 +27,7 @@ def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, 
             if c.kind == "mlp" and bias_is_read(graph, c.layer, receiver)
         )
         read = sum(sent[:n]) + biases
-        nearer = torch.stack([read.abs().sum(-1) - (read - sent[u]).abs().sum(-1) for u in range(n)])
+        nearer = torch.stack([read.abs().sum(-1) - (read - sent[u]).abs().sum(-1) for u in range(n)])  # pyright: ignore[reportAttributeAccessIssue]
         nearer = nearer.clamp_min(0)
         expected = (nearer / nearer.sum(0)).mean(-1).T
         own = found.per_image[:, graph.offsets[receiver] : graph.offsets[receiver + 1]]
@@ -118,7 +118,9 @@ def test_shares_of_different_receivers_are_not_put_in_one_order(shared):
 
 def test_what_it_does_not_take_is_told_in_its_own_words(shared):
     model, pairs, by_share = shared
-    with pytest.raises(InputError, match="takes none: it runs clean images forward once"):
+    with pytest.raises(
+        InputError, match="method 'flow-routes': gradient: it takes none: it runs clean images forward once"
+    ):
         discover(model, pairs, METHODS.resolve("flow-routes", {"gradient": "relp"}))
     with pytest.raises(InputError, match=r"selects none; extract one, as by scores.greedy\(0.05\)"):
         _ = discover(model, pairs, "flow-routes").circuit

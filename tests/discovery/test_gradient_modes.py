@@ -103,6 +103,7 @@ def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
     assert names == PLANTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, images, method):
@@ -116,7 +117,7 @@ def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, im
 
     if "gradient" not in facts.params:
         for mode in MODES:
-            with pytest.raises(InputError, match=f"gradient: method '{method}' takes none: .* gradient"):
+            with pytest.raises(InputError, match=f"method '{method}': gradient: it takes none: .* gradient"):
                 scores(mode)
         return
     plain = scores("plain")

@@ -42,6 +42,7 @@ def gates(brute_force):
     return lambda model, form, x, y: Gates(brute_force(model.module, model.graph(form)), model.embed(x), model.embed(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "form"), [(m, form) for m in METHODS_HERE for form in METHODS[m].forms])
 def test_every_form_equals_gates_and_autograd(toy_vit, images, gates, method, form):
     model = toy_vit(1, qk_norm=True, init_values=0.2, depth=2)
@@ -126,6 +127,7 @@ def test_all_edges_of_gate_ig_sum_to_the_metric_s_difference(toy_vit, images):
     assert falls(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "heads", "direction"),
     [
@@ -164,6 +166,7 @@ def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, hea
     assert scored[6].residual_absolute == pytest.approx(error, rel=0, abs=1e-12 * np.abs(logits_of(model, x, y)).max())
 
 
+@pytest.mark.slow
 def test_the_reference_variant_is_no_patch(toy_vit, images):
     """What the own-node form is for: sums over the edges of this one stay off."""
     model = toy_vit(3, depth=2)
@@ -172,6 +175,7 @@ def test_the_reference_variant_is_no_patch(toy_vit, images):
     assert abs(found.mean[found.graph.edge_sender == 0].sum() - gap) > 0.01 * abs(gap)
 
 
+@pytest.mark.slow
 def test_more_runs_than_are_kept_pending_change_nothing(toy_vit, images, gates):
     model = toy_vit(depth=1)
     x, y = images(model, 2, 1), images(model, 2, 2)
@@ -181,6 +185,7 @@ def test_more_runs_than_are_kept_pending_change_nothing(toy_vit, images, gates):
         assert relative(found, gates(model, "split", x, y).expected(method, 11)) < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS_HERE)
 def test_order_and_batches_do_not_matter(toy_vit, images, method):
     model = toy_vit(depth=2)
@@ -194,6 +199,7 @@ def test_order_and_batches_do_not_matter(toy_vit, images, method):
     assert relative(shuffled.per_image, whole.per_image[order.numpy()]) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conductance", "gate-ig", "eap-ig-activations", "eap-ig-activations-as-coded"])
 def test_sums_over_merged_edges_are_the_coarser_form_s_scores(toy_vit, images, method):
     model = toy_vit(depth=2)
@@ -215,6 +221,7 @@ CORNER = 2**-1.5
 """At the corner of AND and OR two gates in a row, each at α, let a half through: α = 2^−½. What follows is ∫α² dα."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "gate", "expected"),
     [
@@ -256,6 +263,7 @@ def test_costs_are_told():
     assert cost("eap-ig-activations") == (4 + 12 * (12 + 2 / 3), 10 * (12 + 2 / 3))
 
 
+@pytest.mark.slow
 def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_module, images):
     module = toy_module(depth=2, norm_layer=nn.Identity, act_layer=nn.Identity)
     with torch.no_grad():
@@ -271,6 +279,7 @@ def test_on_a_linear_model_conductance_and_own_node_are_exact_patching(toy_modul
         assert relative(found, exact, of=logits_of(model, x, y)) < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS_HERE)
 def test_a_planted_circuit_is_found_exactly(images, method):
     model = planted_model(0)
@@ -290,6 +299,7 @@ def test_a_path_that_is_the_clean_run_alone_has_no_gradient_of_the_divergence(to
     assert np.abs(score_edges(model, pairs, method, metric="kl", steps=2, **right).mean).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rotary, learnt and per head", "DINOv3", "CLIP"])
 def test_other_families_equal_gates_and_autograd(images, gates, name):
     model = load_model(build(name), dtype="float64")

@@ -78,6 +78,7 @@ def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
     assert set(found.scores.top(3).edges) == PLANTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "gradient"), [("magnitude", "plain"), ("signed", "relp")])
 def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
     """Of the expansion, whose first edge is gate-IG's best; and of pruning, which drops gate-IG's least first."""

@@ -48,6 +48,7 @@ def test_hard_concrete_gates_are_closed_and_open_with_the_stated_probability(log
     assert float(gates.mean()) == pytest.approx(1 - float(mirrored.mean()), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "params"), LEARNED)
 def test_the_planted_circuit_is_learned(planted, method, params):
     found = discover(*planted, METHODS.resolve(method, params), seed=1)

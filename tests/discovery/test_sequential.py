@@ -14,6 +14,7 @@ from ..reference import LABELS, VARIANTS, blind, logit, unseen
 from .removal_loop import absolute, held, loop, question, signed, values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_every_variant_decides_as_the_loop(toy_vit, images, brute_force, changes):
     """One run of all images at a time, and up to six, ahead of what is decided."""
@@ -36,6 +37,7 @@ def test_acdc_decides_as_the_loop_in_every_form(toy_vit, images, brute_force, fo
         held(discover(model, pairs, use, form=form, execution=Execution(batch_size=size)), expected)
 
 
+@pytest.mark.slow
 def test_the_demo_model_decides_as_a_loop_of_whole_runs():
     """In float32 the first decision that comes out otherwise, if one does, was within rounding of the threshold."""
     exact = load_model("digits", dtype="float64")
@@ -59,6 +61,7 @@ def test_the_demo_model_decides_as_a_loop_of_whole_runs():
     assert len(flips) == 0 or abs(abs(found.scores.mean[flips[0]]) - threshold) < 1e-4 * threshold
 
 
+@pytest.mark.slow
 def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, images, brute_force):
     """At thresholds that are some edge's very effect; each decision is held to the loop that had decided alike."""
     module = toy_module(1, depth=2).float().double()
@@ -169,6 +172,7 @@ def told_apart(toy_module, images):
     return model, pairs[:4], pairs[4:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "params", "batch_size"),
     [("acdc", {"threshold": 0.05}, 3), ("vi-cd", {"sweeps": 3, "retention": 0.6}, 8)],
@@ -195,6 +199,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, mon
     assert again.trace == whole.trace
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
     model, pairs, selection = told_apart
 

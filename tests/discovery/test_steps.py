@@ -58,6 +58,7 @@ def test_auto_has_an_identity_of_its_own(method):
         METHODS.resolve(method, {"steps": "autom"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PATHS)
 def test_auto_gives_the_scores_of_the_first_steps_that_are_near_enough(near, method):
     model, pairs = near
@@ -96,6 +97,7 @@ def test_auto_ends_at_its_limit_and_warns(sharp):
     assert [tried["steps"] for tried in found.trace["tried"]] == [5, 10]
 
 
+@pytest.mark.slow
 def test_a_large_residual_is_reported_with_its_size_in_both_units(sharp):
     model, pairs = sharp
     gap = float((model.logits(pairs.clean) - model.logits(pairs.corrupted))[0, pairs.labels])

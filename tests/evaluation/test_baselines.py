@@ -36,7 +36,7 @@ def test_the_seed_decides_the_circuits_and_the_ends_are_those_of_every_curve(cha
     assert not first.equals(random_curves(*chain, **options, seed=5).to_pandas())
     assert first["draw"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     ends = first[first["requested"].isin([0, n])]
-    assert ends["faithfulness"].to_numpy() == pytest.approx([0, 1] * 3, abs=1e-12)
+    assert ends["faithfulness"].to_numpy() == pytest.approx([0, 1] * 3, abs=1e-12)  # pyright: ignore[reportAttributeAccessIssue]
     assert (first["realised"] >= first["requested"] - 1).all()  # connected, so nothing is pruned
 
 
@@ -96,6 +96,7 @@ def test_what_writes_nothing_has_no_magnitude(chain):
     assert torch.isfinite(torch.from_numpy(scores.mean)).all()
 
 
+@pytest.mark.slow
 def test_on_the_demo_model_scores_beat_both_baselines_at_equal_sizes():
     model = load_model("digits")
     source = open_source("digits", model)

@@ -74,6 +74,7 @@ def test_an_exactly_faithful_circuit_is_not_rejected_because_m_of_x_prime_follow
     assert hypothesis_tests(model, pairs, idle, tests=["independence"])["independence"].rejected
 
 
+@pytest.mark.slow
 def test_p_values_are_those_of_the_figures(noisy):
     model, pairs, circuit = noisy
     found = hypothesis_tests(*noisy, draws=30, seed=3)
@@ -86,6 +87,7 @@ def test_p_values_are_those_of_the_figures(noisy):
     assert list(found.to_pandas()["test"]) == list(HYPOTHESES) and len(found.edge_p_values) == circuit.n_edges
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_a_test_alone_says_what_it_says(noisy):
     first, again, other = (hypothesis_tests(*noisy, draws=8, seed=s).to_pandas() for s in (1, 1, 2))
     assert first.equals(again) and not first.equals(other)
@@ -95,6 +97,7 @@ def test_the_seed_decides_and_a_test_alone_says_what_it_says(noisy):
     assert told[-1] == (2 + 4 * 7 + 14, 2 + 4 * 7 + 14) and told == sorted(told)
 
 
+@pytest.mark.slow
 def test_random_circuits_are_seldom_found_sufficient_or_necessary(noisy):
     model, pairs, circuit = noisy
     tests, p = ["sufficiency", "partial-necessity"], []

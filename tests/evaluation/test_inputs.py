@@ -40,7 +40,7 @@ def test_each_method_has_a_file_of_its_own():
     ("key", "params", "said"),
     [
         ("eap-gi", {}, "did you mean 'eap-ig'"),
-        ("eap", {"steps": 5}, "unknown parameter of method 'eap' 'steps'"),
+        ("eap", {"steps": 5}, "method 'eap': unknown parameter 'steps'"),
         ("eap-ig", {"step": 5}, "did you mean 'steps'"),
         ("eap-ig", {"steps": 0}, "whole number from 1"),
         ("eap-ig", {"steps": 2.5}, "whole number from 1"),
@@ -59,7 +59,7 @@ def test_what_a_method_does_not_take_is_refused_by_name(key, params, said):
 def test_unknown_metrics_and_their_parameters_are_refused():
     with pytest.raises(InputError, match="did you mean 'logit-diff'"):
         METRICS.resolve("logit_diff")
-    with pytest.raises(InputError, match="unknown parameter of metric 'logit' 'base'"):
+    with pytest.raises(InputError, match="metric 'logit': unknown parameter 'base'"):
         METRICS.resolve("logit", {"base": 2})
 
 

@@ -87,6 +87,7 @@ def test_paths_of_a_linear_model_sum_to_the_difference(toy_module, images):
     assert relative(sum(effect.per_image for effect in effects), total.numpy(), of=subtracted) < 1e-11
 
 
+@pytest.mark.slow
 def test_all_pairs_of_two_layers(toy_vit, images):
     model = toy_vit(1)
     x, y = images(model, 3, 1), images(model, 3, 2)

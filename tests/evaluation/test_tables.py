@@ -90,6 +90,7 @@ def test_vi_cd_finds_the_planted_circuit_between_off_and_on_effect(images):
     assert members(1.001 * on).sum() < 3
 
 
+@pytest.mark.slow
 def test_the_first_decision_that_two_thresholds_take_apart_removes_at_the_greater(toy_vit, images):
     """Before it all is the same; behind it anything may come, since the loop is greedy."""
     model = toy_vit(1, depth=2)

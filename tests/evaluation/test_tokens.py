@@ -51,6 +51,7 @@ def test_groups_equal_gates_per_token_and_autograd(toy_vit, images, brute_force,
         assert relative(found.parts[name].mean, expected.mean(axis=0)) < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [key for key, method in METHODS.items() if method.tokens])
 def test_groups_that_hold_every_token_once_sum_to_the_scores(toy_vit, images, method):
     model = toy_vit(reg_tokens=2, depth=2)

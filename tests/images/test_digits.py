@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """The bundled digits against scikit-learn's copy, their drawing, and the source made of them."""
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_views_equal_timms_own_transform(photos: Path, imagenet_model: ViT) -> N
         for ref in source.candidates(cls)[:4]:
             theirs = transform(Image.open(photos / ref.origin).convert("RGB"))
             ours = imagenet_model.preprocess.normalise(np.stack([source.view(ref)]))[0]
-            assert np.allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-6)
+            assert np.allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-6)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_what_is_left_out_is_told_by_name(photos: Path, imagenet_model: ViT, photo, tmp_path: Path) -> None:

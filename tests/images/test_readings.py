@@ -13,6 +13,7 @@ NATURAL, TYPOGRAPHIC = CONDITIONS.resolve("natural"), CONDITIONS.resolve("typogr
 AIMLESS = CONDITIONS.resolve("typographic", {"text": "iPod"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", range(0, 10, 3))
 @pytest.mark.parametrize("condition", [NATURAL, TYPOGRAPHIC, AIMLESS], ids=lambda c: c.text)
 def test_a_tally_against_a_plain_count(digits: ImageSource, digits_model: ViT, k: int, condition) -> None:

@@ -64,6 +64,7 @@ def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: 
     assert selected.warnings == ()
 
 
+@pytest.mark.slow
 def test_the_rules_differ_on_the_digits(digits: ImageSource, digits_model: ViT) -> None:
     """Otherwise the test above would show little."""
     readings = Readings(digits, digits_model)

@@ -53,6 +53,7 @@ def attacked(photos: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_it_is_a_condition_like_others(attacked: Path, imagenet_model: ViT, tmp_path: Path) -> None:
     spec = load_spec(attacked.parent / "spec.toml")
     done = index(spec, model=imagenet_model, location=tmp_path / "store", progress=False)
@@ -105,6 +106,7 @@ def test_only_successful_images(attacked: Path, imagenet_model: ViT, tmp_path: P
     assert all("no discovery images qualify" in error for error in failed.values()) and failed
 
 
+@pytest.mark.slow
 def test_a_twin_that_cannot_be_decoded_fails_its_class_alone(
     attacked: Path, imagenet_model: ViT, tmp_path: Path
 ) -> None:
@@ -126,9 +128,9 @@ def test_a_twin_that_cannot_be_decoded_fails_its_class_alone(
     [
         ('path = "attacked/"\n', "", "condition[1]: expected path, a folder of attacked images, with kind"),
         ('kind = "natural"', 'kind = "natural"\npath = "attacked/"', "condition[0]: expected path"),
-        ('name = "my-pgd"\n', "", "condition[1]: folder: name is missing"),
+        ('name = "my-pgd"\n', "", "condition[1]: condition 'folder': name is missing"),
         ('target = "tench"', 'target = "tensh"', "target: unknown class 'tensh'"),
-        ('target = "tench"', 'taget = "tench"', "unknown parameter of folder 'taget'; did you mean 'target'"),
+        ('target = "tench"', 'taget = "tench"', "condition 'folder': unknown parameter 'taget'; did you mean 'target'"),
         ('path = "attacked/"', 'path = "nowhere/"', "images.source: "),
         ('path = "attacked/"', 'path = "empty/"', "has an attacked twin here; expected files of the same class folder"),
         ('source = { folder = "photos/" }', 'source = "digits"', "digits are no files"),

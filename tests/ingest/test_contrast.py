@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """What the images of an item are contrasted with is stored, and can be asked for in Cypher and in Python."""
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(folder)
 
 
+@pytest.mark.slow
 def test_a_circuit_says_word_target_and_contrast_classes(store: Store, digits_model: ViT) -> None:
     text = "MATCH (c:Circuit) RETURN c.word AS word, c.target AS target, c.against AS against, c.model_id AS model"
     frame = store.query(text).to_pandas()
@@ -101,7 +103,11 @@ def test_an_unknown_id_has_no_images(store: Store) -> None:
     [
         ('target = "nine"', 'target = "nien"', ["recipe[1]", "target", "nien", "did you mean 'nine'"]),
         ('target = "nine"', "target = 1.5", ["recipe[1].metric", "target", "1.5"]),
-        ('target = "nine"', 'goal = "nine"', ["recipe[1].metric", "unknown parameter of logit-diff 'goal'", "target"]),
+        (
+            'target = "nine"',
+            'goal = "nine"',
+            ["recipe[1].metric: metric 'logit-diff': unknown parameter 'goal'", "target"],
+        ),
         ('target = "nine"', 'target = "three"', ["recipe[1]", "target is the only class that is asked"]),
         ('partners = "eight"', 'partners = "ate"', ["recipe[1]", "partners", "ate"]),
         ('partners = "eight"', 'partners = "three"', ["recipe[1]", "cannot be contrasted with itself"]),
@@ -139,6 +145,7 @@ def test_a_target_is_a_name_or_an_index_of_the_same_class() -> None:
     assert by_name.contrast.target == by_index.contrast.target == "nine"
 
 
+@pytest.mark.slow
 def test_another_seed_deals_other_partners(tmp_path: Path, store: Store) -> None:
     index(parse_spec(SPEC.replace("[images]", "seed = 1\n[images]")), location=tmp_path, progress=False)
     with open_store(tmp_path) as other:

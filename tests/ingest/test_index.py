@@ -130,7 +130,7 @@ def test_a_dry_run_counts_and_writes_nothing(undisturbed: Path, tmp_path: Path, 
     assert not (tmp_path / "none").exists()
     assert table["items"].sum() == 6
     assert table["done"].sum() == 0
-    assert (table[["forwards", "backwards", "megabytes"]] > 0).all().all()
+    assert (table[["forwards", "backwards", "megabytes"]] > 0).all().all()  # pyright: ignore[reportAttributeAccessIssue]
     assert dry_run(small, location=undisturbed).to_pandas()["done"].sum() == 6
 
 

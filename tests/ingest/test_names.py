@@ -38,6 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(folder)
 
 
+@pytest.mark.slow
 def test_the_same_model_and_images_pass_without_a_word(store: Store, digits_model: ViT) -> None:
     assert check_names(store, digits_model, open_source("digits", digits_model)) == ()
 
@@ -69,12 +70,13 @@ def test_an_index_of_other_images_writes_nothing(
 ) -> None:
     before = store.circuits()
     tuned = replace(digits_model, computation="f" * 64)
-    monkeypatch.setattr("circuitstore.ingest.plan.load_model", lambda *_, **__: tuned)
+    monkeypatch.setattr("circuitstore.ingest.loading.load_model", lambda *_, **__: tuned)
     with pytest.raises(InputError, match="another model named 'digits'"):
         index(parse_spec(SPEC.replace('"names"', '"again"')), location=store.location.folder, progress=False)
     assert store.circuits().equals(before) and list(store.runs()["run"]) == ["names"]
 
 
+@pytest.mark.slow
 def test_the_data_set_is_called_as_the_spec_says(tmp_path: Path) -> None:
     index(parse_spec(SPEC.replace("per_class", 'name = "scans"\nper_class')), location=tmp_path, progress=False)
     with open_store(tmp_path) as named:

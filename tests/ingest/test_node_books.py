@@ -59,6 +59,7 @@ def imbalance(book: pd.DataFrame) -> float:
     return max((inner["full_in"] - inner["full_out"]).abs().max(), ends) / abs(book.loc["input", "full_out"])
 
 
+@pytest.mark.slow
 def test_inflow_is_outflow_the_better_the_more_steps(store: Store) -> None:
     for few, many in zip(books(store, "top", 4), books(store, "top", 24), strict=True):
         assert imbalance(many) < 0.2 * imbalance(few)

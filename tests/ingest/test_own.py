@@ -400,7 +400,7 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
     (wrong(method="my-gradients"), "method: circuitstore has no 'my-gradients'; a kind of your own needs a version"),
     (wrong(method="eap-gi"), "did you mean 'eap-ig'"),
     (wrong(method={"kind": "eap-ig", "version": 3}), "'eap-ig' is a kind of circuitstore and has its own version"),
-    (wrong(method={"kind": "eap-ig", "step": 3}), "unknown parameter of method 'eap-ig' 'step'"),
+    (wrong(method={"kind": "eap-ig", "step": 3}), "method 'eap-ig': unknown parameter 'step'"),
     (wrong(method={"kind": "mine", "version": 0}), "method: version: expected a whole number from 1 on, got 0"),
     (wrong(method={"kind": "my method", "version": 1}), "method: expected the name of a kind"),
     (wrong(method={"version": 1}), "method: expected the name of a kind"),
@@ -575,7 +575,7 @@ def test_a_model_that_cannot_be_used_is_refused(world: World, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"mine.toml: model: this field is missing; .*index\(spec, model=…\)"):
         index(spec, location=tmp_path)
     with pytest.raises(InputError, match=r"model: expected a loaded model, got VisionTransformer; load it"):
-        index(spec, model=world.model.module, location=tmp_path)  # type: ignore[arg-type]
+        index(spec, model=world.model.module, location=tmp_path)
     with pytest.raises(InputError, match="model: digits was loaded in bfloat16, float32 is asked; load it with"):
         index(spec, model=cs.load_model("digits", dtype="bfloat16"), location=tmp_path)
     assert list(tmp_path.iterdir()) == []

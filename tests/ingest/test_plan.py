@@ -11,7 +11,8 @@ from circuitstore.errors import InputError
 from circuitstore.images import Readings, Selected, select_images
 from circuitstore.ingest import Spec, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
-from circuitstore.ingest.plan import Plan, _load_models
+from circuitstore.ingest.loading import models_of
+from circuitstore.ingest.plan import Plan
 from circuitstore.models import Preprocess, ViT, load_model
 
 from ..families import tiny_config
@@ -158,7 +159,7 @@ std = [0.4, 0.5, 0.6], crop = 1, crop_mode = "squash", interpolation = "nearest"
     models = []
     for changed in (table, table.replace("image_size", 'name = "tuned on digits", image_size')):
         spec = parse_spec(SMALL.replace('model = "digits"', changed), folder=tmp_path)
-        models += _load_models(spec, {"float32"}).values()
+        models += models_of(spec, None, ["float32"]).values()
     plain, named = models
     assert (plain.name, named.name) == ("test_vit/tuned", "tuned on digits")
     assert plain.fingerprint == named.fingerprint and plain.notices == ()

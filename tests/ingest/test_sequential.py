@@ -36,7 +36,7 @@ edges = 20
 PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
-from circuitstore.discovery import journal
+from circuitstore.evaluation import journal
 from circuitstore.ingest import index, load_spec
 journal.EVERY_S = 0.0
 index(load_spec(sys.argv[1]), location=sys.argv[2], progress=False)
@@ -70,6 +70,7 @@ def kill_in_the_middle(spec: Path, store: Path) -> dict[str, np.ndarray]:
     return Journal(kept, kept.stem).read()
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: list[int]) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
@@ -97,6 +98,7 @@ def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: l
     assert index(parse_spec(SPEC), location=tmp_path / "killed", progress=False).skipped == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [bytes(400), b"", b"another file"])
 def test_an_item_whose_journal_cannot_be_read_is_begun_anew(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture

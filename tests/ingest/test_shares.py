@@ -45,6 +45,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.slow
 def test_a_half_is_cut_where_as_many_edges_reach_the_share(routes: Store) -> None:
     table = compare(routes, extraction="threshold(t=0.2)")
     floors = []

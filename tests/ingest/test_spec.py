@@ -45,7 +45,7 @@ def test_relative_paths_start_at_the_files_folder(tmp_path: Path) -> None:
     spec = load_spec(tmp_path / "spec.toml")
     assert not isinstance(spec.model, str) and not isinstance(spec.images.source, str)
     assert spec.model.checkpoint == tmp_path / "weights.safetensors"
-    assert spec.images.source.folder == tmp_path / "photos"
+    assert spec.images.source.folder == tmp_path / "photos"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_demo_spec_is_a_valid_one() -> None:
@@ -87,7 +87,7 @@ def test_bisection_extraction_holds_its_share_and_buffer() -> None:
         ("top = 0.05", "top = 0.05\nretention = 0.5", ["extract[0]", "exactly one", "retention, top"]),
         ("top = 0.05", "absolute = true", ["extract[0]", "exactly one of retention, top, edges", "got absolute"]),
         ("top = 0.05", "found = true", ["extract[0]", "exactly one", "got found"]),
-        ("top = 0.05", "top = 0.05\nbuffer = 0.2", ["extract[0]", "unknown parameter of extraction 'top' 'buffer'"]),
+        ("top = 0.05", "top = 0.05\nbuffer = 0.2", ["extract[0]", "extraction 'top': unknown parameter 'buffer'"]),
         ("top = 0.05", "threshold = nan", ["extract[0]", "'threshold': t: expected a finite number", "nan"]),
         ('[[recipe]]\nmethod = "eap-ig"\nsteps = 7', '[recipe]\nmethod = "eap-ig"', ["recipe", "[[recipe]]"]),
         ('method = "eap-ig"', 'method = { kind = "eap-ig" }', ["recipe[0].method", "valid string"]),

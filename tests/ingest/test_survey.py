@@ -59,6 +59,7 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     return folder, seen
 
 
+@pytest.mark.slow
 def test_the_table_comes_before_the_first_item(surveyed: tuple[Path, Seen]) -> None:
     _, seen = surveyed
     assert len(seen.surveys) == 1 and seen.circuits == [0]
@@ -113,6 +114,7 @@ def test_the_figures_are_stored_with_each_answer(surveyed: tuple[Path, Seen]) ->
                 assert tally["succeeded"] / tally["correct"] == row["success"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_looked_at_again(surveyed: tuple[Path, Seen]) -> None:
     folder, _ = surveyed
     seen = Seen(folder)
@@ -152,6 +154,7 @@ def test_no_more_images_are_read_than_a_run_reads(monkeypatch: pytest.MonkeyPatc
     assert sum(seen) == 3 * tried and tried < 50
 
 
+@pytest.mark.slow
 def test_successful_images_that_are_not_there_are_explained(tmp_path: Path) -> None:
     """How many of how many are turned, into what, and by which word."""
     text = SPEC.replace("per_class = 16", 'per_class = 16\nchoose = "successful"').replace('"three", "seven"', '"one"')

@@ -44,7 +44,7 @@ def bench(plan: Plan) -> Workbench:
 
 
 def parts(found: object) -> tuple[Discovery, list[CircuitRecord]]:
-    discovery, *records = found  # type: ignore[misc]
+    discovery, *records = found
     return discovery, records
 
 

@@ -55,6 +55,7 @@ def test_one_template_is_open_clip_s_forward(images):
 STATED = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop": 1.0, "interpolation": "bicubic"}
 
 
+@pytest.mark.slow
 def test_a_name_and_a_file_of_weights(tmp_path, images):
     """The same prompts and weights are the same model, in any dtype; other prompts are another."""
     options = {"checkpoint": tmp_path / "weights.pt", "image_size": 32, **STATED}

@@ -157,7 +157,7 @@ def test_what_a_rule_cannot_replace_is_refused_by_name(toy_module, images):
     assert torch.equal(stream_gradient(sigmoid, images(sigmoid), GRADIENTS["plain"])[1], before)
     stream_gradient(sigmoid, images(sigmoid), GRADIENTS["gim"])
     unfused = load_model(toy_module(), dtype="float64")
-    unfused.module.blocks[1].attn.fused_attn = False
+    unfused.module.blocks[1].attn.fused_attn = False  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(InputError, match=r"blocks\.1\.attn does not use fused attention"):
         stream_gradient(unfused, images(unfused), GRADIENTS["gim"])
     stream_gradient(unfused, images(unfused), GRADIENTS["relp"])

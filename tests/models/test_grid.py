@@ -35,6 +35,7 @@ def saved(tmp_path):
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "trained", "asked", "said"),
     [
@@ -61,6 +62,7 @@ def test_a_model_saved_and_loaded_at_its_size_is_the_same_model(saved, images, n
             warnings.warn(model.notices[0], stacklevel=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "trained", "before", "asked"),
     [
@@ -85,6 +87,7 @@ def test_embeddings_are_resampled_from_their_own_grid(saved, name, trained, befo
     assert any(text in notice for notice in model.notices)
 
 
+@pytest.mark.slow
 def test_a_grid_that_nothing_tells_is_refused_or_said(saved, tmp_path):
     with pytest.raises(InputError, match=r"13 position embeddings fit neither 160 × 160 pixels .+ nor a square"):
         saved("test_vit", (32, 96))

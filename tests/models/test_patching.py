@@ -55,6 +55,7 @@ def test_every_variant_equals_brute_force(toy_vit, images, brute_force, changes)
     assert_close(PatchedRuns(model, clean, corrupted).logits(graph, np.zeros(graph.n_edges, bool)), model.logits(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_twenty_random_masks_on_a_stock_timm_model(timm_vit, images, brute_force, form):
     model, graph = timm_vit, timm_vit.graph(form)
@@ -115,6 +116,7 @@ def test_a_run_does_not_mix_images(toy_vit, images):
     assert_close(together, torch.cat(alone))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     depth=st.integers(1, 3),

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import warnings
 import numpy as np, timm, torch
@@ -71,6 +73,7 @@ attempt("labels None", lambda: cs.ImagePairs.of(model, x, x.flip(0), None))
 """
 
 
+@pytest.mark.slow
 def test_every_wrong_type_is_one_message():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(toy_module, value):
 class Doubled(nn.LayerNorm):
     """A norm that is not what its class says."""
 
-    def forward(self, x):
+    def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
         return 2 * super().forward(x)
 
 

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Files of weights as training leaves them: found, or refused with what makes a file that loads; no code is run."""
 
 import argparse
@@ -135,6 +136,7 @@ def test_code_in_a_file_is_not_run(path, capsys):
     assert "harm" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_timm_s_training_script_was_told_is_taken(path):
     arguments = argparse.Namespace(
         model="test_vit", input_size=None, img_size=96, crop_pct=0.8, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6],

@@ -23,6 +23,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
 def test_what_only_runs_a_model_is_taken_off(toy_module, wrap):
     module = toy_module()

@@ -1,5 +1,7 @@
-"""A store with circuits of several studies, old and flagged ones and two models of one name among them, and the records
-that it was made of."""
+"""A store with circuits of several studies, and the records that it was made of.
+
+Old and flagged circuits are among them, and two models of one name.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,12 @@ import pytest
 from circuitstore.circuits import Circuit, CircuitRecord, ClassInfo, Contrast, Discovery, WorkItem, digest
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
+
+from ..toy_studies import store_of, toy_store, toys  # noqa: F401
+
+ATTACK = "typographic(text=other class)"
+EFFECT = {"dataset": "toys", "form": "split", "metric": "logit", "corruption": "other-class"}
+"""The circuits of the effect study of ten classes."""
 
 STUDIES: list[dict[str, Any]] = [
     {"attack": "natural"},

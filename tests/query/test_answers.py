@@ -368,6 +368,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "params"), QUESTIONS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(QUESTIONS)])
 def test_answer_is_that_of_plain_python(library: Library, name: str, params: dict[str, Any]) -> None:
     params = {k: library.records[v].id[:20] if k in ("circuit", "a", "b") else v for k, v in params.items()}
@@ -413,6 +414,7 @@ def test_every_named_query_is_asked() -> None:
     assert {name for name, _ in QUESTIONS} == set(named_queries()) == set(ORACLES)
 
 
+@pytest.mark.slow
 def test_questions_have_answers(library: Library) -> None:
     """Nearly: a query that finds nothing would agree with an oracle that finds nothing."""
     answered = {name for name, p in QUESTIONS if ORACLES[name](library, **_with_ids(library, p))}

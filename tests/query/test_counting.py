@@ -11,7 +11,7 @@ from circuitstore.circuits import CircuitRecord, Extraction, MethodUse, Metric
 from circuitstore.errors import InputError, NotComparable
 from circuitstore.query import compare, run
 from circuitstore.query.answers import counted
-from circuitstore.query.groups import load
+from circuitstore.query.entries import load
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -256,7 +256,7 @@ def test_the_nearest_edge_of_some_classes(library: Library) -> None:
 
 def test_the_least_sure_edge_is_nearest(library: Library) -> None:
     record = library.chosen(dataset="weak")[1]
-    least = min(float(record.frequency[i]) for i in record.circuit.order)  # type: ignore[index]
+    least = min(float(record.frequency[i]) for i in record.circuit.order)
     table = run(library.store, "unstable-edges", {"circuit": record.id, "below": 0.01})
     assert len(table) == 0
     assert table.notes[0].endswith(f"is least sure, with a frequency of {least:.3g}")

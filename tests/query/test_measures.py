@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -41,6 +41,20 @@ def test_the_square_holds_the_pairs(key: str, samples: list[Sample]) -> None:
     assert np.allclose(np.diag(square), 1)
     for i, j in combinations(range(len(samples)), 2):
         assert square[i, j] == pytest.approx(measure.pair(samples[i], samples[j]), abs=1e-6)
+
+
+@pytest.mark.parametrize("key", MEASURES)
+def test_chance_levels_are_those_of_the_sizes_that_are_compared(key: str, samples: list[Sample]) -> None:
+    """Realised sizes; requested ones where the best edges are compared before pruning."""
+    measure, circuits = get_measure(key), stacked(samples)
+    levels = measure.chance_levels(circuits)
+    assert levels.shape == (len(samples), len(samples))
+    if measure.chance is None:
+        assert np.isnan(levels).all()
+        return
+    sizes = circuits.sizes if key == "overlap" else [sample.circuit.n_edges for sample in samples]
+    for (i, a), (j, b) in combinations_with_replacement(enumerate(sizes), 2):
+        assert levels[i, j] == levels[j, i] == pytest.approx(measure.chance(a, b, circuits.graph.n_edges))
 
 
 @pytest.mark.parametrize("key", ["jaccard", "dice", "overlap"])

@@ -93,6 +93,7 @@ def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
         checked("here", type, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "params", "told"),
     [

@@ -40,6 +40,7 @@ def test_the_list_is_long_enough() -> None:
     assert len(set(HARMLESS)) >= 40
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_refused_or_harmless(asked: Store) -> None:
     """At present each one is refused; nothing reaches the engine."""
     before = content(asked)
@@ -71,6 +72,7 @@ def test_real_questions_are_answered(asked: Store, library: Library, text: str) 
     assert len(table.frame.columns) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ENDLESS)
 def test_a_query_without_end_is_ended(asked: Store, text: str) -> None:
     began = time.monotonic()

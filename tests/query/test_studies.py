@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuitstore.analysis.studies import FIELDS, read_studies
 from circuitstore.circuits import Extraction, WorkItem
 from circuitstore.errors import InputError
+from circuitstore.query.studies import COMMON, read_studies
 from circuitstore.testing.factories import make_item
 
-from .conftest import SHAPE, Answers, effect_items, of_model, study_of, whole
+from ..toy_studies import SHAPE, Answers, effect_items, of_model, study_of, whole
 
 
-def test_effect_and_mechanism_are_told_apart_and_the_effect_comes_first(store, answers):
-    studies = read_studies(store)
+def test_the_effect_study_stands_before_the_mechanism_study(toy_store, toys):
+    studies = read_studies(toy_store)
     assert [s.kind for s in studies] == ["effect", "mechanism"]
-    assert sum(len(s.circuits) for s in studies) == len(answers.records)
+    assert sum(len(s.circuits) for s in studies) == len(toys.records)
     for study in studies:
-        assert all(study.circuits[name].nunique() == 1 for name in FIELDS)
+        assert all(study.circuits[name].nunique() == 1 for name in COMMON)
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_the_recipe_decides_the_kind(metric, corruption, kind):
     assert study_of(Answers.to(items).records).kind == kind
 
 
-def test_rows_members_and_scores_belong_together(store, answers):
-    by_id = {r.id: r for r in answers.records}
-    for study in read_studies(store):
+def test_rows_members_and_scores_belong_together(toy_store, toys):
+    by_id = {r.id: r for r in toys.records}
+    for study in read_studies(toy_store):
         for i, id in enumerate(study.circuits["id"]):
             assert np.array_equal(study.members[i], by_id[id].circuit.members)
             assert np.array_equal(study.scores[i], by_id[id].circuit.score)
 
 
-def test_natural_is_first_and_pairs_join_the_conditions_by_class(store):
-    effect, mechanism = read_studies(store)
+def test_natural_is_first_and_pairs_join_the_conditions_by_class(toy_store):
+    effect, mechanism = read_studies(toy_store)
     assert [effect.short(c) for c in effect.conditions] == ["natural", "typographic"]
     assert effect.natural == "natural"
     assert mechanism.natural is None
@@ -78,7 +78,8 @@ def newer_items(seed: int, dtype: str) -> list[WorkItem]:
     return [replace(item, recipe=replace(item.recipe, dtype=dtype)) for item in items]
 
 
-def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(store_of):
+@pytest.mark.slow
+def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_counted(store_of):
     items, newer = effect_items(2), newer_items(0, "float64")
     half, whole = Answers.to([*items, newer[0]]), Answers.to(newer[1:])
     store = store_of(half)
@@ -90,6 +91,7 @@ def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_told(sto
     assert study.notes[0].startswith("not shown: 4 circuits, older")
 
 
+@pytest.mark.slow
 def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_all_conditions(store_of):
     """Asked again of other images: the first class has one newer answer, and no other that goes with it."""
     items, newer = effect_items(2), newer_items(7, "float32")
@@ -102,10 +104,10 @@ def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_al
     assert study.notes[0].startswith("not shown: 4 circuits, older")
 
 
-def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(store):
-    assert len(read_studies(store, "toys")) == 2
+def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(toy_store):
+    assert len(read_studies(toy_store, "toys")) == 2
     with pytest.raises(InputError, match="toys"):
-        read_studies(store, "toy")
+        read_studies(toy_store, "toy")
 
 
 def test_models_of_one_name_have_a_study_each(store_of):
@@ -127,8 +129,8 @@ def test_flagged_circuits_are_listed_and_enter_no_array(store_of):
     counted = [r for r in answers.records if not r.flag]
     assert study.flagged["id"].tolist() == [answers.records[0].id]
     assert set(study.circuits["id"]) == {r.id for r in counted}
-    assert len(study.members) == len(study.scores) == len(study.items) == len(counted) == 5
-    assert [item.target_class.name for item in study.items] == study.circuits["class"].tolist()
+    assert len(study.members) == len(study.scores) == len(study.entries) == len(counted) == 5
+    assert [entry.item.target_class.name for entry in study.entries] == study.circuits["class"].tolist()
     assert study.listed["class"].tolist() == ["class-0", "class-1", "class-2"] * 2
     assert study.listed["condition"].tolist()[:3] == ["natural"] * 3
 

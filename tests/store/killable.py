@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from circuitstore.store import create_store, rebuild_store
 from circuitstore.store.faults import VARIABLE
-from conftest import make_world
+from conftest import make_world  # pyright: ignore[reportAttributeAccessIssue]
 from recorded import recorded
 
 PRELOADED = (

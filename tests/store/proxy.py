@@ -26,8 +26,11 @@ class Proxy:
     """
 
     def __init__(self, server_port: int, how: How, every: int) -> None:
-        """Reset the connection at every n-th commit (`answer lost`: once the server has answered, which the client
-        does not learn; `commit lost`: before the server hears of it), or statement."""
+        """Reset the connection at every n-th commit or statement.
+
+        `answer lost`: once the server has answered a commit, which the client does not learn; `commit lost`: before the
+        server receives it.
+        """
         self._server_port, self._how, self._every = server_port, how, every
         self._mark = RUN if how == "statement lost" else COMMIT
         self._lock, self._seen, self.cut = threading.Lock(), 0, 0

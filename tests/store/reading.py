@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Readers of a store in processes of their own, which hold every circuit that they meet against itself and the archive.
 
 As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes its number and how many

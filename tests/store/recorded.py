@@ -12,7 +12,7 @@ from typing import Any
 import ladybug
 import neo4j
 import sqlalchemy as sa
-from circuitstore.store import archive
+from circuitstore.store import archive, keeper
 from circuitstore.store.faults import fault
 from circuitstore.store.graph.ladybug.file import OUR_SUFFIX
 
@@ -25,7 +25,11 @@ Note = Callable[[str, str], None]
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Write lines `step WHAT` and `point NAME` to a file. For a process that ends soon: nothing is put back."""
+    """Write lines `step WHAT` and `point NAME` to a file. For a process that ends soon: nothing is put back.
+
+    Leases are not renewed: a renewal comes by the clock, on a busy machine between any two steps.
+    """
+    vars(keeper)["RENEW_S"] = 3600.0
     with path.open("w") as file:
 
         def note(kind: str, what: str) -> None:
@@ -36,7 +40,7 @@ def recorded(path: Path) -> Iterator[None]:
                 vars(module)["fault"] = lambda name: note("point", name)
         _watch(os, "fsync", lambda *_: note("step", "fsync"))
         sys.addaudithook(lambda event, args: note("step", f"{event} {args[0]}") if _moves(event, args) else None)
-        sa.event.listen(sa.Engine, "commit", lambda _: note("step", "commit of the catalog"))
+        sa.event.listen(sa.Engine, "commit", lambda _: note("step", "commit of the catalog"))  # pyright: ignore[reportAttributeAccessIssue]
         _watch_ladybug(note)
         _watch_neo4j(note)
         yield

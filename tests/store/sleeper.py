@@ -20,7 +20,7 @@ from circuitstore.cli.commands import main as command_line
 from circuitstore.errors import CircuitStoreError
 from circuitstore.store import create_store, keeper, postgres
 from circuitstore.store.faults import VARIABLE
-from conftest import make_world
+from conftest import make_world  # pyright: ignore[reportAttributeAccessIssue]
 from killable import PRELOADED
 
 LEASE_S, RENEW_S = 2.0, 3600.0

@@ -251,6 +251,7 @@ def catalogs(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathF
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(names=st.sets(TEXTS, min_size=1, max_size=6), spec=TEXTS, ms=st.integers(-(2**63), 2**63 - 1))
 def test_texts_and_large_numbers_come_back_and_sort_alike(
@@ -269,6 +270,7 @@ class Undone(Exception):
     """Ends a transaction that is to leave nothing."""
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(value=st.one_of(st.none(), st.floats(allow_nan=False)))
 def test_floats_come_back_to_the_last_bit(catalogs: list[Catalog], record: CircuitRecord, value: float | None) -> None:
@@ -286,6 +288,7 @@ def record() -> CircuitRecord:
     return make_record(make_discovery(0, n_images=3))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(st.characters() | st.sampled_from("\0\ud800"), max_size=20))
 def test_any_error_can_be_written_down(catalogs: list[Catalog], record: CircuitRecord, text: str) -> None:
@@ -406,6 +409,7 @@ def compete(url: str, together: Barrier, won: SimpleQueue[tuple[int, str]]) -> N
 TURNS = 5
 
 
+@pytest.mark.slow
 def test_of_processes_that_want_the_lease_one_gets_it(url: str) -> None:
     with writable(url).writing() as connection:
         ledger.enter_store(connection, "store")
@@ -452,6 +456,7 @@ def test_urls_that_are_no_catalogs(url: str) -> None:
         Catalog(url, read_only=True)
 
 
+@pytest.mark.slow
 def test_a_committed_transaction_outlives_everything(file: Path) -> None:
     with writable(f"sqlite:///{file}").writing() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

@@ -102,6 +102,7 @@ def same_bits(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a.dtype == b.dtype and (a + a.dtype.type(0)).tobytes() == (b + b.dtype.type(0)).tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(discoveries())
 def test_a_discovery_comes_back_bit_by_bit(discovery: Discovery) -> None:
@@ -120,6 +121,7 @@ def test_a_discovery_comes_back_bit_by_bit(discovery: Discovery) -> None:
             assert getattr(back.scores, name) == getattr(discovery.scores, name)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(records())
 def test_a_circuit_comes_back_bit_by_bit(record: CircuitRecord) -> None:

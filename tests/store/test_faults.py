@@ -26,14 +26,17 @@ GRAPH = "graph.lbdb"
 
 
 def points(sources: Iterator[Path] | list[Path]) -> list[str]:
-    """The points that the sources name, but for those that have tests of their own (`test_migrate.py`,
-    `test_damaged_catalog.py`)."""
+    """The points that the sources name.
+
+    Those that have tests of their own are left out (`test_migrate.py`, `test_damaged_catalog.py`).
+    """
     found = {p for file in sources for p in re.findall(r'\bfault\("([^"]+)"\)', file.read_text())}
     return sorted(p for p in found if not p.startswith(("graph.migrate.", "catalog.aside.")))
 
 
-COMMON = points([p for p in ROOM.rglob("*.py") if not p.name.startswith(ENGINES)])
-OF_ENGINE = {engine: points((ROOM / "graph").glob(f"{engine}*.py")) for engine in ENGINES}
+FOLDERS = {engine: ROOM / "graph" / engine for engine in ENGINES}
+COMMON = points([p for p in ROOM.rglob("*.py") if p.parent not in FOLDERS.values()])
+OF_ENGINE = {engine: points(folder.glob("*.py")) for engine, folder in FOLDERS.items()}
 EVERY = [(engine, p) for engine in ENGINES for p in (*COMMON, *OF_ENGINE[engine])]
 
 
@@ -137,7 +140,7 @@ def check(place: Place, undisturbed: dict[str, Any]) -> None:
 def test_every_point_has_a_name_of_its_own() -> None:
     """So that a kill at a name is a kill at that place; a name that is put together would not be found at all."""
     for mine, other in (ENGINES, ENGINES[::-1]):
-        files = [p for p in ROOM.rglob("*.py") if not p.name.startswith(other)]
+        files = [p for p in ROOM.rglob("*.py") if p.parent != FOLDERS[other]]
         calls = [call for file in files for call in re.findall(r"(?<!def )\bfault\(([^)]*)\)", file.read_text())]
         assert len(calls) == len(set(calls)) and all(re.fullmatch(r'"[a-z_.]+"', call) for call in calls), mine
 

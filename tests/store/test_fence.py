@@ -35,8 +35,10 @@ AGAIN = make_world(3, (9,))
 
 @dataclass(frozen=True)
 class Place:
-    """A store, and the graph that the other writer uses: on the server the same one, else a file of its own, as the
-    engine lets nobody near the file of a writer that lives."""
+    """A store, and the graph that the other writer uses.
+
+    On the server the same one, else a file of its own, as the engine lets nobody near the file of a writer that lives.
+    """
 
     folder: Path
     graph: str | None
@@ -224,7 +226,7 @@ def graph_version(folder: Path) -> int:
             shutil.copy(own, f"{copy}{suffix}")
     database = ladybug.Database(copy, max_db_size=1 << 36, buffer_pool_size=1 << 26)
     with database, ladybug.Connection(database) as connection:
-        return connection.execute("MATCH (m:Migration) RETURN max(m.version)").get_all()[0][0]
+        return connection.execute("MATCH (m:Migration) RETURN max(m.version)").get_all()[0][0]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # --- the fence itself ------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         files.write_atomic(tmp_path / "a" / "b", b"content")
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
     script = """
 import resource, sys

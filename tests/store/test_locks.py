@@ -43,6 +43,7 @@ def test_one_handle_holds_it_until_it_is_released(path: Path) -> None:
     again.release()
 
 
+@pytest.mark.slow
 def test_it_is_gone_when_its_process_is_killed_and_its_note_stays(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -16,6 +16,7 @@ from circuitstore.testing.factories import make_item
 EDGES = "MATCH (:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.edge AS edge"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "form", "params"),
     [("eap-ig", "split", {"steps": 2}), ("acdc", "attention", {"threshold": 0.05})],

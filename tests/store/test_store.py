@@ -49,8 +49,8 @@ def test_making_a_store_twice_gives_the_same_store(folder: Path) -> None:
 def test_reading_changes_nothing(filled: Path, world: Any) -> None:
     before = files(filled)
     with open_store(filled) as store:
-        store.runs(), store.items(), store.circuits(), store.verify()
-        store.circuit(world.records[0].id), store.members([world.records[0].id])
+        store.runs(), store.items(), store.circuits(), store.verify()  # pyright: ignore[reportUnusedExpression]
+        store.circuit(world.records[0].id), store.members([world.records[0].id])  # pyright: ignore[reportUnusedExpression]
         assert list(store.query(COUNT)) == [{"n": len(world.records)}]
     assert files(filled) == before
 
@@ -111,6 +111,7 @@ def test_queries_only_read(filled: Path) -> None:
         store.query("MATCH (c:Circuit) DETACH DELETE c")
 
 
+@pytest.mark.slow
 def test_a_lost_catalog_is_named_and_made_anew(filled: Path, world: Any) -> None:
     for file in filled.glob("catalog.sqlite*"):
         file.unlink()
@@ -186,6 +187,7 @@ def test_migrating_waits_for_the_writer(filled: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_lost_graph_is_filled_once(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
     (filled / "graph.lbdb").unlink()
     rebuild_store(filled)

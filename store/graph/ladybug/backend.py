@@ -41,8 +41,9 @@ from .file import (
 from .load import create_shared, load_circuits
 from .making import BACKEND
 from .seal import seal_of
+from .snapshot import Snapshots
 from .text import adapted
-from .turns import Snapshots, Turns
+from .turns import Turns
 
 log = logging.getLogger("circuitstore")
 

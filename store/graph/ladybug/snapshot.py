@@ -9,8 +9,9 @@ of its own, which a query may end.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +19,18 @@ from typing import TypeVar
 import stamina
 
 from ....errors import StoreBusy, StoreDamaged
-from ...interrupts import safe_point
+from ...interrupts import await_, safe_point, unbroken
 from ...locks import is_held, note_in
-from ..refusals import nothing_there
+from ..refusals import check_usable, nothing_there
 from .engine import Engine, Overdue
 from .file import engine_files, lock_for_writing, lock_of, refuse_hopeless
 from .seal import is_intact
+
+AT_ONCE = 8
+"""Queries that run at once, each in a process of its own; the next one waits for one of them."""
+
+IDLE = 2
+"""Processes that are kept for the next queries."""
 
 RETRY_S = 10.0
 SETTLED_S = 0.02  # a file changed within this time may change again without its time stamp telling
@@ -172,6 +179,58 @@ class Snapshot:
         if self._engine is not None:
             self._engine.close()
         self._engine, self._seen = None, ()
+
+
+class Snapshots:
+    """A file opened for reading once for each query that runs, so that none waits for another."""
+
+    def __init__(self, path: Path, url: str, opened_by: int) -> None:
+        self._path, self._url, self._pid = path, url, opened_by
+        self._change = threading.Condition()
+        self._idle: list[Snapshot] = []
+        self._in_use = 0
+        self._is_open = True
+        self._intact: set[tuple[Signature, str]] = set()
+
+    def read(self, query: Callable[[Engine], T], calm: Callable[[], AbstractContextManager[object]] = nullcontext) -> T:
+        """What `query` returns; see `Snapshot.read`.
+
+        Raises:
+            StoreError: they are closed, or were opened by another process.
+        """
+        with self._one() as snapshot:
+            return snapshot.read(query, calm)
+
+    @unbroken
+    def _one(self) -> Iterator[Snapshot]:
+        check_usable(self._url, self._pid, True)  # a fork may have inherited the lock, held
+        with self._change:
+            await_(self._change, lambda: self._in_use < AT_ONCE or not self._is_open)
+            check_usable(self._url, self._pid, self._is_open)
+            self._in_use += 1
+            snapshot = self._idle.pop() if self._idle else Snapshot(self._path, self._intact)
+        try:
+            yield snapshot
+        finally:
+            with self._change:
+                self._in_use -= 1
+                is_kept = self._is_open and len(self._idle) < IDLE
+                if is_kept:
+                    self._idle.append(snapshot)
+                self._change.notify_all()
+            if not is_kept:
+                snapshot.close()
+
+    def close(self) -> None:
+        """Refuse further queries, wait for those that run, and end all processes."""
+        with self._change:
+            self._is_open = False
+            self._change.notify_all()
+            while self._in_use:
+                self._change.wait()
+            for snapshot in self._idle:
+                snapshot.close()
+            self._idle.clear()
 
 
 def _signature(path: Path) -> Signature:

@@ -1,38 +1,27 @@
-"""Threads of one process that share a database and its file: who may go on, who waits."""
+"""Threads of one process that share a database that is written: who may go on, and who waits."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator
 
 from ...interrupts import await_, unbroken
-from ..refusals import check_usable
-from .engine import Engine
-from .snapshot import Signature, Snapshot
-
-AT_ONCE = 8
-"""Queries that run at once, each in a process of its own; the next one waits for one of them."""
-
-IDLE = 2
-"""Processes that are kept for the next queries."""
-
-T = TypeVar("T")
 
 
 class Turns:
     """Lets one thread write at a time, and any number read while none writes.
 
-    A thread that waits to write goes before those that come to read. The one that writes may read, and write again.
+    Nobody waits for ever: a thread that waits to write goes before those that come to read later, and those that wait
+    to read when a write ends go before the next write. The thread that writes may read, and write again.
     """
 
     def __init__(self) -> None:
         self._change = threading.Condition()
         self._writer: int | None = None  # the thread that writes
         self._depth = 0  # how often it has begun to
-        self._readers = self._waiting = 0  # threads that read, and that wait to write
+        self._readers = 0  # threads that read
+        self._to_write = self._to_read = 0  # threads that wait
+        self._next = 0  # of those that wait to read, how many go before the next write
 
     @unbroken
     def writing(self) -> Iterator[None]:
@@ -40,12 +29,7 @@ class Turns:
         me = threading.get_ident()
         with self._change:
             if self._writer != me:
-                self._waiting += 1
-                try:
-                    await_(self._change, lambda: self._writer is None and not self._readers)
-                finally:
-                    self._waiting -= 1
-                    self._change.notify_all()
+                self._await_writing()
                 self._writer = me
             self._depth += 1
         try:
@@ -54,7 +38,7 @@ class Turns:
             with self._change:
                 self._depth -= 1
                 if not self._depth:
-                    self._writer = None
+                    self._writer, self._next = None, self._to_read
                     self._change.notify_all()
 
     @unbroken
@@ -63,7 +47,7 @@ class Turns:
         with self._change:
             writes = self._writer == threading.get_ident()
             if not writes:
-                await_(self._change, lambda: self._writer is None and not self._waiting)
+                self._await_reading()
                 self._readers += 1
         try:
             yield
@@ -73,54 +57,20 @@ class Turns:
                     self._readers -= 1
                     self._change.notify_all()
 
-
-class Snapshots:
-    """A file opened for reading once for each query that runs, so that none waits for another."""
-
-    def __init__(self, path: Path, url: str, opened_by: int) -> None:
-        self._path, self._url, self._pid = path, url, opened_by
-        self._change = threading.Condition()
-        self._idle: list[Snapshot] = []
-        self._in_use = 0
-        self._is_open = True
-        self._intact: set[tuple[Signature, str]] = set()
-
-    def read(self, query: Callable[[Engine], T], calm: Callable[[], AbstractContextManager[object]] = nullcontext) -> T:
-        """What `query` returns; see `Snapshot.read`.
-
-        Raises:
-            StoreError: they are closed, or were opened by another process.
-        """
-        with self._one() as snapshot:
-            return snapshot.read(query, calm)
-
-    @unbroken
-    def _one(self) -> Iterator[Snapshot]:
-        check_usable(self._url, self._pid, True)  # a fork may have inherited the lock, held
-        with self._change:
-            await_(self._change, lambda: self._in_use < AT_ONCE or not self._is_open)
-            check_usable(self._url, self._pid, self._is_open)
-            self._in_use += 1
-            snapshot = self._idle.pop() if self._idle else Snapshot(self._path, self._intact)
+    def _await_writing(self) -> None:
+        self._to_write += 1
         try:
-            yield snapshot
+            await_(self._change, lambda: self._writer is None and not self._readers and not self._next)
         finally:
-            with self._change:
-                self._in_use -= 1
-                is_kept = self._is_open and len(self._idle) < IDLE
-                if is_kept:
-                    self._idle.append(snapshot)
-                self._change.notify_all()
-            if not is_kept:
-                snapshot.close()
-
-    def close(self) -> None:
-        """Refuse further queries, wait for those that run, and end all processes."""
-        with self._change:
-            self._is_open = False
+            self._to_write -= 1
             self._change.notify_all()
-            while self._in_use:
-                self._change.wait()
-            for snapshot in self._idle:
-                snapshot.close()
-            self._idle.clear()
+
+    def _await_reading(self) -> None:
+        self._to_read += 1
+        try:
+            await_(self._change, lambda: self._writer is None and (self._next or not self._to_write))
+            self._next = max(0, self._next - 1)
+        finally:
+            self._to_read -= 1
+            self._next = min(self._next, self._to_read)  # one of them may have been interrupted
+            self._change.notify_all()

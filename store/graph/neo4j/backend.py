@@ -19,7 +19,7 @@ from ....errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreUnr
 from ....results import Table
 from ...faults import fault
 from ...interrupts import holding, unbroken
-from ...lease import LeaseLost, Permit, is_dead
+from ...lease import Permit, is_dead
 from .. import asking, refusals
 from ..content import GraphContent
 from ..contract import GraphBackend, Lease
@@ -29,16 +29,14 @@ from . import making, readers, remove, schema
 from .account import Account
 from .entities import plain
 from .errors import ended, query_failed
+from .lease import OWNERS, OwnLease
 from .limits import Limits
 from .load import create_circuits, create_shared, in_groups, load_rows, missing_shared
 from .making import BACKEND
-from .server import Server, rows
+from .server import Server, ask_in, rows
 
 TRANSACTIONS_AT_ONCE = 2
 """Groups of circuits that are loaded side by side: one is encoded here while the server creates the other."""
-
-CLAIM_S = 60.0
-"""Seconds after which the server gives up a claim that waits for another's locks."""
 
 T = TypeVar("T")
 
@@ -74,12 +72,10 @@ class Neo4jGraph(GraphBackend):
         self._store_id, self._pid = store_id, os.getpid()
         self._lock = threading.RLock()  # one of our threads writes at a time
         self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
-        self._server: Server | None = Server(
-            url, account or Account.of_environment(), read_only=read_only, permit=permit
-        )
-        self._server.before_commit = self._check_held
-        self._owner: str | None = None  # whom the lease was given to by this connection
-        self._readers = readers.Readers(self._server)
+        server = Server(url, account or Account.of_environment(), read_only=read_only, permit=permit)
+        self._server: Server | None = server
+        self._lease = OwnLease(server, store_id)
+        self._readers = readers.Readers(server)
 
     @classmethod
     def migrate(
@@ -200,25 +196,8 @@ class Neo4jGraph(GraphBackend):
         Raises:
             StoreUnreachable: the database was emptied, or exchanged, since it was opened.
         """
-        if [row[0] for row in rows(tx, _OWNERS)] != [self._store_id]:
-            raise self._exchanged()
-        return asking.missing(_ask(tx), records, self.url)
-
-    def _check_held(self, tx: neo4j.ManagedTransaction) -> None:
-        """Return if this is still the store's graph, and the lease still ours if we had it, until the transaction ends.
-
-        Raises:
-            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
-            LeaseLost: another writer took the lease.
-        """
-        found = rows(tx, _HELD)
-        if [row[0] for row in found] != [self._store_id]:
-            raise self._exchanged()
-        if self._owner not in (None, found[0][1]):
-            raise LeaseLost.to(found[0][1])
-
-    def _exchanged(self) -> StoreUnreachable:
-        return StoreUnreachable(f"{self.url} does not hold the graph of store {self._store_id} any more")
+        self._lease.check_store(tx)
+        return asking.missing(ask_in(tx), records, self.url)
 
     def present(self) -> dict[str, str]:
         return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
@@ -242,7 +221,7 @@ class Neo4jGraph(GraphBackend):
 
     def content(self, circuit_id: str) -> GraphContent:
         def ask(tx: neo4j.ManagedTransaction) -> GraphContent:
-            found = asking.content(_ask(tx), circuit_id, self.url)
+            found = asking.content(ask_in(tx), circuit_id, self.url)
             if not rows(tx, asking.PRESENT_OF, {"ids": [circuit_id]}):
                 raise InputError(f"{self.url} holds no circuit {circuit_id!r} any more")
             return found
@@ -283,54 +262,20 @@ class Neo4jGraph(GraphBackend):
             raise
 
     def lease(self) -> Lease | None:
-        return self._read(lambda tx: asking.lease(_ask(tx)))
+        self._connected()
+        return self._lease.held()
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
-        @neo4j.unit_of_work(timeout=CLAIM_S)
-        def work(tx: neo4j.ManagedTransaction) -> None:
-            rows(tx, _LOCK)
-            asking.check_claim(_ask(tx), owner, over, self.url)
-            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
-            fault("graph.lease.before")
-
-        server, before = self._writable("claim"), self._owner
-        self._end_other_writers(owner, over)
-        self._owner = owner
-        try:
-            server.write(work)
-        except BaseException:
-            self._owner = before
-            raise
-        fault("graph.lease.after")
+        self._writable("claim")
+        self._lease.claim(owner, until_ms, over)
 
     def renew(self, owner: str, until_ms: int) -> None:
-        def work(tx: neo4j.ManagedTransaction) -> None:
-            rows(tx, _LOCK)
-            asking.check_renewal(_ask(tx), owner)
-            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
-
-        self._writable("renew").write(work)
-
-    def _end_other_writers(self, owner: str = "", over: str | None = None) -> None:
-        """End the transactions of earlier writers, if the lease may be taken: nobody shall wait for their locks.
-
-        Raises:
-            StoreBusy: another holds the lease, and may be at work.
-        """
-        self._read(lambda tx: asking.check_claim(_ask(tx), owner, over, self.url))
-        self._connected().end_other_writers()
+        self._writable("renew")
+        self._lease.renew(owner, until_ms)
 
     def release(self, owner: str) -> None:
-        def work(tx: neo4j.ManagedTransaction) -> None:
-            rows(tx, _LOCK)
-            held = asking.lease(_ask(tx))
-            if held and held.owner == owner:
-                rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
-            fault("graph.release.before")
-
-        self._writable("release").unchecked(work)
-        self._owner = None
-        fault("graph.release.after")
+        self._writable("release")
+        self._lease.release(owner)
 
     def clear(self) -> None:
         with self._writing("clear") as server:
@@ -351,19 +296,19 @@ class Neo4jGraph(GraphBackend):
             StoreError: nothing there (read-only).
             StoreForeign: another store's database, or something else altogether.
         """
-        if not self._read(lambda tx: rows(tx, _OWNERS)):
+        if not self._read(lambda tx: rows(tx, OWNERS)):
             if self._read(lambda tx: rows(tx, _NODES) or schema.is_foreign(tx)):
                 raise refusals.not_ours(self.url)
             if self.read_only:
                 raise refusals.nothing_there(self.url)
             with self._writing("making it") as server:
                 making.make(server, self._store_id)
-        ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, _OWNERS))]
+        ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, OWNERS))]
         refusals.check_owner(ids, self._store_id, self.url)
         if not self.read_only:
             held = self.lease()
             with suppress(StoreBusy):
-                self._end_other_writers(over=held.owner if held and is_dead(held.owner) else None)
+                self._lease.end_other_writers(over=held.owner if held and is_dead(held.owner) else None)
 
     def _check_schema(self) -> None:
         """Make sure that the schema is this program's, and whole.
@@ -395,11 +340,4 @@ class Neo4jGraph(GraphBackend):
         return self._server
 
 
-_OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
-_HELD = "MATCH (s:Store {singleton: true}) SET s.singleton = true RETURN s.id, s.lease_owner"  # locks, as `_LOCK`
 _NODES = "MATCH (n) RETURN 1 LIMIT 1"
-_LOCK = "MATCH (s:Store) SET s.singleton = true"  # nobody else can change the lease until the transaction ends
-
-
-def _ask(tx: neo4j.ManagedTransaction) -> asking.Ask:
-    return lambda text, params: rows(tx, text, params)

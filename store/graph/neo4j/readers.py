@@ -149,8 +149,10 @@ def _epoch(tx: neo4j.ManagedTransaction) -> tuple[list[list[Any]], bool]:
 
 
 class Readers:
-    """The transactions of others in a database, as far as its server shows them to our account; those of writers read
-    nothing that anybody is told."""
+    """The transactions of others in a database, as far as its server shows them to our account.
+
+    Those of writers do not count: nobody sees what they read.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server

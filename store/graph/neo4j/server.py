@@ -16,6 +16,7 @@ from neo4j.exceptions import IncompleteCommit, Neo4jError
 from ....errors import InputError
 from ...faults import fault
 from ...lease import Permit
+from ..asking import Ask
 from ..urls import split_server
 from .account import Account
 from .errors import Asked, refuse_other_servers, terminated
@@ -115,8 +116,10 @@ class Server:
         return self._twice(lambda: self._read(work))
 
     def unchecked(self, work: Work[T]) -> T:
-        """As `write`, without permit and check: for looking, at the member of a cluster that is written, and for what a
-        writer may do that has lost its lease."""
+        """As `write`, without permit and check.
+
+        For reading at the member of a cluster that is written, and for what a writer may do that has lost its lease.
+        """
         return self._twice(lambda: self._write(work))
 
     def write(self, work: Work[T]) -> T:
@@ -212,6 +215,11 @@ def _timed_as(like: Work[Any], work: Work[T], metadata: Mapping[str, Any] | None
 def rows(tx: neo4j.ManagedTransaction, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
     """Rows of one statement."""
     return [list(record.values()) for record in tx.run(text, dict(params or {}))]  # pyright: ignore[reportArgumentType]
+
+
+def ask_in(tx: neo4j.ManagedTransaction) -> Ask:
+    """What runs the statements that all backends ask, in a transaction."""
+    return lambda text, params: rows(tx, text, params)
 
 
 def transactions(tx: neo4j.ManagedTransaction) -> list[tuple[str, Mapping[str, Any]]]:

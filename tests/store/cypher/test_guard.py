@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """The guard by itself: places, names, tokens, and that no mixture of fragments gets a write past it."""
 
 from __future__ import annotations
@@ -169,6 +170,7 @@ def _ask(engine: ladybug.Connection, text: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mixtures)
 def test_no_mixture_of_fragments_writes(engine: ladybug.Connection, text: str) -> None:
@@ -186,6 +188,7 @@ READING = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(READING), st.data())
 def test_no_fragment_put_into_a_question_writes(engine: ladybug.Connection, text: str, data: st.DataObject) -> None:

@@ -135,6 +135,7 @@ def test_the_rest_is_refused_by_name(given: Any, told: str) -> None:
     assert str(refused.value).startswith("x") and len(str(refused.value)) < 300
 
 
+@pytest.mark.slow
 @given(st.recursive(st.from_type(object) | st.binary() | st.complex_numbers() | st.dates(), st.lists, max_leaves=5))
 def test_nothing_ends_in_another_error(value: object) -> None:
     try:

@@ -62,10 +62,10 @@ class TestMemory(GraphContract):
         return place
 
     @pytest.mark.skip("what is in memory goes with the process")
-    def test_what_was_put_outlives_a_kill(self) -> None: ...
+    def test_what_was_put_outlives_a_kill(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @pytest.mark.skip("what is in memory is in one process")
-    def test_a_fork_opens_it_anew(self) -> None: ...
+    def test_a_fork_opens_it_anew(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 def test_driven_beside_a_dictionary() -> None:

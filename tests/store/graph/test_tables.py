@@ -43,6 +43,7 @@ def test_no_rows_do_no_harm_and_equal_names_are_refused():
         to_table(["a", "a"], [[1, 2]], 5)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(VALUES, st.none() | st.text(), st.none() | st.integers(0, 9)), max_size=8))
 @pytest.mark.parametrize("cap", [1, 5, 8])
 def test_rows_packed_into_one_are_the_same_rows(cap, rows):

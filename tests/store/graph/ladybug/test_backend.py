@@ -232,7 +232,7 @@ def test_a_strangers_file_is_left_as_it_is(tmp_path, read_only):
         opened(tmp_path, read_only=read_only)
     assert thesis.read_bytes() == before["thesis.txt"] and set_aside(database) == []
     with ladybug.Database(database, max_db_size=1 << 36, read_only=True) as again, ladybug.Connection(again) as c:
-        assert c.execute("MATCH (p:Person) RETURN p.name").get_all() == [["Ada"]]
+        assert c.execute("MATCH (p:Person) RETURN p.name").get_all() == [["Ada"]]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_an_empty_database_is_taken(path):

@@ -48,6 +48,7 @@ def test_a_query_that_fails_is_told_what_there_is(graph: GraphBackend, text: str
     assert len(graph.run("MATCH (c:Circuit) RETURN c.id")) == 0
 
 
+@pytest.mark.slow
 def test_a_query_that_needs_too_much_memory_is_told_how_to_need_less(graph: GraphBackend) -> None:
     with pytest.raises(QueryFailed, match=r"memory.*hops.*LIMIT"):
         graph.run("UNWIND range(1, 90000) AS a UNWIND range(1, 90000) AS b RETURN collect([a, b])", timeout_s=LONG_S)

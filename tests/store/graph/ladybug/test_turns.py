@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from circuitstore.errors import StoreError
 from circuitstore.store.graph import open_graph
-from circuitstore.store.graph.ladybug import turns
+from circuitstore.store.graph.ladybug import snapshot
 from circuitstore.store.graph.ladybug.backend import LadybugGraph
 from circuitstore.store.graph.ladybug.engine import Engine
 from circuitstore.store.graph.ladybug.turns import Turns
@@ -81,7 +83,7 @@ def counted(graph: LadybugGraph, text: str = COUNT) -> int:
 def test_a_query_waits_only_where_many_run(
     graph: LadybugGraph, pool: ThreadPoolExecutor, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "AT_ONCE", 2)
+    monkeypatch.setattr(snapshot, "AT_ONCE", 2)
     first = held.start(pool, graph)
     assert counted(graph) == 2 and not first.done()
     second = held.start(pool, graph)
@@ -93,10 +95,10 @@ def test_a_query_waits_only_where_many_run(
 
 
 def test_few_processes_are_kept(graph: LadybugGraph, pool: ThreadPoolExecutor, held: Held) -> None:
-    running = [held.start(pool, graph) for _ in range(turns.IDLE + 2)]
+    running = [held.start(pool, graph) for _ in range(snapshot.IDLE + 2)]
     held.go.set()
     assert [one.result(timeout=LONG_S) for one in running] == [2] * len(running)
-    assert len(graph._snapshots._idle) == turns.IDLE
+    assert len(graph._snapshots._idle) == snapshot.IDLE
     assert counted(graph) == 2
 
 
@@ -126,7 +128,7 @@ def test_while_a_query_is_repeated_nothing_is_written_and_others_are_answered(
         held.go.clear()
         assert held.begun.acquire(timeout=LONG_S)  # once more
         writing = pool.submit(graph.put, RECORDS[:3], created(RECORDS))
-        until(lambda: graph._turns._waiting == 1)
+        until(lambda: graph._turns._to_write == 1)
         assert counted(graph) == 1 and not writing.done()
         held.go.set()
         assert running.result(timeout=LONG_S) == 1
@@ -137,7 +139,7 @@ def test_while_a_query_is_repeated_nothing_is_written_and_others_are_answered(
 def test_closing_waits_for_queries_and_refuses_others(
     graph: LadybugGraph, pool: ThreadPoolExecutor, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "AT_ONCE", 1)
+    monkeypatch.setattr(snapshot, "AT_ONCE", 1)
     running = held.start(pool, graph)
     waiting = pool.submit(counted, graph)
     closing = pool.submit(graph.close)
@@ -197,24 +199,44 @@ def test_turns_are_for_one_that_writes_or_any_number_that_read() -> None:
     assert wrong == []
 
 
-def test_one_that_waits_to_write_goes_before_those_that_come_to_read() -> None:
+def test_nobody_waits_for_ever() -> None:
+    """One that waits to write goes before later reads, and these go before the next write."""
     own, order = Turns(), list[str]()
 
-    def write() -> None:
+    def act(kind: str) -> None:
+        with own.reading() if kind == "read" else own.writing():
+            order.append(kind)
+
+    with ThreadPoolExecutor(3) as pool:
+        with own.reading():
+            acts = [pool.submit(act, "write")]
+            until(lambda: own._to_write == 1)
+            acts += [pool.submit(act, "read"), pool.submit(act, "write")]
+            until(lambda: own._to_read == 1 and own._to_write == 2)
+            assert order == []
+        for one in acts:
+            one.result(timeout=LONG_S)
+    assert order == ["write", "read", "write"]
+
+
+@pytest.mark.parametrize("waits", ["read", "write"])
+def test_one_that_is_interrupted_while_it_waits_holds_up_nobody(waits: str) -> None:
+    own, goes_on = Turns(), threading.Event()
+
+    def write(until_then: threading.Event | None = None) -> None:
         with own.writing():
-            order.append("write")
+            if until_then:
+                assert until_then.wait(LONG_S)
 
-    def read() -> None:
-        with own.reading():
-            order.append("read")
-
-    with ThreadPoolExecutor(2) as pool:
-        with own.reading():
-            writing = pool.submit(write)
-            until(lambda: own._waiting == 1)
-            reading = pool.submit(read)
-            with pytest.raises(TimeoutError):
-                reading.result(timeout=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write, goes_on)
+        until(lambda: own._writer is not None)
+        interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt), own.reading() if waits == "read" else own.writing():
+            raise AssertionError("another writes")
+        goes_on.set()
         writing.result(timeout=LONG_S)
-        reading.result(timeout=LONG_S)
-    assert order == ["write", "read"]
+        pool.submit(write).result(timeout=LONG_S)
+        with own.reading():
+            pass

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """The hazards of a Neo4j server: strangers' databases, accounts, kills, damage. What it must do is in the contract."""
 
 import os

@@ -48,7 +48,7 @@ def test_what_never_ends_is_not_waited_for(ended: threading.Event) -> None:
     limits = Limits("bolt://host/neo4j", 0.1, 1)
 
     def work() -> None:
-        with limits.on(object()):  # pyright: ignore[reportArgumentType]
+        with limits.on(object()):
             ended.wait()
 
     with pytest.raises(QueryFailed, match=r"longer than 0\.1 s"):

@@ -48,7 +48,7 @@ def reader(server: Neo4jServer) -> Iterator[Callable[..., list]]:
     ):
 
         def ask(text: str, **params: object) -> list:
-            return [row.values() for row in tx.run(text, params)]  # pyright: ignore[reportArgumentType]
+            return [row.values() for row in tx.run(text, params)]
 
         ask("RETURN 1")
         yield ask

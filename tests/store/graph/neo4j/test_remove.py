@@ -24,7 +24,7 @@ def deleted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
     def counted(tx: neo4j.ManagedTransaction, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
-        result = tx.run(text, dict(params or {}))  # pyright: ignore[reportArgumentType]
+        result = tx.run(text, dict(params or {}))
         values = [list(record.values()) for record in result]
         found.append(result.consume().counters.relationships_deleted)
         return values
