@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from circuitstore import METHODS, Execution, ImagePairs, discover, load_model
 from circuitstore.circuits import ComputationGraph
-from circuitstore.models import DecidedRuns, PatchedRuns, ShiftedRuns, ViT, capture, sender_differences
+from circuitstore.models import PatchedRuns, ReceiverRuns, SequentialRuns, ViT, capture, sender_differences
 from score_edges import seconds
 
 
@@ -33,7 +33,7 @@ def exact(model: ViT, form: str, clean: torch.Tensor, corrupted: torch.Tensor, a
     """Mean time an edge ÷ forward, per round."""
     graph, dice, ratios = model.graph(form), np.random.default_rng(0), []
     ends = capture(model, clean), capture(model, corrupted)
-    differences, runs = sender_differences(model, form, *ends), ShiftedRuns(model, graph, ends[0])
+    differences, runs = sender_differences(model, form, *ends), ReceiverRuns(model, graph, ends[0])
 
     def patch(edge: int) -> None:
         runs.logits(int(graph.edge_receiver[edge]), -differences[:, int(graph.edge_sender[edge])][None])
@@ -53,7 +53,7 @@ def sequential(
     """Per round: time of trying a removal ÷ patched run, and patched run ÷ plain forward."""
     graph, dice = model.graph("attention"), np.random.default_rng(0)
     ends = capture(model, clean), capture(model, corrupted)
-    runs, loop = DecidedRuns(model, graph, *ends), PatchedRuns(model, ends[0].stream, ends[1])
+    runs, loop = SequentialRuns(model, graph, *ends), PatchedRuns(model, ends[0].stream, ends[1])
     members = np.ones(graph.n_edges, bool)
     chosen = graph.edge_receiver[drawn(asked.edges, graph, dice)]
     times = []
@@ -70,7 +70,7 @@ def sequential(
     return trying / patched, patched / plain
 
 
-def _settle(runs: DecidedRuns, receiver: int, closed: np.ndarray) -> None:
+def _settle(runs: SequentialRuns, receiver: int, closed: np.ndarray) -> None:
     for sender in closed:
         runs.close(receiver, int(sender))
     runs.settle(receiver)
@@ -78,7 +78,7 @@ def _settle(runs: DecidedRuns, receiver: int, closed: np.ndarray) -> None:
 
 def _compared(
     model: ViT,
-    runs: DecidedRuns,
+    runs: SequentialRuns,
     loop: PatchedRuns,
     clean: torch.Tensor,
     receiver: int,

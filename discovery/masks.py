@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .gated import GatedImages
+from .gated_images import GatedImages
 from .method import Task
 
 Params = Mapping[str, Tensor]

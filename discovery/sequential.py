@@ -21,7 +21,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph, EdgeScores
 from ..circuits.kinds import Param, choice
 from ..evaluation.measured import MeasuredPairs
-from ..models import Activations, DecidedRuns, capture
+from ..models import Activations, SequentialRuns, capture
 from .interpolation import along_path
 from .method import Found, Task
 
@@ -165,7 +165,7 @@ class Sequential:
             self.sweeps.append(max([*finished, new], key=lambda sweep: sweep.count))
         sweep = self.sweeps[index]
         if sweep.count < self.graph.n_edges:
-            runs = [DecidedRuns(self.task.model, self.graph, *self._ends(batch)) for batch in self._batches]
+            runs = [SequentialRuns(self.task.model, self.graph, *self._ends(batch)) for batch in self._batches]
             expected = self._expected(sweep)
             for receiver in reversed(range(self.graph.n_receivers)):
                 self._decide(receiver, sweep, runs, expected)
@@ -185,7 +185,9 @@ class Sequential:
         effects = self._first_guess if nearest is None else nearest.effects.mean(axis=1)
         return np.array([self.removes(float(effect), sweep.threshold) for effect in effects])
 
-    def _decide(self, receiver: int, sweep: Sweep, runs: list[DecidedRuns], expected: Bool[np.ndarray, "edge"]) -> None:
+    def _decide(
+        self, receiver: int, sweep: Sweep, runs: list[SequentialRuns], expected: Bool[np.ndarray, "edge"]
+    ) -> None:
         """Decide the edges into one receiver that are not decided yet, and tell the runs."""
         first, stop = (self.graph.n_edges - int(self.graph.offsets[receiver + at]) for at in (1, 0))
         senders = self.graph.edge_sender[self.order]
@@ -210,7 +212,7 @@ class Sequential:
         self,
         receiver: int,
         sweep: Sweep,
-        runs: list[DecidedRuns],
+        runs: list[SequentialRuns],
         expected: Bool[np.ndarray, "edge"],
         places: range,
     ) -> None:

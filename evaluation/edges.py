@@ -19,7 +19,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph, Form, Metric
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
-from ..models import ShiftedRuns, ViT, capture, runs_model, sender_differences
+from ..models import ReceiverRuns, ViT, capture, runs_model, sender_differences
 from .effects import Effects
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
@@ -91,7 +91,7 @@ def edge_effects(
     differences = sender_differences(model, graph.form, clean, corrupted)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
     sign, base, start = (-1, clean, ends[0]) if direction == "noising" else (1, corrupted, ends[1])
-    runs = ShiftedRuns(model, graph, base)
+    runs = ReceiverRuns(model, graph, base)
     scores = start.new_zeros(len(batch), len(edges))
     receivers = graph.edge_receiver[edges]
     for receiver in np.unique(receivers):
@@ -103,7 +103,7 @@ def edge_effects(
 
 
 def _moved(
-    runs: ShiftedRuns,
+    runs: ReceiverRuns,
     receiver: int,
     sign: int,
     differences: Tensor,

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph, Form, Metric
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
-from ..models import ShiftedRuns, ViT, capture, runs_model, sender_differences
+from ..models import ReceiverRuns, ViT, capture, runs_model, sender_differences
 from .effects import Effects
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
@@ -119,7 +119,7 @@ def _effects(
     differences = sender_differences(model, graph.form, clean, corrupted)
     sign = -1 if direction == "noising" else 1
     base = clean if direction == "noising" else corrupted
-    runs, start = ShiftedRuns(model, graph, base), batch.values(base.logits)
+    runs, start = ReceiverRuns(model, graph, base), batch.values(base.logits)
     for sender in senders:
         moved = []
         for shifts in _shifts(sign * differences[:, sender], places, max(1, at_once // len(batch))):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import InputError, unknown
-from .made import DTYPES
+from .assembly import DTYPES
 from .vit import ViT
 
 

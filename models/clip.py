@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, NotRepresentable, optional, unknown
 from .ambient import plain_torch
+from .assembly import UNSTATED, LoadOptions, SourceModule, check_seed, copied, loaded, random_weights
 from .clip_tower import tower_of
 from .families import hold_same
 from .grid import Size, check_memory, check_patches, checked_size
-from .made import UNSTATED, Asked, Made, check_seed, copied, loaded, random_weights
 from .preprocess import Preprocess
 from .representable import check_as_written, check_finite_weights
 from .vit import ViT
@@ -83,7 +83,7 @@ def load_clip(
         CircuitStoreError: open_clip is not installed, or weights or tokenizer could not be fetched.
     """
     stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
-    asked, size = Asked.checked(name, device, dtype, **stated), checked_size(image_size)
+    options, size = LoadOptions.checked(name, device, dtype, **stated), checked_size(image_size)
     labels, prompts = _checked_prompts(classes, templates)
     if isinstance(source, nn.Module):
         if tokenizer is None or pretrained or checkpoint or size:
@@ -94,22 +94,22 @@ def load_clip(
         tower, _ = tower_of(clip.visual)
         if size is not None:
             check_patches(source, tower, size)
-        check_memory(source, tower, clip.visual.image_size, asked.device)
+        check_memory(source, tower, clip.visual.image_size, options.device)
         tokenizer = tokenizer or _tokenizer(source)
     check_finite_weights(clip)
     stored = next(clip.parameters()).dtype
     text = text_embeddings(clip.double(), tokenizer, labels, prompts).to(stored)  # alike on every machine
     module: Any = zero_shot(clip.to(stored), text, name=facts.name)
     preprocess = Preprocess.of_timm(module.pretrained_cfg, clip.visual.image_size)
-    made = Made(
+    made = SourceModule(
         module, facts.name, preprocess, facts.weights, facts.random, labels, facts.unstated, "open_clip's default",
         notices=(*facts.notices, *_twice(labels)),
     )  # fmt: skip
-    return loaded(made, asked)
+    return loaded(made, options)
 
 
 class _Facts(NamedTuple):
-    """What is known of a CLIP model's weights; see `Made`."""
+    """What is known of a CLIP model's weights; see `SourceModule`."""
 
     name: str
     weights: str

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, unknown
 from .ambient import plain_torch
+from .assembly import UNSTATED, LoadOptions, SourceModule, check_seed, copied, loaded, random_weights
 from .grid import Size, check_memory, check_patches, checked_size, resampled, trained_size
-from .made import UNSTATED, Asked, Made, check_seed, copied, loaded, random_weights
 from .preprocess import TIMMS, Preprocess, built_for
 from .representable import check_as_written, check_family
 from .vit import ViT
@@ -72,21 +72,21 @@ def load_model(
         CircuitStoreError: published weights could not be fetched.
     """
     stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
-    asked, size = Asked.checked(name, device, dtype, labels, **stated), checked_size(image_size)
+    options, size = LoadOptions.checked(name, device, dtype, labels, **stated), checked_size(image_size)
     if isinstance(source, str) and source != "digits":
-        return loaded(_by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, asked.device), asked)
+        return loaded(_by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, options.device), options)
     if not isinstance(source, str | nn.Module):
         raise InputError(f"source: expected 'digits', a timm name or an nn.Module, got {type(source).__name__}")
     if checkpoint is not None:
         raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
     if size is not None:
         raise InputError("image_size: only a timm name takes one; a module has its own")
-    return loaded(_from_module(source) if isinstance(source, nn.Module) else _digits(), asked)
+    return loaded(_from_module(source) if isinstance(source, nn.Module) else _digits(), options)
 
 
 def _by_name(
     name: str, pretrained: bool, checkpoint: object, size: Size | None, seed: int | None, device: torch.device
-) -> Made:
+) -> SourceModule:
     if pretrained and checkpoint is not None:
         raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
     _check_name(name)
@@ -99,11 +99,11 @@ def _by_name(
     return _from_timm(name, pretrained, size, seed)
 
 
-def _from_module(source: nn.Module) -> Made:
+def _from_module(source: nn.Module) -> SourceModule:
     module: Any = timm_model_in(source)
     check_as_written(module)
     config = getattr(module, "pretrained_cfg", None) or {}
-    return Made(
+    return SourceModule(
         copied(module),
         config.get("architecture") or type(module).__name__,
         _preprocess(module),
@@ -118,7 +118,7 @@ def _preprocess(module: nn.Module) -> Preprocess:
     return Preprocess.of_timm(resolve_model_data_config(module), built_for(module))
 
 
-def _digits() -> Made:
+def _digits() -> SourceModule:
     """The demo model from the package's data: a timm VisionTransformer described by a TOML table beside its weights."""
     folder = resources.files("circuitstore") / "demo"
     weights, table = folder / "digits_model.safetensors", folder / "digits_model.toml"
@@ -129,15 +129,15 @@ def _digits() -> Made:
     _fill(module, load(weights.read_bytes()), "digits")
     prepared = facts["preprocess"]
     preprocess = Preprocess(tuple(prepared.pop("size")), **prepared)
-    return Made(module, "digits", preprocess, "shipped with circuitstore", labels=facts["labels"])
+    return SourceModule(module, "digits", preprocess, "shipped with circuitstore", labels=facts["labels"])
 
 
-def _from_timm(name: str, pretrained: bool, size: Size | None, seed: int | None) -> Made:
+def _from_timm(name: str, pretrained: bool, size: Size | None, seed: int | None) -> SourceModule:
     module: Any = _create(name, pretrained, check_seed(seed), {} if size is None else {"img_size": size})
     if pretrained:
-        return Made(module, name, _preprocess(module), f"published ({_tagged(module)})")
+        return SourceModule(module, name, _preprocess(module), f"published ({_tagged(module)})")
     notices = random_weights(name, seed)
-    return Made(module, name, _preprocess(module), f"random, seed {seed or 0}", random=True, notices=notices)
+    return SourceModule(module, name, _preprocess(module), f"random, seed {seed or 0}", random=True, notices=notices)
 
 
 def _tagged(module: Any) -> str:
@@ -197,7 +197,7 @@ def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -
             ) from error
 
 
-def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, device: torch.device) -> Made:
+def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, device: torch.device) -> SourceModule:
     """A timm model with the weights of a file, at the image size of these unless another one is asked for.
 
     Args:
@@ -216,7 +216,7 @@ def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, devi
         module.set_input_size(img_size=asked)
         notices = (*notices, *resampled(where, module, trained.size, asked))
     stated = {field: weights.prepared[TIMMS[field]] for field in UNSTATED if TIMMS[field] in weights.prepared}
-    return Made(
+    return SourceModule(
         module,
         f"{name}/{path.stem}",
         _preprocess(module).stated(**stated),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged, check_known
-from .claims import WRITER
+from .catalog_lease import WRITER
 from .lease import now_ms
 from .runs import Asked, Run
 from .sql import bytewise, chunks, enter, parsed, storable

@@ -16,8 +16,8 @@ from .catalog import Catalog
 from .graph import migrate_graph
 from .graph.neo4j.account import Account
 from .interrupts import deferred
-from .keeper import Keeper
 from .lease import LeaseLost
+from .lease_holder import LeaseHolder
 from .location import Location
 from .salvage import Listed
 from .store import Store
@@ -118,13 +118,13 @@ def migrate_store(
     if found is None or found > SCHEMA:
         database.check_version()
     with deferred():
-        keeper = Keeper(database, place.folder)  # the table of leases is the same in all versions
+        lease_holder = LeaseHolder(database, place.folder)  # the table of leases is the same in all versions
         try:
-            database.upgrade(keeper.writing)
+            database.upgrade(lease_holder.writing)
             id = _agreed_id(Archive(place.archive), database)
-            applied = migrate_graph(place.graph, store_id=id, account=place.account, permit=keeper.permit)
+            applied = migrate_graph(place.graph, store_id=id, account=place.account, permit=lease_holder.permit)
         finally:
-            keeper.release()
+            lease_holder.release()
     with Store(place, Catalog(place.catalog, read_only=True), id) as store:
         try:
             with store.writer():

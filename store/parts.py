@@ -14,7 +14,7 @@ from ..errors import StoreDamaged, StoreError
 from . import answers
 from .archive import Archive, Kind
 from .catalog import Catalog
-from .keeper import Keeper
+from .lease_holder import LeaseHolder
 from .tables import circuits, discoveries
 
 log = logging.getLogger("circuitstore")
@@ -27,12 +27,12 @@ class Parts:
         store_id: id of the store.
         archive: its files.
         catalog: its SQL database.
-        keeper: holds the lease.
+        lease_holder: holds the lease.
         lock: held by a thread while it changes several parts.
     """
 
-    def __init__(self, store_id: str, archive: Archive, catalog: Catalog, keeper: Keeper) -> None:
-        self.store_id, self.archive, self.catalog, self.keeper = store_id, archive, catalog, keeper
+    def __init__(self, store_id: str, archive: Archive, catalog: Catalog, lease_holder: LeaseHolder) -> None:
+        self.store_id, self.archive, self.catalog, self.lease_holder = store_id, archive, catalog, lease_holder
         self.lock = threading.RLock()
         self._notices: list[str] = []
         self._pid = os.getpid()
@@ -53,13 +53,13 @@ class Parts:
                 f"this writer belongs to process {self._pid}; a forked process ({os.getpid()}) cannot use it: "
                 "let the first process write, and give it results instead"
             )
-        self.keeper.check()
+        self.lease_holder.check()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction of the catalog in which the lease is known to be ours."""
         self.check()
-        with self.keeper.writing() as connection:
+        with self.lease_holder.writing() as connection:
             yield connection
 
     @property

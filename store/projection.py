@@ -17,8 +17,8 @@ from . import answers
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred, safe_point
-from .keeper import patiently
 from .lease import LeaseLost
+from .lease_holder import patiently
 from .location import Location
 from .parts import Parts
 from .tables import circuits
@@ -71,11 +71,11 @@ class Projection:
         graph = self._opened = patiently(lambda: self._by(how), wait_s)
         for notice in graph.notices:
             self._parts.say(notice)
-        self._parts.keeper.hold(graph, wait_s)
+        self._parts.lease_holder.hold(graph, wait_s)
 
     def start(self) -> None:
         """From now on no circuit waits long, and a graph that is away is looked for."""
-        self._parts.keeper.repeat(self._tick, TICK_S)
+        self._parts.lease_holder.repeat(self._tick, TICK_S)
 
     def close(self) -> None:
         """Let go of the graph, if it was opened."""
@@ -95,7 +95,7 @@ class Projection:
 
     def _by(self, how: Callable[..., GraphBackend]) -> GraphBackend:
         place, parts = self._location, self._parts
-        return how(place.graph, store_id=parts.store_id, account=place.account, permit=parts.keeper.permit)
+        return how(place.graph, store_id=parts.store_id, account=place.account, permit=parts.lease_holder.permit)
 
     # --- circuits, in groups -----------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Projection:
         with self._waiting:
             self._away, self._queue = error, {}
             self._again_at = time.monotonic() + AGAIN_S
-        self._parts.keeper.let_go()
+        self._parts.lease_holder.let_go()
 
     def _look_again(self) -> None:
         """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
@@ -245,7 +245,7 @@ class Projection:
         graph = self._by(open_graph)
         if self._parts.lock.acquire(timeout=AGAIN_S):
             try:
-                if self._away is not None and not self._parts.keeper.released:
+                if self._away is not None and not self._parts.lease_holder.released:
                     self._rejoin(graph)
                     return
             finally:
@@ -256,7 +256,7 @@ class Projection:
         """Go on with a graph that was opened anew: it may have lost much, or be another. Under the writer's lock."""
         try:
             lost = self.graph
-            self._parts.keeper.hold(graph)
+            self._parts.lease_holder.hold(graph)
         except BaseException:
             graph.close()
             raise

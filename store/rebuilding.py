@@ -43,7 +43,7 @@ KEYS = {
 
 
 @dataclass
-class Found:
+class ArchiveContents:
     """What the archive holds.
 
     Attributes:
@@ -100,8 +100,8 @@ ANSWERS = ("discoveries", "circuits")
 # --- what the archive holds ------------------------------------------------------------------------
 
 
-def _found(parts: Parts) -> Found:
-    found = Found(asked=[one for id in parts.archive.ids("run") if (one := sound_asked(parts, id))])
+def _found(parts: Parts) -> ArchiveContents:
+    found = ArchiveContents(asked=[one for id in parts.archive.ids("run") if (one := sound_asked(parts, id))])
     found.items = {item.id: item for one in found.asked for item in one.items}
     for id, facts in _discoveries(parts):
         found.items[id] = WorkItem.from_dict(facts["item"])
@@ -166,7 +166,7 @@ def _items(old: Listed) -> dict[str, WorkItem]:
     return found
 
 
-def _missing_runs(found: Found, old: Listed) -> Iterator[Asked]:
+def _missing_runs(found: ArchiveContents, old: Listed) -> Iterator[Asked]:
     """What runs of a catalog were asked for that the archive does not know: of a lost file, or of an older store."""
     known = merged(found.asked)
     for row in old.rows["runs"]:
@@ -207,7 +207,7 @@ def _is_moment(ms: object) -> bool:
     return isinstance(ms, int) and 0 < ms <= now_ms()
 
 
-def _recovered(found: Found, old: Listed) -> Iterator[Asked]:
+def _recovered(found: ArchiveContents, old: Listed) -> Iterator[Asked]:
     """What the run `recovered` is asked for: what no run refers to, and the catalog did not list."""
     runs = merged(found.asked)
     items = {id for run in runs.values() for id in run.items}
@@ -223,7 +223,7 @@ def _recovered(found: Found, old: Listed) -> Iterator[Asked]:
     yield Asked(RECOVERED, run.spec, questions, wanted, max(now_ms(), run.changed_ms + 1))
 
 
-def _states(found: Found, old: Listed) -> Iterator[dict[str, Any]]:
+def _states(found: ArchiveContents, old: Listed) -> Iterator[dict[str, Any]]:
     """How every item was tried (`ledger.TRIED`), with its id."""
     tried = {row["id"]: row for row in old.rows["items"]}
     asked_ms = {item.id: one.created_ms for one in reversed(in_order(found.asked)) for item in one.items}

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from ..circuits import CircuitRecord, Discovery
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
-from . import claims, listing
+from . import catalog_lease, listing
 from .archive import Archive
 from .catalog import Catalog
 from .cypher.query import Query
@@ -153,7 +153,7 @@ class Store:
     def writing_process(self) -> str | None:
         """Which process writes now, in words; None when none does."""
         with self.catalog.reading() as connection:
-            return claims.writing_process(connection)
+            return catalog_lease.writing_process(connection)
 
     def circuit(self, id: str) -> CircuitRecord:
         """A circuit by its id, or by the first digits of it if no other begins so.

@@ -13,10 +13,10 @@ from sqlalchemy import exists, select
 
 from ..errors import InputError, StoreDamaged, StoreError, StoreForeign, StoreUnreachable
 from ..results import Table
-from . import answers, claims, ledger
+from . import answers, catalog_lease, ledger
 from .archive import Archive, Kind
 from .catalog import Catalog
-from .graph.check import Shared, strays
+from .graph.audit import Shared, strays
 from .graph.content import GraphContent
 from .graph.contract import GraphBackend
 from .lease import shown
@@ -77,7 +77,7 @@ def differences(archive: Archive, catalog: Catalog, graph: Callable[[], GraphBac
 
 def _writing_process(catalog: Catalog) -> str | None:
     with catalog.reading() as connection:
-        return claims.writing_process(connection)
+        return catalog_lease.writing_process(connection)
 
 
 def _unfinished(archive: Archive, catalog: Catalog) -> Iterator[Difference]:

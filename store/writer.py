@@ -21,8 +21,8 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .keeper import Keeper
 from .lease import now_ms
+from .lease_holder import LeaseHolder
 from .location import Location
 from .parts import Parts
 from .projection import Projection
@@ -57,13 +57,13 @@ class Writer:
         with ExitStack() as held:
             held.callback(self.catalog.close)
             self.catalog.check()
-            keeper = Keeper(self.catalog, location.folder, wait_s)
-            self.archive = Archive(location.archive, keeper.permit)
-            self._parts = Parts(store_id, self.archive, self.catalog, keeper)
+            lease_holder = LeaseHolder(self.catalog, location.folder, wait_s)
+            self.archive = Archive(location.archive, lease_holder.permit)
+            self._parts = Parts(store_id, self.archive, self.catalog, lease_holder)
             self._requests = Requests(self._parts)
             self._projection = Projection(self._parts, location)
             held.callback(self._projection.close)
-            held.callback(keeper.release)
+            held.callback(lease_holder.release)
             self._projection.open(recreate_graph if anew else open_graph, wait_s)
             self._tidy()
             if not anew:  # for a rebuild, which does both itself
@@ -91,7 +91,7 @@ class Writer:
             PARENTS.append(self)
             return
         with deferred(), self._held:
-            if not self._parts.keeper.released:
+            if not self._parts.lease_holder.released:
                 self.flush(wait_s)
 
     # --- what every method needs -------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Writer:
     @property
     def owner(self) -> str:
         """How the leases name this writer."""
-        return self._parts.keeper.owner
+        return self._parts.lease_holder.owner
 
     # --- runs and items ----------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from ...circuits.recipe import DIRECTIONS
 from ...evaluation.measured import MeasuredPairs
+from ..flat_gradients import flat_on_clean
 from ..interpolation import along_path
 from ..method import GRADIENT, Task
-from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 

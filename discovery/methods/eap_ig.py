@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from ...circuits.kinds import choice
 from ...evaluation.measured import MeasuredPairs
+from ..flat_gradients import flat_in_one_step
 from ..interpolation import RULES, along_path, points
 from ..method import GRADIENT, Task, path_steps
-from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 

@@ -12,10 +12,10 @@ from functools import partial
 
 from ...circuits.kinds import choice
 from ...circuits.recipe import DIRECTIONS
+from ..flat_gradients import flat_in_one_step
 from ..interpolation import RULES
 from ..method import GRADIENT, path_steps
 from ..own_node import own_node, own_node_passes
-from ..refusals import flat_in_one_step
 from ..scoring import per_image
 
 EAP_IG_ACTIVATIONS = per_image(

@@ -19,9 +19,9 @@ from ...circuits.kinds import whole
 from ...evaluation.measured import MeasuredPairs
 from ...models import ReceiverGradients, capture, fixed_output, sender_differences
 from ..contraction import Contraction
+from ..flat_gradients import flat_in_one_step
 from ..interpolation import AT_ONCE, points
 from ..method import Task
-from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ...circuits import ComputationGraph, EdgeScores
 from ...circuits.kinds import number, whole
-from ..gated import GatedImages
+from ..gated_images import GatedImages
 from ..masks import TRAINED, MaskTraining, Params
 from ..method import Found, Method, Task
 

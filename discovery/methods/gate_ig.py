@@ -17,9 +17,9 @@ from ...circuits.kinds import choice
 from ...evaluation.measured import MeasuredPairs
 from ...models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sender_differences
 from ..contraction import Contraction
+from ..flat_gradients import flat_in_one_step
 from ..interpolation import RULES, points
 from ..method import GRADIENT, Task, path_steps
-from ..refusals import flat_in_one_step
 from ..scoring import BatchScores, per_image
 
 

@@ -25,8 +25,8 @@ from ...circuits.recipe import DIRECTIONS
 from ...evaluation.measured import MeasuredPairs
 from ...models.receivers import ReceiverGradients
 from ..base_run import BaseRun, eap_scores, other_layers
+from ..flat_gradients import flat_on_clean
 from ..method import GRADIENT, Task
-from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 

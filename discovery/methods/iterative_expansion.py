@@ -22,7 +22,7 @@ import torch
 from ...circuits import ComputationGraph, EdgeScores, size_grid
 from ...circuits.kinds import choice, number
 from ...circuits.recipe import Scalar
-from ..gated import GatedImages, round_trace
+from ..gated_images import GatedImages, round_trace
 from ..method import GRADIENT, Found, Method, Task, path_steps
 
 

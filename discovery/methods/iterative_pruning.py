@@ -24,7 +24,7 @@ from jaxtyping import Bool
 from ...circuits import ComputationGraph, EdgeScores
 from ...circuits.kinds import choice, number
 from ...circuits.recipe import Scalar
-from ..gated import Gains, GatedImages, round_trace
+from ..gated_images import Gains, GatedImages, round_trace
 from ..method import GRADIENT, Found, Method, Task, path_steps
 
 

@@ -13,9 +13,9 @@ from ...circuits.recipe import DIRECTIONS
 from ...evaluation.measured import MeasuredPairs
 from ...models.receivers import ReceiverGradients
 from ..base_run import BaseRun, eap_scores
+from ..flat_gradients import flat_on_clean
 from ..method import Task
 from ..qk_recomputed import QK_GRADIENT, into_qk, qk_passes, recomputed
-from ..refusals import flat_on_clean
 from ..scoring import BatchScores, per_image
 
 

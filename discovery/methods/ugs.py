@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...circuits import EdgeScores
 from ...circuits.kinds import number, whole
-from ..gated import GatedImages
+from ..gated_images import GatedImages
 from ..masks import TRAINED, MaskTraining
 from ..method import Found, Method, Task
 

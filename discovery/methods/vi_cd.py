@@ -27,8 +27,8 @@ from ...circuits.kinds import number, whole
 from ...errors import InputError, warn
 from ...evaluation import Execution, evaluate
 from ...evaluation.edges import FORWARDS_PER_EDGE
+from ..flat_gradients import unmoved
 from ..method import NO_GRADIENT, Found, Method, Task
-from ..refusals import unmoved
 from ..sequential import ORDER, Sequential, Sweep, found, order_of
 
 _LEAST = 1e-4

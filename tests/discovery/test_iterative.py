@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.discovery import METHODS, discover, score_edges
-from circuitstore.discovery.gated import GatedImages
+from circuitstore.discovery.gated_images import GatedImages
 from circuitstore.discovery.method import Task
 from circuitstore.discovery.methods.iterative_pruning import sizes
 from circuitstore.evaluation import ImagePairs, Journal, measure

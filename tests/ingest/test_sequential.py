@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from circuitstore.evaluation import Journal
 from circuitstore.ingest import index, make_plan, parse_spec
-from circuitstore.models import DecidedRuns
+from circuitstore.models import SequentialRuns
 from circuitstore.store import open_store
 
 SPEC = """
@@ -47,13 +47,13 @@ index(load_spec(sys.argv[1]), location=sys.argv[2], progress=False)
 def runs_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many removals each call tries; the calls are made all the same."""
     made: list[int] = []
-    without = DecidedRuns.without
+    without = SequentialRuns.without
 
     def counted(self, receiver, senders, stay):
         made.append(len(senders))
         return without(self, receiver, senders, stay)
 
-    monkeypatch.setattr(DecidedRuns, "without", counted)
+    monkeypatch.setattr(SequentialRuns, "without", counted)
     return made
 
 

@@ -12,7 +12,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from ..families import CLIPS, TEXT, TOWER, build_clip, text, tiny_config
-from .test_patching import assert_close
+from .test_patched_runs import assert_close
 from .test_preprocess import picture
 
 CLASSES = ["tabby", "school bus", "rifle"]

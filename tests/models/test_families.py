@@ -9,7 +9,7 @@ from timm.models.beit import Beit
 from timm.models.eva import Eva
 
 from ..families import FAMILIES, SMALL, build
-from .test_patching import assert_close
+from .test_patched_runs import assert_close
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "CLIP"])

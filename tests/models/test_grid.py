@@ -11,7 +11,7 @@ from circuitstore.models import load_clip, load_model
 from circuitstore.models.grid import checked_size
 
 from ..families import tiny_config
-from .test_patching import assert_close
+from .test_patched_runs import assert_close
 from .test_weights import STATED
 
 EVA = "eva02_tiny_patch14_224"

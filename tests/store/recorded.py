@@ -12,7 +12,7 @@ from typing import Any
 import ladybug
 import neo4j
 import sqlalchemy as sa
-from circuitstore.store import archive, keeper
+from circuitstore.store import archive, lease_holder
 from circuitstore.store.faults import fault
 from circuitstore.store.graph.ladybug.file import OUR_SUFFIX
 
@@ -29,7 +29,7 @@ def recorded(path: Path) -> Iterator[None]:
 
     Leases are not renewed: a renewal comes by the clock, on a busy machine between any two steps.
     """
-    vars(keeper)["RENEW_S"] = 3600.0
+    vars(lease_holder)["RENEW_S"] = 3600.0
     with path.open("w") as file:
 
         def note(kind: str, what: str) -> None:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from circuitstore.cli.commands import main as command_line
 from circuitstore.errors import CircuitStoreError
-from circuitstore.store import create_store, keeper, postgres
+from circuitstore.store import create_store, lease_holder, postgres
 from circuitstore.store.faults import VARIABLE
 from conftest import make_world  # pyright: ignore[reportAttributeAccessIssue]
 from killable import PRELOADED
@@ -67,7 +67,7 @@ def start(task: str, folder: Path, *urls: str, point: str) -> int:
         return child
     name, _, count = point.partition(":")
     os.environ[VARIABLE] = f"{name}:{count or 1}:SIGSTOP"
-    keeper.LEASE_S, keeper.RENEW_S, postgres.SILENT_S = LEASE_S, RENEW_S, SILENT_S
+    lease_holder.LEASE_S, lease_holder.RENEW_S, postgres.SILENT_S = LEASE_S, RENEW_S, SILENT_S
     sys.stdout = sys.stderr = folder.with_name("said").open("w", buffering=1)
     code = 0
     try:

@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
-from circuitstore.store import answers, claims, ledger, listing, postgres, sql, sqlite, tables
+from circuitstore.store import answers, catalog_lease, ledger, listing, postgres, sql, sqlite, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
 from circuitstore.store.runs import Asked
@@ -399,11 +399,11 @@ def compete(url: str, together: Barrier, won: SimpleQueue[tuple[int, str]]) -> N
     for turn in range(TURNS):
         together.wait()
         with suppress(StoreBusy), catalog.writing() as connection:
-            claims.claim(connection, owner, now_ms() + 60_000)
+            catalog_lease.claim(connection, owner, now_ms() + 60_000)
             won.put((turn, owner))
         together.wait()
         with catalog.writing() as connection:
-            claims.release(connection, owner)
+            catalog_lease.release(connection, owner)
 
 
 TURNS = 5

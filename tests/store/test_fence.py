@@ -21,8 +21,8 @@ from circuitstore.store import create_store, fence, migrate_store, open_store, t
 from circuitstore.store.archive import Archive
 from circuitstore.store.fence import Fence
 from circuitstore.store.graph import open_graph
-from circuitstore.store.keeper import patiently
 from circuitstore.store.lease import LeaseLost
+from circuitstore.store.lease_holder import patiently
 from circuitstore.store.locks import Lock, note_in
 
 from ..fixtures import made

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from circuitstore.errors import InputError, QueryRefused, StoreBusy, StoreDamaged, StoreError, StoreVersion
-from circuitstore.store import Location, claims, create_store, migrate_store, open_store, rebuild_store
+from circuitstore.store import Location, catalog_lease, create_store, migrate_store, open_store, rebuild_store
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
 
@@ -177,11 +177,11 @@ def test_migrating_waits_for_the_writer(filled: Path) -> None:
     owner = replace(Owner.new(), host="elsewhere").text
     database = Catalog(f"sqlite:///{filled / 'catalog.sqlite'}", read_only=False)
     with database.writing() as connection:
-        claims.claim(connection, owner, now_ms() + 60_000)
+        catalog_lease.claim(connection, owner, now_ms() + 60_000)
     with pytest.raises(StoreBusy, match="on host elsewhere"):
         migrate_store(filled)
     with database.writing() as connection:
-        claims.release(connection, owner)
+        catalog_lease.release(connection, owner)
     assert len(migrate_store(filled)) == 2
     with open_store(filled) as store, store.writer():
         pass

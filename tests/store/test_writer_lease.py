@@ -17,7 +17,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from circuitstore.errors import StoreBusy, StoreDamaged, StoreError
-from circuitstore.store import Store, Writer, claims, create_store, keeper, open_store, projection, sqlite, tables
+from circuitstore.store import (
+    Store,
+    Writer,
+    catalog_lease,
+    create_store,
+    lease_holder,
+    open_store,
+    projection,
+    sqlite,
+    tables,
+)
 from circuitstore.store import writer as module
 from circuitstore.store.graph.ladybug.backend import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
@@ -50,7 +60,7 @@ def another_writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def hold(store: Store, owner: str, for_s: float = 3600) -> None:
     """Write somebody's lease into the catalog, as a process of theirs would have done."""
     with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-        claims.claim(connection, owner, now_ms() + int(1000 * for_s))
+        catalog_lease.claim(connection, owner, now_ms() + int(1000 * for_s))
 
 
 def test_a_second_writer_is_refused_by_name_or_waits(filled: Path) -> None:
@@ -90,29 +100,29 @@ def lapse(store: Store) -> None:
         connection.execute(sa.update(tables.leases).values(until_ms=now_ms() - 1))
 
 
-def take_over(store: Store) -> keeper.Keeper:
+def take_over(store: Store) -> lease_holder.LeaseHolder:
     """The lease of another writer, taken as every writer does."""
     lapse(store)
-    return keeper.Keeper(module.Catalog(store.location.catalog, read_only=False), store.location.folder)
+    return lease_holder.LeaseHolder(module.Catalog(store.location.catalog, read_only=False), store.location.folder)
 
 
 def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
         lapse(store)
         assert store.writing_process() is None
-        with writer._parts.keeper.permit():
+        with writer._parts.lease_holder.permit():
             pass
         writer.fail(world.items[0].id, "no images")
-        writer._parts.keeper._renew()
+        writer._parts.lease_holder._renew()
         assert store.writing_process() == writer.owner
 
 
 def test_the_lease_is_renewed_while_the_graph_is_busy(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "RENEW_S", 0.05)
+    monkeypatch.setattr(lease_holder, "RENEW_S", 0.05)
 
     def ends() -> int:
         with store.catalog.reading() as connection:
-            held = claims.holder(connection)
+            held = catalog_lease.holder(connection)
         return 0 if held is None else held[1]
 
     with open_store(filled) as store, store.writer() as writer:
@@ -127,8 +137,8 @@ def test_a_locked_catalog_does_not_end_the_writer(
     filled: Path, world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "circuitstore")
-    monkeypatch.setattr(keeper, "RENEW_S", 0.05)
-    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    monkeypatch.setattr(lease_holder, "RENEW_S", 0.05)
+    monkeypatch.setattr(lease_holder, "RETRY_S", 0.05)
     with open_store(filled) as store, store.writer() as writer:
         monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
         with closing(sqlite3.connect(filled / "catalog.sqlite", timeout=10)) as backup:
@@ -143,7 +153,7 @@ def test_an_error_in_a_thread_of_the_writer_is_told(folder: Path, world: Any, mo
     with create_store(folder) as store:
         with pytest.raises(StoreError, match=r"TypeError.*run the same command again"), store.writer() as writer:
             writer._projection._queue["id"] = world.records[0]  # not a pair: any bug would do
-            until(lambda: writer._parts.keeper._broken is not None)
+            until(lambda: writer._parts.lease_holder._broken is not None)
             writer.fail("id", "")
         assert store.writing_process() is None
 
@@ -165,7 +175,7 @@ def test_a_lease_of_another_host_holds_until_it_ends(filled: Path) -> None:
         with pytest.raises(StoreBusy, match="on host elsewhere"):
             store.writer(wait_s=0.3).__enter__()
         with module.Catalog(store.location.catalog, read_only=False).writing() as connection:
-            claims.release(connection, theirs)
+            catalog_lease.release(connection, theirs)
         hold(store, theirs, for_s=-1)
         assert store.writing_process() is None
         with store.writer():
@@ -173,11 +183,11 @@ def test_a_lease_of_another_host_holds_until_it_ends(filled: Path) -> None:
 
 
 def test_the_lease_is_renewed_in_catalog_and_graph(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "RENEW_S", 0.1)
+    monkeypatch.setattr(lease_holder, "RENEW_S", 0.1)
 
     def ends() -> tuple[int, int]:
         with store.catalog.reading() as connection:
-            held = claims.holder(connection)
+            held = catalog_lease.holder(connection)
         lease = writer.graph.lease()
         assert held is not None and lease is not None and held[0] == lease.owner == writer.owner
         return held[1], lease.until_ms

@@ -18,7 +18,7 @@ from ...faults import fault
 from ...interrupts import deferred, unbroken
 from ...lease import Permit
 from ...locks import Lock
-from .. import asking, refusals
+from .. import errors, portable
 from ..content import GraphContent
 from ..contract import GraphBackend, Lease
 from ..migrations import check_current, pending
@@ -119,7 +119,7 @@ class LadybugGraph(GraphBackend):
 
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
         with self._writing("put") as connection:
-            missing = asking.missing(_ask(connection), records, self.url)
+            missing = portable.missing(_ask(connection), records, self.url)
             if not missing:
                 return
             if self._may_have_rests:
@@ -144,7 +144,7 @@ class LadybugGraph(GraphBackend):
                 self._shared[label].update(rows)
 
     def present(self) -> dict[str, str]:
-        return {str(id): str(sha256) for id, sha256 in self._read(lambda ask: ask(asking.PRESENT, {}))}
+        return {str(id): str(sha256) for id, sha256 in self._read(lambda ask: ask(portable.PRESENT, {}))}
 
     def remove(self, ids: Collection[str]) -> None:
         wanted = sorted(set(ids))
@@ -153,7 +153,7 @@ class LadybugGraph(GraphBackend):
 
     def _remove(self, ids: Sequence[str]) -> None:
         with self._writing("remove") as connection:
-            some = {"ids": [row[0] for row in _rows(connection, asking.PRESENT_OF, {"ids": ids})]}
+            some = {"ids": [row[0] for row in _rows(connection, portable.PRESENT_OF, {"ids": ids})]}
             if not some["ids"]:
                 return
             connection.execute("BEGIN TRANSACTION")
@@ -180,7 +180,7 @@ class LadybugGraph(GraphBackend):
         return nodes - had
 
     def content(self, circuit_id: str) -> GraphContent:
-        return self._read(lambda ask: asking.content(ask, circuit_id, self.url))
+        return self._read(lambda ask: portable.content(ask, circuit_id, self.url))
 
     def run(
         self,
@@ -213,30 +213,30 @@ class LadybugGraph(GraphBackend):
             return self._snapshots.read(query, self._turns.reading)
 
     def lease(self) -> Lease | None:
-        return self._read(asking.lease)
+        return self._read(portable.lease)
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         with self._writing("claim") as connection:
-            asking.check_claim(_ask(connection), owner, over, self.url)
+            portable.check_claim(_ask(connection), owner, over, self.url)
             fault("graph.lease.before")
             with self._permit():
-                connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+                connection.execute(portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.after")
 
     def renew(self, owner: str, until_ms: int) -> None:
         with self._writing("renew") as connection:
-            asking.check_renewal(_ask(connection), owner)
+            portable.check_renewal(_ask(connection), owner)
             with self._permit():
-                connection.execute(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+                connection.execute(portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
     def release(self, owner: str) -> None:
         if self._failure is not None:
             return  # the next writer makes the graph anew, the lease with it
         with self._writing("release") as connection:
-            held = asking.lease(_ask(connection))
+            held = portable.lease(_ask(connection))
             if held and held.owner == owner:
                 fault("graph.release.before")
-                connection.execute(asking.SET_LEASE, {"owner": None, "until_ms": None})
+                connection.execute(portable.SET_LEASE, {"owner": None, "until_ms": None})
                 fault("graph.release.after")
 
     def clear(self) -> None:
@@ -299,12 +299,12 @@ class LadybugGraph(GraphBackend):
             StoreForeign: another store's database, or something else altogether.
         """
         if not {"Store", "Migration"} <= self._tables():
-            raise refusals.not_ours(self.url)
+            raise errors.not_ours(self.url)
         ids = [row[0] for row in self._read(lambda ask: ask(_OWNERS, {}))]
-        refusals.check_owner(ids, self._store_id, self.url)
+        errors.check_owner(ids, self._store_id, self.url)
         self._is_ours = True
 
-    def _read(self, query: Callable[[asking.Ask], T]) -> T:
+    def _read(self, query: Callable[[portable.Ask], T]) -> T:
         """What a query of ours gives, from one committed state, without a chance to write."""
         if self.read_only:
             with self._said():
@@ -325,10 +325,10 @@ class LadybugGraph(GraphBackend):
     def _turn(self, *, writes: str | None = None) -> Iterator[None]:
         """A turn of this thread with the writer's database; the engine's errors as `StoreError`."""
         if writes and self.read_only:
-            raise refusals.reading_only(self.url, writes)
-        refusals.check_usable(self.url, self._pid, True)  # a fork may have inherited the lock, held
+            raise errors.reading_only(self.url, writes)
+        errors.check_usable(self.url, self._pid, True)  # a fork may have inherited the lock, held
         with self._turns.writing() if writes else self._turns.reading():
-            refusals.check_usable(self.url, self._pid, self._database is not None)
+            errors.check_usable(self.url, self._pid, self._database is not None)
             if writes and self._failure is not None:
                 raise self._failure
             with self._said(writes=writes is not None):
@@ -372,5 +372,5 @@ def _rows(connection: ladybug.Connection, text: str, params: Mapping[str, Any] |
     return cast(list[list[Any]], cast(ladybug.QueryResult, connection.execute(text, dict(params or {}))).get_all())
 
 
-def _ask(connection: ladybug.Connection) -> asking.Ask:
+def _ask(connection: ladybug.Connection) -> portable.Ask:
     return lambda text, params: _rows(connection, text, params)

@@ -6,8 +6,8 @@ import re
 from textwrap import shorten
 
 from ....errors import QueryFailed, unknown
-from .. import refusals
-from ..asking import Ask
+from .. import errors
+from ..portable import Ask
 from .engine import Crashed, Ended, Overdue, TooLarge
 from .file import BUFFER_POOL_SIZE
 
@@ -31,9 +31,9 @@ def query_failed(error: RuntimeError, text: str, timeout_s: float, max_mib: int,
     """The error for a query's `text`; the names that the database has are asked for with `ask`."""
     said = str(error)
     if isinstance(error, Overdue) or "Interrupted" in said:
-        return refusals.too_long(timeout_s)
+        return errors.too_long(timeout_s)
     if isinstance(error, TooLarge):
-        return refusals.too_large(max_mib)
+        return errors.too_large(max_mib)
     if isinstance(error, Crashed):
         return QueryFailed(
             f"{said} over this query, which is a fault of the engine; nothing is lost: write the query differently"

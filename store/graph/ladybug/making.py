@@ -8,14 +8,14 @@ import ladybug
 
 from ...faults import fault
 from ...lease import Permit
-from .. import asking
+from .. import portable
 from ..migrations import Migration, migrations
 from .file import connectable, discard, kept_if_torn
 
 BACKEND = "ladybug"
 
 
-def applied(ask: asking.Ask) -> dict[int, str]:
+def applied(ask: portable.Ask) -> dict[int, str]:
     """Checksums of the migrations that a database has had, by version."""
     found = ask("MATCH (m:Migration) RETURN m.version, m.checksum", {})
     return {int(version): str(checksum) for version, checksum in found}

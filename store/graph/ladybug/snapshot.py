@@ -21,7 +21,7 @@ import stamina
 from ....errors import StoreBusy, StoreDamaged
 from ...interrupts import await_, safe_point, unbroken
 from ...locks import is_held, note_in
-from ..refusals import check_usable, nothing_there
+from ..errors import check_usable, nothing_there
 from .engine import Engine, Overdue
 from .file import engine_files, lock_for_writing, lock_of, refuse_hopeless
 from .seal import is_intact

@@ -20,7 +20,7 @@ from ....results import Table
 from ...faults import fault
 from ...interrupts import holding, unbroken
 from ...lease import Permit, is_dead
-from .. import asking, refusals
+from .. import errors, portable
 from ..content import GraphContent
 from ..contract import GraphBackend, Lease
 from ..migrations import check_current, migrations, pending
@@ -191,16 +191,16 @@ class Neo4jGraph(GraphBackend):
         )
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
-        """The records that are not in the database; see `asking.missing`.
+        """The records that are not in the database; see `portable.missing`.
 
         Raises:
             StoreUnreachable: the database was emptied, or exchanged, since it was opened.
         """
         self._lease.check_store(tx)
-        return asking.missing(ask_in(tx), records, self.url)
+        return portable.missing(ask_in(tx), records, self.url)
 
     def present(self) -> dict[str, str]:
-        return dict(self._read(lambda tx: rows(tx, asking.PRESENT)))
+        return dict(self._read(lambda tx: rows(tx, portable.PRESENT)))
 
     def remove(self, ids: Collection[str]) -> None:
         with self._writing("remove") as server:
@@ -221,8 +221,8 @@ class Neo4jGraph(GraphBackend):
 
     def content(self, circuit_id: str) -> GraphContent:
         def ask(tx: neo4j.ManagedTransaction) -> GraphContent:
-            found = asking.content(ask_in(tx), circuit_id, self.url)
-            if not rows(tx, asking.PRESENT_OF, {"ids": [circuit_id]}):
+            found = portable.content(ask_in(tx), circuit_id, self.url)
+            if not rows(tx, portable.PRESENT_OF, {"ids": [circuit_id]}):
                 raise InputError(f"{self.url} holds no circuit {circuit_id!r} any more")
             return found
 
@@ -298,13 +298,13 @@ class Neo4jGraph(GraphBackend):
         """
         if not self._read(lambda tx: rows(tx, OWNERS)):
             if self._read(lambda tx: rows(tx, _NODES) or schema.is_foreign(tx)):
-                raise refusals.not_ours(self.url)
+                raise errors.not_ours(self.url)
             if self.read_only:
-                raise refusals.nothing_there(self.url)
+                raise errors.nothing_there(self.url)
             with self._writing("making it") as server:
                 making.make(server, self._store_id)
         ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, OWNERS))]
-        refusals.check_owner(ids, self._store_id, self.url)
+        errors.check_owner(ids, self._store_id, self.url)
         if not self.read_only:
             held = self.lease()
             with suppress(StoreBusy):
@@ -331,11 +331,11 @@ class Neo4jGraph(GraphBackend):
     def _writable(self, what: str) -> Server:
         """The server, also while another thread writes: the lease is renewed meanwhile."""
         if self.read_only:
-            raise refusals.reading_only(self.url, what)
+            raise errors.reading_only(self.url, what)
         return self._connected()
 
     def _connected(self) -> Server:
-        refusals.check_usable(self.url, self._pid, self._server is not None)
+        errors.check_usable(self.url, self._pid, self._server is not None)
         assert self._server is not None
         return self._server
 

@@ -27,7 +27,7 @@ from neo4j.exceptions import (
 )
 
 from ....errors import QueryFailed, StoreBusy, StoreError, StoreUnreachable
-from .. import refusals
+from .. import errors
 from .account import PASSWORD, USER
 
 OLDEST = (5, 26)
@@ -185,7 +185,7 @@ def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     """The error for a query's `text`; errors that are not the query's are given back as they are."""
     code = error.code or ""
     if _out_of_time(error):
-        return refusals.too_long(timeout_s)
+        return errors.too_long(timeout_s)
     if terminated(error):
         return QueryFailed(
             "an administrator of the server terminated the query; narrow it, or ask it again once they allow it"

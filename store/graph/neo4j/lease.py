@@ -7,7 +7,7 @@ import neo4j
 from ....errors import StoreUnreachable
 from ...faults import fault
 from ...lease import LeaseLost
-from .. import asking
+from .. import portable
 from ..contract import Lease
 from .server import Server, ask_in, rows
 
@@ -30,7 +30,7 @@ class OwnLease:
 
     def held(self) -> Lease | None:
         """Who holds it; see `GraphBackend.lease`."""
-        return self._server.read(lambda tx: asking.lease(ask_in(tx)))
+        return self._server.read(lambda tx: portable.lease(ask_in(tx)))
 
     def claim(self, owner: str, until_ms: int, over: str | None) -> None:
         """Take it; see `GraphBackend.claim`."""
@@ -38,8 +38,8 @@ class OwnLease:
         @neo4j.unit_of_work(timeout=CLAIM_S)
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            asking.check_claim(ask_in(tx), owner, over, self._server.url)
-            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            portable.check_claim(ask_in(tx), owner, over, self._server.url)
+            rows(tx, portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.before")
 
         self.end_other_writers(owner, over)
@@ -56,8 +56,8 @@ class OwnLease:
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            asking.check_renewal(ask_in(tx), owner)
-            rows(tx, asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+            portable.check_renewal(ask_in(tx), owner)
+            rows(tx, portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
         self._server.write(work)
 
@@ -66,9 +66,9 @@ class OwnLease:
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            held = asking.lease(ask_in(tx))
+            held = portable.lease(ask_in(tx))
             if held and held.owner == owner:
-                rows(tx, asking.SET_LEASE, {"owner": None, "until_ms": None})
+                rows(tx, portable.SET_LEASE, {"owner": None, "until_ms": None})
             fault("graph.release.before")
 
         self._server.unchecked(work)
@@ -81,7 +81,7 @@ class OwnLease:
         Raises:
             StoreBusy: another holds the lease, and may be at work.
         """
-        self._server.read(lambda tx: asking.check_claim(ask_in(tx), owner, over, self._server.url))
+        self._server.read(lambda tx: portable.check_claim(ask_in(tx), owner, over, self._server.url))
         self._server.end_other_writers()
 
     def check(self, tx: neo4j.ManagedTransaction) -> None:

@@ -19,7 +19,7 @@ import neo4j
 
 from ....errors import StoreUnreachable
 from ...interrupts import AGAIN_S, safe_point
-from .. import refusals
+from .. import errors
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Limits:
 
     def _late(self) -> Exception:
         if self._begun:
-            return refusals.too_long(self._timeout_s)
+            return errors.too_long(self._timeout_s)
         return StoreUnreachable(
             f"{self._url} has not begun the query within {self._timeout_s:g} s: its server is busy, or is starting; "
             "try again, or allow the query more time"
@@ -73,7 +73,7 @@ class Limits:
         try:
             answer.set_result(work())
         except _Stop:
-            answer.set_exception(refusals.too_large(self._max_mib))
+            answer.set_exception(errors.too_large(self._max_mib))
         except BaseException as error:
             answer.set_exception(error)
 

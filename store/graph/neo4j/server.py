@@ -16,7 +16,7 @@ from neo4j.exceptions import IncompleteCommit, Neo4jError
 from ....errors import InputError
 from ...faults import fault
 from ...lease import Permit
-from ..asking import Ask
+from ..portable import Ask
 from ..urls import split_server
 from .account import Account
 from .errors import Asked, refuse_other_servers, terminated

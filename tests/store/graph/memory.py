@@ -18,7 +18,7 @@ from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import QueryFailed
 from circuitstore.results import Table
 from circuitstore.store.cypher.schema import SHARED
-from circuitstore.store.graph import asking, refusals
+from circuitstore.store.graph import errors, portable
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.contract import GraphBackend, Lease
 from circuitstore.store.graph.ladybug.entities import plain
@@ -50,13 +50,13 @@ class MemoryGraph(GraphBackend):
         self._owner: str | None = None
         if url not in databases:
             if read_only:
-                raise refusals.nothing_there(url)
+                raise errors.nothing_there(url)
             databases[url] = made(store_id)
         tables = self._read(lambda ask: {row[0] for row in ask("CALL show_tables() RETURN name", {})})
         if "Store" not in tables:
-            raise refusals.not_ours(url)
+            raise errors.not_ours(url)
         ids = self._read(lambda ask: [row[0] for row in ask("MATCH (s:Store) RETURN s.id", {})])
-        refusals.check_owner(ids, store_id, url)
+        errors.check_owner(ids, store_id, url)
 
     @classmethod
     def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class MemoryGraph(GraphBackend):
 
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
         with self._writing("put") as (connection, ask):
-            if missing := asking.missing(ask, records, self.url):
+            if missing := portable.missing(ask, records, self.url):
                 ask(f"{_STRAY} DETACH DELETE n", {})  # of a group that was refused half way
                 known = {label: {row[0] for row in ask(text, {})} for label, text in _KEYS.items()}
                 shared = shared_rows(missing).items()
@@ -80,7 +80,7 @@ class MemoryGraph(GraphBackend):
                 load_circuits(connection, missing, created_ms, self._permit)
 
     def present(self) -> dict[str, str]:
-        return {row[0]: row[1] for row in self._read(lambda ask: ask(asking.PRESENT, {}))}
+        return {row[0]: row[1] for row in self._read(lambda ask: ask(portable.PRESENT, {}))}
 
     def remove(self, ids: Collection[str]) -> None:
         with self._writing("remove") as (connection, ask):
@@ -98,7 +98,7 @@ class MemoryGraph(GraphBackend):
         return stray
 
     def content(self, circuit_id: str) -> GraphContent:
-        return self._read(lambda ask: asking.content(ask, circuit_id, self.url))
+        return self._read(lambda ask: portable.content(ask, circuit_id, self.url))
 
     def run(
         self,
@@ -117,34 +117,34 @@ class MemoryGraph(GraphBackend):
                 result = cast(ladybug.QueryResult, connection.execute(adapted(text, values), values))
             except RuntimeError as error:
                 if "Interrupted" in str(error):
-                    raise refusals.too_long(timeout_s) from error
+                    raise errors.too_long(timeout_s) from error
                 raise QueryFailed(f"{text!r}: {error}") from error
             rows = cast(list[list[Any]], result.get_n(max_rows + 1))
             if len(pickle.dumps(rows)) > max_mib << 20:  # after the fact: this engine runs in this process
-                raise refusals.too_large(max_mib)
+                raise errors.too_large(max_mib)
             return to_table(result.get_column_names(), rows, max_rows, plain)
 
     def lease(self) -> Lease | None:
-        return self._read(asking.lease)
+        return self._read(portable.lease)
 
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
         with self._writing("claim") as (_, ask):
-            asking.check_claim(ask, owner, over, self.url)
+            portable.check_claim(ask, owner, over, self.url)
             with self._permit():
-                ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+                ask(portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             self._owner = owner
 
     def renew(self, owner: str, until_ms: int) -> None:
         with self._writing("renew") as (_, ask):
-            asking.check_renewal(ask, owner)
+            portable.check_renewal(ask, owner)
             with self._permit():
-                ask(asking.SET_LEASE, {"owner": owner, "until_ms": until_ms})
+                ask(portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
     def release(self, owner: str) -> None:
         with self._writing("release") as (_, ask):
-            held = asking.lease(ask)
+            held = portable.lease(ask)
             if held and held.owner == owner:
-                ask(asking.SET_LEASE, {"owner": None, "until_ms": None})
+                ask(portable.SET_LEASE, {"owner": None, "until_ms": None})
         self._owner = None
 
     def clear(self) -> None:
@@ -158,27 +158,27 @@ class MemoryGraph(GraphBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[ladybug.Connection]:
-        refusals.check_usable(self.url, self._pid, self._open)
+        errors.check_usable(self.url, self._pid, self._open)
         with ladybug.Connection(databases[self.url]) as connection:
             yield connection
 
-    def _read(self, question: Callable[[asking.Ask], T]) -> T:
+    def _read(self, question: Callable[[portable.Ask], T]) -> T:
         with _turn, self._connection() as connection:
             connection.execute("BEGIN TRANSACTION READ ONLY")
             return question(_asked_of(connection))
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[tuple[ladybug.Connection, asking.Ask]]:
+    def _writing(self, what: str) -> Iterator[tuple[ladybug.Connection, portable.Ask]]:
         if self.read_only:
-            raise refusals.reading_only(self.url, what)
+            raise errors.reading_only(self.url, what)
         with _turn, self._connection() as connection:
             ask = _asked_of(connection)
             if self._owner and what not in ("claim", "release"):
-                asking.check_renewal(ask, self._owner)  # nobody else has a turn until this one ends
+                portable.check_renewal(ask, self._owner)  # nobody else has a turn until this one ends
             yield connection, ask
 
 
-def _asked_of(connection: ladybug.Connection) -> asking.Ask:
+def _asked_of(connection: ladybug.Connection) -> portable.Ask:
     def ask(text: str, params: Mapping[str, Any]) -> list[list[Any]]:
         return cast(list[list[Any]], cast(ladybug.QueryResult, connection.execute(text, dict(params))).get_all())
 

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from .heads import attend, project
-from .patching import Activations, port_receivers
-from .suffix import tokens_read
+from .patched_runs import Activations, port_receivers
+from .receiver_runs import tokens_read
 from .vit import ViT
 
 
-class DecidedRuns:
+class SequentialRuns:
     """The current run of one batch, and what it gives when a receiver loses senders.
 
     Args:
@@ -135,7 +135,7 @@ class DecidedRuns:
 class _Lost:
     """What a receiver loses when an edge is closed: the sender's clean minus its corrupted output."""
 
-    def __init__(self, runs: DecidedRuns, clean: Activations, corrupted: Activations) -> None:
+    def __init__(self, runs: SequentialRuns, clean: Activations, corrupted: Activations) -> None:
         dtype = runs.model.exact_dtype
 
         def minus(new: Tensor, old: Tensor) -> Tensor:
@@ -165,7 +165,12 @@ class _Run:
     """
 
     def __init__(
-        self, runs: DecidedRuns, receiver: int, shifts: Float[Tensor, "row image token d_model"], *, keep: bool = False
+        self,
+        runs: SequentialRuns,
+        receiver: int,
+        shifts: Float[Tensor, "row image token d_model"],
+        *,
+        keep: bool = False,
     ) -> None:
         """`keep`: of the one row, make the current run."""
         self.runs, self.model, self.receiver, self.shifts, self.keep = runs, runs.model, receiver, shifts, keep

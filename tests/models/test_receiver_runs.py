@@ -3,9 +3,9 @@
 import pytest
 import torch
 from circuitstore.circuits import FORMS
-from circuitstore.models import ShiftedRuns, capture
+from circuitstore.models import ReceiverRuns, capture
 
-from .test_patching import assert_close
+from .test_patched_runs import assert_close
 
 
 @pytest.mark.parametrize("changes", [{}, {"global_pool": "avg"}], ids=["class token", "average"])
@@ -14,7 +14,7 @@ from .test_patching import assert_close
 def test_every_receiver_reads_its_shift(toy_vit, images, brute_force, form, n, changes):
     model = toy_vit(depth=2, **changes)
     graph, base = model.graph(form), capture(model, images(model, n))
-    runs, brute = ShiftedRuns(model, graph, base), brute_force(model.module, graph)
+    runs, brute = ReceiverRuns(model, graph, base), brute_force(model.module, graph)
     generator = torch.Generator().manual_seed(0)
     shifts = torch.randn(2, *base.stream.shape, generator=generator, dtype=torch.float64)
     for receiver in range(graph.n_receivers):

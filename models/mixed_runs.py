@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from .patching import Activations
+from .patched_runs import Activations
 from .vit import ViT, installed
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from ..errors import InputError, unknown, warn
-from .check import check_finite, check_gates
 from .families import as_vision_transformer
 from .fingerprint import computation, contents
 from .grid import check_memory
 from .preprocess import Preprocess
 from .probe import probe
 from .representable import check_finite_weights, check_representable
+from .self_check import check_finite, check_gates
 from .vit import ViT
 
 UNSTATED = ("mean", "std", "crop", "interpolation")
@@ -27,7 +27,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 
 @dataclass(frozen=True)
-class Made:
+class SourceModule:
     """A module of a family that is taken, and what its source tells of it.
 
     Attributes:
@@ -83,7 +83,7 @@ def copied(module: nn.Module) -> Any:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadOptions:
     """What every source takes beside itself; checked before anything is loaded.
 
     Attributes:
@@ -108,7 +108,7 @@ class Asked:
         dtype: str,
         labels: Sequence[str] | None = None,
         **preprocess: Any,
-    ) -> Asked:
+    ) -> LoadOptions:
         """Check what was asked for, before a model is loaded.
 
         Raises:
@@ -141,40 +141,40 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
-def loaded(made: Made, asked: Asked) -> ViT:
+def loaded(source: SourceModule, options: LoadOptions) -> ViT:
     """Prove that senders and receivers account for the model, and warn of what was assumed.
 
     Raises:
         NotRepresentable: the model's parts do not add up as the graph says; names the part.
         InputError: weights that hold NaN or infinity, or overflow; a model that does not run; labels that do not fit.
     """
-    preprocess = made.preprocess.stated(**asked.preprocess)
-    name = asked.name or made.name
-    check_finite_weights(made.module)
-    module = _settled(as_vision_transformer(made.module, preprocess.size))
+    preprocess = source.preprocess.stated(**options.preprocess)
+    name = options.name or source.name
+    check_finite_weights(source.module)
+    module = _settled(as_vision_transformer(source.module, preprocess.size))
     check_representable(module)
-    check_memory(name, module, preprocess.size, asked.device)
+    check_memory(name, module, preprocess.size, options.device)
     held = contents(module)
     answer = probe(module, preprocess.size)
     check_finite(name, answer)
     module.num_classes = len(answer)
-    labels = asked.labels if asked.labels is not None else made.labels
-    notices = tuple(_notices(replace(made, name=name, preprocess=preprocess), asked))
-    exact = torch.float64 if asked.dtype == torch.float64 else torch.float32
+    labels = options.labels if options.labels is not None else source.labels
+    notices = tuple(_notices(replace(source, name=name, preprocess=preprocess), options))
+    exact = torch.float64 if options.dtype == torch.float64 else torch.float32
     model = ViT(
-        module=module.to(asked.device, exact),
+        module=module.to(options.device, exact),
         name=name,
         computation=computation(held, answer),
         preprocess=preprocess,
         labels=None if labels is None else tuple(labels),
-        weights=made.weights,
-        random=made.random,
+        weights=source.weights,
+        random=source.random,
         notices=notices,
     )
     check_gates(model)
     for notice in notices:
         warn(notice)
-    return model if asked.dtype == exact else replace(model, module=module.to(asked.dtype))
+    return model if options.dtype == exact else replace(model, module=module.to(options.dtype))
 
 
 def _settled(module: Any) -> Any:
@@ -187,11 +187,11 @@ def _settled(module: Any) -> Any:
     return module
 
 
-def _notices(made: Made, asked: Asked) -> Iterator[str]:
-    yield from made.notices
-    fields = [field for field in made.unstated if field not in asked.preprocess]
+def _notices(source: SourceModule, options: LoadOptions) -> Iterator[str]:
+    yield from source.notices
+    fields = [field for field in source.unstated if field not in options.preprocess]
     if fields:
         yield (
-            f"{made.name}: {made.weights} does not say how images are prepared, so {made.assumed} is assumed: "
-            f"{made.preprocess.text_of(fields)}; state {', '.join(fields)} if it was trained otherwise"
+            f"{source.name}: {source.weights} does not say how images are prepared, so {source.assumed} is assumed: "
+            f"{source.preprocess.text_of(fields)}; state {', '.join(fields)} if it was trained otherwise"
         )

@@ -16,8 +16,8 @@ from torch import Tensor
 from ..circuits.recipe import Scalar
 from ..models import GRADIENTS, GatedRuns, capture
 from .conserved import Residual
+from .flat_gradients import unmoved
 from .method import Task
-from .refusals import unmoved
 from .steps import AutoSteps
 
 

@@ -3,7 +3,7 @@
 The catalog's decides who writes; the graph's names the writer to whoever sees only the graph. Each is renewed
 by a thread of its own: a database may let one wait for long (a bulk load, a backup), and that must not cost
 the other. A lease that ran out is renewed like any other if nobody has taken it since; one that somebody took is lost,
-even if it is free again: `Keeper.permit` and `Keeper.writing` let nothing take effect after that.
+even if it is free again: `LeaseHolder.permit` and `LeaseHolder.writing` let nothing take effect after that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from ..errors import StoreBusy, StoreError
-from . import claims
+from . import catalog_lease
 from .catalog import Catalog
 from .fence import Fence
 from .graph.contract import GraphBackend
@@ -33,7 +33,7 @@ RETRY_S = 5.0
 """Seconds until what failed in a thread is tried again."""
 
 
-class Keeper:
+class LeaseHolder:
     """The lease of one writer, from its making to `release`.
 
     Attributes:
@@ -105,14 +105,14 @@ class Keeper:
 
     def _claim(self) -> None:
         with self._catalog.reading() as connection:
-            claims.check_claim(connection)  # else a writer that is at work would be held up
+            catalog_lease.check_claim(connection)  # else a writer that is at work would be held up
         with self._fence.closed() as name_us, self._catalog.writing() as connection:
-            claims.claim(connection, self.owner, _until())
+            catalog_lease.claim(connection, self.owner, _until())
             name_us()  # before the commit: killed in between, the earlier writer is still the one
 
     def _renew(self) -> None:
         with self.writing() as connection:
-            claims.renew(connection, self.owner, _until())
+            catalog_lease.renew(connection, self.owner, _until())
 
     def _renew_in_graph(self) -> None:
         graph = self._graph
@@ -163,7 +163,7 @@ class Keeper:
             return self._holder(connection) == self.owner
 
     def _holder(self, connection: Connection) -> str | None:
-        held = claims.holder(connection)
+        held = catalog_lease.holder(connection)
         return None if held is None else held[0]
 
     def _ended_by(self, error: LeaseLost) -> LeaseLost:
@@ -184,7 +184,7 @@ class Keeper:
 
     def _release(self) -> None:
         with self._catalog.writing() as connection:
-            claims.release(connection, self.owner)
+            catalog_lease.release(connection, self.owner)
         self._fence.leave()
 
 

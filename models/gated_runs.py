@@ -20,7 +20,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph
 from ..errors import InputError
 from .heads import attend
-from .patching import Activations
+from .patched_runs import Activations
 from .vit import ViT
 
 

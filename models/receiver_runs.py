@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from .heads import attend, project
-from .patching import Activations, port_receivers
+from .patched_runs import Activations, port_receivers
 from .vit import ViT
 
 
@@ -30,7 +30,7 @@ def tokens_read(model: ViT) -> int | None:
     return 1 if own and module.global_pool == "token" and module.attn_pool is None else None
 
 
-class ShiftedRuns:
+class ReceiverRuns:
     """Runs on one batch in which one receiver's input is shifted and all behind it follows.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, NotRepresentable
-from .patching import Activations, PatchedRuns, capture
+from .patched_runs import Activations, PatchedRuns, capture
 from .vit import ViT
 
 TOLERANCE = 1e-4
