@@ -1,0 +1,86 @@
+"""The examples in docstrings run, and every public function has one.
+
+An example may use, without making them: `cs` (the package), `np`, `torch`, `Path`; `model` (of the digits), `source`
+(the digits), `pairs` (eight threes, each with a corrupted image), `scores`, `circuit` and `graph` (of that model),
+`spec` (of a small run), `store` (circuits of four classes, natural and attacked); `folder` (an empty one); and what the
+function's own module names.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import circuitstore as cs
+import numpy as np
+import pytest
+import torch
+from circuitstore.images import ImageSource
+from circuitstore.ingest import parse_spec
+from circuitstore.models import ViT
+from circuitstore.store import Store
+
+from .toy_studies import toy_store, toys  # noqa: F401
+
+ROOMS = ("circuits", "models", "evaluation", "images", "discovery", "store", "ingest", "query", "analysis", "results")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+SPEC = """
+name = "two-digits"
+model = "digits"
+[images]
+source = "digits"
+only = ["three", "eight"]
+per_class = 8
+[[condition]]
+kind = "natural"
+[[recipe]]
+method = "eap"
+form = "block"
+corruption = "other-class"
+metric = "logit"
+[[extract]]
+edges = 4
+"""
+
+
+def _functions() -> dict[str, Callable[..., Any]]:
+    """Functions that a room offers, by room and name."""
+    found: dict[str, Callable[..., Any]] = {}
+    for room in ROOMS:
+        offered = {n: v for n, v in vars(importlib.import_module(f"circuitstore.{room}")).items() if n[0] != "_"}
+        found |= {f"{room}.{name}": value for name, value in offered.items() if inspect.isfunction(value)}
+    return {name: function for name, function in found.items() if function.__module__.startswith("circuitstore.")}
+
+
+FUNCTIONS = _functions()
+
+
+@pytest.fixture(scope="module")
+def at_hand(digits_model: ViT, digits: ImageSource, toy_store: Store) -> dict[str, Any]:  # noqa: F811
+    """What examples may use."""
+    pairs = cs.image_pairs(digits, digits_model, "three", n=8)
+    scores = cs.score_edges(digits_model, pairs)
+    modules = {"cs": cs, "np": np, "torch": torch, "Path": Path, "spec": parse_spec(SPEC)}
+    asked = {"model": digits_model, "source": digits, "pairs": pairs, "store": toy_store}
+    return {**modules, **asked, "scores": scores, "graph": scores.graph, "circuit": scores.top(0.1)}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_has_an_example(name: str) -> None:
+    assert ">>> " in (FUNCTIONS[name].__doc__ or "")
+
+
+@pytest.mark.parametrize("name", [name for name, it in FUNCTIONS.items() if ">>> " in (it.__doc__ or "")])
+def test_examples_run(name: str, at_hand: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    function = inspect.unwrap(FUNCTIONS[name])
+    known = {**vars(sys.modules[function.__module__]), **at_hand, "folder": tmp_path}
+    example = doctest.DocTestParser().get_doctest(FUNCTIONS[name].__doc__ or "", known, name, None, None)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=said.append)
+    assert not said, "".join(said)
