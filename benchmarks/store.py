@@ -127,7 +127,7 @@ def archived(folder: Path, records: Sequence[CircuitRecord]) -> None:
     with opened as store, store.writer() as writer:
         writer.start_run("benchmark", "", [r.item for r in records], wanted)
         for record in tqdm(records, "archive", leave=False):
-            writer.put_circuit(record, "benchmark")
+            writer.put(record, run="benchmark")
 
 
 def loading(engine: Engine, folder: Path, records: Sequence[CircuitRecord]) -> None:
@@ -249,8 +249,8 @@ def fill(folder: Path, found: Iterable[Discovery], n_edges: int) -> tuple[list[s
         for discovery in found:
             record = make_record(discovery, n_edges)
             writer.start_run("benchmark", "", [discovery.item], [(discovery.id, record.extraction)])
-            writer.put_discovery(discovery, "benchmark")
-            writer.put_circuit(record, "benchmark")
+            writer.put(discovery, run="benchmark")
+            writer.put(record, run="benchmark")
             answers.append(discovery.id)
             circuits.append(record.id)
     return answers, circuits

@@ -49,6 +49,13 @@ from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction
 from .record import circuit_id as circuit_id
+from .response import EVERY_EDGE as EVERY_EDGE
+from .response import NO_INTERVENTION as NO_INTERVENTION
+from .response import ROLES as ROLES
+from .response import Intervention as Intervention
+from .response import Response as Response
+from .response import Role as Role
+from .response import Trial as Trial
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency
 from .stability import halvings as halvings

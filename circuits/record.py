@@ -15,6 +15,7 @@ from ..results import Exits
 from .circuit import Circuit, as_networkx
 from .drawing import MOST_EDGES, Drawing
 from .recipe import Variant, WorkItem, digest
+from .response import Role
 from .scores import canonical_bytes
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class CircuitRecord(Exits):
         full_in: per node of the graph, signed inflow over all edges; None without scores.
         full_out: likewise the outflow.
         notes: warnings that belong to it.
+        responses: ids of the responses that the evaluation was computed from, by role; none where they are not stored.
     """
 
     item: WorkItem
@@ -99,6 +101,7 @@ class CircuitRecord(Exits):
     full_in: Float[np.ndarray, "node"] | None = None
     full_out: Float[np.ndarray, "node"] | None = None
     notes: tuple[str, ...] = ()
+    responses: Mapping[Role, str] = field(default_factory=dict)
 
     @property
     def discovery_id(self) -> str:

@@ -9,8 +9,10 @@ from .curves import FaithfulnessCurve as FaithfulnessCurve
 from .curves import faithfulness_curve as faithfulness_curve
 from .edges import patch_edges as patch_edges
 from .effects import Effects as Effects
+from .evaluate import Outcome as Outcome
 from .evaluate import evaluate as evaluate
 from .evaluate import evaluate_many as evaluate_many
+from .evaluate import evaluation_of as evaluation_of
 from .evaluate import outcomes as outcomes
 from .execution import DEFAULT as DEFAULT
 from .execution import Execution as Execution

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..circuits import Circuit, Evaluation, Metric
+from ..circuits import Circuit, Evaluation, Metric, Response, Trial
 from ..errors import InputError
 from ..models import PatchedRuns, ViT, capture, runs_model
 from .execution import DEFAULT, Execution
@@ -20,10 +21,29 @@ MIN_STANDARD_ERRORS = 3.0
 
 
 class Outcome(NamedTuple):
-    """Metric and hits (1 or 0) per image."""
+    """Metric, hits (1 or 0) and top class per image."""
 
     metric: Float[Tensor, "image"]
     hit: Float[Tensor, "image"]
+    predicted: Int[Tensor, "image"]
+
+    @classmethod
+    def of(cls, response: Response) -> Outcome:
+        """The outcome that a response records."""
+        arrays = (response.metric, response.hit.astype(np.float64), response.predicted.astype(np.int64))
+        return cls(*(torch.from_numpy(np.array(values)) for values in arrays))
+
+    def response(self, trial: Trial, pairs: ImagePairs, provenance: Mapping[str, Any]) -> Response:
+        """The response that records the outcome.
+
+        Args:
+            trial: what was run.
+            pairs: the images that it was run on, with their hashes.
+            provenance: what it was run with.
+        """
+        metric, hit, predicted = (values.numpy() for values in self)
+        true = pairs.labels.cpu().numpy().astype(np.int32)
+        return Response(trial, pairs.hashes, metric, predicted.astype(np.int32), true, hit > 0, provenance)
 
 
 def evaluate(
@@ -58,7 +78,7 @@ def evaluate_many(
         InputError: a circuit of another graph than the model's; pairs or a metric that do not fit.
     """
     full, empty, *alone = outcomes(model, pairs, circuits, metric=metric, execution=execution)
-    return [_evaluation(full, empty, outcome) for outcome in alone]
+    return [evaluation_of(full, empty, outcome) for outcome in alone]
 
 
 @runs_model
@@ -85,10 +105,7 @@ def outcomes(
             parts[-1].append(outcome)
             done += len(batch)
             execution.report(done // len(pairs), len(circuits) + 2)
-    return [
-        Outcome(torch.cat([o.metric for o in runs]), torch.cat([o.hit for o in runs]))
-        for runs in zip(*parts, strict=True)
-    ]
+    return [Outcome(*map(torch.cat, zip(*runs, strict=True))) for runs in zip(*parts, strict=True)]
 
 
 def _check_graph(model: ViT, circuit: Circuit) -> None:
@@ -104,7 +121,7 @@ def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> 
     """Of the full model, of the empty circuit, then of each circuit."""
 
     def outcome(logits: Tensor) -> Outcome:
-        return Outcome(batch.values(logits).double().cpu(), batch.hits(logits))
+        return Outcome(batch.values(logits).double().cpu(), batch.hits(logits), logits.argmax(dim=1).cpu())
 
     reference = capture(model, batch.corrupted)
     runs = PatchedRuns(model, model.embed(batch.clean), reference)
@@ -114,7 +131,14 @@ def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> 
         yield outcome(runs.logits(circuit.graph, circuit.members))
 
 
-def _evaluation(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
+def evaluation_of(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
+    """How well a circuit does, from the outcomes of the model, of the empty circuit and of the circuit.
+
+    Examples:
+        >>> full, empty, alone = outcomes(model, pairs, [circuit])
+        >>> evaluation_of(full, empty, alone) == evaluate(model, pairs, circuit)
+        True
+    """
     reasons = {}
     ratios: dict[str, float | None] = {}
     for name, kind in (("faithfulness", "metric"), ("retention", "hit")):

@@ -13,13 +13,23 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
+from ..circuits import (
+    EVERY_EDGE,
+    NO_INTERVENTION,
+    CircuitRecord,
+    Discovery,
+    Extraction,
+    Response,
+    Trial,
+    WorkItem,
+    circuit_id,
+)
 from ..discovery import EXTRACTIONS, RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..evaluation import Execution, Journal
 from ..models import ViT, plain_torch
 from ..results import Table
-from ..store import Account, Writer, create_store
+from ..store import CIRCUIT, DISCOVERY, RESPONSE, Account, Writer, create_store
 from .bar import Bar, Lines, shown
 from .choice import Choice
 from .executor import LocalExecutor, Parts
@@ -218,14 +228,19 @@ class _Engine:
                 storing.fail(planned.item, error)
 
     def _store(self, parts: Parts, storing: Storing, bar: Bar | Lines) -> None:
+        responses: list[Response] = []
         for part in parts:
-            if isinstance(part, CircuitRecord):
-                self.sizes[part.id] = part.circuit.size_requested
-                storing.circuit(part)
-            else:
-                bar.set_postfix_str("")
-                storing.discovery(part, self._journal(part.item))
-                self._note(part)
+            match part:
+                case Response():
+                    responses.append(part)
+                case CircuitRecord():
+                    self.sizes[part.id] = part.circuit.size_requested
+                    storing.circuit(part, responses)
+                    responses = []
+                case Discovery():
+                    bar.set_postfix_str("")
+                    storing.discovery(part, self._journal(part.item))
+                    self._note(part)
 
     def _note(self, discovery: Discovery) -> None:
         """Keep what the user should know of an answer."""
@@ -256,14 +271,21 @@ class _Engine:
         """
         item, discovery = planned.item, None
         if item.id in self.answered:
-            discovery = self.writer.sound_discovery(item.id)
+            discovery = self.writer.sound(DISCOVERY, item.id)
         if discovery is None:
             storing.lease(item)
         else:
             self._note(discovery)
         missing = self._missing(planned)
         sizes = {e: self._decided_size(planned, e) for e in missing}
-        return Known(discovery, frozenset(planned.extractions) - set(missing), sizes)
+        known = self._responses(item) if missing else {}
+        return Known(discovery, frozenset(planned.extractions) - set(missing), sizes, known)
+
+    def _responses(self, item: WorkItem) -> dict[str, Response]:
+        """The stored responses that the item shares with others: of the model, and with every edge corrupted."""
+        ids = [Trial.of(item, intervention).id for intervention in (NO_INTERVENTION, EVERY_EDGE)]
+        found = [self.writer.sound(RESPONSE, id) for id in ids if self.writer.has(RESPONSE, id)]
+        return {response.id: response for response in found if response is not None}
 
     def _execution(self, storing: Storing, bar: Bar | Lines, planned: Planned) -> Execution:
         def report(done: int, total: int) -> None:
@@ -288,15 +310,15 @@ class _Engine:
         decider = circuit_id(planned.sized_by.id, extraction)
         if decider in self.sizes:
             return self.sizes[decider]
-        if not self.writer.has_circuit(decider):
+        if not self.writer.has(CIRCUIT, decider):
             raise CircuitStoreError(
                 f"its size is that of the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
                 "mend that first and run again with --retry-failed"
             )
-        sound = self.writer.sound_circuits([decider])
-        if not sound:
+        sound = self.writer.sound(CIRCUIT, decider)
+        if sound is None:
             raise StoreDamaged(
                 f"the circuit of the natural condition ({self.titles[planned.sized_by.id]}), whose size is needed, "
                 "is damaged, and was set aside; run the same command again: it computes it again"
             )
-        return sound[0][0].circuit.size_requested
+        return sound.circuit.size_requested

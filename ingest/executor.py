@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from ..circuits import CircuitRecord, Discovery
 from ..evaluation import Execution
 from .plan import Planned
-from .work import Known, Workbench
+from .work import Known, Part, Workbench
 
-Parts = Iterable[Discovery | CircuitRecord]
+Parts = Iterable[Part]
 
 
 class Executor(Protocol):
@@ -52,6 +51,6 @@ class LocalExecutor:
 
     def _parts(
         self, planned: Planned, known: Callable[[Planned], Known], execution: Callable[[Planned], Execution]
-    ) -> Iterator[Discovery | CircuitRecord]:
+    ) -> Iterator[Part]:
         """Nothing is looked up before the first part is asked for, so that errors belong to the item."""
         yield from self._bench.answer(planned, known(planned), execution(planned))

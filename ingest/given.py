@@ -11,7 +11,7 @@ import numpy as np
 
 from ..circuits import CircuitRecord, Discovery, EdgeScores
 from ..errors import InputError, StoreDamaged
-from ..store import Account, Store, create_store
+from ..store import CIRCUIT, DISCOVERY, Account, Store, create_store
 from .engine import IndexResult
 from .names import check_class_name, check_model_name
 from .own import Answer, OwnResult, answer
@@ -57,13 +57,11 @@ def store_results(
         named = _check_names(store, answers)
         for i, given in enumerate(answers):
             _check_kept(store, given, f"result {i}")
-        there = [writer.has_discovery(given.discovery.id) for given in answers]
+        there = [writer.has(DISCOVERY, given.discovery.id) for given in answers]
         records = [record for given in answers for record in given.circuits]
-        new = sum(not writer.has_circuit(record.id) for record in records)
+        new = sum(not writer.has(CIRCUIT, record.id) for record in records)
         for given in answers:
-            writer.put_discovery(given.discovery, run)
-            for record in given.circuits:
-                writer.put_circuit(record, run)
+            writer.put(given.discovery, *given.responses, *given.circuits, run=run)
         writer.project_pending()
         notices = (*named, *writer.notices)
     return IndexResult(run, there.count(False), there.count(True), {}, new, notices, time.monotonic() - began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,12 @@ from ..circuits import (
     MethodUse,
     Metric,
     Recipe,
+    Response,
+    Role,
     Selection,
+    Trial,
     WorkItem,
+    circuit_id,
 )
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..discovery import METHODS
@@ -46,7 +50,7 @@ from ..store import rounded
 from .extracted import common_graph, extractions_of
 from .kinds import Kind, resolved
 from .spec import is_printable
-from .work import circuit_record, evaluated, versions
+from .work import Evaluated, circuit_record, evaluated, trials_of, versions
 
 RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally")
 """Names in the provenance of answers that were computed here."""
@@ -120,9 +124,10 @@ class OwnResult:
 
 
 class Answer(NamedTuple):
-    """What a store keeps of one result."""
+    """What a store keeps of one result: circuits refer to the responses behind their evaluations."""
 
     discovery: Discovery
+    responses: tuple[Response, ...]
     circuits: tuple[CircuitRecord, ...]
 
 
@@ -151,11 +156,21 @@ def answer(result: OwnResult) -> Answer:
     members = next((c.members for e, (c, _) in zip(found, circuits, strict=True) if e.kind == "found"), None)
     discovery = rounded(Discovery(item, result.scores, hashes, members, {}, provenance))
     records = []
+    responses: dict[str, Response] = {}
     for extraction, (circuit, evaluation) in zip(found, circuits, strict=True):
-        if evaluation is None and report is not None:
-            evaluation = evaluated(model, report, circuit, metric=recipe.metric.kind, seed=recipe.seed)
-        records.append(circuit_record(discovery, extraction, circuit, evaluation))
-    return Answer(discovery, tuple(records))
+        own = None if evaluation is None else Evaluated(evaluation)
+        if own is None and report is not None:
+            trials = _trials(item, circuit_id(item.id, extraction), report)
+            own = evaluated(model, report, circuit, trials, known=responses)
+            responses |= {response.id: response for response in own.responses.values()}
+        records.append(circuit_record(discovery, extraction, circuit, own))
+    return Answer(discovery, tuple(responses.values()), tuple(records))
+
+
+def _trials(item: WorkItem, circuit: str, report: ImagePairs) -> dict[Role, Trial]:
+    """What is run for the evaluation of a circuit: on the report images, which the question does not name."""
+    selection = Selection.of(sorted(report.hashes), 0, GIVEN, 0, (report.digest,))
+    return {role: replace(trial, selection=selection) for role, trial in trials_of(item, circuit).items()}
 
 
 # --- what was asked ----------------------------------------------------------------------------------
@@ -280,14 +295,15 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
     clean, corrupted = result.report
     content = result.images.images if result.images.attacked is None else result.images.attacked
     known = content_hashes("images", content)
-    for i, hash_ in enumerate(content_hashes("report", clean)):
+    hashes = content_hashes("report", clean)
+    for i, hash_ in enumerate(hashes):
         if hash_ in known:
             raise InputError(
                 f"report: image {i} is image {known.index(hash_)} of those that the result rests on (counted from 0); "
                 "evaluate on images that chose nothing"
             )
     targets = None if aim is None else [aim] * len(clean)
-    return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets)
+    return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets, hashes)
 
 
 def _provenance(result: OwnResult) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from ..circuits import CircuitRecord, Discovery, WorkItem
+from ..circuits import CircuitRecord, Discovery, Response, WorkItem
 from ..errors import CircuitStoreError, StoreError
 from ..evaluation import Journal
 from ..store import Writer
@@ -99,14 +99,16 @@ class Storing:
         """The answer to an item; its journal is of no use any more when that is stored."""
 
         def put() -> None:
-            self._writer.put_discovery(discovery, self._run)
+            self._writer.put(discovery, run=self._run)
             journal.forget()
 
         self._hand(discovery.item, put)
 
-    def circuit(self, record: CircuitRecord) -> None:
+    def circuit(self, record: CircuitRecord, responses: Sequence[Response] = ()) -> None:
+        """A circuit, with the responses that it refers to."""
+
         def put() -> None:
-            self._writer.put_circuit(record, self._run)
+            self._writer.put(*responses, record, run=self._run)
             self.circuits += 1
 
         self._hand(record.item, put)

@@ -15,6 +15,9 @@ import torch
 from jaxtyping import Float
 
 from ..circuits import (
+    EVERY_EDGE,
+    NO_INTERVENTION,
+    ROLES,
     Circuit,
     CircuitRecord,
     ClassInfo,
@@ -24,14 +27,18 @@ from ..circuits import (
     EdgeScores,
     Evaluation,
     Extraction,
-    Metric,
+    Intervention,
+    Response,
+    Role,
+    Trial,
     WorkItem,
     bootstrap_frequency,
+    circuit_id,
     random_circuit,
 )
 from ..discovery import EXTRACTIONS, discover, is_absolute
 from ..errors import CircuitStoreWarning, InputError
-from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate_many
+from ..evaluation import DEFAULT, Execution, ImagePairs, Outcome, evaluation_of, outcomes
 from ..images import (
     SPLITS,
     BadImage,
@@ -68,11 +75,13 @@ class Known:
         discovery: its answer, as it is stored; None where there is none.
         circuits: extractions whose circuits are stored.
         sizes: sizes that circuits of another condition decided, by extraction.
+        responses: that are stored, by id, as far as the item needs them.
     """
 
     discovery: Discovery | None = None
     circuits: frozenset[Extraction] = frozenset()
     sizes: Mapping[Extraction, int | None] = field(default_factory=dict)
+    responses: Mapping[str, Response] = field(default_factory=dict)
 
 
 class Workbench:
@@ -87,11 +96,11 @@ class Workbench:
         self.plan, self.choice = plan, choice
         self._sets: dict[tuple[_Question, str], tuple[ImagePairs, tuple[str, ...]]] = {}
         """Image pairs, and what was warned of when they were made."""
+        self._responses: dict[str, Response] = {}
+        """Responses of the class in hand, by id: items that differ in method or size share them."""
 
-    def answer(
-        self, planned: Planned, known: Known, execution: Execution | None = None
-    ) -> Iterator[Discovery | CircuitRecord]:
-        """What an item lacks, part by part as it is found: its discovery, then its circuits.
+    def answer(self, planned: Planned, known: Known, execution: Execution | None = None) -> Iterator[Part]:
+        """What an item lacks, part by part as it is found: its discovery, then each circuit after its responses.
 
         The parts follow from the plan, the item and what is known of it. Circuits come from the discovery as it is
         stored, so rounded, whether it was found now or before.
@@ -109,7 +118,9 @@ class Workbench:
         for extraction in planned.extractions:
             if extraction not in known.circuits:
                 circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
-                yield circuit_record(discovery, extraction, circuit, self._evaluate(planned.item, circuit))
+                found = self._evaluate(planned.item, extraction, circuit, known.responses)
+                yield from found.responses.values() if found else ()
+                yield circuit_record(discovery, extraction, circuit, found)
 
     @property
     def execution(self) -> Execution:
@@ -179,13 +190,18 @@ class Workbench:
         options = dict(extraction.params)
         return kind.find(self._model(item), pairs, scores, metric=item.recipe.metric, execution=execution, **options)
 
-    def _evaluate(self, item: WorkItem, circuit: Circuit) -> Evaluation | None:
+    def _evaluate(
+        self, item: WorkItem, extraction: Extraction, circuit: Circuit, stored: Mapping[str, Response]
+    ) -> Evaluated | None:
         """On report images, where there are any."""
         pairs = self._images(item, "report")
         if pairs is None:
             return None
-        metric, execution = item.recipe.metric, self.execution
-        return evaluated(self._model(item), pairs, circuit, metric=metric, seed=item.recipe.seed, execution=execution)
+        trials = trials_of(item, circuit_id(item.id, extraction))
+        known = {**self._responses, **stored}
+        found = evaluated(self._model(item), pairs, circuit, trials, known=known, execution=self.execution)
+        self._responses |= {response.id: response for response in found.responses.values()}
+        return found
 
     def _model(self, item: WorkItem) -> ViT:
         return self.plan.models[item.recipe.dtype]
@@ -225,6 +241,7 @@ class Workbench:
         question = _Question(item.target_class, item.condition, recipe.corruption, item.selection.rule, target)
         if any(known.cls != item.target_class for known, _ in self._sets):
             self._sets.clear()
+            self._responses.clear()
         if (question, split) not in self._sets:
             with _recorded() as said:
                 pairs = build_pairs(
@@ -256,8 +273,25 @@ def _recorded() -> Iterator[list[str]]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
+Part = Discovery | Response | CircuitRecord
+"""What the answer to an item consists of."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How a circuit does on images that chose nothing.
+
+    Attributes:
+        evaluation: the figures.
+        responses: image by image, what they were computed from; empty for an evaluation that was given.
+    """
+
+    evaluation: Evaluation
+    responses: Mapping[Role, Response] = field(default_factory=dict)
+
+
 def circuit_record(
-    discovery: Discovery, extraction: Extraction, circuit: Circuit, evaluation: Evaluation | None
+    discovery: Discovery, extraction: Extraction, circuit: Circuit, found: Evaluated | None
 ) -> CircuitRecord:
     """A circuit of a discovery as it is stored."""
     item, scores = discovery.item, discovery.scores
@@ -266,26 +300,51 @@ def circuit_record(
         extraction=extraction,
         circuit=replace(circuit, score=None, std=None) if scores is None else circuit.scored(scores),
         n_images=len(discovery.images),
-        evaluation=evaluation,
+        evaluation=found and found.evaluation,
         frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
         full_in=scores and scores.inflow,
         full_out=scores and scores.outflow,
         notes=(*_warnings(discovery), *_shortfall(circuit)),
+        responses={role: response.id for role, response in found.responses.items()} if found else {},
     )
 
 
+def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
+    """What is run for the evaluation of a circuit, given by its id: the model, every edge corrupted, the circuit."""
+    interventions = (NO_INTERVENTION, EVERY_EDGE, Intervention.of_circuit(circuit))
+    return {role: Trial.of(item, what) for role, what in zip(ROLES, interventions, strict=True)}
+
+
 def evaluated(
-    model: ViT, pairs: ImagePairs, circuit: Circuit, *, metric: str | Metric, seed: int, execution: Execution = DEFAULT
-) -> Evaluation:
-    """How a circuit does on images that chose nothing, beside random connected circuits of the same size.
+    model: ViT,
+    pairs: ImagePairs,
+    circuit: Circuit,
+    trials: Mapping[Role, Trial],
+    *,
+    known: Mapping[str, Response] | None = None,
+    execution: Execution = DEFAULT,
+) -> Evaluated:
+    """Run a circuit on images that chose nothing, and random connected circuits of the same size.
+
+    Args:
+        trials: what is run, as `trials_of` gives it.
+        known: responses by id that stay as they are, so that an evaluation always follows from those that are stored.
 
     Raises:
         InputError: pairs or a circuit that do not fit the model.
     """
+    metric, seed = trials["full"].metric, trials["full"].seed
     seeds = range(seed, seed + RANDOM_CIRCUITS)
     rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
-    own, *others = evaluate_many(model, pairs, [circuit, *rivals], metric=metric, execution=execution)
-    return replace(own, metric_random=tuple(e.metric_circuit for e in others))
+    found = outcomes(model, pairs, [circuit, *rivals], metric=metric, execution=execution)
+    responses: dict[Role, Response] = {}
+    for role, outcome in zip(ROLES, found, strict=False):
+        trial = trials[role]
+        there = known.get(trial.id) if known else None
+        responses[role] = there or outcome.response(trial, pairs, versions(model))
+    evaluation = evaluation_of(*(Outcome.of(responses[role]) for role in ROLES))
+    random = tuple(float(outcome.metric.mean()) for outcome in found[len(ROLES) :])
+    return Evaluated(replace(evaluation, metric_random=random), responses)
 
 
 def _frequency(

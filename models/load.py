@@ -74,7 +74,9 @@ def load_model(
     stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
     options, size = LoadOptions.checked(name, device, dtype, labels, **stated), checked_size(image_size)
     if isinstance(source, str) and source != "digits":
-        return loaded(_by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, options.device), options)
+        return loaded(
+            _by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, options.device), options
+        )
     if not isinstance(source, str | nn.Module):
         raise InputError(f"source: expected 'digits', a timm name or an nn.Module, got {type(source).__name__}")
     if checkpoint is not None:

@@ -1,4 +1,4 @@
-"""Discoveries and circuits in the catalog: what is stored, under which checksum, and what no run refers to.
+"""Stored values in the catalog: what is stored, under which checksum, and what no run refers to.
 
 Every function works in the transaction of the connection that it is given.
 """
@@ -8,92 +8,74 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from ..circuits import CircuitRecord, Discovery
+from .kinds import KINDS, Stored, StoredKind, kept_items, kind_of
 from .ledger import ask_again, enter_items
 from .sql import chunks, enter
-from .tables import circuits, discoveries, items, run_circuits, run_items
+from .tables import items
 
 
-def stored(connection: Connection, table: Table) -> dict[str, str]:
-    """Checksum of each stored discovery or circuit, by id."""
-    rows = connection.execute(select(table.c.id, table.c.sha256).order_by(table.c.id))
-    return {row.id: row.sha256 for row in rows}
+def stored(connection: Connection, kind: StoredKind[Any]) -> dict[str, str]:
+    """Checksum of each stored value of a kind, by id."""
+    table = kind.table
+    found = connection.execute(select(table.c.id, table.c.sha256).order_by(table.c.id))
+    return {row.id: row.sha256 for row in found}
 
 
-def checksum(connection: Connection, table: Table, id: str) -> str | None:
-    """Checksum of a stored discovery or circuit; None where it is not stored."""
-    return connection.execute(select(table.c.sha256).where(table.c.id == id)).scalar()
+def checksum(connection: Connection, kind: StoredKind[Any], id: str) -> str | None:
+    """Checksum of a stored value; None where it is not stored."""
+    return connection.execute(select(kind.table.c.sha256).where(kind.table.c.id == id)).scalar()
 
 
-def enter_discovery(connection: Connection, discovery: Discovery, created_ms: int) -> None:
-    """A discovery that is in the archive; its item is done."""
-    item = discovery.item
-    enter_items(connection, [item], created_ms)
-    if enter(connection, discoveries, [discovery_row(discovery, created_ms)]):
-        connection.execute(
-            update(items).where(items.c.id == item.id).values(state="done", error=None, changed_ms=created_ms)
-        )
-
-
-def discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
-    """The catalog's row of a discovery."""
-    images = len(discovery.images)
-    return {"id": discovery.id, "sha256": discovery.sha256, "n_images": images, "created_ms": created_ms}
-
-
-def enter_circuit(connection: Connection, record: CircuitRecord, created_ms: int) -> bool:
-    """A circuit that is in the archive; returns whether it was not listed."""
-    enter_items(connection, [record.item], created_ms)
-    return bool(enter(connection, circuits, [circuit_row(record, created_ms)]))
-
-
-def circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
-    """The catalog's row of a circuit."""
-    more = {"question": record.question, "discovery_id": record.discovery_id, "created_ms": created_ms}
-    return record.properties() | more
+def rows(connection: Connection, kind: StoredKind[Any]) -> dict[str, dict[str, Any]]:
+    """The row of every stored value of a kind, by id."""
+    found = connection.execute(select(kind.table).order_by(kind.table.c.id)).mappings()
+    return {row["id"]: dict(row) for row in found}
 
 
 def circuit_sizes(connection: Connection) -> dict[str, int]:
     """Edges of every stored circuit, by id."""
-    return {row.id: row.n_edges for row in connection.execute(select(circuits.c.id, circuits.c.n_edges))}
+    table = KINDS["circuit"].table
+    return {row.id: row.n_edges for row in connection.execute(select(table.c.id, table.c.n_edges))}
 
 
-def circuit_rows(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The row of every stored circuit, by id."""
-    rows = connection.execute(select(circuits).order_by(circuits.c.id)).mappings()
-    return {row["id"]: dict(row) for row in rows}
+def enter_value(connection: Connection, value: Stored, created_ms: int) -> bool:
+    """List a value that is in the archive, with the question that it answers; returns whether it was not listed."""
+    kind = kind_of(value)
+    asked = kind.asked(value)
+    if asked is not None:
+        enter_items(connection, [asked[0]], created_ms)
+    if not enter(connection, kind.table, [kind.row(value, created_ms)]):
+        return False
+    if kind.answers:
+        done = {"state": "done", "error": None, "changed_ms": created_ms}
+        connection.execute(update(items).where(items.c.id == value.id).values(**done))
+    return True
 
 
-def enter_answers(
-    connection: Connection, found: Iterable[Mapping[str, Any]], extracted: Iterable[Mapping[str, Any]]
-) -> None:
-    """Rows of discoveries and of circuits; their items are there."""
-    for table, rows in ((discoveries, found), (circuits, extracted)):
-        for chunk in chunks(rows):
-            connection.execute(insert(table), chunk)
+def enter_rows(connection: Connection, kind: StoredKind[Any], values: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows of a kind; their items are there."""
+    for chunk in chunks(values):
+        connection.execute(insert(kind.table), chunk)
 
 
-def forget(connection: Connection, table: Table, ids: Collection[str]) -> None:
-    """Strike discoveries or circuits out, as if they had never been stored; their items are asked again."""
+def forget(connection: Connection, kind: StoredKind[Any], ids: Collection[str]) -> None:
+    """Delete values from the list, as if they had never been stored; their items are asked again."""
     for chunk in chunks(ids):
-        connection.execute(delete(table).where(table.c.id.in_(chunk)))
-        if table is discoveries:
+        connection.execute(delete(kind.table).where(kind.table.c.id.in_(chunk)))
+        if kind.answers:
             ask_again(connection, and_(items.c.state == "done", items.c.id.in_(chunk)))
 
 
-def unreferenced(connection: Connection) -> tuple[list[str], list[str], list[str]]:
-    """Ids of circuits, discoveries and items that no run refers to.
+def unreferenced(connection: Connection) -> dict[str, list[str]]:
+    """Ids of the values that no run refers to, by name of their kind."""
+    return {
+        name: list(connection.scalars(select(kind.table.c.id).where(kind.table.c.id.not_in(kind.kept))))
+        for name, kind in KINDS.items()
+    }
 
-    A discovery, and an item, is kept as long as a kept circuit comes from it.
-    """
-    of_run = select(run_circuits.c.circuit)
-    loose = list(connection.execute(select(circuits.c.id).where(circuits.c.id.not_in(of_run))).scalars())
-    kept = select(circuits.c.discovery_id).where(circuits.c.id.in_(of_run))
-    used = or_(items.c.id.in_(select(run_items.c.item)), items.c.id.in_(kept))
-    unused = list(connection.execute(select(items.c.id).where(~used)).scalars())
-    answered = list(
-        connection.execute(select(discoveries.c.id).join(items, items.c.id == discoveries.c.id).where(~used)).scalars()
-    )
-    return loose, answered, unused
+
+def unreferenced_items(connection: Connection) -> list[str]:
+    """Ids of the items that neither a run nor a kept circuit refers to."""
+    return list(connection.scalars(select(items.c.id).where(items.c.id.not_in(kept_items))))

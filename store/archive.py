@@ -1,9 +1,9 @@
 """The archive: a folder of immutable Parquet files, the truth from which the rest can be rebuilt.
 
-`archive/discoveries/ab/<id>.parquet`, `archive/circuits/ab/<id>.parquet` and `archive/runs/ab/<id>.parquet` (what a run
-was asked for, and when), `ab` being the first two digits of the id. Files are created whole (`files.write_atomic`) and
-never changed; `encoding` says what is in them. Everything that is read is held against its checksum. Beside them,
-`archive/unfinished` has the progress on items that are not answered yet, which may be lost.
+A value is the file `archive/FOLDER/ab/<id>.parquet`: the folder is that of its kind (`kinds.KINDS`), `ab` the first two
+digits of its id. `archive/runs` has what each run was asked for, and when. Files are created whole by `write_atomic`
+and never changed; `encoding` says what is in them. Whatever is read is compared with its checksum. `archive/unfinished`
+has the progress on items that are not answered yet, which may be lost.
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, ComputationGraph, Discovery, digest
+from ..circuits import CircuitRecord, ComputationGraph, Discovery, Response, digest
 from ..errors import InputError, StoreDamaged, StoreError, StoreVersion, cut
 from . import encoding, files
+from .kinds import CIRCUIT, DISCOVERY, KINDS, RESPONSE, Stored, StoredKind, kind_of
 from .lease import Permit
 from .runs import Asked
 
-Kind = Literal["discovery", "circuit", "run"]
-KINDS: dict[Kind, str] = {"discovery": "discoveries", "circuit": "circuits", "run": "runs"}
-"""What the archive holds, and the folder of each."""
+V = TypeVar("V", bound=Stored)
+
+RUN = "run"
+FOLDERS = {**{kind.name: kind.folder for kind in KINDS.values()}, RUN: "runs"}
+"""The folder of each kind of value, and of what runs were asked for."""
 
 SUFFIX = ".parquet"
 MAX_ID = 200  # with the suffixes of what is set aside it is still a file's name
@@ -92,25 +95,25 @@ class Archive:
 
     def identity_in_runs(self) -> str | None:
         """Id of the store as the files of its runs name it, for when `identity` is lost; None where none does."""
-        for id in self.ids("run"):
+        for id in self.ids(RUN):
             with suppress(StoreDamaged):
-                return str(self._read("run", id, [])[0]["store"])
+                return str(self._read(RUN, id, [])[0]["store"])
         return None
 
-    def path(self, kind: Kind, id: str) -> Path:
-        """Where a file is, or would be.
+    def path(self, kind: str, id: str) -> Path:
+        """The path of a file, whether it is there or not. `kind`: a name in `FOLDERS`, here and below.
 
         Raises:
             InputError: the id is no text, or names a folder.
         """
         if not isinstance(id, str) or not id.isalnum() or len(id) > MAX_ID:
             raise InputError(f"expected the id of a {kind} in full, letters and digits, got {cut(repr(id))}")
-        return self.folder / KINDS[kind] / id[:2] / f"{id}{SUFFIX}"
+        return self.folder / FOLDERS[kind] / id[:2] / f"{id}{SUFFIX}"
 
-    def has(self, kind: Kind, id: str) -> bool:
+    def has(self, kind: str, id: str) -> bool:
         return self.path(kind, id).is_file()
 
-    def looks_whole(self, kind: Kind, id: str) -> bool:
+    def looks_whole(self, kind: str, id: str) -> bool:
         """Whether a file is there and is not cut short; its content is not read."""
         try:
             with self.path(kind, id).open("rb") as file:
@@ -119,14 +122,14 @@ class Archive:
         except OSError:
             return False
 
-    def ids(self, kind: Kind) -> Iterator[str]:
+    def ids(self, kind: str) -> Iterator[str]:
         """Ids of all files of a kind, sorted; their content is not read."""
-        folder = self.folder / KINDS[kind]
+        folder = self.folder / FOLDERS[kind]
         found = sorted(folder.glob(f"??/*{SUFFIX}"))
         return (path.name.removesuffix(SUFFIX) for path in found if path.name[:2] == path.parent.name)
 
     def holds_anything(self) -> bool:
-        return any(next(self.ids(kind), None) for kind in KINDS)
+        return any(next(self.ids(kind), None) for kind in FOLDERS)
 
     def leftovers(self) -> list[Path]:
         """Temporary files; where no writer is at work, a killed one left them."""
@@ -151,24 +154,22 @@ class Archive:
             files.remove(path, self.permit)
         return len(left)
 
-    def write(self, value: Discovery | CircuitRecord, created_ms: int) -> None:
-        """Store a circuit, or a discovery that is `encoding.rounded`.
+    def write(self, value: Stored, created_ms: int) -> None:
+        """Store a value that is canonical (`StoredKind.canonical`).
 
         Raises:
             InputError: a circuit that is not pruned.
         """
-        if isinstance(value, Discovery):
-            self._write("discovery", value.id, encoding.discovery_to_table(value, created_ms))
-            return
-        if astray := _astray(value):
-            raise InputError(f"circuit {value.id[:12]}: {astray}")
-        self._write("circuit", value.id, encoding.circuit_to_table(value, created_ms))
+        kind = kind_of(value)
+        if flaw := kind.flaw(value):
+            raise InputError(f"{kind.name} {value.id[:12]}: {flaw}")
+        self._write(kind.name, value.id, kind.encode(value, created_ms))
 
     def write_asked(self, asked: Asked, store_id: str) -> None:
         """Keep what a run was asked for."""
-        self._write("run", asked.id, encoding.asked_to_table(asked, store_id))
+        self._write(RUN, asked.id, encoding.asked_to_table(asked, store_id))
 
-    def _write(self, kind: Kind, id: str, table: pa.Table) -> None:
+    def _write(self, kind: str, id: str, table: pa.Table) -> None:
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
         sink = pa.BufferOutputStream()
         pq.write_table(
@@ -183,36 +184,34 @@ class Archive:
 
     def asked(self, id: str) -> Asked:
         """What a run was asked for at one time."""
-        header, table = self._read("run", id, None)
-        with self._naming("run", id):
+        header, table = self._read(RUN, id, None)
+        with self._naming(RUN, id):
             return encoding.asked_from_table(header, table)
 
-    def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
-        """A discovery, bit by bit as it was stored, and its `created_ms` (epoch milliseconds).
+    def read(self, kind: StoredKind[V], id: str) -> tuple[V, int]:
+        """A value, bit by bit as it was stored, and its `created_ms` (epoch milliseconds)."""
+        header, table = self._read(kind.name, id, None)
+        with self._naming(kind.name, id):
+            value = kind.decode(header, table)
+            if flaw := kind.flaw(value):
+                raise StoreDamaged(flaw)
+            return value, header["created_ms"]
 
-        Without `per_image` only means, deviations and selected edges are read.
-        """
-        header, table = self._read("discovery", id, None if per_image else ["mean", "std", "member"])
-        with self._naming("discovery", id):
-            decode = encoding.discovery_from_table if per_image else encoding.discovery_means
-            return decode(header, table), header["created_ms"]
+    def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
+        """A discovery as by `read`; without `per_image` only means, deviations and selected edges are read."""
+        if per_image:
+            return self.read(DISCOVERY, id)
+        header, table = self._read(DISCOVERY.name, id, ["mean", "std", "member"])
+        with self._naming(DISCOVERY.name, id):
+            return encoding.discovery_means(header, table), header["created_ms"]
 
     def circuit(self, id: str) -> tuple[CircuitRecord, int]:
-        """A circuit and its `created_ms` (epoch milliseconds); values per edge are NaN outside the circuit."""
-        header, table = self._read("circuit", id, None)
-        with self._naming("circuit", id):
-            record = encoding.circuit_from_table(header, table)
-            if astray := _astray(record):
-                raise StoreDamaged(astray)
-            return record, header["created_ms"]
+        """A circuit as by `read`; values per edge are NaN outside the circuit."""
+        return self.read(CIRCUIT, id)
 
-    def facts(self, kind: Kind, id: str) -> encoding.Header:
-        """What a file says of its content, every array held against its checksum; nothing else is made of it."""
-        header, table = self._read(kind, id, None)
-        with self._naming(kind, id):
-            for name in header["columns"]:
-                encoding.column(header, table, name)
-        return header
+    def response(self, id: str) -> tuple[Response, int]:
+        """A response as by `read`."""
+        return self.read(RESPONSE, id)
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
         """Mean scores of discoveries on the same graph, reading nothing else.
@@ -222,11 +221,11 @@ class Archive:
         """
         rows, graphs = [], []
         for id in _listed(ids):
-            header, table = self._read("discovery", id, ["mean"])
+            header, table = self._read(DISCOVERY.name, id, ["mean"])
             graphs.append(encoding.header_graph(header))
             if header["scores"] is None:
                 raise InputError(f"discovery {id} holds selected edges and no scores")
-            with self._naming("discovery", id):
+            with self._naming(DISCOVERY.name, id):
                 rows.append(encoding.column(header, table, "mean"))
         return _stacked(rows, graphs, ids)
 
@@ -238,42 +237,42 @@ class Archive:
         """
         rows, graphs = [], []
         for id in _listed(ids):
-            header, table = self._read("circuit", id, ["edge"])
+            header, table = self._read(CIRCUIT.name, id, ["edge"])
             graphs.append(encoding.header_graph(header))
-            with self._naming("circuit", id):
+            with self._naming(CIRCUIT.name, id):
                 edges = encoding.column(header, table, "edge")
             rows.append(encoding.mask(graphs[-1], edges))
         return _stacked(rows, graphs, ids)
 
-    def remove(self, kind: Kind, id: str) -> None:
+    def remove(self, kind: str, id: str) -> None:
         """Delete a file, if it is there."""
         files.remove(self.path(kind, id), self.permit)
 
-    def announce_removal(self, ids: Mapping[Kind, Sequence[str]]) -> None:
+    def announce_removal(self, ids: Mapping[str, Sequence[str]]) -> None:
         """Write down what is going to be removed, so that it is told from what a lost catalog does not list."""
         files.write_atomic(
             self.folder / REMOVING, _sealed({kind: list(some) for kind, some in ids.items()}), self.permit
         )
 
-    def announced(self) -> dict[Kind, list[str]]:
+    def announced(self) -> dict[str, list[str]]:
         """What a removal that has not ended was to remove.
 
         Raises:
             StoreDamaged: that cannot be read; what it names stays.
         """
         found = _unsealed(self.folder / REMOVING, "what it names is kept, and circuitstore verify lists it") or {}
-        return {kind: found.get(kind, []) for kind in KINDS}
+        return {kind: found.get(kind, []) for kind in FOLDERS}
 
     def end_removal(self) -> None:
         """All that was announced is removed."""
         files.remove(self.folder / REMOVING, self.permit)
 
-    def set_aside(self, kind: Kind, id: str) -> Path | None:
+    def set_aside(self, kind: str, id: str) -> Path | None:
         """Rename a damaged file, so that it can be made anew; returns its new path, None where there is none."""
         path = self.path(kind, id)
         return files.rename(path, path.with_name(path.name + DAMAGED), self.permit) if path.exists() else None
 
-    def _read(self, kind: Kind, id: str, columns: list[str] | None) -> tuple[encoding.Header, pa.Table]:
+    def _read(self, kind: str, id: str, columns: list[str] | None) -> tuple[encoding.Header, pa.Table]:
         """Header and the wanted columns, as far as the file has them."""
         with self._naming(kind, id):
             try:
@@ -290,14 +289,14 @@ class Archive:
             return header, table
 
     @contextmanager
-    def _naming(self, kind: Kind, id: str) -> Iterator[None]:
+    def _naming(self, kind: str, id: str) -> Iterator[None]:
         """Adds file and remedy to what is found wrong with a file."""
         try:
             yield
         except StoreVersion as error:
             raise StoreVersion(f"{self.path(kind, id)}: {error}") from None
         except StoreDamaged as error:
-            again = "which writes it again" if kind == "run" else "then index again, or store your own result again"
+            again = "which writes it again" if kind == RUN else "then index again, or store your own result again"
             remedy = f"put it back from a backup, or run: circuitstore rebuild, {again}"
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
 
@@ -337,18 +336,6 @@ def _listed(ids: Sequence[str]) -> Sequence[str]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise InputError(f"expected a list of ids, got {cut(repr(ids))}")
     return ids
-
-
-def _astray(record: CircuitRecord) -> str | None:
-    """What is wrong with a circuit that is not pruned: no graph could show it."""
-    circuit = record.circuit
-    outside = np.flatnonzero(circuit.members & ~circuit.graph.prune(circuit.members))
-    if not len(outside):
-        return None
-    return (
-        f"edge {circuit.graph.edge_names[outside[0]]} is on no path from input to logits; "
-        "build circuits by extraction or by Circuit.from_edges, which prune"
-    )
 
 
 def _stacked(rows: list[np.ndarray], graphs: list[ComputationGraph], ids: Sequence[str]) -> np.ndarray:

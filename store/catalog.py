@@ -23,6 +23,7 @@ from ..errors import InputError, StoreDamaged, StoreError, StoreUnreachable, Sto
 from . import postgres, sqlite, tables
 from .faults import fault
 from .interrupts import safe_point, unbroken
+from .kinds import KINDS
 
 log = logging.getLogger("circuitstore")
 
@@ -234,7 +235,7 @@ class Catalog:
     def lists_anything(self) -> bool:
         """Whether it says that something is in the archive."""
         with self.reading() as connection:
-            counts = [select(t.c.id).limit(1) for t in (tables.discoveries, tables.circuits)]
+            counts = [select(kind.table.c.id).limit(1) for kind in KINDS.values()]
             return any(connection.execute(c).first() for c in counts)
 
     def close(self) -> None:

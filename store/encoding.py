@@ -1,4 +1,4 @@
-"""Discoveries, circuits and what runs were asked for as Arrow tables, and back, bit by bit.
+"""Discoveries, circuits, responses and what runs were asked for as Arrow tables, and back, bit by bit.
 
 A table's columns are arrays in flat index order; everything else is JSON in the schema's metadata
 (the header), so one file is enough to rebuild its rows of the catalog and its part of the graph.
@@ -7,6 +7,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 |---|---|---|
 | discovery | edges of the graph | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
+| response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
 | run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better than the header would |
 
 Columns that have no values are left out. Scores per image are mantissas; each image's power of two
@@ -36,6 +37,8 @@ from ..circuits import (
     Evaluation,
     Extraction,
     Form,
+    Response,
+    Trial,
     WorkItem,
 )
 from ..circuits.scores import from_half, to_half
@@ -219,7 +222,7 @@ def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph)
     )
 
 
-def _check_identity(header: Header, value: Discovery | CircuitRecord) -> None:
+def _check_identity(header: Header, value: Discovery | CircuitRecord | Response) -> None:
     if value.id != header["id"]:
         raise StoreDamaged(f"it says that it is {header['id']}, its content is {value.id}")
     if value.sha256 != header["sha256"]:
@@ -249,6 +252,7 @@ def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
         "full_in": _shortest(record.full_in),
         "full_out": _shortest(record.full_out),
         "notes": list(record.notes),
+        **({"responses": dict(record.responses)} if record.responses else {}),
     }
     return to_table(header, columns)
 
@@ -284,9 +288,42 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
         full_in=_floats(header["full_in"]),
         full_out=_floats(header["full_out"]),
         notes=tuple(header["notes"]),
+        responses=header.get("responses", {}),
     )
     _check_identity(header, record)
     return record
+
+
+def response_to_table(response: Response, created_ms: int) -> pa.Table:
+    """A response as the table of its file."""
+    header: Header = {
+        "kind": "response",
+        "id": response.id,
+        "sha256": response.sha256,
+        "created_ms": created_ms,
+        "trial": response.trial.to_dict(),
+        "images": list(response.images),
+        "provenance": dict(response.provenance),
+    }
+    columns = {
+        "metric": response.metric.astype(np.float64),
+        "predicted": response.predicted.astype(np.int32),
+        "true": response.true.astype(np.int32),
+        "hit": response.hit,
+    }
+    return to_table(header, columns)
+
+
+def response_from_table(header: Header, table: pa.Table) -> Response:
+    """Inverse of `response_to_table`.
+
+    Raises:
+        StoreDamaged: an array, or the whole, does not match its checksum.
+    """
+    arrays = (column(header, table, name) for name in ("metric", "predicted", "true", "hit"))
+    response = Response(Trial.from_dict(header["trial"]), tuple(header["images"]), *arrays, header["provenance"])
+    _check_identity(header, response)
+    return response
 
 
 def asked_to_table(asked: Asked, store_id: str) -> pa.Table:

@@ -16,10 +16,11 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged, check_known
 from .catalog_lease import WRITER
+from .kinds import KINDS, RESPONSES
 from .lease import now_ms
 from .runs import Asked, Run
 from .sql import bytewise, chunks, enter, parsed, storable
-from .tables import circuits, discoveries, items, leases, run_circuits, run_items, runs, store
+from .tables import circuits, discoveries, items, leases, responses, run_circuits, run_items, runs, store
 
 LOST = "its answer came from elsewhere and is lost; store it again"
 """Error of an item whose answer cannot be computed here and is not there."""
@@ -157,13 +158,16 @@ def known_run(connection: Connection, run: str) -> None:
     check_known("run", run, run_names(connection))
 
 
+_IS_LISTED = exists().where(
+    circuits.c.id == run_circuits.c.circuit,
+    *(or_(column.is_(None), exists().where(responses.c.id == column)) for column in RESPONSES),
+)
+"""That a wanted circuit is stored, with the responses that it refers to."""
+
+
 def pending(connection: Connection, run: str) -> list[WorkItem]:
     """Items of a run, in its order, that have not failed and lack their discovery or a wanted circuit."""
-    lacking = exists().where(
-        run_circuits.c.run == run,
-        run_circuits.c.item == items.c.id,
-        ~exists().where(circuits.c.id == run_circuits.c.circuit),
-    )
+    lacking = exists().where(run_circuits.c.run == run, run_circuits.c.item == items.c.id, ~_IS_LISTED)
     asked = (
         select(items.c.item)
         .join(run_items, run_items.c.item == items.c.id)
@@ -185,13 +189,20 @@ def missing_circuits(connection: Connection, run: str) -> list[tuple[str, Extrac
 
 
 def stored_of(connection: Connection, run: str) -> tuple[list[str], list[str]]:
-    """Ids of the discoveries and the circuits of a run that are listed."""
+    """Ids of the discoveries and the circuits of a run that are listed, circuits with their responses."""
     answers = select(discoveries.c.id).join(run_items, run_items.c.item == discoveries.c.id)
-    found = select(circuits.c.id).join(run_circuits, run_circuits.c.circuit == circuits.c.id)
+    found = select(run_circuits.c.circuit).where(run_circuits.c.run == run, _IS_LISTED)
     return (
         list(connection.execute(answers.where(run_items.c.run == run)).scalars()),
-        list(connection.execute(found.where(run_circuits.c.run == run)).scalars()),
+        list(connection.execute(found).scalars()),
     )
+
+
+def responses_of(connection: Connection, run: str) -> list[str]:
+    """Ids of the responses that the circuits of a run refer to and that are listed."""
+    mine = select(circuits).where(circuits.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
+    referred = sa.union(*(mine.with_only_columns(column) for column in RESPONSES)).subquery()
+    return list(connection.scalars(select(responses.c.id).where(responses.c.id.in_(select(referred)))))
 
 
 def failures(connection: Connection, run: str) -> dict[str, str]:
@@ -264,7 +275,7 @@ def spec_of(connection: Connection, run: str) -> str:
 
 def clear(connection: Connection) -> None:
     """Strike out everything but the store's identity and the lease."""
-    for table in (run_circuits, run_items, runs, circuits, discoveries, items):
+    for table in (run_circuits, run_items, runs, *(kind.table for kind in KINDS.values()), items):
         connection.execute(delete(table))
 
 

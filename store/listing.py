@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Select, exists, func, select
 from ..circuits import Extraction, WorkItem
 from ..errors import InputError, check_known, cut
 from . import ledger, sql
-from .archive import Kind
 from .cypher.values import plain
-from .tables import STATES, discoveries, run_circuits, run_items
+from .kinds import KINDS
+from .tables import STATES, run_circuits, run_items
 from .tables import circuits as circuits_table
 from .tables import items as items_table
+from .tables import responses as responses_table
 from .tables import runs as runs_table
 
 
@@ -99,12 +100,22 @@ def circuits(
     newest = ~(_LATER if of_run is None else _LATER.where(_later.c.id.in_(of_run)))
     counts = sa.and_(newest, circuits_table.c.flag == "")
     there = {**circuits_table.c, "newest": newest, "counts": counts}
-    shown = [there[name].label(name) for name in _known(there, there if columns is None else columns)]
+    shown = [there[name].label(name) for name in _known("circuits", there, there if columns is None else columns)]
     query = select(circuits_table).with_only_columns(*shown)
     query = query.order_by(*(sql.bytewise(connection, circuits_table.c[name]) for name in ORDER))
     if of_run is not None:
         query = query.where(circuits_table.c.id.in_(of_run))
-    return _frame(connection, query.where(*_equal(there, equals)))
+    return _frame(connection, query.where(*_equal("circuits", there, equals)))
+
+
+def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+    """See `Store.responses`."""
+    query = select(responses_table).where(*_equal("responses", responses_table.c, equals))
+    if run is not None:
+        ledger.known_run(connection, run)
+        query = query.where(responses_table.c.id.in_(ledger.responses_of(connection, run)))
+    order = ("model", "dataset", "class_index", "condition", "metric", "corruption", "intervention", "id")
+    return _frame(connection, query.order_by(*(sql.bytewise(connection, responses_table.c[name]) for name in order)))
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:
@@ -113,18 +124,18 @@ def _of_run(connection: Connection, run: str) -> Select[Any]:
     return select(run_circuits.c.circuit).where(run_circuits.c.run == run)
 
 
-def _known(there: Collection[str], names: Iterable[str]) -> list[str]:
+def _known(table: str, there: Collection[str], names: Iterable[str]) -> list[str]:
     """The names, all of them columns."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InputError(f"expected names of columns, such as ['class'], got {cut(repr(names))}")
     for name in (known := list(names)):
-        check_known("column of circuits", name, there)
+        check_known(f"column of {table}", name, there)
     return known
 
 
-def _equal(there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+def _equal(table: str, there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
     """That the columns, or what is computed of them, have these values."""
-    _known(there, equals)
+    _known(table, there, equals)
     return [
         _is_one_of(column, value) if isinstance(column := there[name], sa.Column) else column if value else ~column
         for name, value in equals.items()
@@ -133,7 +144,7 @@ def _equal(there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.Colum
 
 def count_circuits(connection: Connection, columns: Sequence[str], run: str | None = None) -> pd.DataFrame:
     """See `Store.count_circuits`."""
-    shown = [circuits_table.c[name] for name in _known(circuits_table.c.keys(), columns)]
+    shown = [circuits_table.c[name] for name in _known("circuits", circuits_table.c.keys(), columns)]
     query = select(*shown, func.count().label("circuits")).group_by(*shown)
     return _frame(connection, query if run is None else query.where(circuits_table.c.id.in_(_of_run(connection, run))))
 
@@ -201,15 +212,15 @@ def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extract
     return found
 
 
-def resolve(connection: Connection, kind: Kind, id: str) -> str:
-    """The full id of the one discovery or circuit whose id begins so.
+def resolve(connection: Connection, kind: str, id: str) -> str:
+    """The full id of the one value of a kind whose id begins so.
 
     Raises:
         InputError: none, or several; or what is given is no text.
     """
     if not isinstance(id, str):
         raise InputError(f"expected the id of a {kind}, or its beginning, as text, got {type(id).__name__}")
-    table = circuits_table if kind == "circuit" else discoveries
+    table = KINDS[kind].table
     if connection.scalar(select(table.c.id).where(table.c.id == sql.storable(id))) == id:
         return id
     begins = func.substr(table.c.id, 1, len(id)) == id  # LIKE would mind case here and not there
@@ -218,7 +229,10 @@ def resolve(connection: Connection, kind: Kind, id: str) -> str:
     if len(found) == 1 and id:
         return found[0]
     if not found:
-        raise InputError(f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of circuits")
+        raise InputError(
+            f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of "
+            f"{'items' if KINDS[kind].answers else KINDS[kind].folder}"
+        )
     raise InputError(
         f"several have an id that begins with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits"
     )

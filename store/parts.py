@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from ..errors import StoreDamaged, StoreError
 from . import answers
-from .archive import Archive, Kind
+from .archive import Archive
 from .catalog import Catalog
+from .kinds import KINDS
 from .lease_holder import LeaseHolder
-from .tables import circuits, discoveries
 
 log = logging.getLogger("circuitstore")
 
@@ -72,13 +72,13 @@ class Parts:
         self._notices.append(notice)
         log.warning("%s", notice)
 
-    def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
+    def set_aside(self, kind: str, id: str, error: StoreDamaged) -> None:
         """Put a damaged file away, and delete it from the catalog, so that it is computed again.
 
         A circuit that the graph may show goes there first: `Projection.set_aside`.
         """
         path = self.archive.set_aside(kind, id)
         with self.writing() as connection:
-            answers.forget(connection, discoveries if kind == "discovery" else circuits, [id])
+            answers.forget(connection, KINDS[kind], [id])
         where = f"; it was set aside as {path}" if path else ""
         self.say(f"{error}{where}; the next index run asks its item again; a result of your own has to be stored again")

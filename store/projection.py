@@ -17,11 +17,11 @@ from . import answers
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred, safe_point
+from .kinds import CIRCUIT
 from .lease import LeaseLost
 from .lease_holder import patiently
 from .location import Location
 from .parts import Parts
-from .tables import circuits
 
 GROUP = 50
 """Circuits projected at once while indexing; whoever puts more than twice as many waits for the graph."""
@@ -167,7 +167,7 @@ class Projection:
         with self._parts.lock, self._in_graph:
             self.flush()
             with self._parts.catalog.reading() as connection:
-                listed, sizes = answers.stored(connection, circuits), answers.circuit_sizes(connection)
+                listed, sizes = answers.stored(connection, CIRCUIT), answers.circuit_sizes(connection)
             graph = self.graph
             present = graph.present()
             graph.remove([id for id, sha in present.items() if listed.get(id, sha) != sha])
@@ -203,7 +203,7 @@ class Projection:
     def set_aside(self, id: str, error: StoreDamaged) -> None:
         """Put a damaged circuit away, out of the graph first, so that it is computed again."""
         self.drop(id)
-        self._parts.set_aside("circuit", id, error)
+        self._parts.set_aside(CIRCUIT.name, id, error)
 
     # --- a graph that is away ----------------------------------------------------------------------
 

@@ -18,9 +18,10 @@ from typing import Any
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged
 from ..results import Table
-from . import answers, encoding, ledger
-from .archive import Archive, Kind
+from . import answers, ledger
+from .archive import RUN, Archive
 from .interrupts import deferred, safe_point
+from .kinds import CIRCUIT, DISCOVERY, KINDS, Stored, StoredKind
 from .lease import now_ms
 from .parts import Parts
 from .projection import Projection
@@ -37,9 +38,9 @@ KEYS = {
     "run_items": ("run", "item"),
     "run_circuits": ("run", "circuit"),
     "items": ("id",),
-    "discoveries": ("id",),
-    "circuits": ("id",),
+    **{kind.table.name: ("id",) for kind in KINDS.values()},
 }
+"""What tells the rows of each table apart."""
 
 
 @dataclass
@@ -49,15 +50,24 @@ class ArchiveContents:
     Attributes:
         asked: of runs.
         items: all questions that occur, by id.
-        discoveries, circuits: rows of the catalog, by id.
+        rows: of the catalog, by the name of their kind and by id.
         extractions: of the circuits, by id.
     """
 
     asked: list[Asked] = field(default_factory=list)
     items: dict[str, WorkItem] = field(default_factory=dict)
-    discoveries: dict[str, dict[str, Any]] = field(default_factory=dict)
-    circuits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {name: {} for name in KINDS})
     extractions: dict[str, Extraction] = field(default_factory=dict)
+
+    @property
+    def discoveries(self) -> Mapping[str, Mapping[str, Any]]:
+        """Rows of the discoveries, by id."""
+        return self.rows[DISCOVERY.name]
+
+    @property
+    def circuits(self) -> Mapping[str, Mapping[str, Any]]:
+        """Rows of the circuits, by id."""
+        return self.rows[CIRCUIT.name]
 
 
 def rebuild(parts: Parts, projection: Projection, old: Listed | None) -> Table:
@@ -79,70 +89,68 @@ def rebuild(parts: Parts, projection: Projection, old: Listed | None) -> Table:
         for asked in in_order(found.asked):
             ledger.enter_run(connection, asked)
         ledger.enter_items(connection, list(found.items.values()), now_ms())
-        answers.enter_answers(connection, found.discoveries.values(), found.circuits.values())
+        for name, kind in KINDS.items():
+            answers.enter_rows(connection, kind, found.rows[name].values())
         ledger.set_states(connection, _states(found, old))
         new = Listed.of(connection)
     projection.load({id: row["n_edges"] for id, row in found.circuits.items()})
     return counts(
         {
-            "discoveries taken up from the archive": len(_ids(new, "discoveries") - _ids(old, "discoveries")),
-            "circuits taken up from the archive": len(_ids(new, "circuits") - _ids(old, "circuits")),
+            **{f"{t} taken up from the archive": len(_ids(new, t) - _ids(old, t)) for t in TABLES},
             "catalog rows corrected": sum(_differing(old, new)),
-            "lost or damaged files, asked again": sum(len(_ids(old, t) - _ids(new, t)) for t in ANSWERS),
+            "lost or damaged files, asked again": sum(len(_ids(old, t) - _ids(new, t)) for t in TABLES),
             "circuits in the graph": len(projection.graph.present()),
         }
     )
 
 
-ANSWERS = ("discoveries", "circuits")
+TABLES = tuple(kind.table.name for kind in KINDS.values())
 
 
 # --- what the archive holds ------------------------------------------------------------------------
 
 
 def _found(parts: Parts) -> ArchiveContents:
-    found = ArchiveContents(asked=[one for id in parts.archive.ids("run") if (one := sound_asked(parts, id))])
+    found = ArchiveContents(asked=[one for id in parts.archive.ids(RUN) if (one := sound_asked(parts, id))])
     found.items = {item.id: item for one in found.asked for item in one.items}
-    for id, facts in _discoveries(parts):
-        found.items[id] = WorkItem.from_dict(facts["item"])
-        images = len(facts["images"])
-        row = {"id": id, "sha256": facts["sha256"], "n_images": images, "created_ms": facts["created_ms"]}
-        found.discoveries[id] = row
-    for id in parts.archive.ids("circuit"):
-        safe_point()
-        try:
-            record, created = parts.archive.circuit(id)
-        except StoreDamaged as error:
-            _set_aside(parts, "circuit", id, error)
-            continue
-        found.items.setdefault(record.discovery_id, record.item)
-        found.circuits[id], found.extractions[id] = answers.circuit_row(record, created), record.extraction
+    for name, kind in KINDS.items():
+        for row, asked in _listed(parts, kind):
+            found.rows[name][row["id"]] = row
+            if asked is not None:
+                item, extraction = asked
+                found.items[item.id] = item
+                if extraction is not None:
+                    found.extractions[row["id"]] = extraction
     return found
 
 
-def _discoveries(parts: Parts) -> Iterator[tuple[str, encoding.Header]]:
-    """What the sound files say; damaged ones are set aside."""
-    ids = list(parts.archive.ids("discovery"))
+Row = tuple[dict[str, Any], tuple[WorkItem, Extraction | None] | None]
+
+
+def _listed(parts: Parts, kind: StoredKind[Any]) -> Iterator[Row]:
+    """Row and question of every sound file of a kind; damaged files are set aside."""
+    ids = list(parts.archive.ids(kind.name))
     with deferred(), ExitStack() as left:
         readers = ThreadPoolExecutor(os.cpu_count())  # decoding and hashing leave the interpreter free
         left.callback(readers.shutdown, cancel_futures=True)  # at an error, what has not begun is not done
-        for id, facts in zip(ids, readers.map(partial(_checked, parts.archive), ids), strict=True):
+        for id, row in zip(ids, readers.map(partial(_row, parts.archive, kind), ids), strict=True):
             safe_point()
-            if isinstance(facts, StoreDamaged):
-                _set_aside(parts, "discovery", id, facts)
+            if isinstance(row, StoreDamaged):
+                _set_aside(parts, kind.name, id, row)
             else:
-                yield id, facts
+                yield row
 
 
-def _checked(archive: Archive, id: str) -> encoding.Header | StoreDamaged:
-    """What the file of a discovery says, every array checked, or what is wrong with it."""
+def _row(archive: Archive, kind: StoredKind[Stored], id: str) -> Row | StoreDamaged:
+    """Row and question of a file, every array checked, or what is wrong with it."""
     try:
-        return archive.facts("discovery", id)
+        value, created = archive.read(kind, id)
     except StoreDamaged as error:
         return error
+    return kind.row(value, created), kind.asked(value)
 
 
-def _set_aside(parts: Parts, kind: Kind, id: str, error: StoreDamaged) -> None:
+def _set_aside(parts: Parts, kind: str, id: str, error: StoreDamaged) -> None:
     path = parts.archive.set_aside(kind, id)
     lost = "the next index run asks its item again; a result of your own has to be stored again"
     parts.say(f"{error}; it was set aside as {path}; {lost}")

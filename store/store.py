@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, Discovery
+from ..circuits import CircuitRecord, Discovery, Response
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
 from . import catalog_lease, listing
@@ -149,6 +149,29 @@ class Store:
         """
         with self.catalog.reading() as connection:
             return listing.resolve(connection, "circuit", start)
+
+    def responses(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
+        """Responses: what the model did image by image, of itself and as each circuit. Sorted by class and condition.
+
+        Columns: `Response.properties` and `created_ms`; `intervention` is `none` (the model), `corrupted` (every edge)
+        or `circuit`, whose id is in the column of that name. The columns `response_full`, `response_empty` and
+        `response_circuit` of `circuits` refer to them.
+
+        Args:
+            run: only those that the circuits of this run refer to.
+            equals: as for `circuits`.
+
+        Raises:
+            InputError: no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.responses(connection, run, equals)
+
+    def response(self, id: str) -> Response:
+        """A response by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, "response", id)
+        return self.archive.response(id)[0]
 
     def writing_process(self) -> str | None:
         """Which process writes now, in words; None when none does."""

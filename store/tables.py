@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The revision of `migrations/catalog` that these tables are."""
 
 store = Table(
@@ -116,6 +116,37 @@ circuits = Table(
     Column("sha256", String(64), nullable=False),
     Column("question", String(64), nullable=False, index=True),  # see CircuitRecord.question
     Column("discovery_id", ForeignKey("items.id"), nullable=False, index=True),
+    # responses behind its evaluation; no foreign keys, as each part of a store can be made again without the others
+    Column("response_full", String(64)),
+    Column("response_empty", String(64)),
+    Column("response_circuit", String(64)),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("model_id", String(64), nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("class_index", Integer, nullable=False),
+    Column("attack", Text, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("word", Text),
+    Column("target", Text),
+    Column("metric", Text, nullable=False),
+    Column("corruption", Text),
+    Column("split", String(16), nullable=False),
+    Column("intervention", Text, nullable=False),
+    Column("circuit", String(64), index=True),  # as imported: it may not be stored
+    Column("dtype", String(16), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("n_images", Integer, nullable=False),
+    Column("metric_mean", Double, nullable=False),
+    Column("accuracy", Double, nullable=False),
+    Column("sha256", String(64), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )
 

@@ -7,11 +7,11 @@ import pandas as pd
 from ..errors import StoreDamaged
 from ..results import Table
 from . import answers, ledger
-from .archive import KINDS, Kind
+from .archive import FOLDERS, RUN
 from .graph.contract import GraphBackend
+from .kinds import CIRCUIT, KINDS
 from .parts import Parts
 from .runs import KEY, run_key
-from .tables import circuits, discoveries
 
 
 def collect(parts: Parts, graph: GraphBackend) -> Table:
@@ -20,28 +20,27 @@ def collect(parts: Parts, graph: GraphBackend) -> Table:
     Files that neither the catalog nor that list names are no rubbish: they may be all that is left of a lost catalog.
     """
     with parts.catalog.reading() as connection:
-        loose, answered, unused = answers.unreferenced(connection)
-        listed = set(answers.stored(connection, circuits))
+        loose, unused = answers.unreferenced(connection), answers.unreferenced_items(connection)
+        listed = set(answers.stored(connection, CIRCUIT))
     present = graph.present()
     strangers = present.keys() - listed
-    gone = sorted(present.keys() & (set(loose) | strangers))
+    gone = sorted(present.keys() & (set(loose[CIRCUIT.name]) | strangers))
     graph.remove(gone)
-    parts.archive.announce_removal({"circuit": loose, "discovery": answered})
+    parts.archive.announce_removal(loose)
     with parts.writing() as connection:
-        answers.forget(connection, circuits, loose)
-        answers.forget(connection, discoveries, answered)
+        for name, kind in KINDS.items():
+            answers.forget(connection, kind, loose[name])
         ledger.strike_items(connection, unused)
     with parts.catalog.reading() as connection:
         asked = ledger.unanswered(connection)
     removed = finish_removal(parts) + parts.archive.sweep_journals(asked)
-    lost = sum(len(unlisted(parts, kind)) for kind in KINDS)
+    lost = sum(len(unlisted(parts, kind)) for kind in FOLDERS)
     if lost:
         parts.say(f"{lost} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up")
     return counts(
         {
             "circuits removed from the graph": len(gone),
-            "circuits removed from the catalog": len(loose),
-            "discoveries removed from the catalog": len(answered),
+            **{f"{kind.folder} removed from the catalog": len(loose[name]) for name, kind in KINDS.items()},
             "files removed from the archive": removed,
         }
     )
@@ -64,14 +63,14 @@ def finish_removal(parts: Parts) -> int:
     return removed
 
 
-def unlisted(parts: Parts, kind: Kind) -> set[str]:
+def unlisted(parts: Parts, kind: str) -> set[str]:
     """Files that the catalog does not list."""
     there = set(parts.archive.ids(kind))
     with parts.catalog.reading() as connection:
-        if kind == "run":
+        if kind == RUN:
             runs = {run_key(name) for name in ledger.run_names(connection)}
             return {id for id in there if id[:KEY] not in runs}
-        return there.difference(answers.stored(connection, discoveries if kind == "discovery" else circuits))
+        return there.difference(answers.stored(connection, KINDS[kind]))
 
 
 def counts(counts: dict[str, int]) -> Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import exists, select
@@ -14,14 +15,15 @@ from sqlalchemy import exists, select
 from ..errors import InputError, StoreDamaged, StoreError, StoreForeign, StoreUnreachable
 from ..results import Table
 from . import answers, catalog_lease, ledger
-from .archive import Archive, Kind
+from .archive import RUN, Archive
 from .catalog import Catalog
 from .graph.audit import Shared, strays
 from .graph.content import GraphContent
 from .graph.contract import GraphBackend
+from .kinds import CIRCUIT, KINDS, StoredKind
 from .lease import shown
 from .runs import Asked, Run, merged, run_key
-from .tables import circuits, discoveries, items
+from .tables import discoveries, items
 
 REBUILD = "circuitstore rebuild"
 SWEPT = "the next circuitstore index sweeps it"
@@ -44,7 +46,7 @@ class Difference:
     Attributes:
         part: `archive`, `catalog` or `graph`.
         kind: of difference, such as `missing file`.
-        id: of the discovery, circuit or item; of a run, its name or the id of its file.
+        id: of the value or item; of a run, its name or the id of its file.
         what: in words.
         remedy: what mends it.
     """
@@ -65,10 +67,11 @@ def differences(archive: Archive, catalog: Catalog, graph: Callable[[], GraphBac
     Args:
         graph: opens it; what that raises is a difference.
     """
-    sound: set[str] = set()
+    sound: dict[str, set[str]] = {name: set() for name in KINDS}
     found = [*_catalog(catalog), *_unfinished(archive, catalog), *_runs(archive, catalog)]
-    found += [*_discoveries(archive, catalog), *_circuits(archive, catalog, sound), *_states(catalog)]
-    found += _graph(archive, catalog, graph, sound)
+    for name, kind in KINDS.items():
+        found += _values(archive, catalog, kind, sound[name])
+    found += [*_states(catalog), *_graph(archive, catalog, graph, sound[CIRCUIT.name])]
     busy = _writing_process(catalog)
     busy_note = "writes to the store meanwhile; what it has in hand may be listed here"
     notes = () if busy is None else (f"{shown(busy)} {busy_note}",)
@@ -99,7 +102,7 @@ def _runs(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
     with catalog.reading() as connection:
         listed = ledger.listed_runs(connection)
     asked: list[Asked] = []
-    ids = list(archive.ids("run"))
+    ids = list(archive.ids(RUN))
     for id in ids:
         try:
             asked.append(archive.asked(id))
@@ -123,7 +126,7 @@ def _changed(run: Run, kept: Run) -> list[str]:
     return [field.name for field in fields(Run) if getattr(run, field.name) != getattr(kept, field.name)]
 
 
-def _files(archive: Archive, kind: Kind, listed: set[str]) -> Iterator[Difference]:
+def _files(archive: Archive, kind: str, listed: set[str]) -> Iterator[Difference]:
     """Files that the catalog does not list, and listed ones that are not there."""
     there = set(archive.ids(kind))
     for id in sorted(there - listed):
@@ -133,38 +136,20 @@ def _files(archive: Archive, kind: Kind, listed: set[str]) -> Iterator[Differenc
         yield Difference("archive", "missing file", id, f"{archive.path(kind, id)} is not there", COMPUTE)
 
 
-def _discoveries(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
+def _values(archive: Archive, catalog: Catalog, kind: StoredKind[Any], sound: set[str]) -> Iterator[Difference]:
+    """Values of a kind in archive and catalog; ids of the sound ones are put into `sound`."""
     with catalog.reading() as connection:
-        listed = answers.stored(connection, discoveries)
-    yield from _files(archive, "discovery", set(listed))
-    for id, checksum in listed.items():
-        if not archive.has("discovery", id):
-            continue
-        try:
-            discovery, _ = archive.discovery(id)
-        except StoreDamaged as error:
-            yield Difference("archive", "damaged file", id, str(error), COMPUTE)
-            continue
-        if discovery.sha256 != checksum:
-            what = f"sha256 is {checksum}, the archive's is {discovery.sha256}"
-            yield Difference("catalog", "altered row", id, what, REBUILD)
-
-
-def _circuits(archive: Archive, catalog: Catalog, sound: set[str]) -> Iterator[Difference]:
-    """Circuits in archive and catalog; ids of the sound ones are put into `sound`."""
-    with catalog.reading() as connection:
-        rows = answers.circuit_rows(connection)
-    yield from _files(archive, "circuit", set(rows))
+        rows = answers.rows(connection, kind)
+    yield from _files(archive, kind.name, set(rows))
     for id, row in rows.items():
-        if not archive.has("circuit", id):
+        if not archive.has(kind.name, id):
             continue
         try:
-            record, created = archive.circuit(id)
+            expected = kind.row(*archive.read(kind, id))
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), COMPUTE)
             continue
         sound.add(id)
-        expected = answers.circuit_row(record, created)
         for name in expected:
             if row[name] != expected[name]:
                 what = f"{name} is {row[name]!r}, the archive's is {expected[name]!r}"
@@ -189,7 +174,7 @@ def _graph(
 ) -> Iterator[Difference]:
     """The graph against the archive's sound circuits, node by node and edge by edge."""
     with catalog.reading() as connection:
-        listed = answers.stored(connection, circuits)
+        listed = answers.stored(connection, CIRCUIT)
     try:
         graph = open_graph()
         present = graph.present()

@@ -8,19 +8,20 @@ and temporary things without meaning; the next one sweeps, takes up and fills in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..circuits import CircuitRecord, Discovery, Extraction, WorkItem, circuit_id
+from ..circuits import CircuitRecord, Extraction, WorkItem, circuit_id
 from ..errors import InputError, StoreDamaged
 from ..results import Table
-from . import answers, encoding, ledger, upkeep
-from .archive import Archive, Kind
+from . import answers, ledger, upkeep
+from .archive import Archive
 from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
+from .kinds import CIRCUIT, DISCOVERY, RESPONSE, Stored, StoredKind, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -30,9 +31,8 @@ from .rebuilding import rebuild
 from .requests import Requests
 from .runs import Asked
 from .salvage import Listed
-from .tables import circuits, discoveries
 
-V = TypeVar("V", Discovery, CircuitRecord)
+V = TypeVar("V", bound=Stored)
 
 PARENTS: list[object] = []
 """What a parent process had open: of no use after a fork, but letting go of it would hang."""
@@ -131,58 +131,63 @@ class Writer:
         with self._parts.lock:
             self._requests.enter(Asked(name, spec, tuple(items), tuple(circuits), now_ms()))
             with self.catalog.reading() as connection:
-                there = [w.id for w in ledger.pending(connection, name) if self.archive.has("discovery", w.id)]
-                absent = [id for id in there if answers.checksum(connection, discoveries, id) is None]
+                there = [w.id for w in ledger.pending(connection, name) if self.archive.has(DISCOVERY.name, w.id)]
+                absent = [id for id in there if answers.checksum(connection, DISCOVERY, id) is None]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
-                listed = ledger.stored_of(connection, name)
-            self._set_lost_aside(*listed)
-            taken = [self.take_up("discovery", id) for id in absent]
-            taken += [self.take_up("circuit", id) for id in wanted if self.archive.has("circuit", id)]
+                answered, found = ledger.stored_of(connection, name)
+                responses = ledger.responses_of(connection, name)
+            self._set_lost_aside({DISCOVERY: answered, RESPONSE: responses, CIRCUIT: found})
+            taken = [self.take_up(DISCOVERY, id) for id in absent]
+            taken += [self.take_up(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
             if sum(taken):
                 self._parts.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
 
-    def take_up(self, kind: Kind, id: str) -> bool:
-        """Enter what the archive holds and the catalog does not; a damaged file is set aside instead."""
+    def take_up(self, kind: StoredKind[Any], id: str) -> bool:
+        """Enter what the archive holds and the catalog does not; a damaged file is set aside instead.
+
+        The responses that a circuit refers to are entered before it, as far as the archive holds them.
+        """
         try:
-            if kind == "discovery":
-                discovery, created = self.archive.discovery(id)
-                with self._parts.writing() as connection:
-                    answers.enter_discovery(connection, discovery, created)
-            else:
-                record, created = self.archive.circuit(id)
-                with self._parts.writing() as connection:
-                    answers.enter_circuit(connection, record, created)
-                self._projection.add(record, created)
+            value, created = self.archive.read(kind, id)
         except StoreDamaged as error:
             self.set_aside(kind, id, error)
             return False
+        if isinstance(value, CircuitRecord):
+            for response in value.responses.values():
+                if self.archive.has(RESPONSE.name, response):
+                    self.take_up(RESPONSE, response)
+        self._enter([(value, created)])
         return True
 
-    def _set_lost_aside(self, discoveries: Sequence[str], circuits: Sequence[str]) -> None:
-        """Have what the catalog lists, and the archive lost or has but the beginning of, computed anew."""
-        for id in discoveries:
-            if not self.archive.looks_whole("discovery", id):
-                self.sound_discovery(id)
-        self.sound_circuits([id for id in circuits if not self.archive.looks_whole("circuit", id)])
+    def _enter(self, values: Sequence[tuple[Stored, int]]) -> None:
+        """List values of the archive, in one transaction; the graph gets those that it shows with their group."""
+        with self._parts.writing() as connection:
+            new = [(v, created) for v, created in values if answers.enter_value(connection, v, created)]
+        for value, created in new:
+            if isinstance(value, CircuitRecord):
+                self._projection.add(value, created)
 
-    def sound_discovery(self, id: str) -> Discovery | None:
-        """A discovery of the archive; a damaged or lost one is set aside."""
+    def _set_lost_aside(self, ids: Mapping[StoredKind[Any], Sequence[str]]) -> None:
+        """Have what the catalog lists, and the archive lost or has but the beginning of, computed again."""
+        for kind, listed in ids.items():
+            for id in listed:
+                if not self.archive.looks_whole(kind.name, id):
+                    self.sound(kind, id)
+
+    def sound(self, kind: StoredKind[V], id: str) -> V | None:
+        """A value of the archive; a damaged or lost one is set aside, so that it is computed again."""
         try:
-            return self.archive.discovery(id)[0]
+            return self.archive.read(kind, id)[0]
         except StoreDamaged as error:
-            self.set_aside("discovery", id, error)
+            self.set_aside(kind, id, error)
             return None
 
-    def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
-        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
-        return self._projection.sound_circuits(ids)
-
-    def set_aside(self, kind: Kind, id: str, error: StoreDamaged) -> None:
+    def set_aside(self, kind: StoredKind[Any], id: str, error: StoreDamaged) -> None:
         """Put a damaged file away, and delete it from graph and catalog, so that it is computed again."""
-        if kind == "circuit":
+        if kind.projected:
             self._projection.set_aside(id, error)
         else:
-            self._parts.set_aside(kind, id, error)
+            self._parts.set_aside(kind.name, id, error)
 
     def pending(self, run: str) -> list[WorkItem]:
         """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""
@@ -212,7 +217,7 @@ class Writer:
         with self._parts.writing() as connection:
             return ledger.retry_failed(connection, run)
 
-    # --- discoveries and circuits ------------------------------------------------------------------
+    # --- values ------------------------------------------------------------------------------------
 
     def stored(self, run: str) -> tuple[set[str], set[str]]:
         """Ids of the discoveries, and of the circuits, of a run that are stored."""
@@ -220,57 +225,43 @@ class Writer:
             answered, found = ledger.stored_of(connection, run)
         return set(answered), set(found)
 
-    def has_discovery(self, id: str) -> bool:
+    def has(self, kind: StoredKind[Any], id: str) -> bool:
+        """Whether a value is stored."""
         with self.catalog.reading() as connection:
-            return answers.checksum(connection, discoveries, id) is not None
+            return answers.checksum(connection, kind, id) is not None
 
-    def has_circuit(self, id: str) -> bool:
-        with self.catalog.reading() as connection:
-            return answers.checksum(connection, circuits, id) is not None
+    def put(self, *values: Stored, run: str) -> None:
+        """Store values and have a run refer to them; those that others refer to come first.
 
-    def put_discovery(self, discovery: Discovery, run: str) -> None:
-        """Store the answer to an item; the item is done. Scores are kept as `encoding.rounded`.
+        With a discovery its item is done; its scores are kept as `encoding.rounded`. A circuit appears in the graph
+        with its group: after half a minute at the latest, plus the time that a group takes. A response belongs to a run
+        through the circuits that refer to it.
 
-        An answer that is there already stays: the first wins, another one is dropped with a notice.
-        """
-        discovery = encoding.rounded(discovery)
-        with self._parts.lock:
-            self._parts.check()
-            self._requests.add(run, discovery.item)
-            stored, created = self._first("discovery", discovery, self.archive.discovery)
-            with self._parts.writing() as connection:
-                answers.enter_discovery(connection, stored, created)
-
-    def put_circuit(self, record: CircuitRecord, run: str) -> None:
-        """Store a circuit; it appears in the graph with its group.
-
-        That is at the latest after half a minute, beside the time that a group takes.
-
-        A circuit that is there already stays: the first wins, another one is dropped with a notice.
+        A value that is there already stays: the first wins, another one is dropped with a notice.
 
         Raises:
-            InputError: an edge of it is on no path from input to logits.
+            InputError: an edge of a circuit is on no path from input to logits.
         """
         with self._parts.lock:
             self._parts.check()
-            self._requests.add(run, record.item, record.extraction)
-            stored, created = self._first("circuit", record, self.archive.circuit)
-            with self._parts.writing() as connection:
-                new = answers.enter_circuit(connection, stored, created)
-            if new:
-                self._projection.add(stored, created)
+            for value in values:
+                if (asked := kind_of(value).asked(value)) is not None:
+                    self._requests.add(run, *asked)
+            self._enter([self._first(value) for value in values])
 
-    def _first(self, kind: Kind, value: V, read: Callable[[str], tuple[V, int]]) -> tuple[V, int]:
+    def _first(self, value: Stored) -> tuple[Stored, int]:
         """What the archive holds under the value's id, after the value was written if there was nothing sound."""
-        if self.archive.has(kind, value.id):
+        kind = kind_of(value)
+        value = kind.canonical(value)
+        if self.archive.has(kind.name, value.id):
             try:
-                there, created = read(value.id)
+                there, created = self.archive.read(kind, value.id)
             except StoreDamaged as error:
                 self.set_aside(kind, value.id, error)
             else:
                 if there.sha256 != value.sha256:
                     self._parts.say(
-                        f"{kind} {value.id} is stored already, from other arithmetic (another device or library "
+                        f"{kind.name} {value.id} is stored already, from other arithmetic (another device or library "
                         "version): the first result was kept, this one dropped"
                     )
                 return there, created

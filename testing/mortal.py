@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from ..circuits import CircuitRecord, Discovery
-from ..store import Store, Writer, open_store
+from ..store import DISCOVERY, Store, Writer, open_store
 from ..store.faults import VARIABLE
 from .factories import make_discovery, make_item, make_record
 
@@ -50,10 +50,10 @@ def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
     items = {d.id: d.item for d, _ in asked}
     writer.start_run(run, f'name = "{run}"', list(items.values()), [(r.discovery_id, r.extraction) for _, r in asked])
     for discovery, record in asked:
-        if not writer.has_discovery(discovery.id):
+        if not writer.has(DISCOVERY, discovery.id):
             writer.lease_item(discovery.id)
-            writer.put_discovery(discovery, run)
-        writer.put_circuit(record, run)
+            writer.put(discovery, run=run)
+        writer.put(record, run=run)
 
 
 def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:

@@ -91,7 +91,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The same circuit, or one of other arithmetic: the first stays."""
         i = data.draw(st.sampled_from(sorted(self.stored)))
         told = len(self.writer.notices)
-        self.writer.put_circuit(bare(pool()[i][1]) if other else pool()[i][1], run)
+        self.writer.put(bare(pool()[i][1]) if other else pool()[i][1], run=run)
         assert len(self.writer.notices) == told + other
         self.asked.setdefault(run, set()).add(i)
 

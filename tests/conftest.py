@@ -337,8 +337,8 @@ def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.start_run("made up", 'name = "made up"', items, wanted)
         for item in items:
             discovery = make_discovery(0, item=item)
-            writer.put_discovery(discovery, "made up")
-            writer.put_circuit(make_record(discovery), "made up")
+            writer.put(discovery, run="made up")
+            writer.put(make_record(discovery), run="made up")
     return folder
 
 

@@ -114,8 +114,8 @@ def two_models(folder: Path) -> None:
     with create_store(folder) as store, store.writer() as writer:
         writer.start_run("two", 'name = "two"', items, [(r.discovery_id, r.extraction) for r in records])
         for discovery, record in zip(made, records, strict=True):
-            writer.put_discovery(discovery, "two")
-            writer.put_circuit(record, "two")
+            writer.put(discovery, run="two")
+            writer.put(record, run="two")
 
 
 def test_what_one_model_lost_is_asked_as_the_page_says(tmp_path: Path, neo4j_server: Neo4jServer) -> None:

@@ -86,9 +86,9 @@ def fill(folder: Path, answers: Answers, run: str = "toys", **place: str) -> Non
             run, SPEC, [d.item for d in answers.discoveries], [(r.discovery_id, r.extraction) for r in answers.records]
         )
         for discovery in answers.discoveries:
-            writer.put_discovery(discovery, run)
+            writer.put(discovery, run=run)
         for record in answers.records:
-            writer.put_circuit(record, run)
+            writer.put(record, run=run)
 
 
 def study_of(records: Sequence[CircuitRecord]) -> Study:

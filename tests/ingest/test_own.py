@@ -221,7 +221,7 @@ def test_a_lost_answer_is_not_asked_again_and_can_be_stored_again(world: World, 
 def test_a_circuit_whose_discovery_is_lost_is_not_asked_of_index(world: World, tmp_path: Path) -> None:
     own = answer(world.result(3))
     with create_store(tmp_path) as store, store.writer() as writer:
-        writer.put_circuit(own.circuits[0], "mine")
+        writer.put(own.circuits[0], run="mine")
         assert store.items()["state"].tolist() == ["failed"] and writer.pending("mine") == []
 
 

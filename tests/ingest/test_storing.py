@@ -25,6 +25,7 @@ from circuitstore.ingest.plan import Planned
 from circuitstore.ingest.storing import Storing
 from circuitstore.ingest.work import Known, Workbench
 from circuitstore.store import Writer, create_store, open_store
+from circuitstore.store.kinds import Stored
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..kills import content
@@ -76,7 +77,7 @@ def in_between(folder: Path) -> None:
         for planned in plan.items:
             (found,) = bench.answer(replace(planned, extractions=()), Known())
             assert isinstance(found, Discovery)
-            writer.put_discovery(found, "small")
+            writer.put(found, run="small")
             by = planned.sized_by
             known = Known(
                 store.discovery(planned.item.id), sizes=dict.fromkeys(planned.extractions, by and sizes[by.id])
@@ -84,7 +85,7 @@ def in_between(folder: Path) -> None:
             for record in bench.answer(planned, known):
                 assert isinstance(record, CircuitRecord)
                 sizes[planned.item.id] = record.circuit.size_requested
-                writer.put_circuit(record, "small")
+                writer.put(record, run="small")
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +150,13 @@ def test_what_was_found_before_ctrl_c_is_stored(
     tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes while the bar is drawn, with the first item on its way; the bar tells of that at the end."""
-    screen, put = Screen(), Writer.put_discovery
+    screen, put = Screen(), Writer.put
 
-    def held_up(self: Writer, discovery: Discovery, run: str) -> None:
+    def held_up(self: Writer, *values: Stored, run: str) -> None:
         assert screen.pressed.wait(LONG_S)
-        put(self, discovery, run)
+        put(self, *values, run=run)
 
-    monkeypatch.setattr(Writer, "put_discovery", held_up)
+    monkeypatch.setattr(Writer, "put", held_up)
     monkeypatch.setattr(sys, "stderr", screen)
     with pytest.raises(KeyboardInterrupt):
         index(parse_spec(SPEC), location=tmp_path)

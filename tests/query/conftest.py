@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from circuitstore.circuits import Circuit, CircuitRecord, ClassInfo, Contrast, Discovery, WorkItem, digest
-from circuitstore.store import Store, create_store
+from circuitstore.store import CIRCUIT, DISCOVERY, Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..toy_studies import store_of, toy_store, toys  # noqa: F401
@@ -133,12 +133,12 @@ def fill(store: Store, made: Made, run: str = "run") -> Library:
         wanted = [(r.discovery_id, r.extraction) for r in records]
         writer.start_run(run, f'name = "{run}"', [d.item for d in discoveries], wanted)
         for discovery, of in made:
-            if not writer.has_discovery(discovery.id):
+            if not writer.has(DISCOVERY, discovery.id):
                 writer.lease_item(discovery.id)
-                writer.put_discovery(discovery, run)
+                writer.put(discovery, run=run)
             for record in of:
-                if not writer.has_circuit(record.id):
-                    writer.put_circuit(record, run)
+                if not writer.has(CIRCUIT, record.id):
+                    writer.put(record, run=run)
     return Library(store, discoveries, records)
 
 

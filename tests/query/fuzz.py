@@ -40,8 +40,8 @@ def make_small(folder: Path, graph: str | None) -> None:
         wanted = [(r.discovery_id, r.extraction) for r in records]
         writer.start_run("run", 'name = "run"', [d.item for d in found], wanted)
         for discovery, record in zip(found, records, strict=True):
-            writer.put_discovery(discovery, "run")
-            writer.put_circuit(record, "run")
+            writer.put(discovery, run="run")
+            writer.put(record, run="run")
 
 
 def culprit(asker: Asker, texts: Sequence[str]) -> list[str]:

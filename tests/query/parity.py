@@ -272,8 +272,8 @@ def make_store(folder: Path) -> None:
             record = make_record(discovery, 10 + i)
             if i == 3:
                 record = replace(record, evaluation=None)
-            writer.put_discovery(discovery, "run")
-            writer.put_circuit(record, "run")
+            writer.put(discovery, run="run")
+            writer.put(record, run="run")
 
 
 def main() -> None:

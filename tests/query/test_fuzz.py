@@ -46,10 +46,10 @@ def test_it_would_notice(tmp_path: Path) -> None:
     """What is written, and a process that dies, are seen."""
     discovery = make_discovery()
     with create_store(tmp_path / "data") as store, store.writer() as writer:
-        writer.put_circuit(make_record(discovery), "run")
+        writer.put(make_record(discovery), run="run")
     asker = Asker(tmp_path / "data", None, "reader")
     with create_store(tmp_path / "data") as store, store.writer() as writer:
-        writer.put_circuit(make_record(discovery, 30), "run")
+        writer.put(make_record(discovery, 30), run="run")
     assert asker.run(["MATCH (c:Circuit) RETURN c.id"])[2] != asker.first
     asker.process.kill()
     asker.process.wait()

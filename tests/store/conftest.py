@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from circuitstore.circuits import CircuitRecord, Discovery, Extraction, WorkItem
-from circuitstore.store import Writer, create_store
+from circuitstore.store import CIRCUIT, DISCOVERY, Writer, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 
@@ -37,12 +37,12 @@ class World:
         for discovery in self.discoveries:
             if discovery.id not in pending:
                 continue
-            if not writer.has_discovery(discovery.id):
+            if not writer.has(DISCOVERY, discovery.id):
                 writer.lease_item(discovery.id)
-                writer.put_discovery(discovery, run)
+                writer.put(discovery, run=run)
             for record in self.records:
-                if record.discovery_id == discovery.id and not writer.has_circuit(record.id):
-                    writer.put_circuit(record, run)
+                if record.discovery_id == discovery.id and not writer.has(CIRCUIT, record.id):
+                    writer.put(record, run=run)
 
 
 def make_world(count: int = 3, sizes: tuple[int, ...] = (6, 12)) -> World:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from circuitstore.circuits import Discovery
 from circuitstore.errors import InputError, StoreDamaged, StoreVersion
-from circuitstore.store.archive import Archive, Kind
+from circuitstore.store.archive import Archive
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 
@@ -103,7 +103,7 @@ def harm_column(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["discovery", "circuit"])
 @pytest.mark.parametrize("harm", [cut, empty])
-def test_damage_is_named_with_file_and_remedy(archive: Archive, world: Any, kind: Kind, harm: Any) -> None:
+def test_damage_is_named_with_file_and_remedy(archive: Archive, world: Any, kind: str, harm: Any) -> None:
     id = world.discoveries[0].id if kind == "discovery" else world.records[0].id
     path = archive.path(kind, id)
     path.write_bytes(harm(path.read_bytes()))

@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError, StoreVersion
-from circuitstore.store import answers, catalog_lease, ledger, listing, postgres, sql, sqlite, tables
+from circuitstore.store import CIRCUIT, answers, catalog_lease, ledger, listing, postgres, sql, sqlite, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
 from circuitstore.store.runs import Asked
@@ -274,12 +274,12 @@ class Undone(Exception):
 @settings(max_examples=25, deadline=None)
 @given(value=st.one_of(st.none(), st.floats(allow_nan=False)))
 def test_floats_come_back_to_the_last_bit(catalogs: list[Catalog], record: CircuitRecord, value: float | None) -> None:
-    row = answers.circuit_row(record, 1) | {"metric_full": value}
+    row = CIRCUIT.row(record, 1) | {"metric_full": value}
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
             ledger.enter_items(connection, [record.item], 1)
             sql.enter(connection, tables.circuits, [row])
-            assert answers.circuit_rows(connection) == {record.id: row}
+            assert answers.rows(connection, CIRCUIT) == {record.id: row}
             raise Undone
 
 
@@ -306,7 +306,7 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
     """The catalogs, with circuits of classes whose names people, and languages, sort in other ways."""
     names = ["b", "B", "a", "A", "ä", "Z", "_", "3", "a b", "a-b", "%", "İ"]
     rows = [
-        answers.circuit_row(record, 1)
+        CIRCUIT.row(record, 1)
         | {"id": f"{i:x}" * 64, "class": name, "condition": name, "class_index": 0, "size_requested": i or None}
         for i, name in enumerate(names)
     ]

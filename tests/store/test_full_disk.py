@@ -120,7 +120,7 @@ def test_a_part_whose_disk_is_full_is_named_and_the_run_goes_on_when_there_is_ro
     }
     with create_store(**where) as store, store.writer() as writer:
         world.start(writer)
-        writer.put_discovery(world.discoveries[0], "run")
+        writer.put(world.discoveries[0], run="run")
     ballast = fill_up(disk)
     said = in_a_process_of_its_own(fill, where, world)
     assert re.search("room|full|space", said) and str(disk) in said, said
@@ -135,7 +135,7 @@ def test_a_full_disk_of_the_catalogs_server_is_told_and_the_run_goes_on_when_the
     where = {"location": tmp_path / "data", "catalog": catalog}
     with create_store(**where) as store, store.writer() as writer:
         world.start(writer)
-        writer.put_discovery(world.discoveries[0], "run")
+        writer.put(world.discoveries[0], run="run")
     ballast = fill_up(disk)
     said = fill(where, world)
     assert re.search(r"No space left.*make room on the server's disk.*same command", said), said
@@ -151,7 +151,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(disk: Path,
     where = {"location": disk / "data"}
     with create_store(**where) as store, store.writer() as writer:
         world.start(writer)
-        writer.put_discovery(world.discoveries[0], "run")
+        writer.put(world.discoveries[0], run="run")
     ballast = fill_up(disk, spare)
     said = in_a_process_of_its_own(fill, where, world)
     assert re.search("room on|room left|full|space" if spare < 100 else "", said)

@@ -62,10 +62,10 @@ def filling(store: Store, at: dict[int, Callable[[], object]], world: World = WO
     with store.writer() as writer:
         world.start(writer)
         for discovery in world.discoveries:
-            writer.put_discovery(discovery, "run")
+            writer.put(discovery, run="run")
         for n, record in enumerate(world.records):
             at.get(n, lambda: None)()
-            writer.put_circuit(record, "run")
+            writer.put(record, run="run")
 
 
 def test_a_server_killed_and_started_again_in_the_middle(folder: Path, mortal: OwnServer) -> None:

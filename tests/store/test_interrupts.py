@@ -202,8 +202,8 @@ def test_ctrl_c_anywhere_leaves_no_writer_behind(folder: Path, world: World, mon
     def work() -> None:
         with store.writer() as writer:
             world.start(writer)
-            writer.put_discovery(world.discoveries[0], "run")
-            writer.put_circuit(world.records[0], "run")
+            writer.put(world.discoveries[0], run="run")
+            writer.put(world.records[0], run="run")
 
     def is_gone() -> bool:
         return "circuitstore-writer" not in [thread.name for thread in threading.enumerate()]

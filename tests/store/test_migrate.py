@@ -221,8 +221,8 @@ def test_a_migrated_store_is_written_and_rebuilt_like_any_other(kept: Kept) -> N
     discovery = make_discovery(9, n_images=5, item=make_item(9, class_index=9, n_layers=2, n_heads=2))
     with kept.open() as store, store.writer() as writer:
         writer.start_run("third", "", [discovery.item])
-        writer.put_discovery(discovery, "third")
-        writer.put_circuit(make_record(discovery, 6), "third")
+        writer.put(discovery, run="third")
+        writer.put(make_record(discovery, 6), run="third")
         writer.flush()
         assert len(store.verify()) == 0
         held = {id: store.graph.content(id) for id in store.circuits()["id"]}

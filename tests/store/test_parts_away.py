@@ -39,7 +39,7 @@ def test_a_catalog_that_another_process_holds_for_too_long(
     """In the middle of a run: the run ends by name, and goes on when the other has let go."""
     with create_store(folder) as store, store.writer() as writer:
         world.start(writer)
-        writer.put_discovery(world.discoveries[0], "run")
+        writer.put(world.discoveries[0], run="run")
         command = [sys.executable, "-c", HOLD, str(folder / "catalog.sqlite")]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
             assert other.stdout is not None and other.stdout.readline() == "held\n"

@@ -253,7 +253,7 @@ def test_a_server_that_stays_away_ends_the_run_which_then_goes_on(
         store.writer() as writer,
     ):
         world.start(writer)
-        writer.put_discovery(world.discoveries[0], "run")
+        writer.put(world.discoveries[0], run="run")
         own_server.stop()
         world.fill(writer)
     own_server.start()

@@ -47,10 +47,10 @@ def test_readers_never_see_half_a_circuit(
         readers = readers_of(folder, graph_url)
         with store.writer() as second:
             for i, discovery in enumerate(many.discoveries, 1):
-                second.put_discovery(discovery, "run")
+                second.put(discovery, run="run")
                 for record in many.records:
                     if record.discovery_id == discovery.id:
-                        second.put_circuit(record, "run")
+                        second.put(record, run="run")
                 readers.await_sight(i * len(SIZES))
             second.rebuild()
             readers.await_sight(len(many.records))

@@ -40,8 +40,8 @@ def test_what_is_stored_computes_the_same(toy_vit, images, folder: Path, key, fo
         evaluation=evaluate(model, report, circuit),
     )
     with create_store(folder) as store, store.writer() as writer:
-        writer.put_discovery(discovery, "run")
-        writer.put_circuit(record, "run")
+        writer.put(discovery, run="run")
+        writer.put(record, run="run")
 
     runs = PatchedRuns(model, model.embed(report.clean), capture(model, report.corrupted))
     logits = runs.logits(circuit.graph, circuit.members)

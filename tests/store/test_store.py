@@ -200,8 +200,8 @@ def test_a_lost_graph_is_filled_once(filled: Path, caplog: pytest.LogCaptureFixt
 def test_a_folder_may_have_any_name(tmp_path: Path, world: Any, name: str) -> None:
     folder = tmp_path / name / "data"
     with create_store(folder) as store, store.writer() as writer:
-        writer.put_discovery(world.discoveries[0], "run")
-        writer.put_circuit(world.records[0], "run")
+        writer.put(world.discoveries[0], run="run")
+        writer.put(world.records[0], run="run")
     assert {p.name for p in tmp_path.iterdir()} == {name} and (folder / "catalog.sqlite").is_file()
     with open_store(folder) as store:
         assert list(store.query(COUNT)) == [{"n": 1}]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from circuitstore.errors import InputError, StoreDamaged
-from circuitstore.store import Store, answers, open_store, projection, rebuild_store, rebuilding, tables
+from circuitstore.store import CIRCUIT, Store, answers, open_store, projection, rebuild_store, rebuilding
 from circuitstore.store.archive import Archive
 from circuitstore.store.encoding import Header
 from circuitstore.testing.factories import make_item
@@ -61,7 +61,7 @@ def test_gc_keeps_files_that_nobody_lists(filled: Path, world: Any) -> None:
     record = world.records[0]
     with open_store(filled) as store, store.writer() as writer:
         with writer.catalog.writing() as connection:
-            answers.forget(connection, tables.circuits, [record.id])
+            answers.forget(connection, CIRCUIT, [record.id])
         assert counts(writer.gc()) == [1, 0, 0, 0]
         assert "1 files of the archive are in no catalog" in writer.notices[-1]
         assert [(row["kind"], row["id"]) for row in store.verify()] == [("orphan file", record.id)]
@@ -76,7 +76,7 @@ def test_a_collection_that_was_killed_is_finished_by_the_next_writer(filled: Pat
             ids = {"circuit": [r.id for r in world.records], "discovery": [d.id for d in world.discoveries]}
             store.archive.announce_removal(ids)
             with writer.catalog.writing() as connection:  # killed half-way
-                answers.forget(connection, tables.circuits, ids["circuit"][1:])
+                answers.forget(connection, CIRCUIT, ids["circuit"][1:])
         with store.writer() as writer:
             assert list(store.archive.ids("circuit")) == [world.records[0].id]
             assert len(list(store.archive.ids("discovery"))) == 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import CircuitRecord, Discovery, Extraction
 from circuitstore.errors import InputError
-from circuitstore.store import archive, create_store, open_store
+from circuitstore.store import CIRCUIT, DISCOVERY, archive, create_store, open_store
 
 
 def other_bytes(discovery: Discovery) -> Discovery:
@@ -49,18 +49,18 @@ def test_an_item_is_pending_until_its_circuits_are_stored(folder: Path, catalog_
     discovery, record = world.discoveries[0], world.records[0]
     with create_store(folder, catalog=catalog_url) as store, store.writer() as writer:
         writer.start_run("run", "", [discovery.item], [(discovery.id, record.extraction)])
-        writer.put_discovery(discovery, "run")
-        assert writer.has_discovery(discovery.id) and not writer.has_circuit(record.id)
+        writer.put(discovery, run="run")
+        assert writer.has(DISCOVERY, discovery.id) and not writer.has(CIRCUIT, record.id)
         assert writer.pending("run") == [discovery.item]
-        writer.put_circuit(record, "run")
-        assert writer.has_circuit(record.id) and writer.pending("run") == []
+        writer.put(record, run="run")
+        assert writer.has(CIRCUIT, record.id) and writer.pending("run") == []
 
 
 def test_failed_items_are_asked_again_on_request(folder: Path, catalog_url: str, world: Any) -> None:
     first, second = world.items[:2]
     with create_store(folder, catalog=catalog_url) as store, store.writer() as writer:
         writer.start_run("run", "", [first, second], world.wanted[:4])
-        writer.put_discovery(world.discoveries[1], "run")
+        writer.put(world.discoveries[1], run="run")
         for item in (first, second):
             writer.lease_item(item.id)
             writer.fail(item.id, f"no images of {item.target_class.name}")
@@ -98,9 +98,9 @@ def test_putting_twice_is_as_good_as_once(filled: Path, world: Any) -> None:
         before = store.circuits(), store.items(), store.runs()
         with store.writer() as writer:
             for discovery in world.discoveries:
-                writer.put_discovery(discovery, "run")
+                writer.put(discovery, run="run")
             for record in world.records:
-                writer.put_circuit(record, "run")
+                writer.put(record, run="run")
             assert writer.notices == ()
         assert all(a.equals(b) for a, b in zip(before, (store.circuits(), store.items(), store.runs()), strict=True))
         assert len(store.verify()) == 0
@@ -110,8 +110,8 @@ def test_the_first_answer_wins(filled: Path, world: Any) -> None:
     discovery, record = world.discoveries[0], world.records[0]
     with open_store(filled) as store:
         with store.writer() as writer:
-            writer.put_discovery(other_bytes(discovery), "run")
-            writer.put_circuit(replace(record, n_images=99), "run")
+            writer.put(other_bytes(discovery), run="run")
+            writer.put(replace(record, n_images=99), run="run")
             assert len(writer.notices) == 2 and all("first result was kept" in n for n in writer.notices)
         assert store.discovery(discovery.id).sha256 == discovery.sha256
         assert store.circuit(record.id).n_images == record.n_images
@@ -135,8 +135,8 @@ def test_results_that_the_catalog_does_not_list_are_taken_up(folder: Path, catal
         damaged.write_bytes(damaged.read_bytes()[:100])
         with store.writer() as writer:
             world.start(writer)
-            assert writer.has_discovery(world.discoveries[0].id) and writer.has_circuit(world.records[0].id)
-            assert not writer.has_discovery(world.discoveries[1].id)
+            assert writer.has(DISCOVERY, world.discoveries[0].id) and writer.has(CIRCUIT, world.records[0].id)
+            assert not writer.has(DISCOVERY, world.discoveries[1].id)
             assert "set aside" in writer.notices[0] and "2 results" in writer.notices[1]
             world.fill(writer)
         assert store.circuits(id=world.records[0].id)["created_ms"].item() == 17
@@ -159,8 +159,8 @@ def test_a_circuit_that_is_not_pruned_is_refused_and_nothing_is_written(folder: 
     with create_store(folder) as store:
         with store.writer() as writer:
             with pytest.raises(InputError, match=r"edge .* is on no path from input to logits"):
-                writer.put_circuit(record, "run")
-            writer.put_circuit(world.records[1], "run")
+                writer.put(record, run="run")
+            writer.put(world.records[1], run="run")
         assert list(store.archive.ids("circuit")) == list(store.graph.present()) == [world.records[1].id]
         assert len(store.verify()) == 0
 
@@ -172,7 +172,7 @@ def test_a_stored_circuit_that_is_not_pruned_is_set_aside(
     record = unpruned(world.records[0])
     with open_store(filled) as store:
         with monkeypatch.context() as patch, store.writer() as writer:
-            patch.setattr(archive, "_astray", lambda _: None)
+            patch.setattr(archive, "kind_of", lambda _: replace(CIRCUIT, flaw=lambda _: None))
             writer.graph.remove([record.id])
             store.archive.remove("circuit", record.id)
             store.archive.write(record, 17)
@@ -191,11 +191,11 @@ def test_a_damaged_circuit_is_computed_anew_with_other_bytes(
     again = replace(record, n_images=99)
     with create_store(folder, catalog=catalog_url) as store:
         with store.writer() as writer:
-            writer.put_circuit(record, "run")
+            writer.put(record, run="run")
             if not queued:
                 writer.flush()
             store.archive.path("circuit", record.id).write_bytes(b"PAR1")
-            writer.put_circuit(again, "run")
+            writer.put(again, run="run")
             writer.flush()
             assert writer.graph.present() == {record.id: again.sha256}
         assert len(store.verify()) == 0

@@ -20,7 +20,7 @@ def test_who_puts_more_than_two_groups_waits_for_one(folder: Path, world: Any, m
     with create_store(folder) as store, store.writer() as writer:
         shown = []
         for record in world.records:
-            writer.put_circuit(record, "run")
+            writer.put(record, run="run")
             shown.append(len(writer.graph.present()))
         assert shown == [0, 0, 0, 2, 2, 4]
         writer.flush()
@@ -41,9 +41,9 @@ def test_nobody_waits_for_a_group_on_its_way(folder: Path, world: Any, monkeypat
 
         monkeypatch.setattr(writer.graph, "put", slow)
         for record in world.records[:3]:
-            writer.put_circuit(record, "run")
+            writer.put(record, run="run")
         assert begun.wait(LONG_S)
-        writer.put_circuit(world.records[3], "run")
+        writer.put(world.records[3], run="run")
         assert len(writer.graph.present()) == 0
         go.set()
         writer.flush()
@@ -53,7 +53,7 @@ def test_nobody_waits_for_a_group_on_its_way(folder: Path, world: Any, monkeypat
 def test_no_circuit_waits_long_for_others(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "GROUP_S", 0.1)
     with create_store(folder) as store, store.writer() as writer:
-        writer.put_circuit(world.records[0], "run")
+        writer.put(world.records[0], run="run")
         until(lambda: len(writer.graph.present()) == 1)
 
 
@@ -63,9 +63,9 @@ def test_a_circuit_waits_for_others_the_longer_the_last_group_took(
     for name, value in {"TICK_S": 0.02, "GROUP_S": 0.0, "PATIENCE": 1e6, "LONGEST_S": 1e6}.items():
         monkeypatch.setattr(projection, name, value)
     with create_store(folder) as store, store.writer() as writer:
-        writer.put_circuit(world.records[0], "run")  # no group went before
+        writer.put(world.records[0], run="run")  # no group went before
         until(lambda: len(writer.graph.present()) == 1 and not writer._projection._queue)
-        writer.put_circuit(world.records[1], "run")
+        writer.put(world.records[1], run="run")
         assert not writer._projection._is_due()
         monkeypatch.setattr(projection, "LONGEST_S", 0.0)
         until(lambda: len(writer.graph.present()) == 2)

@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 from circuitstore.errors import StoreBusy, StoreDamaged, StoreError
 from circuitstore.store import (
+    CIRCUIT,
     Store,
     Writer,
     catalog_lease,
@@ -202,16 +203,16 @@ def test_the_lease_is_renewed_in_catalog_and_graph(filled: Path, monkeypatch: py
 NEW = make_world(4, (7,))
 ACTS: dict[str, Callable[[Writer, Any], object]] = {
     "start_run": lambda writer, world: NEW.start(writer, "second"),
-    "put_discovery": lambda writer, world: writer.put_discovery(NEW.discoveries[3], "run"),
-    "put_circuit": lambda writer, world: writer.put_circuit(NEW.records[3], "run"),
-    "take_up": lambda writer, world: writer.take_up("circuit", world.records[0].id),
+    "put a discovery": lambda writer, world: writer.put(NEW.discoveries[3], run="run"),
+    "put a circuit": lambda writer, world: writer.put(NEW.records[3], run="run"),
+    "take_up": lambda writer, world: writer.take_up(CIRCUIT, world.records[0].id),
     "fail": lambda writer, world: writer.fail(world.items[0].id, "too late"),
     "lease_item": lambda writer, world: writer.lease_item(world.items[0].id),
     "retry_failed": lambda writer, world: writer.retry_failed("run"),
     "delete_run": lambda writer, world: writer.delete_run("run"),
     "gc": lambda writer, world: writer.gc(),
     "rebuild": lambda writer, world: writer.rebuild(),
-    "set_aside": lambda writer, world: writer.set_aside("circuit", world.records[0].id, StoreDamaged("too late")),
+    "set_aside": lambda writer, world: writer.set_aside(CIRCUIT, world.records[0].id, StoreDamaged("too late")),
     "flush": lambda writer, world: writer.flush(),
     "archive.write": lambda writer, world: writer.archive.write(NEW.discoveries[3], 1),
     "archive.write_asked": lambda writer, world: writer.archive.write_asked(Asked("r", "", (), (), 1), "s"),
@@ -256,7 +257,7 @@ def test_a_writer_that_lost_its_lease_changes_nothing_more(filled: Path, world: 
 def test_an_error_in_between_gives_the_lease_back_and_keeps_what_was_put(folder: Path, world: Any) -> None:
     with create_store(folder) as store:
         with pytest.raises(ZeroDivisionError), store.writer() as writer:
-            writer.put_circuit(world.records[0], "run")
+            writer.put(world.records[0], run="run")
             raise ZeroDivisionError
         assert store.writing_process() is None
         assert len(store.query("MATCH (c:Circuit) RETURN c.id")) == 1
@@ -268,7 +269,7 @@ def test_a_closed_writer_and_a_forked_one_refuse(filled: Path, world: Any) -> No
             child = os.fork()
             if child == 0:
                 try:
-                    writer.put_discovery(world.discoveries[0], "run")
+                    writer.put(world.discoveries[0], run="run")
                 except StoreError as error:
                     writer.close()  # the parent's lease is not given back
                     os._exit(0 if "forked process" in str(error) else 1)
