@@ -122,6 +122,16 @@ def _fits(column: pd.DataFrame) -> bool:
     return True
 
 
+def more_than(rows: int) -> str:
+    """The note of a table that was cut after so many rows.
+
+    Examples:
+        >>> more_than(20)
+        'only the first 20 rows are shown; ask for more with max_rows'
+    """
+    return f"only the first {rows} rows are shown; ask for more with max_rows"
+
+
 @dataclass(frozen=True)
 class Table(Exits):
     """Rows and columns, with what the reader must know beside them.
@@ -158,6 +168,12 @@ class Table(Exits):
 
     def to_pandas(self) -> pd.DataFrame:
         return self.frame
+
+    def first(self, rows: int) -> Table:
+        """The first rows, with a note where there are more."""
+        if len(self) <= rows:
+            return self
+        return replace(self, frame=self.frame.head(rows), notes=(*self.notes, more_than(rows)))
 
     def renamed(self, columns: Sequence[str]) -> Table:
         """The same rows under other names of the columns, in their order."""

@@ -56,6 +56,7 @@ from .response import Intervention as Intervention
 from .response import Response as Response
 from .response import Role as Role
 from .response import Trial as Trial
+from .response import trials_of as trials_of
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency
 from .stability import halvings as halvings

@@ -132,6 +132,22 @@ class Trial:
         )
 
 
+def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
+    """The trials behind the evaluation of a circuit of an item, by role.
+
+    Args:
+        item: whose report images they are of.
+        circuit: id of the circuit.
+
+    Examples:
+        >>> record = store.circuit(store.circuits()["id"][0])
+        >>> {role: trial.intervention.kind for role, trial in trials_of(record.item, record.id).items()}
+        {'full': 'none', 'empty': 'corrupted', 'circuit': 'circuit'}
+    """
+    interventions = (NO_INTERVENTION, EVERY_EDGE, Intervention.of_circuit(circuit))
+    return {role: Trial.of(item, what) for role, what in zip(ROLES, interventions, strict=True)}
+
+
 @dataclass(frozen=True, eq=False)
 class Response(Exits):
     """What a model did on each image of a trial.

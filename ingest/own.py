@@ -32,6 +32,7 @@ from ..circuits import (
     Trial,
     WorkItem,
     circuit_id,
+    trials_of,
 )
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..discovery import METHODS
@@ -50,7 +51,7 @@ from ..store import rounded
 from .extracted import common_graph, extractions_of
 from .kinds import Kind, resolved
 from .spec import is_printable
-from .work import Evaluated, circuit_record, evaluated, trials_of, versions
+from .work import Evaluated, circuit_record, evaluated, versions
 
 RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally")
 """Names in the provenance of answers that were computed here."""

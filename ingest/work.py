@@ -15,8 +15,6 @@ import torch
 from jaxtyping import Float
 
 from ..circuits import (
-    EVERY_EDGE,
-    NO_INTERVENTION,
     ROLES,
     Circuit,
     CircuitRecord,
@@ -27,7 +25,6 @@ from ..circuits import (
     EdgeScores,
     Evaluation,
     Extraction,
-    Intervention,
     Response,
     Role,
     Trial,
@@ -35,6 +32,7 @@ from ..circuits import (
     bootstrap_frequency,
     circuit_id,
     random_circuit,
+    trials_of,
 )
 from ..discovery import EXTRACTIONS, discover, is_absolute
 from ..errors import CircuitStoreWarning, InputError
@@ -307,12 +305,6 @@ def circuit_record(
         notes=(*_warnings(discovery), *_shortfall(circuit)),
         responses={role: response.id for role, response in found.responses.items()} if found else {},
     )
-
-
-def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
-    """What is run for the evaluation of a circuit, given by its id: the model, every edge corrupted, the circuit."""
-    interventions = (NO_INTERVENTION, EVERY_EDGE, Intervention.of_circuit(circuit))
-    return {role: Trial.of(item, what) for role, what in zip(ROLES, interventions, strict=True)}
 
 
 def evaluated(

@@ -16,6 +16,8 @@ Which circuits count is given as ids: a text has `c.id IN $circuits`, or, where 
 `$listed`, `$circuits` and `$left_out` (`ask.py`). A text that gives back `flag` or `flagged` gets flagged circuits
 as well. A column `model_id` after `model` is not shown: it tells models of one name apart.
 
+What the graph does not hold is answered by functions of `responses.py`, whose docstrings are the headers.
+
 A file `cypher/NAME.near.cypher` is asked where the answer has no rows. Its comment says what is nearest, with the
 columns of its one row in braces.
 
@@ -29,6 +31,7 @@ then sorted by again.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -43,6 +46,7 @@ from ..errors import InputError, unknown
 from ..results import Table
 from ..store.cypher.tokens import tokenize
 from .parameters import TYPES, Only, Parameter
+from .responses import ANSWERS, Answer
 
 _PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
 _ONLY = re.compile(r"only(?:, not (?P<but>\S+))?")
@@ -62,6 +66,7 @@ class NamedQuery:
         text: the Cypher, without the header.
         packed: what an engine is asked instead, by its name; many rows of the answer in one.
         near: what to say where there are no rows, and the text that gives the row with what is nearest.
+        answer: computes the rows from archive and catalog, where the graph does not hold them; the text is empty then.
     """
 
     name: str
@@ -71,6 +76,7 @@ class NamedQuery:
     text: str
     packed: Mapping[str, str] = field(default_factory=dict)
     near: tuple[str, str] | None = None
+    answer: Answer | None = None
 
     def takes(self, parameter: str) -> bool:
         """Whether the text has this parameter."""
@@ -87,6 +93,10 @@ class NamedQuery:
         Args:
             values: of the parameters.
         """
+        if self.answer is not None:
+            buts = {p.name: [p.default.but] for p in self.parameters if isinstance(p.default, Only) and p.default.but}
+            chosen = {p.name: [*buts.get(p.name, []), values[p.name]] for p in self.parameters}
+            return {"model_id" if name == "model" else name: value for name, value in chosen.items()}
         found: dict[str, list[Any]] = {}
         for name, one, several in _ASKED.findall(self.text):
             words = [word.strip() for word in (one or several).split(",")]
@@ -107,7 +117,14 @@ def named_queries() -> dict[str, NamedQuery]:
     files_there = [f for f in folder.iterdir() if f.name.endswith(".cypher")]
     sources = {f.name.removesuffix(".cypher"): f.read_text("utf-8") for f in files_there}
     names = sorted(name for name in sources if "." not in name)
-    return {name: _with_further(parse(name, sources[name]), sources) for name in names}
+    found = {name: _with_further(parse(name, sources[name]), sources) for name in names}
+    found |= {name: replace(parse(name, _source(answer)), answer=answer) for name, answer in ANSWERS.items()}
+    return dict(sorted(found.items()))
+
+
+def _source(answer: Answer) -> str:
+    """The docstring of a function as the header of a query without a text."""
+    return "\n".join(f"// {line}".rstrip() for line in (inspect.getdoc(answer) or "").splitlines())
 
 
 def _with_further(query: NamedQuery, sources: Mapping[str, str]) -> NamedQuery:

@@ -30,8 +30,7 @@ from .runs import Asked
 V = TypeVar("V", bound=Stored)
 
 RUN = "run"
-FOLDERS = {**{kind.name: kind.folder for kind in KINDS.values()}, RUN: "runs"}
-"""The folder of each kind of value, and of what runs were asked for."""
+"""What runs were asked for, beside the kinds of values."""
 
 SUFFIX = ".parquet"
 MAX_ID = 200  # with the suffixes of what is set aside it is still a file's name
@@ -101,14 +100,17 @@ class Archive:
         return None
 
     def path(self, kind: str, id: str) -> Path:
-        """The path of a file, whether it is there or not. `kind`: a name in `FOLDERS`, here and below.
+        """The path of a file, whether it is there or not. `kind`: a name in `KINDS`, or `RUN`; here and below.
 
         Raises:
             InputError: the id is no text, or names a folder.
         """
         if not isinstance(id, str) or not id.isalnum() or len(id) > MAX_ID:
             raise InputError(f"expected the id of a {kind} in full, letters and digits, got {cut(repr(id))}")
-        return self.folder / FOLDERS[kind] / id[:2] / f"{id}{SUFFIX}"
+        return self._folder(kind) / id[:2] / f"{id}{SUFFIX}"
+
+    def _folder(self, kind: str) -> Path:
+        return self.folder / ("runs" if kind == RUN else KINDS[kind].folder)
 
     def has(self, kind: str, id: str) -> bool:
         return self.path(kind, id).is_file()
@@ -124,12 +126,11 @@ class Archive:
 
     def ids(self, kind: str) -> Iterator[str]:
         """Ids of all files of a kind, sorted; their content is not read."""
-        folder = self.folder / FOLDERS[kind]
-        found = sorted(folder.glob(f"??/*{SUFFIX}"))
+        found = sorted(self._folder(kind).glob(f"??/*{SUFFIX}"))
         return (path.name.removesuffix(SUFFIX) for path in found if path.name[:2] == path.parent.name)
 
     def holds_anything(self) -> bool:
-        return any(next(self.ids(kind), None) for kind in FOLDERS)
+        return any(next(self.ids(kind), None) for kind in (*KINDS, RUN))
 
     def leftovers(self) -> list[Path]:
         """Temporary files; where no writer is at work, a killed one left them."""
@@ -261,7 +262,7 @@ class Archive:
             StoreDamaged: that cannot be read; what it names stays.
         """
         found = _unsealed(self.folder / REMOVING, "what it names is kept, and circuitstore verify lists it") or {}
-        return {kind: found.get(kind, []) for kind in FOLDERS}
+        return {kind: found.get(kind, []) for kind in (*KINDS, RUN)}
 
     def end_removal(self) -> None:
         """All that was announced is removed."""

@@ -100,7 +100,10 @@ RESPONSES = tuple(_circuits[f"response_{role}"] for role in ROLES)
 """Columns of a circuit that refer to responses."""
 
 _kept_responses = sa.union_all(
-    *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES)
+    *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES),
+    select(tables.responses.c.id).where(
+        tables.responses.c.circuit.in_(_of_runs)
+    ),  # its circuit may be in the archive only
 ).subquery()
 
 DISCOVERY = StoredKind(

@@ -110,7 +110,7 @@ def circuits(
 
 def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
     """See `Store.responses`."""
-    query = select(responses_table).where(*_equal("responses", responses_table.c, equals))
+    query = select(responses_table).where(*_equal("responses", dict(responses_table.c.items()), equals))
     if run is not None:
         ledger.known_run(connection, run)
         query = query.where(responses_table.c.id.in_(ledger.responses_of(connection, run)))

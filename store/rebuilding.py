@@ -38,9 +38,8 @@ KEYS = {
     "run_items": ("run", "item"),
     "run_circuits": ("run", "circuit"),
     "items": ("id",),
-    **{kind.table.name: ("id",) for kind in KINDS.values()},
 }
-"""What tells the rows of each table apart."""
+"""What tells the rows of a table apart; those of a kind of values their id."""
 
 
 @dataclass
@@ -94,17 +93,15 @@ def rebuild(parts: Parts, projection: Projection, old: Listed | None) -> Table:
         ledger.set_states(connection, _states(found, old))
         new = Listed.of(connection)
     projection.load({id: row["n_edges"] for id, row in found.circuits.items()})
+    tables = [kind.table.name for kind in KINDS.values()]
     return counts(
         {
-            **{f"{t} taken up from the archive": len(_ids(new, t) - _ids(old, t)) for t in TABLES},
+            **{f"{name} taken up from the archive": len(_ids(new, name) - _ids(old, name)) for name in tables},
             "catalog rows corrected": sum(_differing(old, new)),
-            "lost or damaged files, asked again": sum(len(_ids(old, t) - _ids(new, t)) for t in TABLES),
+            "lost or damaged files, asked again": sum(len(_ids(old, name) - _ids(new, name)) for name in tables),
             "circuits in the graph": len(projection.graph.present()),
         }
     )
-
-
-TABLES = tuple(kind.table.name for kind in KINDS.values())
 
 
 # --- what the archive holds ------------------------------------------------------------------------
@@ -253,7 +250,7 @@ def _states(found: ArchiveContents, old: Listed) -> Iterator[dict[str, Any]]:
 
 def _differing(old: Listed, new: Listed) -> Iterator[bool]:
     """Whether it was otherwise before, for every row that was there before; but how items were tried, and positions."""
-    for table, keys in KEYS.items():
+    for table, keys in {**KEYS, **{kind.table.name: ("id",) for kind in KINDS.values()}}.items():
         ignored = ledger.TRIED if table == "items" else ("position",)
 
         def plain(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:

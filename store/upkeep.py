@@ -7,7 +7,7 @@ import pandas as pd
 from ..errors import StoreDamaged
 from ..results import Table
 from . import answers, ledger
-from .archive import FOLDERS, RUN
+from .archive import RUN
 from .graph.contract import GraphBackend
 from .kinds import CIRCUIT, KINDS
 from .parts import Parts
@@ -34,7 +34,7 @@ def collect(parts: Parts, graph: GraphBackend) -> Table:
     with parts.catalog.reading() as connection:
         asked = ledger.unanswered(connection)
     removed = finish_removal(parts) + parts.archive.sweep_journals(asked)
-    lost = sum(len(unlisted(parts, kind)) for kind in FOLDERS)
+    lost = sum(len(unlisted(parts, kind)) for kind in (*KINDS, RUN))
     if lost:
         parts.say(f"{lost} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up")
     return counts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..circuits import (
@@ -19,11 +21,14 @@ from ..circuits import (
     Metric,
     ModelInfo,
     Recipe,
+    Response,
+    Role,
     Selection,
     WorkItem,
     bootstrap_frequency,
     digest,
     greedy,
+    trials_of,
 )
 
 
@@ -89,6 +94,25 @@ def make_record(discovery: Discovery, n: int = 40) -> CircuitRecord:
         full_in=scores.inflow,
         full_out=scores.outflow,
     )
+
+
+def make_responses(item: WorkItem, circuit: str, n_images: int = 4) -> dict[Role, Response]:
+    """Made-up responses behind the evaluation of a circuit, by role."""
+    found: dict[Role, Response] = {}
+    for i, (role, trial) in enumerate(trials_of(item, circuit).items()):
+        rng = np.random.default_rng([i, item.target_class.class_index])
+        predicted = rng.integers(0, item.model.n_classes, n_images, dtype=np.int32)
+        true = np.full(n_images, item.target_class.class_index, np.int32)
+        images = tuple(_hashes(99, item.target_class.class_index, n_images))
+        found[role] = Response(trial, images, rng.normal(size=n_images), predicted, true, predicted == true)
+    return found
+
+
+def with_responses(record: CircuitRecord) -> tuple[CircuitRecord, list[Response]]:
+    """The record with references to made-up responses, and these."""
+    responses = make_responses(record.item, record.id)
+    ids = {role: response.id for role, response in responses.items()}
+    return replace(record, responses=ids), list(responses.values())
 
 
 def make_records(

@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from ..circuits import CircuitRecord, Discovery
+from ..circuits import CircuitRecord, Discovery, Response
 from ..store import DISCOVERY, Store, Writer, open_store
 from ..store.faults import VARIABLE
-from .factories import make_discovery, make_item, make_record
+from .factories import make_discovery, make_item, make_record, with_responses
 
 DISCOVERIES, SIZES = 3, (6, 12)
 
@@ -35,25 +35,26 @@ class StorePlace:
 
 
 @lru_cache(maxsize=1)
-def pool() -> tuple[tuple[Discovery, CircuitRecord], ...]:
-    """Circuits, each with the discovery that it shares with another."""
+def pool() -> tuple[tuple[Discovery, CircuitRecord, list[Response]], ...]:
+    """Circuits, each after the discovery that it shares with another, and with its responses."""
     found = [
         make_discovery(i, n_images=4, item=make_item(i, class_index=i, n_layers=2, n_heads=2))
         for i in range(DISCOVERIES)
     ]
-    return tuple((discovery, make_record(discovery, n)) for discovery in found for n in SIZES)
+    return tuple((discovery, *with_responses(make_record(discovery, n))) for discovery in found for n in SIZES)
 
 
 def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
     """Index circuits of the pool under a run, as the engine does: what is there already is not computed again."""
     asked = [pool()[i] for i in sorted(chosen)]
-    items = {d.id: d.item for d, _ in asked}
-    writer.start_run(run, f'name = "{run}"', list(items.values()), [(r.discovery_id, r.extraction) for _, r in asked])
-    for discovery, record in asked:
+    items = {d.id: d.item for d, *_ in asked}
+    wanted = [(r.discovery_id, r.extraction) for _, r, _ in asked]
+    writer.start_run(run, f'name = "{run}"', list(items.values()), wanted)
+    for discovery, record, responses in asked:
         if not writer.has(DISCOVERY, discovery.id):
             writer.lease_item(discovery.id)
             writer.put(discovery, run=run)
-        writer.put(record, run=run)
+        writer.put(*responses, record, run=run)
 
 
 def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import QueryFailed
-from ...results import Table
+from ...results import Table, more_than
 
 _INT64 = 2**63
 _SCALARS = {type(None), bool, int, float, str, Decimal}
@@ -71,7 +71,7 @@ def unpacked(packed: Table, max_rows: int) -> Table:
 
 def _table(names: Sequence[str], columns: Sequence[list[Any]], count: int, max_rows: int) -> Table:
     """The table of columns of `count` values each."""
-    notes = (f"only the first {max_rows} rows are shown; ask for more with max_rows",) if count > max_rows else ()
+    notes = (more_than(max_rows),) if count > max_rows else ()
     frame = pd.DataFrame({i: _column(values[:max_rows]) for i, values in enumerate(columns)})
     frame.columns = list(names)
     return Table(frame, notes)

@@ -19,10 +19,12 @@ from circuitstore.circuits import (
     Recipe,
     Registry,
     Selection,
+    Trial,
     Variant,
     WorkItem,
     circuit_id,
     digest,
+    trials_of,
 )
 from circuitstore.circuits.kinds import whole
 from circuitstore.circuits.recipe import later, stated
@@ -53,6 +55,13 @@ def test_the_ids_of_what_stores_hold_never_change() -> None:
     assert circuit_id(ITEM.id, EXTRACTION) == "d124aff83f705e361e3e53cad6470e5cac6c1e0e9c71de95c65123787fbe07bd"
     assert digest(ITEM.to_dict()) == "aa57524e0ea8972e666dc9ca5320ff283b26155346306199d4abcb7993aef249"
     assert WorkItem.from_dict(ITEM.to_dict()) == ITEM
+    trials = trials_of(ITEM, "e" * 64)
+    assert {role: trial.id for role, trial in trials.items()} == {
+        "full": "f24c0dd776d096b9d6e90f34f37f619712fc9230a486359afc46ee6f008d5653",
+        "empty": "b1b34051decf4312565646b75631b1eadb3093ffe828921c6b50a918f0265422",
+        "circuit": "f40c689033c7d03831cb811fb3987f648254d3973f2b8994fb933622a0da97a7",
+    }
+    assert all(Trial.from_dict(trial.to_dict()) == trial for trial in trials.values())
 
 
 @dataclass(frozen=True)

@@ -410,15 +410,18 @@ def _near(value: Any) -> Any:
     return pytest.approx(value, rel=1e-5, abs=1e-6) if isinstance(value, float) else value
 
 
+ASKED_OF_THE_GRAPH = {name for name, query in named_queries().items() if query.answer is None}
+
+
 def test_every_named_query_is_asked() -> None:
-    assert {name for name, _ in QUESTIONS} == set(named_queries()) == set(ORACLES)
+    assert {name for name, _ in QUESTIONS} == ASKED_OF_THE_GRAPH == set(ORACLES)
 
 
 @pytest.mark.slow
 def test_questions_have_answers(library: Library) -> None:
     """Nearly: a query that finds nothing would agree with an oracle that finds nothing."""
     answered = {name for name, p in QUESTIONS if ORACLES[name](library, **_with_ids(library, p))}
-    assert answered == set(named_queries())
+    assert answered == ASKED_OF_THE_GRAPH
 
 
 def _with_ids(library: Library, params: dict[str, Any]) -> dict[str, Any]:

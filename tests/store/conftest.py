@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from circuitstore.circuits import CircuitRecord, Discovery, Extraction, WorkItem
-from circuitstore.store import CIRCUIT, DISCOVERY, Writer, create_store
-from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.circuits import CircuitRecord, Discovery, Extraction, Response, WorkItem
+from circuitstore.store import DISCOVERY, Writer, create_store
+from circuitstore.testing.factories import make_discovery, make_item, make_record, with_responses
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class World:
 
     discoveries: list[Discovery]
     records: list[CircuitRecord]
+    responses: list[Response]
 
     @property
     def items(self) -> list[WorkItem]:
@@ -41,15 +42,18 @@ class World:
                 writer.lease_item(discovery.id)
                 writer.put(discovery, run=run)
             for record in self.records:
-                if record.discovery_id == discovery.id and not writer.has(CIRCUIT, record.id):
-                    writer.put(record, run=run)
+                if record.discovery_id == discovery.id:
+                    mine = [response for response in self.responses if response.id in record.responses.values()]
+                    writer.put(*mine, record, run=run)
 
 
 def make_world(count: int = 3, sizes: tuple[int, ...] = (6, 12)) -> World:
     found = [
         make_discovery(i, n_images=5, item=make_item(i, class_index=i, n_layers=2, n_heads=2)) for i in range(count)
     ]
-    return World(found, [make_record(d, n) for d in found for n in sizes])
+    made = [with_responses(make_record(d, n)) for d in found for n in sizes]
+    responses = {response.id: response for _, some in made for response in some}
+    return World(found, [record for record, _ in made], list(responses.values()))
 
 
 @pytest.fixture(scope="session")

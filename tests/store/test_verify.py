@@ -25,6 +25,10 @@ def discovery_file(store: Store, world: Any) -> Path:
     return store.archive.path("discovery", world.discoveries[0].id)
 
 
+def response_file(store: Store, world: Any) -> Path:
+    return store.archive.path("response", world.responses[0].id)
+
+
 def catalog(store: Store, statement: sa.Executable) -> None:
     with Catalog(store.location.catalog, read_only=False).writing() as connection:
         connection.execute(statement)
@@ -84,7 +88,21 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         lambda s, w: catalog(s, sa.update(tables.discoveries).values(sha256="0" * 64)),
         "catalog",
         "altered row",
-        "sha256 is 0000",
+        "sha256 is '0000",
+    ),
+    "response file lost": (lambda s, w: response_file(s, w).unlink(), "archive", "missing file", "is not there"),
+    "response file cut": (lambda s, w: response_file(s, w).write_bytes(b"PAR1"), "archive", "damaged file", "be read"),
+    "response forgotten": (
+        lambda s, w: catalog(s, sa.delete(tables.responses).where(tables.responses.c.id == w.responses[0].id)),
+        "archive",
+        "orphan file",
+        "does not list",
+    ),
+    "accuracy altered": (
+        lambda s, w: catalog(s, sa.update(tables.responses).values(accuracy=2.0)),
+        "catalog",
+        "altered row",
+        "accuracy is 2.0",
     ),
     "graph lost": (lambda s, w: (s.location.folder / "graph.lbdb").unlink(), "graph", "missing graph", "graph.lbdb"),
     "stranger in graph": (stranger_in_graph, "graph", "extra circuit", "does not list it"),
@@ -105,7 +123,7 @@ def test_a_planted_difference_is_named_and_mended(filled: Path, world: Any, plan
     with open_store(filled) as store:
         found = store.verify()
         assert any((r["part"], r["kind"]) == (part, kind) and words in r["what"] for r in found), str(found)
-        known = {v.id for v in (*world.discoveries, *world.records)}
+        known = {v.id for v in (*world.discoveries, *world.records, *world.responses)}
         strangers = planted == "stranger in graph"
         assert strangers or all(r["id"] in known or r["kind"] == "missing graph" for r in found)
         assert all("circuitstore" in r["remedy"] for r in found)

@@ -1,0 +1,140 @@
+"""Named queries that responses answer: what the model and its circuits do on each image. The graph has no images.
+
+The docstring of each function is the header of its query (`named.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..circuits import NATURAL, ROLES
+from ..results import Table
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+_COLUMNS = [f"response_{role}" for role in ROLES]
+
+
+def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
+    """What the model, the model with every edge corrupted, and one circuit do on each report image.
+
+    Parameters:
+      circuit: circuit; its id, or the beginning of it
+    Columns:
+      image: SHA-256 of the image's content
+      file: name of its file, if it is known
+      true: index of the true class
+      predicted_full: index of the model's top class
+      predicted_circuit: index of the circuit's top class
+      hit_full: whether the model's top class is the one that the metric raises
+      hit_empty: the same with every edge corrupted
+      hit_circuit: the same of the circuit
+      metric_full: metric of the model
+      metric_empty: metric with every edge corrupted
+      metric_circuit: metric of the circuit
+    """
+    id = values["circuit"]
+    row = store.circuits(columns=_COLUMNS, id=id).iloc[0]
+    if row.isna().any():
+        return Table(pd.DataFrame(columns=list(_OF_CIRCUIT)), (_without([id]),))
+    full, empty, circuit = (store.archive.response(row[column])[0] for column in _COLUMNS)
+    images = store.images(id).frame
+    files = dict(zip(images["hash"], images["file"], strict=True))
+    columns: dict[str, Any] = {
+        "image": list(full.images),
+        "file": [files.get(image) for image in full.images],
+        "true": full.true.astype(np.int64),
+        "predicted_full": full.predicted.astype(np.int64),
+        "predicted_circuit": circuit.predicted.astype(np.int64),
+    }
+    for name in ("hit", "metric"):
+        columns |= {f"{name}_{role}": getattr(r, name) for role, r in zip(ROLES, (full, empty, circuit), strict=True)}
+    return Table(pd.DataFrame(columns))
+
+
+def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
+    """How an attack changes what the model and each class's circuit do, compared image by image.
+
+    Parameters:
+      condition: string = only, not natural; the attacked condition
+      model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+    Columns:
+      class: name of the class
+      images: report images that both conditions have
+      accuracy_natural: share of hits of the model on the natural images
+      accuracy_attacked: the same on the attacked ones
+      circuit_natural: share of hits of the natural condition's circuit on the natural images
+      circuit_attacked: share of hits of the attacked condition's circuit on the attacked images
+      lost: images that the circuit hits only when they are natural
+      gained: images that it hits only when they are attacked
+      p: p-value of "lost and gained are equally likely", exact McNemar test, two-sided; one test a class, uncorrected
+      change: mean over images of the circuit's metric, attacked − natural
+      change_se: its standard error; none of one image
+    """
+    rows = store.circuits(columns=["id", "class", "class_index", "condition", "seed", *_COLUMNS], id=values["circuits"])
+    stored = rows.dropna(subset=_COLUMNS)
+    notes = [_without(set(rows["id"]) - set(stored["id"]))] if len(stored) < len(rows) else []
+    found = []
+    for _, pair in stored.groupby(["class_index", "seed"], sort=True):
+        natural, attacked = (pair[of_it] for of_it in (pair["condition"] == NATURAL, pair["condition"] != NATURAL))
+        if len(natural) and len(attacked):
+            found.append(_paired(store, natural.iloc[-1], attacked.iloc[-1]))
+    if any(row["images"] == 0 for row in found):
+        notes.append("classes whose conditions share no report image are left out")
+    kept = [row for row in found if row["images"]]
+    return Table(pd.DataFrame(kept, columns=list(_OVER_CONDITIONS)), tuple(notes))
+
+
+def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, Any]:
+    """One class's figures, over the images that both conditions have."""
+    columns = ("response_full", "response_circuit")
+    pair = [
+        [store.archive.response(row[column])[0].to_pandas().set_index("image") for column in columns]
+        for row in (natural, attacked)
+    ]
+    shared = pair[0][1].index.intersection(pair[1][1].index)
+    (model, circuit), (model_attacked, circuit_attacked) = [[frame.loc[shared] for frame in both] for both in pair]
+    lost = int((circuit["hit"] & ~circuit_attacked["hit"]).sum())
+    gained = int((~circuit["hit"] & circuit_attacked["hit"]).sum())
+    change = circuit_attacked["metric"] - circuit["metric"]
+    return {
+        "class": natural["class"],
+        "images": len(shared),
+        "accuracy_natural": model["hit"].mean(),
+        "accuracy_attacked": model_attacked["hit"].mean(),
+        "circuit_natural": circuit["hit"].mean(),
+        "circuit_attacked": circuit_attacked["hit"].mean(),
+        "lost": lost,
+        "gained": gained,
+        "p": float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        "change": change.mean(),
+        "change_se": change.sem(),
+    }
+
+
+def _without(ids: Any) -> str:
+    """Note on circuits whose responses are not stored."""
+    what = "1 circuit has" if len(ids) == 1 else f"{len(ids)} circuits have"
+    return f"{what} no responses: it has no report images, or its evaluation came from elsewhere or an earlier version"
+
+
+Answer = Callable[["Store", Mapping[str, Any]], Table]
+ANSWERS: dict[str, Answer] = {
+    "images-of-circuit": images_of_circuit,
+    "images-over-conditions": images_over_conditions,
+}
+"""Named queries by name."""
+
+
+def _columns_of(answer: Answer) -> tuple[str, ...]:
+    lines = (answer.__doc__ or "").partition("Columns:\n")[2].splitlines()
+    return tuple(line.split(":")[0].strip() for line in lines if line.strip())
+
+
+_OF_CIRCUIT, _OVER_CONDITIONS = map(_columns_of, ANSWERS.values())
