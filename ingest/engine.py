@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -29,7 +30,7 @@ from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..evaluation import Execution, Journal
 from ..models import ViT, plain_torch
 from ..results import Table
-from ..store import CIRCUIT, DISCOVERY, RESPONSE, Account, Writer, create_store
+from ..store import CIRCUIT, DISCOVERY, RESPONSE, Elsewhere, Writer, create_store
 from .bar import Bar, Lines, shown
 from .choice import Choice
 from .executor import LocalExecutor, Parts
@@ -78,22 +79,22 @@ def index(
     *,
     model: ViT | None = None,
     location: str | Path | None = None,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
     retry_failed: bool = False,
     wait_s: float = 0.0,
     progress: bool = True,
     on_survey: Callable[[Table], None] = lambda survey: None,
+    **elsewhere: Unpack[Elsewhere],
 ) -> IndexResult:
     """Plan a run, answer what is not answered yet, store it. The same call again goes on or finds all there.
 
     Args:
         model: a loaded model, in place of the one that the spec names.
+        location: folder of the store; default `./circuitstore-data`. What is missing of the store is made.
         retry_failed: ask items again that failed in an earlier run; a changed spec does so by itself.
         wait_s: seconds to wait for another writer of the store.
         progress: show item, rate and remaining time on stderr.
         on_survey: called with the result's `survey` before the first item is answered; not where all is there already.
+        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Raises:
         InputError: the spec asks for what does not exist, or names a model or data set as the store names another;
@@ -102,7 +103,7 @@ def index(
     """
     began = time.monotonic()
     plan = make_plan(spec, model)
-    made = create_store(location, graph=graph, catalog=catalog, account=account)
+    made = create_store(location, **elsewhere)
     with made as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]

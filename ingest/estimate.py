@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ from ..errors import StoreMissing
 from ..images import quotas
 from ..models import ViT
 from ..results import Table
-from ..store import Account, open_store
+from ..store import Elsewhere, open_store
 from .choice import Choice
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
@@ -36,12 +37,10 @@ def dry_run(
     spec: Spec,
     *,
     location: str | Path | None = None,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
     model: ViT | None = None,
     progress: bool = False,
     on_survey: Callable[[Table], None] | None = None,
+    **elsewhere: Unpack[Elsewhere],
 ) -> Table:
     """One row per recipe and condition: items, how many are answered, and what the rest costs.
 
@@ -55,7 +54,7 @@ def dry_run(
         on_survey: called with the `survey` of the items that are not done; without it the images are not read.
     """
     plan = make_plan(spec, model)
-    stored = _stored(location, graph, catalog, account)
+    stored = _stored(location, **elsewhere)
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
         on_survey(survey(plan, Choice(plan), todo, progress=progress))
     forward_s = _seconds_per_forward(plan)
@@ -102,12 +101,10 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
 
 
-def _stored(
-    location: str | Path | None, graph: str | None, catalog: str | None, account: Account | None
-) -> frozenset[str]:
+def _stored(location: str | Path | None, **elsewhere: Unpack[Elsewhere]) -> frozenset[str]:
     """Ids of the answered items and of the circuits that a store holds; none where there is no store yet."""
     try:
-        with open_store(location, graph=graph, catalog=catalog, account=account) as store:
+        with open_store(location, **elsewhere) as store:
             return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
     except StoreMissing:
         return frozenset()

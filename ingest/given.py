@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from ..circuits import CircuitRecord, Discovery, EdgeScores
 from ..errors import InputError, StoreDamaged
-from ..store import CIRCUIT, DISCOVERY, Account, Store, create_store
+from ..store import CIRCUIT, DISCOVERY, Elsewhere, Store, create_store
 from .engine import IndexResult
 from .names import check_class_name, check_model_name
 from .own import Answer, OwnResult, answer
@@ -26,10 +27,8 @@ def store_results(
     results: Iterable[OwnResult],
     *,
     location: str | Path | None = None,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
     wait_s: float = 0.0,
+    **elsewhere: Unpack[Elsewhere],
 ) -> IndexResult:
     """Store results that were found elsewhere; the same call again finds all there.
 
@@ -37,8 +36,9 @@ def store_results(
 
     Args:
         run: name under which they are found again; a new one, or one that exists, of `index` too.
-        location, graph, catalog, account: of the store, as for `open_store`; what is missing of it is made.
+        location: folder of the store; default `./circuitstore-data`. What is missing of the store is made.
         wait_s: seconds to wait for another writer of the store.
+        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Returns:
         `done` results and `circuits` that are new, `skipped` results that were there.
@@ -52,7 +52,7 @@ def store_results(
     if not isinstance(run, str) or not 1 <= len(run) <= 200 or not is_printable(run):
         raise InputError(f"run: expected 1 to 200 printable signs without blanks at the ends, got {run!r}")
     answers = _answers(results)
-    made = create_store(location, graph=graph, catalog=catalog, account=account)
+    made = create_store(location, **elsewhere)
     with made as store, store.writer(wait_s=wait_s) as writer:
         named = _check_names(store, answers)
         for i, given in enumerate(answers):

@@ -304,7 +304,7 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
                 "evaluate on images that chose nothing"
             )
     targets = None if aim is None else [aim] * len(clean)
-    return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets, hashes)
+    return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets, hashes=hashes)
 
 
 def _provenance(result: OwnResult) -> dict[str, Any]:

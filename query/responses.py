@@ -43,7 +43,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
     row = store.circuits(columns=_COLUMNS, id=id).iloc[0]
     if row.isna().any():
         return Table(pd.DataFrame(columns=list(_OF_CIRCUIT)), (_without([id]),))
-    full, empty, circuit = (store.archive.response(row[column])[0] for column in _COLUMNS)
+    full, empty, circuit = (store.archive.response(str(row[column]))[0] for column in _COLUMNS)
     images = store.images(id).frame
     files = dict(zip(images["hash"], images["file"], strict=True))
     columns: dict[str, Any] = {
@@ -95,7 +95,7 @@ def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, 
     """One class's figures, over the images that both conditions have."""
     columns = ("response_full", "response_circuit")
     pair = [
-        [store.archive.response(row[column])[0].to_pandas().set_index("image") for column in columns]
+        [store.archive.response(str(row[column]))[0].to_pandas().set_index("image") for column in columns]
         for row in (natural, attacked)
     ]
     shared = pair[0][1].index.intersection(pair[1][1].index)

@@ -320,8 +320,9 @@ def response_from_table(header: Header, table: pa.Table) -> Response:
     Raises:
         StoreDamaged: an array, or the whole, does not match its checksum.
     """
-    arrays = (column(header, table, name) for name in ("metric", "predicted", "true", "hit"))
-    response = Response(Trial.from_dict(header["trial"]), tuple(header["images"]), *arrays, header["provenance"])
+    arrays = {name: column(header, table, name) for name in ("metric", "predicted", "true", "hit")}
+    trial, images = Trial.from_dict(header["trial"]), tuple(header["images"])
+    response = Response(trial, images, **arrays, provenance=header["provenance"])
     _check_identity(header, response)
     return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 
 from sqlalchemy import URL
 
@@ -19,6 +19,22 @@ DEFAULT = "circuitstore-data"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 """How a URL begins, also one that became a `Path`, in which `//` is `/`; one letter is a drive of Windows."""
+
+
+class Elsewhere(TypedDict, total=False):
+    """Parts of a store that are not in its folder: keywords of every function that opens a store.
+
+    Attributes:
+        graph: URL of its graph (`neo4j://…`, `bolt://…`, `ladybug:///…`); by default in the folder.
+        catalog: URL of its catalog (`sqlite:///…`; `postgresql+psycopg://…` with the extra `postgres`); by default in
+            the folder.
+        account: of the graph's server; by default the one in the environment (`CIRCUITSTORE_NEO4J_USER`,
+            `CIRCUITSTORE_NEO4J_PASSWORD`).
+    """
+
+    graph: str | None
+    catalog: str | None
+    account: Account | None
 
 
 @dataclass(frozen=True)

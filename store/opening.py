@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 
@@ -14,38 +15,27 @@ from . import fence, files, ledger, salvage
 from .archive import IDENTITY, Archive
 from .catalog import Catalog
 from .graph import migrate_graph
-from .graph.neo4j.account import Account
 from .interrupts import deferred
 from .lease import LeaseLost
 from .lease_holder import LeaseHolder
-from .location import Location
+from .location import Elsewhere, Location
 from .salvage import Listed
 from .store import Store
 from .tables import SCHEMA
 
 
-def open_store(
-    location: str | Path | None = None,
-    *,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
-) -> Store:
+def open_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Store:
     """Open a store to read it; nothing in it is changed unless a `Store.writer` is asked for.
 
     Args:
         location: its folder; default `./circuitstore-data`.
-        graph: URL of its graph, where that is not in the folder (`neo4j://…`, `bolt://…`, `ladybug:///…`).
-        catalog: URL of its catalog, where that is not in the folder (`sqlite:///…`; `postgresql+psycopg://…` with
-            the extra `postgres`).
-        account: of the graph's server; by default the one in the environment (`CIRCUITSTORE_NEO4J_USER`,
-            `CIRCUITSTORE_NEO4J_PASSWORD`).
+        elsewhere: `graph`, `catalog`, `account`, where these are not in the folder; see `Elsewhere`.
 
     Raises:
         StoreError: there is no store, or it cannot be opened; StoreDamaged: a part of it is lost.
         StoreVersion: it was written by another version of circuitstore.
     """
-    place = Location.of(location, graph=graph, catalog=catalog, account=account)
+    place = Location.of(location, **elsewhere)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     _refuse_unfinished(database)
     if _is_nothing(database):
@@ -54,13 +44,7 @@ def open_store(
     return Store(place, database, _agreed_id(archive, database))
 
 
-def create_store(
-    location: str | Path | None = None,
-    *,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
-) -> Store:
+def create_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Store:
     """Open a store, making what is missing of it. Arguments and errors as for `open_store`.
 
     A store whose making was interrupted is completed.
@@ -68,7 +52,7 @@ def create_store(
     Raises:
         StoreDamaged: the catalog is lost, and the archive holds what only `rebuild_store` can enter in a new one.
     """
-    place = Location.of(location, graph=graph, catalog=catalog, account=account)
+    place = Location.of(location, **elsewhere)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     _refuse_unfinished(database)
     full = archive.identity is not None and archive.holds_anything()
@@ -94,13 +78,7 @@ def _made(place: Location) -> Store:
     return Store(place, Catalog(place.catalog, read_only=True), id)
 
 
-def migrate_store(
-    location: str | Path | None = None,
-    *,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
-) -> Table:
+def migrate_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Table:
     """Bring the catalog and the graph of a store up to date; columns `part, what`.
 
     A graph that had to be made anew, since it was lost or a write to it had failed, is filled from the archive.
@@ -109,7 +87,7 @@ def migrate_store(
         StoreError: there is no store; StoreBusy: another process writes.
         StoreVersion: it is newer than this version of circuitstore.
     """
-    place = Location.of(location, graph=graph, catalog=catalog, account=account)
+    place = Location.of(location, **elsewhere)
     database = Catalog(place.catalog, read_only=False)
     _refuse_unfinished(database)
     if database.file is not None and not database.file.is_file():
@@ -137,14 +115,7 @@ def migrate_store(
     return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": said}))
 
 
-def rebuild_store(
-    location: str | Path | None = None,
-    *,
-    graph: str | None = None,
-    catalog: str | None = None,
-    account: Account | None = None,
-    wait_s: float = 0.0,
-) -> Table:
+def rebuild_store(location: str | Path | None = None, *, wait_s: float = 0.0, **elsewhere: Unpack[Elsewhere]) -> Table:
     """`Writer.rebuild` of a store whose catalog or graph may be lost or damaged, or whose graph of another version.
 
     A damaged catalog file is set aside and made again, with what could be read of it; a damaged or lost file that
@@ -154,7 +125,7 @@ def rebuild_store(
         StoreError: there is no store; StoreBusy: another process writes.
         StoreVersion: the catalog or the archive is of another version.
     """
-    place = Location.of(location, graph=graph, catalog=catalog, account=account)
+    place = Location.of(location, **elsewhere)
     database, archive = Catalog(place.catalog, read_only=True), Archive(place.archive)
     if _is_nothing(database) and not archive.folder.is_dir():
         raise StoreMissing(_no_store(place))
