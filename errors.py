@@ -1,8 +1,7 @@
-"""What can go wrong, in words for the user: what was expected, what came, where, and what to do.
+"""Errors and warnings, whose messages say what was expected, what was given, where, and what to do.
 
-Every error that a user can cause or mend is a `CircuitStoreError`; the command line prints its
-message and exits with code 2. Anything else that escapes is a bug and keeps its traceback.
-No message shows the password of a URL that was given: `masked`.
+Every error that a user can cause or fix is a `CircuitStoreError`; the command line prints its message and exits with
+code 2. Any other exception is a bug and keeps its traceback. Messages never show a password in a URL, see `masked`.
 """
 
 from __future__ import annotations
@@ -20,93 +19,93 @@ _SECRET_FIELD = re.compile(r"(?i)([?&][^\s=&]*(?:password|passwd|pwd|secret|toke
 
 
 def masked(text: str) -> str:
-    """The text with `***` in place of every password in what looks like a URL.
+    """Replace every password in a URL with `***`.
 
-    That is what stands between the user's name and the last `@` of a word that begins like `scheme:/`, and the value
-    of every field after `?` or `&` whose name speaks of a password, a secret or a token.
+    Passwords are what stands between the user name and the last `@` of a word that begins with `scheme:/`, and the
+    values of fields after `?` or `&` whose name contains `password`, `passwd`, `pwd`, `secret` or `token`.
     """
     return _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub(r"\1:***@", text))
 
 
 class CircuitStoreError(Exception):
-    """Base of all errors whose message is meant for the user; passwords in URLs are masked in it."""
+    """Base class of all errors whose message is for the user; passwords in URLs are masked."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(masked(a) if isinstance(a, str) else a for a in args))
 
 
 class InputError(CircuitStoreError, ValueError):
-    """A value given by the user (argument, spec field, image, file) is not what was expected."""
+    """A value from the user (argument, spec field, image, file) is not what was expected."""
 
 
 class NotRepresentable(CircuitStoreError):
-    """A model whose computation cannot be shown exactly as senders and receivers."""
+    """A model's computation cannot be represented exactly as senders and receivers."""
 
 
 class NotComparable(CircuitStoreError):
-    """Two circuits or score sets that mean different things; the message names the fields."""
+    """Two circuits or sets of scores mean different things; the message names the fields."""
 
 
 class StoreError(CircuitStoreError):
-    """A store that cannot be opened, read or written."""
+    """A store cannot be opened, read or written."""
 
 
 class StoreMissing(StoreError):
-    """There is no store at this place."""
+    """There is no store at this location."""
 
 
 class StoreBusy(StoreError):
-    """Another writer holds the store; the message names it and the remedy."""
+    """Another writer holds the store; the message names the writer and says what to do."""
 
 
 class StoreUnreachable(StoreError):
-    """A database that does not answer, or is not able to now; it may be waited for."""
+    """A database does not answer or cannot answer now; retrying may help."""
 
 
 class StoreVersion(StoreError):
-    """Schema of another version; the message names both versions and the command that mends it."""
+    """The schema has another version; the message names both versions and the command to run."""
 
 
 class StoreForeign(StoreError):
-    """A part that belongs to another store, or is something else altogether; it is left as it is."""
+    """A part belongs to another store or is not part of a store; it stays unchanged."""
 
 
 class StoreDamaged(StoreError):
-    """Stored bytes that are missing or do not match their checksum."""
+    """Stored bytes are missing or do not match their checksum."""
 
 
 class QueryRefused(CircuitStoreError):
-    """Cypher that could write, reach files or the network, or is outside the allowed clauses."""
+    """Cypher could write, access files or the network, or uses clauses that are not allowed."""
 
 
 class QueryFailed(CircuitStoreError):
-    """Cypher that does not parse, names what is not in the schema, or ran out of time."""
+    """Cypher does not parse, names something that is not in the schema, or ran out of time."""
 
 
 class CircuitStoreWarning(UserWarning):
-    """A result that stands, but that the user should look at; the message says why and what may be done."""
+    """A valid result that the user should check; the message says why and what to do."""
 
 
 def warn(message: str) -> None:
-    """Issue a `CircuitStoreWarning` at the line of the program that called this package."""
+    """Issue a `CircuitStoreWarning` at the line that called this package."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, CircuitStoreWarning, stacklevel=level)
 
 
-_BETWEEN = (__name__.partition(".")[0], "contextlib")
+_INTERNAL = (__name__.partition(".")[0], "contextlib")
 
 
-def nearest(name: str, valid: Iterable[str], most: int = 3) -> list[str]:
-    """The `most` valid names that look most like `name`, best first; case does not count."""
+def nearest(name: str, valid: Iterable[str], limit: int = 3) -> list[str]:
+    """Return up to `limit` valid names that are most similar to `name`, best first, ignoring case."""
     by_lower = {v.lower(): v for v in valid}
-    hits = difflib.get_close_matches(name.lower(), list(by_lower), n=most, cutoff=0.5)
+    hits = difflib.get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)
     return [by_lower[h] for h in hits]
 
 
 def unknown(what: str, name: object, valid: Iterable[str], where: str = "") -> InputError:
-    """An `InputError` for a name that is none of `valid`: says the nearest, or lists the valid ones."""
+    """Return an `InputError` for a name that is not in `valid`, with the nearest names or a list of all."""
     names, name = [str(v) for v in valid], cut(name)
     close = nearest(name, names)
     shown = ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "")
@@ -116,27 +115,27 @@ def unknown(what: str, name: object, valid: Iterable[str], where: str = "") -> I
 
 
 def check_known(what: str, name: object, valid: Iterable[str], where: str = "") -> None:
-    """Return if a name, whatever it is, is one of `valid`.
+    """Check that a value is one of the `valid` names.
 
     Raises:
-        InputError: see `unknown`.
+        InputError: it is not, see `unknown`.
     """
     names = list(valid)
     if not isinstance(name, str) or name not in names:
         raise unknown(what, name, names, where)
 
 
-def cut(value: object, most: int = 100) -> str:
-    """A value as text that is short enough for a message."""
+def cut(value: object, limit: int = 100) -> str:
+    """Return a value as text, shortened for a message."""
     text = str(value)
-    return text if len(text) <= most else text[:most] + "…"
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or say which extra brings it.
+    """Import an optional dependency.
 
     Raises:
-        CircuitStoreError: the module is not installed.
+        CircuitStoreError: the module is not installed; the message names the extra to install.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""TOML and JSON that people write: what their readers cannot take ends in a message, never in a traceback."""
+"""Parse TOML and JSON that people write, with clear errors for everything that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,55 +11,54 @@ from typing import Any
 from .errors import InputError
 
 MAX_DEPTH = 50
-"""Lists and tables within each other."""
+"""Maximum depth of nested lists and tables."""
 
 
 def read_toml(text: str, where: str) -> dict[str, Any]:
-    """The values of a TOML text.
+    """Parse a TOML text.
 
     Args:
-        where: what the text is, for messages.
+        text: the text.
+        where: name of the text in messages.
 
     Raises:
-        InputError: it is no TOML, nested too deeply, or has a whole number of more than 64 bits.
+        InputError: the text is not valid TOML, is nested too deeply, or has a whole number of more than 64 bits.
     """
     try:
-        return _sound(tomllib.loads, text, where)
+        return _parse(tomllib.loads, text, where)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: no valid TOML: {error}") from error
+        raise InputError(f"{where}: not valid TOML: {error}") from error
 
 
 def read_json(text: str, where: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        json.JSONDecodeError: it is no JSON.
-        InputError: it is nested too deeply, or has a whole number of more than 64 bits.
+        json.JSONDecodeError: the text is not valid JSON.
+        InputError: the text is nested too deeply, or has a whole number of more than 64 bits.
     """
-    return _sound(json.loads, text, where)
+    return _parse(json.loads, text, where)
 
 
-def _sound(read: Callable[[str], Any], text: str, where: str) -> Any:
+def _parse(loads: Callable[[str], Any], text: str, where: str) -> Any:
     try:
-        value = read(text)
+        value = loads(text)
     except (tomllib.TOMLDecodeError, json.JSONDecodeError):
         raise
     except RecursionError:
-        raise InputError(
-            f"{where}: more than {MAX_DEPTH} lists or tables within each other; write it flatter"
-        ) from None
-    except ValueError:  # Python reads numbers of 4,300 digits at most
+        raise InputError(f"{where}: {_DEEP}") from None
+    except ValueError:  # Python parses numbers of up to 4,300 digits
         raise InputError(f"{where}: {_LARGE}") from None
     _check(value, where)
     return value
 
 
-_DEEP = f"more than {MAX_DEPTH} lists or tables within each other; write it flatter"
-_LARGE = "a whole number of more than 64 bits; the largest is 9223372036854775807"
+_DEEP = f"more than {MAX_DEPTH} nested lists or tables; use fewer levels"
+_LARGE = "a whole number of more than 64 bits; the maximum is 9223372036854775807"
 
 
 def _check(value: Any, where: str) -> None:
-    """Without recursion, which would end as reading it did."""
+    """Check depth and size of numbers, without recursion."""
     level = [value]
     for depth in count():
         if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in level):

@@ -1,4 +1,4 @@
-"""How results leave: the exits that all of them have, and the table that queries and comparisons give back."""
+"""Export of results as data frame, Parquet file and notebook table; the table that queries and comparisons return."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ _numbers = itertools.count(1)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: what was there stays until the new content is on the disk.
+    """Write a file atomically: the old content stays until the new content is on the disk.
 
-    The content is written beside the file and renamed. A pipe or a device is written directly. A lone surrogate in
-    a text, which no encoding can store, is written as its escape.
+    The content is written to a temporary file in the same folder, which then replaces the target. Pipes and devices are
+    written directly. A lone surrogate in a text, which no encoding can store, is written as its escape.
 
     Raises:
-        InputError: the file cannot be written; nothing is left of the new content.
+        InputError: the file cannot be written; no part of the new content remains.
+
+    Examples:
+        >>> write_whole(folder / "circuit.txt", "a0.h1->m2")
+        >>> (folder / "circuit.txt").read_text()
+        'a0.h1->m2'
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     target = Path(path)
@@ -40,14 +45,14 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
             _replace(Path(os.path.realpath(target)), data)  # a link stays a link
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "make room" if full else "name a file in a folder that exists and may be written"
+        remedy = "free some space" if full else "choose a file in an existing, writable folder"
         raise InputError(f"{path}: cannot write ({error.strerror or error}); {remedy}") from error
 
 
 def _replace(target: Path, data: bytes) -> None:
-    """Put `data` in the place of a file, whose permissions stay."""
-    there = target.exists()
-    if there and not os.access(target, os.W_OK):
+    """Replace a file's content, and keep its permissions."""
+    exists = target.exists()
+    if exists and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = target.with_name(f".circuitstore-{os.getpid()}-{next(_numbers)}.tmp")
     try:
@@ -55,7 +60,7 @@ def _replace(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if there:
+        if exists:
             shutil.copymode(target, temporary)
         temporary.replace(target)
     except BaseException:
@@ -64,29 +69,29 @@ def _replace(target: Path, data: bytes) -> None:
         raise
 
 
-class Exits(ABC):
-    """What every result offers: a frame, a Parquet file, a table in a notebook."""
+class Exportable(ABC):
+    """A result that can be exported as data frame, Parquet file or table in a notebook."""
 
     @abstractmethod
     def to_pandas(self) -> pd.DataFrame:
-        """The rows."""
+        """Return the rows."""
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write the rows as a Parquet file, whole or not at all.
+        """Write the rows to a Parquet file, atomically.
 
         Raises:
-            InputError: the file cannot be written, or Parquet cannot hold a column.
+            InputError: the file cannot be written, or Parquet cannot store a column.
         """
         write_whole(path, parquet(self.to_pandas()))
 
     def _repr_html_(self) -> str:
-        """What it is in a line, its picture where it has one, then its first ten rows."""
+        """Return one line about the result, its drawing if it has one, and the first ten rows."""
         from html import escape
 
         rows = self._first_rows(10).to_html(index=False, border=0)
-        return f"<p>{escape(repr(self))}</p>{self._picture()}{rows}"
+        return f"<p>{escape(repr(self))}</p>{self._drawing()}{rows}"
 
-    def _picture(self) -> str:
+    def _drawing(self) -> str:
         return ""
 
     def _first_rows(self, n: int) -> pd.DataFrame:
@@ -94,14 +99,22 @@ class Exits(ABC):
 
 
 _UNFIT = (ValueError, TypeError, NotImplementedError, OverflowError)
-"""What pandas and pyarrow raise for values that they cannot write."""
+"""Exceptions of pandas and pyarrow for values that they cannot write."""
 
 
 def parquet(frame: pd.DataFrame, *, index: bool = False) -> bytes:
-    """A Parquet file of a frame, with its row labels or without.
+    """Return a data frame as the bytes of a Parquet file.
+
+    Args:
+        frame: the data frame.
+        index: whether to include the row labels.
 
     Raises:
-        InputError: Parquet cannot hold it; the message names the first column that is the reason.
+        InputError: Parquet cannot store the frame; the message names the first column that it cannot store.
+
+    Examples:
+        >>> parquet(scores.to_pandas())[:4]
+        b'PAR1'
     """
     try:
         return frame.to_parquet(None, index=index)
@@ -109,8 +122,8 @@ def parquet(frame: pd.DataFrame, *, index: bool = False) -> bytes:
         bad = next((name for name in frame.columns if not _fits(frame.filter(items=[name]))), None)
         what = "the table" if bad is None else f"column {bad!r}"
         raise InputError(
-            f"Parquet cannot hold {what}: it needs column names that differ, and values of one type in a column; "
-            "choose CSV or JSON"
+            f"Parquet cannot store {what}: column names must be unique, and the values of a column must have one type; "
+            "use CSV or JSON"
         ) from error
 
 
@@ -133,16 +146,16 @@ def more_than(rows: int) -> str:
 
 
 @dataclass(frozen=True)
-class Table(Exits):
-    """Rows and columns, with what the reader must know beside them.
+class Table(Exportable):
+    """Rows and columns, with notes and single figures for the whole table.
 
     Attributes:
         frame: the rows.
-        notes: warnings and remarks (a noise floor, fields that differ, a row cap that was reached).
-        facts: single figures that belong to the whole table (for instance `noise_floor`).
+        notes: warnings and remarks (a noise floor, fields that differ, a row limit that was reached).
+        facts: figures for the whole table (for instance `noise_floor`).
 
     Raises:
-        InputError: two columns have one name.
+        InputError: two columns have the same name.
     """
 
     frame: pd.DataFrame
@@ -153,7 +166,7 @@ class Table(Exits):
         twice = [str(name) for name, count in Counter(self.frame.columns).items() if count > 1]
         if twice:
             raise InputError(
-                f"several columns are named {', '.join(map(repr, twice))}; give each a name of its own, "
+                f"several columns are named {', '.join(map(repr, twice))}; give each a different name, "
                 "in Cypher with AS"
             )
 
@@ -161,7 +174,7 @@ class Table(Exits):
         return len(self.frame)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Rows as dictionaries."""
+        """Iterate over the rows as dictionaries."""
         columns = list(self.frame.columns)
         for row in self.frame.itertuples(index=False, name=None):
             yield dict(zip(columns, row, strict=True))
@@ -176,7 +189,7 @@ class Table(Exits):
         return replace(self, frame=self.frame.head(rows), notes=(*self.notes, more_than(rows)))
 
     def renamed(self, columns: Sequence[str]) -> Table:
-        """The same rows under other names of the columns, in their order."""
+        """Return the same rows with other column names, in the same order."""
         return replace(self, frame=self.frame.set_axis(list(columns), axis="columns"))
 
     def __str__(self) -> str:

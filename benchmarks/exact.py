@@ -1,12 +1,12 @@
-"""What exact patching costs an edge beside a plain forward, and sequential patching beside the loop that it replaces.
+"""Time of exact patching per edge, relative to a plain forward, and of sequential patching, relative to a plain loop.
 
-`exact`: time of patching one edge ÷ one plain forward of the same images. Edges are drawn evenly from the flat order,
-so their mean stands for all; per round other ones.
-`sequential`: time of trying one removal ÷ one patched run of the whole model with the same edges closed, which is what
-a loop pays that removes one edge at a time. Edges are drawn evenly from the order of decision; of those decided before,
-a given share was kept, drawn at random. Settling a receiver is shared out among its edges.
-`whole`: both from start to end on the demo model, with the share of decisions that agree.
-Times are CPU times (CUDA: event times), taken in turn on one thread.
+`exact`: time to patch one edge ÷ one plain forward of the same images. Edges are drawn evenly from the flat order, so
+that their mean represents all edges; every round draws others.
+`sequential`: time to try one removal ÷ one patched run of the whole model with the same edges closed, which is the cost
+of a loop that removes one edge at a time. Edges are drawn evenly from the order of decision; of the edges decided
+before, a given share is kept at random. The time to settle a receiver is divided among its edges.
+`whole`: both from start to end on the demo model, with the decisions that differ.
+Times are CPU times (CUDA: event times), measured in turn on one thread.
 
     python benchmarks/exact.py --model vit_small_patch16_224 --batch 4
 """
@@ -24,14 +24,14 @@ from circuitstore.models import PatchedRuns, ReceiverRuns, SequentialRuns, ViT, 
 from score_edges import seconds
 
 
-def drawn(count: int, graph: ComputationGraph, dice: np.random.Generator) -> np.ndarray:
-    """Edges at even distances in the flat order, from a random one on."""
-    return ((np.arange(count) + dice.random()) * graph.n_edges / count).astype(int)
+def drawn(count: int, graph: ComputationGraph, rng: np.random.Generator) -> np.ndarray:
+    """Return evenly spaced edges in the flat order, with a random offset."""
+    return ((np.arange(count) + rng.random()) * graph.n_edges / count).astype(int)
 
 
-def exact(model: ViT, form: str, clean: torch.Tensor, corrupted: torch.Tensor, asked: argparse.Namespace) -> np.ndarray:
-    """Mean time an edge ÷ forward, per round."""
-    graph, dice, ratios = model.graph(form), np.random.default_rng(0), []
+def exact(model: ViT, form: str, clean: torch.Tensor, corrupted: torch.Tensor, args: argparse.Namespace) -> np.ndarray:
+    """Return the mean time per edge ÷ the time of a forward, for every round."""
+    graph, rng, ratios = model.graph(form), np.random.default_rng(0), []
     ends = capture(model, clean), capture(model, corrupted)
     differences, runs = sender_differences(model, form, *ends), ReceiverRuns(model, graph, ends[0])
 
@@ -39,33 +39,31 @@ def exact(model: ViT, form: str, clean: torch.Tensor, corrupted: torch.Tensor, a
         runs.logits(int(graph.edge_receiver[edge]), -differences[:, int(graph.edge_sender[edge])][None])
 
     patch(0)
-    for _ in range(asked.rounds):
+    for _ in range(args.rounds):
         plain = seconds(lambda: model.logits(clean), model.device)
-        times = [seconds(lambda e=edge: patch(int(e)), model.device) for edge in drawn(asked.edges, graph, dice)]
+        times = [seconds(lambda e=edge: patch(int(e)), model.device) for edge in drawn(args.edges, graph, rng)]
         plain = (plain + seconds(lambda: model.logits(clean), model.device)) / 2
         ratios.append(np.mean(times) / plain)
     return np.array(ratios)
 
 
 def sequential(
-    model: ViT, clean: torch.Tensor, corrupted: torch.Tensor, keep: float, asked: argparse.Namespace
+    model: ViT, clean: torch.Tensor, corrupted: torch.Tensor, keep: float, args: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per round: time of trying a removal ÷ patched run, and patched run ÷ plain forward."""
-    graph, dice = model.graph("attention"), np.random.default_rng(0)
+    """Return for every round: time to try a removal ÷ patched run, and patched run ÷ plain forward."""
+    graph, rng = model.graph("attention"), np.random.default_rng(0)
     ends = capture(model, clean), capture(model, corrupted)
     runs, loop = SequentialRuns(model, graph, *ends), PatchedRuns(model, ends[0].stream, ends[1])
     members = np.ones(graph.n_edges, bool)
-    chosen = graph.edge_receiver[drawn(asked.edges, graph, dice)]
+    chosen = graph.edge_receiver[drawn(args.edges, graph, rng)]
     times = []
     for receiver in reversed(range(graph.n_receivers)):
         upstream = int(graph.n_upstream[receiver])
-        closed = np.flatnonzero(dice.random(upstream) >= keep)
+        closed = np.flatnonzero(rng.random(upstream) >= keep)
         settling = seconds(lambda: _settle(runs, receiver, closed), model.device) / upstream  # noqa: B023
         members[graph.offsets[receiver] + closed] = False
         for _ in range(int((chosen == receiver).sum())):
-            times.append(
-                [_compared(model, runs, loop, clean, receiver, members, settling) for _ in range(asked.rounds)]
-            )
+            times.append([_compared(model, runs, loop, clean, receiver, members, settling) for _ in range(args.rounds)])
     trying, patched, plain = np.array(times).sum(axis=0).T
     return trying / patched, patched / plain
 
@@ -85,7 +83,7 @@ def _compared(
     members: np.ndarray,
     settling: float,
 ) -> tuple[float, float, float]:
-    """Seconds of trying a removal at a receiver, of a patched run, of a plain forward."""
+    """Return the seconds for trying a removal at a receiver, for a patched run and for a plain forward."""
     trying = settling
     if runs.matters(receiver):
         trying += seconds(lambda: runs.without(receiver, [0], [False]), model.device)
@@ -97,9 +95,9 @@ def _compared(
 
 
 def whole(rounds: int) -> tuple[np.ndarray, list[str]]:
-    """Sequential patching of the demo model ÷ the loop, per round; and what they decide otherwise, in that order.
+    """Return the time of sequential patching of the demo model ÷ the loop for every round, and differing decisions.
 
-    Of each such edge ||Δ| − τ|, Δ as it was when sequential patching decided it. After the first, runs differ.
+    For each differing edge: ||Δ| − τ|, with Δ at the time of the decision. After the first one, the runs differ.
     """
     model = load_model("digits")
     clean, corrupted = torch.randn(2, 8, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
@@ -142,40 +140,40 @@ def _one_at_a_time(runs: PatchedRuns, graph: ComputationGraph, labels: torch.Ten
     return members
 
 
-def told(name: str, ratios: np.ndarray, wanted: str) -> None:
+def report(name: str, ratios: np.ndarray, target: str) -> None:
     low, middle, high = np.percentile(ratios, [25, 50, 75])
-    print(f"{name}: median {middle:.3f}, quartiles {low:.3f} to {high:.3f} (wanted {wanted})", flush=True)
+    print(f"{name}: median {middle:.3f}, quartiles {low:.3f} to {high:.3f} (target {target})", flush=True)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="vit_small_patch16_224")
-    parser.add_argument("--batch", type=int, default=4, help="images at a time")
+    parser.add_argument("--batch", type=int, default=4, help="images per batch")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--edges", type=int, default=8, help="edges a round")
+    parser.add_argument("--edges", type=int, default=8, help="edges per round")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument(
-        "--keep", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="shares of decided edges that stayed"
+        "--keep", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="shares of decided edges that are kept"
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     torch.set_num_threads(1)
-    model = load_model(asked.model, device=asked.device, seed=0)
-    images = torch.randn(2 * asked.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
-    clean, corrupted = images.to(model.device).split(asked.batch)
-    print(f"{model}, {asked.batch} images, {asked.rounds} rounds of {asked.edges} edges")
+    model = load_model(args.model, device=args.device, seed=0)
+    images = torch.randn(2 * args.batch, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
+    clean, corrupted = images.to(model.device).split(args.batch)
+    print(f"{model}, {args.batch} images, {args.rounds} rounds of {args.edges} edges")
     for form in ("attention", "split"):
-        told(f"exact, {form}: an edge ÷ plain forward", exact(model, form, clean, corrupted, asked), "≤ 0.4")
-    for keep in asked.keep:
-        trying, patched = sequential(model, clean, corrupted, keep, asked)
-        told(f"sequential, {keep:.0%} kept: a trial ÷ one of the loop", trying, "≤ 0.45")
+        report(f"exact, {form}: an edge ÷ plain forward", exact(model, form, clean, corrupted, args), "≤ 0.4")
+    for keep in args.keep:
+        trying, patched = sequential(model, clean, corrupted, keep, args)
+        report(f"sequential, {keep:.0%} kept: a trial ÷ one of the loop", trying, "≤ 0.45")
         print(f"  one of the loop: {np.median(patched):.2f} plain forwards")
-    ratios, flips = whole(asked.rounds)
-    told("sequential, the demo model from start to end ÷ the loop", ratios, "≤ 0.45")
-    print(f"  decided otherwise in float32, with ||Δ| − τ|: {', '.join(flips) or 'none'}")
+    ratios, flips = whole(args.rounds)
+    report("sequential, the demo model from start to end ÷ the loop", ratios, "≤ 0.45")
+    print(f"  different decisions in float32, with ||Δ| − τ|: {', '.join(flips) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is spent while a method runs: images forward and back through the model, and all matrix products."""
+"""Count the cost of a method: forward and backward passes per image, and FLOPs of all matrix products."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch.utils.flop_counter import flop_registry
 
 
 @dataclass
-class Spent:
-    """What has been spent so far.
+class Cost:
+    """The cost so far.
 
     Attributes:
         forwards: images through all MLPs; a run of a part of the model, or of some tokens, counts as that share.
-        backwards: the same on the way back.
-        flops: of all matrix products, forward and back: mixtures of gated runs, heads run anew and the edges' own
-            contraction included. None where they were not counted.
+        backwards: the same in the backward pass.
+        flops: FLOPs of all matrix products in both passes, including mixtures of gated runs, recomputed heads and the
+            contraction of edges. None if they are not counted.
     """
 
     forwards: float = 0.0
@@ -31,39 +31,40 @@ class Spent:
 
 
 class _Products(TorchDispatchMode):
-    """Adds up the FLOPs of what runs while it is open; a factor of about 2 in time."""
+    """Count the FLOPs of the `with` block, which makes it about twice as slow."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, cost: Cost) -> None:
         super().__init__()
-        self.spent = spent
+        self.cost = cost
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
         flops = flop_registry.get(func._overloadpacket)
         if flops is not None:
-            self.spent.flops = (self.spent.flops or 0) + flops(*args, **(kwargs or {}), out_val=out)
+            self.cost.flops = (self.cost.flops or 0) + flops(*args, **(kwargs or {}), out_val=out)
         return out
 
 
 @contextmanager
-def counted(model: ViT, *, products: bool = False) -> Iterator[Spent]:
-    """Count while open.
+def counted(model: ViT, *, products: bool = False) -> Iterator[Cost]:
+    """Count the cost of the `with` block.
 
     Args:
-        products: count the FLOPs of matrix products besides, which takes time.
+        model: the model.
+        products: also count the FLOPs of matrix products, which takes time.
     """
-    spent = Spent(flops=0 if products else None)
+    cost = Cost(flops=0 if products else None)
     whole = model.n_tokens * model.d_model * model.n_layers
 
     def back(share: float) -> Callable[[Tensor], None]:
         def add(_: Tensor) -> None:
-            spent.backwards += share
+            cost.backwards += share
 
         return add
 
     def forward(_: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
         share = args[0].numel() / whole
-        spent.forwards += share
+        cost.forwards += share
         if out.requires_grad:
             out.register_hook(back(share))
 
@@ -71,13 +72,13 @@ def counted(model: ViT, *, products: bool = False) -> Iterator[Spent]:
         for block in model.blocks:
             stack.callback(block.mlp.register_forward_hook(forward).remove)
         if products:
-            stack.enter_context(_Products(spent))
-        yield spent
+            stack.enter_context(_Products(cost))
+        yield cost
 
 
 def forward_flops(model: ViT, images: Tensor) -> float:
-    """FLOPs of the matrix products of one plain forward, per image."""
-    with counted(model, products=True) as spent, torch.no_grad():
+    """Return the FLOPs of the matrix products of one plain forward, per image."""
+    with counted(model, products=True) as cost, torch.no_grad():
         model.logits(images)
-    assert spent.flops is not None
-    return spent.flops / len(images)
+    assert cost.flops is not None
+    return cost.flops / len(images)

@@ -1,10 +1,10 @@
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false
-"""All edge scores beside what public packages take for them, on one model with the same weights.
+"""Time to compute all edge scores, compared with other public packages on one model with the same weights.
 
-Each package is measured where it can be imported; `benchmarks/peers.md` names versions and figures. The model is a
-timm ViT of ViT-S's width with random weights. The language-model packages get its weights in a `HookedTransformer`
-whose vocabulary is the streams of the images, so that both sides score the same edges of the same function. One
-measurement is CPU time on one thread in float32; the package and `score_edges` are run in turn, round by round.
+A package must be installed to be measured; `benchmarks/peers.md` has versions and figures. The model is a timm ViT with
+ViT-S's width and random weights. The packages for language models get its weights in a `HookedTransformer` whose
+vocabulary is the streams of the images, so that both sides score the same edges of the same function. A measurement is
+CPU time on one thread in float32; the package and `score_edges` run in turn, round by round.
 
     python benchmarks/peers.py --peer eap-ig --depth 6 --batch 1 --rounds 5
 """
@@ -33,7 +33,7 @@ Peer = Callable[[], Scores]
 
 
 class TorchOnCpu:
-    """`torch`, for a module that asks for its tensors on CUDA."""
+    """`torch`, for a module that requests its tensors on CUDA."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -43,7 +43,7 @@ class TorchOnCpu:
 
 
 def block_weights(module: Any) -> dict[str, Tensor]:
-    """The blocks' and the final norm's weights under the names that TransformerLens and ViT-Prisma share."""
+    """Return the weights of the blocks and the final norm by the names that TransformerLens and ViT-Prisma share."""
     found = {"ln_final.w": module.norm.weight, "ln_final.b": module.norm.bias}
     for layer, block in enumerate(module.blocks):
         heads, at = block.attn.num_heads, f"blocks.{layer}"
@@ -60,7 +60,7 @@ def block_weights(module: Any) -> dict[str, Tensor]:
 
 
 def load_exactly(peer: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load the weights and accept nothing but buffers (masks, …) to be missing."""
+    """Load the weights; only buffers (masks, …) may be missing."""
     missing, unexpected = peer.load_state_dict({k: v.detach().clone() for k, v in weights.items()}, strict=False)
     missing = set(missing) & {name for name, _ in peer.named_parameters()}
     if missing or unexpected:
@@ -68,7 +68,7 @@ def load_exactly(peer: torch.nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def language_model(model: ViT, streams: Tensor) -> Any:
-    """The ViT in TransformerLens: token id i stands for row i of the streams `[image, token, width]`."""
+    """Build the ViT in TransformerLens: token id i is row i of the streams `[image, token, width]`."""
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     block, (images, tokens, width) = model.module.blocks[0], streams.shape
@@ -87,13 +87,13 @@ def language_model(model: ViT, streams: Tensor) -> Any:
 
 
 def ids(clean: Tensor) -> tuple[Tensor, Tensor]:
-    """Token ids of the clean and of the corrupted streams of `language_model`."""
+    """Return the token ids of the clean and of the corrupted streams in `language_model`."""
     batch, tokens, _ = clean.shape
     return torch.arange(2 * batch * tokens).view(2, batch, tokens).unbind()
 
 
 def eap_scores(peer: Any, clean: Tensor, corrupted: Tensor, task: SimpleNamespace, input_hook: str) -> Peer:
-    """Hanna et al.'s `attribute` on a hooked model that takes tensors; the class token's logit is the metric."""
+    """Prepare Hanna et al.'s `attribute` on a hooked model with tensor inputs; the metric is the class logit."""
     from eap import attribute as eap
     from eap.graph import Graph
 
@@ -124,7 +124,7 @@ def eap_ig(model: ViT, task: SimpleNamespace) -> Peer:
 
 
 def vit_prisma(model: ViT, task: SimpleNamespace) -> Peer:
-    """The same `attribute` on ViT-Prisma's hooked ViT, which has the hooks but no edge attribution of its own."""
+    """Prepare the same `attribute` on ViT-Prisma's hooked ViT, which has hooks but no edge attribution."""
     from vit_prisma.configs.HookedViTConfig import HookedViTConfig
     from vit_prisma.models.base_vit import HookedViT
 
@@ -145,16 +145,16 @@ def vit_prisma(model: ViT, task: SimpleNamespace) -> Peer:
         | {"pos_embed.W_pos": module.pos_embed[0]},
     )
     peer.requires_grad_(task.trainable)
-    peer.cfg.use_normalization_before_and_after = False  # asked for by `attribute`, and unknown to ViT-Prisma
+    peer.cfg.use_normalization_before_and_after = False  # read by `attribute`, missing in ViT-Prisma
     plain = peer.forward
     peer.forward = lambda images, attention_mask=None: plain(images)
-    remove = peer.remove_all_hook_fns  # asked for both directions, it leaves the backward hooks where they are
+    remove = peer.remove_all_hook_fns  # for both directions, it keeps the backward hooks
     peer.remove_all_hook_fns = lambda direction, *rest: [remove(each, *rest) for each in ("fwd", "bwd")]
     return eap_scores(peer, task.clean, task.corrupted, task, "blocks.0.hook_resid_pre")
 
 
 def auto_circuit(model: ViT, task: SimpleNamespace) -> Peer:
-    """AutoCircuit's gradient in the gates of all edges, at open gates (`eap`) or averaged (`gate-ig`)."""
+    """Prepare AutoCircuit's gradient in the gates of all edges, at open gates (`eap`) or averaged (`gate-ig`)."""
     from auto_circuit.data import PromptDataLoader, PromptDataset
     from auto_circuit.prune_algos.mask_gradient import mask_gradient_prune_scores
     from auto_circuit.utils.graph_utils import patchable_model
@@ -177,7 +177,7 @@ def auto_circuit(model: ViT, task: SimpleNamespace) -> Peer:
 
 
 def ours(edge: Any) -> str:
-    """Our name of an edge of AutoCircuit's, such as `A0.1->A2.0.Q`."""
+    """Return our name of an edge in AutoCircuit, such as `A0.1->A2.0.Q`."""
 
     def node(name: str) -> str:
         if name.startswith("A"):
@@ -193,33 +193,31 @@ PEERS = {
     "vit-prisma": (vit_prisma, ("eap-ig",)),
     "auto-circuit": (auto_circuit, ("eap", "gate-ig")),
 }
-"""How each is made, and which methods it has."""
+"""How to prepare each package, and its methods."""
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """From the command line; a method that the peer lacks ends the program with what has it."""
+    """Parse the command line; for a method that the package lacks, exit with a hint which package has it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", choices=PEERS, required=True)
-    parser.add_argument("--method", choices=("eap", "eap-ig", "gate-ig"), help="by default the first that the peer has")
+    parser.add_argument("--method", choices=("eap", "eap-ig", "gate-ig"), help="by default the first of the package")
     parser.add_argument("--depth", type=int, default=6, help="layers")
-    parser.add_argument("--batch", type=int, default=1, help="image pairs at a time")
+    parser.add_argument("--batch", type=int, default=1, help="image pairs per batch")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--trainable", action="store_true", help="leave the peer's parameters as it has them, not frozen"
-    )
+    parser.add_argument("--trainable", action="store_true", help="do not freeze the parameters of the package's model")
     parser.add_argument("--only", choices=("peer", "ours"), help="run one side once and print its peak memory")
-    asked = parser.parse_args(given)
-    has = PEERS[asked.peer][1]
-    asked.method = asked.method or has[0]
-    if asked.method not in has:
-        others = " or ".join(f"--peer {peer}" for peer, (_, methods) in PEERS.items() if asked.method in methods)
-        parser.error(f"{asked.peer} computes {' or '.join(has)}, not {asked.method}; {asked.method} is had by {others}")
-    return asked
+    args = parser.parse_args(given)
+    has = PEERS[args.peer][1]
+    args.method = args.method or has[0]
+    if args.method not in has:
+        others = " or ".join(f"--peer {peer}" for peer, (_, methods) in PEERS.items() if args.method in methods)
+        parser.error(f"{args.peer} computes {' or '.join(has)}, not {args.method}; use {others} for {args.method}")
+    return args
 
 
 def agreement(peer: Scores, own: Scores) -> str:
-    """Largest difference over the largest score, where both sides name the same edges."""
+    """Return the largest difference ÷ the largest score; both sides must have the same edges."""
     if peer.keys() != own.keys():
         raise SystemExit(f"edges differ: {sorted(peer.keys() ^ own.keys())[:5]} …")
     a, b = (np.array([side[name] for name in own]) for side in (peer, own))
@@ -229,20 +227,20 @@ def agreement(peer: Scores, own: Scores) -> str:
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)
     torch.manual_seed(0)
-    module = timm.create_model("vit_small_patch16_224", depth=asked.depth, num_classes=10)
+    module = timm.create_model("vit_small_patch16_224", depth=args.depth, num_classes=10)
     model = load_model(module, dtype="float32")
-    clean, corrupted = torch.randn(2, asked.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(asked.batch)
-    pairs, execution = ImagePairs.of(model, clean, corrupted, labels), Execution(batch_size=asked.batch)
-    task = SimpleNamespace(**vars(asked), clean=clean, corrupted=corrupted, labels=labels, tokens=197)
-    steps = {} if asked.method == "eap" else {"steps": asked.steps, "rule": "left"}
+    clean, corrupted = torch.randn(2, args.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(args.batch)
+    pairs, execution = ImagePairs.of(model, clean, corrupted, labels), Execution(batch_size=args.batch)
+    task = SimpleNamespace(**vars(args), clean=clean, corrupted=corrupted, labels=labels, tokens=197)
+    steps = {} if args.method == "eap" else {"steps": args.steps, "rule": "left"}
 
     def scored(**options: Any) -> np.ndarray:
-        return score_edges(model, pairs, asked.method, execution=execution, **options).mean
+        return score_edges(model, pairs, args.method, execution=execution, **options).mean
 
     def named(scores: np.ndarray) -> Scores:
         return dict(zip(model.graph("split").edge_names, scores.tolist(), strict=True))
@@ -251,27 +249,27 @@ def main() -> None:
         return named(scored(**steps))
 
     def same_points() -> Scores:
-        """AutoCircuit's average has both end points: the left rule of one step fewer, and the clean run."""
-        if asked.method != "gate-ig":
+        """Average over AutoCircuit's points, which include both ends: the left rule with one step less, and clean."""
+        if args.method != "gate-ig":
             return own()
-        fewer = asked.steps - 1
+        fewer = args.steps - 1
         inner, clean_end = scored(steps=fewer, rule="left"), scored(steps=1, rule="right")
-        return named((fewer * inner + clean_end) / asked.steps)
+        return named((fewer * inner + clean_end) / args.steps)
 
-    if asked.only != "ours":
-        peer = PEERS[asked.peer][0](model, task)
-    if asked.only:
-        (own if asked.only == "ours" else peer)()
-        print(f"{asked.only}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    if args.only != "ours":
+        peer = PEERS[args.peer][0](model, task)
+    if args.only:
+        (own if args.only == "ours" else peer)()
+        print(f"{args.only}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
         return
-    print(f"{asked.peer}: scores differ by {agreement(peer(), same_points())}", flush=True)
-    times = np.zeros((asked.rounds, 2))
-    for i in range(asked.rounds):
-        times[i] = seconds(peer) / asked.batch, seconds(own) / asked.batch
+    print(f"{args.peer}: scores differ by {agreement(peer(), same_points())}", flush=True)
+    times = np.zeros((args.rounds, 2))
+    for i in range(args.rounds):
+        times[i] = seconds(peer) / args.batch, seconds(own) / args.batch
         print(f"round {i + 1}: {times[i, 0]:.3f} s and {times[i, 1]:.3f} s of CPU time per image", flush=True)
     low, middle, high = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
     print(f"CPU seconds per image, {model.graph('split').n_edges} edges: {np.median(times, axis=0).round(3)}")
-    print(f"peer / ours: median {middle:.2f}, quartiles {low:.2f} to {high:.2f}, {asked.rounds} rounds")
+    print(f"peer / ours: median {middle:.2f}, quartiles {low:.2f} to {high:.2f}, {args.rounds} rounds")
 
 
 def seconds(action: Peer) -> float:

@@ -1,9 +1,9 @@
 # pyright: reportAttributeAccessIssue=false
-"""Vision transformers whose circuits are known, since they were planted: chains, back-up branches, active distractors.
+"""Vision transformers with planted, hence known circuits: chains, redundant branches, active distractors.
 
-Three layers of four heads, four tokens, no norms, so that nothing leaks. A stream of 16 dimensions: the signal 0, two
-copies 1 and 2, the answer 3, and noise. Clean images carry the signal 1, corrupted ones 0; both carry noise that
-differs. Heads a0.h0 and a0.h1 copy the signal, m1 answers with a gate of the copies, which is the logit of class 0.
+Three layers of four heads, four tokens, no norms, so that nothing leaks. The stream has 16 dimensions: signal (0), two
+copies (1 and 2), answer (3), and noise. Clean images have the signal 1, corrupted ones 0, with different noise. Heads
+a0.h0 and a0.h1 copy the signal, and m1 computes the answer, a gate of the copies, which is the logit of class 0.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ GATES = {
     "and": ((1.0, 1.0), -1.0, 1.0, 0.0),
     "or": ((-1.0, -1.0), 1.0, -1.0, 1.0),
 }
-"""Per gate: weights of the copies, bias, weight of the ReLU in the answer, constant: `or` is 1 − relu(1 − a − b)."""
+"""Per gate: weights of the copies, bias, weight of the ReLU in the answer, constant; `or` is 1 − relu(1 − a − b)."""
 STRENGTH = {"chain": (1.0, 1.0), "and": (1.0, 1.0), "or": (1.3, 1.3)}
-"""What the copies carry of the signal; more than 1 each lies beyond the bend of `or`."""
+"""Factor of the copies on the signal; above 1, each copy saturates `or`."""
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A model, its images, and the edges of its circuit on the `split` form."""
+    """A model, its images, and the edges of its circuit in the `split` form."""
 
     name: str
     model: ViT
     edges: frozenset[str]
 
     def images(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Clean and corrupted images `[image, 3, 8, 8]`: channel 0 carries the signal, the others noise."""
+        """Return clean and corrupted images `[image, 3, 8, 8]`: channel 0 has the signal, the others noise."""
         generator = torch.Generator().manual_seed(seed)
         clean, corrupted = torch.randn(2, count, 3, 8, 8, generator=generator, dtype=torch.float64)
         clean[:, 0], corrupted[:, 0] = 1.0, 0.0
@@ -44,13 +44,13 @@ class Planted:
 
 
 def plant(gate: str, *, distractors: bool, seed: int = 0) -> Planted:
-    """A planted model.
+    """Build a planted model.
 
     Args:
-        gate: `chain`, `and`, or `or`, whose two branches back each other up.
-        distractors: two heads of layer 1 write the same noise into the answer, one with each sign: each moves the
-            metric, both together never.
-        seed: of the noise that all other components read and write.
+        gate: `chain`, `and`, or `or`, whose two branches are redundant.
+        distractors: whether two heads of layer 1 write the same noise into the answer with opposite signs: each
+            changes the metric, both together do not.
+        seed: seed of the weights by which all other components read and write noise.
     """
     module = VisionTransformer(
         img_size=8, patch_size=4, embed_dim=WIDTH, depth=LAYERS, num_heads=HEADS, num_classes=2, class_token=False,
@@ -81,7 +81,7 @@ def plant(gate: str, *, distractors: bool, seed: int = 0) -> Planted:
                 if distractors:
                     _cancelling(block)
         module.head.weight[0, ANSWER] = 1
-        module.head.bias[1] = 0.5  # between the answers, so that accuracy tells them apart
+        module.head.bias[1] = 0.5  # between the two answers, so that accuracy separates them
     branches = ("a0.h0",) if gate == "chain" else ("a0.h0", "a0.h1")
     edges = {f"input->{head}<v>" for head in branches} | {f"{head}->m1" for head in branches} | {"m1->logits"}
     name = gate + (", distractors" if distractors else "")
@@ -108,14 +108,14 @@ def _silence(block: nn.Module, head: int) -> None:
 
 
 def _copy(block: nn.Module, head: int, place: int, strength: float) -> None:
-    """The head takes the mean of the signal over tokens to a place."""
+    """Let the head write the mean of the signal over tokens to a dimension."""
     _silence(block, head)
     block.attn.qkv.weight[_rows(head, 2).start, SIGNAL] = strength
     block.attn.proj.weight[place, 4 * head] = 1
 
 
 def _answer(block: nn.Module, weights: tuple[float, float], bias: float, outer: float, constant: float) -> None:
-    """The MLP does nothing but the gate."""
+    """Let the MLP compute only the gate."""
     for parameter in block.mlp.parameters():
         parameter.zero_()
     for place, weight in zip(COPIES, weights, strict=True):
@@ -126,7 +126,7 @@ def _answer(block: nn.Module, weights: tuple[float, float], bias: float, outer: 
 
 
 def _cancelling(block: nn.Module) -> None:
-    """Heads 2 and 3 read the same and write it into the answer with opposite signs."""
+    """Let heads 2 and 3 read the same and write it into the answer with opposite signs."""
     for port in range(3):
         block.attn.qkv.weight[_rows(3, port)] = block.attn.qkv.weight[_rows(2, port)]
     for head, sign in ((2, 1.0), (3, -1.0)):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError, warn
-from ..results import Exits
+from ..results import Exportable
 from .drawing import KEY, MOST_EDGES, Drawing, draw
 from .graph import ComputationGraph
 
@@ -34,7 +34,7 @@ class Scored(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit(Exits):
+class Circuit(Exportable):
     """Member edges in flat edge order.
 
     Build one by extraction from scores or by `Circuit.from_edges`; both prune.
@@ -205,7 +205,7 @@ class Circuit(Exits):
     def _repr_svg_(self) -> str:
         return self.draw().svg
 
-    def _picture(self) -> str:
+    def _drawing(self) -> str:
         return self._repr_svg_()
 
     def __repr__(self) -> str:

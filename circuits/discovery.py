@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..errors import InputError
-from ..results import Exits
+from ..results import Exportable
 from .circuit import Circuit
 from .graph import ComputationGraph
 from .recipe import WorkItem
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Discovery(Exits):
+class Discovery(Exportable):
     """The answer to one work item.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from ..results import Exits
+from ..results import Exportable
 from .circuit import Circuit, as_networkx
 from .drawing import MOST_EDGES, Drawing
 from .recipe import Variant, WorkItem, digest
@@ -37,7 +37,7 @@ def circuit_id(discovery_id: str, extraction: Extraction) -> str:
 
 
 @dataclass(frozen=True)
-class Evaluation(Exits):
+class Evaluation(Exportable):
     """How a circuit does on images that chose nothing.
 
     Metrics are means over `n` images. `faithfulness` and `retention` are None where their gap is not
@@ -76,7 +76,7 @@ class Evaluation(Exits):
 
 
 @dataclass(frozen=True, eq=False)
-class CircuitRecord(Exits):
+class CircuitRecord(Exportable):
     """A circuit with all that its graph node tells.
 
     Attributes:
@@ -163,7 +163,7 @@ class CircuitRecord(Exits):
     def _repr_svg_(self) -> str:
         return self.draw().svg
 
-    def _picture(self) -> str:
+    def _drawing(self) -> str:
         return self._repr_svg_()
 
     def __repr__(self) -> str:

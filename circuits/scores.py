@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError
-from ..results import Exits
+from ..results import Exportable
 from . import extraction
 from .circuit import Circuit, warn_if_emptied
 from .graph import ComputationGraph, Form
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeScores(Exits):
+class EdgeScores(Exportable):
     """One score per edge, in flat edge order; positive: the edge raises the metric.
 
     Attributes:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ..circuits import Circuit, ComputationGraph, EdgeScores, Form, Metric, random_circuit, size_grid, uniform_circuit
 from ..errors import InputError, unknown
 from ..models import ViT, capture, runs_model, sender_differences
-from ..results import Exits
+from ..results import Exportable
 from .curves import FaithfulnessCurve, curve_from
 from .edge_sets import whole_number
 from .evaluate import evaluate_many
@@ -43,7 +43,7 @@ def drawn(graph: ComputationGraph, n_edges: int, count: int, null: str, rng: np.
 
 
 @dataclass(frozen=True, eq=False)
-class RandomCurves(Exits):
+class RandomCurves(Exportable):
     """Curves of random circuits: one draw of every size each.
 
     Attributes:

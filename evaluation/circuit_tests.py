@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from ..circuits import Circuit, Metric, RandomPaths
 from ..errors import InputError, unknown
 from ..models import ViT, runs_model
-from ..results import Exits
+from ..results import Exportable
 from . import p_values as given
 from .baselines import Null, drawn
 from .edge_sets import EdgeSetRuns, some_edges, whole_number
@@ -59,7 +59,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class CircuitTests(Exits):
+class CircuitTests(Exportable):
     """Verdicts on a circuit.
 
     For a circuit that explains its model, equivalence, independence and minimality are not rejected, sufficiency and

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..circuits import Circuit, Metric
 from ..models import ViT, runs_model
-from ..results import Exits
+from ..results import Exportable
 from .edge_sets import EdgeSetRuns, some_edges, whole_number
 from .execution import DEFAULT, Execution
 from .pairs import ImagePairs
@@ -31,7 +31,7 @@ Members = Bool[np.ndarray, "edge"]
 
 
 @dataclass(frozen=True, eq=False)
-class Completeness(Exits):
+class Completeness(Exportable):
     """What circuit and model do without the same edges; metrics are means over images.
 
     Attributes:
@@ -173,7 +173,7 @@ def _notes(runs: EdgeSetRuns) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Minimality(Exits):
+class Minimality(Exportable):
     """How much each edge of a circuit matters, alone and beside others that are missing; metrics are means over images.
 
     Attributes:

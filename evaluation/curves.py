@@ -22,7 +22,7 @@ from ..circuits import (
 from ..circuits.extraction import How
 from ..errors import InputError
 from ..models import ViT
-from ..results import Exits
+from ..results import Exportable
 from .evaluate import evaluate_many
 from .execution import DEFAULT, Execution
 from .pairs import ImagePairs
@@ -35,7 +35,7 @@ SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class FaithfulnessCurve(Exits):
+class FaithfulnessCurve(Exportable):
     """Faithfulness and retention of circuits of growing size.
 
     Attributes:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
-from ..results import Exits
+from ..results import Exportable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
-class Effects(Exits):
+class Effects(Exportable):
     """One number per image and part, in units of the metric; positive: the part raises it.
 
     Attributes:

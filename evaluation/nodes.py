@@ -123,7 +123,7 @@ def _effects(
     for sender in senders:
         moved = []
         for shifts in _shifts(sign * differences[:, sender], places, max(1, at_once // len(batch))):
-            moved += [batch.values(logits) for logits in runs.behind(int(graph.sender_depth[sender]), shifts)]
+            moved += [batch.values(logits) for logits in runs.from_stream(int(graph.sender_depth[sender]), shifts)]
         yield (sign * (torch.stack(moved, dim=1) - start[:, None])).cpu()
 
 

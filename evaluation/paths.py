@@ -33,7 +33,7 @@ from ..circuits import FORMS, ComputationGraph, Edge, Form, Metric
 from ..circuits.recipe import DIRECTIONS, Direction
 from ..errors import InputError, unknown
 from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture, runs_model
-from ..results import Exits, Table
+from ..results import Exportable, Table
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
@@ -43,7 +43,7 @@ RECEIVED = CLEAN
 
 
 @dataclass(frozen=True)
-class PathEffect(Exits):
+class PathEffect(Exportable):
     """What a path carries.
 
     Attributes:

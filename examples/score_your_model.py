@@ -1,8 +1,8 @@
-"""Score every edge of a timm vision transformer for one class, and see which circuit remains.
+"""Score every edge of a timm vision transformer for one class, and print the circuit of the best edges.
 
     python examples/score_your_model.py vit_tiny_patch16_224 photos/tabby photos/goldfinch --class-index 281
 
-The second folder of images is what the first is contrasted with. Without --pretrained the weights are random.
+The images of the first folder are contrasted with those of the second. Without --pretrained the weights are random.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 
 def batch(model, folder: Path, count: int) -> torch.Tensor:
-    """The first images of a folder, by name, as the model wants them: [image, 3, height, width]."""
+    """Read the first images of a folder, by name, as the model's input [image, 3, height, width]."""
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})[:count]
     return model.preprocess.normalise(np.stack([model.preprocess.view(Image.open(file)) for file in files]))
 
@@ -30,12 +30,12 @@ def main() -> None:
     parser.add_argument("--class-index", type=int, required=True)
     parser.add_argument("--pretrained", action="store_true")
     parser.add_argument("--count", type=int, default=8)
-    given = parser.parse_args()
+    args = parser.parse_args()
 
-    model = cs.load_model(f"timm:{given.model}", pretrained=given.pretrained)
-    clean, corrupted = (batch(model, folder, given.count) for folder in (given.clean, given.corrupted))
+    model = cs.load_model(f"timm:{args.model}", pretrained=args.pretrained)
+    clean, corrupted = (batch(model, folder, args.count) for folder in (args.clean, args.corrupted))
     count = min(len(clean), len(corrupted))
-    pairs = cs.ImagePairs.of(model, clean[:count], corrupted[:count], labels=[given.class_index] * count)
+    pairs = cs.ImagePairs.of(model, clean[:count], corrupted[:count], labels=[args.class_index] * count)
     scores = cs.score_edges(model, pairs, form="head")
     circuit = scores.top(0.05)
     print(circuit)

@@ -1,4 +1,4 @@
-"""Where images come from, what was done to them, what they are contrasted with, and which are used."""
+"""Sources of images, conditions, corruptions, and the selection and splits of images."""
 
 from .batch import class_cycle as class_cycle
 from .build import build_pairs as build_pairs
@@ -19,12 +19,12 @@ from .corruptions import contrast_classes as contrast_classes
 from .corruptions import needs_attack as needs_attack
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
-from .files import shown as shown
+from .files import printable as printable
 from .labels import Labels as Labels
-from .partners import deal as deal
-from .readings import Readings as Readings
-from .readings import Tally as Tally
-from .readings import predict as predict
+from .partners import deal_partners as deal_partners
+from .predictions import Predictions as Predictions
+from .predictions import Tally as Tally
+from .predictions import predict as predict
 from .select import RULES as RULES
 from .select import Selected as Selected
 from .select import order_candidates as order_candidates

@@ -1,4 +1,4 @@
-"""The unattacked images of one class with those that they are paired with, and the cyclic order of classes."""
+"""A batch of one class's unattacked images with their partners, and the cyclic order of classes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .source import ImageRef, ImageSource
 
 @dataclass(frozen=True)
 class Batch:
-    """What a condition or a corruption is computed from.
+    """The input of a condition or a corruption.
 
     Attributes:
-        source: of all images.
+        source: source of all images.
         cls: the class of `refs`.
         refs: the images.
-        partners: for each image the one that it is paired with; empty where nothing is paired.
-        seed: of everything random.
+        partners: the partner of each image; empty if the corruption pairs nothing.
+        seed: seed of everything random.
     """
 
     source: ImageSource
@@ -34,16 +34,21 @@ class Batch:
 
     @cached_property
     def views(self) -> UInt8[np.ndarray, "image height width 3"]:
-        """The images as the model sees them, unattacked, before normalisation."""
+        """The unattacked images as the model sees them, before normalisation."""
         return np.stack([self.source.view(ref) for ref in self.refs])
 
 
 def class_cycle(classes: Sequence[ClassInfo], seed: int) -> tuple[ClassInfo, ...]:
-    """The classes in a seeded order that is read as a circle; it does not depend on the order given."""
+    """Return the classes in a seeded cyclic order, which does not depend on their order in `classes`.
+
+    Examples:
+        >>> [c.name for c in class_cycle(source.classes, seed=0)][:3]
+        ['six', 'three', 'four']
+    """
     return tuple(sorted(classes, key=lambda c: rank("cycle", seed, c.key)))
 
 
 def later_class(classes: Sequence[ClassInfo], seed: int, cls: ClassInfo, steps: int) -> ClassInfo:
-    """The class `steps` further in the cyclic order."""
+    """Return the class `steps` later in the cyclic order."""
     cycle = class_cycle(classes, seed)
     return cycle[(cycle.index(cls) + steps) % len(cycle)]

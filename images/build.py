@@ -1,8 +1,9 @@
-"""The image pairs that a work item is answered from: attacked images, corrupted counterparts, labels, targets."""
+"""Build the image pairs of a work item: clean and corrupted images, labels and targets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..models import ViT, runs_model
 from .batch import Batch
 from .conditions import CONDITIONS, Views, attack, attacked_file, is_attack, target_of, words
 from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, needs_attack
-from .partners import deal
+from .partners import deal_partners
 from .select import order_candidates
 from .source import ImageRef, ImageSource
 from .sources import open_source
@@ -29,22 +30,33 @@ def surroundings(
     seed: int = 0,
     target: int | None = None,
 ) -> tuple[str, ...]:
-    """What image pairs of the class are made from besides the class's own candidates: part of what a question is.
+    """Return what image pairs depend on in addition to the class's own candidates: part of a work item's identity.
 
-    Content hashes of the contrast classes' images (`other-class`) or of those averaged (`mean-image`), the word that
-    an attack writes or the hashes of the attacked images (`folder`), and the target class. Another set of class
-    folders can change them though the class stays as it is.
+    This is: content hashes of the contrast classes' images (`other-class`) or of the averaged images (`mean-image`),
+    the word that an attack writes or hashes of the attacked images (`folder`), and the target class. Adding or removing
+    other class folders can change it.
 
     Args:
-        count: images of the class over all splits.
-        target: class that the metric aims at; default: the attack's.
+        source: source of the images.
+        cls: the class.
+        condition: condition of the clean images.
+        corruption: corruption of the corrupted images.
+        count: number of images of the class over all splits.
+        seed: seed of everything random.
+        target: logit of the metric's target class; by default the attack's.
 
     Raises:
-        InputError: an attack or a pairing that cannot be carried out on this source.
+        InputError: the attack or the pairing is not possible with this source.
+
+    Examples:
+        >>> three = source.class_named("three")
+        >>> written, blur = CONDITIONS.resolve("typographic"), CORRUPTIONS.resolve("blur")
+        >>> surroundings(source, three, written, blur, count=8)
+        ('...', 'target ...')
     """
     aim = target_of(condition, source, cls, seed) if target is None else target
     return (
-        *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, most=count)),
+        *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, count=count)),
         *words(condition, source, cls, seed),
         *(twin.hash for ref in source.candidates(cls) if (twin := attacked_file(condition, source, ref))),
         *([] if aim is None else [f"target {aim}"]),
@@ -61,13 +73,20 @@ def contrast(
     seed: int = 0,
     target: int | None = None,
 ) -> Contrast:
-    """The same by name: the written word, the target class, and the classes that corrupted images come from."""
+    """Return the written word, the target class and the classes of corrupted images, by name.
+
+    Examples:
+        >>> three = source.class_named("three")
+        >>> natural, other = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("other-class")
+        >>> contrast(source, three, natural, other, count=2).against
+        ('...', '...')
+    """
     aim = target_of(condition, source, cls, seed) if target is None else target
     written = words(condition, source, cls, seed)
     return Contrast(
         word=" ".join(written) or None,
         target=None if aim is None else source.name_of(aim),
-        against=tuple(c.name for c in contrast_classes(corruption, source, cls, seed=seed, most=count)),
+        against=tuple(c.name for c in contrast_classes(corruption, source, cls, seed=seed, count=count)),
     )
 
 
@@ -81,27 +100,30 @@ def image_pairs(
     corruption: Corruption | str = "other-class",
     seed: int = 0,
 ) -> ImagePairs:
-    """Pairs of one class's images and what they are contrasted with, ready for `score_edges` and `evaluate`.
+    """Return clean and corrupted images of one class, ready for `score_edges` and `evaluate`.
 
     Args:
-        source: `"digits"`, the `Path` of a folder of class folders, what else `open_source` takes, or an opened source.
+        source: `"digits"`, the `Path` of a folder of class folders, a mapping (see `open_source`) or an opened source.
         model: the model that the images are normalised for.
         class_name: name of the class.
-        n: images, in a seeded order of their content; all where there are fewer.
-        condition: what is done to the images: a kind with its defaults, or `CONDITIONS.resolve(kind, params)`.
-        corruption: what they are contrasted with: a kind with its defaults, or `CORRUPTIONS.resolve(kind, params)`.
-        seed: of everything random.
+        n: number of images, in a seeded order by content; all images if there are fewer.
+        condition: condition of the clean images: a key, with default parameters, or `CONDITIONS.resolve(key, params)`.
+        corruption: corruption: a key, with default parameters, or `CORRUPTIONS.resolve(key, params)`.
+        seed: seed of everything random.
 
     Raises:
-        InputError: no such class, condition or corruption; an attack or a pairing that cannot be carried out.
-        BadImage: an image that cannot be decoded.
+        InputError: `n` is not a positive whole number; an unknown source, class, condition or corruption; an attack or
+            a pairing that is not possible.
+        BadImage: an image cannot be decoded.
 
     Examples:
         >>> pairs = image_pairs("digits", model, "three")
         >>> len(pairs)
         16
     """
-    opened = _opened(model, source)
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
+        raise InputError(f"n: expected a positive whole number of images, got {n!r}")
+    opened = _open(model, source)
     by_name = {c.name: c for c in opened.classes}
     if class_name not in by_name:
         raise unknown("class", class_name, by_name, where=opened.name)
@@ -109,15 +131,20 @@ def image_pairs(
     condition = CONDITIONS.resolve(condition) if isinstance(condition, str) else condition
     corruption = CORRUPTIONS.resolve(corruption) if isinstance(corruption, str) else corruption
     refs = order_candidates(opened.candidates(cls), seed)[:n]
-    against = contrast_classes(corruption, opened, cls, seed=seed, most=len(refs))
-    partners = deal([order_candidates(opened.candidates(c), seed) for c in against], len(refs))
+    against = contrast_classes(corruption, opened, cls, seed=seed, count=len(refs))
+    partners = deal_partners([order_candidates(opened.candidates(c), seed) for c in against], len(refs))
     return build_pairs(opened, model, cls, refs, condition, corruption, seed=seed, partners=partners)
 
 
 @runs_model
-def _opened(model: ViT, source: str | Path | Mapping[str, Any] | ImageSource) -> ImageSource:
+def _open(model: ViT, source: str | Path | Mapping[str, Any] | ImageSource) -> ImageSource:
     if isinstance(source, ImageSource):
         return source
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(
+            "source: expected 'digits' or another key, the Path of a folder, a mapping with options or an opened "
+            f"source, got {type(source).__name__}"
+        )
     return open_source({"folder": source} if isinstance(source, Path) else source, model)
 
 
@@ -133,16 +160,29 @@ def build_pairs(
     partners: Sequence[ImageRef] = (),
     target: int | None = None,
 ) -> ImagePairs:
-    """The image pairs of one class, condition and corruption, on the CPU; see `ImagePairs.of` for what it warns of.
+    """Return the image pairs of one class, condition and corruption, on the CPU; see `ImagePairs.of` for warnings.
 
     Args:
+        source: source of the images.
+        model: the model that the images are normalised for.
+        cls: class of the images.
         refs: the images, of one split.
-        partners: for `other-class` the partner of each image, see `deal`.
-        target: class that the metric aims at; default: the attack's.
+        condition: condition of the clean images.
+        corruption: corruption of the corrupted images.
+        seed: seed of everything random.
+        partners: the partner of each image for `other-class`, see `deal_partners`.
+        target: logit of the metric's target class; by default the attack's.
 
     Raises:
-        InputError: no images; a corruption that needs what is not there; an attack that cannot be carried out.
-        BadImage: an image that cannot be decoded (any more).
+        InputError: no images; a corruption without the partners or attack that it needs; an attack that is not
+            possible.
+        BadImage: an image cannot be decoded.
+
+    Examples:
+        >>> three = source.class_named("three")
+        >>> natural, blur = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("blur")
+        >>> build_pairs(source, model, three, source.candidates(three)[:4], natural, blur).clean.shape
+        torch.Size([4, 3, 32, 32])
     """
     attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
     aim = target_of(condition, source, cls, seed) if target is None else target
@@ -166,12 +206,19 @@ def build_views(
     seed: int = 0,
     partners: Sequence[ImageRef] = (),
 ) -> tuple[Views, Views]:
-    """The same images as people see them, not normalised: under the condition, and corrupted.
+    """Return the same images as 8-bit views, not normalised: under the condition, and corrupted.
 
-    Arguments and errors as of `build_pairs`.
+    Arguments and errors are those of `build_pairs`.
+
+    Examples:
+        >>> three = source.class_named("three")
+        >>> natural, blur = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("blur")
+        >>> clean, corrupted = build_views(source, three, source.candidates(three)[:4], natural, blur)
+        >>> corrupted.shape, corrupted.dtype
+        ((4, 32, 32, 3), dtype('uint8'))
     """
     if not refs:
-        raise InputError(f"class {cls.name!r}: no images to build a set from")
+        raise InputError(f"class {cls.name!r}: no images to build pairs from")
     if needs_attack(corruption) and not is_attack(condition):
         raise InputError(
             f"corruption {corruption.kind}: contrasts an attacked image with itself unattacked, but the condition is "

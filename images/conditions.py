@@ -1,7 +1,7 @@
-"""What was done to the images: attacks that leave the pixels' meaning to a person, but not to a model.
+"""Conditions: what was done to the images, such as an attack that fools a model but not a person.
 
-A condition is a value in a registry; adding one is one entry. Whatever it chooses at random it reads off
-the image's content hash and the seed, so it does not depend on the other images or their order.
+A condition is a value in a registry; adding one is one entry. Its random choices depend only on the image's content
+hash and the seed, not on other images or their order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .source import ImageRef, ImageSource
 from .writing import PLACES, Lettering, write
 
 OTHER_CLASS = "other class"
-"""As `text`: the word of the class after the next in the cyclic order; of the other one where there are two."""
+"""Value of `text` that means the word of the class two places later in the cycle, or of the other class of two."""
 
 Views = UInt8[np.ndarray, "image height width 3"]
 
@@ -45,10 +45,10 @@ class ConditionKind(Kind):
 
     Attributes:
         apply: returns the images of a batch under the condition.
-        attacked: False for the images as they are.
-        target: logit of the class that the attack aims at, if any.
-        words: what it writes, if anything.
-        file: where the attacked image beside an unattacked one is, if it is not made from that.
+        attacked: whether the condition is an attack.
+        target: returns the logit of the attack's target class, or None.
+        words: returns the words that the attack writes.
+        file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
     """
 
     apply: Callable[[Condition, Batch], Views]
@@ -59,43 +59,59 @@ class ConditionKind(Kind):
 
 
 def is_attack(condition: Condition) -> bool:
-    """False for natural images."""
+    """Return whether the condition is an attack.
+
+    Examples:
+        >>> is_attack(CONDITIONS.resolve("natural")), is_attack(CONDITIONS.resolve("typographic"))
+        (False, True)
+    """
     return CONDITIONS[condition.kind].attacked
 
 
 def attack(condition: Condition, batch: Batch) -> Views:
-    """The images of the batch under the condition."""
+    """Return the images of the batch under the condition."""
     return CONDITIONS[condition.kind].apply(condition, batch)
 
 
 def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
-    """Logit of the class that the attack on images of `cls` aims at; None where it aims at none."""
+    """Return the logit of the target class of an attack on images of `cls`; None without a target.
+
+    Examples:
+        >>> written = CONDITIONS.resolve("typographic", {"text": "seven"})
+        >>> target_of(written, source, source.class_named("three"), seed=0)
+        7
+    """
     return CONDITIONS[condition.kind].target(condition, source, cls, seed)
 
 
 def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
-    """What the attack writes on images of the class, if anything."""
+    """Return the words that the attack writes on images of the class."""
     return CONDITIONS[condition.kind].words(condition, source, cls, seed)
 
 
 def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
-    """The attacked image beside an unattacked one; None where it is made from that.
+    """Return the file with the attacked image; None if the attack is computed from the unattacked image.
 
     Raises:
-        InputError: there should be one, and is none.
+        InputError: the condition reads attacked images from files, and there is none for this image.
+
+    Examples:
+        >>> ref = source.candidates(source.class_named("three"))[0]
+        >>> attacked_file(CONDITIONS.resolve("typographic"), source, ref) is None
+        True
     """
     return CONDITIONS[condition.kind].file(condition, source, ref)
 
 
 def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> str:
-    """What is written on images of the class."""
+    """Return the text written on images of the class."""
     given = str(condition["text"])
     if given != OTHER_CLASS:
         return given
     if len(source.classes) < 2:
         raise InputError(
             f"typographic, text = {OTHER_CLASS!r}: needs two classes (the image's and the one written), "
-            f"{source.name} has one; give the text itself"
+            f"but {source.name} has one; give the text itself"
         )
     return source.word(later_class(source.classes, seed, cls, 2 if len(source.classes) > 2 else 1))
 
@@ -155,16 +171,16 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
     (
         ConditionKind(
             key=NATURAL,
-            name="the images as they are",
+            name="the unattacked images",
             apply=lambda condition, batch: batch.views,
             attacked=False,
         ),
         ConditionKind(
             key="typographic",
             name=(
-                "a text written on the image; `other class`: on all images of a class the word of "
-                "one other class, which the seed and the set of classes decide; random places "
-                "depend on the image and the seed only"
+                "a text written on the image; `other class` writes the word of one other class on all images "
+                "of a class, chosen by the seed and the set of classes; random places depend only on the image "
+                "and the seed"
             ),
             apply=_write,
             target=_written_class,
@@ -185,7 +201,7 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
             target=_named_class,
             params={
                 "name": label("a name for the attack", required=True),
-                "target": label("name, label or index of the class that the attack aims at", required=False),
+                "target": label("name, label or index of the attack's target class", required=False),
             },
             file=_in_folder,
         ),

@@ -1,4 +1,4 @@
-"""What tells images from others that come from elsewhere: a hash of pixels or of a file, or one that is given."""
+"""Content hashes of images that users bring: from pixels, from files, or given as hashes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from torch import Tensor
 from ..errors import InputError
 
 Contents = Tensor | np.ndarray | Sequence[str] | Sequence[Path]
-"""Images, one a row; or the SHA-256 (hex) of each; or the file of each."""
+"""Pixels with one image per row, or the SHA-256 (hex) of each image, or the file of each image."""
 
 _HASH = re.compile("[0-9a-f]{64}")
 
 
 def content_hashes(what: str, contents: Contents) -> tuple[str, ...]:
-    """SHA-256 (hex) of each image: of its pixels, with their type and shape, or of its file's bytes.
+    """Return the SHA-256 (hex) of each image: of its pixels with their type and shape, or of its file's bytes.
 
     Args:
-        what: the images, for messages.
+        what: name of the images in messages.
+        contents: the images.
 
     Raises:
-        InputError: no images; pixels without a row per image, or not finite; a file that cannot be read; a text that
-            is no hash.
+        InputError: no images; pixels without one row per image, or not finite; a file that cannot be read; a string
+            that is not a hash.
+
+    Examples:
+        >>> [len(h) for h in content_hashes("clean", pairs.clean)][:2]
+        [64, 64]
     """
     if isinstance(contents, Tensor | np.ndarray):
         hashes = _of_pixels(what, contents)
@@ -46,7 +51,7 @@ def _of_pixels(what: str, pixels: Tensor | np.ndarray) -> tuple[str, ...]:
         pixels = (pixels.float() if pixels.dtype == torch.bfloat16 else pixels).numpy()
     if pixels.ndim < 3 or pixels.dtype.kind not in "fiu":
         raise InputError(
-            f"{what}: expected pixels with an image a row [image, …], got {pixels.dtype} of shape {pixels.shape}"
+            f"{what}: expected pixels with one image per row [image, …], got {pixels.dtype} of shape {pixels.shape}"
         )
     bad = [i for i, image in enumerate(pixels) if not np.isfinite(image).all()]
     if bad:
@@ -66,7 +71,7 @@ def _of_entry(what: str, entry: object) -> str:
         return entry
     if not isinstance(entry, Path):
         raise InputError(
-            f"{what}: expected the SHA-256 of an image, 64 digits from 0 to f, or its file as a pathlib.Path, got "
+            f"{what}: expected the SHA-256 of an image (64 digits from 0 to f) or its file as a pathlib.Path, got "
             f"{entry!r}"
         )
     try:

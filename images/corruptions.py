@@ -1,4 +1,4 @@
-"""What a clean run is contrasted with. Always computed from the unattacked images, in whole numbers.
+"""Corruptions: what a clean run is contrasted with, computed from the unattacked images in integer arithmetic.
 
 A corruption is a value in a registry; adding one is one entry.
 """
@@ -25,13 +25,13 @@ Views = UInt8[np.ndarray, "image height width 3"]
 
 
 def _no_classes(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ClassInfo, ...]:
     return ()
 
 
 def _no_images(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
     return ()
 
@@ -42,9 +42,9 @@ class CorruptionKind(Kind):
 
     Attributes:
         apply: returns the corrupted images of a batch.
-        needs_attack: True where natural images would be contrasted with themselves.
-        classes: classes that its images are paired with, given source, class, seed and the number of images.
-        draws_on: images besides the class's own that it is made from, given the same.
+        needs_attack: whether natural images would be contrasted with themselves.
+        classes: returns the classes that images are paired with, given source, class, seed and the number of images.
+        draws_on: returns the images of other classes that the corruption is computed from, given the same.
     """
 
     apply: Callable[[Corruption, Batch], Views]
@@ -54,60 +54,74 @@ class CorruptionKind(Kind):
 
 
 def needs_attack(corruption: Corruption) -> bool:
-    """True where natural images would be contrasted with themselves."""
+    """Return whether natural images would be contrasted with themselves.
+
+    Examples:
+        >>> needs_attack(CORRUPTIONS.resolve("blur")), needs_attack(CORRUPTIONS.resolve("unattacked-twin"))
+        (False, True)
+    """
     return CORRUPTIONS[corruption.kind].needs_attack
 
 
 def contrast_classes(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, count: int
 ) -> tuple[ClassInfo, ...]:
-    """The classes that images of `cls` are paired with, in the order in which they are dealt; none for most kinds.
+    """Return the classes that images of `cls` are paired with, in the order of pairing; none for most corruptions.
 
     Args:
-        most: images of the class over all splits.
+        corruption: the corruption.
+        source: source of the images.
+        cls: class of the clean images.
+        seed: seed of the cyclic order.
+        count: number of images of the class over all splits.
 
     Raises:
-        InputError: the source has no such class, or no other.
+        InputError: the source has no class of a given name, or no other class.
+
+    Examples:
+        >>> other = CORRUPTIONS.resolve("other-class", {"partners": "five, eight"})
+        >>> [c.name for c in contrast_classes(other, source, source.class_named("three"), seed=0, count=8)]
+        ['five', 'eight']
     """
-    return CORRUPTIONS[corruption.kind].classes(corruption, source, cls, seed, most)
+    return CORRUPTIONS[corruption.kind].classes(corruption, source, cls, seed, count)
 
 
 def draws_on(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
-    """The candidates besides the class's own that the corrupted images are made from."""
-    return CORRUPTIONS[corruption.kind].draws_on(corruption, source, cls, seed, most)
+    """Return the images of other classes that the corrupted images are computed from."""
+    return CORRUPTIONS[corruption.kind].draws_on(corruption, source, cls, seed, count)
 
 
 def corrupt(corruption: Corruption, batch: Batch) -> Views:
-    """The corrupted counterparts of the batch's images.
+    """Return the corrupted counterparts of the batch's images.
 
     Raises:
-        InputError: no partners to pair with, or tiles that do not divide the image.
+        InputError: there are no partners, or the number of tiles does not divide the image's sides.
     """
     return CORRUPTIONS[corruption.kind].apply(corruption, batch)
 
 
 def _other_class(corruption: Corruption, batch: Batch) -> Views:
-    """Every image with its partner."""
+    """Return every image's partner."""
     if len(batch.partners) != len(batch.refs):
         raise InputError(
             f"other-class: no class that {batch.cls.name!r} is contrasted with has a usable image in this split; "
-            "give them more images, name other partners, or take another corruption"
+            "add images to them, name other partners, or use another corruption"
         )
     return np.stack([batch.source.view(ref) for ref in batch.partners])
 
 
 def _partners(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ClassInfo, ...]:
-    return partner_classes(corruption["partners"], source, cls, seed=seed, most=most)
+    return partner_classes(corruption["partners"], source, cls, seed=seed, count=count)
 
 
 def _of_partners(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
-    return tuple(ref for c in _partners(corruption, source, cls, seed, most) for ref in source.candidates(c))
+    return tuple(ref for c in _partners(corruption, source, cls, seed, count) for ref in source.candidates(c))
 
 
 def _mean_image(corruption: Corruption, batch: Batch) -> Views:
@@ -116,29 +130,29 @@ def _mean_image(corruption: Corruption, batch: Batch) -> Views:
 
 
 def _averaged(
-    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, most: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
     return source.discovery_refs[: int(number(corruption["images"]))]
 
 
 def _blur(corruption: Corruption, batch: Batch) -> Views:
-    """Gaussian; beyond the border its pixels go on. 12 bits in between, so that rounding happens once."""
+    """Blur with a Gaussian; border pixels are repeated. Intermediate values have 12 bits, to avoid rounding twice."""
     weights = _gaussian(number(corruption["radius"]) * batch.views.shape[1])
     smooth = _smooth(_smooth(batch.views.astype(np.int64) * 16, weights, 1), weights, 2)
     return ((smooth + 8) // 16).clip(0, 255).astype(np.uint8)
 
 
 def _gaussian(sigma: float) -> Int[np.ndarray, "tap"]:
-    """Whole-number weights out to three standard deviations (pixels)."""
+    """Return integer weights out to three standard deviations (pixels)."""
     reach = max(1, ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     return np.rint(weights * 65536).astype(np.int64)
 
 
 def _smooth(images: Int[np.ndarray, "..."], weights: Int[np.ndarray, "tap"], axis: int) -> Int[np.ndarray, "..."]:
-    """Weighted mean along an axis, rounded.
+    """Return the weighted mean along an axis, rounded.
 
-    A product of matrices of whole numbers whose sums stay under 2^53: exact in floating point, in any order.
+    The sums of integer products stay under 2^53, so they are exact in floating point, in any order.
     """
     length, reach, total = images.shape[axis], len(weights) // 2, int(weights.sum())
     band = np.zeros((length, length))
@@ -150,7 +164,7 @@ def _smooth(images: Int[np.ndarray, "..."], weights: Int[np.ndarray, "tap"], axi
 
 
 def _patch_shuffle(corruption: Corruption, batch: Batch) -> Views:
-    """Every image cut into tiles × tiles pieces, put together again in an order of its own."""
+    """Cut every image into tiles × tiles pieces, and put them together in an order that depends on the image."""
     tiles = int(number(corruption["tiles"]))
     height, width = batch.views.shape[1:3]
     if height % tiles or width % tiles:
@@ -177,11 +191,11 @@ def _shuffle(
 
 
 _ON_ACTIVATIONS = (
-    "{!r} acts on activations, so there is no corrupted image: none that gradients could be taken towards, none whose "
-    "run closed edges could carry; its nearest in the space of images is 'mean-image'"
+    "{!r} acts on activations, so there is no corrupted image for gradients or for the corrupted run; the closest "
+    "corruption of images is 'mean-image'"
 )
 ACTIVATION_SPACE = {key: _ON_ACTIVATIONS.format(key) for key in ("zero-ablation", "mean-ablation", "optimal-ablation")}
-"""Ways to corrupt that are known by name, but are none of images, and why they are not here."""
+"""Known ablations that act on activations, with the error text for each."""
 
 CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
     "corruption",
@@ -191,8 +205,8 @@ CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
         CorruptionKind(
             key="other-class",
             name=(
-                "each image contrasted with one of another class: the other classes, in a seeded "
-                "cyclic order, are dealt over the images in turn"
+                "each image is contrasted with one of another class: the other classes, in a seeded "
+                "cyclic order, are assigned to the images in turn"
             ),
             version=2,
             apply=_other_class,
@@ -212,7 +226,7 @@ CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
         ),
         CorruptionKind(
             key="patch-shuffle",
-            name="the image cut into tiles × tiles pieces, put together in another order",
+            name="the image cut into tiles × tiles pieces, put together in random order",
             apply=_patch_shuffle,
             params={"tiles": whole(8, 2, 64)},
         ),

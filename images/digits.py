@@ -1,4 +1,4 @@
-"""The bundled handwritten digits: loading, drawing, and which of them the demo model never saw.
+"""The bundled handwritten digits: loading, drawing, and those that the demo model was not trained on.
 
 8 × 8 pixels with 17 grey levels, from the UCI data set "Optical Recognition of Handwritten Digits"
 (`demo/ATTRIBUTION.md`).
@@ -27,12 +27,12 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 IMAGE_SIZE = 32
 HELD_OUT_SHARE = 0.4
 
-_ENLARGED, _LEFT = 3, 4  # 24 × 24 pixels, centred; the eight rows below stay free for a word
+_ENLARGED, _LEFT = 3, 4  # 24 × 24 pixels, centred; the eight rows below are left for a word
 
 
 @dataclass(frozen=True)
 class Digits:
-    """The data set in the order of its source.
+    """The data set, in its original order.
 
     Attributes:
         images: grey levels 0 (paper) to 16 (ink).
@@ -47,16 +47,16 @@ class Digits:
 
 @cache
 def load_digits() -> Digits:
-    """All 1,797 bundled digits; no two of them are equal."""
+    """Load the 1,797 bundled digits; no two of them are equal."""
     data = load((files("circuitstore") / "demo" / "digits.safetensors").read_bytes())
     images = data["images"]
     return Digits(images, data["labels"].astype(int), tuple(hashlib.sha256(i.tobytes()).hexdigest() for i in images))
 
 
 def held_out(hash_: str) -> bool:
-    """True for the 40 % of the digits, by content hash, that took no part in training the demo model.
+    """Return whether a digit is among the 40 %, by content hash, that the demo model was not trained on.
 
-    Reads other digits of the hash than those by which images are sorted, so no split is favoured.
+    This uses other digits of the hash than sorting images does, so that no split is favoured.
     """
     return share(hash_, 16) < HELD_OUT_SHARE
 
@@ -64,9 +64,10 @@ def held_out(hash_: str) -> bool:
 def draw_digit(
     pixels: UInt8[np.ndarray, "8 8"], shift: tuple[int, int] = (0, 0), brightness: float = 1.0
 ) -> UInt8[np.ndarray, "32 32 3"]:
-    """White on black, every pixel threefold, in the upper 24 rows, columns 4 to 27.
+    """Draw a digit white on black, enlarged threefold, in the upper 24 rows, columns 4 to 27.
 
     Args:
+        pixels: grey levels 0 to 16.
         shift: pixels down and to the right; what leaves the upper 24 rows is cut off.
         brightness: factor on the ink.
     """
@@ -84,7 +85,7 @@ class DigitsSource(ImageSource):
     """The held-out digits, classes `zero` to `nine`.
 
     Raises:
-        InputError: the model has not ten logits.
+        InputError: the model does not have ten logits.
     """
 
     def __init__(self, model: ViT, name: str = "digits") -> None:
@@ -96,7 +97,7 @@ class DigitsSource(ImageSource):
         classes = []
         for digit, word in enumerate(WORDS):
             index = next((i for name in (word, str(digit)) if (i := labels.find(name)) is not None), None)
-            assert index is not None  # a digit is always an index of ten
+            assert index is not None  # a digit is always a class index
             refs = [ImageRef(h, f"digit {i}") for h, i in self._row.items() if data.labels[i] == digit]
             info = ClassInfo(name, word, index)
             classes.append(SourceClass(info, word, tuple(sorted(refs, key=lambda r: r.hash))))

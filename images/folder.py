@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class: `photos/tabby/1.jpg`."""
+"""A folder of images with one folder per class: `photos/tabby/1.jpg`."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError
 from ..models import ViT
-from .files import BadImage, check_header, read_image, shown
+from .files import BadImage, check_header, printable, read_image
 from .labels import Labels, match_folders
 from .source import ImageRef, ImageSource, Skipped, SourceClass
-from .twins import find_twins, remarks
+from .twins import find_twins, unmatched_notices
 
 TWINS_KEPT = 256
-"""Attacked views kept in memory: every recipe of a class asks for the same ones."""
+"""Number of attacked views kept in memory: every recipe of a class uses the same ones."""
 
 
 class FolderSource(ImageSource):
-    """The images of `folder/class name/`; whatever is no usable image is skipped by name.
+    """The images of `folder/class name/`; everything that is not a usable image is skipped with a notice.
 
-    Links are followed. Folders inside class folders and hidden files are left out. Two files with the
-    same content count once, also across classes: the first by class index and name stays.
+    Links are followed. Folders inside class folders and hidden files are skipped. Files with the same content count
+    once, also across classes: the first by class index and name is kept.
 
-    With folders of attacked images, a class keeps the images that have a twin in each of them; a class in which none
-    has is only one that others are contrasted with.
+    With folders of attacked images, a class keeps the images that have an attacked twin in each of them. A class
+    without any such image is only used for contrast with other classes.
 
     Args:
+        folder: folder with one folder per class.
+        classes: folder name → class index; None uses the model's labels.
+        model: the model that sees the images.
+        name: name of the data set; by default the folder's.
         attacked: folders of attacked images, by the name of their condition.
 
     Raises:
-        InputError: no such folder, no class folders, a class without a logit, or no usable image at all; attacked
-            images as `find_twins`.
+        InputError: no such folder, no class folders, a class without a logit, or no usable image; see `find_twins` for
+            attacked images.
     """
 
     def __init__(
@@ -67,19 +71,19 @@ class FolderSource(ImageSource):
         roots = attacked if attacked and refs else {}
         self._twins = {key: find_twins(root, folder, refs, model.image_size) for key, root in roots.items()}
         for key, twins in self._twins.items():
-            scan.remarks += remarks(key, twins)
+            scan.notices += unmatched_notices(key, twins)
         paired = [self._paired(of, scan) for of in found]
-        super().__init__(name, paired, labels, model.preprocess, scan.skipped, scan.remarks)
+        super().__init__(name, paired, labels, model.preprocess, scan.skipped, scan.notices)
         self._cached_twin = lru_cache(TWINS_KEPT)(self._load_twin)
 
     def _paired(self, of: SourceClass, scan: _Scan) -> SourceClass:
-        """A class with the images that have a twin under every condition, or with all where none has."""
+        """Return a class with the images that have a twin under every condition, or unchanged if none has."""
         kept = {ref for ref in of.images if all(ref.hash in twins.refs for twins in self._twins.values())}
         if not kept:
             return of
         folders = " and ".join(str(twins.root) for twins in self._twins.values())
         for ref in sorted(set(of.images) - kept, key=lambda ref: ref.origin):
-            scan.skip(ref.origin, f"no attacked twin of its name in {folders}")
+            scan.skip(ref.origin, f"no attacked twin of the same name in {folders}")
         return replace(of, images=tuple(ref for ref in of.images if ref in kept))
 
     def image(self, ref: ImageRef) -> Image.Image:
@@ -115,23 +119,23 @@ def _read(path: Path, ref: ImageRef) -> Image.Image:
 
 
 class _Scan:
-    """One look through a folder, in an order that depends on names only."""
+    """One scan of a folder, in an order that depends only on names."""
 
     def __init__(self, root: Path, classes: Mapping[str, Any] | None) -> None:
         self.root = root
         self.skipped: list[Skipped] = []
-        self.remarks: list[str] = []
+        self.notices: list[str] = []
         self._seen: dict[str, str] = {}
         self.folders = [p.name for p in self._entries(root) if self._is_class(p, classes)]
         if not self.folders:
             raise InputError(f"{root}: expected one folder of images per class (tabby/1.jpg), found no folder")
 
     def skip(self, origin: str, reason: str) -> None:
-        self.skipped.append(Skipped(shown(origin), reason))
+        self.skipped.append(Skipped(printable(origin), reason))
 
     def images(self, folder: str) -> tuple[ImageRef, ...]:
-        """The usable images of a class folder, sorted by content hash."""
-        refs = [self._look_at(path) for path in self._entries(self.root / folder)]
+        """Return the usable images of a class folder, sorted by content hash."""
+        refs = [self._check(path) for path in self._entries(self.root / folder)]
         return tuple(sorted((r for r in refs if r is not None), key=lambda r: r.hash))
 
     def _entries(self, folder: Path) -> list[Path]:
@@ -139,7 +143,7 @@ class _Scan:
             return sorted(folder.iterdir(), key=lambda p: p.name)
         except OSError as error:
             if folder == self.root:
-                raise InputError(f"{folder}: not a folder that can be read ({error.strerror})") from error
+                raise InputError(f"{folder}: not a readable folder ({error.strerror})") from error
             self.skip(folder.name, f"cannot be read ({error.strerror})")
             return []
 
@@ -150,20 +154,20 @@ class _Scan:
             self.skip(path.name, "not in a class folder")
         elif classes is not None and path.name not in classes:
             self.skip(path.name, "not in the table of classes")
-            return True  # known as a folder, so that a misspelt table entry can be told its neighbour
+            return True  # counts as a folder, so that the error for a misspelt table entry can suggest it
         else:
             return True
         return False
 
-    def _look_at(self, path: Path) -> ImageRef | None:
-        """The image, or None with the reason told."""
+    def _check(self, path: Path) -> ImageRef | None:
+        """Return the image, or None after recording why it is skipped."""
         origin = f"{path.parent.name}/{path.name}"
         if path.name.startswith("."):
             return self.skip(origin, "hidden")
         try:
             if path.is_dir():
                 return self.skip(origin, "folder inside a class folder")
-            remark = check_header(path)
+            notice = check_header(path)
             with path.open("rb") as file:
                 hash_ = hashlib.file_digest(file, "sha256").hexdigest()
         except BadImage as error:
@@ -172,7 +176,7 @@ class _Scan:
             return self.skip(origin, f"cannot be read ({error.strerror or error})")
         first = self._seen.setdefault(hash_, origin)
         if first != origin:
-            return self.skip(origin, f"same content as {shown(first)}, counted once")
-        if remark:
-            self.remarks.append(f"{shown(origin)}: {remark}")
+            return self.skip(origin, f"same content as {printable(first)}, counted once")
+        if notice:
+            self.notices.append(f"{printable(origin)}: {notice}")
         return ImageRef(hash_, origin)

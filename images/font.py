@@ -1,7 +1,7 @@
-"""A small pixel font, so that drawn words never depend on installed fonts or on the version of a library.
+"""A small pixel font, so that drawn words do not depend on installed fonts or on the version of a library.
 
-Capitals, digits and a few signs, 5 × 7 pixels each and one pixel apart. Lower case is drawn as capitals,
-accents are dropped; a sign that the font lacks is refused by name.
+It has capitals, digits and some punctuation, 5 × 7 pixels each and one pixel apart. Lower case is drawn as capitals and
+accents are dropped; other characters raise an error.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _ROWS = (
 
 @cache
 def _glyphs() -> dict[str, Bool[np.ndarray, "height width"]]:
-    """Every sign of the table, cut out of its row."""
+    """Return every character of the table as a mask."""
     glyphs = {}
     for signs, *lines in _ROWS:
         for i, sign in enumerate(signs):
@@ -82,27 +82,29 @@ def _glyphs() -> dict[str, Bool[np.ndarray, "height width"]]:
 
 
 def spell(text: str) -> str:
-    """`text` in the signs of the font: capitals, without accents, `_` and runs of blanks as one blank.
+    """Convert a text to the font's characters: capitals without accents, `_` and runs of blanks as one blank.
 
     Raises:
-        InputError: nothing to draw, or a sign that the font lacks.
+        InputError: the text is empty, or the font lacks one of its characters.
     """
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = " ".join(plain.replace("_", " ").replace("’", "'").upper().split())
     lacking = sorted(set(plain) - set(_glyphs()))
     if lacking or not plain:
         what = f"the font has no {' '.join(lacking)}" if lacking else "there is nothing to write"
-        raise InputError(f"text {text!r}: {what}; expected some of {''.join(_glyphs())}, in capitals or not")
+        raise InputError(
+            f"text {text!r}: {what}; expected characters from {''.join(_glyphs())}, in upper or lower case"
+        )
     return plain
 
 
 def line_width(n_signs: int) -> int:
-    """Font pixels that a line of `n_signs` takes."""
+    """Return the width in font pixels of a line of `n_signs` characters."""
     return n_signs * (WIDTH + GAP) - GAP
 
 
 def draw_line(line: str) -> Bool[np.ndarray, "height width"]:
-    """One spelt line as a mask of 7 font pixels' height, True where the ink is."""
+    """Return a line from `spell` as a mask of 7 rows, True for ink."""
     mask = np.zeros((HEIGHT, line_width(len(line))), bool)
     for i, sign in enumerate(line):
         mask[:, i * (WIDTH + GAP) :][:, :WIDTH] = _glyphs()[sign]

@@ -11,31 +11,31 @@ from ..circuits.recipe import Scalar
 from .font import spell
 
 
-def share(default: float, least: float, most: float) -> Param:
-    """A share of the image's height."""
+def share(default: float, low: float, high: float) -> Param:
+    """Return the parameter for a share of the image's height."""
 
     def read(value: Any) -> Scalar:
-        if not is_number(value) or not least <= value <= most:
+        if not is_number(value) or not low <= value <= high:
             raise ValueError(value)
         return float(value)
 
-    return Param(default, f"a share of the image's height, {least:g} to {most:g}", read)
+    return Param(default, f"a share of the image's height, {low:g} to {high:g}", read)
 
 
 def text(default: str, allowed: str) -> Param:
-    """A text that the font can write; blanks around it do not count."""
+    """Return the parameter for a text that the font can write; outer blanks do not count."""
 
     def read(value: Any) -> Scalar:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(value)
-        spell(value)  # says which sign is lacking
+        spell(value)  # its error names the missing character
         return " ".join(value.split())
 
     return Param(default, allowed, read)
 
 
 def label(allowed: str, *, required: bool) -> Param:
-    """A name without a default; a class may be named by its index."""
+    """Return the parameter for a name without a default; a class may be named by its index."""
 
     def read(value: Any) -> Scalar:
         plain = " ".join(str(value).split())
@@ -47,7 +47,7 @@ def label(allowed: str, *, required: bool) -> Param:
 
 
 def colour(default: str, *, none: bool = False) -> Param:
-    """A colour; its canonical form is `#rrggbb`. With `none`, also the word for no colour."""
+    """Return the parameter for a colour with canonical form `#rrggbb`; with `none`, also for no colour."""
 
     def read(value: Any) -> Scalar:
         if none and value == "none":
@@ -61,12 +61,12 @@ def colour(default: str, *, none: bool = False) -> Param:
 
 
 def rgb(value: Scalar) -> tuple[int, int, int] | None:
-    """Red, green, blue of a canonical colour; None for `none`."""
+    """Return red, green and blue of a canonical colour; None for `none`."""
     digits = str(value).removeprefix("#")
     return None if value == "none" else (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
 
 
 def number(value: Scalar) -> int | float:
-    """A resolved parameter that is known to be a number."""
+    """Return a resolved parameter that is known to be a number."""
     assert isinstance(value, int | float)
     return value

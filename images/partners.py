@@ -1,7 +1,7 @@
-"""Which classes corrupted images come from, and which image each image is paired with.
+"""Partners for `other-class`: the classes that corrupted images come from, and the image paired with each image.
 
-The other classes follow a class in the seeded cyclic order. Images are dealt to them in turn, so that a circuit rests
-on what tells its class from many others, not from one that the seed picked.
+The other classes follow a class in the seeded cyclic order and are assigned to its images in turn. A circuit then
+depends on what distinguishes its class from many others, not from one that the seed picked.
 """
 
 from __future__ import annotations
@@ -19,48 +19,58 @@ ALL = "all"
 
 
 def partner_classes(
-    asked: Scalar, source: ImageSource, cls: ClassInfo, *, seed: int, most: int
+    partners: Scalar, source: ImageSource, cls: ClassInfo, *, seed: int, count: int
 ) -> tuple[ClassInfo, ...]:
-    """The classes that images of `cls` are contrasted with, in the order in which they are dealt.
+    """Return the classes that images of `cls` are contrasted with, in the order of pairing.
 
     Args:
-        asked: `"all"` others, how many of them, or names of classes separated by commas.
-        most: images of the class over all splits: later classes of the order would get none.
+        partners: `"all"` other classes, their number, or names of classes separated by commas.
+        source: source of the images.
+        cls: class of the clean images.
+        seed: seed of the cyclic order.
+        count: number of images of the class over all splits; later classes in the order get no image.
 
     Raises:
-        InputError: a name that is no class of the source, the class itself, or a source with one class.
+        InputError: a name that is not a class of the source, the class itself, or a source with one class.
     """
     if len(source.classes) < 2:
-        raise InputError(f"other-class: needs two classes, {source.name} has one; take another corruption")
-    if isinstance(asked, str) and asked != ALL:
-        return _named(asked, source, cls)
+        raise InputError(f"other-class: needs two classes, but {source.name} has one; use another corruption")
+    if isinstance(partners, str) and partners != ALL:
+        return _named(partners, source, cls)
     cycle = class_cycle(source.classes, seed)
     at = cycle.index(cls)
     others = (*cycle[at + 1 :], *cycle[:at])
-    return others[: most if asked == ALL else min(most, int(str(asked)))]
+    return others[: count if partners == ALL else min(count, int(str(partners)))]
 
 
-def _named(asked: str, source: ImageSource, cls: ClassInfo) -> tuple[ClassInfo, ...]:
+def _named(partners: str, source: ImageSource, cls: ClassInfo) -> tuple[ClassInfo, ...]:
     by_name = {c.name: c for c in source.classes}
-    names = [asked] if asked in by_name else [name.strip() for name in asked.split(",")]
+    names = [partners] if partners in by_name else [name.strip() for name in partners.split(",")]
     for name in names:
         if name not in by_name:
             raise unknown("class", name, by_name, where="other-class: partners")
     others = tuple(by_name[name] for name in dict.fromkeys(names) if by_name[name] != cls)
     if not others:
         raise InputError(
-            f"other-class: partners = {asked!r}: class {cls.name!r} cannot be contrasted with itself; "
-            "name another class too, or leave this one out of images.only"
+            f"other-class: partners = {partners!r}: class {cls.name!r} cannot be contrasted with itself; "
+            "add another class, or remove this one from images.only"
         )
     return others
 
 
-def deal(pools: Sequence[Sequence[ImageRef]], count: int, start: int = 0) -> tuple[ImageRef, ...]:
-    """The partner of each of `count` images: classes in turn, of each class its images in turn.
+def deal_partners(pools: Sequence[Sequence[ImageRef]], count: int, start: int = 0) -> tuple[ImageRef, ...]:
+    """Return the partner of each of `count` images: classes in turn, and the images of each class in turn.
 
     Args:
-        pools: usable images of each class, in the order of `partner_classes`; empty ones are passed over.
-        start: how many images were dealt before, in other splits.
+        pools: usable images of each class, in the order of `partner_classes`; empty pools are skipped.
+        count: number of images.
+        start: number of images that have partners already, in other splits.
+
+    Examples:
+        >>> from circuitstore.images import ImageRef
+        >>> five, eight = ImageRef("5f", "five/1.png"), ImageRef("8e", "eight/1.png")
+        >>> [ref.origin for ref in deal_partners([[five], [eight]], count=3)]
+        ['five/1.png', 'eight/1.png', 'five/1.png']
     """
     filled = [pool for pool in pools if pool]
     if not filled:
@@ -75,7 +85,7 @@ def deal(pools: Sequence[Sequence[ImageRef]], count: int, start: int = 0) -> tup
 
 
 def partners_param() -> Param:
-    """The parameter `partners` of a corruption; `partner_classes` reads it."""
+    """Return the parameter `partners` of a corruption, see `partner_classes`."""
 
     def read(value: Scalar) -> Scalar:
         if isinstance(value, str) and value.strip():
@@ -84,4 +94,4 @@ def partners_param() -> Param:
             raise ValueError(value)
         return value
 
-    return Param(ALL, "'all' other classes, how many of them (from 1 on), or names separated by commas", read)
+    return Param(ALL, "'all' other classes, their number (1 or more), or names separated by commas", read)

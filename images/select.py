@@ -1,4 +1,4 @@
-"""Which images of a class a question is asked of: seeded order, qualification, and a split by content."""
+"""Selection of a class's images for a work item: seeded order, qualification, and split by content."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from jaxtyping import Bool
 from ..circuits import ClassInfo, Condition
 from ..errors import InputError, unknown
 from .conditions import is_attack, target_of, words
-from .files import BadImage, shown
-from .readings import BATCH, Readings
+from .files import BadImage, printable
+from .predictions import BATCH, Predictions
 from .seeds import rank
 from .source import ImageRef, ImageSource
 from .splits import SPLITS, Split, quotas
 
 RULES = ("correct", "all", "successful")
-"""Which candidates qualify: those that the model classifies correctly unattacked; all; or, under an attack,
-the correct ones that it turns (into the attack's target, where it has one)."""
+"""Which candidates qualify: those that the model classifies correctly unattacked; all; or the correct ones for which
+the attack succeeds, see `Predictions.successful`."""
 
-LEAST_BATCH = 8
-"""Candidates that are looked at together, however few images are missing."""
+MIN_BATCH = 8
+"""Minimum number of candidates that are tried together."""
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The images of a class that a question is asked of; each split in the order in which they were tried.
+    """The images selected from a class; each split in the order in which they were tried.
 
     Attributes:
-        tried: the candidates that were looked at, those that did not qualify included.
-        why: what the model makes of those tried, where a split has fewer images than asked; else empty.
-        warnings: fewer images than asked, undecodable images.
+        tried: the candidates that were tried, including those that did not qualify.
+        why: the model's predictions for these, if a split has too few images; else empty.
+        warnings: too few images, images that cannot be decoded.
     """
 
     discovery: tuple[ImageRef, ...]
@@ -44,34 +44,46 @@ class Selected:
 
 
 def order_candidates(refs: Iterable[ImageRef], seed: int) -> tuple[ImageRef, ...]:
-    """The images in a seeded order that does not depend on the order given: adding images keeps the rest in line."""
+    """Return images in a seeded order that does not depend on their order in `refs`; new images keep the others' order.
+
+    Examples:
+        >>> refs = source.candidates(source.class_named("three"))
+        >>> order_candidates(refs, seed=1) == order_candidates(refs[::-1], seed=1)
+        True
+    """
     return tuple(sorted(refs, key=lambda r: rank("candidates", seed, r.hash)))
 
 
 def select_images(
-    readings: Readings,
+    predictions: Predictions,
     cls: ClassInfo,
     *,
     per_class: int,
     rule: str = "correct",
     condition: Condition | None = None,
 ) -> Selected:
-    """The first qualifying candidates of the class, until every split has its quota.
+    """Select the first qualifying candidates of a class, until every split has its quota.
 
-    With `correct` and `all` the condition does not matter: all conditions are asked of the same images.
+    With `correct` and `all` the selection does not depend on the condition: all conditions use the same images.
 
     Args:
-        readings: what the model takes the images for; its seed orders the candidates.
-        per_class: images wanted over the three splits: half, a quarter, a quarter.
+        predictions: the model's predictions for the images; their seed orders the candidates.
+        cls: the class.
+        per_class: number of images over the three splits: half, a quarter, a quarter.
         rule: one of `RULES`.
         condition: the attack that has to succeed, for `successful`.
 
     Raises:
-        InputError: unknown rule, fewer than four images asked, or `successful` without an attack.
+        InputError: an unknown rule, fewer than four images, or `successful` without an attack.
+
+    Examples:
+        >>> selected = select_images(Predictions(source, model), source.class_named("three"), per_class=8)
+        >>> len(selected.discovery), len(selected.selection), len(selected.report)
+        (4, 2, 2)
     """
     _check(rule, per_class, condition)
-    source = readings.source
-    candidates = order_candidates(source.candidates(cls), readings.seed)
+    source = predictions.source
+    candidates = order_candidates(source.candidates(cls), predictions.seed)
     wanted = quotas(per_class)
     chosen: dict[Split, list[ImageRef]] = {split: [] for split in SPLITS}
     warnings: list[str] = []
@@ -79,20 +91,20 @@ def select_images(
     rest = list(candidates)
     while rest := [r for r in rest if len(chosen[source.split_of(r)]) < wanted[source.split_of(r)]]:
         missing = per_class - sum(map(len, chosen.values()))
-        size = min(BATCH, max(LEAST_BATCH, missing))
+        size = min(BATCH, max(MIN_BATCH, missing))
         refs = _decodable(source, rest[:size], warnings)
         rest = rest[size:]
         tried += refs
-        for ref, good in zip(refs, _qualify(readings, cls, refs, rule, condition), strict=True):
+        for ref, good in zip(refs, _qualify(predictions, cls, refs, rule, condition), strict=True):
             split = source.split_of(ref)
             into = chosen[split]
             if good and len(into) < wanted[split]:
                 into.append(ref)
     why = ""
     if any(len(chosen[s]) < wanted[s] for s in SPLITS):
-        why = _why(readings, cls, tried, rule, condition)
+        why = _why(predictions, cls, tried, rule, condition)
         got = ", ".join(f"{len(chosen[s])} of {wanted[s]} {s}" for s in SPLITS)
-        warnings.append(f"class {cls.name!r}: fewer images than asked ({got}); choose = {rule!r}: {why}")
+        warnings.append(f"class {cls.name!r}: fewer images than requested ({got}); choose = {rule!r}: {why}")
     splits = {split: tuple(chosen[split]) for split in SPLITS}
     return Selected(**splits, tried=tuple(tried), why=why, warnings=tuple(warnings))
 
@@ -103,48 +115,50 @@ def _check(rule: str, per_class: int, condition: Condition | None) -> None:
     if per_class < 4:
         raise InputError(f"per_class: expected at least 4 images (a quarter to each of two splits), got {per_class}")
     if rule == "successful" and (condition is None or not is_attack(condition)):
-        raise InputError("choose = 'successful' needs an attack; for natural images take 'correct' or 'all'")
+        raise InputError("choose = 'successful' needs an attack; for natural images use 'correct' or 'all'")
 
 
 def _decodable(source: ImageSource, refs: Sequence[ImageRef], warnings: list[str]) -> list[ImageRef]:
-    """The images that can be decoded; the others are reported in `warnings`."""
+    """Return the images that can be decoded; add the others to `warnings`."""
     good = []
     for ref in refs:
         try:
             source.view(ref)
             good.append(ref)
         except BadImage as error:
-            warnings.append(f"skipped {shown(ref.origin)}: {error.reason}")
+            warnings.append(f"skipped {printable(ref.origin)}: {error.reason}")
     return good
 
 
 def _qualify(
-    readings: Readings, cls: ClassInfo, refs: Sequence[ImageRef], rule: str, condition: Condition | None
+    predictions: Predictions, cls: ClassInfo, refs: Sequence[ImageRef], rule: str, condition: Condition | None
 ) -> Bool[np.ndarray, "image"]:
     if rule == "all":
         return np.ones(len(refs), bool)
-    correct = readings.correct(cls, refs)
+    correct = predictions.correct(cls, refs)
     if rule == "successful" and condition is not None:
         right = [ref for ref, good in zip(refs, correct, strict=True) if good]
-        correct[correct] = readings.turned(cls, right, condition)
+        correct[correct] = predictions.successful(cls, right, condition)
     return correct
 
 
-def _why(readings: Readings, cls: ClassInfo, tried: Sequence[ImageRef], rule: str, condition: Condition | None) -> str:
-    """What the model makes of the candidates, as far as the rule asks for it."""
+def _why(
+    predictions: Predictions, cls: ClassInfo, tried: Sequence[ImageRef], rule: str, condition: Condition | None
+) -> str:
+    """Summarise the model's predictions for the candidates, as far as the rule depends on them."""
     if rule == "all":
         return f"there are {len(tried)} candidates"
-    correct = readings.correct(cls, tried)
+    correct = predictions.correct(cls, tried)
     right = [ref for ref, good in zip(tried, correct, strict=True) if good]
-    said = f"{len(right)} of {len(tried)} candidates are classified as {cls.name!r} (class {cls.class_index})"
+    text = f"{len(right)} of {len(tried)} candidates are classified as {cls.name!r} (class {cls.class_index})"
     if len(right) < len(tried):
-        said += f", most often {readings.most_often(cls, tried)}"
+        text += f", most often {predictions.most_often(cls, tried)}"
     if rule == "correct" or condition is None or not right:
-        return said
-    turned = int(readings.turned(cls, right, condition).sum())
-    target = target_of(condition, readings.source, cls, readings.seed)
-    into = "another class" if target is None else repr(readings.source.name_of(target))
-    written = words(condition, readings.source, cls, readings.seed)
+        return text
+    turned = int(predictions.successful(cls, right, condition).sum())
+    target = target_of(condition, predictions.source, cls, predictions.seed)
+    into = "another class" if target is None else repr(predictions.source.name_of(target))
+    written = words(condition, predictions.source, cls, predictions.seed)
     by = f"the word {' '.join(written)!r}" if written else condition.text
-    read = readings.most_often(cls, right, condition)
-    return f"{said}; {by} turns {turned} of {len(right)} into {into}, they are read as {read}"
+    predicted = predictions.most_often(cls, right, condition)
+    return f"{text}; {by} turns {turned} of {len(right)} into {into}; predicted: {predicted}"

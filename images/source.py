@@ -1,4 +1,4 @@
-"""Where images come from: classes with their logits, images known by their content, and what was left out."""
+"""The base class of image sources: classes with their logits, images identified by content, and skipped files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError, unknown
 from ..models import Preprocess
-from .files import BadImage, shown
+from .files import BadImage, printable
 from .labels import Labels, plain
-from .splits import Split, deal
+from .splits import Split, assign_splits
 
 _CACHE_BYTES = 128 * 2**20
-"""Views kept in memory: every condition and corruption of a class asks for the same ones."""
+"""Memory for views: every condition and corruption of a class uses the same ones."""
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image by its content.
+    """An image, identified by its content.
 
     Attributes:
         hash: SHA-256 (hex) of the file's bytes (digits: of the pixels).
-        origin: where it is, for people: the path below the folder.
+        origin: description of its place: the path relative to the folder.
     """
 
     hash: str
@@ -37,7 +37,7 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder that was left out, and why."""
+    """A file or folder that was skipped, and why."""
 
     path: str
     reason: str
@@ -45,7 +45,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class SourceClass:
-    """A class with its images; `word` is what an attack writes for it."""
+    """A class with its images; `word` is the plain word that attacks write for it."""
 
     info: ClassInfo
     word: str
@@ -53,15 +53,15 @@ class SourceClass:
 
 
 class ImageSource(ABC):
-    """Images of several classes, seen as one model sees them.
+    """Images of several classes, as one model sees them.
 
-    No two images have the same content. What is left out is told, never silently lost.
+    No two images have the same content. Every skipped file is reported.
 
     Attributes:
-        name: of the data set.
-        classes: sorted by class index.
-        skipped: what was left out.
-        notices: what else a user should know of the images, in words.
+        name: name of the data set.
+        classes: classes sorted by class index.
+        skipped: files and folders that were skipped.
+        notices: messages for the user about the images, including the skipped ones.
     """
 
     def __init__(
@@ -71,37 +71,37 @@ class ImageSource(ABC):
         labels: Labels,
         preprocess: Preprocess,
         skipped: Sequence[Skipped] = (),
-        remarks: Sequence[str] = (),
+        notices: Sequence[str] = (),
     ) -> None:
         self._classes = {c.info: c for c in sorted(classes, key=lambda c: c.info.class_index)}
         if not self._classes:
-            raise InputError(f"{name}: no class has an image that can be used{_told(skipped)}")
+            raise InputError(f"{name}: no class has a usable image{_first_reasons(skipped)}")
         self.name = name
         self.classes: tuple[ClassInfo, ...] = tuple(self._classes)
         self.skipped = tuple(skipped)
-        self.notices = (*_by_reason(skipped), *remarks)
+        self.notices = (*_by_reason(skipped), *notices)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
         self._class_of = {ref.hash: c.info for c in classes for ref in c.images}
         self._splits: dict[str, Split] = {
-            hash_: split for c in classes for hash_, split in deal(ref.hash for ref in c.images).items()
+            hash_: split for c in classes for hash_, split in assign_splits(ref.hash for ref in c.images).items()
         }
         self._cached_view = lru_cache(max(64, _CACHE_BYTES // (height * width * 3)))(self._load_view)
         self._cached_mean = lru_cache(4)(self._mean)
 
     @abstractmethod
     def image(self, ref: ImageRef) -> Image.Image:
-        """The picture in RGB.
+        """Return the image in RGB.
 
         Raises:
-            BadImage: it cannot be decoded, or is not what it was when the source was opened.
+            BadImage: the image cannot be decoded, or has changed since the source was opened.
         """
 
     def class_named(self, name: str) -> ClassInfo:
-        """The class of this name.
+        """Return the class of this name.
 
         Raises:
-            InputError: there is none; names the nearest.
+            InputError: there is none; the message suggests the nearest names.
         """
         by_name = {c.name: c for c in self.classes}
         if name not in by_name:
@@ -109,73 +109,75 @@ class ImageSource(ABC):
         return by_name[name]
 
     def candidates(self, cls: ClassInfo) -> tuple[ImageRef, ...]:
-        """All images of the class, sorted by content hash; some may still turn out undecodable."""
+        """Return all images of the class, sorted by content hash; some may turn out to be undecodable."""
         return self._classes[cls].images
 
     def class_of(self, ref: ImageRef) -> ClassInfo:
-        """The class of the image."""
+        """Return the class of the image."""
         return self._class_of[ref.hash]
 
     def split_of(self, ref: ImageRef) -> Split:
-        """The split that the image was dealt to."""
+        """Return the split of the image."""
         return self._splits[ref.hash]
 
     def word(self, cls: ClassInfo) -> str:
-        """The class in plain words."""
+        """Return the plain word for the class."""
         return self._classes[cls].word
 
     def class_index_of(self, text: str) -> int | None:
-        """The logit of the class that a text names: a class here, else one of the model's labels, else None."""
+        """Return the logit of the class that a text names: a class of the source or a label of the model, else None."""
         for cls in self.classes:
             if plain(text) in (plain(cls.name), plain(self.word(cls))):
                 return cls.class_index
         return self._labels.find(text)
 
     def name_of(self, class_index: int) -> str:
-        """What the class of a logit is called: here, else by the model's labels, else its number."""
+        """Return the name of a logit's class: from the source, else from the model's labels, else its number."""
         by_index = {cls.class_index: cls.name for cls in self.classes}
         words = self._labels.words
         return by_index.get(class_index) or (words[class_index] if words else str(class_index))
 
     def view(self, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
-        """The image as the model will see it, before normalisation; read-only.
+        """Return the image as the model sees it, before normalisation; read-only.
 
         Raises:
-            BadImage: it cannot be decoded.
+            BadImage: the image cannot be decoded.
         """
         return self._cached_view(ref)
 
     def has_attacked(self, cls: ClassInfo) -> bool:
-        """Whether images of the class are there under every condition that is a folder.
+        """Return whether images of the class exist under every condition that is a folder.
 
-        Where they are not, others may be contrasted with the class, and nothing is asked of it.
+        A class without them can only be used for contrast with other classes.
         """
         return True
 
     def attacked_ref(self, name: str, ref: ImageRef) -> ImageRef:
-        """The attacked image beside a clean one.
+        """Return the attacked twin of a clean image.
 
         Args:
-            name: of the condition.
+            name: name of the condition.
+            ref: the clean image.
 
         Raises:
             InputError: there is none.
         """
-        raise InputError(f"{self.name}: condition {name!r} has no attacked image of {shown(ref.origin)}")
+        raise InputError(f"{self.name}: condition {name!r} has no attacked image of {printable(ref.origin)}")
 
     def attacked_view(self, name: str, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
-        """The same as the model will see it, before normalisation; read-only.
+        """Return the attacked twin as the model sees it, before normalisation; read-only.
 
         Raises:
-            InputError: as `attacked_ref`; BadImage: it cannot be decoded.
+            InputError: there is none.
+            BadImage: the image cannot be decoded.
         """
-        raise InputError(f"{self.name}: these images are no files, so there are no attacked ones of their names")
+        raise InputError(f"{self.name}: these images are not files, so there are no attacked files of the same names")
 
     def mean_view(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
-        """Mean over `count` discovery images of all classes (fewer if there are fewer), rounded; read-only.
+        """Return the mean over up to `count` discovery images of all classes, rounded; read-only.
 
-        The first by content hash, whatever the model makes of them, so that every class, condition and
-        seed has the same mean image. Undecodable images are passed over.
+        It uses the first images by content hash, whatever the model predicts for them, so that every class, condition
+        and seed has the same mean image. Undecodable images are skipped.
 
         Raises:
             InputError: no discovery image can be decoded.
@@ -189,7 +191,7 @@ class ImageSource(ABC):
 
     @cached_property
     def discovery_refs(self) -> tuple[ImageRef, ...]:
-        """The images of all classes that fall into the discovery split, sorted by content hash."""
+        """Images of all classes in the discovery split, sorted by content hash."""
         refs = [r for c in self._classes.values() for r in c.images if self.split_of(r) == "discovery"]
         return tuple(sorted(refs, key=lambda r: r.hash))
 
@@ -204,24 +206,24 @@ class ImageSource(ABC):
             if used == count:
                 break
         if not used:
-            raise InputError(f"{self.name}: no discovery image to take the mean of; more images are needed")
+            raise InputError(f"{self.name}: there is no discovery image to average; add images")
         mean = ((2 * total + used) // (2 * used)).astype(np.uint8)
         mean.setflags(write=False)
         return mean
 
 
-def _by_reason(skipped: Sequence[Skipped], most: int = 5) -> list[str]:
-    """One line for each reason, with the first few names and the count."""
+def _by_reason(skipped: Sequence[Skipped], limit: int = 5) -> list[str]:
+    """Return one line per reason, with the first few names and the count."""
     paths: dict[str, list[str]] = {}
     for s in skipped:
         paths.setdefault(s.reason, []).append(s.path)
     return [
-        f"skipped {', '.join(of[:most])}{f' and {len(of) - most} more' if len(of) > most else ''}: {reason}"
+        f"skipped {', '.join(of[:limit])}{f' and {len(of) - limit} more' if len(of) > limit else ''}: {reason}"
         for reason, of in paths.items()
     ]
 
 
-def _told(skipped: Sequence[Skipped]) -> str:
-    """The first few things left out, for a message."""
+def _first_reasons(skipped: Sequence[Skipped]) -> str:
+    """Return the first few skipped files with their reasons, for a message."""
     shown = "; ".join(f"{s.path}: {s.reason}" for s in skipped[:5])
     return f" ({shown}{'; …' if len(skipped) > 5 else ''})" if skipped else ""

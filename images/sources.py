@@ -1,4 +1,4 @@
-"""Sources of images by name: `digits`, folders, and those of other packages."""
+"""Registry of image sources: `digits`, `folder`, and those of other packages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .source import ImageSource
 
 
 class Opening(NamedTuple):
-    """What a source is opened with.
+    """The arguments for opening a source.
 
     Attributes:
         model: the model that sees the images.
         options: the other keys of the source's table.
-        name: what the data set is called; None: as the source calls itself.
+        name: name of the data set; None: the source's own.
         attacked: folders of attacked images, by the name of their condition.
     """
 
@@ -37,7 +37,7 @@ class SourceKind(Kind):
     """A kind of source.
 
     Attributes:
-        open: returns the images as a model sees them; raises InputError where they cannot be used.
+        open: returns the images as a model sees them, or raises InputError if they cannot be used.
     """
 
     open: Callable[[Opening], ImageSource]
@@ -46,14 +46,14 @@ class SourceKind(Kind):
 def _digits(opening: Opening) -> ImageSource:
     _check_options("digits", opening, ())
     if opening.attacked:
-        raise InputError("digits are no files, so a folder cannot hold attacked ones of their names")
+        raise InputError("digits are not files, so a folder cannot hold attacked files of the same names")
     return DigitsSource(opening.model, opening.name or "digits")
 
 
 def _folder(opening: Opening) -> ImageSource:
     _check_options("folder", opening, ("folder", "classes"))
     if "folder" not in opening.options:
-        raise InputError("source of images: folder is missing; give the path of a folder of class folders")
+        raise InputError("source of images: folder is missing; set it to the path of a folder of class folders")
     folder, classes = Path(opening.options["folder"]), opening.options.get("classes")
     return FolderSource(folder, classes, opening.model, opening.name, opening.attacked or None)
 
@@ -61,7 +61,7 @@ def _folder(opening: Opening) -> ImageSource:
 def _check_options(kind: str, opening: Opening, known: tuple[str, ...]) -> None:
     extra = sorted(set(opening.options) - set(known))
     if extra:
-        expected = " and, if wanted, ".join(known) or "no further keys"
+        expected = " and, optionally, ".join(known) or "no further keys"
         raise InputError(f"source of images {kind!r}: expected {expected}; got {', '.join(extra)}")
 
 
@@ -70,8 +70,8 @@ SOURCES: Registry[SourceKind, Variant] = Registry(
     "sources",
     Variant,
     (
-        SourceKind(key="digits", name="handwritten digits that the demo's model was not trained on", open=_digits),
-        SourceKind(key="folder", name="a folder with a folder of images for each class", open=_folder),
+        SourceKind(key="digits", name="handwritten digits that the demo model was not trained on", open=_digits),
+        SourceKind(key="folder", name="a folder with one folder of images per class", open=_folder),
     ),
 )
 """All kinds of source by key."""
@@ -84,16 +84,17 @@ def open_source(
     name: str | None = None,
     attacked: Mapping[str, Path] | None = None,
 ) -> ImageSource:
-    """The images of a source as the model sees them.
+    """Open a source of images, as the model sees them.
 
     Args:
         source: a key of `SOURCES`; `{folder: path, classes: {folder name: class index} or None}`; or
             `{kind: key, …}` with the options of that kind.
-        name: what the data set is called; default: the name of the folder.
-        attacked: folders of attacked images, by the name of their condition; with a folder only.
+        model: the model that sees the images.
+        name: name of the data set; by default the folder's.
+        attacked: folders of attacked images, by the name of their condition; only for a folder.
 
     Raises:
-        InputError: no such source, or one that cannot be used; says why.
+        InputError: there is no such source, or it cannot be used; the message says why.
 
     Examples:
         >>> source = open_source("digits", model)

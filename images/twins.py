@@ -1,4 +1,4 @@
-"""Pairs of folders: attacked images beside the clean ones that they were made from, by class folder and file name."""
+"""Match attacked images in one folder to clean images in another, by class folder and file name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .files import BadImage, check_header, shown, shown_size, suffixes
+from .files import BadImage, check_header, oriented_size, printable, suffixes
 from .source import ImageRef
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Twins:
 
     Attributes:
         root: the folder.
-        refs: the attacked image of each clean one, by the clean one's hash; the origin is the path below `root`.
-        views: hashes of the clean images whose twin is as large as the model's images, and is shown to it as it is.
-        unmatched: images of `root` that belong to no clean one, as paths below it.
+        refs: the attacked twin of each clean image, by the clean image's hash; the origin is relative to `root`.
+        views: hashes of clean images whose twin already has the model's image size and is not preprocessed.
+        unmatched: images in `root` without a clean image, as paths relative to it.
     """
 
     root: Path
@@ -32,7 +32,7 @@ class Twins:
 
 
 def find_twins(root: Path, clean_root: Path, refs: Sequence[ImageRef], size: tuple[int, int]) -> Twins:
-    """The attacked image of each clean one: the file of the same class folder and name, whatever the image suffix.
+    """Find each clean image's attacked twin: the file with its class folder and name, with any image suffix.
 
     Args:
         root: folder of the attacked images, with one folder per class.
@@ -41,16 +41,16 @@ def find_twins(root: Path, clean_root: Path, refs: Sequence[ImageRef], size: tup
         size: height and width of the model's images.
 
     Raises:
-        InputError: no such folder, no image with a twin, several files that may be one image's twin, a twin that
-            cannot be read, or that is neither as large as its clean image nor as the model's images.
+        InputError: no such folder, no image with a twin, several candidates for one image's twin, a twin that cannot
+            be read, or one that has neither the size of its clean image nor the model's image size.
     """
-    files = _listed(root)
+    files = _list_files(root)
     paths = {ref: path for ref in refs if (path := _match(root, ref, files)) is not None}
     _check_one_each(root, paths)
     if not paths:
         raise InputError(
-            f"{root}: none of the {len(refs)} images of {clean_root} has an attacked twin here; expected files of the "
-            f"same class folder and name, such as {', '.join(shown(ref.origin) for ref in refs[:1])}"
+            f"{root}: none of the {len(refs)} images of {clean_root} has an attacked twin here; expected files with "
+            f"the same class folder and name, such as {', '.join(printable(ref.origin) for ref in refs[:1])}"
         )
     found, views, wrong = {}, set(), []
     for ref, path in paths.items():
@@ -62,20 +62,20 @@ def find_twins(root: Path, clean_root: Path, refs: Sequence[ImageRef], size: tup
         except (BadImage, OSError) as error:
             wrong.append(str(error))
     if wrong:
-        raise InputError(f"{root}: {_few(wrong, '; ')}; mend these files, or take them away")
+        raise InputError(f"{root}: {_first_few(wrong, '; ')}; repair or remove these files")
     others = {_origin(path) for stems in files.values() for of in stems.values() for path in of}
     unmatched = others.difference(map(_origin, paths.values()))
-    return Twins(root, found, frozenset(views), tuple(sorted(map(shown, unmatched))))
+    return Twins(root, found, frozenset(views), tuple(sorted(map(printable, unmatched))))
 
 
-def remarks(name: str, twins: Twins) -> Iterator[str]:
-    """What a user should know of the attacked images of a condition."""
+def unmatched_notices(name: str, twins: Twins) -> Iterator[str]:
+    """Yield the notice about attacked images of a condition without a clean image."""
     if twins.unmatched:
-        yield f"condition {name!r}: {_few(twins.unmatched)} in {twins.root}: no clean image of that name"
+        yield f"condition {name!r}: {_first_few(twins.unmatched)} in {twins.root}: no clean image of the same name"
 
 
-def _listed(root: Path) -> dict[str, dict[str, list[Path]]]:
-    """Files that may be images, by class folder and stem."""
+def _list_files(root: Path) -> dict[str, dict[str, list[Path]]]:
+    """List files that may be images, by class folder and stem."""
     found: dict[str, dict[str, list[Path]]] = {}
     try:
         for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
@@ -83,18 +83,18 @@ def _listed(root: Path) -> dict[str, dict[str, list[Path]]]:
                 if path.suffix.lower() in suffixes() and not path.name.startswith(".") and path.is_file():
                     found.setdefault(folder.name, {}).setdefault(path.stem, []).append(path)
     except OSError as error:
-        raise InputError(f"{root}: not a folder of attacked images that can be read ({error.strerror})") from error
+        raise InputError(f"{root}: not a readable folder of attacked images ({error.strerror})") from error
     return found
 
 
 def _match(root: Path, ref: ImageRef, files: Mapping[str, Mapping[str, Sequence[Path]]]) -> Path | None:
-    """The file of the same name, else the only one of the same stem."""
+    """Return the file with the same name, else the only one with the same stem."""
     clean = Path(ref.origin)
     there = files.get(clean.parent.name, {}).get(clean.stem, ())
     same = [path for path in there if path.name == clean.name]
     if not same and len(there) > 1:
-        named = " and ".join(shown(_origin(path)) for path in there)
-        raise InputError(f"{root}: {named} may both be the twin of {shown(ref.origin)}; keep one of them")
+        named = " and ".join(printable(_origin(path)) for path in there)
+        raise InputError(f"{root}: {named} both match {printable(ref.origin)}; keep one of them")
     return next(iter(same or there), None)
 
 
@@ -104,24 +104,24 @@ def _check_one_each(root: Path, paths: Mapping[ImageRef, Path]) -> None:
         other = owners.setdefault(path, ref)
         if other != ref:
             raise InputError(
-                f"{root}: {shown(_origin(path))} may be the twin of {shown(other.origin)} and of {shown(ref.origin)}; "
+                f"{root}: {printable(_origin(path))} matches {printable(other.origin)} and {printable(ref.origin)}; "
                 "give attacked images the full names of the clean ones"
             )
 
 
 def _fits_model(path: Path, clean: Path, size: tuple[int, int]) -> bool:
-    """Whether a twin is as large as the model's images and not as its clean image.
+    """Return whether a twin has the model's image size and not its clean image's.
 
     Raises:
-        BadImage: it cannot be read, or has neither size.
+        BadImage: the twin cannot be read, or has neither size.
     """
     check_header(path)
-    own, of_clean, of_model = shown_size(path), shown_size(clean), (size[1], size[0])
+    own, of_clean, of_model = oriented_size(path), oriented_size(clean), (size[1], size[0])
     if own not in (of_clean, of_model):
         raise BadImage(
             _origin(path),
-            f"{_pixels(own)}, expected {_pixels(of_clean)} like its clean image, or {_pixels(of_model)} as the model "
-            "reads images",
+            f"{_pixels(own)}, expected {_pixels(of_clean)} like its clean image, or {_pixels(of_model)} like the "
+            "model's images",
         )
     return own != of_clean
 
@@ -134,7 +134,7 @@ def _pixels(width_height: tuple[int, int]) -> str:
     return f"{width_height[0]} × {width_height[1]} pixels"
 
 
-def _few(told: Sequence[str], between: str = ", ") -> str:
-    """The first few, and how many more."""
-    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
-    return between.join(told[:MOST_NAMED]) + more
+def _first_few(texts: Sequence[str], separator: str = ", ") -> str:
+    """Return the first few texts, and how many more there are."""
+    more = f" and {len(texts) - MAX_NAMED} more" if len(texts) > MAX_NAMED else ""
+    return separator.join(texts[:MAX_NAMED]) + more

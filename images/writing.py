@@ -1,4 +1,4 @@
-"""Writing words on an image, in whole pixels: the same arguments give the same bytes everywhere."""
+"""Write words on an image in whole pixels: the same arguments give the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Lettering:
     """How words are written.
 
     Attributes:
-        size: height of the letters as a share of the image's height; rounded to a whole multiple of 7
-            pixels, and made smaller where the text would not fit.
-        place: at the top, centre or bottom, centred; or anywhere, chosen anew for every copy.
-        number: how often the text is written; with a fixed place one copy below the other.
+        size: height of the letters as a share of the image's height; rounded to a multiple of 7 pixels, and reduced
+            if the text does not fit.
+        place: `top`, `centre` or `bottom`, centred; or `random`, chosen for every copy.
+        number: number of copies; at a fixed place they are stacked.
         colour: red, green, blue, 0 to 255.
         outline: colour of the one font pixel around the letters; None for no outline.
     """
@@ -45,13 +45,16 @@ PLAIN = Lettering(size=0.15, place="bottom", number=1, colour=(255, 255, 255), o
 def write(
     view: UInt8[np.ndarray, "height width 3"], text: str, style: Lettering, draws: Draws
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A copy of the image with the text on it.
+    """Return a copy of the image with the text on it.
 
     Args:
-        draws: chooses the places of `random`; untouched otherwise.
+        view: the image.
+        text: the text.
+        style: how to write it.
+        draws: random choices, used only by the place `random`.
 
     Raises:
-        InputError: the text does not fit at the smallest size, or the font lacks one of its signs.
+        InputError: the text does not fit at the smallest size, or the font lacks one of its characters.
     """
     height, width, _ = view.shape
     copies = 1 if style.place == "random" else style.number
@@ -66,7 +69,7 @@ def write(
 def _typeset(
     text: str, copies: int, size: float, height: int, width: int
 ) -> tuple[Bool[np.ndarray, "rows columns"], int]:
-    """The text, wrapped at blanks and `copies` times one below the other, at the largest scale that fits."""
+    """Return the stacked copies of the text, wrapped at blanks, and the largest scale at which they fit."""
     for scale in range(max(1, round(size * height / HEIGHT)), 0, -1):
         lines = _wrap(text, width // scale) * copies
         mask = _stack(lines)
@@ -74,12 +77,12 @@ def _typeset(
             return mask.repeat(scale, 0).repeat(scale, 1), scale
     raise InputError(
         f"text {text!r}: {copies} × {len(text)} letters do not fit on an image of {width} × {height} pixels; "
-        "write a shorter text or fewer copies"
+        "use a shorter text or fewer copies"
     )
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Lines of at most `width` font pixels, broken at blanks; a longer word keeps a line to itself."""
+    """Break a text at blanks into lines of at most `width` font pixels; a longer word gets its own line."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -91,7 +94,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _stack(lines: list[str]) -> Bool[np.ndarray, "rows columns"]:
-    """Lines centred one below the other, two font pixels apart."""
+    """Stack centred lines, two font pixels apart."""
     drawn = [draw_line(line) for line in lines]
     columns = max(d.shape[1] for d in drawn)
     mask = np.zeros((len(lines) * (HEIGHT + 2) - 2, columns), bool)
@@ -102,7 +105,7 @@ def _stack(lines: list[str]) -> Bool[np.ndarray, "rows columns"]:
 
 
 def _corner(block: tuple[int, ...], image: tuple[int, int], place: Place, draws: Draws) -> tuple[int, int]:
-    """Top left corner of the block; at the top and bottom a margin of a 48th of the image's height."""
+    """Return the block's top left corner, with a margin of 1/48 of the image's height at the top and bottom."""
     free_rows, free_columns = image[0] - block[0], image[1] - block[1]
     margin = min(image[0] // 48, free_rows)
     match place:
@@ -119,7 +122,7 @@ def _corner(block: tuple[int, ...], image: tuple[int, int], place: Place, draws:
 def _stamp(
     image: UInt8[np.ndarray, "height width 3"], mask: np.ndarray, top: int, left: int, scale: int, style: Lettering
 ) -> None:
-    """Paint outline (`scale` pixels wide), then ink, in place."""
+    """Draw the outline (`scale` pixels wide) and then the ink, in place."""
     ink = np.zeros(image.shape[:2], bool)
     ink[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
     if style.outline is not None:
@@ -128,7 +131,7 @@ def _stamp(
 
 
 def _grow(ink: Bool[np.ndarray, "height width"], by: int) -> Bool[np.ndarray, "height width"]:
-    """The mask and all pixels at most `by` rows and columns away from it."""
+    """Return the mask grown by `by` rows and columns in every direction."""
     for axis in (0, 1):
         grown = ink.copy()
         for step in range(1, by + 1):

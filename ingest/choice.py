@@ -6,12 +6,12 @@ from ..circuits import ClassInfo, Condition, WorkItem
 from ..images import (
     SPLITS,
     ImageRef,
-    Readings,
+    Predictions,
     Selected,
     Split,
     Tally,
     contrast_classes,
-    deal,
+    deal_partners,
     quotas,
     select_images,
 )
@@ -22,20 +22,20 @@ class Choice:
     """The images chosen for the questions of one plan.
 
     Attributes:
-        readings: what the model takes the candidates for.
+        predictions: what the model takes the candidates for.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._known: dict[tuple[str, str, str], Selected] = {}
-        self.readings = Readings(plan.source, plan.model, plan.spec.seed)
+        self.predictions = Predictions(plan.source, plan.model, plan.spec.seed)
 
     def of(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
         """The images of a class that qualify by a rule (see `RULES`)."""
         key = (cls.key, condition.text if rule == "successful" else "", rule)
         if key not in self._known:
             per_class = self._plan.spec.images.per_class
-            self._known[key] = select_images(self.readings, cls, per_class=per_class, rule=rule, condition=condition)
+            self._known[key] = select_images(self.predictions, cls, per_class=per_class, rule=rule, condition=condition)
         return self._known[key]
 
     def of_item(self, item: WorkItem) -> Selected:
@@ -45,13 +45,13 @@ class Choice:
     def partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
         """The partner of each of an item's first images of a split, where the corruption pairs images."""
         corruption, seed, selection = item.recipe.corruption, item.recipe.seed, item.selection
-        classes = contrast_classes(corruption, self._plan.source, item.target_class, seed=seed, most=selection.count)
+        classes = contrast_classes(corruption, self._plan.source, item.target_class, seed=seed, count=selection.count)
         rule = "all" if selection.rule == "all" else "correct"
         pools = [getattr(self.of(c, item.condition, rule), split) for c in classes]
         shares = quotas(selection.count)
         before = sum(shares[earlier] for earlier in SPLITS[: SPLITS.index(split)])
-        return deal(pools, count, before)
+        return deal_partners(pools, count, before)
 
     def tally(self, item: WorkItem) -> Tally:
         """How the model reads the candidates that were tried for an item, unattacked and under its condition."""
-        return self.readings.tally(item.target_class, self.of_item(item).tried, item.condition)
+        return self.predictions.tally(item.target_class, self.of_item(item).tried, item.condition)

@@ -44,7 +44,7 @@ from ..images import (
     Contents,
     Labels,
     content_hashes,
-    shown,
+    printable,
 )
 from ..models import DTYPES, ViT
 from ..store import rounded
@@ -210,7 +210,9 @@ def _class(model: ViT, images: OwnImages) -> ClassInfo:
     labels = Labels.of_model(model.labels, model.n_classes)
     index = labels.find(images.class_name) if images.class_index is None else images.class_index
     if index is None:
-        raise InputError(f"class_name: {labels.why_not(images.class_name)} of {model.name}; give class_index as well")
+        raise InputError(
+            f"class_name: {labels.explain_missing(images.class_name)} of {model.name}; give class_index as well"
+        )
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < model.n_classes:
         raise InputError(f"class_index: {model.name} has classes 0 to {model.n_classes - 1}, got {index!r}")
     return ClassInfo(images.dataset, images.class_name, index)
@@ -230,7 +232,7 @@ def _target(model: ViT, images: OwnImages, metric: Metric) -> int | None:
     labels = Labels.of_model(model.labels, model.n_classes)
     index = labels.find(str(asked))
     if index is None:
-        raise InputError(f"target: {labels.why_not(str(asked))} of {model.name}; give its index")
+        raise InputError(f"target: {labels.explain_missing(str(asked))} of {model.name}; give its index")
     return index
 
 
@@ -325,7 +327,7 @@ def _rows(images: OwnImages, hashes: Sequence[str]) -> Iterator[dict[str, str]]:
     if files and len(files) != len(hashes):
         raise InputError(f"files: expected a name for each of {len(hashes)} images, got {len(files)}")
     for i, hash_ in enumerate(hashes):
-        yield {"split": "discovery", "hash": hash_, **({"file": shown(files[i])} if files else {})}
+        yield {"split": "discovery", "hash": hash_, **({"file": printable(files[i])} if files else {})}
 
 
 def _paths(contents: Contents) -> list[str]:

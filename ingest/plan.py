@@ -32,7 +32,7 @@ from ..images import (
     build_pairs,
     contrast,
     contrast_classes,
-    deal,
+    deal_partners,
     is_attack,
     needs_attack,
     open_source,
@@ -302,8 +302,8 @@ def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Con
 def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, asked: AskedRecipe) -> None:
     """Attack and corrupt one image of a class, so that what cannot work fails here and not once per class."""
     seed, corruption = asked.recipe.seed, asked.recipe.corruption
-    partners = contrast_classes(corruption, source, cls, seed=seed, most=spec.images.per_class)
-    dealt = deal([source.candidates(c)[:1] for c in partners], 1)
+    partners = contrast_classes(corruption, source, cls, seed=seed, count=spec.images.per_class)
+    dealt = deal_partners([source.candidates(c)[:1] for c in partners], 1)
     for condition in asked.conditions:
         with suppress(BadImage):
             build_pairs(

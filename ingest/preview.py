@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from ..circuits import ClassInfo, WorkItem
 from ..errors import InputError
-from ..images import ImageRef, Tally, attacked_file, build_views, is_attack, predict, shown
+from ..images import ImageRef, Tally, attacked_file, build_views, is_attack, predict, printable
 from ..models import ViT
 from ..results import Table
 from .choice import Choice
@@ -90,19 +90,19 @@ class Preview:
 
     def _views(self, item: WorkItem, refs: Sequence[ImageRef]) -> Iterator[tuple[View, ...]]:
         cls, condition, corruption = item.target_class, item.condition, item.recipe.corruption
-        source, readings = self.plan.source, self._choice.readings
+        source, predictions = self.plan.source, self._choice.predictions
         partners = self._choice.partners(item, "discovery", len(refs))
         seed = item.recipe.seed
         attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
-        read = [readings.of(cls, refs), readings.of(cls, refs, condition), predict(self.plan.model, corrupted)]
+        read = [predictions.of(cls, refs), predictions.of(cls, refs, condition), predict(self.plan.model, corrupted)]
         clean, turned, other = ([source.name_of(int(index)) for index in indices] for indices in read)
         for i, ref in enumerate(refs):
-            views = [View("clean", shown(ref.origin), source.view(ref), clean[i])]
+            views = [View("clean", printable(ref.origin), source.view(ref), clean[i])]
             if is_attack(condition):
                 twin = attacked_file(condition, source, ref)
-                name = condition.kind if twin is None else shown(twin.origin)
+                name = condition.kind if twin is None else printable(twin.origin)
                 views.append(View("attacked", name, attacked[i], turned[i]))
-            name = shown(partners[i].origin) if partners else corruption.kind
+            name = printable(partners[i].origin) if partners else corruption.kind
             yield (*views, View("corrupted", name, corrupted[i], other[i]))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..circuits import ClassInfo, Condition, WorkItem
 from ..errors import InputError
-from ..images import SPLITS, is_attack, shown, target_of
+from ..images import SPLITS, is_attack, printable, target_of
 from ..results import Table
 from .bar import Bar
 from .choice import Choice
@@ -75,4 +75,4 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "weights", model.weights
     yield "pixels", model.preprocess.text
     count = sum(len(source.candidates(cls)) for cls in source.classes)
-    yield "images", f"{shown(source.name)}: {count} of {len(source.classes)} classes"
+    yield "images", f"{printable(source.name)}: {count} of {len(source.classes)} classes"

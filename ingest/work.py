@@ -43,7 +43,7 @@ from ..images import (
     Split,
     attacked_file,
     build_pairs,
-    shown,
+    printable,
 )
 from ..models import ViT
 from ..store import rounded
@@ -211,13 +211,13 @@ class Workbench:
             refs = getattr(self.choice.of_item(item), split)
             partners = self.choice.partners(item, split, len(refs))
             for i, ref in enumerate(refs):
-                row = {"split": split, "hash": ref.hash, "file": shown(ref.origin)}
+                row = {"split": split, "hash": ref.hash, "file": printable(ref.origin)}
                 if twin := attacked_file(item.condition, self.plan.source, ref):
-                    row |= {"attacked_hash": twin.hash, "attacked_file": shown(twin.origin)}
+                    row |= {"attacked_hash": twin.hash, "attacked_file": printable(twin.origin)}
                 if partners:
                     partner = partners[i]
                     row["against"] = self.plan.source.class_of(partner).name
-                    row |= {"against_hash": partner.hash, "against_file": shown(partner.origin)}
+                    row |= {"against_hash": partner.hash, "against_file": printable(partner.origin)}
                 rows.append(row)
         return rows
 

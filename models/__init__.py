@@ -1,7 +1,8 @@
-"""Vision transformers as senders and receivers: load, fingerprint, run, run patched, gradients at receivers."""
+"""Vision transformers as senders and receivers: loading, fingerprints, plain and patched runs, gradients."""
 
 from .ambient import plain_torch as plain_torch
 from .assembly import DTYPES as DTYPES
+from .assembly import LoadKeywords as LoadKeywords
 from .casting import in_dtype as in_dtype
 from .clip import load_clip as load_clip
 from .clip import text_embeddings as text_embeddings

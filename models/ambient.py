@@ -1,7 +1,7 @@
-"""What the program around ours has set in torch is put aside while ours computes.
+"""Torch's default settings while this package computes, whatever the calling program has set.
 
-Inference mode, autocast, a default device or dtype and a reduced precision of matrix products would change scores, or
-the weights of a model that is made, without being part of any identity.
+Inference mode, autocast, a default device or dtype and reduced precision of matrix products would change scores, or
+the weights of a new model, without being part of any identity.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ from ..errors import InputError
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Run the block as in a fresh program: no inference mode, no autocast, CPU and float32 by default, full precision.
+    """Run the `with` block with torch's defaults: no inference mode, no autocast, CPU and float32, full precision.
 
-    Gradients are recorded where the block itself asks for them. Everything is as it was afterwards.
+    Gradients are recorded only if it enables them. The previous settings are restored at the end.
 
     Raises:
-        InputError: a precision of matrix products that cannot be put aside.
+        InputError: a precision of matrix products that cannot be overridden.
+
+    Examples:
+        >>> torch.set_default_dtype(torch.float64)
+        >>> with plain_torch():
+        ...     inside = torch.get_default_dtype()
+        >>> inside, torch.get_default_dtype()
+        (torch.float32, torch.float64)
+        >>> torch.set_default_dtype(torch.float32)
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -43,8 +51,8 @@ def plain_torch() -> Iterator[None]:
 def _matmul_precision() -> str:
     try:
         return torch.get_float32_matmul_precision()
-    except RuntimeError as error:  # set for some backends only, which torch's own getter refuses to sum up
+    except RuntimeError as error:  # set for some backends only: torch's getter raises an error
         raise InputError(
-            "float32 products of reduced precision are set by torch.backends (fp32_precision); scores are float32, "
-            'so set it to "ieee", or use torch.set_float32_matmul_precision, which is put aside while we compute'
+            "torch.backends (fp32_precision) sets reduced float32 precision for products, but scores need float32; "
+            'set it to "ieee", or use torch.set_float32_matmul_precision, which circuitstore overrides'
         ) from error

@@ -1,23 +1,23 @@
-"""From a module to a loaded model: its identity, what is proved of it, where it runs; the same for every source."""
+"""Build a loaded model from a module, the same way for every source: options, identity, self-check, device."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
-from ..errors import InputError, unknown, warn
+from ..errors import InputError, check_known, unknown, warn
 from .families import as_vision_transformer
 from .fingerprint import computation, contents
-from .grid import check_memory
-from .preprocess import Preprocess
+from .grid import Size, check_memory, parse_size
+from .preprocess import TIMM_NAMES, Preprocess
 from .probe import probe
 from .representable import check_finite_weights, check_representable
-from .self_check import check_finite, check_gates
+from .self_check import check_finite, check_model
 from .vit import ViT
 
 UNSTATED = ("mean", "std", "crop", "interpolation")
@@ -28,18 +28,18 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 @dataclass(frozen=True)
 class SourceModule:
-    """A module of a family that is taken, and what its source tells of it.
+    """A module of a supported family, with what its source says about it.
 
     Attributes:
         module: a copy that may be changed.
-        name: what people call it.
-        preprocess: how it wants its images.
-        weights: where they come from, in words.
-        random: whether they are random.
+        name: display name.
+        preprocess: how the model expects its images.
+        weights: description of where the weights come from.
+        random: whether the weights are random.
         labels: name of each class, where the source knows them.
-        unstated: fields of the preprocessing that the source does not state, so that they are assumed.
-        assumed: from where they are assumed, in words.
-        notices: what else was assumed or chosen.
+        unstated: fields of the preprocessing that the source does not state and that are therefore assumed.
+        assumed: description of where the assumed fields come from.
+        notices: everything else that was assumed or chosen.
     """
 
     module: nn.Module
@@ -53,76 +53,116 @@ class SourceModule:
     notices: tuple[str, ...] = ()
 
 
-def random_weights(name: str, seed: int | None) -> tuple[str, ...]:
-    """What is said of random weights that nobody asked for by a seed."""
-    said = f"{name}: its weights are random, as neither pretrained nor checkpoint is given; load trained weights, or "
-    return () if seed is not None else (f"{said}state a seed if random ones are meant",)
+def random_weights_notices(name: str, seed: int | None) -> tuple[str, ...]:
+    """Return the notice about random weights; none if a seed was given."""
+    text = (
+        f"{name}: its weights are random, because neither pretrained nor checkpoint is given; load trained weights, or "
+    )
+    return () if seed is not None else (f"{text}state a seed if you want random ones",)
 
 
-def check_seed(seed: int | None) -> int:
-    """The seed of random weights; 0 where none is stated.
-
-    Raises:
-        InputError: a seed that torch does not take.
-    """
-    if seed is not None and not (isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63):
-        raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed!r}")
-    return seed or 0
-
-
-def copied(module: nn.Module) -> Any:
-    """A copy, so that the caller's module stays as it is.
+def copy_module(module: nn.Module) -> Any:
+    """Return a copy, so that the caller's module stays unchanged.
 
     Raises:
         InputError: the module cannot be copied.
     """
     try:
         return copy.deepcopy(module)
-    except Exception as error:  # whatever a part of the module raises
+    except Exception as error:  # any part of the module may raise anything
         raise InputError(f"source: the module cannot be copied ({type(error).__name__}: {error})") from error
+
+
+class LoadKeywords(TypedDict, total=False):
+    """Keywords that `load_model` and `load_clip` share; None is the default of each, except for `device` and `dtype`.
+
+    Attributes:
+        name: display name; by default the name in timm or open_clip, with the checkpoint's name (or open_clip's
+            tag) after a slash.
+        device: `cpu` (the default), `cuda`, `cuda:1` …, or `auto`: CUDA if there is a device.
+        dtype: `float32` (the default), `float64` or `bfloat16`; differences are always computed in at least float32.
+        seed: seed of random weights, if there are neither published weights nor a checkpoint; 0 by default, with a
+            warning.
+        image_size: pixels, or height and width, of a model loaded by name; by default those of the checkpoint's
+            position embeddings, or the architecture's own. Position embeddings of another size are resampled.
+        mean: per channel, see `Preprocess`; the fields of the preprocessing default to the library's configuration.
+        std: per channel.
+        crop: share of the resized image that the centre crop keeps.
+        crop_mode: `center`, `squash` or `border`.
+        interpolation: `bicubic`, `bilinear`, `nearest` …
+    """
+
+    name: str | None
+    device: str | torch.device
+    dtype: str
+    seed: int | None
+    image_size: int | tuple[int, int] | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    crop: float | None
+    crop_mode: str | None
+    interpolation: str | None
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What every source takes beside itself; checked before anything is loaded.
+    """`LoadKeywords` and labels after checking, which comes before anything is loaded.
 
     Attributes:
-        name: what people call the model; None: by its source.
-        preprocess: fields of the preprocessing that are stated.
-        device: where it runs.
-        dtype: in which it runs.
+        name: display name; None: the source's.
+        device: device of the model.
+        dtype: floating-point type of the model.
+        seed: seed of random weights; None if not stated.
+        size: height and width in pixels; None if not stated.
+        preprocess: the stated fields of the preprocessing.
         labels: name of each class; None: those that the source knows.
     """
 
     name: str | None
-    preprocess: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
+    seed: int | None
+    size: Size | None
+    preprocess: Mapping[str, Any]
     labels: tuple[str, ...] | None
 
     @classmethod
     def checked(
-        cls,
-        name: str | None,
-        device: str | torch.device,
-        dtype: str,
-        labels: Sequence[str] | None = None,
-        **preprocess: Any,
+        cls, keywords: Mapping[str, Any], labels: Sequence[str] | None = None, *, others: Sequence[str] = ()
     ) -> LoadOptions:
-        """Check what was asked for, before a model is loaded.
+        """Check the keywords of a load.
+
+        Args:
+            keywords: by name, see `LoadKeywords`.
+            labels: name of each class.
+            others: the function's other parameters, to suggest for an unknown keyword.
 
         Raises:
-            InputError: a name that cannot be printed, an unknown dtype or device, labels that are no list of names.
+            InputError: an unknown keyword, dtype or device; a name that cannot be printed; a seed, size or field of
+                the preprocessing that is not valid; labels that are not a list of names.
         """
+        for keyword in keywords:
+            if keyword not in LoadKeywords.__annotations__:
+                raise unknown("keyword", keyword, (*LoadKeywords.__annotations__, *others))
+        name, seed, dtype = keywords.get("name"), keywords.get("seed"), keywords.get("dtype", "float32")
         if name is not None and not (isinstance(name, str) and name.isprintable() and name.strip() == name != ""):
             raise InputError(f"name: expected printable text without blanks at its ends, got {name!r}")
-        if dtype not in DTYPES:
-            raise unknown("dtype", dtype, DTYPES)
+        check_known("dtype", dtype, DTYPES)
+        if seed is not None and not (isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63):
+            raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed!r}")
         if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
             raise InputError(f"labels: expected a list of names, one per class, got {labels!r}")
-        stated = {field: value for field, value in preprocess.items() if value is not None}
-        Preprocess((1, 1)).stated(**stated)
-        return cls(name, stated, _device(device), DTYPES[dtype], None if labels is None else tuple(labels))
+        preprocess = {field: keywords[field] for field in TIMM_NAMES if keywords.get(field) is not None}
+        Preprocess((1, 1)).override(**preprocess)  # checks the values
+        return cls(
+            name=name,
+            device=_device(keywords.get("device", "cpu")),
+            dtype=DTYPES[dtype],
+            seed=seed,
+            size=parse_size(keywords.get("image_size")),
+            preprocess=preprocess,
+            labels=None if labels is None else tuple(labels),
+        )
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -135,50 +175,50 @@ def _device(device: str | torch.device) -> torch.device:
     if place.type not in ("cpu", "cuda"):
         raise InputError(f"device: expected cpu, cuda, cuda:N or auto; {place.type} is not supported, use cpu")
     if place.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {device!r} was asked for, but torch finds no CUDA device; use cpu or auto")
+        raise InputError(f"device: got {device!r}, but torch finds no CUDA device; use cpu or auto")
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device: {device!r} was asked for, but torch finds {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"device: got {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices")
     return place
 
 
-def loaded(source: SourceModule, options: LoadOptions) -> ViT:
-    """Prove that senders and receivers account for the model, and warn of what was assumed.
+def assemble(source: SourceModule, options: LoadOptions) -> ViT:
+    """Return the loaded model, after checking that it is the sum of its senders; warn about what was assumed.
 
     Raises:
-        NotRepresentable: the model's parts do not add up as the graph says; names the part.
+        NotRepresentable: the model's parts do not add up as the graph says; the message names the part.
         InputError: weights that hold NaN or infinity, or overflow; a model that does not run; labels that do not fit.
     """
-    preprocess = source.preprocess.stated(**options.preprocess)
+    preprocess = source.preprocess.override(**options.preprocess)
     name = options.name or source.name
     check_finite_weights(source.module)
-    module = _settled(as_vision_transformer(source.module, preprocess.size))
+    module = _frozen(as_vision_transformer(source.module, preprocess.size))
     check_representable(module)
     check_memory(name, module, preprocess.size, options.device)
-    held = contents(module)
-    answer = probe(module, preprocess.size)
-    check_finite(name, answer)
-    module.num_classes = len(answer)
+    content = contents(module)
+    output = probe(module, preprocess.size)
+    check_finite(name, output)
+    module.num_classes = len(output)
     labels = options.labels if options.labels is not None else source.labels
     notices = tuple(_notices(replace(source, name=name, preprocess=preprocess), options))
     exact = torch.float64 if options.dtype == torch.float64 else torch.float32
     model = ViT(
         module=module.to(options.device, exact),
         name=name,
-        computation=computation(held, answer),
+        computation=computation(content, output),
         preprocess=preprocess,
         labels=None if labels is None else tuple(labels),
         weights=source.weights,
         random=source.random,
         notices=notices,
     )
-    check_gates(model)
+    check_model(model)
     for notice in notices:
         warn(notice)
     return model if options.dtype == exact else replace(model, module=module.to(options.dtype))
 
 
-def _settled(module: Any) -> Any:
-    """In evaluation mode, without gradients, and without steps that write over what they read."""
+def _frozen(module: Any) -> Any:
+    """Set evaluation mode, without gradients, checkpointing or in-place steps."""
     module = module.eval().requires_grad_(False)
     module.set_grad_checkpointing(False)
     for part in module.modules():
@@ -193,5 +233,5 @@ def _notices(source: SourceModule, options: LoadOptions) -> Iterator[str]:
     if fields:
         yield (
             f"{source.name}: {source.weights} does not say how images are prepared, so {source.assumed} is assumed: "
-            f"{source.preprocess.text_of(fields)}; state {', '.join(fields)} if it was trained otherwise"
+            f"{source.preprocess.text_of(fields)}; state {', '.join(fields)} if the model was trained differently"
         )

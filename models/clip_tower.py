@@ -1,4 +1,4 @@
-"""open_clip's image tower as timm's VisionTransformer: the same tensors in timm's parts."""
+"""Convert open_clip's image tower to timm's VisionTransformer, with the same tensors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .representable import check_family
 
 
 def tower_of(visual: Any) -> tuple[Any, list[nn.Module]]:
-    """The tower in timm's parts, and what follows its pooling; parts are shared, not copied.
+    """Return the tower as a timm model, and the layers after its pooling; parts are shared, not copied.
 
     Raises:
-        NotRepresentable: a tower that is no plain vision transformer; says why.
+        NotRepresentable: the tower is not a plain vision transformer; the message says why.
     """
     match type(visual).__name__:
         case "VisionTransformer":
@@ -31,9 +31,9 @@ def tower_of(visual: Any) -> tuple[Any, list[nn.Module]]:
 
 
 def _own_tower(visual: Any) -> VisionTransformer:
-    """open_clip's VisionTransformer as timm's."""
+    """Convert open_clip's VisionTransformer to timm's."""
     if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
-        raise NotRepresentable("the image tower pools by queries of its own (CoCa), which is not represented yet")
+        raise NotRepresentable("the image tower pools with learnt queries (CoCa), which is not supported yet")
     width = visual.conv1.out_channels
     vit = VisionTransformer(
         img_size=visual.image_size,

@@ -1,4 +1,4 @@
-"""What every public function that runs a model does first."""
+"""The checks at the start of every public function that runs a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ R = TypeVar("R")
 
 
 def runs_model(function: Callable[P, R]) -> Callable[P, R]:
-    """Check that the first argument, `model`, was loaded, and put aside what is set in torch, see `plain_torch`."""
+    """Decorate a function to check that its first argument, `model`, is loaded, and to run it in `plain_torch`.
+
+    Examples:
+        >>> @runs_model
+        ... def accuracy(model, pairs):
+        ...     return (model.logits(pairs.clean).argmax(dim=1) == pairs.labels).float().mean().item()
+        >>> accuracy(model, pairs)
+        1.0
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -30,10 +38,10 @@ def runs_model(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _check_loaded(model: object) -> None:
-    """Refuse what is no loaded model.
+    """Check that an argument is a loaded model.
 
     Raises:
-        InputError: not a model that `load_model` or `load_clip` has returned; says how to load it.
+        InputError: neither `load_model` nor `load_clip` returned it; the message says how to load it.
     """
     if isinstance(model, ViT):
         return

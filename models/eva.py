@@ -1,7 +1,7 @@
-"""timm's Eva family (EVA, EVA-02, rotary ViTs, Perception Encoder, DINOv3) as timm's VisionTransformer.
+"""Convert timm's Eva family (EVA, EVA-02, rotary ViTs, Perception Encoder, DINOv3) to timm's VisionTransformer.
 
-The same tensors and parts in the order of VisionTransformer: split projections are put together, key and value heads
-that several query heads share are repeated, and the rotary embedding becomes part of the norms of q and k.
+The result has the same tensors and parts in VisionTransformer's order: separate projections are concatenated, key and
+value heads shared by several query heads are repeated, and the rotary embedding becomes part of the norms of q and k.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _HEAD = ("fc_norm", "head_drop", "head")
 
 
 def from_eva(eva: Any) -> VisionTransformer:
-    """The same computation for images of the size that `eva` was built for; parts are shared, not copied.
+    """Return the same computation for images of the size that `eva` was built for; parts are shared, not copied.
 
     Raises:
-        NotRepresentable: a projection is no plain linear map.
+        NotRepresentable: a projection is not a plain linear layer.
     """
     vit = VisionTransformer(
         img_size=eva.patch_embed.img_size,
@@ -51,12 +51,12 @@ def from_eva(eva: Any) -> VisionTransformer:
     tables = _tables(eva)
     blocks = zip(eva.blocks, tables, strict=True)
     vit.blocks = nn.Sequential(*(_block(b, t, eva.embed_dim, f"blocks.{i}") for i, (b, t) in enumerate(blocks)))
-    vit.rope = eva.rope  # its parameters and settings belong to what the model is
+    vit.rope = eva.rope  # its parameters and settings are part of the model's identity
     return vit.eval()
 
 
 def _tables(eva: Eva) -> Sequence[Tensor | None]:
-    """Sines and cosines of each block, in float64, as `Eva.forward` asks for them."""
+    """Return each block's sines and cosines, in float64, as `Eva.forward` computes them."""
     if eva.rope is None:
         return [None] * len(eva.blocks)
     rope: Any = copy.deepcopy(eva.rope).double().eval()
@@ -71,7 +71,7 @@ def _tables(eva: Eva) -> Sequence[Tensor | None]:
 
 def _block(old: Any, table: Tensor | None, width: int, where: str) -> nn.Module:
     if type(old) is not EvaBlock:
-        return old  # refused by name later
+        return old  # check_representable raises an error for it later
     new: Any = Block(width, num_heads=1, device="meta")
     new.norm1, new.attn, new.ls1 = old.norm1, _attention(old.attn, table, where), _scale(old.gamma_1)
     new.norm2, new.mlp, new.ls2 = old.norm2, old.mlp, _scale(old.gamma_2)
@@ -106,7 +106,7 @@ def _attention(old: Any, table: Tensor | None, where: str) -> Attention:
 
 
 def _projection(old: Any, where: str) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of q, k and v of all heads, in the order of timm's qkv."""
+    """Return weight and bias of q, k and v of all heads, in the order of timm's qkv."""
     parts = [old.qkv] if old.qkv is not None else [old.q_proj, old.k_proj, old.v_proj]
     for part in parts:
         if type(part) is not nn.Linear:
@@ -125,6 +125,6 @@ def _projection(old: Any, where: str) -> tuple[Tensor, Tensor | None]:
 
 
 def _per_head(rows: Tensor, attn: Any) -> Tensor:
-    """One group of rows for each query head: key and value heads that are shared are repeated."""
+    """Return one group of rows per query head: shared key and value heads are repeated."""
     grouped = rows.unflatten(0, (-1, attn.head_dim))
     return grouped.repeat_interleave(attn.num_heads // len(grouped), dim=0).flatten(0, 1)

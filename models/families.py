@@ -1,4 +1,4 @@
-"""Every family that is taken, as timm's VisionTransformer: what all else here runs on."""
+"""Convert every supported family to timm's VisionTransformer, which the rest of the package runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Logits = Callable[[Float[Tensor, "image channel height width"]], Float[Tensor, "
 
 
 def as_vision_transformer(module: nn.Module, size: tuple[int, int]) -> VisionTransformer:
-    """A VisionTransformer is given back as it is; another family's parts are put together as one.
+    """Return a VisionTransformer unchanged, and rebuild a model of another family as one.
 
     Args:
-        module: of a family that `check_family` passes; its parts are used, so it is not to be used any more.
+        module: a model that passes `check_family`; its parts are reused, so do not use it afterwards.
         size: height and width of its images.
 
     Raises:
-        NotRepresentable: the two do not give the same logits for the same images.
+        NotRepresentable: the rebuilt model gives different logits for the same images.
     """
     if isinstance(module, VisionTransformer):
         return module
@@ -34,16 +34,16 @@ def as_vision_transformer(module: nn.Module, size: tuple[int, int]) -> VisionTra
     if next(module.parameters()).dtype.itemsize < 4:
         module = module.float()
     vit = from_eva(module.eval())
-    hold_same(type(module).__name__, module, vit, size, next(module.parameters()))
+    check_same_logits(type(module).__name__, module, vit, size, next(module.parameters()))
     return vit
 
 
 @torch.no_grad()
-def hold_same(name: str, original: Logits, rebuilt: Logits, size: tuple[int, int], like: Tensor) -> None:
-    """Hold a rebuilt model to the original on two random images of a tensor's device and dtype.
+def check_same_logits(name: str, original: Logits, rebuilt: Logits, size: tuple[int, int], like: Tensor) -> None:
+    """Compare a rebuilt model's logits with the original's on two random images with the device and dtype of `like`.
 
     Raises:
-        NotRepresentable: their logits differ.
+        NotRepresentable: the logits differ.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, *size, generator=generator).to(like)
@@ -51,6 +51,6 @@ def hold_same(name: str, original: Logits, rebuilt: Logits, size: tuple[int, int
     error = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if error > TOLERANCE:
         raise NotRepresentable(
-            f"{name} put together as a VisionTransformer should give the same logits to {TOLERANCE:g} "
-            f"(relative), found {error:.1e}; a part of it is not represented"
+            f"{name}: rebuilt as a VisionTransformer, its logits differ by {error:.1e} (relative; expected at most "
+            f"{TOLERANCE:g}); a part of the model is not represented"
         )

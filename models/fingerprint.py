@@ -1,8 +1,8 @@
-"""A model's identity: what it computes and how it wants its images, independent of library versions.
+"""A model's identity: what it computes and its preprocessing, independent of library versions.
 
-What it computes is described by three things together: the settings of its parts, the values of its tensors, and its
-answer to one fixed image. The same tensors with another number of heads, another slope of an activation, another head
-around them, or another preprocessing, are another model.
+Three things together describe what it computes: the settings of its parts, the values of its tensors, and its logits
+for one fixed image. The same tensors with another number of heads, another slope of an activation, another classifier
+or another preprocessing are another model.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _OF_LIBRARIES = (
     "gate_last", "dim", "temperature", "min_period", "max_period", "max_res", "in_pixels", "linear_bands", "feat_shape",
     "ref_feat_shape", "grid_offset", "grid_indexing", "mrope_section",
 )  # fmt: skip
-"""Settings of timm's parts and of norms that enter what is computed; others differ between versions of timm."""
+"""Settings of timm's parts and of norms that affect the computation; others differ between versions of timm."""
 
 _NOT_COMPUTED = ("training", "inplace")
 
 
 def fingerprint(computation: str, preprocess: Preprocess) -> str:
-    """Hash (hex) of what a model computes, see `computation`, and of its preprocessing."""
+    """Return the hash (hex) of what a model computes, see `computation`, and of its preprocessing."""
     return digest({"computation": computation, "preprocess": preprocess.to_dict()})
 
 
-def computation(contents: str, answer: Float[Tensor, "class"]) -> str:
-    """Hash (hex) of what a model computes: its `contents`, and its logits for the fixed image, see `probe`."""
-    return digest({"contents": contents, "answer": summary(answer)})
+def computation(contents: str, logits: Float[Tensor, "class"]) -> str:
+    """Return the hash (hex) of what a model computes: its `contents` and its logits for a fixed image, see `probe`."""
+    return digest({"contents": contents, "answer": summary(logits)})
 
 
 def contents(module: nn.Module) -> str:
-    """Hash (hex) of the settings of a model's parts and of its tensors."""
+    """Return the hash (hex) of the settings of a model's parts and of its tensors."""
     check = hashlib.sha256(digest(list(_parts(module))).encode())
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, Tensor):
@@ -57,14 +57,14 @@ def contents(module: nn.Module) -> str:
 
 
 def _parts(module: nn.Module) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Every part that computes something: its place, its class, and the settings that its tensors do not hold."""
+    """Yield name, class and settings of every part that computes something."""
     for name, part in module.named_modules():
         if not isinstance(part, _TRAINING_ONLY):
             yield name, type(part).__name__, _settings(part)
 
 
 def _settings(part: nn.Module) -> dict[str, str]:
-    """Plain public attributes by name; what is off is left out, since later versions bring more of that."""
+    """Return plain public attributes by name; options that are off are omitted, since new versions add more."""
     of_library = type(part).__module__.startswith("timm.") or isinstance(part, NORMS)
     names = _OF_LIBRARIES if of_library else [n for n in vars(part) if n[0] != "_" and n not in _NOT_COMPUTED]
     found = {name: _plain(getattr(part, name, None)) for name in names}
@@ -72,7 +72,7 @@ def _settings(part: nn.Module) -> dict[str, str]:
 
 
 def _plain(value: Any) -> str | None:
-    """A setting as text; None where it is off, or no plain value."""
+    """Return a setting as text; None if it is off or not a plain value."""
     if isinstance(value, list | tuple):
         inner = [_plain(v) for v in value]
         return None if None in inner else f"({', '.join(map(str, inner))})"
@@ -84,11 +84,11 @@ def _plain(value: Any) -> str | None:
 
 
 def _canonical(tensor: Tensor) -> bytes:
-    """Little-endian bytes of the values: floats as float32 wherever that loses nothing, so a cast back is no change."""
+    """Return the values as little-endian bytes; floats as float32 if exact, so casting back and forth is no change."""
     value = tensor.detach().cpu()
     if value.is_floating_point():
         single = value.to(torch.float32)
         exact = value.dtype != torch.float64 or torch.equal(single.to(torch.float64), value)
-        value = (single if exact else value) + 0.0  # one zero
+        value = (single if exact else value) + 0.0  # -0.0 becomes 0.0
     array = value.contiguous().numpy()
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -1,11 +1,11 @@
-"""q, k and v of every head as linear readings of the normalised stream, with the norm's affine part folded in.
+"""q, k and v of every head as linear functions of the normalised stream, with the norm's affine part folded in.
 
-With x̂ the normalised stream, a port's activation is `W' x̂ + b'`. The norm's Jacobian then makes the
-gradient at the receiver's input, for a gradient g at the port,
+With x̂ the normalised stream, a port's activation is `W' x̂ + b'`. With the norm's Jacobian, a gradient g at the port
+gives the following gradient at the receiver's input:
 
     W'ᵀ ĝ − x̂ · c ,   ĝ = g / σ ,   c = (port − b') · ĝ / D
 
-(LayerNorm: the rows of W' are centred over D. RMSNorm: they are not. No norm: W' is the weight, c = 0.)
+(LayerNorm: the rows of W' are centred over D. RMSNorm: they are not. No norm: W' is the weight and c = 0.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .representable import RMS_NORMS
 
 @dataclass(frozen=True)
 class PortReading:
-    """The ports of one block: weight and bias after folding, and the norm before them.
+    """The ports of one block: weight and bias after folding, and the norm in front of them.
 
     Attributes:
         weight: W' of each port, in the order of timm's qkv: q of all heads, then k, then v.
@@ -54,23 +54,23 @@ class PortReading:
 
     @cached_property
     def is_linear(self) -> bool:
-        """No norm: nothing to correct."""
+        """Whether there is no norm, so that c = 0."""
         return isinstance(self.norm, nn.Identity)
 
     @cached_property
     def bias_products(self) -> Float[Tensor, "width port"]:
-        """The matrix that takes gradients at all ports to b'·g of each."""
+        """Matrix that maps gradients at all ports to b'·g of each port."""
         return torch.block_diag(*self.bias.unsqueeze(-1))
 
     def normalise(
         self, stream: Float[Tensor, "image token d_model"]
     ) -> tuple[Float[Tensor, "image token d_model"], Float[Tensor, "image token 1"]]:
-        """x̂ and 1/σ of a stream, without the norm's affine part; 1/σ is 1 where there is no norm."""
+        """Return x̂ and 1/σ of a stream, without the norm's affine part; 1/σ is 1 without a norm."""
         return normalise(self.norm, stream.to(self.weight.dtype))
 
 
 def normalise(norm: Any, values: Float[Tensor, "*any width"]) -> tuple[Float[Tensor, "*any width"], Tensor]:
-    """x̂ and 1/σ `[*any, 1]` by one of `NORMS`, without its affine part; 1/σ is 1 where there is no norm."""
+    """Return x̂ and 1/σ `[*any, 1]` for one of `NORMS`, without its affine part; 1/σ is 1 without a norm."""
     if isinstance(norm, nn.Identity):
         return values, torch.ones_like(values[..., :1])
     eps = norm.eps

@@ -1,12 +1,12 @@
-"""A run in which every edge carries a mixture of the current and the corrupted value, differentiable in the mixture.
+"""Gated runs: every edge carries a mixture of the current and the corrupted value, differentiable in its gate.
 
-With a gate g_e in [0, 1] on each edge, receiver v reads `stream'_v + Σ_u g_uv (o_u − o'_u)`: o_u is what the
-sender writes in this very run, primes are the corrupted run. All gates 1: the plain run of the clean images.
-All 0: the corrupted run. Gates of 0 and 1: the patched run of a circuit. The derivative at all gates 1 is EAP.
+With a gate g_e in [0, 1] on each edge, receiver v reads `stream'_v + Σ_u g_uv (o_u − o'_u)`, where o_u is the sender's
+output in this run and primes denote the corrupted run. All gates 1 give the plain run of the clean images, all gates 0
+the corrupted run, and gates of 0 and 1 the patched run of a circuit. The derivative at all gates 1 is EAP.
 
-Receivers of a layer are mixed, normalised and read together. By count that adds a third of a forward on ViT-B's
-`split` form; on a CPU a gated forward and backward took 2.0 times a plain one on ViT-S's `attention` form, 4.2 times on
-`split`, whose 18 inputs a layer are each mixed and normalised.
+The inputs of a layer's receivers are computed together. In operations this adds a third of a forward on ViT-B's `split`
+form. Measured on a CPU, a gated forward and backward takes 2.0 times a plain one on ViT-S's `attention` form, and 4.2
+times on `split`, where each of a layer's 18 inputs is mixed and normalised.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from .vit import ViT
 
 
 class GatedRuns:
-    """Gated runs of one model on one batch, against one corrupted run.
+    """Gated runs of one model on one batch, with one corrupted run.
 
     Args:
+        model: the model.
+        graph: graph whose edges have gates.
         stream: what `input` sends: the clean stream.
-        corrupted: the run that closed edges carry.
+        corrupted: the run whose values closed edges carry.
     """
 
     def __init__(
@@ -43,10 +45,10 @@ class GatedRuns:
         self.moved = stream.to(model.exact_dtype) - corrupted.stream.to(model.exact_dtype)
 
     def logits(self, gates: Float[Tensor, "edge"] | Float[Tensor, "image edge"]) -> Float[Tensor, "image class"]:
-        """Logits of the gated run; differentiable in `gates` where gradients are on.
+        """Return the logits of the gated run; differentiable in `gates` if gradients are enabled.
 
         Args:
-            gates: in flat edge order; one row for all images, or one per image.
+            gates: gates in flat edge order, for all images or one row per image.
 
         Raises:
             InputError: not one gate per edge, or neither one row nor one per image.
@@ -54,15 +56,15 @@ class GatedRuns:
         images, n_edges = len(self.moved), self.graph.n_edges
         if gates.shape[-1] != n_edges or (gates.ndim == 2 and len(gates) != images):
             raise InputError(
-                f"gates: expected {n_edges} per edge of the {self.graph.form} form, for all or for each of {images} "
-                f"images, got {tuple(gates.shape)}"
+                f"gates: expected one per edge of the {self.graph.form} form ({n_edges}), for all images or each of "
+                f"{images}, got {tuple(gates.shape)}"
             )
         gates = gates.to(dtype=self.moved.dtype, device=self.moved.device)
         return _Gated(self, gates.expand(images, n_edges)).run()
 
 
 class _Gated:
-    """One run: what each layer's senders differ by from the corrupted run, part by part as they come."""
+    """One run, as a growing list of the senders' differences from the corrupted run."""
 
     def __init__(self, runs: GatedRuns, gates: Float[Tensor, "image edge"]) -> None:
         self.model, self.graph, self.corrupted, self.gates = runs.model, runs.graph, runs.corrupted, gates
@@ -75,7 +77,7 @@ class _Gated:
         return self.model.readout(self._inputs(self.graph.logits_receiver, 1, self.corrupted.final)[:, 0])
 
     def _inputs(self, first: int, count: int, stream: Tensor) -> Float[Tensor, "image receiver token d_model"]:
-        """What `count` receivers from `first` on read, around the corrupted `stream`."""
+        """Return the inputs of `count` receivers from `first` on, given the corrupted `stream`."""
         lo, hi = (int(self.graph.offsets[receiver]) for receiver in (first, first + count))
         gates = self.gates[:, lo:hi].unflatten(1, (count, -1))
         moved, start = gates.new_zeros(()), 0
@@ -103,7 +105,7 @@ class _Gated:
         self.parts.append(written.flatten(2))
 
     def _ports(self, layer: int) -> Float[Tensor, "3 image head token d_head"]:
-        """q, k and v of every head, each from the input that it reads."""
+        """Return q, k and v of every head, each computed from its own input."""
         block: Any = self.model.blocks[layer]
         receivers = self.graph.attention_receivers(layer)
         inputs = self._inputs(receivers.start, len(receivers), self.corrupted.attention_in[layer])

@@ -1,24 +1,24 @@
-"""Other rules for the way back: RelP and GIM, as replacements of single backward steps while a run lasts.
+"""Modified backward rules: RelP and GIM, which replace single backward steps during a run.
 
-The forward pass stays the stock model's, bit for bit: what a norm, an activation or an attention gave out is
-handed on as it is, and only what autograd does with it is replaced.
+The forward pass stays the stock model's, bit for bit: the outputs of norms, activations and attention are unchanged,
+only their backward steps are replaced.
 
 - norms (RelP's LN-rule, GIM's frozen statistics): the scale σ is a constant. LayerNorm still centres,
   `(γg − mean(γg)) / σ`; RMSNorm gives `γg / σ`.
-- activations (RelP's identity rule): `act(z) = (act(z)/z) · z` with the quotient a constant, so `g · act(z)/z`; at
-  z = 0 the slope there. The reference code adds 1e-6 to |z| instead.
+- activations (RelP's identity rule): `act(z) = (act(z)/z) · z` with a constant quotient, so `g · act(z)/z`; at z = 0
+  the derivative. The reference code adds 1e-6 to |z| instead.
 - gated MLPs (RelP's half rule, GIM): both factors of the product get half of the gradient.
-- attention (RelP's AH-rule): probabilities are constants, so q and k get no gradient at all. The reference code has
-  the rule, and leaves it out of its defaults; so does `relp`, and `relp-ah` has it.
-- attention (GIM): the softmax's backward is taken at scores / T, `s_T ⊙ (g − ⟨g, s_T⟩)` without a factor 1/T; the
-  gradients of q and k count a quarter, that of v a half.
+- attention (RelP's AH-rule): probabilities are constants, so q and k get no gradient. The reference code has the rule
+  but does not use it by default; neither does `relp`. `relp-ah` uses it.
+- attention (GIM): the softmax's backward is computed at scores / T, `s_T ⊙ (g − ⟨g, s_T⟩)` without a factor 1/T; the
+  gradients of q and k are multiplied by a quarter, that of v by a half.
 
-Map pooling follows the same rules, though it lies behind the last receiver: its attention (a learnt query over all
-tokens), its norms and the activation of its MLP. So with `relp-ah` its weights over tokens are constants, and with
-`gim` its softmax goes back at temperature 2, a quarter to its keys and a half to its values; the gradient of every
-edge passes there.
+Map pooling follows the same rules, although it comes after the last receiver: its attention (a learnt query over all
+tokens), its norms and the activation of its MLP. With `relp-ah` its weights over tokens are constants; with `gim` its
+softmax has temperature 2 in the backward pass, with a quarter for its keys and a half for its values. The gradient of
+every edge passes through it.
 
-All that is left keeps its own backward: linear maps, other pooling, LayerScale, the normalisation of a zero-shot head.
+Everything else keeps its own backward: linear maps, other pooling, LayerScale, the normalisation of a zero-shot head.
 Sources: RelP, Jafari et al. 2025, arXiv 2508.21258 and its code. GIM, Edin et al. 2025, arXiv 2505.17630 and its code.
 """
 
@@ -46,11 +46,11 @@ Pull = Callable[[Tensor], tuple[Tensor | None, ...]]
 
 @dataclass(frozen=True)
 class AttentionRule:
-    """How gradients pass an attention.
+    """How gradients pass through an attention.
 
     Attributes:
-        temperature: of the softmax that the way back sees.
-        query_key: factor on the gradients of q and k; 0 where probabilities are constants.
+        temperature: temperature of the softmax in the backward pass.
+        query_key: factor on the gradients of q and k; 0 makes the probabilities constants.
         value: factor on the gradient of v.
     """
 
@@ -64,10 +64,10 @@ class GradientRules:
     """What a gradient mode replaces; by default nothing.
 
     Attributes:
-        norms: their scales are constants.
-        activations: their quotients act(z)/z are constants.
+        norms: whether the scales of norms are constants.
+        activations: whether the quotients act(z)/z of activations are constants.
         products: factor on the gradients of both factors of a gated MLP.
-        attention: None for the softmax's own backward.
+        attention: rule for attention; None for its own backward.
     """
 
     norms: bool = False
@@ -77,10 +77,10 @@ class GradientRules:
 
     @contextmanager
     def during(self, model: ViT) -> Iterator[None]:
-        """Runs of `model` that are made inside go back by these rules.
+        """Apply the rules to backward passes of the runs in the `with` block.
 
         Raises:
-            InputError: a part of the model to which a rule cannot be applied; names it.
+            InputError: a rule cannot be applied to a part of the model; the message names the part.
         """
         with ExitStack() as stack:
             for hooks in (self._norm_hooks, self._activation_hooks, self._product_hooks):
@@ -99,7 +99,7 @@ class GradientRules:
                 yield part.register_forward_hook(_frozen_norm)
             elif "norm" in name.rsplit(".", 1)[-1] and not list(part.children()):
                 raise InputError(
-                    f"gradient: {name} is a {type(part).__name__}, whose scale cannot be held constant; expected "
+                    f"gradient: {name} is a {type(part).__name__}, whose scale cannot be kept constant; expected "
                     "LayerNorm or RMSNorm; use gradient='plain'"
                 )
 
@@ -127,7 +127,7 @@ GRADIENTS: dict[str, GradientRules] = {
 
 
 class _Replaced(torch.autograd.Function):
-    """A value as it is, whose gradient goes to `inputs` by another rule."""
+    """The identity, with another backward rule."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, pull: Pull, *inputs: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class _Replaced(torch.autograd.Function):
 
 
 def _replaced(value: Tensor, pull: Pull, *inputs: Tensor) -> Tensor:
-    """`value`, with gradients for `inputs` made by `pull` from its own gradient."""
+    """Return `value`; `pull` computes the gradients of `inputs` from its gradient."""
     return _Replaced.apply(value.detach(), pull, *inputs) if torch.is_grad_enabled() else value
 
 
@@ -158,10 +158,10 @@ def _frozen_norm(norm: Any, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
 
 
 def _quotient(name: str, act: nn.Module, model: ViT) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-    """The hook of an activation.
+    """Return the hook for an activation.
 
     Raises:
-        InputError: the activation is not 0 at 0, so its quotient grows without bound.
+        InputError: the activation is not 0 at 0, so its quotient is unbounded.
     """
     with torch.enable_grad():
         zero = torch.zeros(1, dtype=model.dtype, device=model.device, requires_grad=True)
@@ -174,14 +174,14 @@ def _quotient(name: str, act: nn.Module, model: ViT) -> Callable[[Any, tuple[Ten
         )
 
     def hook(_: Any, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        read, gave = args[0].detach(), out.detach()
-        return _replaced(out, lambda g: (g * torch.where(read == 0, slope, gave / read),), args[0])
+        z, act_z = args[0].detach(), out.detach()
+        return _replaced(out, lambda g: (g * torch.where(z == 0, slope, act_z / z),), args[0])
 
     return hook
 
 
 def _factors(part: nn.Module) -> list[nn.Module]:
-    """The layers of a gated MLP whose outputs are multiplied with each other."""
+    """Return the layers of a gated MLP whose outputs are multiplied."""
     if isinstance(part, SwiGLU):
         return [part.fc1_g, part.fc1_x]
     return [part.fc1] if isinstance(part, GluMlp) else []
@@ -191,13 +191,13 @@ def _check_fused(model: ViT) -> None:
     for name, part in model.module.named_modules():
         if getattr(part, "fused_attn", True) is False:
             raise InputError(
-                f"gradient: {name} does not use fused attention, and rules for attention are applied there only; "
+                f"gradient: {name} does not use fused attention, which the rules for attention need; "
                 "unset TIMM_FUSED_ATTN, or use gradient='plain' or 'relp'"
             )
 
 
 class _AttentionRules(TorchFunctionMode):
-    """While open, every fused attention goes back by a rule, whatever was done to q and k before it."""
+    """Apply a rule to the backward pass of every fused attention, with or without norms of q and k."""
 
     def __init__(self, rule: AttentionRule) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class _AttentionRules(TorchFunctionMode):
         q, k, v = args
         scale = kwargs.get("scale") or q.shape[-1] ** -0.5
         if kwargs.get("attn_mask") is not None or kwargs.get("is_causal"):
-            raise InputError("gradient: rules for attention know no masks; use gradient='plain' or 'relp'")
+            raise InputError("gradient: the rules for attention do not support masks; use gradient='plain' or 'relp'")
         return _replaced(out, _attention_pull(self.rule, q.detach(), k.detach(), v.detach(), scale), q, k, v)
 
 

@@ -1,4 +1,4 @@
-"""The image size of a file of weights: its position embeddings show how many patches there were, not in which grid."""
+"""Infer the image size of a checkpoint from its position embeddings, which give the number of patches, not the grid."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Size = tuple[int, int]
 _EMBEDDINGS = ("pos_embed", "visual.pos_embed", "visual.trunk.pos_embed", "visual.positional_embedding")
 
 
-def checked_size(value: object) -> Size | None:
-    """An image size as height and width; None where none was given.
+def parse_size(value: object) -> Size | None:
+    """Return an image size as height and width; None if none was given.
 
     Raises:
         InputError: neither a positive whole number nor two of them.
@@ -34,26 +34,26 @@ def checked_size(value: object) -> Size | None:
 
 
 def check_patches(name: str, module: Any, size: Size) -> None:
-    """Refuse a size that patches do not fill.
+    """Check that patches fill an image size.
 
     Raises:
-        InputError: a size that is no multiple of the model's patch; says which it is.
+        InputError: a size that is not a multiple of the model's patch size.
     """
     patch = _patch(module)
     if any(side % p for side, p in zip(size, patch, strict=True)):
         raise InputError(
-            f"image_size: {name} reads patches of {_text(patch)} pixels; expected multiples of them, got {_text(size)}"
+            f"image_size: {name} reads patches of {_text(patch)} pixels; expected multiples of that, got {_text(size)}"
         )
 
 
 def check_memory(name: str, module: Any, size: Size, device: torch.device) -> None:
-    """Pass only image sizes at which a device can hold what `check_gates` keeps.
+    """Check that a device has the memory that `check_model` needs at an image size.
 
     Args:
         module: the model, which may be on the meta device.
 
     Raises:
-        InputError: the images are too large; says how much they take.
+        InputError: the images are too large; the message gives the memory needed.
     """
     layers, heads = len(module.blocks), max(getattr(part, "num_heads", 1) for part in module.modules())
     streams = 1 + layers * (heads + 17) + 3 * heads  # differences of all senders, inputs, activations of two runs
@@ -62,15 +62,15 @@ def check_memory(name: str, module: Any, size: Size, device: torch.device) -> No
     needed = 2 * streams * tokens * module.embed_dim * 4
     if not _can_hold(device, needed):
         raise InputError(
-            f"image_size: images of {_text(size)} pixels are {tokens:,} tokens of {name}, and checking the model takes "
-            f"{needed / 2**30:,.0f} GiB of memory, more than {device} has; take smaller images"
+            f"image_size: images of {_text(size)} pixels are {tokens:,} tokens of {name}, and checking the model needs "
+            f"{needed / 2**30:,.0f} GiB of memory, more than {device} has; use smaller images"
         )
 
 
 def _can_hold(device: torch.device, n_bytes: int) -> bool:
     if device.type == "cuda":
         return n_bytes <= torch.cuda.mem_get_info(device)[1]
-    try:  # systems promise memory up to about what there is, and give none of it before it is used
+    try:  # operating systems grant about as much as exists, and allocate pages on first use
         torch.empty(n_bytes, dtype=torch.uint8, device=device)
     except (RuntimeError, TypeError):  # TypeError: more than 64 bits
         return False
@@ -78,26 +78,26 @@ def _can_hold(device: torch.device, n_bytes: int) -> bool:
 
 
 class Trained(NamedTuple):
-    """At which image size weights were trained, and what was assumed to say so."""
+    """The image size at which weights were trained, and the assumptions behind it."""
 
     size: Size
     notices: tuple[str, ...] = ()
 
 
 def trained_size(
-    where: str, module: Any, own: Size, tensors: Mapping[str, Tensor], asked: Size | None, script: Size | None
+    where: str, module: Any, own: Size, tensors: Mapping[str, Tensor], stated: Size | None, script: Size | None
 ) -> Trained:
-    """The image size that position embeddings fit.
+    """Return the image size that the position embeddings fit.
 
-    The first of these whose grid has their number: the size that is asked for, the size in the training script's
-    arguments, the architecture's own, a square.
+    This is the first of the following whose grid has as many patches: the size stated by the user, the size in the
+    training script's arguments, the architecture's own, a square.
 
     Args:
         where: the file, for messages.
         module: the architecture, which may be on the meta device.
-        own: its own image size.
-        tensors: of the file.
-        asked: the size that is asked for.
+        own: the architecture's image size.
+        tensors: tensors of the file.
+        stated: the size stated by the user.
         script: the size in the training script's arguments.
 
     Raises:
@@ -105,41 +105,41 @@ def trained_size(
     """
     embeddings = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
     if embeddings is None or embeddings.ndim < 2:
-        size = asked or script or own
-        return Trained(size, () if asked or script else (_no_embeddings(where, size),))
+        size = stated or script or own
+        return Trained(size, () if stated or script else (_no_embeddings_notice(where, size),))
     patch, tokens = _patch(module), embeddings.shape[-2]
-    known = [size for size in (asked, script, own) if size]
+    known = [size for size in (stated, script, own) if size]
     for count in _patch_counts(module, tokens):
         root = isqrt(count)
         fitting = [s for s in (*known, (root * patch[0], root * patch[1])) if _count(s, patch) == count]
         if fitting:
-            return _of_several(where, count, patch, fitting, known, asked)
+            return _first_fitting(where, count, patch, fitting, known, stated)
     raise InputError(
         f"checkpoint: {where}: {tokens} position embeddings fit neither {_text(own)} pixels in patches of "
         f"{_text(patch)} nor a square; state the image size that the weights were trained at as image_size"
     )
 
 
-def _of_several(
-    where: str, count: int, patch: Size, fitting: list[Size], known: list[Size], asked: Size | None
+def _first_fitting(
+    where: str, count: int, patch: Size, fitting: list[Size], known: list[Size], stated: Size | None
 ) -> Trained:
-    """The first size that fits, and a notice where it was not asked for, or is not the only one."""
+    """Return the first size that fits, with a notice if it was guessed or if another size also fits."""
     size = fitting[0]
     grid, others = _grid(size, patch), dict.fromkeys(_grid(s, patch) for s in fitting[1:])
     others.pop(grid, None)
-    taken = f"{where}: its {count} position embeddings are taken as {_text(grid)} patches"
-    if others and size == asked:
+    reading = f"{where}: its {count} position embeddings are read as {_text(grid)} patches"
+    if others and size == stated:
         rival = next(iter(others))
-        also = f"as image_size says, though {_text(rival)} would fit, too"
+        also = f"as image_size says, but {_text(rival)} would also fit"
         wrong = f"if they are {_text(rival)}, load the file at that size and resize the module (set_input_size)"
-        return Trained(size, (f"{taken}, {also}; {wrong}",))
+        return Trained(size, (f"{reading}, {also}; {wrong}",))
     if size in known:
         return Trained(size)
-    return Trained(size, (f"{taken}, images of {_text(size)} pixels; state image_size if they were others",))
+    return Trained(size, (f"{reading}, so images of {_text(size)} pixels; state image_size if that is wrong",))
 
 
-def resampled(where: str, module: Any, trained: Size, size: Size) -> tuple[str, ...]:
-    """What is said when position embeddings are resampled to another grid."""
+def resampling_notices(where: str, module: Any, trained: Size, size: Size) -> tuple[str, ...]:
+    """Return the notice about position embeddings that are resampled to another grid."""
     before, after = (_text(_grid(s, _patch(module))) for s in (trained, size))
     return (
         f"{where}: position embeddings are resampled from {before} to {after} patches, as image_size says; if they "
@@ -147,15 +147,15 @@ def resampled(where: str, module: Any, trained: Size, size: Size) -> tuple[str, 
     )
 
 
-def _no_embeddings(where: str, size: Size) -> str:
+def _no_embeddings_notice(where: str, size: Size) -> str:
     return (
-        f"{where}: it holds no position embeddings to show the image size, so the architecture's own {_text(size)} "
-        "pixels are assumed; state image_size if it was trained at others"
+        f"{where}: it holds no position embeddings from which to infer the image size, so the architecture's own "
+        f"{_text(size)} pixels are assumed; state image_size if that is wrong"
     )
 
 
 def _patch_counts(module: Any, tokens: int) -> list[int]:
-    """How many of the embeddings may belong to patches: published layouts have one for the class token or none."""
+    """Return how many embeddings may belong to patches; published layouts have one or none for the class token."""
     own = 0 if module.no_embed_class else module.num_prefix_tokens
     return [tokens - prefix for prefix in dict.fromkeys((own, 1, 0)) if tokens > prefix]
 

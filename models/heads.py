@@ -1,4 +1,4 @@
-"""Some heads of an attention: their ports from what they read, and what they write from their ports."""
+"""Selected heads of an attention: their ports computed from their input, and their outputs from their ports."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .rotary import Heads, RotaryNorm
 
 Places = Int[np.ndarray, "port"]
 Ports = int | slice | tuple[int | Places, Places]
-"""An index into `[q k v, head]`: 0 is q of all heads, `(1, heads)` is k of some, two arrays are a list of ports."""
+"""An index into `[q k v, head]`: 0 is q of all heads, `(1, heads)` is k of some, two arrays list single ports."""
 
 
 def project(
     attn: Any, normal: Float[Tensor, "run token d_model"], ports: Ports
 ) -> Float[Tensor, "run token *port d_head"]:
-    """Ports that all read the same, from what they read, normalised; with the axes that `ports` leaves."""
+    """Compute ports that share one normalised input; `ports` determines the port axes of the result."""
     qkv, shape = attn.qkv, (3, attn.num_heads, attn.head_dim)
     weight = qkv.weight.unflatten(0, shape)[ports]
     bias = None if qkv.bias is None else qkv.bias.unflatten(0, shape)[ports].flatten()
@@ -33,7 +33,7 @@ def attend(
     v: Float[Tensor, "image head token d_head"],
     heads: Heads = slice(None),
 ) -> Float[Tensor, "image head query d_head"]:
-    """What some heads of an attention write, before the output projection, from their ports; q of the first tokens."""
+    """Compute the outputs of some heads, before the output projection, from their ports; q may stop early."""
     q, k = (
         norm(part, heads) if isinstance(norm, RotaryNorm) else norm(part)
         for norm, part in ((attn.q_norm, q), (attn.k_norm, k))

@@ -1,4 +1,4 @@
-"""Loading a model: by timm name, with its own or a local checkpoint; a module that exists; the demo's digits model."""
+"""Load a model by its timm name (published or local weights), from a module, or the demo's digits model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import timm
 import torch
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from ..errors import CircuitStoreError, InputError, unknown
 from .ambient import plain_torch
-from .assembly import UNSTATED, LoadOptions, SourceModule, check_seed, copied, loaded, random_weights
-from .grid import Size, check_memory, check_patches, checked_size, resampled, trained_size
-from .preprocess import TIMMS, Preprocess, built_for
+from .assembly import UNSTATED, LoadKeywords, LoadOptions, SourceModule, assemble, copy_module, random_weights_notices
+from .grid import Size, check_memory, check_patches, resampling_notices, trained_size
+from .preprocess import TIMM_NAMES, Preprocess, built_for
 from .representable import check_as_written, check_family
 from .vit import ViT
-from .weights import Weights, checked_file, read_weights
+from .weights import Weights, existing_file, read_weights
 from .wrappers import timm_model_in
 
 
@@ -31,74 +31,60 @@ from .wrappers import timm_model_in
 def load_model(
     source: str | nn.Module,
     *,
-    name: str | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    crop: float | None = None,
-    crop_mode: str | None = None,
-    interpolation: str | None = None,
-    device: str | torch.device = "cpu",
-    dtype: str = "float32",
     labels: Sequence[str] | None = None,
-    seed: int | None = None,
+    **options: Unpack[LoadKeywords],
 ) -> ViT:
-    """Load a vision transformer, freeze it, and prove that its senders and receivers account for it.
+    """Load a vision transformer, freeze it, and check that it is exactly the sum of its senders.
 
-    What has to be assumed is a `CircuitStoreWarning`, and is kept in `notices`: preprocessing that the weights do not
-    come with, an image size that was read from position embeddings, random weights.
+    Everything that has to be assumed raises a `CircuitStoreWarning` and is kept in `notices`: preprocessing that the
+    weights do not state, an image size inferred from position embeddings, random weights.
 
     Args:
-        source: `"digits"` (the demo model), a timm name with or without `timm:` before it, or a module,
-            which is copied and left as it is.
-        name: what people call the model; by default timm's name, and the checkpoint's after a slash.
-        pretrained: let timm fetch the published weights (needs the network unless they are cached).
+        source: `"digits"` (the demo model), a timm name with or without the prefix `timm:`, or a module, which is
+            copied and stays unchanged.
+        pretrained: download the published weights with timm (needs the network unless they are cached).
         checkpoint: local weights for a timm name: safetensors, or a torch file as training scripts save it.
-        image_size: pixels (or height and width) for a timm name; by default those of the checkpoint's position
-            embeddings, or the model's own. Position embeddings of another size are resampled.
-        mean, std, crop, crop_mode, interpolation: how images are prepared, see `Preprocess`; by default as timm's
-            configuration says.
-        device: `cpu`, `cuda`, `cuda:1` …, or `auto`: CUDA where there is one.
-        dtype: `float32`, `float64` or `bfloat16`; differences are always taken in at least float32.
         labels: name of each class.
-        seed: of random weights, where neither `pretrained` nor `checkpoint` is given; 0 by default, with a warning.
+        **options: `name`, `device`, `dtype`, `seed`, `image_size`, `mean`, `std`, `crop`, `crop_mode` and
+            `interpolation`, see `LoadKeywords`.
 
     Raises:
-        NotRepresentable: the model's parts do not add up as the graph says; names the part.
-        InputError: a source, name, dtype, device, size or preprocessing that is not known or does not fit; weights
-            that do not fit, hold NaN or infinity, or overflow.
-        CircuitStoreError: published weights could not be fetched.
+        NotRepresentable: the model's parts do not add up as the graph says; the message names the part.
+        InputError: a source or option that is unknown or does not fit; weights that do not fit, hold NaN or infinity,
+            or overflow.
+        CircuitStoreError: the published weights could not be downloaded.
+
+    Examples:
+        >>> load_model("digits", dtype="float64")
+        ViT(digits, 4 layers, 4 heads, width 64, 10 classes, torch.float64 on cpu, ...)
+        >>> load_model("timm:test_vit", seed=0, image_size=64).n_tokens
+        17
     """
-    stated = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
-    options, size = LoadOptions.checked(name, device, dtype, labels, **stated), checked_size(image_size)
+    checked = LoadOptions.checked(options, labels, others=("pretrained", "checkpoint", "labels"))
     if isinstance(source, str) and source != "digits":
-        return loaded(
-            _by_name(source.removeprefix("timm:"), pretrained, checkpoint, size, seed, options.device), options
-        )
+        return assemble(_by_name(source.removeprefix("timm:"), pretrained, checkpoint, checked), checked)
     if not isinstance(source, str | nn.Module):
         raise InputError(f"source: expected 'digits', a timm name or an nn.Module, got {type(source).__name__}")
     if checkpoint is not None:
-        raise InputError("checkpoint: only a timm name takes one; load the weights into the module first")
-    if size is not None:
-        raise InputError("image_size: only a timm name takes one; a module has its own")
-    return loaded(_from_module(source) if isinstance(source, nn.Module) else _digits(), options)
+        raise InputError("checkpoint: can only be given with a timm name; load the weights into the module first")
+    if checked.size is not None:
+        raise InputError("image_size: can only be given with a timm name; a module has its own")
+    return assemble(_from_module(source) if isinstance(source, nn.Module) else _digits(), checked)
 
 
-def _by_name(
-    name: str, pretrained: bool, checkpoint: object, size: Size | None, seed: int | None, device: torch.device
-) -> SourceModule:
+def _by_name(name: str, pretrained: bool, checkpoint: object, options: LoadOptions) -> SourceModule:
     if pretrained and checkpoint is not None:
-        raise InputError("pretrained and checkpoint exclude each other: say which weights are meant")
+        raise InputError("pretrained and checkpoint exclude each other; give one of them")
     _check_name(name)
-    skeleton = _skeleton(name)
+    skeleton, size = _skeleton(name), options.size
     if size is not None:
         check_patches(name, skeleton, size)
-    check_memory(name, skeleton, size or built_for(skeleton), device)
+    check_memory(name, skeleton, size or built_for(skeleton), options.device)
     if checkpoint is not None:
-        return _from_checkpoint(name, skeleton, checked_file(checkpoint), size, device)
-    return _from_timm(name, pretrained, size, seed)
+        return _from_checkpoint(name, skeleton, existing_file(checkpoint), size, options.device)
+    return _from_timm(name, pretrained, size, options.seed)
 
 
 def _from_module(source: nn.Module) -> SourceModule:
@@ -106,26 +92,26 @@ def _from_module(source: nn.Module) -> SourceModule:
     check_as_written(module)
     config = getattr(module, "pretrained_cfg", None) or {}
     return SourceModule(
-        copied(module),
+        copy_module(module),
         config.get("architecture") or type(module).__name__,
         _preprocess(module),
         "the module as given",
-        unstated=tuple(field for field in UNSTATED if TIMMS[field] not in config),
+        unstated=tuple(field for field in UNSTATED if TIMM_NAMES[field] not in config),
         assumed="timm's default",
     )
 
 
 def _preprocess(module: nn.Module) -> Preprocess:
-    """What the data config of a timm model says; timm's defaults where it says nothing."""
+    """Return the preprocessing in a timm model's data config, with timm's defaults for missing fields."""
     return Preprocess.of_timm(resolve_model_data_config(module), built_for(module))
 
 
 def _digits() -> SourceModule:
-    """The demo model from the package's data: a timm VisionTransformer described by a TOML table beside its weights."""
+    """Build the demo model from the package's data: weights, and a TOML file with the architecture."""
     folder = resources.files("circuitstore") / "demo"
     weights, table = folder / "digits_model.safetensors", folder / "digits_model.toml"
     if not (weights.is_file() and table.is_file()):
-        raise CircuitStoreError("digits: the demo model is not part of this installation; reinstall circuitstore")
+        raise CircuitStoreError("digits: this installation lacks the demo model; reinstall circuitstore")
     facts = tomllib.loads(table.read_text(encoding="utf-8"))
     module = VisionTransformer(**facts["architecture"])
     _fill(module, load(weights.read_bytes()), "digits")
@@ -135,10 +121,10 @@ def _digits() -> SourceModule:
 
 
 def _from_timm(name: str, pretrained: bool, size: Size | None, seed: int | None) -> SourceModule:
-    module: Any = _create(name, pretrained, check_seed(seed), {} if size is None else {"img_size": size})
+    module: Any = _create(name, pretrained, seed or 0, {} if size is None else {"img_size": size})
     if pretrained:
         return SourceModule(module, name, _preprocess(module), f"published ({_tagged(module)})")
-    notices = random_weights(name, seed)
+    notices = random_weights_notices(name, seed)
     return SourceModule(module, name, _preprocess(module), f"random, seed {seed or 0}", random=True, notices=notices)
 
 
@@ -148,36 +134,36 @@ def _tagged(module: Any) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a name that timm does not have.
+    """Check that timm has a model of this name.
 
     Raises:
-        InputError: not the name of a timm model, or a tag that it does not have.
+        InputError: not a timm model, or not one of its tags.
     """
     if "/" in name or name.startswith("hf-hub:"):
         raise InputError(
-            f"{name}: models of the Hugging Face hub are not taken yet; expected one of timm's own names, such as "
-            "vit_base_patch16_224, and pretrained=True for its published weights"
+            f"{name}: models from the Hugging Face hub are not supported yet; expected a name in timm, such as "
+            "vit_base_patch16_224, with pretrained=True for its published weights"
         )
     architecture, dot, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise unknown("model", name, _offered())
+        raise unknown("model", name, _supported_names())
     known = [n for n in timm.list_models(f"{architecture}*", include_tags=True) if n.startswith(f"{architecture}.")]
     if dot and name not in known:
         raise unknown("tag", tag, [n.partition(".")[2] for n in known], where=architecture)
 
 
-def _offered() -> list[str]:
-    """Names for messages: timm's entry points that make a VisionTransformer or an Eva, and the demo's model."""
+def _supported_names() -> list[str]:
+    """List names for messages: timm's entry points that return a VisionTransformer or an Eva, and the demo model."""
     modules = ("deit", "eva")
     plain = timm.list_models("*vit*", module="vision_transformer")
     return [*plain, *(name for module in modules for name in timm.list_models(module=module)), "digits"]
 
 
 def _skeleton(name: str, **arguments: Any) -> Any:
-    """The architecture without its tensors' values.
+    """Create the architecture on the meta device.
 
     Raises:
-        NotRepresentable: not of a family that is taken.
+        NotRepresentable: the model's family is not supported.
     """
     with torch.device("meta"):
         module = _create(name, False, 0, arguments)
@@ -192,36 +178,36 @@ def _create(name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -
             return timm.create_model(name, pretrained=pretrained, **arguments)
         except Exception as error:
             if not pretrained:
-                raise InputError(f"{name}: timm could not make it ({type(error).__name__}: {error})") from error
+                raise InputError(
+                    f"{name}: timm could not create the model ({type(error).__name__}: {error})"
+                ) from error
             raise CircuitStoreError(
-                f"{name}: timm could not fetch the published weights ({type(error).__name__}: {error}); "
-                "download them where there is a network and give the file as checkpoint="
+                f"{name}: timm could not download the published weights ({type(error).__name__}: {error}); "
+                "download them on a machine with network access and pass the file as checkpoint="
             ) from error
 
 
-def _from_checkpoint(name: str, plain: Any, path: Path, asked: Size | None, device: torch.device) -> SourceModule:
-    """A timm model with the weights of a file, at the image size of these unless another one is asked for.
-
-    Args:
-        plain: the architecture without values.
-    """
-    weights = read_weights(path, plain.state_dict().keys())
-    own, where = built_for(plain), path.name
-    trained = trained_size(where, plain, own, weights.tensors, asked, weights.prepared.get("size"))
-    check_memory(name, plain, trained.size, device)
+def _from_checkpoint(name: str, skeleton: Any, path: Path, size: Size | None, device: torch.device) -> SourceModule:
+    """Create a timm model with the weights in a file, at the image size of the weights unless `size` is given."""
+    weights = read_weights(path, skeleton.state_dict().keys())
+    own, where = built_for(skeleton), path.name
+    trained = trained_size(where, skeleton, own, weights.tensors, size, weights.preprocess.get("size"))
+    check_memory(name, skeleton, trained.size, device)
     arguments = _classes(weights.tensors) | ({} if trained.size == own else {"img_size": trained.size})
     tensors = _named_as_timm(weights, _skeleton(name, **arguments))
     module: Any = _create(name, False, 0, arguments)
     _fill(module, tensors, str(path))
     notices = (*weights.notices, *trained.notices)
-    if asked not in (None, trained.size):
-        module.set_input_size(img_size=asked)
-        notices = (*notices, *resampled(where, module, trained.size, asked))
-    stated = {field: weights.prepared[TIMMS[field]] for field in UNSTATED if TIMMS[field] in weights.prepared}
+    if size is not None and size != trained.size:
+        module.set_input_size(img_size=size)
+        notices = (*notices, *resampling_notices(where, module, trained.size, size))
+    stated = {
+        field: weights.preprocess[TIMM_NAMES[field]] for field in UNSTATED if TIMM_NAMES[field] in weights.preprocess
+    }
     return SourceModule(
         module,
         f"{name}/{path.stem}",
-        _preprocess(module).stated(**stated),
+        _preprocess(module).override(**stated),
         where,
         unstated=tuple(field for field in UNSTATED if field not in stated),
         assumed=f"timm's configuration of {name}",
@@ -235,7 +221,7 @@ def _classes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _named_as_timm(weights: Weights, module: Any) -> dict[str, Tensor]:
-    """The tensors by timm's names, from these or from a published layout that timm knows."""
+    """Return the tensors by timm's names, converted if timm knows their published layout."""
     names = module.state_dict().keys()
     if weights.tensors.keys() == names:
         return weights.tensors
@@ -246,7 +232,7 @@ def _named_as_timm(weights: Weights, module: Any) -> dict[str, Tensor]:
     for tensors in (weights.tensors, weights.table):
         try:
             found = convert(dict(tensors), module, **options)
-        except Exception:  # whatever its steps run into with another layout
+        except Exception:  # a layout that is not the expected one can raise anything
             continue
         patches = found.get("patch_embed.proj.weight")
         as_saved = patches is not None and any(t.numel() == patches.numel() for t in tensors.values())
@@ -256,7 +242,7 @@ def _named_as_timm(weights: Weights, module: Any) -> dict[str, Tensor]:
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Put all tensors into the module; names and shapes must match exactly."""
+    """Load all tensors into the module; names and shapes must match exactly."""
     own = module.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [

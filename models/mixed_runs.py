@@ -1,4 +1,4 @@
-"""Runs of the stock model in which receivers or one component see or send a mixture with another run."""
+"""Runs of the stock model with mixed activations: every receiver's input, or one component's output."""
 
 from __future__ import annotations
 
@@ -16,9 +16,22 @@ from .vit import ViT, installed
 
 @contextmanager
 def mixed_reads(model: ViT, corrupted: Activations, share: float) -> Iterator[None]:
-    """While open, every receiver reads `corrupted + share · (stream − corrupted)`: a gate of `share` on every edge.
+    """Let every receiver read `corrupted + share · (stream − corrupted)`: a gate of `share` on every edge.
 
     Gradients at receivers are those at the mixture.
+
+    Args:
+        model: the model that runs in the `with` block.
+        corrupted: the run to mix with.
+        share: share of the current stream.
+
+    Examples:
+        >>> from circuitstore.models import capture
+        >>> corrupted = capture(model, pairs.corrupted)
+        >>> with mixed_reads(model, corrupted, share=0.0):
+        ...     logits = model.logits(pairs.clean)
+        >>> torch.allclose(logits, corrupted.logits, atol=1e-5)
+        True
     """
 
     def towards(other: Tensor) -> Callable[[Any, tuple[Tensor, ...]], tuple[Tensor]]:
@@ -38,12 +51,24 @@ def mixed_reads(model: ViT, corrupted: Activations, share: float) -> Iterator[No
 def fixed_output(
     model: ViT, component: int, clean: Activations, corrupted: Activations, share: float
 ) -> Iterator[None]:
-    """While open, an attention or an MLP sends `corrupted + share · (clean − corrupted)`, whatever it reads.
+    """Let an attention or an MLP send `corrupted + share · (clean − corrupted)`, whatever it reads.
 
-    Gradients reach what it sends, and nothing before it through it.
+    Gradients reach this output, but do not pass through the component.
 
     Args:
-        component: 2l for the attention of block l, all heads at once; 2l + 1 for its MLP.
+        model: the model that runs in the `with` block.
+        component: 2l for the attention of block l (all heads), 2l + 1 for its MLP.
+        clean: the clean run.
+        corrupted: the corrupted run.
+        share: share of the clean output.
+
+    Examples:
+        >>> from circuitstore.models import capture
+        >>> clean, corrupted = capture(model, pairs.clean), capture(model, pairs.corrupted)
+        >>> with fixed_output(model, 1, clean, corrupted, share=1.0):  # the MLP of block 0, as in the clean run
+        ...     logits = model.logits(pairs.clean)
+        >>> torch.allclose(logits, clean.logits)
+        True
     """
     layer, is_mlp = divmod(component, 2)
     block, kind = model.blocks[layer], "mlp_out" if is_mlp else "heads"

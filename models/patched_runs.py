@@ -1,10 +1,10 @@
-"""A run in which each edge carries the current, the clean or the corrupted value.
+"""Patched runs: each edge carries the current, the clean or the corrupted value.
 
-Receiver v reads `stream'_v + Σ_u (value_u − u')` over its upstream senders, where stream' and u' are
-those of the corrupted run and value_u is what the edge carries: u as it is in this very run (current),
-as in the clean run, or u' itself, which adds nothing. Constants such as the attention's output bias are
-in stream'. What differs from the corrupted run is all that is computed: receivers with the same open
-edges share one input, and parts that no open edge reaches are left out.
+Receiver v reads `stream'_v + Σ_u (value_u − u')` over its upstream senders, where stream' and u' come from the
+corrupted run and value_u is what the edge carries: the sender's output in this run (current), in the clean run, or u'
+itself, which adds nothing. Constants such as the attention's output bias are in stream'. Only differences from the
+corrupted run are computed: receivers with the same open edges share one input, and parts that no open edge reaches are
+skipped.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from .heads import attend, project
 from .vit import ViT, installed
 
 CORRUPTED, CURRENT, CLEAN = 0, 1, 2
-"""What an edge carries. As booleans: closed edges carry the corrupted value, open ones the current."""
+"""What an edge carries. As booleans: closed edges carry the corrupted value, open edges the current one."""
 
 
 @dataclass(frozen=True)
 class Activations:
-    """All that one plain run sends and receives, per layer where it is a list.
+    """Everything that senders and receivers of one plain run send and receive; lists are per layer.
 
     Attributes:
-        stream: what enters block 0: the output of `input`.
+        stream: output of `input`, which enters block 0.
         attention_in: input of norm1.
         ports: output of qkv.
         heads: heads' outputs before the output projection, concatenated.
         mlp_in: input of norm2.
-        mlp_out: what the MLP adds, LayerScale included.
+        mlp_out: output of the MLP, LayerScale included.
         final: output of the last block.
-        logits: of the plain run.
+        logits: logits of the run.
     """
 
     stream: Float[Tensor, "image token d_model"]
@@ -56,7 +56,13 @@ class Activations:
 
 @torch.no_grad()
 def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> Activations:
-    """Run the plain model and keep what every receiver reads and every sender writes."""
+    """Run the plain model and return what every receiver reads and every sender writes.
+
+    Examples:
+        >>> run = capture(model, pairs.clean)
+        >>> run.logits.shape, len(run.heads)
+        (torch.Size([8, 10]), 4)
+    """
     stream = model.embed(images)
     kept: dict[str, list[Tensor]] = defaultdict(list)
 
@@ -73,12 +79,13 @@ def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> 
 
 
 class PatchedRuns:
-    """Runs of one model on one batch, against one corrupted run; their buffers are allocated once.
+    """Patched runs of one model on one batch, with one corrupted run; they share buffers.
 
     Args:
-        stream: what `input` sends in these runs: the clean stream to noise, the corrupted one to denoise.
-        corrupted: the run that closed edges carry.
-        clean: the run that CLEAN edges carry; needed where there are any.
+        model: the model.
+        stream: what `input` sends in these runs: the clean stream for noising, the corrupted one for denoising.
+        corrupted: the run whose values closed edges carry.
+        clean: the run whose values CLEAN edges carry; required if there are any.
     """
 
     def __init__(
@@ -95,14 +102,14 @@ class PatchedRuns:
     def logits(
         self, graph: ComputationGraph, carries: Int[np.ndarray, "edge"] | Bool[np.ndarray, "edge"]
     ) -> Float[Tensor, "image class"]:
-        """Logits of the run in which each edge carries what `carries` says.
+        """Return the logits of the run in which each edge carries the given value.
 
         Args:
-            graph: whose flat edge order `carries` follows.
-            carries: CORRUPTED, CURRENT or CLEAN per edge; booleans mean closed and open.
+            graph: graph with the edges.
+            carries: CORRUPTED, CURRENT or CLEAN per edge, in flat edge order; booleans mean closed and open.
 
         Raises:
-            InputError: `carries` does not fit the graph, or CLEAN edges without a clean run.
+            InputError: `carries` does not fit the graph, or there are CLEAN edges but no clean run.
         """
         if len(carries) != graph.n_edges:
             raise InputError(
@@ -111,7 +118,7 @@ class PatchedRuns:
         return _Patched(self, graph, graph.to_matrix(np.asarray(carries, np.int8))).run()
 
     def rows(self, name: str, count: int) -> Float[Tensor, "row image token d_model"]:
-        """The first rows of a named buffer, which grows as needed and is never cleared."""
+        """Return the first rows of a named buffer, which grows as needed and is never cleared."""
         if name not in self._buffers or len(self._buffers[name]) < count:
             shape = (count, *self.stream.shape)
             self._buffers[name] = torch.empty(shape, dtype=self.model.exact_dtype, device=self.stream.device)
@@ -119,7 +126,7 @@ class PatchedRuns:
 
 
 class _Patched:
-    """One run: a growing list of differences to the corrupted run, one per sender that differs."""
+    """One run, as a growing list of differences from the corrupted run, one per sender that differs."""
 
     def __init__(self, runs: PatchedRuns, graph: ComputationGraph, carried: Int[np.ndarray, "sender receiver"]) -> None:
         self.runs, self.model, self.graph, self.corrupted = runs, runs.model, graph, runs.corrupted
@@ -127,7 +134,7 @@ class _Patched:
         self.port_receiver = port_receivers(graph)
         from_clean = np.flatnonzero(cached.any(axis=1))
         if len(from_clean) and runs.clean is None:
-            raise InputError("carries: edges carry the clean value, but no clean run was given")
+            raise InputError("carries: some edges carry the clean value, but there is no clean run; pass clean=")
         self.gates = [cached[sender] for sender in from_clean]  # per difference, which receivers read it
         self.differences = runs.rows("differences", len(from_clean) + int(self.current.any(axis=1).sum()))
         for row, sender in enumerate(from_clean):
@@ -146,7 +153,7 @@ class _Patched:
         return self.model.readout(final[0])
 
     def _cached(self, run: Activations, sender: int) -> Tensor:
-        """A sender's difference between a cached run and the corrupted one."""
+        """Return a sender's difference between a cached run and the corrupted one."""
         layer, part = self.graph.sender_place(sender)
         if layer is None:
             return self._minus(run.stream, self.corrupted.stream)
@@ -161,18 +168,18 @@ class _Patched:
         return value.to(self.differences.dtype) - reference.to(self.differences.dtype)
 
     def _rows(self, senders: list[int]) -> Tensor:
-        """The buffer's next rows, from now on read through the gates of `senders`."""
+        """Return the buffer's next rows and register the senders whose differences they hold."""
         first = len(self.gates)
         self.gates += [self.current[sender] for sender in senders]
         return self.differences[first : len(self.gates)]
 
     def _columns(self, receivers: range) -> Bool[np.ndarray, "receiver row"]:
-        """Which rows of the buffer each of consecutive receivers reads."""
+        """Return which rows of the buffer each of consecutive receivers reads."""
         gates = [gate[receivers.start : receivers.stop] for gate in self.gates]
         return np.stack(gates, axis=1) if gates else np.zeros((len(receivers), 0), bool)
 
     def _inputs(self, columns: np.ndarray, stream: Tensor) -> Float[Tensor, "receiver image token d_model"]:
-        """What receivers with these columns read: the corrupted stream plus one matrix product over senders."""
+        """Return the inputs of receivers with these columns: the corrupted stream plus one matrix product."""
         mask = torch.from_numpy(columns).to(self.differences)
         moved = self.runs.rows("inputs", len(columns))
         torch.mm(mask, self.differences[: columns.shape[1]].flatten(1), out=moved.flatten(1))
@@ -188,9 +195,11 @@ class _Patched:
         self._rows([sender])[0] = self._minus(block.ls2(block.mlp(block.norm2(read))), self.corrupted.mlp_out[layer])
 
     def _attention(self, layer: int) -> None:
-        """Run the heads that read something open and are read by someone."""
+        """Run the heads with an open edge into them and out of them."""
         columns = self._columns(self.graph.attention_receivers(layer))
-        sender = np.resize(self.graph.attention_senders(layer), self.model.n_heads)  # of the block, all are one
+        sender = np.resize(
+            self.graph.attention_senders(layer), self.model.n_heads
+        )  # in the block form they are one sender
         reads = np.asarray(columns.any(axis=1))[self.port_receiver].any(axis=0)
         heads = np.flatnonzero(reads & self.current[sender].any(axis=1))
         if not len(heads):
@@ -203,7 +212,7 @@ class _Patched:
             torch.bmm(moved.flatten(1, 2), writing, out=self._rows(sender[heads].tolist()).flatten(1, 2))
 
     def _ports(self, layer: int, heads: np.ndarray, columns: np.ndarray) -> Float[Tensor, "image token 3 head d_head"]:
-        """q, k and v of some heads: the corrupted ones, and anew those that read something open."""
+        """Return q, k and v of some heads, recomputed for those that an open edge reaches."""
         block, model = self.model.blocks[layer], self.model
         ports = self.corrupted.ports[layer].unflatten(-1, (3, model.n_heads, model.d_head))[:, :, :, heads]
         receiver = self.port_receiver[:, heads]
@@ -217,7 +226,7 @@ class _Patched:
         return ports
 
     def _attend(self, layer: int, heads: np.ndarray, ports: Tensor) -> Float[Tensor, "head image token d_head"]:
-        """Differences of the heads' outputs, before the output projection."""
+        """Return the differences of the heads' outputs, before the output projection."""
         attn = self.model.blocks[layer].attn
         q, k, v = ports.permute(2, 0, 3, 1, 4)  # image head token d_head
         out = attend(attn, q, k, v, heads)
@@ -226,7 +235,7 @@ class _Patched:
 
 
 def port_receivers(graph: ComputationGraph) -> Int[np.ndarray, "3 head"]:
-    """Which receiver of a layer each port of each head is, counted from the layer's first."""
+    """Return the receiver of each port of each head, counted from the layer's first receiver."""
     heads = np.arange(graph.n_heads)
     match graph.form:
         case "split":

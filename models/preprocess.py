@@ -1,7 +1,7 @@
-"""From a picture to what a model reads: timm's own resize and centre crop, then the model's normalisation.
+"""Image preprocessing: timm's resize and centre crop, then the model's normalisation.
 
-The two halves are kept apart because attacks and corruptions work on what lies between them: the
-view, the 8-bit image as the model will see it.
+The two steps are separate because attacks and corruptions work on the image between them: the view, an 8-bit image
+as the model sees it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ from timm.layers.helpers import to_2tuple
 from torch import Tensor, nn
 
 from ..circuits.recipe import stated
-from ..errors import InputError, unknown
+from ..errors import InputError, check_known
 from .ambient import plain_torch
 
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
-TIMMS = {"crop": "crop_pct", "crop_mode": "crop_mode", "interpolation": "interpolation", "mean": "mean", "std": "std"}
-"""timm's name of each field but the size."""
+TIMM_NAMES = {
+    "crop": "crop_pct",
+    "crop_mode": "crop_mode",
+    "interpolation": "interpolation",
+    "mean": "mean",
+    "std": "std",
+}
+"""timm's name of each field except the size."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a model wants its images.
+    """How a model expects its images.
 
     Attributes:
         size: height and width in pixels.
@@ -65,35 +71,34 @@ class Preprocess:
 
     @classmethod
     def of_timm(cls, config: Mapping[str, Any], size: tuple[int, int]) -> Preprocess:
-        """What a data config by timm's names says; our defaults where it says nothing."""
-        return cls(size, **{ours: config[theirs] for ours, theirs in TIMMS.items() if theirs in config})
+        """Read a data config with timm's names; missing fields get our defaults."""
+        return cls(size, **{ours: config[theirs] for ours, theirs in TIMM_NAMES.items() if theirs in config})
 
-    def stated(self, **given: Any) -> Preprocess:
-        """The same but for the fields that are given and not None.
+    def override(self, **fields: Any) -> Preprocess:
+        """Return a copy with the given fields replaced; None keeps a field.
 
         Raises:
-            InputError: an unknown field, or a value that a field cannot have.
+            InputError: an unknown field or an invalid value.
         """
-        for name in given:
-            if name not in TIMMS:
-                raise unknown("field of the preprocessing", name, TIMMS)
-        return replace(self, **{name: value for name, value in given.items() if value is not None})
+        for name in fields:
+            check_known("field of the preprocessing", name, TIMM_NAMES)
+        return replace(self, **{name: value for name, value in fields.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in stated(self).items()}
 
     @property
     def text(self) -> str:
-        """For people."""
-        return self.text_of(("size", *TIMMS))
+        """All fields as readable text."""
+        return self.text_of(("size", *TIMM_NAMES))
 
     def text_of(self, fields: Iterable[str]) -> str:
-        """Some fields, for people."""
+        """Return some fields as readable text."""
         return ", ".join(f"{name} {getattr(self, name)}" for name in fields)
 
     @cached_property
     def _crop(self) -> Any:
-        """timm's evaluation transform up to, but without, its conversion to a tensor."""
+        """timm's evaluation transform without its last step, the conversion to a tensor."""
         transform: Any = create_transform(
             (3, *self.size),
             crop_pct=self.crop,
@@ -104,7 +109,7 @@ class Preprocess:
         return transform.transforms[:-1]
 
     def view(self, image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture as the model will see it: resized and cropped, 8 bits, not yet normalised."""
+        """Return the image as the model sees it: resized and cropped, 8 bits, not normalised."""
         image = image.convert("RGB")
         for step in self._crop:
             image = step(image)
@@ -112,21 +117,21 @@ class Preprocess:
 
     @plain_torch()
     def normalise(self, views: UInt8[np.ndarray, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
-        """Views as the float32 tensor that the model takes, on the CPU."""
+        """Return views as the model's input: a float32 tensor on the CPU."""
         pixels = torch.from_numpy(np.ascontiguousarray(views)).permute(0, 3, 1, 2).contiguous()
         mean, std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return pixels.to(torch.float32).div(255).sub(mean).div(std)
 
 
 def built_for(module: nn.Module) -> tuple[int, int]:
-    """Height and width that a model's patch embedding was built for, else what its data config says."""
+    """Return the height and width of a model's patch embedding, or else of its data config."""
     size = getattr(getattr(module, "patch_embed", None), "img_size", None)
     height, width = resolve_model_data_config(module)["input_size"][1:] if size is None else to_2tuple(size)
     return int(height), int(width)
 
 
-def _check(name: str, value: object, expected: str, right: bool) -> None:
-    if not right:
+def _check(name: str, value: object, expected: str, valid: bool) -> None:
+    if not valid:
         raise InputError(f"{name}: expected {expected}, got {value!r}")
 
 
@@ -135,7 +140,7 @@ def _is_number(value: object) -> bool:
 
 
 def is_size(value: object) -> TypeGuard[tuple[int, int]]:
-    """Whether it is a height and a width, as positive whole numbers."""
+    """Return whether a value is a height and a width, as positive whole numbers."""
     sides = value if isinstance(value, tuple) else ()
     return len(sides) == 2 and all(isinstance(s, Integral) and not isinstance(s, bool) and int(s) > 0 for s in sides)
 

@@ -1,7 +1,6 @@
-"""What a model answers to one fixed image: how many classes it has, and part of its identity.
+"""A model's logits for one fixed image, which give the number of classes and are part of its identity.
 
-Settings and tensors cannot tell what code computes that is neither ours nor a library's, such as a head of one's own;
-its answer does.
+Settings and tensors do not describe what a user's own code computes, such as a custom head; the logits do.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ _SUMS = 8
 
 @torch.no_grad()
 def probe(module: Any, size: tuple[int, int]) -> Float[Tensor, "class"]:
-    """The logits of `fixed_image`, in float64 on the CPU, where the module stays; float32 if a part insists on it.
+    """Return the logits of `fixed_image` in float64, or in float32 if a part needs it; move the module to the CPU.
 
     Raises:
-        InputError: the model does not run, or gives something else than one number per class.
-        NotRepresentable: it draws random numbers.
+        InputError: the model does not run, or does not return one number per class.
+        NotRepresentable: the model draws random numbers.
     """
     module.cpu()
     try:
         logits = _answer(module.double(), size, torch.float64)
     except (RuntimeError, TypeError) as error:
-        if "memory" in str(error):  # the answer in float32 would be another
+        if "memory" in str(error):  # logits in float32 would give another identity
             raise InputError(
-                f"the model's identity needs one run in float64, for which memory is short: {error}"
+                f"the model's identity needs one run in float64, for which there is not enough memory: {error}"
             ) from error
         logits = _in_single(module.float(), size)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or not logits.is_floating_point():
@@ -46,7 +45,7 @@ def _in_single(module: Any, size: tuple[int, int]) -> Any:
         return _answer(module, size, torch.float32)
     except NotRepresentable:
         raise
-    except Exception as error:  # whatever a part of the model raises
+    except Exception as error:  # any part of the model may raise anything
         height, width = size
         raise InputError(
             f"the model does not run on an image [3, {height}, {width}] ({type(error).__name__}: {error}); "
@@ -55,31 +54,31 @@ def _in_single(module: Any, size: tuple[int, int]) -> Any:
 
 
 def _answer(module: Any, size: tuple[int, int], dtype: torch.dtype) -> Any:
-    """What the module gives; the caller's generator stays as it is."""
+    """Return the module's output; the caller's random generator stays unchanged."""
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
         logits = module(fixed_image(size).to(dtype))
         if not torch.equal(before, torch.get_rng_state()):
             raise NotRepresentable(
-                "the model draws random numbers in evaluation mode (such as dropout that is always on), so it does not "
-                "give one answer to an image"
+                "the model draws random numbers in evaluation mode (such as dropout that is always on), so its logits "
+                "for an image vary"
             )
     return logits
 
 
 def fixed_image(size: tuple[int, int]) -> Float[Tensor, "1 3 height width"]:
-    """Numbers from -1 to 1 that are the same on every machine: multiples of the golden ratio, without their whole part.
+    """Return numbers from -1 to 1 that are the same on every machine: fractional parts of golden ratio multiples.
 
-    A generator of random numbers may change with the library.
+    Random generators may change between versions of a library.
     """
     return _spread(3 * size[0] * size[1]).view(1, 3, *size)
 
 
 def summary(logits: Float[Tensor, "class"]) -> list[int]:
-    """The logits' length and a few sums over them, rounded: alike on all machines, apart for other functions.
+    """Return the norm of the logits and a few weighted sums, rounded: equal on all machines, different between models.
 
-    float64 differs by some 1e-14 between machines, so a rounded number by chance once in 1e9 models; the little that a
-    part in float32 leaves is rounded more.
+    float64 results differ by about 1e-14 between machines, so a rounded number differs by chance once in 1e9 models.
+    Logits in float32 are rounded more coarsely.
     """
     step = 1e-3 if logits.dtype == torch.float64 else 0.1
     length = logits.double().norm().clamp_min(1e-300)

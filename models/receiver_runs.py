@@ -1,7 +1,7 @@
-"""Plain runs in which one receiver reads something else: only what follows that receiver is computed.
+"""Plain runs with a changed input to one receiver: only what follows that receiver is computed.
 
-Up to the receiver the run is the base run, whose activations are kept; behind it the stock blocks run on,
-in the last block only for the tokens that the read-out reads.
+Before the receiver, the run is the stored base run; after it, the stock blocks run, in the last block only for the
+tokens that the read-out reads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .vit import ViT
 
 
 def tokens_read(model: ViT) -> int | None:
-    """How many of the first tokens the read-out reads; None: all of them."""
+    """Return how many of the first tokens the read-out reads; None means all."""
     module = model.module
     if isinstance(module, VisionTransformerDistilled):
         return 2
@@ -31,10 +31,12 @@ def tokens_read(model: ViT) -> int | None:
 
 
 class ReceiverRuns:
-    """Runs on one batch in which one receiver's input is shifted and all behind it follows.
+    """Runs on one batch in which one receiver's input is shifted and everything after it is recomputed.
 
     Args:
-        base: the run that is kept up to the receiver.
+        model: the model.
+        graph: graph with the receiver.
+        base: the run that is used up to the receiver.
     """
 
     def __init__(self, model: ViT, graph: ComputationGraph, base: Activations) -> None:
@@ -46,11 +48,11 @@ class ReceiverRuns:
     def logits(
         self, receiver: int, shifts: Float[Tensor, "row image token d_model"]
     ) -> Float[Tensor, "row image class"]:
-        """Logits of the runs in which a receiver reads the base run's stream plus each shift.
+        """Return the logits of runs in which a receiver reads the base run's stream plus a shift.
 
         Args:
-            receiver: its index in the graph.
-            shifts: one run each.
+            receiver: index of the receiver in the graph.
+            shifts: one shift per run.
         """
         shape = shifts.shape[:2]
         layer, part = self.graph.receiver_place(receiver)
@@ -63,12 +65,14 @@ class ReceiverRuns:
         return logits.unflatten(0, shape)
 
     @torch.no_grad()
-    def behind(self, start: int, shifts: Float[Tensor, "row image token d_model"]) -> Float[Tensor, "row image class"]:
-        """Logits of the runs in which the stream itself is the base run's plus each shift, for all that reads it later.
+    def from_stream(
+        self, start: int, shifts: Float[Tensor, "row image token d_model"]
+    ) -> Float[Tensor, "row image class"]:
+        """Return the logits of runs in which the stream itself is shifted, for all later receivers.
 
         Args:
-            start: how many components have written to the stream, see `ViT.through_blocks`.
-            shifts: one run each.
+            start: number of components that have already written to the stream, see `ViT.through_blocks`.
+            shifts: one shift per run.
         """
         layer, attended = divmod(start, 2)
         if layer == self.graph.n_layers:
@@ -85,7 +89,7 @@ class ReceiverRuns:
         return (stream[:, tokens] + shifts[:, :, tokens]).to(stream.dtype).flatten(0, 1)
 
     def _tokens(self, layer: int) -> slice:
-        """The tokens that matter once the heads of a layer have mixed them."""
+        """Return the tokens that matter after the heads of a layer."""
         return self.read if layer == self.graph.n_layers - 1 else slice(None)
 
     def _mlp(self, layer: int, shifts: Tensor) -> Tensor:
@@ -95,7 +99,7 @@ class ReceiverRuns:
         return self._from_block(layer + 1, self._repeated(stream, len(shifts))[:, tokens] + added)
 
     def _attention(self, layer: int, part: int, shifts: Tensor) -> Tensor:
-        """Run the heads that read at this receiver, and add what they gain to the stream."""
+        """Run the heads that read at this receiver, and add the change of their outputs to the stream."""
         model, tokens = self.model, self._tokens(layer)
         block, port, head = model.blocks[layer], *np.nonzero(self.port_receiver == part)
         heads = np.unique(head)
@@ -108,25 +112,25 @@ class ReceiverRuns:
         out = attend(attn, q[:, :, tokens], k, v, heads)
         old = self.base.heads[layer].unflatten(-1, (model.n_heads, -1))[:, tokens, heads]
         change = out.transpose(1, 2).to(model.exact_dtype) - self._repeated(old, len(shifts)).to(model.exact_dtype)
-        gained = change.flatten(2) @ model.writings[layer][heads].flatten(0, 1)
+        added = change.flatten(2) @ model.writings[layer][heads].flatten(0, 1)
         stream = self._repeated(self.base.mlp_in[layer], len(shifts))[:, tokens]
-        stream = (stream + gained).to(model.dtype)
+        stream = (stream + added).to(model.dtype)
         return self._from_block(layer + 1, stream + block.ls2(block.mlp(block.norm2(stream))))
 
     @staticmethod
     def _repeated(value: Tensor, count: int) -> Tensor:
-        """The base run's value for every row: a copy, which may be written to."""
+        """Return a writable copy of the base run's value for every row."""
         return value.repeat(count, *[1] * (value.ndim - 1))
 
     def _from_block(self, layer: int, stream: Tensor) -> Float[Tensor, "run class"]:
-        """Logits from the stream that enters a block."""
+        """Return the logits from the stream that enters a block."""
         for block in self.model.blocks[layer:]:
             last = block is self.model.blocks[-1]
             stream = self._cut(block, stream) if last and self.read.stop else block(stream)
         return self.model.readout(stream)
 
     def _cut(self, block: Any, stream: Tensor) -> Tensor:
-        """A block's output at the tokens that are read; queries of the others are not made."""
+        """Return a block's output at the tokens that the read-out reads, without queries of the others."""
         attn, normal = block.attn, block.norm1(stream)
         q = project(attn, normal[:, self.read], 0).transpose(1, 2)
         k, v = project(attn, normal, slice(1, 3)).permute(2, 0, 3, 1, 4)

@@ -1,9 +1,9 @@
-"""Gradients at receivers, summed over runs, from one ordinary backward pass of the stock model each.
+"""Gradients at receivers, summed over runs, from one ordinary backward pass of the stock model per run.
 
-MLPs read through an alias of the stream, so that autograd gives the gradient through norm2 alone;
-so does a whole attention where its heads share one input. Where heads read apart (`split`, `head`),
-only the gradient of the fused qkv output is taken; the way back through norm1 is folded (`folding`)
-and gone once for all runs. Of a gradient mode, see `gradients`, the way back through norm1 is folded likewise.
+MLPs read through an alias of the stream, so that autograd gives the gradient through norm2 only. The same holds for an
+attention whose heads share one input. If each head has an input of its own (`split`, `head`), only the gradient at the
+fused qkv output comes from autograd; the backward pass through norm1 is folded (see `folding`) and done once for all
+runs. With a gradient mode, see `gradients`, the same folding is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PerImage = Callable[[Float[Tensor, "image class"]], Float[Tensor, "image"]]
 
 @dataclass
 class Taps:
-    """Where one forward pass is tapped, per layer passed; `streams` and `ports` only where heads read apart."""
+    """Tensors recorded during one forward pass, per layer; `streams` and `ports` only if heads read separately."""
 
     streams: list[Tensor] = field(default_factory=list)
     ports: list[Tensor] = field(default_factory=list)
@@ -38,8 +38,8 @@ class Taps:
     heads: list[Tensor] = field(default_factory=list)
 
     @contextmanager
-    def into(self, model: ViT, apart: bool) -> Iterator[None]:
-        """Install the hooks. `apart`: heads read apart."""
+    def recording(self, model: ViT, separate: bool) -> Iterator[None]:
+        """Record the run in the `with` block; `separate` means that heads read separately."""
 
         def alias(into: list[Tensor]):
             def hook(_, args: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -51,7 +51,7 @@ class Taps:
         def hooks(block: Any) -> Iterator[RemovableHandle]:
             yield block.norm2.register_forward_pre_hook(alias(self.mlp_inputs))
             yield block.attn.proj.register_forward_pre_hook(lambda _, args: self.heads.append(args[0]))
-            if apart:
+            if separate:
                 yield block.norm1.register_forward_pre_hook(lambda _, args: self.streams.append(args[0].detach()))
                 yield block.attn.qkv.register_forward_hook(lambda _, __, out: self.ports.append(out))
             else:
@@ -63,13 +63,13 @@ class Taps:
 
 
 class TapGradients(NamedTuple):
-    """The metric's gradients at the taps of a run; per layer passed, but for the first.
+    """The metric's gradients at the taps of a run; lists are per layer.
 
     Attributes:
         final: at the input of the last norm.
         mlps: at the input of norm2.
-        reads: at the output of qkv where heads read apart, else at the input of norm1.
-        heads: at the heads' outputs before the output projection; empty where not wanted.
+        reads: at the output of qkv if heads read separately, else at the input of norm1.
+        heads: at the heads' outputs before the output projection; empty if not requested.
     """
 
     final: Tensor
@@ -79,15 +79,18 @@ class TapGradients(NamedTuple):
 
 
 class TappedRun:
-    """One forward pass, whose gradients can be asked for more than once.
+    """One forward pass that supports several backward passes.
 
     Args:
-        stream: from which it runs on.
-        gradient: by whose rules gradients go back, a key of `GRADIENTS`.
-        start: where the stream enters, see `ViT.through_blocks`; receivers before it are not passed.
+        model: the model.
+        form: form of the graph.
+        stream: the stream to start from.
+        metric: returns the metric per image from logits.
+        gradient: gradient mode, a key of `GRADIENTS`.
+        start: where the stream enters, see `ViT.through_blocks`; receivers before it are skipped.
 
     Attributes:
-        taps: what was read on the way.
+        taps: tensors recorded during the run.
         values: the metric per image.
     """
 
@@ -100,21 +103,21 @@ class TappedRun:
         gradient: str = "plain",
         start: int = 0,
     ) -> None:
-        self.taps, self._dropped, apart = Taps(), set[int](), form in ("split", "head")
+        self.taps, self._dropped, separate = Taps(), set[int](), form in ("split", "head")
         rules = GRADIENTS[gradient].during(model)
-        with torch.enable_grad(), rules, self.taps.into(model, apart), _may_drop(model, self._dropped):
+        with torch.enable_grad(), rules, self.taps.recording(model, separate), _droppable(model, self._dropped):
             values = metric(model.readout(model.through_blocks(stream.detach().requires_grad_(), start)))
             self._total = values.sum()
         self.values = values.detach()
-        self._reads = self.taps.ports if apart else self.taps.attention_inputs
+        self._reads = self.taps.ports if separate else self.taps.attention_inputs
 
     def gradients(self, *, dropped: int | None = None, heads: bool = False, again: bool = False) -> TapGradients:
-        """The metric's, at every tap.
+        """Return the metric's gradients at every tap.
 
         Args:
-            dropped: a layer whose attention and MLP pass no gradient, so that it goes around them.
-            heads: those at the heads' outputs are wanted, too.
-            again: gradients will be asked for once more.
+            dropped: a layer whose attention and MLP pass no gradient, so that it only flows along the stream.
+            heads: whether to include gradients at the heads' outputs.
+            again: whether another call will follow.
         """
         self._dropped.clear()
         if dropped is not None:
@@ -127,8 +130,8 @@ class TappedRun:
 
 
 @contextmanager
-def _may_drop(model: ViT, dropped: set[int]) -> Iterator[None]:
-    """Whatever runs while open lets gradients through the layers in `dropped` along the stream only."""
+def _droppable(model: ViT, dropped: set[int]) -> Iterator[None]:
+    """Let gradients of the runs in the `with` block pass the layers in `dropped` only along the stream."""
 
     def hook(layer: int, _: Any, __: Any, out: Tensor) -> None:
         if out.requires_grad:
@@ -145,12 +148,12 @@ class ReceiverGradients:
     Attributes:
         mlps: `[layer, image, token, d_model]`, at the input of norm2.
         final: `[image, token, d_model]`, at the input of the last norm.
-        attentions: `[layer, image, token, d_model]` at the input of norm1, where heads share it; else None.
-        ports: `[layer, image, token, 3·H·d_head]`, Σ ĝ where heads read apart; else None.
+        attentions: `[layer, image, token, d_model]`, at the input of norm1 if heads share it; else None.
+        ports: `[layer, image, token, 3·H·d_head]`, Σ ĝ if heads read separately; else None.
         normal: x̂ of each run, `[layer][run]` of `[image, token, d_model]`.
         centre: c of each run, `[layer][run]` of `[image, token, port]`, weighted.
-        runs: how many are summed.
-        gradient: by whose rules they go back, a key of `GRADIENTS`.
+        runs: number of runs in the sums.
+        gradient: gradient mode, a key of `GRADIENTS`.
     """
 
     def __init__(
@@ -158,12 +161,12 @@ class ReceiverGradients:
     ) -> None:
         self.model, self.gradient = model, gradient
         self.form: Form = form
-        self.apart = form in ("split", "head")
+        self.separate = form in ("split", "head")
         zeros = partial(torch.zeros, dtype=model.exact_dtype, device=stream.device)
         self.mlps = zeros(model.n_layers, *stream.shape)
         self.final = zeros(stream.shape)
         self.attentions, self.ports = None, None
-        if self.apart:
+        if self.separate:
             self.ports = zeros(model.n_layers, *stream.shape[:2], 3 * model.n_heads * model.d_head)
         else:
             self.attentions = torch.zeros_like(self.mlps)
@@ -172,7 +175,7 @@ class ReceiverGradients:
         self.runs = 0
 
     def clear(self) -> None:
-        """Forget all runs."""
+        """Reset all sums."""
         for sums in (self.mlps, self.final, self.attentions, self.ports):
             if sums is not None:
                 sums.zero_()
@@ -183,17 +186,20 @@ class ReceiverGradients:
     def add(
         self, stream: Float[Tensor, "image token d_model"], metric: PerImage, weight: int | float, start: int = 0
     ) -> Float[Tensor, "image"]:
-        """Run on from `stream` and back, and add the gradients times `weight`; gives the metric per image.
+        """Run forward from `stream` and backward, add the gradients times `weight`, and return the metric per image.
 
         Args:
-            start: where the stream enters, see `ViT.through_blocks`; receivers before it get nothing.
+            stream: the stream to start from.
+            metric: returns the metric per image from logits.
+            weight: factor on the gradients.
+            start: where the stream enters, see `ViT.through_blocks`; receivers before it get no gradient.
         """
         run = TappedRun(self.model, self.form, stream, metric, self.gradient, start)
-        self.take(run, run.gradients(), weight)
+        self.add_gradients(run, run.gradients(), weight)
         return run.values
 
-    def take(self, run: TappedRun, gradients: TapGradients, weight: int | float) -> None:
-        """Add gradients of a run times `weight`."""
+    def add_gradients(self, run: TappedRun, gradients: TapGradients, weight: int | float) -> None:
+        """Add the gradients of a run times `weight`."""
         n, taps = self.model.n_layers, run.taps
         self.final.add_(gradients.final, alpha=weight)
         for layer, gradient in zip(range(n - len(gradients.mlps), n), gradients.mlps, strict=True):
@@ -212,7 +218,7 @@ class ReceiverGradients:
         normal, inverse = reading.normalise(stream)
         gradient = gradient.to(normal.dtype)
         self.ports[layer].addcmul_(gradient, inverse, value=weight)
-        if reading.is_linear or GRADIENTS[self.gradient].norms:  # nothing goes back through the scale
+        if reading.is_linear or GRADIENTS[self.gradient].norms:  # no gradient through the scale
             return
         along = (ports.detach() * gradient).unflatten(-1, reading.bias.shape).sum(-1)
         along -= gradient @ reading.bias_products

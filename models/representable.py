@@ -1,7 +1,7 @@
-"""Which models can be shown exactly as senders and receivers; every other one is refused by name.
+"""Check that a model is exactly the sum of its senders, and raise an error that names the obstacle if it is not.
 
-A sender must add its output to the residual stream and a receiver must read the sum: pre-norm blocks
-whose heads add up. Each refusal says what stands in the way.
+Senders must add their outputs to the residual stream and receivers must read the sum. That holds for pre-norm blocks
+whose heads add up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..errors import InputError, NotRepresentable
 RMS_NORMS = (nn.RMSNorm, RmsNorm, RmsNormFp32)
 NORMS = (nn.LayerNorm, *RMS_NORMS, nn.Identity)
 
-_POST_NORM = "post-norm: what a block adds is normalised after the heads were summed, so heads do not add up"
+_POST_NORM = "post-norm: the block's output is normalised after the heads are summed, so heads do not add up"
 _BLOCKS = {
     ResPostBlock: _POST_NORM,
     EvaBlockPostNorm: _POST_NORM,
@@ -39,9 +39,9 @@ _BLOCKS = {
 }
 _OTHERS = {
     "VisionTransformerRelPos": "relative position biases are not represented yet",
-    "Swin": "windowed attention with patch merging between stages: the residual stream does not run through",
+    "Swin": "windowed attention with patch merging between stages: there is no single residual stream",
     "MaxxVit": "convolution stages between the blocks",
-    "CaiT": "class-attention layers read the class token apart from the patches",
+    "CaiT": "class-attention layers read the class token separately from the patches",
     "Beit": "relative position biases are not represented yet",
     "NaFlexVit": "variable-size inputs with masks are not represented yet",
     "ResNet": "a convolutional network has no attention heads",
@@ -50,17 +50,17 @@ _OTHERS = {
 
 
 def check_representable(module: Any) -> None:
-    """Pass only models of which senders and receivers are an exact account.
+    """Check that a model is exactly the sum of its senders, as its receivers read them.
 
     Raises:
-        NotRepresentable: names the part and says why.
-        InputError: the model has no classes to explain.
+        NotRepresentable: it is not; the message names the part and the reason.
+        InputError: the model has no classifier, or one that does not fit.
     """
     check_family(module)
     _check_head(module)
     if module.in_chans != 3:
         raise NotRepresentable(
-            f"{type(module).__name__} reads {module.in_chans} channels; images here are RGB, expected 3"
+            f"{type(module).__name__} reads {module.in_chans} channels; expected 3, since images are RGB"
         )
     if module.global_pool not in ("token", "avg", "avgmax", "max", "map", "prr"):
         raise NotRepresentable(
@@ -75,7 +75,7 @@ def check_representable(module: Any) -> None:
 
 
 def is_of_family(module: nn.Module) -> bool:
-    """Whether it is timm's VisionTransformer or Eva, or a subclass that keeps their forward pass."""
+    """Return whether a module is timm's VisionTransformer or Eva, or a subclass with the same forward pass."""
     return any(
         isinstance(module, family)
         and all(getattr(type(module), f, None) is getattr(family, f) for f in ("forward", "forward_features"))
@@ -84,10 +84,10 @@ def is_of_family(module: nn.Module) -> bool:
 
 
 def check_family(module: nn.Module) -> None:
-    """Refuse a module of another family.
+    """Check that a module's family is supported.
 
     Raises:
-        NotRepresentable: neither timm's VisionTransformer nor Eva, nor a subclass that keeps their forward pass.
+        NotRepresentable: neither timm's VisionTransformer nor Eva, nor a subclass with the same forward pass.
     """
     if is_of_family(module):
         return
@@ -95,7 +95,7 @@ def check_family(module: nn.Module) -> None:
     reason = next((why for known, why in _OTHERS.items() if name.lower().startswith(known.lower())), None)
     detail = f" ({reason})" if reason else ""
     raise NotRepresentable(
-        f"{name} cannot be shown exactly as senders and receivers{detail}; expected timm's VisionTransformer or Eva"
+        f"{name} cannot be represented as senders and receivers{detail}; expected timm's VisionTransformer or Eva"
     )
 
 
@@ -104,21 +104,22 @@ def _check_head(module: Any) -> None:
     if isinstance(head, nn.Identity):
         raise InputError(
             f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
-            "create it with num_classes=N, or put a trained head on it (model.head = nn.Linear(…))"
+            "create it with num_classes=N, or attach a trained head (model.head = nn.Linear(…))"
         )
     if isinstance(head, nn.Linear) and module.attn_pool is None and head.in_features != width:
         raise InputError(
             f"head: expected a layer that reads the {width} values of the pooled stream, got one that reads "
-            f"{head.in_features}; put nn.Linear({width}, {head.out_features}) there"
+            f"{head.in_features}; use nn.Linear({width}, {head.out_features})"
         )
 
 
 def check_as_written(module: nn.Module) -> None:
-    """Pass only modules that compute what their classes say with the tensors that they hold.
+    """Check that every module computes what its class defines, with dense tensors.
 
     Raises:
-        NotRepresentable: a hook, a parametrisation, or a method that was put in place of the class's own; weights
-            that are quantised or no dense tensors. Names it, and says how to undo it.
+        NotRepresentable: a hook, a parametrisation, a method replaced on the module, or weights that are quantised or
+            not dense. The message names it and says how to undo it.
+        InputError: weights on the meta device.
     """
     for name, part in module.named_modules():
         where = name or type(module).__name__
@@ -132,12 +133,12 @@ def check_as_written(module: nn.Module) -> None:
                 called = getattr(hook, "__qualname__", type(hook).__name__)
                 raise NotRepresentable(
                     f"{where} has a hook ({called}), which may change what the model computes; remove it (the handle's "
-                    "remove(); remove_weight_norm or prune.remove where it makes weights), or write it into a layer"
+                    "remove(); remove_weight_norm or prune.remove if it creates weights), or move its code into a layer"
                 )
         for method in (n for n in vars(part) if callable(getattr(type(part), n, None))):
             raise NotRepresentable(
-                f"{where}.{method} was replaced on the module itself, so its class does not say what it computes; "
-                "write it into a class"
+                f"{where}.{method} was replaced on the module itself, so its class does not define what it computes; "
+                "move it into a class"
             )
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         _check_dense(name, tensor)
@@ -148,7 +149,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backw
 
 def _check_dense(name: str, tensor: Tensor) -> None:
     if is_lazy(tensor):
-        raise NotRepresentable(f"weights: {name} has no shape yet; run the model once before it is given")
+        raise NotRepresentable(f"weights: {name} has no shape yet; run the model once before loading it")
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_quantized:
         kind = "quantised" if tensor.is_quantized else f"a {type(tensor).__name__} ({tensor.layout})"
         raise NotRepresentable(
@@ -167,14 +168,14 @@ def _check_block(block: Any, where: str) -> None:
     _check_attention(block.attn, f"{where}.attn")
     if not isinstance(block.norm1, NORMS):
         raise NotRepresentable(
-            f"{where}.norm1 is a {type(block.norm1).__name__}; expected LayerNorm, RMSNorm or none, "
-            "whose Jacobian is known in closed form"
+            f"{where}.norm1 is a {type(block.norm1).__name__}; expected LayerNorm, RMSNorm or no norm, "
+            "whose Jacobian has a closed form"
         )
 
 
 def _check_attention(attn: Any, where: str) -> None:
     if isinstance(attn, DiffAttention):
-        raise NotRepresentable(f"{where} is differential attention: a head is the difference of two, normalised after")
+        raise NotRepresentable(f"{where} is differential attention: a head is the normalised difference of two")
     if type(attn) is not Attention:
         raise NotRepresentable(f"{where} is a {type(attn).__name__}; expected timm's Attention")
     if not isinstance(attn.norm, nn.Identity):
@@ -182,7 +183,7 @@ def _check_attention(attn: Any, where: str) -> None:
             f"{where} normalises all heads together before the projection (scale_attn_norm), so heads do not add up"
         )
     if attn.gate is not None:
-        raise NotRepresentable(f"{where} is gated: its gate reads the stream beside q, k and v")
+        raise NotRepresentable(f"{where} is gated: its gate reads the stream in addition to q, k and v")
     for name in ("qkv", "proj"):
         if type(getattr(attn, name)) is not nn.Linear:
             raise NotRepresentable(
@@ -192,10 +193,10 @@ def _check_attention(attn: Any, where: str) -> None:
 
 
 def check_finite_weights(module: nn.Module) -> None:
-    """Refuse weights that are no finite numbers.
+    """Check that weights are finite.
 
     Raises:
-        InputError: a tensor holds NaN or infinity; names it.
+        InputError: a tensor holds NaN or infinity; the message names it.
     """
     for name, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

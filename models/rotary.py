@@ -1,6 +1,7 @@
-"""Rotary position embeddings: q and k of each patch token are turned by the token's place.
+"""Rotary position embeddings: q and k of each patch token are rotated by the token's position.
 
-The turn is linear in q and k and does not depend on the stream, so ports stay linear readings and heads still add up.
+The rotation is linear in q and k and does not depend on the stream, so ports stay linear functions of the normalised
+stream and heads still add up.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ Heads = np.ndarray | slice
 
 
 class RotaryNorm(nn.Module):
-    """The norm of q or k of each head, then the turn; the tokens before the patches are not turned.
+    """The norm of q or k of each head, followed by the rotation; the tokens before the patches are not rotated.
 
     Args:
-        norm: what the model applies to q or k first.
+        norm: the model's norm of q or k.
         table: sines and cosines, one row per patch token; one table for all heads, or one each.
-        prefix: how many tokens come before the patches.
-        rotate_half: which dimensions are turned together: those half a head apart (True), or neighbours.
+        prefix: number of tokens before the patches.
+        rotate_half: which dimensions are rotated together: those half a head apart (True), or neighbours.
     """
 
     table: Tensor
@@ -37,7 +38,7 @@ class RotaryNorm(nn.Module):
     def forward(
         self, value: Float[Tensor, "image head token d_head"], heads: Heads = slice(None)
     ) -> Float[Tensor, "image head token d_head"]:
-        """q or k of these heads; `token` may stop anywhere in the sequence."""
+        """Rotate q or k of these heads; the tokens may be any number of first tokens."""
         value = self.norm(value)
         before, patches = value[:, :, : self.prefix], value[:, :, self.prefix :]
         table = (self.table if self.table.ndim == 2 else self.table[heads])[..., : patches.shape[2], :]

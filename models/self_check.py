@@ -1,8 +1,8 @@
-"""What every load proves: the model's senders and receivers account for the model.
+"""The self-check of every load: the model is exactly the sum of its senders, as its receivers read them.
 
-In float32 on two random images, through the general path of a patched run, no shortcuts: all edges
-open gives the clean logits, all closed the corrupted ones, and a random mask between two equal images
-the plain model's; and q, k and v follow from the folded reading of the stream.
+It runs in float32 on two random images, through the general code of a patched run. All edges open must give the clean
+logits, all edges closed the corrupted ones, and a random mask between two equal images the plain model's. q, k and v
+must follow from the folded projection of the stream.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .vit import ViT
 TOLERANCE = 1e-4
 
 
-def check_gates(model: ViT) -> None:
-    """Hold the identities.
+def check_model(model: ViT) -> None:
+    """Check that senders and receivers reproduce the model.
 
     Raises:
-        InputError: the logits are no numbers.
-        NotRepresentable: names the identity that fails and by how much.
+        InputError: the logits are not finite.
+        NotRepresentable: a check fails; the message says which and by how much.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, *model.image_size, generator=generator)
@@ -32,19 +32,19 @@ def check_gates(model: ViT) -> None:
     clean, corrupted = capture(model, images), capture(model, images.flip(0))
     graph = model.graph("split")
     some = np.random.default_rng(0).random(graph.n_edges) < 0.5
-    _hold(model, "the blocks between embedding and read-out", clean.logits, plain)
+    _compare(model, "blocks between embedding and read-out", clean.logits, plain)
     runs = PatchedRuns(model, clean.stream, corrupted)
     opened = runs.logits(graph, np.ones(graph.n_edges, bool))
-    _hold(model, "all edges open: clean logits", opened, plain)
+    _compare(model, "all edges open: clean logits", opened, plain)
     closed = runs.logits(graph, np.zeros(graph.n_edges, bool))
-    _hold(model, "all edges closed: corrupted logits", closed, model.logits(images.flip(0)))
+    _compare(model, "all edges closed: corrupted logits", closed, model.logits(images.flip(0)))
     same = PatchedRuns(model, clean.stream, clean).logits(graph, some)
-    _hold(model, "random mask, equal images: plain logits", same, plain)
+    _compare(model, "random mask, equal images: plain logits", same, plain)
     _check_folding(model, clean)
 
 
 def check_finite(name: str, logits: Tensor) -> None:
-    """Refuse logits that are no finite numbers.
+    """Check that logits are finite.
 
     Raises:
         InputError: logits are NaN or infinite.
@@ -53,14 +53,14 @@ def check_finite(name: str, logits: Tensor) -> None:
         kind = "NaN" if bool(logits.isnan().any()) else "infinite"
         raise InputError(
             f"{name}: its logits are {kind}: the weights are finite but overflow in "
-            f"{str(logits.dtype).removeprefix('torch.')}; is the checkpoint the right one, and undamaged?"
+            f"{str(logits.dtype).removeprefix('torch.')}; is this the right checkpoint, and complete?"
         )
 
 
 def _check_folding(model: ViT, run: Activations) -> None:
     for layer, reading in enumerate(model.readings):
         normal, _ = reading.normalise(run.attention_in[layer])
-        _hold(
+        _compare(
             model,
             f"q, k, v of block {layer} from the normalised stream",
             normal @ reading.weight.flatten(0, 1).T + reading.bias.flatten(),
@@ -68,10 +68,10 @@ def _check_folding(model: ViT, run: Activations) -> None:
         )
 
 
-def _hold(model: ViT, what: str, found: Tensor, expected: Tensor) -> None:
+def _compare(model: ViT, what: str, found: Tensor, expected: Tensor) -> None:
     error = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if not error <= TOLERANCE:
         raise NotRepresentable(
-            f"{model.name}: its senders and receivers do not account for it: {what} should agree to {TOLERANCE:g} "
-            f"(relative), found {error:.1e}; a part of the model changes the stream in a way that is not represented"
+            f"{model.name}: its senders and receivers do not reproduce it: {what}: relative error {error:.1e}, at most "
+            f"{TOLERANCE:g} is expected; a part of the model changes the stream in a way that is not represented"
         )

@@ -1,7 +1,7 @@
-"""What each sender adds to the stream, as the difference between two runs of the stock model.
+"""The senders' outputs into the stream, as differences between two runs of the stock model.
 
-Heads are never run apart: their concatenated outputs are caught before the output projection, and
-the projection is applied to each head's slice of the difference.
+Heads are never run separately: a hook records their concatenated outputs before the output projection, which is then
+applied to each head's slice of the difference.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .vit import ViT, installed
 
 
 @runtime_checkable
-class Sent(Protocol):
-    """A run that tells what its senders wrote: `SenderOutputs`, or all `Activations`."""
+class HasSenderOutputs(Protocol):
+    """A run with its senders' outputs: `SenderOutputs` or `Activations`."""
 
     @property
     def stream(self) -> Tensor: ...
@@ -34,12 +34,12 @@ class Sent(Protocol):
 
 @dataclass(frozen=True)
 class SenderOutputs:
-    """What the senders of one run write; tensors of that run, not copies.
+    """The outputs of all senders in one run; the run's own tensors, not copies.
 
     Attributes:
-        stream: what `input` sends: what enters block 0.
-        heads: per layer, heads' outputs before the output projection, concatenated.
-        mlp_out: per layer, what the MLP adds, LayerScale included.
+        stream: output of `input`, which enters block 0.
+        heads: heads' outputs before the output projection, concatenated, per layer.
+        mlp_out: output of the MLP per layer, LayerScale included.
     """
 
     stream: Float[Tensor, "image token d_model"]
@@ -51,14 +51,14 @@ class SenderOutputs:
     def of(
         cls, model: ViT, stream: Float[Tensor, "image token d_model"]
     ) -> tuple[SenderOutputs, Float[Tensor, "image class"]]:
-        """Of a plain run from a stream, and the run's logits."""
+        """Run the plain model from a stream; return the senders' outputs and the logits."""
         sent = cls(stream)
         with sent.recording(model):
             return sent, model.readout(model.through_blocks(stream))
 
     @contextmanager
     def recording(self, model: ViT) -> Iterator[None]:
-        """While open, the one run of the blocks is recorded."""
+        """Record the one run of the model in the `with` block."""
 
         def hooks(layer: int) -> Iterator[RemovableHandle]:
             block = model.blocks[layer]
@@ -70,9 +70,16 @@ class SenderOutputs:
 
 
 def sender_differences(
-    model: ViT, form: Form, clean: Sent, corrupted: Sent
+    model: ViT, form: Form, clean: HasSenderOutputs, corrupted: HasSenderOutputs
 ) -> Float[Tensor, "image sender token d_model"]:
-    """Δ = clean − corrupted of every sender, in the model's exact dtype."""
+    """Compute Δ = clean − corrupted of every sender's output, in the model's exact dtype.
+
+    Examples:
+        >>> clean, _ = SenderOutputs.of(model, model.embed(pairs.clean))
+        >>> corrupted, _ = SenderOutputs.of(model, model.embed(pairs.corrupted))
+        >>> sender_differences(model, "block", clean, corrupted).shape  # image, sender, token, d_model
+        torch.Size([8, 9, 65, 64])
+    """
     graph, merged = model.graph(form), form == "block"
     images, tokens, width = clean.stream.shape
     values = torch.empty(images, graph.n_senders, tokens, width, dtype=model.exact_dtype, device=clean.stream.device)
@@ -92,5 +99,5 @@ def sender_differences(
 
 
 def _subtract(clean: Tensor, corrupted: Tensor, into: Tensor) -> None:
-    """In the type of `into`: bfloat16 would lose small differences of large numbers."""
+    """Subtract in the type of `into`: bfloat16 loses small differences of large numbers."""
     torch.sub(clean.to(into.dtype), corrupted.to(into.dtype), out=into)

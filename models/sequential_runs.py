@@ -1,8 +1,9 @@
-"""Runs of a circuit that is decided from `logits` backwards, receiver by receiver.
+"""Runs for methods that decide a circuit receiver by receiver, from `logits` backwards.
 
-A receiver that is not decided yet reads every sender as it is. So all that comes before the receiver in question is the
-clean run, and only what follows it is computed: as differences to the current run, in which the receivers behind are
-decided. Left out are heads and MLPs that no difference reaches or that reach nothing, and tokens that nobody reads.
+A receiver that is not decided yet reads every sender's clean output. Everything before the receiver in question is
+therefore the clean run, and only what follows it is computed, as differences from the current run, in which all later
+receivers are decided. Heads and MLPs without a changed input or without a path to `logits` are skipped, and so are
+tokens that nothing reads.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from .vit import ViT
 
 
 class SequentialRuns:
-    """The current run of one batch, and what it gives when a receiver loses senders.
+    """The current run of one batch, and the runs in which a receiver loses senders.
 
     Args:
-        clean: the run in which all edges are open; the current one at first.
+        model: the model.
+        graph: graph with the edges.
+        clean: the run in which all edges are open, which is the first current run.
         corrupted: the run whose values closed edges carry.
 
     Attributes:
-        logits: of the current run.
+        logits: logits of the current run.
     """
 
     def __init__(self, model: ViT, graph: ComputationGraph, clean: Activations, corrupted: Activations) -> None:
@@ -39,7 +42,7 @@ class SequentialRuns:
         self.read = slice(0, tokens_read(model))
         self.open = graph.to_matrix(np.ones(graph.n_edges, bool))
         self.live = np.zeros(graph.n_senders, bool)  # on an open path to logits
-        self.whole = np.zeros(graph.n_senders, bool)  # and read at all tokens
+        self.whole = np.zeros(graph.n_senders, bool)  # read at all tokens
         self.inputs = [*self._inputs_of(clean), clean.final]
         self.ports, self.heads, self.mlps = list(clean.ports), list(clean.heads), list(clean.mlp_out)
         self.logits = clean.logits
@@ -56,12 +59,14 @@ class SequentialRuns:
 
     @cached_property
     def head_senders(self) -> Int[np.ndarray, "layer head"]:
-        """Which sender each head is."""
+        """The sender that each head belongs to."""
         layers = map(self.graph.attention_senders, range(self.graph.n_layers))
-        return np.stack([np.resize(senders, self.graph.n_heads) for senders in layers])  # of a block, all are one
+        return np.stack(
+            [np.resize(senders, self.graph.n_heads) for senders in layers]
+        )  # in the block form they are one sender
 
     def matters(self, receiver: int) -> bool:
-        """Whether anything that the receiver reads gets to `logits`; those behind it must be settled."""
+        """Return whether the receiver has a path to `logits`; all later receivers must be settled."""
         layer, part = self.graph.receiver_place(receiver)
         if layer is None:
             return True
@@ -70,7 +75,7 @@ class SequentialRuns:
         return bool(self.live[self.head_senders[layer]][(self.port_receiver == part).any(axis=0)].any())
 
     def reads_whole(self, receiver: int) -> bool:
-        """Whether it is read at all tokens; else at those alone that the read-out reads."""
+        """Return whether the receiver matters at all tokens, or only at those that the read-out reads."""
         layer, part = self.graph.receiver_place(receiver)
         if self.read.stop is None:
             return True
@@ -79,7 +84,7 @@ class SequentialRuns:
         if part is None:
             return bool(self.whole[self.graph.mlp_sender(layer)])
         reads = self.port_receiver == part
-        if reads[1:].any():  # keys and values of all tokens mix; a query is read where its head is
+        if reads[1:].any():  # heads mix keys and values of all tokens; a query matters where its head's output does
             return True
         return bool(self.whole[self.head_senders[layer]][reads[0]].any())
 
@@ -88,12 +93,12 @@ class SequentialRuns:
 
     @torch.no_grad()
     def without(self, receiver: int, senders: Sequence[int], stay: Sequence[bool]) -> Float[Tensor, "row image class"]:
-        """Logits of runs in which the receiver loses one more sender each, beside those that it has lost by `close`.
+        """Return the logits of runs in which the receiver loses one sender, in addition to those lost by `close`.
 
         Args:
-            receiver: all receivers behind it are settled, none before.
-            senders: one run each.
-            stay: whether the sender is lost in the runs that follow, too.
+            receiver: the receiver; all later receivers are settled, and no earlier one.
+            senders: the sender lost in each run.
+            stay: whether the sender stays lost in the following runs.
         """
         rows, lost = [], self._closed
         for sender, stays in zip(senders, stay, strict=True):
@@ -103,7 +108,7 @@ class SequentialRuns:
 
     @torch.no_grad()
     def close(self, receiver: int, sender: int) -> None:
-        """The receiver, the next to be settled, loses a sender for good."""
+        """Close an edge to the receiver, the next to be settled, for good."""
         self.open[sender, receiver] = False
         if self.matters(receiver):
             self._closed = self._losing(self._closed, receiver, sender)
@@ -114,7 +119,7 @@ class SequentialRuns:
 
     @torch.no_grad()
     def settle(self, receiver: int) -> None:
-        """Nothing more is closed at the receiver: its run is the current one, and the one before it is next."""
+        """Finish a receiver: its run becomes the current one, and the receiver before it is next."""
         if self._closed is not None:
             run = _Run(self, receiver, self._closed[None], keep=True)
             self.logits = run.logits()[0]
@@ -125,7 +130,7 @@ class SequentialRuns:
                 self.whole |= self.open[:, receiver]
 
     def memory(self, whole: bool, shape: tuple[int, ...]) -> Tensor:
-        """A buffer of this shape, whose memory is used again by the next run."""
+        """Return a buffer of this shape; the next run reuses its memory."""
         size = int(np.prod(shape))
         if whole not in self._memory or self._memory[whole].numel() < size:
             self._memory[whole] = torch.empty(size, dtype=self.model.exact_dtype, device=self.logits.device)
@@ -133,7 +138,7 @@ class SequentialRuns:
 
 
 class _Lost:
-    """What a receiver loses when an edge is closed: the sender's clean minus its corrupted output."""
+    """Clean minus corrupted outputs of senders: what a receiver loses when an edge is closed."""
 
     def __init__(self, runs: SequentialRuns, clean: Activations, corrupted: Activations) -> None:
         dtype = runs.model.exact_dtype
@@ -159,9 +164,9 @@ class _Lost:
 
 
 class _Run:
-    """One pass over what follows a receiver: a growing list of differences to the current run, row by row.
+    """One pass over what follows a receiver, as a growing list of differences from the current run, row by row.
 
-    Differences at all tokens and those at the tokens that are read out lie in buffers of their own.
+    Differences at all tokens and differences at the tokens that are read out have separate buffers.
     """
 
     def __init__(
@@ -172,7 +177,7 @@ class _Run:
         *,
         keep: bool = False,
     ) -> None:
-        """`keep`: of the one row, make the current run."""
+        """With `keep`, make the only row the current run."""
         self.runs, self.model, self.receiver, self.shifts, self.keep = runs, runs.model, receiver, shifts, keep
         self.rows = len(shifts)
         self.senders: dict[bool, list[int]] = {True: [], False: []}
@@ -201,7 +206,7 @@ class _Run:
         return receiver == self.receiver or bool(self.runs.open[moved, receiver].any())
 
     def _input(self, receiver: int) -> Float[Tensor, "run token d_model"]:
-        """What a receiver reads: the current input and the differences of its open senders."""
+        """Return a receiver's input: the current one plus the differences of its open senders."""
         runs = self.runs
         whole = runs.reads_whole(receiver)
         tokens = runs.tokens(whole)
@@ -218,7 +223,7 @@ class _Run:
 
     @staticmethod
     def _add(read: Tensor, differences: Tensor, chosen: Bool[np.ndarray, "sender"]) -> None:
-        """One product where most are chosen and lie densely, else one by one."""
+        """Add differences: one matrix product if many are chosen and contiguous, else one by one."""
         rows = np.flatnonzero(chosen)
         if 3 * len(rows) > len(chosen) and differences.is_contiguous():
             mask = torch.from_numpy(chosen).to(read)[None]
@@ -228,7 +233,7 @@ class _Run:
                 read += differences[row]
 
     def _moved(self, whole: bool, senders: list[int]) -> Float[Tensor, "sender row image token d_model"]:
-        """Rows of the buffer for the differences of senders."""
+        """Return rows of the buffer for the senders' differences."""
         first = len(self.senders[whole])
         self.senders[whole] += senders
         return self.buffers[whole][first : first + len(senders)]
@@ -246,7 +251,7 @@ class _Run:
             self._keep(runs.mlps, layer, added[0], runs.tokens(whole))
 
     def _attention(self, layer: int) -> None:
-        """The heads that are read by someone and read something new."""
+        """Run the heads with a changed input and a path to `logits`."""
         runs = self.runs
         changed = np.array([self._changed(receiver) for receiver in runs.graph.attention_receivers(layer)])
         senders = runs.head_senders[layer]
@@ -284,7 +289,7 @@ class _Run:
     def _port(
         self, layer: int, port: int, heads: Int[np.ndarray, "head"], changed: Bool[np.ndarray, "part"], tokens: slice
     ) -> Float[Tensor, "run token head d_head"]:
-        """q, k or v of some heads: the current ones, and anew those that read something new."""
+        """Return q, k or v of some heads, recomputed for those with a changed input."""
         runs, shape = self.runs, (3, self.runs.graph.n_heads, self.model.d_head)
         parts = runs.port_receiver[port, heads]
         value = None
@@ -293,13 +298,13 @@ class _Run:
         for part in np.unique(parts[changed[parts]]):
             chosen = parts == part
             normal = self._normal(layer, int(part))[:, tokens]
-            made = project(self.model.blocks[layer].attn, normal, (port, heads[chosen]))
+            ports = project(self.model.blocks[layer].attn, normal, (port, heads[chosen]))
             if value is None and chosen.all():
-                value = made
+                value = ports
                 break
             if value is None:
-                value = made.new_empty(*made.shape[:2], len(heads), self.model.d_head)
-            value[:, :, chosen] = made
+                value = ports.new_empty(*ports.shape[:2], len(heads), self.model.d_head)
+            value[:, :, chosen] = ports
         assert value is not None
         if self.keep:
             kept = runs.ports[layer].clone()
@@ -308,7 +313,7 @@ class _Run:
         return value
 
     def _normal(self, layer: int, part: int) -> Float[Tensor, "run token d_model"]:
-        """What an attention's receiver reads, normalised."""
+        """Return the normalised input of an attention's receiver."""
         if part not in self.normal:
             receivers = self.runs.graph.attention_receivers(layer)
             self.normal[part] = self.model.blocks[layer].norm1(self._input(receivers[part]))
@@ -316,7 +321,7 @@ class _Run:
 
     @staticmethod
     def _keep(into: list[Tensor], index: int, value: Float[Tensor, "image token d_model"], tokens: slice) -> None:
-        """The current run's value, where it is computed; elsewhere nobody reads it."""
+        """Store the current run's value at the computed tokens; the others are never read."""
         kept = into[index].to(value.dtype, copy=True)
         kept[:, tokens] = value
         into[index] = kept

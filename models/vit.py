@@ -1,6 +1,6 @@
 """A vision transformer as senders and receivers around one residual stream.
 
-The model stays timm's own, fused; it is cut in three only: images → stream → blocks → logits.
+The module stays timm's own, with fused operations; it is only split in three: images → stream → blocks → logits.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from .preprocess import Preprocess, built_for
 
 @dataclass(frozen=True, eq=False)
 class ViT:
-    """A loaded model: frozen, in evaluation mode, checked. Made by `load_model`.
+    """A loaded model: frozen, in evaluation mode, checked. `load_model` and `load_clip` return it.
 
     Attributes:
         module: timm's model, on its device and in its dtype.
-        name: what people call it.
-        computation: hash of what it computes, see `fingerprint`.
-        preprocess: how it wants its images.
-        labels: name of each class, or None where they are unknown.
-        weights: where they come from, in words.
-        random: whether they are random.
-        notices: what was assumed when it was loaded; each was also a warning.
+        name: display name.
+        computation: hash of what the model computes, see `fingerprint`.
+        preprocess: how the model expects its images.
+        labels: name of each class, or None if unknown.
+        weights: description of where the weights come from.
+        random: whether the weights are random.
+        notices: what was assumed when the model was loaded; each was also a warning.
     """
 
     module: VisionTransformer
@@ -67,25 +67,25 @@ class ViT:
         crop_mode: str | None = None,
         interpolation: str | None = None,
     ) -> ViT:
-        """The same model, which wants its images prepared otherwise: another fingerprint.
+        """Return the same model with other preprocessing, which changes the fingerprint.
 
         Args:
-            mean, std, crop, crop_mode, interpolation: what is to change, see `Preprocess`.
+            mean, std, crop, crop_mode, interpolation: the fields to change, see `Preprocess`.
 
         Raises:
-            InputError: a value that a field cannot have.
+            InputError: a field has an invalid value.
         """
-        given = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
-        return replace(self, preprocess=self.preprocess.stated(**given))
+        fields = {"mean": mean, "std": std, "crop": crop, "crop_mode": crop_mode, "interpolation": interpolation}
+        return replace(self, preprocess=self.preprocess.override(**fields))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of what it computes and of how it wants its images, see `fingerprint`."""
+        """Hash of what the model computes and of its preprocessing, see `fingerprint`."""
         return fingerprint(self.computation, self.preprocess)
 
     @property
     def blocks(self) -> list[Any]:
-        """timm's pre-norm `Block`s; Any, since torch types a module's parts as tensor or module."""
+        """timm's pre-norm `Block`s; typed as Any because torch types submodules as tensor or module."""
         return list(self.module.blocks)
 
     @property
@@ -106,7 +106,7 @@ class ViT:
 
     @property
     def n_tokens(self) -> int:
-        """Class token and other prefixes first, then patches row by row."""
+        """Number of tokens: class token and other prefix tokens first, then patches row by row."""
         return self.module.num_prefix_tokens + self.module.patch_embed.num_patches
 
     @property
@@ -128,7 +128,7 @@ class ViT:
 
     @property
     def exact_dtype(self) -> torch.dtype:
-        """In which differences are taken and summed: bfloat16 would lose small differences of large numbers."""
+        """Type in which differences are computed and summed: bfloat16 loses small differences of large numbers."""
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     @property
@@ -153,7 +153,7 @@ class ViT:
 
     @cached_property
     def writings(self) -> tuple[Float[Tensor, "head d_head d_model"], ...]:
-        """Per layer, what each head's output projection writes into the stream, LayerScale included."""
+        """Each head's output projection into the stream per layer, LayerScale included."""
         with plain_torch():
             return tuple(self._writing(block) for block in self.blocks)
 
@@ -166,7 +166,7 @@ class ViT:
     @plain_torch()
     @torch.no_grad()
     def embed(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image token d_model"]:
-        """The stream that enters block 0, after position embedding and norm_pre: what `input` sends. No gradient.
+        """Return the stream that enters block 0, after position embedding and norm_pre. No gradient.
 
         Raises:
             InputError: images of another size, or pixels that are not normalised.
@@ -175,23 +175,23 @@ class ViT:
         return m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(self._pixels(images)))))
 
     def _pixels(self, images: Tensor) -> Float[Tensor, "image channel height width"]:
-        """Images on the model's device and in its dtype."""
+        """Return images on the model's device and in its dtype."""
         if images.shape[1:] != (3, *self.image_size) or not images.is_floating_point():
             raise InputError(
                 f"images: expected normalised pixels in floating point [image, 3, {self.image_size[0]}, "
                 f"{self.image_size[1]}] for {self.name}, got {images.dtype} of shape {tuple(images.shape)}; "
-                "model.preprocess.normalise(views) makes them of 8-bit views"
+                "model.preprocess.normalise(views) converts 8-bit views"
             )
         return images.to(device=self.device, dtype=self.dtype)
 
     def through_blocks(
         self, stream: Float[Tensor, "image token d_model"], start: int = 0
     ) -> Float[Tensor, "image token d_model"]:
-        """The stream that leaves the last block: what `logits` receives.
+        """Return the stream after the last block: what `logits` receives.
 
         Args:
-            start: how many components have written to the stream already: an even number 2l enters block l,
-                2l + 1 enters its MLP.
+            start: number of components that have already written to the stream: 2l enters block l, 2l + 1 enters
+                its MLP.
         """
         layer, attended = divmod(start, 2)
         if attended:
@@ -202,13 +202,13 @@ class ViT:
         return stream
 
     def readout(self, stream: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image class"]:
-        """All that follows the last block: norm, pooling, fc_norm, head."""
+        """Return the logits from the stream after the last block: norm, pooling, fc_norm, head."""
         return self.module.forward_head(self.module.norm(stream))
 
     @plain_torch()
     @torch.no_grad()
     def logits(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
-        """The plain model's logits; images are moved and cast. No gradient.
+        """Return the plain model's logits; images are moved and cast. No gradient.
 
         Raises:
             InputError: images of another size, or pixels that are not normalised.
@@ -218,7 +218,7 @@ class ViT:
 
 @contextmanager
 def installed(*hooks: RemovableHandle) -> Iterator[None]:
-    """Remove the hooks at the end, whatever happens in between."""
+    """Remove the hooks at the end of the `with` block, also after an error."""
     try:
         yield
     finally:

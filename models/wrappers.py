@@ -1,4 +1,4 @@
-"""Modules around a timm model: what only runs it is taken off; every other one is refused with what to give instead."""
+"""Unwrap a timm model from the modules around it, or explain how to load it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _RUNS_IT = (nn.DataParallel, DistributedDataParallel, AveragedModel, ModelEmaV2,
 
 
 def timm_model_in(module: nn.Module) -> nn.Module:
-    """The timm model in what only runs it, see `unwrapped`.
+    """Return the timm model inside wrappers that only run it, see `unwrap`.
 
     Raises:
-        NotRepresentable: any other module that is not of a family that is taken; says what to do.
+        NotRepresentable: the module's family is not supported; the message says what to do.
     """
-    module = unwrapped(module)
+    module = unwrap(module)
     if not is_of_family(module):
         _explain(module)
         check_family(module)
     return module
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """What is in DataParallel, DistributedDataParallel, torch.compile or an average of weights."""
+def unwrap(module: nn.Module) -> nn.Module:
+    """Return the module inside DataParallel, DistributedDataParallel, torch.compile or an average of weights."""
     inner: Any = module
     while inner is not None:
         module = inner
@@ -39,38 +39,38 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _explain(module: nn.Module) -> None:
-    """Say how a module of a known library is loaded.
+    """Raise an error that says how to load a module of a known library, or a timm model inside a module.
 
     Raises:
-        NotRepresentable: a module whose way in is known.
+        NotRepresentable: the module is of either sort.
     """
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
     if library == "open_clip":
         raise NotRepresentable(
-            f"{name} is open_clip's: give the whole model, its class names and its tokenizer to "
+            f"{name} is part of open_clip: pass the whole model, its class names and its tokenizer to "
             "cs.load_clip(model, classes, tokenizer=open_clip.get_tokenizer(name))"
         )
-    held = next(_held(module), None)
-    if held is not None:
-        raise NotRepresentable(_put_the_head_on(module, *held))
+    inner = next(_inner_models(module), None)
+    if inner is not None:
+        raise NotRepresentable(_attach_head_hint(module, *inner))
     if library in ("torchvision", "transformers"):
         raise NotRepresentable(
-            f"{name} is {library}'s, whose models are not taken yet; timm has the same architectures, such as "
+            f"{name} is part of {library}, whose models are not supported yet; timm has the same architectures: "
             'cs.load_model("timm:vit_base_patch16_224", pretrained=True)'
         )
 
 
-def _held(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _inner_models(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((path, part) for path, part in module.named_modules() if path and is_of_family(part))
 
 
-def _put_the_head_on(module: nn.Module, path: str, part: nn.Module) -> str:
+def _attach_head_hint(module: nn.Module, path: str, part: nn.Module) -> str:
     own = path.partition(".")[0]
     others = [name for name, child in module.named_children() if name != own and list(child.parameters())]
     lines = [f"model.{path}.head = model.{others[-1]}"] if others else []
     lines.append(f"cs.load_model(model.{path})")
-    after = ", if your forward is the head after what the timm model pools" if others else ""
+    condition = ", if your forward applies the head to what the timm model pools" if others else ""
     return (
-        f"{type(module).__name__} is no timm model; it holds a timm {type(part).__name__} at .{path}: "
-        f"{'put your head on it' if others else 'load that'}{after}:\n  " + "\n  ".join(lines)
+        f"{type(module).__name__} is not a timm model, but holds a timm {type(part).__name__} at .{path}: "
+        f"{'attach your head to it' if others else 'load that'}{condition}:\n  " + "\n  ".join(lines)
     )

@@ -1,4 +1,4 @@
-"""The classifier that text embeddings make of an image embedding (Radford et al. 2021, arXiv 2103.00020)."""
+"""A zero-shot classifier: text embeddings as a head on an image embedding (Radford et al. 2021, arXiv 2103.00020)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 class ZeroShotHead(nn.Module):
     """logits = exp(s) · z/‖z‖ · t + b, for the image embedding z and the text embedding t of each class.
 
-    ‖z‖ depends on the whole stream, so the logits are no sum over senders: the division is part of what `logits`
-    computes from its input, and gradients go through it.
+    ‖z‖ depends on the whole stream, so the logits are not a sum over senders: the division is part of the receiver
+    `logits`, and gradients pass through it.
 
     Args:
         text: one embedding per class, of length 1.
         scale: s, the logarithm of the temperature's inverse.
-        bias: b, where the model was trained with a sigmoid (SigLIP); else None.
+        bias: b, if the model was trained with a sigmoid loss (SigLIP); else None.
     """
 
     text: Tensor
@@ -37,5 +37,5 @@ class ZeroShotHead(nn.Module):
 
 @torch.no_grad()
 def length_errors(text: Float[Tensor, "class width"]) -> Float[Tensor, "class"]:
-    """How far each embedding's length is from 1."""
+    """Return the distance of each embedding's length from 1."""
     return (text.double().norm(dim=-1) - 1).abs()

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ..results import Exits, Table, parquet, write_whole
+from ..results import Exportable, Table, parquet, write_whole
 from .measures import Matrix, Measure
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity(Exits):
+class Similarity(Exportable):
     """How alike some circuits are: a square of all pairs.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""One tiny model of every family that is taken, as its own library builds it."""
+"""One tiny model of every supported family, as its own library builds it."""
 
 from __future__ import annotations
 

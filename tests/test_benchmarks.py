@@ -1,21 +1,28 @@
-"""What the benchmarks refuse before they measure."""
+"""Arguments of the benchmarks, and the tables that they print."""
 
+import csv
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 
-@pytest.fixture(scope="module")
-def peers():
-    place = Path(__file__).parents[1] / "benchmarks" / "peers.py"
-    spec = importlib.util.spec_from_file_location("peers", place)
+def load(name: str) -> ModuleType:
+    place = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, place)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_a_peer_is_asked_for_what_it_computes_and_for_nothing_else(peers, capsys):
+@pytest.fixture(scope="module")
+def peers():
+    return load("peers")
+
+
+def test_a_peer_accepts_only_its_own_methods(peers, capsys):
     for peer, (_, methods) in peers.PEERS.items():
         assert peers.arguments(["--peer", peer]).method == methods[0]
         for method in ("eap", "eap-ig", "gate-ig"):
@@ -27,4 +34,33 @@ def test_a_peer_is_asked_for_what_it_computes_and_for_nothing_else(peers, capsys
                 peers.arguments(given)
             said = capsys.readouterr().err
             assert f"{peer} computes {' or '.join(methods)}, not {method}" in said
-            assert "is had by --peer" in said
+            assert "; use --peer" in said
+
+
+ROW = {
+    "form": "attention", "kind": "digits", "variant": "default", "forwards": 2, "backwards": 1, "work": 3, "cpr": 0.5,
+    "log_cmd": 0.6, "p_noising": 0.7, "p_denoising": 0.6, "size80": 30, "kept80": 0.9,
+}  # fmt: skip
+METHODS = {"eap": 0.25, "eap-ig": 0.125}
+
+
+@pytest.mark.parametrize("selects", [False, True])
+def test_quality_tables_skip_sections_without_rows(tmp_path, monkeypatch, capsys, selects):
+    """On two subjects, without planted models; only with a method that selects edges is there a table of circuits."""
+    own = {"own_edges": 20, "own": 0.8, "matched": 0.7} if selects else dict.fromkeys(("own_edges", "own", "matched"))
+    rows = [
+        ROW | own | {"subject": subject, "seed": 0, "method": key, "row": key, "cmd": cmd, "planted": None}
+        for subject in ("two", "five")
+        for key, cmd in METHODS.items()
+    ]
+    with (tmp_path / "quality.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    monkeypatch.setattr(sys, "argv", ["quality_tables.py", str(tmp_path / "quality.csv"), "--budgets", "3"])
+    load("quality_tables").main()
+    printed = capsys.readouterr().out
+    sections = [line.removeprefix("## ") for line in printed.splitlines() if line.startswith("## ")]
+    assert sections == ["Defaults", "Equal cost", *(["Own circuits"] if selects else [])]
+    assert "| `eap` | 2 | 2 + 1 | 3 |" in printed and "0 of 2" in printed
+    assert ("| `eap` | 2 | 20 (20 to 20) | 0.80 (0.80 to 0.80) | 0.70 (0.70 to 0.70) |" in printed) == selects

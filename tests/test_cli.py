@@ -74,7 +74,7 @@ def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ('sotre = "x"', "circuitstore.toml: unknown setting 'sotre'; did you mean 'store'"),
         ("graph = 7", "setting graph"),
-        ("graph = ", "circuitstore.toml: no valid TOML"),
+        ("graph = ", "circuitstore.toml: not valid TOML"),
     ],
 )
 def test_a_wrong_settings_file_is_named(text: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 An example may use, without making them: `cs` (the package), `np`, `torch`, `Path`; `model` (of the digits), `source`
 (the digits), `pairs` (eight threes, each with a corrupted image), `scores`, `circuit` and `graph` (of that model),
+`clip` and `tokenizer` (of a tiny CLIP),
 `spec` (of a small run), `store` (circuits of four classes, natural and attacked); `folder` (an empty one); and what the
 function's own module names.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import circuitstore as cs
 import numpy as np
+import open_clip
 import pytest
 import torch
 from circuitstore.images import ImageSource
@@ -25,6 +27,7 @@ from circuitstore.ingest import parse_spec
 from circuitstore.models import ViT
 from circuitstore.store import Store
 
+from .families import build_clip
 from .toy_studies import toy_store, toys  # noqa: F401
 
 ROOMS = ("circuits", "models", "evaluation", "images", "discovery", "store", "ingest", "query", "analysis", "results")
@@ -67,7 +70,8 @@ def at_hand(digits_model: ViT, digits: ImageSource, toy_store: Store) -> dict[st
     scores = cs.score_edges(digits_model, pairs)
     modules = {"cs": cs, "np": np, "torch": torch, "Path": Path, "spec": parse_spec(SPEC)}
     asked = {"model": digits_model, "source": digits, "pairs": pairs, "store": toy_store}
-    return {**modules, **asked, "scores": scores, "graph": scores.graph, "circuit": scores.top(0.1)}
+    clips = {"clip": build_clip("CLIP"), "tokenizer": open_clip.SimpleTokenizer(context_length=16)}
+    return {**modules, **asked, **clips, "scores": scores, "graph": scores.graph, "circuit": scores.top(0.1)}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

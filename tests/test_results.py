@@ -52,7 +52,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
             path.write_bytes(before)
         done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "answer.csv: cannot write (File too large); make room" in done.stdout
+        assert "answer.csv: cannot write (File too large); free some space" in done.stdout
         assert names(tmp_path) == ([] if before is None else ["answer.csv"])
     assert path.read_bytes() == b"good"
 
@@ -93,7 +93,7 @@ def test_a_new_file_has_the_permissions_that_the_user_gives_new_files(tmp_path: 
 def test_a_device_is_written_directly() -> None:
     write_whole(os.devnull, "text")
     assert not Path(os.devnull).is_file()
-    with pytest.raises(InputError, match=r"/dev/full: cannot write \(No space left on device\); make room"):
+    with pytest.raises(InputError, match=r"/dev/full: cannot write \(No space left on device\); free some space"):
         write_whole("/dev/full", "text")
 
 
@@ -122,7 +122,7 @@ def test_columns_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("values", [[1, "a"], [[1, "a"]], [{}], [2**70], ["\ud800"], [{1: 2}], [[], {}]], ids=repr)
 def test_what_parquet_cannot_hold_is_refused_by_name(values: list[object], tmp_path: Path) -> None:
     frame = pd.DataFrame({"fine": [1] * len(values), "bad": pd.Series(values, dtype=object)})
-    with pytest.raises(InputError, match=r"Parquet cannot hold column 'bad'.*CSV or JSON"):
+    with pytest.raises(InputError, match=r"Parquet cannot store column 'bad'.*CSV or JSON"):
         Table(frame).to_parquet(tmp_path / "x.parquet")
     assert names(tmp_path) == []
 

@@ -47,7 +47,7 @@ def test_no_edges_have_no_nodes() -> None:
 
 
 def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_BETWEEN", (*errors._BETWEEN, "jaxtyping"))  # its checks stand between the calls
+    monkeypatch.setattr(errors, "_INTERNAL", (*errors._INTERNAL, "jaxtyping"))  # its checks stand between the calls
     graph = ComputationGraph(1, 1)
     scores = EdgeScores(graph, np.zeros(graph.n_edges))
     scores.mean[graph.index_of("m0->logits")] = 1.0

@@ -1,4 +1,4 @@
-"""The shipped weights do what the demo promises, on digits that took no part in their training."""
+"""The shipped weights perform as the demo claims, on held-out digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from circuitstore.images import CONDITIONS, WORDS, Readings, open_source, predict, select_images
+from circuitstore.images import CONDITIONS, WORDS, Predictions, open_source, predict, select_images
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.models import load_model
@@ -35,7 +35,7 @@ def test_size_and_shape_of_the_model(model) -> None:
     assert model.labels == WORDS
 
 
-def test_the_table_beside_the_weights_says_what_the_model_is(model) -> None:
+def test_the_toml_file_describes_the_model(model) -> None:
     facts = tomllib.loads((DEMO / "digits_model.toml").read_text())
     assert tuple(facts["labels"]) == model.labels
     assert tuple(facts["preprocess"]["size"]) == model.preprocess.size
@@ -63,7 +63,7 @@ def test_a_wrong_word_turns_the_prediction(model, source) -> None:
 
 def test_the_demos_selection_is_complete_for_every_class(model, source) -> None:
     for cls in source.classes:
-        selected = select_images(Readings(source, model), cls, per_class=36)
+        selected = select_images(Predictions(source, model), cls, per_class=36)
         assert selected.warnings == ()
         assert [len(s) for s in (selected.discovery, selected.selection, selected.report)] == [18, 9, 9]
 

@@ -1,4 +1,4 @@
-"""The script that made the weights: what its images hold, and that it learns."""
+"""The training script: its images, and a few seeded steps."""
 
 from __future__ import annotations
 

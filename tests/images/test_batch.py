@@ -14,7 +14,7 @@ CLASSES = st.lists(st.integers(0, 99), min_size=1, max_size=12, unique=True).map
 
 
 @given(CLASSES, st.integers(0, 5), st.randoms())
-def test_the_circle_goes_through_all_classes_whatever_their_order(classes: list[ClassInfo], seed: int, random) -> None:
+def test_the_cycle_goes_through_all_classes_whatever_their_order(classes: list[ClassInfo], seed: int, random) -> None:
     cycle = class_cycle(classes, seed)
     assert sorted(c.class_index for c in cycle) == sorted(c.class_index for c in classes)
     random.shuffle(classes)
@@ -27,13 +27,13 @@ def test_the_circle_goes_through_all_classes_whatever_their_order(classes: list[
 
 
 @given(CLASSES, st.integers(0, 5))
-def test_a_new_class_changes_one_neighbourhood_only(classes: list[ClassInfo], seed: int) -> None:
-    """Adding a class leaves the partner of every other class but one."""
+def test_a_new_class_changes_the_successor_of_one_class(classes: list[ClassInfo], seed: int) -> None:
+    """Adding a class changes the partner of only one other class."""
     more = [*classes, ClassInfo("toys", "new", 1000)]
     changed = [c for c in classes if later_class(classes, seed, c, 1) != later_class(more, seed, c, 1)]
     assert len(changed) == 1
 
 
-def test_other_seeds_give_other_circles() -> None:
+def test_seeds_give_different_cycles() -> None:
     classes = [ClassInfo("toys", str(i), i) for i in range(10)]
     assert len({class_cycle(classes, seed)[0] for seed in range(20)}) > 4

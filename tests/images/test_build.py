@@ -1,4 +1,4 @@
-"""Image pairs: what a work item is answered from, and one class's pairs by name."""
+"""Image pairs of a work item, and one class's pairs by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from circuitstore.images import (
     class_cycle,
     contrast,
     contrast_classes,
-    deal,
+    deal_partners,
     image_pairs,
     open_source,
     order_candidates,
@@ -61,7 +61,7 @@ def test_the_corrupted_images_are_the_same_bytes_under_every_condition(
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 @pytest.mark.parametrize("seed", [0, 7])
-def test_the_same_question_gives_the_same_bytes(
+def test_the_same_arguments_give_the_same_bytes(
     digits: ImageSource, digits_model: ViT, corruption: str, seed: int
 ) -> None:
     first, again = (built(digits, digits_model, TYPOGRAPHIC, corruption, seed) for _ in range(2))
@@ -73,23 +73,23 @@ def test_the_unattacked_twin_is_the_natural_image(digits: ImageSource, digits_mo
     assert torch.equal(twin.corrupted, built(digits, digits_model, NATURAL).clean)
 
 
-def test_a_natural_image_has_no_twin(digits: ImageSource, digits_model: ViT) -> None:
+def test_a_twin_needs_an_attack(digits: ImageSource, digits_model: ViT) -> None:
     with pytest.raises(InputError, match="contrasts an attacked image with itself unattacked, but the condition"):
         built(digits, digits_model, NATURAL, "unattacked-twin")
 
 
-def test_no_images_no_set(digits: ImageSource, digits_model: ViT) -> None:
-    with pytest.raises(InputError, match="class 'zero': no images to build a set from"):
+def test_no_images_raise(digits: ImageSource, digits_model: ViT) -> None:
+    with pytest.raises(InputError, match="class 'zero': no images to build pairs from"):
         build_pairs(digits, digits_model, digits.classes[0], (), NATURAL, CORRUPTIONS.resolve("blur"))
 
 
 @pytest.mark.parametrize("corruption", ["other-class", "unattacked-twin"])
-def test_pairs_by_name_are_those_of_the_parts(digits: ImageSource, digits_model: ViT, corruption: str) -> None:
+def test_pairs_by_name_equal_those_built_step_by_step(digits: ImageSource, digits_model: ViT, corruption: str) -> None:
     pairs = image_pairs(digits, digits_model, "four", 5, condition="typographic", corruption=corruption, seed=7)
     cls, made = digits.classes[4], CORRUPTIONS.resolve(corruption)
-    against = contrast_classes(made, digits, cls, seed=7, most=5)
+    against = contrast_classes(made, digits, cls, seed=7, count=5)
     refs, *pools = (order_candidates(digits.candidates(c), 7)[:5] for c in (cls, *against))
-    parts = build_pairs(digits, digits_model, cls, refs, TYPOGRAPHIC, made, seed=7, partners=deal(pools, 5))
+    parts = build_pairs(digits, digits_model, cls, refs, TYPOGRAPHIC, made, seed=7, partners=deal_partners(pools, 5))
     assert pairs.hashes == parts.hashes and pairs.labels.equal(parts.labels) and pairs.targets.equal(parts.targets)
     assert pairs.clean.equal(parts.clean) and pairs.corrupted.equal(parts.corrupted)
     again = image_pairs("digits", digits_model, "four", 5, condition=TYPOGRAPHIC, corruption=made, seed=7)
@@ -106,25 +106,27 @@ def test_pairs_by_name_of_a_folder_of_files(photos: Path, imagenet_model: ViT) -
     assert image_pairs({"folder": photos}, imagenet_model, "207", 30, corruption="blur").clean.equal(pairs.clean)
 
 
-def test_names_that_give_no_pairs_are_refused(digits: ImageSource, digits_model: ViT) -> None:
-    for wrong, said in (
+def test_invalid_arguments_raise(digits: ImageSource, digits_model: ViT) -> None:
+    for wrong, message in (
         ({"class_name": "tree"}, "^digits: unknown class 'tree'; did you mean 'three'"),
         ({"condition": "typografic"}, "did you mean 'typographic'"),
         ({"corruption": "blurr"}, "did you mean 'blur'"),
         ({"corruption": "unattacked-twin"}, "contrasts an attacked image with itself unattacked"),
-        ({"n": 0}, "class 'three': no images to build a set from"),
+        ({"n": 0}, "n: expected a positive whole number of images, got 0"),
+        ({"n": -3}, "n: expected a positive whole number of images, got -3"),
+        ({"n": True}, "n: expected a positive whole number of images, got True"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             image_pairs(digits, digits_model, **({"class_name": "three"} | wrong))
 
 
-def test_what_the_model_reads_is_the_normalised_view(digits: ImageSource, digits_model: ViT) -> None:
+def test_clean_images_are_normalised_views(digits: ImageSource, digits_model: ViT) -> None:
     pairs = built(digits, digits_model)
     view = torch.from_numpy(digits.view(digits.candidates(digits.classes[4])[0]).copy()).permute(2, 0, 1)
     assert torch.allclose(pairs.clean[0], (view / 255 - 0.5) / 0.5, atol=1e-6)
 
 
-def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> None:
+def test_surroundings(digits: ImageSource) -> None:
     def of(condition, corruption: str, seed: int = 0, count: int = 36, **params) -> tuple[str, ...]:
         made = CORRUPTIONS.resolve(corruption, params)
         return surroundings(digits, digits.classes[4], condition, made, count=count, seed=seed)
@@ -143,7 +145,7 @@ def test_surroundings_are_what_else_a_set_is_made_from(digits: ImageSource) -> N
     assert len({of(NATURAL, "other-class", seed) for seed in range(10)}) > 1
 
 
-def test_the_contrast_by_name_says_word_target_and_classes(digits: ImageSource) -> None:
+def test_contrast_has_word_target_and_classes(digits: ImageSource) -> None:
     def of(condition, corruption: str, target: int | None = None, **params):
         made = CORRUPTIONS.resolve(corruption, params)
         return contrast(digits, digits.classes[4], condition, made, count=36, target=target)
@@ -160,14 +162,14 @@ def test_the_contrast_by_name_says_word_target_and_classes(digits: ImageSource) 
     assert of(ceiling, "blur") == Contrast(word="ceiling")
 
 
-def test_a_metrics_target_replaces_the_attacks(digits: ImageSource, digits_model: ViT) -> None:
+def test_a_target_of_the_metric_replaces_the_attacks(digits: ImageSource, digits_model: ViT) -> None:
     cls, blur = digits.classes[4], CORRUPTIONS.resolve("blur")
     pairs = build_pairs(digits, digits_model, cls, digits.candidates(cls)[:2], TYPOGRAPHIC, blur, target=9)
     assert pairs.targets is not None and pairs.targets.tolist() == [9, 9]
 
 
 def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_model: ViT, photo) -> None:
-    """Of the classes that are contrasted with it: of one of them where each has one partner."""
+    """It changes those of classes contrasted with it: of one class if each has one partner."""
     before = open_source({"folder": photos}, imagenet_model)
     (photos / "tench").mkdir()
     photo(999).save(photos / "tench" / "a.png")
@@ -182,6 +184,6 @@ def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_mo
 
 
 @pytest.mark.parametrize("kind", ["zero-ablation", "mean-ablation", "optimal-ablation"])
-def test_ablations_of_activations_are_refused_with_the_reason(kind: str) -> None:
+def test_ablations_of_activations_raise_with_the_reason(kind: str) -> None:
     with pytest.raises(InputError, match=f"'{kind}' acts on activations, so there is no corrupted image"):
         CORRUPTIONS.resolve(kind)

@@ -1,4 +1,4 @@
-"""Conditions: the right word on the right image, and nothing that depends on company or order."""
+"""Conditions: the right word on the right image, independent of other images and of their order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_natural_changes_nothing(digits: ImageSource) -> None:
 
 
 @given(seed=st.integers(0, 20), k=st.integers(0, 9))
-def test_the_word_is_that_of_the_class_after_the_next(digits: ImageSource, seed: int, k: int) -> None:
+def test_the_word_is_that_of_the_class_two_places_later(digits: ImageSource, seed: int, k: int) -> None:
     images = batch(digits, k, n=2, seed=seed)
     cycle = class_cycle(digits.classes, seed)
     at = cycle.index(images.cls)
@@ -44,14 +44,14 @@ def test_the_word_is_that_of_the_class_after_the_next(digits: ImageSource, seed:
     assert target == written.class_index != images.cls.class_index
 
 
-def test_of_two_classes_the_word_is_that_of_the_other(photos: Path, imagenet_model: ViT) -> None:
+def test_with_two_classes_the_word_is_that_of_the_other(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos, "classes": {"207": 207, "n02123045": 281}}, imagenet_model)
     assert [target_of(TYPOGRAPHIC, source, c, 0) for c in source.classes] == [281, 207]
 
 
 def test_other_class_needs_two_classes(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos, "classes": {"207": 207}}, imagenet_model)
-    with pytest.raises(InputError, match=r"needs two classes .* has one; give the text itself"):
+    with pytest.raises(InputError, match=r"needs two classes .* but .* has one; give the text itself"):
         attack(TYPOGRAPHIC, batch(source))
     named = CONDITIONS.resolve("typographic", {"text": "cat"})
     assert attack(named, batch(source)).shape == (6, 64, 64, 3)
@@ -66,7 +66,7 @@ def test_the_plain_word_is_written_for_a_class_named_by_its_id(photos: Path, ima
     assert target_of(TYPOGRAPHIC, source, before, 0) == 281
 
 
-def test_a_given_text_aims_at_the_class_that_it_names(digits: ImageSource) -> None:
+def test_a_text_targets_the_class_that_it_names(digits: ImageSource) -> None:
     def target(text: str) -> int | None:
         return target_of(CONDITIONS.resolve("typographic", {"text": text}), digits, digits.classes[0], 0)
 
@@ -74,13 +74,13 @@ def test_a_given_text_aims_at_the_class_that_it_names(digits: ImageSource) -> No
 
 
 @pytest.mark.parametrize("condition", [NATURAL, TYPOGRAPHIC, SCATTERED], ids=lambda c: c.text)
-def test_an_image_is_changed_alike_in_any_company_and_order(digits: ImageSource, condition) -> None:
+def test_the_attack_does_not_depend_on_other_images_or_their_order(digits: ImageSource, condition) -> None:
     whole = batch(digits, n=8)
     together = attack(condition, whole)
     backwards = attack(condition, Batch(digits, whole.cls, whole.refs[::-1], (), 0))
     assert np.array_equal(together, backwards[::-1])
-    alone = [attack(condition, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
-    assert np.array_equal(together, alone)
+    separate = [attack(condition, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
+    assert np.array_equal(together, separate)
 
 
 def test_random_places_differ_between_images_and_seeds(digits: ImageSource) -> None:

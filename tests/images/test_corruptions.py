@@ -1,4 +1,4 @@
-"""Corruptions against plain definitions, and their independence of condition, company and order."""
+"""Corruptions against plain definitions; they are independent of condition, other images and order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_blur_is_a_gaussian(photos: Path, imagenet_model: ViT, radius: float) ->
     assert np.abs(corrupted - exact).max() < 0.6  # half a level, and the rounding in between
 
 
-def test_blur_keeps_a_plain_image(tmp_path: Path, imagenet_model: ViT) -> None:
+def test_blur_keeps_a_uniform_image(tmp_path: Path, imagenet_model: ViT) -> None:
     from PIL import Image
 
     (tmp_path / "tench").mkdir()
@@ -78,7 +78,7 @@ def test_patch_shuffle_moves_whole_tiles(photos: Path, imagenet_model: ViT, tile
         assert sorted(cut(before)) == sorted(cut(after))
 
 
-def test_patch_shuffle_with_tiles_that_do_not_fit(digits: ImageSource) -> None:
+def test_tiles_that_do_not_divide_the_image_raise(digits: ImageSource) -> None:
     with pytest.raises(InputError, match=r"tiles: 7 does not divide an image of 32 × 32 pixels; expected one of 2, 4,"):
         corrupt(CORRUPTIONS.resolve("patch-shuffle", {"tiles": 7}), batch(digits))
 
@@ -90,13 +90,13 @@ def test_the_twin_is_the_image_itself(digits: ImageSource) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k in CORRUPTIONS if k != "other-class"])
-def test_an_image_is_corrupted_alike_in_any_company_and_order(digits: ImageSource, kind: str) -> None:
+def test_the_corruption_does_not_depend_on_other_images_or_their_order(digits: ImageSource, kind: str) -> None:
     corruption, whole = CORRUPTIONS.resolve(kind), batch(digits, n=8)
     together = corrupt(corruption, whole)
     backwards = corrupt(corruption, Batch(digits, whole.cls, whole.refs[::-1], (), 0))
     assert np.array_equal(together, backwards[::-1])
-    alone = [corrupt(corruption, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
-    assert np.array_equal(together, alone)
+    separate = [corrupt(corruption, Batch(digits, whole.cls, (r,), (), 0))[0] for r in whole.refs]
+    assert np.array_equal(together, separate)
 
 
 def test_shuffles_differ_between_images_and_seeds(digits: ImageSource) -> None:

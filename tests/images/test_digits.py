@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""The bundled digits against scikit-learn's copy, their drawing, and the source made of them."""
+"""The bundled digits against scikit-learn's copy, their drawing, and their source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from ..conftest import prepared
 
 
-def test_the_bundled_digits_are_scikit_learns() -> None:
+def test_the_bundled_digits_equal_scikit_learns() -> None:
     theirs, ours = datasets.load_digits(), load_digits()
     assert np.array_equal(theirs.images, ours.images)
     assert np.array_equal(theirs.target, ours.labels)
@@ -84,6 +84,6 @@ def test_a_model_with_its_own_order_of_labels(names: tuple[str, ...]) -> None:
     assert source.classes[0].name == "nine"
 
 
-def test_a_model_without_ten_logits_is_refused() -> None:
+def test_a_model_without_ten_logits_raises() -> None:
     with pytest.raises(InputError, match="10 logits, this one has 7"):
         open_source("digits", vit(7))

@@ -1,4 +1,4 @@
-"""A folder of real files: what is found, what is left out, and that all of it is told."""
+"""A folder of real files: images that are found, files that are skipped, and notices for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_three_ways_to_name_a_class(photos: Path, imagenet_model: ViT) -> None:
     assert source.skipped == () and source.notices == ()
 
 
-def test_images_are_known_by_their_bytes(photos: Path, imagenet_model: ViT) -> None:
+def test_images_are_identified_by_their_bytes(photos: Path, imagenet_model: ViT) -> None:
     source = opened(photos, imagenet_model)
     for ref in source.candidates(source.class_named("207")):
         assert ref.hash == hashlib.sha256((photos / ref.origin).read_bytes()).hexdigest()
@@ -63,7 +63,7 @@ def test_views_equal_timms_own_transform(photos: Path, imagenet_model: ViT) -> N
             assert np.allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-6)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_what_is_left_out_is_told_by_name(photos: Path, imagenet_model: ViT, photo, tmp_path: Path) -> None:
+def test_skipped_files_are_reported(photos: Path, imagenet_model: ViT, photo, tmp_path: Path) -> None:
     folder = photos / "207"
     (photos / "readme.txt").write_text("hello")
     (photos / ".cache").mkdir()
@@ -88,11 +88,11 @@ def test_what_is_left_out_is_told_by_name(photos: Path, imagenet_model: ViT, pho
         "207/copy.jpg": "same content as 207/0.jpg, counted once",
     }
     assert len(source.candidates(source.class_named("207"))) == 10
-    told = " ".join(source.notices)
-    assert all(path in told for path in (*found, "207/notes.txt", "207/strip.png"))
+    notices = " ".join(source.notices)
+    assert all(path in notices for path in (*found, "207/notes.txt", "207/strip.png"))
 
 
-def test_many_files_left_out_for_one_reason_are_one_notice(photos: Path, imagenet_model: ViT) -> None:
+def test_files_skipped_for_one_reason_share_a_notice(photos: Path, imagenet_model: ViT) -> None:
     for i in range(12):
         (photos / "207" / f"empty-{i:02}.jpg").touch()
     source = opened(photos, imagenet_model)
@@ -107,7 +107,7 @@ def test_the_same_picture_in_two_classes_counts_once(photos: Path, imagenet_mode
     assert len(source.candidates(source.class_named("n02123045"))) == 10
 
 
-def test_an_animation_is_used_and_told(photos: Path, imagenet_model: ViT, photo) -> None:
+def test_an_animation_is_used_with_a_notice(photos: Path, imagenet_model: ViT, photo) -> None:
     photo(1).save(photos / "207" / "a.gif", save_all=True, append_images=[photo(2)])
     source = opened(photos, imagenet_model)
     assert source.notices == ("207/a.gif: 2 frames, only the first is used",)
@@ -123,7 +123,7 @@ def test_links_to_images_and_folders_are_followed(photos: Path, imagenet_model: 
     assert len(source.candidates(source.class_named("207"))) == 10
 
 
-def test_a_class_without_images_is_left_out_and_told(photos: Path, imagenet_model: ViT) -> None:
+def test_a_class_without_images_is_skipped_and_reported(photos: Path, imagenet_model: ViT) -> None:
     (photos / "tench").mkdir()
     source = opened(photos, imagenet_model)
     assert reasons(source) == {"tench": "class folder without a usable image"}
@@ -133,7 +133,7 @@ def test_a_class_without_images_is_left_out_and_told(photos: Path, imagenet_mode
 def test_no_usable_image_at_all(tmp_path: Path, imagenet_model: ViT) -> None:
     (tmp_path / "tench").mkdir()
     (tmp_path / "tench" / "a.jpg").touch()
-    with pytest.raises(InputError, match=r"no class has an image that can be used \(tench/a\.jpg: empty file"):
+    with pytest.raises(InputError, match=r"no class has a usable image \(tench/a\.jpg: empty file"):
         opened(tmp_path, imagenet_model)
 
 
@@ -142,13 +142,13 @@ def test_no_class_folder_no_folder(tmp_path: Path, imagenet_model: ViT, photo) -
     with pytest.raises(InputError, match="expected one folder of images per class"):
         opened(tmp_path, imagenet_model)
     for path in (tmp_path / "absent", tmp_path / "a.jpg"):
-        with pytest.raises(InputError, match="not a folder that can be read"):
+        with pytest.raises(InputError, match="not a readable folder"):
             opened(path, imagenet_model)
 
 
-def test_a_folder_that_is_no_label_is_refused(photos: Path, imagenet_model: ViT) -> None:
+def test_a_folder_that_is_not_a_label_raises(photos: Path, imagenet_model: ViT) -> None:
     (photos / "taby").mkdir()
-    with pytest.raises(InputError, match=r"photos: folder names .*'taby' is no class \(did you mean 'tabby'"):
+    with pytest.raises(InputError, match=r"photos: folder names .*'taby' is not a class \(did you mean 'tabby'"):
         opened(photos, imagenet_model)
 
 
@@ -159,7 +159,7 @@ def test_table_of_classes(photos: Path, imagenet_model: ViT) -> None:
     assert reasons(source) == {"n02123045": "not in the table of classes", "taby": "not in the table of classes"}
 
 
-def test_unknown_class_names_its_neighbour(photos: Path, imagenet_model: ViT) -> None:
+def test_the_error_for_an_unknown_class_suggests_one(photos: Path, imagenet_model: ViT) -> None:
     with pytest.raises(InputError, match="did you mean 'Tiger cat'"):
         opened(photos, imagenet_model).class_named("tigercat")
 
@@ -173,7 +173,7 @@ def test_a_truncated_picture_is_a_candidate_until_it_is_decoded(photos: Path, im
         source.view(bad)
 
 
-def test_a_file_that_changes_or_goes_is_noticed(photos: Path, imagenet_model: ViT) -> None:
+def test_a_file_that_changes_or_disappears_raises(photos: Path, imagenet_model: ViT) -> None:
     source = opened(photos, imagenet_model)
     refs = {r.origin: r for r in source.candidates(source.class_named("207"))}
     shutil.copy(photos / "207" / "2.jpg", photos / "207" / "0.jpg")
@@ -184,14 +184,14 @@ def test_a_file_that_changes_or_goes_is_noticed(photos: Path, imagenet_model: Vi
         source.view(refs["207/1.png"])
 
 
-def test_views_cannot_be_changed_by_accident(photos: Path, imagenet_model: ViT) -> None:
+def test_views_are_read_only(photos: Path, imagenet_model: ViT) -> None:
     source = opened(photos, imagenet_model)
     view = source.view(source.candidates(source.classes[0])[0])
     with pytest.raises(ValueError, match="read-only"):
         view[0, 0] = 0
 
 
-def test_file_names_that_are_no_text_can_be_told(photos: Path, imagenet_model: ViT, photo) -> None:
+def test_file_names_that_are_not_utf_8_can_be_printed(photos: Path, imagenet_model: ViT, photo) -> None:
     folder = os.fsencode(photos / "207")
     photo(50).save(photos / "207" / "good.png")
     os.rename(folder + b"/good.png", folder + b"/g\xffd.png")  # noqa: PTH104
@@ -199,5 +199,5 @@ def test_file_names_that_are_no_text_can_be_told(photos: Path, imagenet_model: V
     Path(os.fsdecode(folder + b"/b\xffd.jpg")).write_bytes(b"")
     source = opened(photos, imagenet_model)
     assert len(source.candidates(source.class_named("207"))) == 10
-    (told,) = source.notices
-    assert told.encode() == b"skipped 207/b\\udcffd.jpg: empty file"
+    (notices,) = source.notices
+    assert notices.encode() == b"skipped 207/b\\udcffd.jpg: empty file"

@@ -1,4 +1,4 @@
-"""The pixel font: letters that differ, spelling, refusal by name."""
+"""The pixel font: letters that differ, spelling, errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 SIGNS = string.ascii_uppercase + string.digits + "-.,'!?&/()"
 
 
-def test_a_letter_worked_out_by_hand() -> None:
+def test_a_letter_by_hand() -> None:
     rows = ["".join(".#"[int(p)] for p in row) for row in draw_line("T")]
     assert rows == ["#####", *["..#.."] * 6]
 
 
-def test_no_two_signs_look_alike_and_none_is_blank() -> None:
+def test_all_characters_differ_and_none_is_blank() -> None:
     shapes = {draw_line(sign).tobytes() for sign in SIGNS}
     assert len(shapes) == len(SIGNS)
     assert all(draw_line(sign).any() for sign in SIGNS)
@@ -40,11 +40,11 @@ def test_spelling() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " _ ", "日本", "a+b"])
-def test_what_cannot_be_spelt_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"expected some of ABC"):
+def test_a_text_that_cannot_be_spelt_raises(text: str) -> None:
+    with pytest.raises(InputError, match=r"expected characters from ABC"):
         spell(text)
 
 
-def test_the_lacking_sign_is_named() -> None:
+def test_the_error_names_the_missing_character() -> None:
     with pytest.raises(InputError, match=r"text 'a\+b': the font has no \+"):
         spell("a+b")

@@ -1,4 +1,4 @@
-"""Parameters of conditions and corruptions: one canonical value each, and refusals that say what is allowed."""
+"""Parameters of conditions and corruptions: one canonical value each, and errors that say what is allowed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from circuitstore.errors import InputError
 from circuitstore.images import CONDITIONS
 
 
-def test_one_value_however_it_is_written() -> None:
+def test_every_spelling_has_one_canonical_value() -> None:
     spoken = CONDITIONS.resolve("typographic", {"colour": "white", "size": 1, "text": " other  class "})
     coded = CONDITIONS.resolve("typographic", {"colour": "#FFF", "size": 1.0})
     assert spoken == coded and spoken.text == coded.text
@@ -30,7 +30,7 @@ def test_one_value_however_it_is_written() -> None:
         ("text", 5, "the text to write"),
     ],
 )
-def test_values_that_are_not_allowed(name: str, value: object, allowed: str) -> None:
+def test_invalid_values_raise(name: str, value: object, allowed: str) -> None:
     with pytest.raises(InputError, match=f"^condition 'typographic': {name}: expected {allowed}.*, got {value!r}$"):
         CONDITIONS.resolve("typographic", {name: value})
 
@@ -48,6 +48,6 @@ def test_a_name_has_no_default_and_a_class_may_be_named_by_its_index() -> None:
     assert CONDITIONS.resolve("folder", {"name": "a", "target": 281})["target"] == "281"
 
 
-def test_text_that_cannot_be_written() -> None:
+def test_a_text_that_cannot_be_written_raises() -> None:
     with pytest.raises(InputError, match=r"condition 'typographic': text: .*the font has no 日 本"):
         CONDITIONS.resolve("typographic", {"text": "日本"})

@@ -1,4 +1,4 @@
-"""Partners: which classes a class is contrasted with, and which image with which."""
+"""Partners: the classes that a class is contrasted with, and the partner of each image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from circuitstore.images import (
     ImageSource,
     class_cycle,
     contrast_classes,
-    deal,
+    deal_partners,
     open_source,
 )
 from circuitstore.models import ViT
@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def names(source: ImageSource, cls: str, partners, *, seed: int = 0, most: int = 36) -> list[str]:
+def names(source: ImageSource, cls: str, partners, *, seed: int = 0, count: int = 36) -> list[str]:
     corruption = CORRUPTIONS.resolve("other-class", {"partners": partners})
-    return [c.name for c in contrast_classes(corruption, source, source.class_named(cls), seed=seed, most=most)]
+    return [c.name for c in contrast_classes(corruption, source, source.class_named(cls), seed=seed, count=count)]
 
 
 @given(seed=st.integers(0, 20), cls=st.sampled_from(["zero", "four", "nine"]))
@@ -32,7 +32,7 @@ def test_by_default_all_other_classes_in_the_cyclic_order(digits: ImageSource, s
     at = cycle.index(cls)
     expected = [cycle[(at + i) % 10] for i in range(1, 10)]
     assert names(digits, cls, "all", seed=seed) == expected
-    assert names(digits, cls, 3, seed=seed) == names(digits, cls, "all", seed=seed, most=3) == expected[:3]
+    assert names(digits, cls, 3, seed=seed) == names(digits, cls, "all", seed=seed, count=3) == expected[:3]
     assert names(digits, cls, 1000, seed=seed) == expected
 
 
@@ -42,7 +42,7 @@ def test_partners_by_name(digits: ImageSource) -> None:
     assert names(digits, "eight", "eight, five") == ["five"]
     with pytest.raises(InputError, match=r"partners: unknown class 'eihgt'; did you mean 'eight'"):
         names(digits, "three", "five, eihgt")
-    with pytest.raises(InputError, match=r"class 'eight' cannot be contrasted with itself; name another class too"):
+    with pytest.raises(InputError, match=r"class 'eight' cannot be contrasted with itself; add another class"):
         names(digits, "eight", "eight")
 
 
@@ -56,14 +56,16 @@ def test_a_name_with_a_comma_is_one_name(tmp_path: Path, imagenet_model: ViT, ph
 
 
 @pytest.mark.parametrize("partners", [0, -1, 1.5, True, "", " "])
-def test_partners_that_are_neither_a_count_nor_names(partners) -> None:
-    with pytest.raises(InputError, match=r"corruption 'other-class': partners: expected 'all' other classes, how many"):
+def test_invalid_partners_raise(partners) -> None:
+    with pytest.raises(
+        InputError, match=r"corruption 'other-class': partners: expected 'all' other classes, their number"
+    ):
         CORRUPTIONS.resolve("other-class", {"partners": partners})
 
 
 def test_a_single_class_has_no_partner(photos: Path, imagenet_model: ViT) -> None:
     lonely = open_source({"folder": photos, "classes": {"207": 207}}, imagenet_model)
-    with pytest.raises(InputError, match="needs two classes, photos has one"):
+    with pytest.raises(InputError, match="needs two classes, but photos has one"):
         names(lonely, "207", "all")
 
 
@@ -73,8 +75,8 @@ POOLS = st.lists(st.integers(0, 4), min_size=1, max_size=6).map(
 
 
 @given(pools=POOLS, count=st.integers(0, 30), start=st.integers(0, 30))
-def test_classes_are_dealt_evenly_and_their_images_in_turn(pools: list[list[ImageRef]], count: int, start: int) -> None:
-    dealt = deal(pools, count, start)
+def test_classes_are_used_evenly_and_their_images_in_turn(pools: list[list[ImageRef]], count: int, start: int) -> None:
+    dealt = deal_partners(pools, count, start)
     filled = [pool for pool in pools if pool]
     assert len(dealt) == (count if filled else 0)
     if not dealt:
@@ -89,4 +91,4 @@ def test_classes_are_dealt_evenly_and_their_images_in_turn(pools: list[list[Imag
 
 def test_one_partner_class_pairs_image_i_with_image_i_mod_n() -> None:
     pool = [ImageRef(str(i), str(i)) for i in range(3)]
-    assert deal([pool], 8) == tuple(pool[i % 3] for i in range(8))
+    assert deal_partners([pool], 8) == tuple(pool[i % 3] for i in range(8))

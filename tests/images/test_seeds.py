@@ -1,4 +1,4 @@
-"""Seeded choices: within bounds, repeatable, evenly spread, and never dependent on a library's stream."""
+"""Seeded choices: within bounds, repeatable, uniform, and independent of a library's stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_draws_repeat_and_keep_their_bounds(parts: list, n: int) -> None:
     assert sorted(order) == list(range(n))
 
 
-def test_draws_are_even() -> None:
+def test_draws_are_uniform() -> None:
     draws = Draws("even")
     counts = np.bincount([draws.below(4) for _ in range(4000)], minlength=4)
     assert (abs(counts - 1000) < 140).all()  # five standard deviations

@@ -1,4 +1,4 @@
-"""Selection: who qualifies, who comes first, and that sides do not depend on what is asked."""
+"""Selection: which images qualify, their order, and splits that do not depend on the request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from circuitstore.images import (
     SPLITS,
     ImageRef,
     ImageSource,
-    Readings,
+    Predictions,
     Selected,
     open_source,
     order_candidates,
@@ -37,7 +37,7 @@ def every(selected: Selected) -> list[ImageRef]:
 
 
 @given(REFS, st.integers(0, 3), st.data())
-def test_more_images_leave_the_others_in_line(refs: list[ImageRef], seed: int, data) -> None:
+def test_new_images_keep_the_order_of_the_others(refs: list[ImageRef], seed: int, data) -> None:
     fewer = data.draw(st.lists(st.sampled_from(refs), unique=True)) if refs else []
     line = order_candidates(refs, seed)
     assert sorted(line, key=str) == sorted(refs, key=str)
@@ -46,9 +46,9 @@ def test_more_images_leave_the_others_in_line(refs: list[ImageRef], seed: int, d
 
 @pytest.mark.parametrize("rule", ["correct", "all", "successful"])
 @pytest.mark.parametrize("k", [1, 5])
-def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: ViT, rule: str, k: int) -> None:
+def test_against_a_plain_implementation_of_the_rule(digits: ImageSource, digits_model: ViT, rule: str, k: int) -> None:
     cls = digits.classes[k]
-    selected = select_images(Readings(digits, digits_model, 3), cls, per_class=24, rule=rule, condition=TYPOGRAPHIC)
+    selected = select_images(Predictions(digits, digits_model, 3), cls, per_class=24, rule=rule, condition=TYPOGRAPHIC)
     line = order_candidates(digits.candidates(cls), 3)
     clean = predict(digits_model, np.stack([digits.view(r) for r in line]))
     attacked = predict(digits_model, attack(TYPOGRAPHIC, Batch(digits, cls, line, (), 3)))
@@ -59,18 +59,18 @@ def test_against_a_plain_reading_of_the_rule(digits: ImageSource, digits_model: 
         "successful": (clean == cls.class_index) & (attacked == target),
     }[rule]
     for split, count in zip(SPLITS, (12, 6, 6), strict=True):
-        wanted = [r for r, q in zip(line, qualified, strict=True) if q and digits.split_of(r) == split][:count]
-        assert list(getattr(selected, split)) == wanted
+        expected = [r for r, q in zip(line, qualified, strict=True) if q and digits.split_of(r) == split][:count]
+        assert list(getattr(selected, split)) == expected
     assert selected.warnings == ()
 
 
 @pytest.mark.slow
 def test_the_rules_differ_on_the_digits(digits: ImageSource, digits_model: ViT) -> None:
-    """Otherwise the test above would show little."""
-    readings = Readings(digits, digits_model)
+    """Otherwise the test above would prove little."""
+    predictions = Predictions(digits, digits_model)
     chosen = {
         rule: [
-            tuple(every(select_images(readings, c, per_class=60, rule=rule, condition=TYPOGRAPHIC)))
+            tuple(every(select_images(predictions, c, per_class=60, rule=rule, condition=TYPOGRAPHIC)))
             for c in digits.classes
         ]
         for rule in ("correct", "all", "successful")
@@ -78,10 +78,10 @@ def test_the_rules_differ_on_the_digits(digits: ImageSource, digits_model: ViT) 
     assert chosen["correct"] != chosen["all"] and chosen["successful"] != chosen["correct"]
 
 
-def test_the_condition_does_not_matter_unless_it_has_to_succeed(digits: ImageSource, digits_model: ViT) -> None:
+def test_the_condition_matters_only_for_successful(digits: ImageSource, digits_model: ViT) -> None:
     cls = digits.classes[5]
     natural, attacked = (
-        select_images(Readings(digits, digits_model), cls, per_class=36, condition=c)
+        select_images(Predictions(digits, digits_model), cls, per_class=36, condition=c)
         for c in (CONDITIONS.resolve("natural"), TYPOGRAPHIC)
     )
     assert natural == attacked
@@ -89,17 +89,17 @@ def test_the_condition_does_not_matter_unless_it_has_to_succeed(digits: ImageSou
 
 def test_no_image_is_in_two_splits(digits: ImageSource, digits_model: ViT) -> None:
     for cls in digits.classes:
-        selected = select_images(Readings(digits, digits_model), cls, per_class=36)
+        selected = select_images(Predictions(digits, digits_model), cls, per_class=36)
         assert [len(getattr(selected, s)) for s in SPLITS] == [18, 9, 9]
         assert len(set(every(selected))) == 36
 
 
-def test_an_image_never_changes_sides(digits: ImageSource, digits_model: ViT) -> None:
-    """Whatever is asked for."""
+def test_an_image_never_changes_its_split(digits: ImageSource, digits_model: ViT) -> None:
+    """Whatever the arguments."""
     side: dict[ImageRef, str] = {}
     for per_class, rule, seed in [(8, "all", 0), (36, "correct", 1), (60, "all", 2)]:
         selected = select_images(
-            Readings(digits, digits_model, seed), digits.classes[0], per_class=per_class, rule=rule
+            Predictions(digits, digits_model, seed), digits.classes[0], per_class=per_class, rule=rule
         )
         for split in SPLITS:
             for ref in getattr(selected, split):
@@ -107,31 +107,31 @@ def test_an_image_never_changes_sides(digits: ImageSource, digits_model: ViT) ->
 
 
 def test_more_per_class_keeps_the_first_ones(digits: ImageSource, digits_model: ViT) -> None:
-    few, many = (select_images(Readings(digits, digits_model), digits.classes[2], per_class=n) for n in (12, 36))
+    few, many = (select_images(Predictions(digits, digits_model), digits.classes[2], per_class=n) for n in (12, 36))
     for split in SPLITS:
         assert getattr(many, split)[: len(getattr(few, split))] == getattr(few, split)
 
 
-def test_fewer_than_asked_is_a_warning(digits: ImageSource, digits_model: ViT) -> None:
-    selected = select_images(Readings(digits, digits_model), digits.classes[0], per_class=400)
+def test_too_few_images_are_a_warning(digits: ImageSource, digits_model: ViT) -> None:
+    selected = select_images(Predictions(digits, digits_model), digits.classes[0], per_class=400)
     (warning,) = selected.warnings
-    assert warning.startswith("class 'zero': fewer images than asked (")
+    assert warning.startswith("class 'zero': fewer images than requested (")
     assert f"{len(selected.discovery)} of 200 discovery" in warning and "choose = 'correct'" in warning
 
 
-def test_undecodable_images_are_named_and_passed_over(photos: Path, imagenet_model: ViT) -> None:
+def test_undecodable_images_are_reported_and_skipped(photos: Path, imagenet_model: ViT) -> None:
     for k in (0, 2):
         path = photos / "207" / f"{k}.jpg"
         path.write_bytes(path.read_bytes()[:-300])
     source = open_source({"folder": photos}, imagenet_model)
-    selected = select_images(Readings(source, imagenet_model), source.class_named("207"), per_class=400, rule="all")
+    selected = select_images(Predictions(source, imagenet_model), source.class_named("207"), per_class=400, rule="all")
     assert len(every(selected)) == 8
     assert sorted(w.split(":")[0] for w in selected.warnings[:2]) == ["skipped 207/0.jpg", "skipped 207/2.jpg"]
 
 
-def test_a_class_that_the_model_never_gets_right(photos: Path, imagenet_model: ViT) -> None:
+def test_a_class_that_is_never_classified_correctly(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos}, imagenet_model)
-    selected = select_images(Readings(source, imagenet_model), source.classes[0], per_class=8)
+    selected = select_images(Predictions(source, imagenet_model), source.classes[0], per_class=8)
     assert every(selected) == [] and "0 of 4 discovery" in selected.warnings[0]
 
 
@@ -144,6 +144,6 @@ def test_a_class_that_the_model_never_gets_right(photos: Path, imagenet_model: V
         ({"rule": "successful", "condition": CONDITIONS.resolve("natural")}, "'successful' needs an attack"),
     ],
 )
-def test_what_is_refused(digits: ImageSource, digits_model: ViT, given: dict, message: str) -> None:
+def test_invalid_arguments_raise(digits: ImageSource, digits_model: ViT, given: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        select_images(Readings(digits, digits_model), digits.classes[0], **({"per_class": 8} | given))
+        select_images(Predictions(digits, digits_model), digits.classes[0], **({"per_class": 8} | given))

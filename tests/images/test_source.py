@@ -1,4 +1,4 @@
-"""What every source gives: the mean image, and the class that a text names."""
+"""Methods of every source: the mean image, and the class that a text names."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def test_the_mean_view_is_the_rounded_mean_of_the_first_discovery_images(digits:
     assert np.array_equal(digits.mean_view(1), digits.view(refs[0]))
 
 
-def test_the_mean_view_passes_over_what_cannot_be_decoded(photos: Path, imagenet_model: ViT) -> None:
+def test_the_mean_view_skips_undecodable_images(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos}, imagenet_model)
     refs = discovery_refs(source)
     (photos / refs[0].origin).unlink()
     assert np.array_equal(source.mean_view(1), source.view(refs[1]))
 
 
-def test_no_mean_of_nothing(photos: Path, imagenet_model: ViT) -> None:
+def test_no_image_to_average_raises(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos}, imagenet_model)
     for ref in discovery_refs(source):
         (photos / ref.origin).unlink()
-    with pytest.raises(InputError, match="no discovery image to take the mean of"):
+    with pytest.raises(InputError, match="there is no discovery image to average"):
         source.mean_view(8)
 
 
-def test_a_text_names_a_class_here_before_one_of_the_models(photos: Path, imagenet_model: ViT) -> None:
+def test_a_text_names_a_class_of_the_source_before_one_of_the_model(photos: Path, imagenet_model: ViT) -> None:
     source = open_source({"folder": photos, "classes": {"207": 5, "Tiger cat": 6}}, imagenet_model)
     assert source.class_index_of("TIGER_CAT") == 6
     assert source.class_index_of("tabby") == 281

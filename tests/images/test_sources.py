@@ -1,4 +1,4 @@
-"""Sources by name: which there are, and which keys they take."""
+"""Sources by name, and the keys that they take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_sources(digits_model: ViT, imagenet_model: ViT, photos: Path) -> None:
     assert open_source({"folder": str(photos), "classes": None}, imagenet_model).name == "photos"
 
 
-def test_a_source_is_also_named_by_its_kind(digits_model: ViT, imagenet_model: ViT, photos: Path) -> None:
+def test_a_source_by_its_kind(digits_model: ViT, imagenet_model: ViT, photos: Path) -> None:
     assert open_source({"kind": "digits"}, digits_model, name="mine").name == "mine"
     assert open_source({"kind": "folder", "folder": photos}, imagenet_model).name == "photos"
 
@@ -28,10 +28,10 @@ def test_unknown_source(digits_model: ViT) -> None:
         open_source({"kind": "foldr", "folder": "x"}, digits_model)
 
 
-def test_keys_that_a_source_does_not_take_or_lacks(digits_model: ViT) -> None:
-    with pytest.raises(InputError, match="source of images 'folder': expected folder and, if wanted, classes; got cl"):
+def test_unknown_and_missing_keys_raise(digits_model: ViT) -> None:
+    with pytest.raises(InputError, match="source of images 'folder': expected folder and, optionally, classes; got cl"):
         open_source({"folder": "x", "class": {}}, digits_model)
     with pytest.raises(InputError, match="source of images 'digits': expected no further keys; got classes"):
         open_source({"kind": "digits", "classes": {}}, digits_model)
-    with pytest.raises(InputError, match="folder is missing; give the path of a folder of class folders"):
+    with pytest.raises(InputError, match="folder is missing; set it to the path of a folder of class folders"):
         open_source({"classes": {}}, digits_model)

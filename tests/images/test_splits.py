@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from circuitstore.images.digits import held_out, load_digits
-from circuitstore.images.splits import SPLITS, deal, quotas
+from circuitstore.images.splits import SPLITS, assign_splits, quotas
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +16,8 @@ HASHES = st.lists(st.binary().map(lambda b: hashlib.sha256(b).hexdigest()), uniq
 
 
 @given(HASHES)
-def test_half_a_quarter_and_a_quarter_of_any_number(hashes: list[str]) -> None:
-    counts = Counter(deal(hashes).values())
+def test_shares_of_any_number_of_images(hashes: list[str]) -> None:
+    counts = Counter(assign_splits(hashes).values())
     assert 0 <= counts["discovery"] - len(hashes) / 2 <= 0.5
     assert abs(counts["selection"] - len(hashes) / 4) < 1
     assert abs(counts["report"] - len(hashes) / 4) < 1
@@ -26,15 +26,15 @@ def test_half_a_quarter_and_a_quarter_of_any_number(hashes: list[str]) -> None:
 @given(HASHES, st.randoms())
 def test_the_order_of_listing_does_not_matter(hashes: list[str], dice: random.Random) -> None:
     shuffled = dice.sample(hashes, len(hashes))
-    assert deal(shuffled + hashes) == deal(hashes)
+    assert assign_splits(shuffled + hashes) == assign_splits(hashes)
 
 
 @given(st.integers(4, 10_000))
 def test_quotas_add_up(per_class: int) -> None:
-    wanted = quotas(per_class)
-    assert sum(wanted.values()) == per_class
-    assert wanted["selection"] == wanted["report"] == per_class // 4
-    assert list(wanted) == list(SPLITS)
+    sizes = quotas(per_class)
+    assert sum(sizes.values()) == per_class
+    assert sizes["selection"] == sizes["report"] == per_class // 4
+    assert list(sizes) == list(SPLITS)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -42,4 +42,4 @@ def test_every_digit_class_has_enough_held_out_images_in_every_split(split: str)
     data = load_digits()
     for k in range(10):
         mine = [h for h, label in zip(data.hashes, data.labels, strict=True) if held_out(h) and label == k]
-        assert Counter(deal(mine).values())[split] >= (27 if split == "discovery" else 13)
+        assert Counter(assign_splits(mine).values())[split] >= (27 if split == "discovery" else 13)

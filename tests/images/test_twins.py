@@ -1,4 +1,4 @@
-"""Attacked images in a folder of their own, matched to clean ones by class folder and file name."""
+"""Attacked images in a separate folder, matched to clean ones by class folder and file name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from circuitstore.images import (
     CONDITIONS,
     CORRUPTIONS,
     ImageSource,
-    Readings,
+    Predictions,
     build_pairs,
     open_source,
     select_images,
@@ -30,7 +30,7 @@ TWIN, BLUR = CORRUPTIONS.resolve("unattacked-twin"), CORRUPTIONS.resolve("blur")
 
 @pytest.fixture
 def attacked(photos: Path, tmp_path: Path) -> Path:
-    """Every photo turned upside down, as PNG whatever the clean one is."""
+    """Every photo turned upside down, as PNG."""
     root = tmp_path / "attacked"
     for path in sorted(photos.rglob("*.*")):
         twin = root / path.parent.name / f"{path.stem}.png"
@@ -43,7 +43,7 @@ def opened(photos: Path, model: ViT, **folders: Path) -> ImageSource:
     return open_source({"folder": photos}, model, attacked=folders)
 
 
-def refused(photos: Path, model: ViT, **folders: Path) -> str:
+def error_of(photos: Path, model: ViT, **folders: Path) -> str:
     with pytest.raises(InputError) as caught:
         opened(photos, model, **folders)
     return str(caught.value)
@@ -53,7 +53,7 @@ def files_of(source: ImageSource, name: str) -> list[str]:
     return sorted(ref.origin for ref in source.candidates(source.class_named(name)))
 
 
-def test_every_image_is_beside_its_own_twin(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+def test_every_image_has_its_own_twin(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     source = opened(photos, imagenet_model, pgd=attacked)
     assert source.notices == ()
     cls = source.classes[0]
@@ -77,9 +77,7 @@ def test_the_unattacked_twin_is_the_clean_image(photos: Path, attacked: Path, im
     assert made.targets is None
 
 
-def test_a_twin_as_large_as_the_models_images_is_shown_as_it_is(
-    photos: Path, attacked: Path, imagenet_model: ViT
-) -> None:
+def test_a_twin_of_the_models_image_size_is_not_preprocessed(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     plain = opened(photos, imagenet_model)
     ref = next(r for r in plain.candidates(plain.class_named("207")) if r.origin == "207/4.jpg")
     view = 255 - plain.view(ref)
@@ -88,21 +86,19 @@ def test_a_twin_as_large_as_the_models_images_is_shown_as_it_is(
     assert np.array_equal(source.attacked_view("pgd", ref), view)
 
 
-def test_a_picture_that_lies_on_its_side_is_turned_before_sizes_are_compared(
-    photos: Path, attacked: Path, imagenet_model: ViT
-) -> None:
+def test_exif_rotation_comes_before_comparing_sizes(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     path = photos / "207" / "4.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(path).save(path, exif=exif)  # 90 × 70 pixels, shown as 70 × 90
-    assert "207/4.png: 90 × 70 pixels, expected 70 × 90 pixels like its clean image" in refused(
+    assert "207/4.png: 90 × 70 pixels, expected 70 × 90 pixels like its clean image" in error_of(
         photos, imagenet_model, pgd=attacked
     )
     Image.open(attacked / "207" / "4.png").rotate(90, expand=True).save(attacked / "207" / "4.png")
     assert opened(photos, imagenet_model, pgd=attacked).notices == ()
 
 
-def test_images_without_a_twin_are_left_out_and_counted(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+def test_images_without_a_twin_are_skipped_and_reported(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     for k in (1, 3):
         (attacked / "207" / f"{k}.png").unlink()
     shutil.copy(attacked / "207" / "0.png", attacked / "207" / "stranger.png")
@@ -110,11 +106,11 @@ def test_images_without_a_twin_are_left_out_and_counted(photos: Path, attacked: 
     assert files_of(source, "207") == sorted(f"207/{k}.{('jpg', 'png')[k % 2]}" for k in range(10) if k not in (1, 3))
     assert len(files_of(source, "Tiger cat")) == 10
     lost, stranger = sorted(source.notices, reverse=True)
-    assert lost == f"skipped 207/1.png, 207/3.png: no attacked twin of its name in {attacked}"
-    assert stranger == f"condition 'pgd': 207/stranger.png in {attacked}: no clean image of that name"
+    assert lost == f"skipped 207/1.png, 207/3.png: no attacked twin of the same name in {attacked}"
+    assert stranger == f"condition 'pgd': 207/stranger.png in {attacked}: no clean image of the same name"
 
 
-def test_a_class_without_twins_is_contrasted_with_only(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+def test_a_class_without_twins_is_only_used_for_contrast(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     shutil.rmtree(attacked / "207")
     source = opened(photos, imagenet_model, pgd=attacked)
     assert len(files_of(source, "207")) == 10
@@ -123,7 +119,9 @@ def test_a_class_without_twins_is_contrasted_with_only(photos: Path, attacked: P
         source.attacked_view("pgd", source.candidates(source.class_named("207"))[0])
 
 
-def test_two_folders_keep_what_both_have(photos: Path, attacked: Path, imagenet_model: ViT, tmp_path: Path) -> None:
+def test_two_folders_keep_images_with_twins_in_both(
+    photos: Path, attacked: Path, imagenet_model: ViT, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(attacked, other)
     (attacked / "207" / "1.png").unlink()
@@ -132,20 +130,20 @@ def test_two_folders_keep_what_both_have(photos: Path, attacked: Path, imagenet_
     assert len(files_of(source, "207")) == 8 and all(map(source.has_attacked, source.classes))
 
 
-def test_the_content_of_twins_is_what_a_set_is_made_from(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
-    """Their place and the names of the files are not."""
+def test_surroundings_depend_on_the_content_of_twins(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+    """They do not depend on their folder and file names."""
 
-    def made_from(root: Path) -> list[tuple[str, ...]]:
+    def of_folder(root: Path) -> list[tuple[str, ...]]:
         source = opened(photos, imagenet_model, pgd=root)
         return [surroundings(source, cls, PGD, BLUR, count=8) for cls in source.classes]
 
-    before = made_from(attacked)
+    before = of_folder(attacked)
     assert [len(of) for of in before] == [10, 10, 10]
     moved = shutil.move(attacked, attacked.parent / "elsewhere")
-    assert made_from(Path(moved)) == before
+    assert of_folder(Path(moved)) == before
     path = Path(moved) / "207" / "4.png"
     Image.open(path).rotate(180).save(path)
-    after = made_from(Path(moved))
+    after = of_folder(Path(moved))
     assert sum(a != b for a, b in zip(after, before, strict=True)) == 1
 
 
@@ -161,12 +159,12 @@ def test_the_target_is_a_class_by_name_or_index(photos: Path, attacked: Path, im
         aim("tensh")
 
 
-def test_only_images_that_the_attack_turns_are_successful(
+def test_only_images_for_which_the_attack_succeeds_are_successful(
     photos: Path, attacked: Path, imagenet_model: ViT, tmp_path: Path
 ) -> None:
-    """The twins of one half show a picture that the model reads as another class, of the other half their own."""
+    """The twins of one half show an image of another predicted class, those of the other half the same image."""
     plain = opened(photos, imagenet_model)
-    read = {c.name: Readings(plain, imagenet_model).of(c, plain.candidates(c)).tolist() for c in plain.classes}
+    read = {c.name: Predictions(plain, imagenet_model).of(c, plain.candidates(c)).tolist() for c in plain.classes}
     table = {"Tiger cat": read["Tiger cat"][0]}
     source = open_source({"folder": photos, "classes": table}, imagenet_model)
     (cls,) = source.classes
@@ -182,10 +180,10 @@ def test_only_images_that_the_attack_turns_are_successful(
         shown = other if ref.origin in turned else photos / ref.origin
         Image.open(shown).convert("RGB").save(attacked / "Tiger cat" / f"{Path(ref.origin).stem}.png")
     source = open_source({"folder": photos, "classes": table}, imagenet_model, attacked={"pgd": attacked})
-    readings = Readings(source, imagenet_model)
-    chosen = select_images(readings, cls, per_class=40, rule="successful", condition=PGD)
+    predictions = Predictions(source, imagenet_model)
+    chosen = select_images(predictions, cls, per_class=40, rule="successful", condition=PGD)
     assert {ref.origin for ref in (*chosen.discovery, *chosen.selection, *chosen.report)} == turned
-    tally = readings.tally(cls, source.candidates(cls), PGD)
+    tally = predictions.tally(cls, source.candidates(cls), PGD)
     assert (tally.tried, tally.correct, tally.succeeded) == (10, len(right), len(turned))
     assert f"turns {len(turned)} of {len(right)} into another class" in chosen.why
 
@@ -216,28 +214,26 @@ def no_folder(attacked: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "reason"),
     [
-        (break_name, "207/4.bmp and 207/4.png may both be the twin of 207/4.jpg; keep one of them"),
-        (empty_file, "207/4.png: empty file; mend these files, or take them away"),
+        (break_name, "207/4.bmp and 207/4.png both match 207/4.jpg; keep one of them"),
+        (empty_file, "207/4.png: empty file; repair or remove these files"),
         (no_picture, "4.png: not an image of a known format"),
-        (wrong_size, "207/4.png: 89 × 70 pixels, expected 90 × 70 pixels like its clean image, or 64 × 64 pixels as"),
+        (wrong_size, "207/4.png: 89 × 70 pixels, expected 90 × 70 pixels like its clean image, or 64 × 64 pixels like"),
         (no_classes, "none of the 30 images of "),
-        (no_folder, "not a folder of attacked images that can be read (No such file or directory)"),
+        (no_folder, "not a readable folder of attacked images (No such file or directory)"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused(
-    photos: Path, attacked: Path, imagenet_model: ViT, harm, said: str
-) -> None:
+def test_an_unusable_folder_raises(photos: Path, attacked: Path, imagenet_model: ViT, harm, reason: str) -> None:
     harm(attacked)
-    message = refused(photos, imagenet_model, pgd=attacked)
-    assert message.startswith(f"{attacked}: ") and said in message
+    message = error_of(photos, imagenet_model, pgd=attacked)
+    assert message.startswith(f"{attacked}: ") and reason in message
 
 
-def test_two_clean_images_of_one_twin_are_refused(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+def test_two_clean_images_with_one_twin_raise(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     Image.open(photos / "207" / "4.jpg").rotate(90).save(photos / "207" / "4.webp")
-    message = refused(photos, imagenet_model, pgd=attacked)
-    assert "207/4.png may be the twin of 207/4." in message and "full names" in message
+    message = error_of(photos, imagenet_model, pgd=attacked)
+    assert "207/4.png matches 207/4." in message and "full names" in message
     for suffix in ("jpg", "webp"):
         shutil.copy(attacked / "207" / "5.png", attacked / "207" / f"4.{suffix}")  # PNG inside, as some scripts save
     (attacked / "207" / "4.png").unlink()
@@ -246,7 +242,7 @@ def test_two_clean_images_of_one_twin_are_refused(photos: Path, attacked: Path, 
     assert [twin for clean, twin in pairs if twin.startswith("207/4")] == [c for c, _ in pairs if c.startswith("207/4")]
 
 
-def test_a_twin_that_changes_or_cannot_be_decoded_is_named(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
+def test_a_twin_that_changes_or_cannot_be_decoded_raises(photos: Path, attacked: Path, imagenet_model: ViT) -> None:
     path = attacked / "207" / "4.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:-400])
@@ -260,5 +256,5 @@ def test_a_twin_that_changes_or_cannot_be_decoded_is_named(photos: Path, attacke
 
 
 def test_digits_have_no_files_to_match(digits_model: ViT, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="digits are no files"):
+    with pytest.raises(InputError, match="digits are not files"):
         open_source("digits", digits_model, attacked={"pgd": tmp_path})

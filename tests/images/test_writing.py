@@ -1,4 +1,4 @@
-"""Writing on images: what is changed, where, how large, and nothing else."""
+"""Writing on images: text, place, size, and unchanged pixels elsewhere."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def ink(image: np.ndarray, colour: tuple[int, int, int] = (255, 255, 255)) -> np
     return (image == colour).all(-1)
 
 
-def test_seven_on_a_small_image_sits_at_the_bottom_letter_for_letter() -> None:
+def test_seven_at_the_bottom_of_a_small_image_pixel_by_pixel() -> None:
     image = write(blank(32, 32), "seven", BARE, Draws())
     assert np.array_equal(ink(image)[25:, 1:30], draw_line("SEVEN"))
     assert ink(image).sum() == draw_line("SEVEN").sum()
     assert (image[~ink(image)] == 100).all()
 
 
-def test_the_outline_is_every_pixel_next_to_the_ink_and_no_other() -> None:
+def test_the_outline_is_exactly_the_pixels_next_to_the_ink() -> None:
     image = write(blank(40, 40), "six", replace(PLAIN, colour=(255, 0, 0), outline=(0, 0, 255)), Draws())
     letters, ring = ink(image, (255, 0, 0)), ink(image, (0, 0, 255))
     padded = np.pad(letters, 1)
@@ -56,13 +56,13 @@ def test_a_long_text_is_wrapped_at_blanks_then_made_smaller() -> None:
 
 
 @pytest.mark.parametrize(("text", "number"), [("automobile", 1), ("six", 4)])
-def test_what_does_not_fit_is_refused(text: str, number: int) -> None:
+def test_a_text_that_does_not_fit_raises(text: str, number: int) -> None:
     with pytest.raises(InputError, match="do not fit on an image of 32 × 32"):
         write(blank(32, 32), text, replace(PLAIN, number=number), Draws())
 
 
 @pytest.mark.parametrize("place", ["top", "centre", "bottom"])
-def test_copies_stand_one_below_the_other(place: str) -> None:
+def test_copies_are_stacked(place: str) -> None:
     one = write(blank(96, 96), "cat", replace(BARE, size=0.1, place=place), Draws())
     three = write(blank(96, 96), "cat", replace(BARE, size=0.1, place=place, number=3), Draws())
     assert ink(three).sum() == 3 * ink(one).sum()
@@ -70,7 +70,7 @@ def test_copies_stand_one_below_the_other(place: str) -> None:
     assert {"top": middle < 20, "centre": 40 < middle < 55, "bottom": middle > 75}[place]
 
 
-def test_random_places_follow_the_draws_alone() -> None:
+def test_random_places_depend_only_on_the_draws() -> None:
     style = replace(BARE, place="random", number=2)
     first, again, other = (write(blank(96, 96), "cat", style, Draws(s)) for s in ("a", "a", "b"))
     assert np.array_equal(first, again)
@@ -85,7 +85,7 @@ def test_random_places_follow_the_draws_alone() -> None:
     width=st.integers(40, 90),
     seed=st.integers(0, 9),
 )
-def test_letters_stay_inside_and_the_original_stays_as_it_is(
+def test_letters_stay_inside_and_the_original_stays_unchanged(
     size: float, place: str, number: int, height: int, width: int, seed: int
 ) -> None:
     style = Lettering(size, place, number, (255, 255, 255), None)

@@ -93,7 +93,7 @@ def test_images_without_a_twin_are_left_out_under_all_conditions(attacked: Path,
     counts = {(p.item.target_class.name, p.item.selection.n_candidates) for p in plan.items}
     assert counts == {("n02123045", 10), ("207", 9)}
     assert f"no attacked image in {attacked} (my-pgd) of: Tiger cat; these classes are not asked" in plan.notices[0]
-    assert f"skipped 207/4.jpg: no attacked twin of its name in {attacked}" in plan.source.notices
+    assert f"skipped 207/4.jpg: no attacked twin of the same name in {attacked}" in plan.source.notices
     against = {name for p in plan.items for name in p.item.contrast.against}
     assert "Tiger cat" in against
 
@@ -132,8 +132,12 @@ def test_a_twin_that_cannot_be_decoded_fails_its_class_alone(
         ('target = "tench"', 'target = "tensh"', "target: unknown class 'tensh'"),
         ('target = "tench"', 'taget = "tench"', "condition 'folder': unknown parameter 'taget'; did you mean 'target'"),
         ('path = "attacked/"', 'path = "nowhere/"', "images.source: "),
-        ('path = "attacked/"', 'path = "empty/"', "has an attacked twin here; expected files of the same class folder"),
-        ('source = { folder = "photos/" }', 'source = "digits"', "digits are no files"),
+        (
+            'path = "attacked/"',
+            'path = "empty/"',
+            "has an attacked twin here; expected files with the same class folder",
+        ),
+        ('source = { folder = "photos/" }', 'source = "digits"', "digits are not files"),
         ('conditions = ["my-pgd"]', 'conditions = ["my-pdg"]', "unknown condition 'my-pdg'; did you mean 'my-pgd'"),
         (
             "[[recipe]]",

@@ -235,7 +235,7 @@ def test_what_is_assumed_of_a_model_is_noted(tmp_path: Path, recwarn: pytest.War
     both = FOLDER.replace(", seed = 0", "") + '[[recipe]]\nmethod = "eap"\nform = "block"\ndtype = "float64"\n'
     (tmp_path / "spec.toml").write_text(both)
     spec = load_spec(tmp_path / "spec.toml")
-    said = "test_vit: its weights are random, as neither pretrained nor checkpoint is given"
+    said = "test_vit: its weights are random, because neither pretrained nor checkpoint is given"
     for notices in (
         dry_run(spec, location=tmp_path / "store").notes,
         index(spec, location=tmp_path / "store", progress=False).notices,

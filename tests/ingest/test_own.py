@@ -443,22 +443,22 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
         "circuits: form split beside block",
     ),
     (of_circuits(lambda s: [replace(s.top(9), extraction="by hand!")]), "expected a name, such as my-cut"),
-    (wrong_images(class_name="drei"), "class_name: 'drei' is no class"),
+    (wrong_images(class_name="drei"), "class_name: 'drei' is not a class"),
     (wrong_images(class_index=10), "class_index: digits has classes 0 to 9, got 10"),
     (wrong_images(class_name=" three"), "class_name: expected 1 to 200 printable signs"),
     (wrong_images(dataset=""), "dataset: expected 1 to 200 printable signs"),
     (wrong_images(dataset="a\ud800"), "dataset: expected 1 to 200 printable signs"),
     (wrong_images(word="a\nb"), "word: expected 1 to 200 printable signs"),
     (wrong_images(against="eight"), "against: expected a list of names"),
-    (wrong_images(target="acht"), "target: 'acht' is no class"),
+    (wrong_images(target="acht"), "target: 'acht' is not a class"),
     (wrong_images(target="three"), "target: class 3 is the class itself"),
     (wrong_images(condition="natural", corruption="unattacked-twin"), "corruption: unattacked-twin contrasts natural"),
     (wrong_images(condition="typografic"), "condition: circuitstore has no 'typografic'; did you mean 'typographic'"),
     (wrong_images(images=[]), "images: expected at least one image, got none"),
     (wrong_images(images="three.png"), "images: expected pixels, a list of files or of hashes, got str"),
-    (wrong_images(images=["three.png"]), "images: expected the SHA-256 of an image, 64 digits"),
+    (wrong_images(images=["three.png"]), "images: expected the SHA-256 of an image (64 digits"),
     (wrong_images(images=[Path("nowhere.png")]), "images: nowhere.png cannot be read (No such file or directory)"),
-    (wrong_images(images=torch.zeros(12)), "images: expected pixels with an image a row"),
+    (wrong_images(images=torch.zeros(12)), "images: expected pixels with one image per row"),
     (wrong_images(images=torch.full((12, 3, 2, 2), torch.nan)), "images: NaN or infinite pixels in image 0"),
     (wrong_images(images=torch.zeros(12, 3, 2, 2)), "images: 0 and 1 (counted from 0) are the same image"),
     (wrong_images(attacked=torch.zeros(3, 3, 2, 2)), "attacked: expected one for each of 12 images, got 3"),
@@ -576,6 +576,6 @@ def test_a_model_that_cannot_be_used_is_refused(world: World, tmp_path: Path) ->
         index(spec, location=tmp_path)
     with pytest.raises(InputError, match=r"model: expected a loaded model, got VisionTransformer; load it"):
         index(spec, model=world.model.module, location=tmp_path)
-    with pytest.raises(InputError, match="model: digits was loaded in bfloat16, float32 is asked; load it with"):
+    with pytest.raises(InputError, match="model: digits was loaded in bfloat16, but float32 is needed; load it with"):
         index(spec, model=cs.load_model("digits", dtype="bfloat16"), location=tmp_path)
     assert list(tmp_path.iterdir()) == []

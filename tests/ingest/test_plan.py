@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from circuitstore.errors import InputError
-from circuitstore.images import Readings, Selected, select_images
+from circuitstore.images import Predictions, Selected, select_images
 from circuitstore.ingest import Spec, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.loading import models_of
@@ -66,7 +66,7 @@ def test_images_are_chosen_by_the_float32_model_whatever_the_types_of_the_recipe
     assert [plan.models.keys() for plan in (exact, coarse)] == [{"float32"}, {"float32", "bfloat16"}]
     assert {plan.model.dtype for plan in (exact, mixed, coarse)} == {torch.float32}
 
-    misread = Readings(coarse.source, coarse.models["bfloat16"])
+    misread = Predictions(coarse.source, coarse.models["bfloat16"])
     three, per_class = coarse.items[0].item.target_class, coarse.spec.images.per_class
     assert of_exact[0][2] != select_images(misread, three, per_class=per_class, rule="correct")
 

@@ -102,7 +102,7 @@ def test_bisection_extraction_holds_its_share_and_buffer() -> None:
         ('name = "mine"', 'name = ""', ["name", "at least 1 character"]),
         ('kind = "typographic"', "", ["condition[0].kind", "missing"]),
         ('name = "mine"', 'name = "mine"\nseed = -1', ["seed", "-1"]),
-        ('name = "mine"', 'name = "mine', ["no valid TOML", "line 2"]),
+        ('name = "mine"', 'name = "mine', ["not valid TOML", "line 2"]),
     ],
 )
 def test_a_mistake_is_named_by_its_path(old: str, new: str, said: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.images import CONDITIONS, Readings, open_source, select_images
+from circuitstore.images import CONDITIONS, Predictions, open_source, select_images
 from circuitstore.ingest import dry_run, index, parse_spec, preview
 from circuitstore.ingest.survey import COLUMNS
 from circuitstore.models import ViT, load_model
@@ -79,10 +79,10 @@ def test_a_row_for_each_class_and_condition(surveyed: tuple[Path, Seen], digits_
     source = open_source("digits", digits_model)
     for row in frame.to_dict("records"):
         cls = source.class_named(row["class"])
-        readings = Readings(source, digits_model, seed=3)
-        chosen = select_images(readings, cls, per_class=16)
+        predictions = Predictions(source, digits_model, seed=3)
+        chosen = select_images(predictions, cls, per_class=16)
         assert row["tried"] == len(chosen.tried)
-        assert row["accuracy"] == np.mean(readings.of(cls, chosen.tried) == cls.class_index)
+        assert row["accuracy"] == np.mean(predictions.of(cls, chosen.tried) == cls.class_index)
         assert (row["discovery"], row["selection"], row["report"]) == (8, 4, 4)
         if row["condition"] == "natural":
             assert np.isnan(row["attacked_accuracy"]) and np.isnan(row["success"])
@@ -90,7 +90,7 @@ def test_a_row_for_each_class_and_condition(surveyed: tuple[Path, Seen], digits_
             continue
         text = "iPod" if "text=iPod" in row["condition"] else "other class"
         condition = CONDITIONS.resolve("typographic", {"text": text})
-        read, right = readings.of(cls, chosen.tried, condition), readings.correct(cls, chosen.tried)
+        read, right = predictions.of(cls, chosen.tried, condition), predictions.correct(cls, chosen.tried)
         assert row["attacked_accuracy"] == np.mean(read == cls.class_index)
         if text == "iPod":
             assert (row["word"], row["target"]) == ("iPod", "any other")
@@ -162,7 +162,7 @@ def test_successful_images_that_are_not_there_are_explained(tmp_path: Path) -> N
     result = index(spec, location=tmp_path, progress=False)
     first, *others = result.failed.values()
     assert first.startswith("class 'one': no discovery images qualify (successful): ") and not others
-    assert re.search(r"; the word 'one' turns 0 of (\d+) into 'one', they are read as 'one' \(\1\)", first)
+    assert re.search(r"; the word 'one' turns 0 of (\d+) into 'one'; predicted: 'one' \(\1\)", first)
 
 
 def test_correct_images_that_are_not_there_are_explained(imagenet_model: ViT, photos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a program around ours has set in torch changes no number, and is as it was afterwards."""
+"""Torch's settings in the calling program change no result, and are restored afterwards."""
 
 from contextlib import contextmanager
 
@@ -73,7 +73,7 @@ def pairs(model):
     return image_pairs("digits", model, "three", 2)
 
 
-ASKED = {
+RESULTS = {
     "eap": lambda m, p: discover(m, p, "eap").scores.mean,
     "eap-ig, by heads": lambda m, p: score_edges(m, p, form="head", steps=8).per_image,
     "exact": lambda m, p: discover(m, p, "exact", form="block").scores.mean,
@@ -101,16 +101,16 @@ def small(model):
     return Circuit.from_edges(model.graph("block"), ["input->m0", "m0->m3", "m3->logits"])
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED.keys())
-def test_every_answer_is_that_of_a_plain_program(model, pairs, asked):
-    expected = asked(model, pairs)
+@pytest.mark.parametrize("compute", RESULTS.values(), ids=RESULTS.keys())
+def test_results_equal_those_of_a_plain_program(model, pairs, compute):
+    expected = compute(model, pairs)
     for name, ambient in AMBIENT.items():
         with ambient():
-            found = asked(model, pairs)
+            found = compute(model, pairs)
         assert np.array_equal(found, expected, equal_nan=True), name
 
 
-def test_pairs_that_were_made_in_inference_mode_are_taken(model, pairs):
+def test_pairs_created_in_inference_mode_are_accepted(model, pairs):
     expected = discover(model, pairs, "eap").scores.mean
     with torch.inference_mode():
         assert not image_pairs("digits", model, "three", 2).clean.is_inference()  # the library's own images never are
@@ -119,8 +119,8 @@ def test_pairs_that_were_made_in_inference_mode_are_taken(model, pairs):
     assert np.array_equal(discover(model, given, "eap").scores.mean, expected)
 
 
-def test_a_model_is_loaded_as_in_a_plain_program(toy_module, images, ambient):
-    """By name, whose weights are drawn; a module; and a CLIP."""
+def test_loading_equals_that_of_a_plain_program(toy_module, images, ambient):
+    """A name with random weights, a module, and a CLIP."""
     clip, module = build_clip("CLIP"), toy_module().float()
 
     def loaded():
@@ -143,7 +143,7 @@ def test_a_model_is_loaded_as_in_a_plain_program(toy_module, images, ambient):
         assert np.isfinite(scores.mean).all()
 
 
-def test_a_module_that_was_made_in_inference_mode_is_taken(toy_module, images):
+def test_a_module_created_in_inference_mode_is_accepted(toy_module, images):
     with torch.inference_mode():
         module = toy_module()
     model, plain = (load_model(m, dtype="float64") for m in (module, toy_module()))
@@ -152,7 +152,7 @@ def test_a_module_that_was_made_in_inference_mode_is_taken(toy_module, images):
     assert np.array_equal(discover(model, pairs, "eap").scores.mean, discover(plain, pairs, "eap").scores.mean)
 
 
-def test_all_is_as_it_was_afterwards(ambient):
+def test_settings_are_restored(ambient):
     def state():
         return (
             torch.is_inference_mode_enabled(),
@@ -173,14 +173,14 @@ def test_all_is_as_it_was_afterwards(ambient):
         assert state() == before
 
 
-def test_a_precision_that_cannot_be_put_aside_is_named(model):
+def test_a_precision_that_cannot_be_overridden_raises(model):
     backend = torch.backends.cuda.matmul
     if not hasattr(backend, "fp32_precision"):
         pytest.skip("this torch has one setting for all backends")
     before = backend.fp32_precision
     backend.fp32_precision = "tf32"
     try:
-        with pytest.raises(InputError, match=r"set by torch\.backends \(fp32_precision\)"):
+        with pytest.raises(InputError, match=r"^torch\.backends \(fp32_precision\) sets"):
             model.logits(torch.zeros(1, 3, 32, 32))
     finally:
         backend.fp32_precision = before

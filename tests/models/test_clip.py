@@ -1,4 +1,4 @@
-"""Zero-shot classifiers give open_clip's own logits, from prompts or from embeddings; what cannot be is refused."""
+"""Zero-shot classifiers return open_clip's own logits, from prompts or from embeddings."""
 
 import numpy as np
 import open_clip
@@ -21,7 +21,7 @@ TOKENIZER = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
 
 
 def own_logits(clip, images, classes, templates):
-    """The mean over templates of unit embeddings, as a unit vector, times the unit image embedding, scaled."""
+    """Return scaled cosines of the image and the mean over templates of unit text embeddings."""
     embeddings = []
     with torch.no_grad():
         for name in classes:
@@ -33,7 +33,7 @@ def own_logits(clip, images, classes, templates):
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_logits_are_open_clip_s_own(name, images):
+def test_logits_equal_open_clips(name, images):
     clip = build_clip(name)
     model = load_clip(clip, CLASSES, TEMPLATES, tokenizer=TOKENIZER, dtype="float64")
     x = images(model, 2)
@@ -43,7 +43,7 @@ def test_logits_are_open_clip_s_own(name, images):
     assert_close(model.readout(model.through_blocks(model.embed(x))), expected, 1e-13)
 
 
-def test_one_template_is_open_clip_s_forward(images):
+def test_one_template_equals_open_clips_forward(images):
     clip = build_clip("CLIP")
     model = load_clip(clip, CLASSES, ["{}"], tokenizer=TOKENIZER, dtype="float64")
     x = images(model, 2)
@@ -56,7 +56,7 @@ STATED = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop": 1.0, "interpolation": "
 
 
 @pytest.mark.slow
-def test_a_name_and_a_file_of_weights(tmp_path, images):
+def test_a_name_with_a_checkpoint(tmp_path, images):
     """The same prompts and weights are the same model, in any dtype; other prompts are another."""
     options = {"checkpoint": tmp_path / "weights.pt", "image_size": 32, **STATED}
     tiny_config(tmp_path)
@@ -71,7 +71,7 @@ def test_a_name_and_a_file_of_weights(tmp_path, images):
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
-def test_weights_as_training_leaves_them(tmp_path, prefix):
+def test_checkpoints_of_training_scripts(tmp_path, prefix):
     tiny_config(tmp_path)
     own = open_clip.create_model("tiny").state_dict()
     torch.save({"epoch": 1, "state_dict": {prefix + k: v for k, v in own.items()}}, tmp_path / "epoch_1.pt")
@@ -79,17 +79,17 @@ def test_weights_as_training_leaves_them(tmp_path, prefix):
     assert torch.equal(model.module.patch_embed.proj.weight, own["visual.conv1.weight"])
 
 
-def test_another_size_than_the_file_s_is_said(tmp_path, images):
+def test_resampling_to_another_size_is_a_notice(tmp_path, images):
     tiny_config(tmp_path)
     torch.save(open_clip.create_model("tiny").state_dict(), tmp_path / "w.pt")
-    with pytest.warns(CircuitStoreWarning, match=r"w\.pt: position embeddings of 4 patches .+ resampled to 16"):
+    with pytest.warns(CircuitStoreWarning, match=r"w\.pt: the position embeddings of 4 patches .+ resampled to 16"):
         model = load_clip("tiny", CLASSES, checkpoint=tmp_path / "w.pt", image_size=64, **STATED)
     clip = open_clip.create_model("tiny", pretrained=str(tmp_path / "w.pt"), force_image_size=64)
     x = images(model, 2).float()
     assert_close(model.logits(x), own_logits(clip.eval(), x, CLASSES, ["a photo of a {}."]), 1e-5)
 
 
-def test_what_is_assumed_is_said(tmp_path):
+def test_assumptions_are_notices(tmp_path):
     tiny_config(tmp_path)
     with pytest.warns(CircuitStoreWarning, match="^tiny: its weights are random"):
         model = load_clip("tiny", CLASSES)
@@ -103,11 +103,11 @@ def test_what_is_assumed_is_said(tmp_path):
     assert load_clip(bare, CLASSES, tokenizer=TOKENIZER, **STATED).preprocess.mean == (0.5, 0.5, 0.5)
 
 
-def test_the_field_s_own_names_and_prompts_are_taken(images):
-    """Two of ImageNet's 1000 names stand twice; open_clip's templates are functions."""
+def test_open_clips_class_names_and_templates_are_accepted(images):
+    """Two of ImageNet's 1000 names occur twice; open_clip's templates are functions."""
     clip = build_clip("CLIP")
     classes, templates = ["sunglasses", *CLASSES, "sunglasses"], open_clip.SIMPLE_IMAGENET_TEMPLATES
-    with pytest.warns(CircuitStoreWarning, match="'sunglasses' stand more than once; .+ have equal logits"):
+    with pytest.warns(CircuitStoreWarning, match="'sunglasses' occur more than once; .+ have equal logits"):
         model = load_clip(clip, np.array(classes), templates, tokenizer=TOKENIZER, dtype="float64")
     assert model.labels == tuple(classes) and all(type(label) is str for label in model.labels)
     x = images(model, 2)
@@ -122,18 +122,18 @@ def test_the_field_s_own_names_and_prompts_are_taken(images):
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
-def test_images_are_prepared_as_open_clip_does(mode):
+def test_preprocessing_equals_open_clips(mode):
     clip = build_clip("CLIP")
-    told = PreprocessCfg(size=(16, 16), resize_mode=mode, interpolation="bicubic")
-    open_clip.model.set_model_preprocess_cfg(clip, vars(told))
+    config = PreprocessCfg(size=(16, 16), resize_mode=mode, interpolation="bicubic")
+    open_clip.model.set_model_preprocess_cfg(clip, vars(config))
     prepared = load_model(zero_shot(clip, text(12))).preprocess
-    theirs = image_transform_v2(told, is_train=False)
+    theirs = image_transform_v2(config, is_train=False)
     for size in ((40, 30), (17, 90)):
         image: Image.Image = picture(*size)
         assert_close(prepared.normalise(prepared.view(image)[None])[0], theirs(image), 1e-6)
 
 
-def test_the_clip_given_is_left_as_it_is():
+def test_the_callers_clip_stays_unchanged():
     clip = build_clip("SigLIP with its bias").float()
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     load_clip(clip, CLASSES, tokenizer=TOKENIZER)
@@ -142,22 +142,22 @@ def test_the_clip_given_is_left_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("said", "changes"),
+    ("message", "changes"),
     [
         ("CoCa", {"attentional_pool": True}),
         ("CustomResidualAttentionBlock", {"scale_attn": True}),
         ("ModifiedResNet", {"layers": (1, 1, 1, 1), "patch_size": None, "image_size": 32, "head_width": 64}),
     ],
 )
-def test_towers_that_are_no_plain_vision_transformers_are_refused_by_name(said, changes):
+def test_towers_that_are_not_plain_vision_transformers_raise(message, changes):
     clip = CLIP(16, TOWER | changes, TEXT).eval()
-    with pytest.raises(NotRepresentable, match=said):
+    with pytest.raises(NotRepresentable, match=message):
         load_clip(clip, CLASSES, tokenizer=TOKENIZER)
 
 
-def test_what_makes_no_classifier_is_refused(tmp_path):
+def test_invalid_classes_templates_and_weights_raise(tmp_path):
     clip = build_clip("CLIP")
-    for classes, templates, said in (
+    for classes, templates, message in (
         ("tabby", TEMPLATES, "a list of names"),
         ([], TEMPLATES, "a list of names"),
         ([*CLASSES, ""], TEMPLATES, "a list of names"),
@@ -166,13 +166,13 @@ def test_what_makes_no_classifier_is_refused(tmp_path):
         (CLASSES, ["a photo"], "prompts with one {}"),
         (CLASSES, [], "prompts with one {}"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             text_embeddings(clip, TOKENIZER, classes, templates)
     with pytest.raises(InputError, match=r"\[class, 12\]"):
         zero_shot(clip, text(7))
     with pytest.raises(InputError, match="length 1"):
         zero_shot(clip, 2 * text(12))
-    with pytest.raises(InputError, match="takes a tokenizer"):
+    with pytest.raises(InputError, match="needs a tokenizer"):
         load_clip(clip, CLASSES)
     with pytest.raises(InputError, match="did you mean 'ViT-B-32"):
         load_clip("ViT-B-23", CLASSES)

@@ -1,4 +1,4 @@
-"""Every family that is taken gives its own library's logits, whole, patched and from a cast; others are refused."""
+"""Every supported family returns its own library's logits, in plain and patched runs and in other types."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from .test_patched_runs import assert_close
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "CLIP"])
-def test_every_family_gives_the_logits_of_the_unhooked_model(name, images, brute_force):
+def test_logits_equal_those_of_the_unhooked_model(name, images, brute_force):
     module = build(name)
     model = load_model(module, dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
@@ -28,7 +28,7 @@ def test_every_family_gives_the_logits_of_the_unhooked_model(name, images, brute
         assert_close(runs.logits(graph, mask), brute.masked(clean, corrupted.stream, mask))
 
 
-def test_the_module_given_is_left_as_it_is(images):
+def test_the_callers_module_stays_unchanged(images):
     module = build("EVA-02").train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     model = load_model(module)
@@ -38,7 +38,7 @@ def test_the_module_given_is_left_as_it_is(images):
         assert_close(model.logits(images(model)).double(), module.eval()(images(model)), 1e-5)
 
 
-def test_a_dtype_of_16_bits_computes_about_the_same(images):
+def test_bfloat16_is_close(images):
     module = build("rotary, learnt and per head")
     exact, half = load_model(module, dtype="float64"), load_model(module, dtype="bfloat16")
     x, graph = images(exact, 4), exact.graph("split")
@@ -50,8 +50,8 @@ def test_a_dtype_of_16_bits_computes_about_the_same(images):
     assert load_model(module.to(torch.bfloat16)).dtype == torch.float32
 
 
-def test_what_turns_q_and_k_is_part_of_a_model_s_identity():
-    """The tensors are the same; sines and cosines are no part of them."""
+def test_rotation_settings_are_part_of_the_identity():
+    """The tensors are the same, as sines and cosines are not among them."""
     changes = [{}, {"rope_temperature": 100.0}, {"rope_grid_offset": 0.5}, {"rope_rotate_half": True}, {"img_size": 16}]
     rotary = {"factory": Eva, "use_rot_pos_emb": True, "use_abs_pos_emb": False, "ref_feat_shape": 3}
     modules = [build("EVA-02", **rotary | change) for change in changes]
@@ -60,19 +60,19 @@ def test_what_turns_q_and_k_is_part_of_a_model_s_identity():
     assert all(torch.equal(state[name], value) for state in states for name, value in states[0].items())
 
 
-REFUSED = {
+INVALID = {
     "post-norm": {"use_post_norm": True},
     "scale_attn_norm": {"scale_attn_inner": True},
     "logits per token": {"global_pool": ""},
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_eva_models_whose_heads_do_not_add_up_are_refused_by_name(said):
-    with pytest.raises(NotRepresentable, match=said):
-        load_model(Eva(**SMALL | REFUSED[said]))
+@pytest.mark.parametrize("message", INVALID)
+def test_eva_models_whose_heads_do_not_add_up_raise(message):
+    with pytest.raises(NotRepresentable, match=message):
+        load_model(Eva(**SMALL | INVALID[message]))
 
 
-def test_relative_position_biases_are_refused_by_name():
-    with pytest.raises(NotRepresentable, match=r"^Beit cannot be shown .+ \(relative position biases"):
+def test_relative_position_biases_raise():
+    with pytest.raises(NotRepresentable, match=r"^Beit cannot be represented .+ \(relative position biases"):
         load_model(Beit(**SMALL, use_rel_pos_bias=True))

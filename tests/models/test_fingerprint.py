@@ -1,4 +1,4 @@
-"""The same computation has the same fingerprint, another one another; what cannot be told apart is refused."""
+"""Equal computations have equal fingerprints, others different ones; modules that cannot be identified raise."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def identity(module):
 
 @pytest.fixture
 def loaded(toy_module):
-    """Load a toy that `change` was done to."""
+    """Load a toy model after applying `change` to it."""
 
     def build(change=lambda module: None, **changes):
         module = toy_module(**changes)
@@ -33,7 +33,7 @@ def loaded(toy_module):
     return build
 
 
-def test_the_same_tensors_with_another_head_count_are_another_model(toy_module):
+def test_the_number_of_heads_counts(toy_module):
     four, two = toy_module(num_heads=4), toy_module(num_heads=2)
     assert all(torch.equal(a, b) for a, b in zip(four.parameters(), two.parameters(), strict=True))
     assert identity(four) != identity(two)
@@ -50,11 +50,11 @@ def test_the_same_tensors_with_another_head_count_are_another_model(toy_module):
         {"std": (0.1, 0.5, 0.5)},
     ],
 )
-def test_another_preprocessing_is_another_model(change):
+def test_the_preprocessing_counts(change):
     assert fingerprint("same", PREPROCESS) != fingerprint("same", replace(PREPROCESS, **change))
 
 
-def test_a_changed_preprocessing_keeps_the_model_and_changes_its_fingerprint(loaded):
+def test_with_preprocess_keeps_the_model_and_changes_its_fingerprint(loaded):
     model = loaded()
     other = model.with_preprocess(mean=[0.1, 0.2, 0.3], crop=1.0)
     assert other.preprocess == replace(model.preprocess, mean=(0.1, 0.2, 0.3), crop=1.0)
@@ -76,7 +76,7 @@ def act(new):
 
 
 class Scaled(nn.Module):
-    """A head whose code has a number that no tensor and no setting holds."""
+    """A head whose code contains a constant that no tensor and no setting holds."""
 
     def __init__(self, factor):
         super().__init__()
@@ -103,7 +103,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("changes", DIFFERENT.values(), ids=DIFFERENT.keys())
-def test_what_tensors_do_not_tell_counts(loaded, changes):
+def test_settings_and_code_count(loaded, changes):
     torch.manual_seed(0)
     found = {loaded(change).fingerprint for change in changes}
     assert len(found) == len(changes)
@@ -133,7 +133,7 @@ def test_the_pool_of_an_attention_pool_counts(toy_module):
     assert pooled("token") != pooled("avg")
 
 
-def test_one_changed_weight_is_another_model(toy_module):
+def test_every_weight_counts(toy_module):
     module = toy_module()
     before = identity(module)
     with torch.no_grad():
@@ -163,20 +163,22 @@ def test_names_and_labels_do_not_count(toy_module):
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 1000), st.integers(0, 999), st.floats(-5, 5))
-def test_the_answer_s_summary_stays_under_rounding_and_moves_with_the_answer(n, seed, scale):
+def test_the_summary_is_stable_under_rounding_and_changes_with_the_logits(n, seed, scale):
     logits = torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 10**scale
     noise = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     rounded = logits * (1 + 1e-15 * noise)
-    assert max(abs(a - b) for a, b in zip(summary(logits), summary(rounded), strict=True)) <= 1  # a tie may fall apart
+    assert (
+        max(abs(a - b) for a, b in zip(summary(logits), summary(rounded), strict=True)) <= 1
+    )  # a tie may be rounded either way
     assert summary(logits) != summary(logits * 1.01)
     assert summary(logits) != summary(-logits)
 
 
-def test_no_answer_at_all_is_a_summary_too():
+def test_logits_of_zero_have_a_summary():
     assert summary(torch.zeros(3, dtype=torch.float64)) == summary(torch.zeros(3, dtype=torch.float64))
 
 
-def test_the_fixed_image_is_worked_out_by_hand():
+def test_the_fixed_image_against_values_by_hand():
     """2 · frac(i · 0.618…) − 1, from i = 1."""
     image = fixed_image((1, 2)).flatten().tolist()
     assert image == pytest.approx([0.23606797749979, -0.5278640450004204, 0.7082039324993694, -0.0557280900008408,
@@ -184,7 +186,7 @@ def test_the_fixed_image_is_worked_out_by_hand():
 
 
 class Single(nn.Module):
-    """A head that insists on float32, as some are written for autocast."""
+    """A head that needs float32, like some that are written for autocast."""
 
     def __init__(self):
         super().__init__()
@@ -194,7 +196,7 @@ class Single(nn.Module):
         return self.linear(x.float())
 
 
-def test_a_head_that_insists_on_float32_has_an_identity(toy_module):
+def test_a_head_that_needs_float32_has_an_identity(toy_module):
     torch.manual_seed(0)
     module = toy_module().float()
     module.head = Single()
@@ -219,7 +221,7 @@ def replaced(module):
 
 
 class Packed(torch.Tensor):
-    """As libraries for quantisation wrap weights."""
+    """A wrapped weight, as in libraries for quantisation."""
 
 
 def packed(module):
@@ -232,7 +234,7 @@ def quantised(module):
     module.head.weight = nn.Parameter(packed, requires_grad=False)
 
 
-REFUSED = {
+INVALID = {
     r"blocks\.0\.mlp has a hook \(hook\..+remove it": hook,
     r"blocks\.0\.mlp\.fc1 has a hook": lambda m: m.blocks[0].mlp.fc1.register_forward_pre_hook(
         lambda _, i: (2 * i[0],)
@@ -253,13 +255,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_what_does_not_compute_what_it_says_is_refused(loaded, said):
-    with pytest.raises((NotRepresentable, InputError), match=said):
-        loaded(REFUSED[said])
+@pytest.mark.parametrize("message", INVALID)
+def test_modules_that_do_not_compute_what_their_class_defines_raise(loaded, message):
+    with pytest.raises((NotRepresentable, InputError), match=message):
+        loaded(INVALID[message])
 
 
-def test_the_old_weight_norm_is_refused(loaded):
+def test_the_old_weight_norm_raises(loaded):
     def change(module):
         with pytest.warns(FutureWarning):
             weight_norm(module.head)
@@ -268,8 +270,8 @@ def test_the_old_weight_norm_is_refused(loaded):
         loaded(change)
 
 
-def test_an_activation_that_writes_over_its_input_is_the_one_that_does_not(loaded, images):
-    """A gradient rule that reads the input after such a step would read the output."""
+def test_an_in_place_activation_equals_the_plain_one(loaded, images):
+    """After an in-place step, a gradient rule would read the output instead of the input."""
     plain, writing = (loaded(act(lambda: nn.ReLU(inplace=flag))) for flag in (False, True))  # noqa: B023
     assert plain.fingerprint == writing.fingerprint
     assert not any(getattr(part, "inplace", False) for part in writing.module.modules())

@@ -1,4 +1,4 @@
-"""Gated runs: the plain run, the corrupted run, patched runs and brute force; their gradient is EAP."""
+"""Gated runs equal plain, corrupted and patched runs and brute force; their gradient is EAP."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ VARIANTS = {
 
 @pytest.fixture
 def pair(toy_vit, images):
-    """A gated run of random pairs: `pair(form, …)` gives model, clean and corrupted images, and the runs."""
+    """Gated runs of random pairs: `pair(form, …)` returns model, clean and corrupted images, and the runs."""
 
     def build(form, **changes):
         model = toy_vit(**changes)
@@ -38,7 +38,7 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_open_is_the_plain_run_closed_the_corrupted_and_a_mask_a_patched_one(pair, form):
+def test_gates_of_0_and_1_equal_plain_corrupted_and_patched_runs(pair, form):
     model, x, y, runs = pair(form, init_values=0.2)
     n = runs.graph.n_edges
     assert relative(runs.logits(torch.ones(n)), model.logits(x)) < 1e-12
@@ -48,8 +48,8 @@ def test_open_is_the_plain_run_closed_the_corrupted_and_a_mask_a_patched_one(pai
         expected = PatchedRuns(model, model.embed(x), capture(model, y)).logits(runs.graph, mask)
         assert relative(runs.logits(torch.from_numpy(mask).double()), expected) < 1e-12
     each = runs.logits(torch.from_numpy(masks[:2]).double())
-    alone = torch.stack([runs.logits(torch.from_numpy(mask).double())[i] for i, mask in enumerate(masks[:2])])
-    assert relative(each, alone) < 1e-12
+    separate = torch.stack([runs.logits(torch.from_numpy(mask).double())[i] for i, mask in enumerate(masks[:2])])
+    assert relative(each, separate) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_the_gradient_at_open_gates_is_eap(pair, form):
     assert relative(slope, torch.from_numpy(expected)) < 1e-11
 
 
-def test_gates_that_do_not_fit_are_refused(pair):
+def test_gates_that_do_not_fit_raise(pair):
     *_, runs = pair("block")
     for shape in ((3,), (3, runs.graph.n_edges)):
-        with pytest.raises(InputError, match="28 per edge of the block form"):
+        with pytest.raises(InputError, match=r"one per edge of the block form \(28\)"):
             runs.logits(torch.ones(shape))

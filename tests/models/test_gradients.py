@@ -1,4 +1,4 @@
-"""Gradient modes: the forward bit for bit, the rules against detached parts, RelP's conservation, closed forms."""
+"""Gradient modes: an unchanged forward, rules against detached parts, RelP's conservation, closed forms."""
 
 import pytest
 import timm
@@ -24,7 +24,7 @@ VARIANTS = {
 
 
 def stream_gradient(model, x, rules):
-    """Logits of class 1, and their gradients at the stream that enters block 0 of a run by the rules."""
+    """Return the logits of class 1 and their gradients at the stream that enters block 0, under the rules."""
     stream = model.embed(x).requires_grad_()
     with rules.during(model):
         logits = model.readout(model.through_blocks(stream))
@@ -37,7 +37,7 @@ def close(found, expected, tolerance=1e-11):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
-def test_rules_are_those_of_detached_parts_and_leave_the_forward_as_it_is(toy_vit, images, brute_force, changes, mode):
+def test_rules_equal_detached_parts_and_keep_the_forward(toy_vit, images, brute_force, changes, mode):
     model = toy_vit(**changes)
     x = images(model, 2, 1)
     logits, found = stream_gradient(model, x, GRADIENTS[mode])
@@ -53,7 +53,7 @@ def test_rules_are_those_of_detached_parts_and_leave_the_forward_as_it_is(toy_vi
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("family", ["EVA-02", "CLIP"])
-def test_rules_reach_into_every_family(images, brute_force, family, mode):
+def test_rules_apply_to_every_family(images, brute_force, family, mode):
     model = load_model(build(family), dtype="float64")
     logits, found = stream_gradient(model, images(model), GRADIENTS[mode])
     assert torch.equal(logits, stream_gradient(model, images(model), GRADIENTS["plain"])[0])
@@ -69,14 +69,14 @@ def stock():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_float32_and_a_stock_model_keep_every_bit(images, stock, mode):
+def test_the_forward_of_a_stock_model_keeps_every_bit(images, stock, mode):
     model = stock
     x = images(model, 1).float()
     logits, _ = stream_gradient(model, x, GRADIENTS[mode])
     assert torch.equal(logits, model.readout(model.through_blocks(model.embed(x).requires_grad_())))
 
 
-def test_after_the_run_gradients_are_plain_again(toy_vit, images):
+def test_gradients_are_plain_after_the_block(toy_vit, images):
     model = toy_vit()
     x = images(model)
     _, before = stream_gradient(model, x, GRADIENTS["plain"])
@@ -96,7 +96,7 @@ def test_after_the_run_gradients_are_plain_again(toy_vit, images):
     ],
 )
 def test_relp_with_constant_probabilities_conserves_at_every_cut(toy_module, images, changes):
-    """All biases 0: ⟨stream, gradient⟩ is the metric itself, before every block and on the non-linear net."""
+    """Without biases, ⟨stream, gradient⟩ equals the metric before every block, also for the non-linear network."""
     module = toy_module(**changes)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -114,7 +114,7 @@ def test_relp_with_constant_probabilities_conserves_at_every_cut(toy_module, ima
 
 
 @pytest.mark.parametrize("changes", [{}, {"global_pool": "map", "class_token": False}])
-def test_gim_at_temperature_one_without_factors_is_the_plain_gradient(toy_vit, images, changes):
+def test_gim_with_temperature_1_and_factors_1_is_the_plain_gradient(toy_vit, images, changes):
     model = toy_vit(**changes)
     x = images(model)
     found = stream_gradient(model, x, GradientRules(attention=AttentionRule()))[1]
@@ -138,7 +138,7 @@ def test_the_softmax_of_gim_by_hand():
     assert to_v.flatten().tolist() == pytest.approx([0.5 / 82, 0.5 * 81 / 82])
 
 
-def test_relp_at_an_input_of_exactly_zero_takes_the_slope(toy_module, images):
+def test_relp_uses_the_derivative_at_an_input_of_zero(toy_module, images):
     module = toy_module()
     with torch.no_grad():
         for block in module.blocks:
@@ -149,7 +149,7 @@ def test_relp_at_an_input_of_exactly_zero_takes_the_slope(toy_module, images):
     assert close(found, stream_gradient(model, images(model), GRADIENTS["plain"])[1], 1e-14)
 
 
-def test_what_a_rule_cannot_replace_is_refused_by_name(toy_module, images):
+def test_parts_that_a_rule_cannot_replace_raise(toy_module, images):
     sigmoid = load_model(toy_module(act_layer=nn.Sigmoid), dtype="float64")
     before = stream_gradient(sigmoid, images(sigmoid), GRADIENTS["plain"])[1]
     with pytest.raises(InputError, match=r"blocks\.0\.mlp\.act \(Sigmoid\) is 0\.5 at 0"):

@@ -1,4 +1,4 @@
-"""Some ports of an attention, against the fused projection of all."""
+"""Selected ports of an attention against the fused projection of all."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SOME = np.array([2, 0])
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("ports", [0, slice(1, 3), (2, SOME), (np.array([0, 2, 1]), np.array([3, 1, 1]))], ids=str)
-def test_some_ports_are_those_of_the_whole_projection(ports, bias):
+def test_selected_ports_equal_the_whole_projection(ports, bias):
     torch.manual_seed(0)
     attn = Attention(16, num_heads=4, qkv_bias=bias).double()
     read = torch.randn(2, 5, 16, dtype=torch.float64)

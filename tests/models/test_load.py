@@ -1,4 +1,4 @@
-"""Where models come from: names, checkpoints, modules, the demo; what is checked, and what stays as it was."""
+"""Loading models: names, modules, the demo; checks, notices, and the caller's unchanged module."""
 
 import pytest
 import torch
@@ -8,14 +8,14 @@ from circuitstore.evaluation import ImagePairs, evaluate
 from circuitstore.models import Preprocess, load_model
 
 
-def test_a_module_is_copied_and_left_as_it_is(toy_module):
+def test_the_callers_module_stays_unchanged(toy_module):
     module = toy_module().float().train()
     model = load_model(module, dtype="float64")
     assert module.training and all(p.requires_grad and p.dtype == torch.float32 for p in module.parameters())
     assert not model.module.training and not any(p.requires_grad for p in model.module.parameters())
 
 
-def test_logits_are_the_plain_model_s(toy_module, images):
+def test_logits_equal_the_plain_models(toy_module, images):
     module = toy_module()
     model = load_model(module, dtype="float64", labels=list("abcde"))
     x = images(model, 3)
@@ -27,7 +27,7 @@ def test_logits_are_the_plain_model_s(toy_module, images):
     assert model.info.id == model.fingerprint
 
 
-def test_random_weights_are_seeded_and_the_caller_s_generator_is_untouched():
+def test_random_weights_are_seeded_and_the_callers_generator_is_untouched():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -37,18 +37,18 @@ def test_random_weights_are_seeded_and_the_caller_s_generator_is_untouched():
     assert first.name == "test_vit"
 
 
-def test_random_weights_are_announced_unless_a_seed_is_stated():
-    with pytest.warns(CircuitStoreWarning, match=r"^test_vit: its weights are random, .+ state a seed") as told:
+def test_random_weights_warn_without_a_seed():
+    with pytest.warns(CircuitStoreWarning, match=r"^test_vit: its weights are random, .+ state a seed") as caught:
         model = load_model("test_vit")
     assert model.random and model.weights == "random, seed 0" and "random weights" in repr(model)
-    assert model.notices == (str(told[0].message),)
+    assert model.notices == (str(caught[0].message),)
     stated = load_model("test_vit", seed=0)
     assert stated.random and stated.notices == () and stated.fingerprint == model.fingerprint
     digits = load_model("digits")
     assert not digits.random and "random" not in repr(digits) and digits.notices == ()
 
 
-def test_a_name_is_what_people_call_a_model_and_no_part_of_it():
+def test_the_name_is_not_part_of_the_identity():
     plain, named = load_model("test_vit", seed=1), load_model("test_vit", seed=1, name="before tuning")
     assert named.name == named.info.name == "before tuning" and plain.name == "test_vit"
     assert named.fingerprint == plain.fingerprint
@@ -57,12 +57,12 @@ def test_a_name_is_what_people_call_a_model_and_no_part_of_it():
             load_model("test_vit", name=name)
 
 
-def test_how_images_are_prepared_can_be_stated():
+def test_preprocessing_can_be_stated():
     stated = {"mean": (0.1, 0.2, 0.3), "std": [0.4, 0.5, 0.6], "crop": 0.5, "interpolation": "nearest"}
     model = load_model("test_vit", seed=1, crop_mode="border", **stated)
     assert model.preprocess == Preprocess((160, 160), crop_mode="border", **stated)
     assert model.fingerprint != load_model("test_vit", seed=1).fingerprint
-    for wrong, said in (
+    for wrong, message in (
         ({"mean": (0.1, 0.2)}, "mean: expected three numbers"),
         ({"std": (0.1, 0.2, -0.3)}, "std: expected three positive numbers"),
         ({"crop": 0.0}, r"crop: expected a share in \(0, 1\], got 0\.0"),
@@ -70,11 +70,11 @@ def test_how_images_are_prepared_can_be_stated():
         ({"crop_mode": "middle"}, "crop_mode: expected one of center, squash, border"),
         ({"interpolation": "cubic"}, "interpolation: expected one of .+bicubic.+ got 'cubic'"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_model("test_vit", **wrong)
 
 
-def test_a_module_that_does_not_say_how_its_images_are_prepared_is_told(toy_module):
+def test_a_module_without_preprocessing_warns(toy_module):
     module = toy_module()
     del module.pretrained_cfg
     with pytest.warns(CircuitStoreWarning, match=r"module as given does not say .+ timm's default is assumed: mean"):
@@ -86,16 +86,19 @@ def test_a_module_that_does_not_say_how_its_images_are_prepared_is_told(toy_modu
         assert load_model(module).preprocess.mean == (0.1, 0.1, 0.1)
 
 
-def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
+def test_invalid_arguments_raise(toy_module, tmp_path):
     with pytest.raises(InputError, match="exclude each other"):
         load_model("test_vit", pretrained=True, checkpoint=tmp_path)
     for source in ("digits", toy_module()):
-        with pytest.raises(InputError, match="only a timm name"):
+        with pytest.raises(InputError, match="can only be given with a timm name"):
             load_model(source, checkpoint=tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="did you mean 'vit_small_patch16_224'"):
         load_model("vit_smal_patch16_224")
     with pytest.raises(InputError, match="did you mean 'float32'"):
         load_model("digits", dtype="float3")
+    for wrong, near in (("imagesize", "image_size"), ("label", "labels"), ("croptmode", "crop_mode")):
+        with pytest.raises(InputError, match=f"unknown keyword '{wrong}'; did you mean '{near}'"):
+            load_model("test_vit", **{wrong: None})
     with pytest.raises(InputError, match="expected cpu, cuda"):
         load_model("digits", device="gpu")
     for device in ("mps", "meta"):
@@ -113,27 +116,27 @@ def test_what_does_not_go_together_is_refused(toy_module, tmp_path):
 def test_any_image_size_of_a_timm_name():
     model = load_model("test_vit", seed=1, image_size=(48, 96))
     assert model.image_size == (48, 96) and model.embed(torch.zeros(1, 3, 48, 96)).shape[1] == 1 + 3 * 6
-    with pytest.raises(InputError, match="only a timm name"):
+    with pytest.raises(InputError, match="can only be given with a timm name"):
         load_model("digits", image_size=64)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("vit_tiny_patch16_224.nope", r"vit_tiny_patch16_224: unknown tag 'nope'.+augreg_in21k"),
         ("timm:deit_tiny_patch16_224.in21k", "unknown tag 'in21k'; did you mean 'fb_in1k'"),
-        ("hf-hub:timm/vit_base_patch16_224.augreg_in21k", "Hugging Face hub are not taken yet"),
-        ("google/vit-base-patch16-224", "Hugging Face hub are not taken yet"),
+        ("hf-hub:timm/vit_base_patch16_224.augreg_in21k", "Hugging Face hub are not supported yet"),
+        ("google/vit-base-patch16-224", "Hugging Face hub are not supported yet"),
         ("", "unknown model ''"),
     ],
 )
-def test_names_that_are_none_of_timm_s(name, said):
-    with pytest.raises(InputError, match=said):
+def test_names_unknown_to_timm_raise(name, message):
+    with pytest.raises(InputError, match=message):
         load_model(name)
 
 
 class Mlp(torch.nn.Module):
-    """A head of one's own."""
+    """A custom head."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -153,7 +156,7 @@ HEADS = {
 
 @pytest.mark.parametrize("before", [0, 5, 1000])
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
-def test_the_classes_are_those_that_the_head_gives(toy_module, images, head, before):
+def test_the_head_determines_the_number_of_classes(toy_module, images, head, before):
     module = toy_module(num_classes=before)
     module.head = head().double()
     model = load_model(module, dtype="float64", labels=list("abc"))
@@ -163,12 +166,12 @@ def test_the_classes_are_those_that_the_head_gives(toy_module, images, head, bef
         ImagePairs.of(model, x, x.flip(0), [0, 4])
 
 
-def test_heads_that_give_no_logits(toy_module):
+def test_heads_without_logits_raise(toy_module):
     module = toy_module(num_classes=0)
     with pytest.raises(InputError, match=r"no classifier"):
         load_model(module)
     module.head = torch.nn.Linear(10, 3).double()
-    with pytest.raises(InputError, match=r"reads the 16 values .+ one that reads 10; put nn\.Linear\(16, 3\) there"):
+    with pytest.raises(InputError, match=r"reads the 16 values .+ one that reads 10; use nn\.Linear\(16, 3\)"):
         load_model(module)
     module.head = torch.nn.Sequential(torch.nn.Linear(10, 3)).double()
     with pytest.raises(InputError, match=r"does not run on an image \[3, 8, 8\] \(RuntimeError: .+does its head fit"):
@@ -178,17 +181,17 @@ def test_heads_that_give_no_logits(toy_module):
         load_model(module)
 
 
-def test_a_misspelt_name_is_answered_with_models_that_load():
-    with pytest.raises(InputError, match="unknown model 'deit3_smal_patch16_224'") as told:
+def test_suggestions_for_a_misspelt_name_are_supported_models():
+    with pytest.raises(InputError, match="unknown model 'deit3_smal_patch16_224'") as caught:
         load_model("deit3_smal_patch16_224")
-    assert "did you mean 'deit3_small_patch16_224'" in str(told.value)
+    assert "did you mean 'deit3_small_patch16_224'" in str(caught.value)
     for name in ("conit_tiny", "crossvi_15_240", "davit_tin"):  # other families, none of which is a VisionTransformer
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as caught:
             load_model(name)
-        assert not any(family in str(told.value).split(";")[1] for family in ("convit", "crossvit", "davit"))
+        assert not any(family in str(caught.value).split(";")[1] for family in ("convit", "crossvit", "davit"))
 
 
-def test_finite_weights_that_overflow_are_named(toy_module):
+def test_finite_weights_that_overflow_raise(toy_module):
     module = toy_module()
     with torch.no_grad():
         module.head.weight.fill_(1e38)
@@ -205,14 +208,14 @@ def test_the_demo_model_is_complete():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
-def test_a_device_that_is_not_there_is_refused():
+def test_a_missing_device_raises():
     with pytest.raises(InputError, match="no CUDA device"):
         load_model("digits", device="cuda")
     assert load_model("digits", device="auto").device.type == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_gives_the_cpu_s_scores(toy_module, images):
+def test_scores_on_a_gpu_equal_those_on_the_cpu(toy_module, images):
     here, there = (load_model(toy_module(), device=d, dtype="float64") for d in ("cpu", "cuda"))
     pairs = ImagePairs.of(here, images(here, 3, 1), images(here, 3, 2), [0, 1, 2])
     for form in ("split", "block"):
@@ -222,7 +225,7 @@ def test_a_gpu_gives_the_cpu_s_scores(toy_module, images):
         assert found == pytest.approx(expected, rel=0, abs=1e-10 * here.logits(pairs.clean).abs().max().item())
 
 
-def test_a_dtype_of_16_bits_computes_about_the_same(toy_module, images):
+def test_bfloat16_is_close(toy_module, images):
     module = toy_module()
     exact, half = load_model(module, dtype="float64"), load_model(module, dtype="bfloat16")
     x = images(exact, 4)
@@ -231,12 +234,12 @@ def test_a_dtype_of_16_bits_computes_about_the_same(toy_module, images):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_cuda_device_of_a_number_that_is_not_there_is_refused():
+def test_a_missing_cuda_device_number_raises():
     with pytest.raises(InputError, match=r"torch finds .+ CUDA devices"):
         load_model("digits", device=f"cuda:{torch.cuda.device_count()}")
 
 
-def test_pixels_that_are_not_normalised_are_refused():
+def test_pixels_that_are_not_normalised_raise():
     model = load_model("digits")
     for wrong in (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 32, 32)):
         for run in (model.logits, model.embed):
@@ -244,6 +247,6 @@ def test_pixels_that_are_not_normalised_are_refused():
                 run(wrong)
 
 
-def test_not_a_vision_transformer():
+def test_a_convolutional_network_raises():
     with pytest.raises(NotRepresentable, match=r"^ResNet"):
         load_model("resnet18")

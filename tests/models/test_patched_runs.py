@@ -1,4 +1,4 @@
-"""A patched run equals the brute-force forward with one input per receiver, for every variant that is taken."""
+"""A patched run equals the brute-force forward with one input per receiver, for every supported variant."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_edges_carry_current_clean_or_corrupted_values(toy_vit, images, brute_fo
 
 
 def test_denoising_one_edge_changes_the_corrupted_run_by_its_clean_value(toy_vit, images, brute_force):
-    """With all other edges current in a corrupted run, a restored edge moves everything behind it."""
+    """With all other edges current in a corrupted run, a restored edge changes everything after it."""
     model = toy_vit()
     graph = model.graph("split")
     clean, corrupted = (capture(model, images(model, 2, s)) for s in (1, 2))
@@ -109,11 +109,11 @@ def test_a_run_does_not_mix_images(toy_vit, images):
     mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
     x, y = images(model, 4, 1), images(model, 4, 2)
     together = PatchedRuns(model, model.embed(x), capture(model, y)).logits(graph, mask)
-    alone = [
+    separate = [
         PatchedRuns(model, model.embed(x[i : i + 1]), capture(model, y[i : i + 1])).logits(graph, mask)
         for i in range(4)
     ]
-    assert_close(together, torch.cat(alone))
+    assert_close(together, torch.cat(separate))
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_any_shape_equals_brute_force(
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1)])
-def test_lower_precision_is_near(toy_module, images, dtype, tolerance):
+def test_lower_precision_is_close(toy_module, images, dtype, tolerance):
     exact, low = load_model(toy_module(), dtype="float64"), load_model(toy_module(), dtype=dtype)
     graph = exact.graph("split")
     mask = np.random.default_rng(0).random(graph.n_edges) < 0.5
@@ -150,18 +150,18 @@ def test_lower_precision_is_near(toy_module, images, dtype, tolerance):
 
 
 def test_runs_share_buffers_but_no_values(toy_vit, images):
-    """Circuits run one after the other give what each gives alone."""
+    """Consecutive runs of circuits equal separate runs."""
     model = toy_vit()
     rng = np.random.default_rng(0)
     stream, corrupted = model.embed(images(model, 2, 1)), capture(model, images(model, 2, 2))
-    asked = [(graph := model.graph(form), rng.random(graph.n_edges) < 0.7) for form in (*FORMS, *FORMS)]
+    circuits = [(graph := model.graph(form), rng.random(graph.n_edges) < 0.7) for form in (*FORMS, *FORMS)]
     runs = PatchedRuns(model, stream, corrupted)
-    together = [runs.logits(*question) for question in asked]
-    for question, found in zip(asked, together, strict=True):
-        assert torch.equal(found, PatchedRuns(model, stream, corrupted).logits(*question))
+    together = [runs.logits(*circuit) for circuit in circuits]
+    for circuit, found in zip(circuits, together, strict=True):
+        assert torch.equal(found, PatchedRuns(model, stream, corrupted).logits(*circuit))
 
 
-def test_values_that_do_not_fit_are_refused(toy_vit, images):
+def test_values_that_do_not_fit_raise(toy_vit, images):
     model = toy_vit()
     graph = model.graph("split")
     run = capture(model, images(model))

@@ -1,4 +1,4 @@
-"""View and normalisation together are timm's own evaluation transform, bit by bit."""
+"""View and normalisation together equal timm's own evaluation transform, bit by bit."""
 
 from dataclasses import replace
 
@@ -43,11 +43,11 @@ def test_equal_to_timm_s_transform(name):
     st.integers(1, 90),
     st.integers(1, 90),
 )
-def test_every_crop_gives_the_model_s_size(size, crop, crop_mode, interpolation, width, height):
+def test_every_crop_has_the_models_size(size, crop, crop_mode, interpolation, width, height):
     preprocess = Preprocess(size, crop, crop_mode, interpolation)
     view = preprocess.view(picture(width, height))
     assert view.dtype == np.uint8 and view.shape == (*size, 3)
-    back = Preprocess((1, 1)).stated(crop=crop, crop_mode=crop_mode, interpolation=interpolation)
+    back = Preprocess((1, 1)).override(crop=crop, crop_mode=crop_mode, interpolation=interpolation)
     assert replace(back, size=size) == preprocess
 
 
@@ -58,32 +58,32 @@ def test_pictures_of_other_modes_become_rgb(mode):
     assert np.array_equal(preprocess.view(image), preprocess.view(image.convert("RGB")))
 
 
-def test_normalisation_is_what_it_says():
+def test_normalisation_by_hand():
     preprocess = Preprocess((1, 1), mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
     found = preprocess.normalise(np.array([[[[0, 51, 255]]]], np.uint8))
     assert found.shape == (1, 3, 1, 1) and found.dtype == torch.float32
     assert found.flatten().tolist() == pytest.approx([-0.2, 0.0, 0.35])
 
 
-def test_a_model_brings_its_own(toy_module):
+def test_loaded_models_have_their_own(toy_module):
     assert load_model("digits").preprocess == Preprocess((32, 32), crop=1.0)
     assert load_model(toy_module()).preprocess.size == (8, 8)
 
 
-def test_fields_that_are_none_are_refused():
-    for wrong, said in (
+def test_invalid_fields_raise():
+    for wrong, message in (
         ({"size": (8, 0)}, "size: expected height and width in pixels"),
         ({"std": (0.5, 0.0, 0.5)}, "std: expected three positive numbers"),
         ({"mean": (0.5, float("nan"), 0.5)}, "mean: expected three numbers"),
         ({"crop": float("nan")}, "crop: expected a share"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             Preprocess(**{"size": (8, 8)} | wrong)
     with pytest.raises(InputError, match="unknown field of the preprocessing 'crop_pct'; did you mean 'crop'"):
-        Preprocess((8, 8)).stated(crop_pct=0.9)
+        Preprocess((8, 8)).override(crop_pct=0.9)
 
 
-def test_it_tells_itself():
+def test_text_and_dict():
     assert Preprocess((8, 16)).text == (
         "size (8, 16), crop 0.875, crop_mode center, interpolation bicubic, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)"
     )

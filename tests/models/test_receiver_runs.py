@@ -1,4 +1,4 @@
-"""Runs in which one receiver reads a shifted stream, against a brute-force forward, for one image and for several."""
+"""Runs with a shifted input to one receiver against a brute-force forward, for one image and for several."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What cannot be shown exactly is refused by name, with the reason."""
+"""Models that senders and receivers cannot represent raise an error with the part and the reason."""
 
 import pytest
 import timm
@@ -11,10 +11,10 @@ from torch import nn
 
 
 class GatedAttention(Attention):
-    """As timm's, but another class."""
+    """Like timm's, but another class."""
 
 
-REFUSED = {
+INVALID = {
     "post-norm": {"block_fn": ResPostBlock},
     "ParallelScalingBlock": {"block_fn": ParallelScalingBlock},
     "ParallelThingsBlock": {"block_fn": ParallelThingsBlock},
@@ -27,27 +27,27 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_parts_that_do_not_add_up_are_refused_by_name(toy_module, said):
-    with pytest.raises(NotRepresentable, match=said):
-        load_model(toy_module(**REFUSED[said]))
+@pytest.mark.parametrize("message", INVALID)
+def test_parts_that_do_not_add_up_raise(toy_module, message):
+    with pytest.raises(NotRepresentable, match=message):
+        load_model(toy_module(**INVALID[message]))
 
 
-def test_a_gated_attention_is_refused(toy_module):
+def test_a_gated_attention_raises(toy_module):
     module = toy_module()
     module.blocks[2].attn.gate = nn.Linear(16, 16)
     with pytest.raises(NotRepresentable, match=r"blocks\.2\.attn is gated"):
         load_model(module)
 
 
-def test_a_projection_that_is_no_plain_linear_is_refused(toy_module):
+def test_a_projection_that_is_not_plain_linear_raises(toy_module):
     module = toy_module()
     module.blocks[0].attn.qkv = nn.Sequential(module.blocks[0].attn.qkv, nn.Identity())
     with pytest.raises(NotRepresentable, match=r"blocks\.0\.attn\.qkv is a Sequential"):
         load_model(module)
 
 
-def test_blocks_with_different_head_counts_are_refused(toy_module):
+def test_blocks_with_different_head_counts_raise(toy_module):
     module = toy_module()
     module.blocks[1].attn = Attention(16, num_heads=2).double()
     with pytest.raises(NotRepresentable, match=r"\[2, 4\]"):
@@ -55,19 +55,19 @@ def test_blocks_with_different_head_counts_are_refused(toy_module):
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "resnet18", "cait_xxs24_224"])
-def test_other_families_are_refused_by_name(name):
+def test_other_families_raise(name):
     kind = type(timm.create_model(name, num_classes=2)).__name__
-    with pytest.raises(NotRepresentable, match=f"^{kind} cannot be shown .+ \\(.+\\)"):
+    with pytest.raises(NotRepresentable, match=f"^{kind} cannot be represented .+ \\(.+\\)"):
         load_model(name)
 
 
-def test_a_model_without_classes_says_what_to_do(toy_module):
+def test_a_model_without_a_classifier_raises(toy_module):
     with pytest.raises(InputError, match=r"num_classes=N"):
         load_model(toy_module(num_classes=0))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name(toy_module, value):
+def test_weights_that_are_not_finite_raise(toy_module, value):
     module = toy_module()
     with torch.no_grad():
         module.blocks[1].mlp.fc1.weight[3, 3] = value
@@ -76,13 +76,13 @@ def test_weights_that_are_not_finite_are_refused_by_name(toy_module, value):
 
 
 class Doubled(nn.LayerNorm):
-    """A norm that is not what its class says."""
+    """A norm that does not compute what its base class does."""
 
     def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
         return 2 * super().forward(x)
 
 
-def test_the_gate_identities_catch_what_no_rule_names(toy_module):
+def test_the_self_check_finds_what_no_rule_names(toy_module):
     module = toy_module()
     module.blocks[1].norm1 = Doubled(16).double()
     with pytest.raises(NotRepresentable, match=r"q, k, v of block 1"):
@@ -94,6 +94,6 @@ def test_the_gate_identities_catch_what_no_rule_names(toy_module):
         load_model(module)
 
 
-def test_a_plain_convolution_layer_is_no_model():
+def test_a_single_layer_raises():
     with pytest.raises(NotRepresentable, match="LayerNorm2d"):
         load_model(LayerNorm2d(4))

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""Files of weights as training leaves them: found, or refused with what makes a file that loads; no code is run."""
+"""Checkpoints of training scripts: weights are found, or the error says how to write a file that loads."""
 
 import argparse
 import datetime
@@ -82,13 +82,13 @@ AVERAGES = {
     "timm": {"state_dict": OTHER, "state_dict_ema": TENSORS},
     "nested": {"model": OTHER, "ema": {"model": TENSORS}},
     "one table": prefixed("model.", OTHER) | prefixed("ema_model.module."),
-    "beside the model's names": OTHER | prefixed("ema."),
+    "with the model's names": OTHER | prefixed("ema."),
 }
 
 
 @pytest.mark.parametrize("content", AVERAGES.values(), ids=AVERAGES.keys())
-def test_averaged_weights_are_taken_which_is_said(path, content):
-    with pytest.warns(CircuitStoreWarning, match=r"tuned\.pth holds averaged and plain weights; those of .*ema"):
+def test_averaged_weights_take_precedence_with_a_notice(path, content):
+    with pytest.warns(CircuitStoreWarning, match=r"tuned\.pth holds averaged and plain weights; loaded .*ema"):
         model = load(path, content)
     assert torch.equal(model.module.head.weight, TENSORS["head.weight"])
     with pytest.warns(CircuitStoreWarning, match="averaged and plain"):
@@ -99,31 +99,31 @@ def test_averaged_weights_are_taken_which_is_said(path, content):
 
 
 def run(message: str) -> None:
-    """Run the lines of Python that a message gives."""
+    """Run the lines of Python in a message."""
     lines = [line.strip() for line in str(message).splitlines()[1:] if line.startswith("  ")]
     assert len(lines) == 2
     exec("\n".join(lines), {"torch": torch})
 
 
-def test_several_sets_of_weights_are_refused_with_lines_that_choose_one(path):
-    with pytest.raises(InputError, match=r"several sets of weights: teacher\.backbone, student\.backbone") as refused:
+def test_several_sets_of_weights_raise_with_lines_that_choose_one(path):
+    with pytest.raises(InputError, match=r"several sets of weights: teacher\.backbone, student\.backbone") as caught:
         load(path, {"teacher": prefixed("backbone."), "student": prefixed("backbone.", OTHER)})
-    run(refused.value)
+    run(caught.value)
     chosen = load_model("test_vit", checkpoint=path.with_name("tuned-weights.pth"), **STATED)
     assert torch.equal(chosen.module.head.weight, TENSORS["head.weight"])
 
 
-def test_objects_that_are_not_opened_are_named_with_lines_that_leave_them_out(path):
+def test_objects_that_are_not_loaded_raise_with_lines_that_omit_them(path):
     content = {"state_dict": TENSORS, "spent": datetime.timedelta(1)}
-    with pytest.raises(InputError, match=r"holds datetime\.timedelta, which is not opened.+can run code") as refused:
+    with pytest.raises(InputError, match=r"holds datetime\.timedelta, which is not loaded.+can run code") as caught:
         load(path, content)
-    run(refused.value)
+    run(caught.value)
     model = load_model("test_vit", checkpoint=path.with_name("tuned-weights.pth"), **STATED)
     assert torch.equal(model.module.head.weight, TENSORS["head.weight"])
 
 
 class Harmful:
-    """Would run code when unpickled."""
+    """An object that runs code when unpickled."""
 
     def __reduce__(self):
         return (print, ("harm",))
@@ -131,13 +131,13 @@ class Harmful:
 
 def test_code_in_a_file_is_not_run(path, capsys):
     for content in ({"model": Harmful()}, {"state_dict": TENSORS, "args": argparse.Namespace(x=Harmful())}):
-        with pytest.raises(InputError, match=r"print, which is not opened"):
+        with pytest.raises(InputError, match=r"print, which is not loaded"):
             load(path, content)
     assert "harm" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_what_timm_s_training_script_was_told_is_taken(path):
+def test_arguments_of_timms_training_script_are_used(path):
     arguments = argparse.Namespace(
         model="test_vit", input_size=None, img_size=96, crop_pct=0.8, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6],
         interpolation="bilinear",
@@ -150,22 +150,23 @@ def test_what_timm_s_training_script_was_told_is_taken(path):
     assert (model.preprocess.mean, model.preprocess.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert load_model("test_vit", checkpoint=path, crop=1.0).preprocess.crop == 1.0
     arguments.mean, arguments.img_size = None, None
-    for input_size in ([3, 96, 96], 96, "odd"):  # as timm writes it, as others do, and no size at all
+    for input_size in ([3, 96, 96], 96, "odd"):  # as timm writes it, as others do, and invalid
         arguments.input_size = input_size
         torch.save({"state_dict": tensors, "args": arguments}, path)
         with pytest.warns(CircuitStoreWarning) as warned:
             assert load_model("test_vit", checkpoint=path).image_size == (96, 96)
-        said = [str(w.message) for w in warned]
-        assert "tuned.pth does not say" in said[-1] and "is assumed: mean (0.5, 0.5, 0.5); state mean if" in said[-1]
-        assert len(said) == (2 if input_size == "odd" else 1)
+        notices = [str(w.message) for w in warned]
+        assert "tuned.pth does not say" in notices[-1]
+        assert "is assumed: mean (0.5, 0.5, 0.5); state mean if" in notices[-1]
+        assert len(notices) == (2 if input_size == "odd" else 1)
 
 
-def test_how_images_are_prepared_is_assumed_unless_it_is_stated(path):
+def test_assumed_preprocessing_is_a_notice(path):
     torch.save(TENSORS, path)
-    said = "tuned.pth does not say how images are prepared, so timm's configuration of test_vit is assumed"
-    with pytest.warns(CircuitStoreWarning, match=said) as told:
+    notice = "tuned.pth does not say how images are prepared, so timm's configuration of test_vit is assumed"
+    with pytest.warns(CircuitStoreWarning, match=notice) as caught:
         model = load_model("test_vit", checkpoint=path, mean=(0.1, 0.2, 0.3))
-    assert model.notices == (str(told[0].message),)
+    assert model.notices == (str(caught[0].message),)
     assert "mean" not in model.notices[0] and "std (0.5, 0.5, 0.5), crop 0.95, interpolation bicubic" in said_of(model)
     assert model.preprocess.mean == (0.1, 0.2, 0.3)
     stated = load_model("test_vit", checkpoint=path, **STATED, crop_mode="squash")
@@ -177,7 +178,7 @@ def said_of(model) -> str:
     return " ".join(model.notices)
 
 
-def test_tensors_of_float64_keep_their_digits(path, images):
+def test_tensors_of_float64_keep_their_precision(path, images):
     module = timm.create_model("test_vit", num_classes=7).double().eval()
     with torch.no_grad():
         module.head.weight += 1e-12
@@ -186,24 +187,24 @@ def test_tensors_of_float64_keep_their_digits(path, images):
 
 
 def test_a_published_layout_is_converted(path):
-    """As open_clip saves a timm tower: the projection is the head, the text tower is left."""
+    """As open_clip saves a timm tower: the projection is the head, and the text tower is ignored."""
     tensors = timm.create_model("test_vit").state_dict()
     tower = prefixed("visual.trunk.", {k: v for k, v in tensors.items() if not k.startswith("head.")})
-    beside = {"visual.head.proj.weight": torch.randn(1000, 64), "text.cls_emb": torch.zeros(3)}
-    model = load(path, tower | beside)
-    assert torch.equal(model.module.head.weight, beside["visual.head.proj.weight"])
+    others = {"visual.head.proj.weight": torch.randn(1000, 64), "text.cls_emb": torch.zeros(3)}
+    model = load(path, tower | others)
+    assert torch.equal(model.module.head.weight, others["visual.head.proj.weight"])
     assert torch.equal(model.module.norm.weight, tensors["norm.weight"])
 
 
 def test_a_published_layout_is_not_resampled_to_another_patch(path):
-    """As DINOv2 is published, with a token for masks that timm leaves out."""
+    """As DINOv2 is published, with a mask token that timm drops."""
     published = TENSORS | {"mask_token": torch.zeros(1, 64)}
     assert torch.equal(load(path, published).module.pos_embed, TENSORS["pos_embed"])
     with pytest.raises(InputError, match=r"patch_embed\.proj\.weight is \(64, 3, 14, 14\)"):
         load(path, published | {"patch_embed.proj.weight": torch.zeros(64, 3, 14, 14)})
 
 
-def test_what_does_not_fit_is_named(path):
+def test_weights_that_do_not_fit_raise(path):
     missing = {name: tensor for name, tensor in TENSORS.items() if name != "norm.bias"}
     wrong = missing | {"extra": torch.zeros(1), "blocks.0.norm1.weight": torch.ones(3)}
     with pytest.raises(
@@ -233,14 +234,14 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("said", ODD)
-def test_tensors_that_are_none_of_a_model_are_refused(path, said):
-    with pytest.raises(InputError) as refused:
-        load(path, ODD[said](dict(TENSORS)))
-    assert said in str(refused.value).replace("fit neither", "fits neither")
+@pytest.mark.parametrize("reason", ODD)
+def test_invalid_tensors_raise(path, reason):
+    with pytest.raises(InputError) as caught:
+        load(path, ODD[reason](dict(TENSORS)))
+    assert reason in str(caught.value).replace("fit neither", "fits neither")
 
 
-def test_places_without_a_file(tmp_path):
+def test_a_missing_file_raises(tmp_path):
     for place in (tmp_path / "missing.pth", tmp_path, "x" * 5000):
         with pytest.raises(InputError, match="checkpoint: no file at"):
             load_model("test_vit", checkpoint=place)
@@ -257,25 +258,25 @@ GOOD = saved({"state_dict": {"a.weight": torch.arange(6.0).view(2, 3), "a.bias":
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_damaged_file_is_one_message(tmp_path_factory, data):
+def test_a_damaged_file_raises_a_clear_error(tmp_path_factory, data):
     damaged = bytearray(GOOD)
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged", numbered=True) / "w.pth"
     path.write_bytes(bytes(damaged[: data.draw(st.integers(1, len(damaged)))]))
-    check_one_message(path)
+    check_error(path)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["w.pth", "w.safetensors"]))
-def test_any_bytes_are_one_message(tmp_path_factory, content, name):
+def test_any_bytes_raise_a_clear_error(tmp_path_factory, content, name):
     path = tmp_path_factory.mktemp("bytes", numbered=True) / name
     path.write_bytes(content)
-    check_one_message(path)
+    check_error(path)
 
 
-def check_one_message(path: Path) -> None:
+def check_error(path: Path) -> None:
     try:
         assert set(read_weights(path, {"a.weight", "a.bias"}).tensors) <= {"a.weight", "a.bias"} | {"?"}
-    except InputError as refused:
-        assert str(path) in str(refused)
+    except InputError as error:
+        assert str(path) in str(error)

@@ -1,4 +1,4 @@
-"""Modules around a timm model: what only runs it is taken off, others are answered with what to give instead."""
+"""Modules around a timm model: plain wrappers are removed, others raise an error that says what to load."""
 
 import open_clip
 import pytest
@@ -6,7 +6,7 @@ import torch
 import torchvision
 from circuitstore.errors import NotRepresentable
 from circuitstore.models import load_clip, load_model
-from circuitstore.models.wrappers import unwrapped
+from circuitstore.models.wrappers import unwrap
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -25,24 +25,24 @@ WRAPPED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
-def test_what_only_runs_a_model_is_taken_off(toy_module, wrap):
+def test_plain_wrappers_are_removed(toy_module, wrap):
     module = toy_module()
     assert load_model(wrap(module)).fingerprint == load_model(module).fingerprint
 
 
-def test_distributed_data_parallel_is_taken_off(toy_module, tmp_path):
+def test_distributed_data_parallel_is_removed(toy_module, tmp_path):
     module = toy_module()
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(module)
-        assert unwrapped(wrapped) is module
+        assert unwrap(wrapped) is module
         assert load_model(wrapped).fingerprint == load_model(module).fingerprint
     finally:
         torch.distributed.destroy_process_group()
 
 
 class Tuned(nn.Module):
-    """As people fine-tune: a timm model without a head, and a head."""
+    """A timm model without a head, and a head, as in fine-tuning scripts."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module | None) -> None:
         super().__init__()
@@ -56,16 +56,16 @@ class Tuned(nn.Module):
 
 @pytest.mark.parametrize("family", ["DINOv2", "EVA"])
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_wrapper_with_a_head_of_its_own_is_refused_with_lines_that_load_it(images, family, deep):
+def test_a_wrapper_with_its_own_head_raises_with_lines_that_load_it(images, family, deep):
     torch.manual_seed(0)
     tuned = Tuned(build(family, num_classes=0), nn.Sequential(nn.Dropout(0.5), nn.Linear(16, 3))).double().eval()
     model = nn.ModuleDict({"net": tuned}) if deep else tuned
     kind = type(tuned.backbone).__name__
     where = r"\.net\.backbone" if deep else r"\.backbone"
-    with pytest.raises(NotRepresentable, match=f"it holds a timm {kind} at {where}: ") as refused:
+    with pytest.raises(NotRepresentable, match=f"but holds a timm {kind} at {where}: ") as caught:
         load_model(model)
     names = {"model": model, "cs": type("cs", (), {"load_model": load_model})}
-    lines = [line.strip() for line in str(refused.value).splitlines()[1:]]
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
     if deep:
         assert lines == ["cs.load_model(model.net.backbone)"]
         return
@@ -76,24 +76,26 @@ def test_a_wrapper_with_a_head_of_its_own_is_refused_with_lines_that_load_it(ima
     assert torch.allclose(load_model(model.backbone, dtype="float64").logits(x), expected, rtol=1e-12)
 
 
-def test_a_wrapper_without_a_head_says_what_to_load(toy_module):
+def test_a_wrapper_without_a_head_raises_with_the_module_to_load(toy_module):
     with pytest.raises(NotRepresentable, match=r"at \.backbone: load that:\n  cs\.load_model\(model\.backbone\)$"):
         load_model(Tuned(toy_module(), None))
 
 
-def test_models_of_other_libraries_say_the_way():
+def test_models_of_other_libraries_raise_with_the_way_to_load_them():
     clip = build_clip("CLIP")
     for module in (clip, clip.visual, build_clip("SigLIP with its bias").visual):
-        with pytest.raises(NotRepresentable, match=r"is open_clip's: .+cs\.load_clip\("):
+        with pytest.raises(NotRepresentable, match=r"is part of open_clip: .+cs\.load_clip\("):
             load_model(module)
-    with pytest.raises(NotRepresentable, match=r"^VisionTransformer is torchvision's, whose models are not taken yet"):
+    with pytest.raises(
+        NotRepresentable, match=r"^VisionTransformer is part of torchvision, whose models are not supported yet"
+    ):
         load_model(torchvision.models.vit_b_16())
     foreign = type("ViTForImageClassification", (nn.Linear,), {"__module__": "transformers.models.vit.modeling_vit"})
-    with pytest.raises(NotRepresentable, match="is transformers's, whose models are not taken yet"):
+    with pytest.raises(NotRepresentable, match="is part of transformers, whose models are not supported yet"):
         load_model(foreign(2, 2))
 
 
-def test_a_wrapped_clip_is_taken():
+def test_a_wrapped_clip_is_accepted():
     clip = build_clip("CLIP").float()
     tokenizer = open_clip.SimpleTokenizer(context_length=16)
     plain, wrapped = (load_clip(c, ["tabby", "rifle"], tokenizer=tokenizer) for c in (clip, nn.DataParallel(clip)))
