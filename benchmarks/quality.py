@@ -39,7 +39,7 @@ import torch
 from circuitstore.circuits import EdgeScores, size_grid
 from circuitstore.circuits.recipe import DIRECTIONS
 from circuitstore.discovery import METHODS, discover, estimate_cost, smallest_with_retention
-from circuitstore.discovery.method import Found
+from circuitstore.discovery.method import MethodOutput
 from circuitstore.errors import CircuitStoreWarning
 from circuitstore.evaluation import (
     Execution,
@@ -185,14 +185,14 @@ class Study:
         self.discovery, self.selection, self.report = splits["discovery"], splits["selection"], splits["report"]
         self.run = cache(self._run)
 
-    def _run(self, row: Row) -> tuple[Found, Cost]:
+    def _run(self, row: Row) -> tuple[MethodOutput, Cost]:
         with counted(self.model, products=self.products) as cost:
             return self._discover(row), cost
 
-    def _discover(self, row: Row) -> Found:
+    def _discover(self, row: Row) -> MethodOutput:
         options = {"form": self.form, "execution": self.execution}
         if row.method == "magnitude":
-            return Found(self.graph, magnitude_scores(self.model, self.discovery, **options))
+            return MethodOutput(self.graph, magnitude_scores(self.model, self.discovery, **options))
         return discover(
             self.model, self.discovery, METHODS.resolve(row.method, row.params), direction=row.direction,
             selection=self.selection, seed=self.subject.seed, **options,

@@ -1,4 +1,4 @@
-"""The vocabulary: graphs, recipes, scores, circuits, and how they are compared. numpy and pandas only."""
+"""The vocabulary: graphs, recipes, scores and circuits, and how to compare them. Uses numpy and pandas only."""
 
 from .circuit import Circuit as Circuit
 from .comparability import check_comparable as check_comparable
@@ -7,10 +7,9 @@ from .comparability import check_version as check_version
 from .discovery import Discovery as Discovery
 from .drawing import Drawing as Drawing
 from .extraction import connected as connected
-from .extraction import first as first
 from .extraction import greedy as greedy
 from .extraction import joining_order as joining_order
-from .extraction import refuse_shares as refuse_shares
+from .extraction import shares_error as shares_error
 from .extraction import size_grid as size_grid
 from .extraction import threshold as threshold
 from .extraction import top as top
@@ -44,7 +43,7 @@ from .recipe import Variant as Variant
 from .recipe import WorkItem as WorkItem
 from .recipe import digest as digest
 from .recipe import study_kind as study_kind
-from .record import LEAST_IMAGES as LEAST_IMAGES
+from .record import MIN_IMAGES as MIN_IMAGES
 from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction

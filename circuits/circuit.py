@@ -1,4 +1,4 @@
-"""A circuit: the member edges of a graph that do one job, every one on a path from input to logits."""
+"""A circuit: member edges of a graph, all on a path from `input` to `logits`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError, warn
 from ..results import Exportable
-from .drawing import KEY, MOST_EDGES, Drawing, draw
+from .drawing import KEY, MAX_EDGES, Drawing, draw
 from .graph import ComputationGraph
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Scored(Protocol):
-    """What a circuit is extracted from: see `EdgeScores`."""
+    """The attributes of `EdgeScores` from which circuits are extracted."""
 
     @property
     def graph(self) -> ComputationGraph: ...
@@ -35,17 +35,17 @@ class Scored(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Circuit(Exportable):
-    """Member edges in flat edge order.
+    """Member edges of a graph, in flat edge order.
 
-    Build one by extraction from scores or by `Circuit.from_edges`; both prune.
+    Create one by extraction from scores or by `Circuit.from_edges`; both prune.
 
     Attributes:
-        graph: which edges the positions mean.
+        graph: the graph that edge positions refer to.
         members: True for member edges.
-        size_requested: edges asked for, before pruning; None where no size was asked.
+        size_requested: requested edges before pruning; None if no size was requested.
         order: flat indices of the members, first extracted first.
-        extraction: canonical text of how it was extracted: `top(n=24)`, `given` …
-        score: mean score of every edge of the graph, NaN where it is not known; None without scores.
+        extraction: canonical text of the extraction: `top(n=24)`, `given` …
+        score: mean score of every edge of the graph, NaN if unknown; None without scores.
         std: standard deviation over images, likewise.
     """
 
@@ -68,7 +68,7 @@ class Circuit(Exportable):
 
     @classmethod
     def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: Scored | None = None) -> Circuit:
-        """The circuit of the named edges, pruned. Warns where no edge remains.
+        """Return the circuit of the named edges, pruned. Warns if no edge is left.
 
         Raises:
             InputError: a name that is no edge of the graph, or scores of another graph.
@@ -86,7 +86,7 @@ class Circuit(Exportable):
         extraction: str = "given",
         scores: Scored | None = None,
     ) -> Circuit:
-        """The circuit that remains of chosen edges (flat indices, first extracted first)."""
+        """Return the circuit that remains of chosen edges (flat indices, first extracted first) after pruning."""
         members = np.zeros(graph.n_edges, bool)
         members[order] = True
         members = graph.prune(members)
@@ -94,7 +94,7 @@ class Circuit(Exportable):
         return circuit if scores is None else circuit.scored(scores)
 
     def scored(self, scores: Scored) -> Circuit:
-        """The same circuit with the scores of every edge.
+        """Return the same circuit with the scores of every edge.
 
         Raises:
             InputError: scores of another graph.
@@ -105,7 +105,7 @@ class Circuit(Exportable):
 
     @classmethod
     def found(cls, graph: ComputationGraph, members: Bool[np.ndarray, "edge"], scores: Scored | None) -> Circuit:
-        """The circuit of edges that a method selected itself; where it scored them too, the largest come first."""
+        """Return the circuit of edges that a method selected; if it also scored them, the largest come first."""
         order = np.flatnonzero(members)
         if scores is not None:
             order = order[np.argsort(-np.abs(scores.mean[order]), kind="stable")]
@@ -113,7 +113,7 @@ class Circuit(Exportable):
 
     @property
     def n_edges(self) -> int:
-        """Realised size: scored edges; structural links do not count."""
+        """Number of member edges; structural links are not counted."""
         return int(self.members.sum())
 
     @cached_property
@@ -123,7 +123,7 @@ class Circuit(Exportable):
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes on member edges and on the structural links that join them, in graph order."""
+        """Names of the nodes on member edges and the structural links between them, in graph order."""
         if not self.members.any():
             return ()
         alive = self.graph.reachable(self.members)
@@ -135,7 +135,7 @@ class Circuit(Exportable):
 
     @property
     def links(self) -> tuple[tuple[str, str], ...]:
-        """Structural links between its nodes."""
+        """Structural links between the circuit's nodes."""
         nodes = set(self.nodes)
         return tuple(link for link in self.graph.structural_links if nodes.issuperset(link))
 
@@ -147,7 +147,7 @@ class Circuit(Exportable):
         return ranks
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `edge, sender, receiver, port, rank` and, with scores, `score, std`; one row per member."""
+        """Return columns `edge, sender, receiver, port, rank` and, with scores, `score, std`; one row per member."""
         import pandas as pd
 
         index = np.flatnonzero(self.members)
@@ -168,9 +168,9 @@ class Circuit(Exportable):
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """Nodes and edges with their attributes, which networkx writes as GraphML, GEXF and GML.
+        """Return nodes and edges with their attributes, which networkx can write as GraphML, GEXF and GML.
 
-        Nodes have `kind`, and `layer` and `head` where they have them. Edges are keyed by name and have `kind`: `feeds`
+        Nodes have `kind`, and `layer` and `head` if they have them. Edges are keyed by name and have `kind`: `feeds`
         with `port`, `rank` and, with scores, `score` and `std`; or `contains` for structural links.
         """
         return as_networkx(self, self.to_pandas())
@@ -181,26 +181,26 @@ class Circuit(Exportable):
         *,
         label: str = "",
         key: str = KEY,
-        most: int = MOST_EDGES,
+        max_edges: int = MAX_EDGES,
         scale: float | None = None,
     ) -> Drawing:
-        """A picture: layers from left to right, heads and MLPs as nodes, edges by score; a notebook shows it.
+        """Draw the circuit: layers from left to right, heads and MLPs as nodes, edges by score. A notebook displays it.
 
-        Nodes outside the circuit stay as faint outlines.
+        Nodes outside the circuit are faint outlines.
 
         Args:
-            values: one number per edge of the graph, for width and colour; by default its scores. Without either all
-                edges look alike.
-            label: what the picture shows, for those who cannot see it.
+            values: one number per edge of the graph, for width and colour; the scores by default. Without either, all
+                edges look the same.
+            label: text alternative of the drawing.
             key: what the numbers are and what the colours mean.
-            most: at most so many edges are drawn, those of the largest magnitude; the foot counts the others.
-            scale: magnitude of the widest and darkest edge; by default the largest in this circuit. Pictures that
-                are to be compared need the same.
+            max_edges: maximum number of edges drawn, those of the largest magnitude; the caption counts the others.
+            scale: magnitude of the widest and darkest edge; by default the largest in this circuit. Use the same scale
+                for drawings that are compared.
 
         Raises:
-            InputError: values that are not one number per edge, finite within the circuit.
+            InputError: `values` does not have one number per edge, finite within the circuit.
         """
-        return draw(self, values, label=label, key=key, most=most, scale=scale)
+        return draw(self, values, label=label, key=key, max_edges=max_edges, scale=scale)
 
     def _repr_svg_(self) -> str:
         return self.draw().svg
@@ -217,7 +217,7 @@ class Circuit(Exportable):
 
 
 def as_networkx(circuit: Circuit, frame: pd.DataFrame) -> nx.MultiDiGraph:
-    """The graph of a circuit, with the numbers of a frame of its edges; see `Circuit.to_networkx`."""
+    """Return the graph of a circuit, with the columns of a frame of its edges; see `Circuit.to_networkx`."""
     import networkx as nx
 
     of = circuit.graph
@@ -236,10 +236,10 @@ def as_networkx(circuit: Circuit, frame: pd.DataFrame) -> nx.MultiDiGraph:
 
 
 def warn_if_emptied(circuit: Circuit) -> Circuit:
-    """The circuit, with a `CircuitStoreWarning` where edges were asked for and none is left."""
+    """Return the circuit, with a `CircuitStoreWarning` if edges were requested and none is left."""
     if circuit.size_requested and not circuit.n_edges:
         warn(
-            f"{circuit.extraction}: pruning left none of {circuit.size_requested} edges, as none is on a path of "
-            "such edges from input to logits; ask for more, or let them grow from logits upward with greedy",
+            f"{circuit.extraction}: pruning left none of {circuit.size_requested} edges, because these edges form no "
+            "path from input to logits; request more edges, or grow them from logits upward with greedy",
         )
     return circuit

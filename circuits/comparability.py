@@ -1,4 +1,4 @@
-"""What may be compared with what: fields that must agree, and fields whose difference is reported."""
+"""Which recipes are comparable: fields that must agree, and fields whose difference is reported."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ from ..errors import NotComparable
 from .recipe import Condition, Recipe, Variant
 
 MUST_AGREE = ("form", "method", "signed", "metric", "direction")
-"""Method by kind: other steps, another rule or version are only a warning. Metric with its version: another version
-measures something else."""
+"""Fields that must agree.
+
+The method is compared by kind: other parameters or another version only give a warning. The metric is compared with its
+version, because another version measures something else.
+"""
 
 
-def check_comparable(a: Recipe, b: Recipe, apart: str | None = None) -> list[str]:
-    """Warnings about what differs between two recipes that may be compared.
+def check_comparable(a: Recipe, b: Recipe, may_differ: str | None = None) -> list[str]:
+    """Check that two recipes are comparable, and return warnings about their differences.
 
     Args:
-        apart: one of `MUST_AGREE` that may differ, as only sets of edges are compared and no scores. The sign may
-            differ with the method.
+        may_differ: one of `MUST_AGREE` that may differ, if only sets of edges are compared. The sign may differ with
+            the method.
 
     Raises:
-        NotComparable: form, method, sign, metric (or its version) or direction differ; names the fields.
+        NotComparable: form, method, sign, metric (or its version) or direction differ; the message names the fields.
+
+    Examples:
+        >>> from circuitstore.circuits import Corruption, MethodUse, Metric, Recipe
+        >>> eap, logit, blur = MethodUse.of("eap"), Metric.of("logit"), Corruption.of("blur")
+        >>> check_comparable(Recipe(eap, "split", logit, blur), Recipe(eap, "split", logit, blur, seed=1))
+        ['seed differs: 0 against 1']
     """
     differing = {
         name: f"{name}: {_both(_value(a, name), _value(b, name))}"
         for name in MUST_AGREE
         if _value(a, name) != _value(b, name)
     }
-    free = {apart, "signed"} if apart == "method" else {apart}
+    free = {may_differ, "signed"} if may_differ == "method" else {may_differ}
     if differing.keys() - free:
-        told = "; ".join(text for name, text in differing.items() if name not in free)
-        raise NotComparable(f"not comparable, these must agree: {told}")
+        fields = "; ".join(text for name, text in differing.items() if name not in free)
+        raise NotComparable(f"not comparable, these must agree: {fields}")
     warnings = [text.replace(":", " differs:", 1) for text in differing.values()]
     if a.corruption != b.corruption:
         warnings.append(f"corruption differs: {_both(a.corruption, b.corruption)}")
@@ -43,12 +52,17 @@ def check_comparable(a: Recipe, b: Recipe, apart: str | None = None) -> list[str
 
 
 def check_version(name: str, a: Variant, b: Variant) -> list[str]:
-    """A warning where two variants have the same text and different versions, so that a reader takes them for one."""
+    """Return a warning if two variants have the same text but different versions.
+
+    Examples:
+        >>> check_version("condition", Condition.of("natural"), Condition.of("natural", version=2))
+        ['condition differs: natural (version 1) against natural (version 2)']
+    """
     return [f"{name} differs: {_both(a, b)}"] if a.text == b.text and a.version != b.version else []
 
 
 def _both(a: object, b: object) -> str:
-    """Both as text, with their versions where these differ."""
+    """Return both as text, with their versions if these differ."""
     if not (isinstance(a, Variant) and isinstance(b, Variant)):
         return f"{a} against {b}"
     if a.version == b.version:
@@ -61,19 +75,25 @@ def _value(recipe: Recipe, name: str) -> object:
 
 
 def check_conditions(
-    a: Recipe, b: Recipe, condition_a: Condition, condition_b: Condition, apart: str | None = None
+    a: Recipe, b: Recipe, condition_a: Condition, condition_b: Condition, may_differ: str | None = None
 ) -> list[str]:
-    """As `check_comparable`, for circuits of two conditions: "gained" and "lost" are only said in an effect study.
+    """Check two recipes with their conditions; see `check_comparable`.
 
-    Two conditions are comparable edge by edge only where nothing but the condition differs.
+    Edges are "gained" or "lost" only in an effect study, where nothing but the condition differs.
 
     Raises:
-        NotComparable: conditions and corruptions differ at once.
+        NotComparable: as for `check_comparable`, or condition and corruption both differ.
+
+    Examples:
+        >>> from circuitstore.circuits import Corruption, MethodUse, Metric, Recipe
+        >>> recipe = Recipe(MethodUse.of("eap"), "split", Metric.of("logit"), Corruption.of("blur"))
+        >>> check_conditions(recipe, recipe, Condition.of("natural"), Condition.of("typographic"))
+        []
     """
-    warnings = check_comparable(a, b, apart) + check_version("condition", condition_a, condition_b)
+    warnings = check_comparable(a, b, may_differ) + check_version("condition", condition_a, condition_b)
     if condition_a != condition_b and a.corruption != b.corruption:
         raise NotComparable(
             f"condition ({_both(condition_a, condition_b)}) and corruption ({_both(a.corruption, b.corruption)}) "
-            "differ at once: gained and lost edges are only told where nothing but the condition differs"
+            "both differ: edges are gained or lost only if nothing but the condition differs"
         )
     return warnings

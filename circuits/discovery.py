@@ -1,4 +1,4 @@
-"""The answer to one work item: scores of every edge, the edges that a method selected, or both."""
+"""The answer to a work item: scores of every edge, the edges that a method selected, or both."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Discovery(Exportable):
-    """The answer to one work item.
+    """The answer to a work item.
 
     Attributes:
         item: the question.
-        scores: scores of every edge, or None for methods that only select.
-        members: the edges that the method itself selected, or None.
+        scores: scores of every edge; None for methods that only select.
+        members: the edges that the method selected; None for methods that only score.
         images: content hashes of the discovery images, in the order of `scores.per_image`.
-        trace: what the method recorded on its way (JSON values).
-        provenance: device, versions, warnings, seconds: results, not identity (JSON values).
+        trace: record of the method's steps (JSON values).
+        provenance: device, versions, warnings and seconds, which are not part of the identity (JSON values).
     """
 
     item: WorkItem
@@ -50,34 +50,34 @@ class Discovery(Exportable):
 
     @property
     def graph(self) -> ComputationGraph:
-        """Which edges the positions mean."""
+        """The graph that edge positions refer to."""
         model = self.item.model
         return ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
 
     @property
     def circuit(self) -> Circuit:
-        """The edges that the method itself selected, pruned.
+        """The edges that the method selected, pruned.
 
         Raises:
-            InputError: it selects none.
+            InputError: the method does not select edges.
         """
         if self.members is None:
             raise InputError(
-                f"{self.item.recipe.method.text} scores edges and selects none; extract a circuit from them"
+                f"{self.item.recipe.method.text} scores edges without selecting any; extract a circuit from the scores"
             )
         return Circuit.found(self.graph, self.members, self.scores)
 
     @property
     def result(self) -> EdgeScores | Circuit:
-        """The scores, or the selected edges as a circuit where the method only selects."""
+        """The scores, or the selected edges as a circuit if the method only selects."""
         return self.circuit if self.scores is None else self.scores
 
     def to_pandas(self) -> pd.DataFrame:
-        """The frame of `result`."""
+        """Return the frame of `result`."""
         return self.result.to_pandas()
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The graph of `result`."""
+        """Return the graph of `result`."""
         return self.result.to_networkx()
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Discovery(Exportable):
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum over the images used and the canonical bytes (little-endian float32) of the arrays."""
+        """Checksum over the discovery images and the canonical bytes (little-endian float32) of the arrays."""
         check = sha256("\n".join(self.images).encode())
         arrays = (self.scores.mean, self.scores.std, self.scores.per_image) if self.scores else ()
         for array in arrays:

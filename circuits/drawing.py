@@ -1,4 +1,4 @@
-"""A circuit as a picture: layers from left to right, edges by score, written as SVG by hand."""
+"""Drawings of circuits as SVG: layers from left to right, edges by score."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from ..results import write_whole
 from .graph import PORTS, Component, ComputationGraph
 from .layout import NODE, PORT_OFFSET, Layout, curve
 
-MOST_EDGES = 120
-"""Edges drawn by default: of more no eye can follow one."""
+MAX_EDGES = 120
+"""Edges drawn by default; with more, single edges cannot be followed."""
 
 KEY = "score: blue raises the metric, orange lowers it"
 
 RAISES = ((158, 202, 225), (8, 69, 148))
 """Blue, pale to dark: the edge raises the metric."""
 LOWERS = ((253, 190, 133), (150, 52, 4))
-"""Orange, pale to dark: the edge lowers it. All common colour visions tell blue from orange."""
+"""Orange, pale to dark: the edge lowers the metric. Blue and orange are distinct in all common colour vision."""
 UNSCORED = "#64748b"
 _WIDTHS = (0.7, 6.0)
 _LETTER = 6.4
-"""Pixels of a letter of the foot, rather too many than too few: the viewer chooses the font."""
+"""Estimated width of a letter of the caption in pixels, on the large side: the viewer chooses the font."""
 _MARGIN, _LINE = 16.0, 20.0
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture that shows itself in a notebook.
+    """A drawing that renders in a notebook.
 
     Attributes:
-        svg: one `<svg>` element that needs nothing else.
+        svg: one self-contained `<svg>` element.
     """
 
     svg: str
 
     def save(self, path: str | Path) -> None:
-        """Write the picture as an SVG file, whole or not at all.
+        """Write the drawing as an SVG file, atomically.
 
         Raises:
             InputError: the file cannot be written.
@@ -59,7 +59,7 @@ class Drawing:
 
 
 class Drawable(Protocol):
-    """What is read of a `Circuit` to draw it."""
+    """The attributes of a `Circuit` that a drawing needs."""
 
     @property
     def graph(self) -> ComputationGraph: ...
@@ -85,28 +85,28 @@ def draw(
     *,
     label: str = "",
     key: str = KEY,
-    most: int = MOST_EDGES,
+    max_edges: int = MAX_EDGES,
     scale: float | None = None,
 ) -> Drawing:
-    """The picture of a circuit; see `Circuit.draw`."""
+    """Return the drawing of a circuit; see `Circuit.draw`."""
     if values is None:
         values = circuit.score
     if values is not None:
         _check(values, circuit)
-    return Drawing(_Picture(circuit, values, label, key, most, scale).svg())
+    return Drawing(_Picture(circuit, values, label, key, max_edges, scale).svg())
 
 
 def _check(values: np.ndarray, circuit: Drawable) -> None:
     n_edges = circuit.graph.n_edges
     if np.shape(values) != (n_edges,) or not np.isfinite(values[circuit.members]).all():
         raise InputError(
-            f"values: expected {n_edges} numbers, one for each edge of the graph and finite within the circuit, got an "
-            f"array of shape {np.shape(values)}"
+            f"values: expected {n_edges} numbers, one per edge of the graph, finite within the circuit; got an array "
+            f"of shape {np.shape(values)}"
         )
 
 
 class _Picture:
-    """Collects the elements of one drawing, back to front."""
+    """The elements of one drawing, back to front."""
 
     def __init__(
         self,
@@ -114,33 +114,33 @@ class _Picture:
         values: np.ndarray | None,
         label: str,
         key: str,
-        most: int,
+        max_edges: int,
         scale: float | None,
     ) -> None:
         self.circuit, self.values, self.label, self.key = circuit, values, label, key
         self.layout = Layout(circuit.graph)
-        self.shown = strongest(circuit, values, most)
+        self.shown = strongest(circuit, values, max_edges)
         largest = 0.0 if values is None else float(np.abs(values[circuit.members]).max(initial=0.0))
         self.scale = (largest if scale is None else scale) or 1.0
 
     def svg(self) -> str:
         width = self.layout.width
-        foot, height = self._foot()
-        alive = self._alive()
-        faint = self._nodes(set(self.circuit.graph.node_names) - alive, on=False)
-        parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(alive, on=True), *foot]
+        caption, height = self._caption()
+        active = self._active_nodes()
+        faint = self._nodes(set(self.circuit.graph.node_names) - active, on=False)
+        parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(active, on=True), *caption]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-            f'aria-label="{escape(self._spoken())}" font-family="system-ui, sans-serif" font-size="11">'
+            f'aria-label="{escape(self._aria_label())}" font-family="system-ui, sans-serif" font-size="11">'
             f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>{"".join(parts)}</svg>'
         )
 
-    def _alive(self) -> set[str]:
-        """Nodes of the circuit; of an edge set that was not pruned, the ends of its edges as well."""
+    def _active_nodes(self) -> set[str]:
+        """Return the nodes of the circuit; for an edge set that was not pruned, also the ends of its edges."""
         edges = [self.circuit.graph.edge(int(i)) for i in np.flatnonzero(self.circuit.members)]
         return {*self.circuit.nodes, *(e.sender for e in edges), *(e.receiver for e in edges)}
 
-    def _spoken(self) -> str:
+    def _aria_label(self) -> str:
         c = self.circuit
         what = f"{self.label}: " if self.label else ""
         best = self.shown[::-1][:3]
@@ -149,7 +149,7 @@ class _Picture:
         return f"{what}circuit of {c.n_edges} of {c.graph.n_edges} edges and {c.n_nodes} nodes{strongest_ones}"
 
     def _layers(self) -> list[str]:
-        """A band and a heading per layer."""
+        """Return a band and a heading per layer."""
         layout, graph = self.layout, self.circuit.graph
         layers = np.array([-1 if c.layer is None else c.layer for c in graph.components])
         parts = []
@@ -166,7 +166,7 @@ class _Picture:
         return parts
 
     def _links(self) -> list[str]:
-        """Structural links between nodes of the circuit: dashed, for they have no score."""
+        """Return the structural links between nodes of the circuit, dashed because they have no score."""
         index, layout = self.circuit.graph.node_index, self.layout
         parts = []
         for above, below in self.circuit.links:
@@ -178,7 +178,7 @@ class _Picture:
         return parts
 
     def _edges(self) -> list[str]:
-        """Member edges, weakest first, so that the strong ones lie on top."""
+        """Return the drawn edges, weakest first, so that strong edges are on top."""
         return ['<g fill="none" stroke-linecap="round">', *(self._edge(i) for i in self.shown), "</g>"]
 
     def _edge(self, index: int) -> str:
@@ -188,9 +188,9 @@ class _Picture:
         path = curve(
             self.layout, graph.node_index[edge.sender], graph.node_index[edge.receiver], PORT_OFFSET[edge.port]
         )
-        told = "" if value is None else f" {value:+.4g}"
+        score = "" if value is None else f" {value:+.4g}"
         return (
-            f'<path d="{path}" {self._stroke(value)}><title>{escape(edge.name)}{told}, '
+            f'<path d="{path}" {self._stroke(value)}><title>{escape(edge.name)}{score}, '
             f"rank {self.circuit.ranks[index]}</title></path>"
         )
 
@@ -204,7 +204,7 @@ class _Picture:
         )
 
     def _nodes(self, names: set[str], *, on: bool) -> list[str]:
-        """Boxes with the nodes' short names; faint when they are not part of the circuit."""
+        """Return boxes with the nodes' short names; faint if they are not part of the circuit."""
         graph, layout = self.circuit.graph, self.layout
         nodes = [n for n in zip(graph.components, layout.x, layout.y, strict=True) if n[0].name in names]
         line, ink = ("#475569", "#1f2937") if on else ("#dfe4ea", "#c3cad4")
@@ -220,21 +220,21 @@ class _Picture:
         ]
 
     def _ports(self, heads: list[tuple[Component, float, float]]) -> list[str]:
-        """Dots at the left of the heads where q, k and v come in."""
+        """Return dots at the left of heads where q, k and v enter."""
         left = NODE[0] / 2
         dots = "".join(f"M{x - left:.0f} {y + PORT_OFFSET[port]:.0f}h0" for _, x, y in heads for port in PORTS)
         return [f'<path d="{dots}" stroke="#475569" stroke-width="3.4" stroke-linecap="round"/>'] if dots else []
 
-    def _foot(self) -> tuple[list[str], float]:
-        """What width and colour mean, and what is not drawn; and where the picture ends."""
+    def _caption(self) -> tuple[list[str], float]:
+        """Return the legend and the counts below the drawing, and the y position of the end."""
         parts, y = self._legend(self.layout.body + 22)
-        for line in _lines(self._told(), self.layout.width - 2 * _MARGIN):
+        for line in _lines(self._counts(), self.layout.width - 2 * _MARGIN):
             parts.append(_text(_MARGIN, y, line))
             y += _LINE
         return parts, y
 
     def _legend(self, y: float) -> tuple[list[str], float]:
-        """Sample strokes with their values, then what these are; and where the next line stands."""
+        """Return sample strokes with their values and the key, and the y position of the next line."""
         parts: list[str] = []
         if self.values is None:
             return parts, y
@@ -255,19 +255,19 @@ class _Picture:
         return parts, y
 
     def _samples(self) -> list[float]:
-        """Values that the key shows: of the signs that are drawn."""
+        """Return the values of the sample strokes, with the signs that occur."""
         drawn = np.zeros(0) if self.values is None else self.values[self.shown]
         signs = [sign for sign, met in ((-1, (drawn < 0).any()), (1, (drawn > 0).any())) if met]
         return [sign * share * self.scale for sign in signs for share in (0.3, 1.0)[::sign]]
 
-    def _told(self) -> str:
+    def _counts(self) -> str:
         circuit = self.circuit
         graph = circuit.graph
-        nodes = f"{len(self._alive())} of {len(graph.components)} nodes"
+        nodes = f"{len(self._active_nodes())} of {len(graph.components)} nodes"
         text = f"{circuit.n_edges} of {graph.n_edges} edges, {nodes}"
         left_out = circuit.n_edges - len(self.shown)
         if left_out:
-            text += f"; the {len(self.shown)} strongest are drawn, {left_out} weaker ones are left out"
+            text += f"; the {len(self.shown)} strongest are drawn, {left_out} weaker edges are left out"
         if graph.form == "split":
             text += "; edges enter a head as q, k, v from top to bottom"
         if circuit.links:
@@ -276,36 +276,36 @@ class _Picture:
 
 
 def _lines(text: str, room: float) -> list[str]:
-    """A text in lines that have room for it."""
+    """Return a text wrapped to a width."""
     return textwrap.wrap(text, max(1, int(room / _LETTER)))
 
 
 def _text(x: float, y: float, text: str) -> str:
-    """A line of the foot, at the height of strokes at `y`."""
+    """Return a line of the caption, at the height of strokes at `y`."""
     return f'<text x="{x:.0f}" y="{y + 4:.0f}" fill="#475569">{escape(text)}</text>'
 
 
 def _figure(value: float) -> str:
-    """A value with its sign and two digits, in full where that is short: `+170`."""
+    """Return a value with its sign and two digits, in full if that is short: `+170`."""
     return f"{value:+.0f}" if 100 <= abs(value) < 100_000 else f"{value:+.2g}"
 
 
-def strongest(circuit: Drawable, values: Float[np.ndarray, "edge"] | None, most: int) -> list[int]:
-    """Flat indices of the `most` member edges of the largest magnitude, weakest first; by rank without values."""
+def strongest(circuit: Drawable, values: Float[np.ndarray, "edge"] | None, count: int) -> list[int]:
+    """Return the `count` member edges of largest magnitude (without values: of best rank), weakest first."""
     index = np.flatnonzero(circuit.members)
     worth = -circuit.ranks[index].astype(float) if values is None else np.abs(values[index].astype(np.float64))
     order = np.lexsort((-index, worth))
-    return [int(i) for i in index[order][max(0, len(index) - most) :]]
+    return [int(i) for i in index[order][max(0, len(index) - count) :]]
 
 
 def edge_width(value: float, scale: float) -> float:
-    """Stroke width in pixels: linear in the magnitude up to `scale`."""
+    """Return the stroke width in pixels: linear in the magnitude up to `scale`."""
     thin, wide = _WIDTHS
     return thin + (wide - thin) * min(abs(value) / scale, 1.0)
 
 
 def edge_colour(value: float, scale: float) -> str:
-    """Blue for what raises the metric, orange for what lowers it, darker with the magnitude."""
+    """Return blue if the value raises the metric, orange if it lowers it, darker for larger magnitudes."""
     pale, dark = RAISES if value > 0 else LOWERS
     share = min(abs(value) / scale, 1.0) ** 0.6
     mixed = (round(p + (d - p) * share) for p, d in zip(pale, dark, strict=True))

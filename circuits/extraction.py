@@ -1,4 +1,4 @@
-"""From scores to circuits: an order in which edges join, and how far to follow it.
+"""Extraction of circuits from scores: an order in which edges join, cut at a size.
 
 Ties are broken by flat index, so the same scores always give the same circuit.
 """
@@ -15,34 +15,38 @@ from ..errors import InputError, unknown
 from .circuit import Circuit, Scored
 from .graph import ComputationGraph
 
-How = Literal["top", "greedy"]
+Order = Literal["top", "greedy"]
 
 
 def joining_order(
     graph: ComputationGraph,
     scores: Float[np.ndarray, "edge"],
-    how: How,
+    order: Order,
     *,
     absolute: bool = False,
     limit: int | None = None,
 ) -> Int[np.ndarray, "joined"]:
-    """The first `limit` (None: all) flat edge indices in the order in which they join a circuit, before pruning.
+    """Return the first `limit` (None: all) flat edge indices in the order in which they join a circuit, before pruning.
 
-    `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into `logits`; take the
-    best on offer; when its sender is new, offer the edges into it. Sizes are prefixes of one order.
+    `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into `logits`; repeatedly take the best
+    candidate, and when its sender is new, add the edges into it to the candidates. Smaller sizes are prefixes.
+
+    Examples:
+        >>> joining_order(ComputationGraph(1, 1, "block"), np.array([1.0, 3, 2, 0, 4, 5]), "greedy")
+        array([5, 4, 1, 2, 0, 3])
     """
     value = np.abs(scores) if absolute else scores
-    match how:
+    match order:
         case "top":
             return np.argsort(-value, kind="stable")[:limit]
         case "greedy":
             return _greedy_order(graph, value, graph.n_edges if limit is None else limit)
         case _:
-            raise unknown("order", how, ("top", "greedy"))
+            raise unknown("order", order, ("top", "greedy"))
 
 
 def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.ndarray:
-    """A heap of each offered receiver's best remaining edge; a receiver's edges are sorted when it is offered."""
+    """Return the greedy order, from a heap of the best remaining edge of each candidate receiver."""
     reads: dict[int, list[int]] = {}  # node -> its receivers
     for receiver, node in enumerate(graph.receiver_node):
         reads.setdefault(int(node), []).append(receiver)
@@ -78,74 +82,100 @@ def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.
     return np.array(order, dtype=int)
 
 
-def refuse_shares(extraction: str) -> InputError:
-    """The error of an extraction that orders edges of different receivers, for scores that are shares of a receiver."""
+def shares_error(extraction: str) -> InputError:
+    """Return the error for an extraction that ranks edges of different receivers, for scores that are shares.
+
+    Examples:
+        >>> shares_error("top")
+        InputError('top: these scores are shares of what each receiver reads, ...')
+    """
     return InputError(
-        f"{extraction}: these scores are shares of what each receiver reads, and the larger of two shares at "
-        "different receivers is not the more important one; grow the circuit from logits (greedy; in a spec edges "
-        "or retention), or keep what reaches a share (threshold)"
+        f"{extraction}: these scores are shares of what each receiver reads, and shares of different receivers cannot "
+        "be ranked; grow the circuit from logits (greedy; in a spec edges or retention), or cut at a share (threshold)"
     )
 
 
 def edge_count(graph: ComputationGraph, n: int | float) -> int:
-    """A count as it is, a fraction (float in (0, 1]) of all edges rounded to the nearest count.
+    """Return a number of edges: a count, or a fraction (float in (0, 1]) of all edges rounded to the nearest count.
 
     Raises:
         InputError: neither.
     """
     if isinstance(n, float | np.floating):
         if not 0 < n <= 1:
-            raise InputError(f"size: a fraction lies in (0, 1], got {n}; give a whole number for a count of edges")
+            raise InputError(f"size: expected a fraction in (0, 1], got {n}; give an int for a number of edges")
         return round(n * graph.n_edges)
     if not 0 <= n <= graph.n_edges:
         raise InputError(f"size: expected 0 to {graph.n_edges} edges of the {graph.form} form, got {n}")
     return int(n)
 
 
-def first(scores: Scored, n: int | float, how: How, *, absolute: bool = False) -> Circuit:
-    """The first `n` edges of the joining order, pruned."""
+def _first(scores: Scored, n: int | float, order: Order, absolute: bool) -> Circuit:
+    """Return the first `n` edges of the joining order, pruned."""
     size = edge_count(scores.graph, n)
-    if scores.shares and how == "top":
-        raise refuse_shares(how)
-    order = joining_order(scores.graph, scores.mean, how, absolute=absolute, limit=size)
-    text = f"{how}(n={size}{', absolute' if absolute else ''})"
-    return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
+    if scores.shares and order == "top":
+        raise shares_error(order)
+    joined = joining_order(scores.graph, scores.mean, order, absolute=absolute, limit=size)
+    text = f"{order}(n={size}{', absolute' if absolute else ''})"
+    return Circuit.pruned(scores.graph, joined, size_requested=size, extraction=text, scores=scores)
 
 
 def top(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
-    """The `n` best edges, pruned. Refused for scores that are shares."""
-    return first(scores, n, "top", absolute=absolute)
+    """Return the `n` best edges (a float in (0, 1] is a fraction), pruned.
+
+    Raises:
+        InputError: the scores are shares, which have no order over all edges.
+
+    Examples:
+        >>> top(scores, 0.05)
+        Circuit(...)
+    """
+    return _first(scores, n, "top", absolute)
 
 
 def greedy(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
-    """`n` edges grown from `logits` upward, pruned."""
-    return first(scores, n, "greedy", absolute=absolute)
+    """Return `n` edges (a float in (0, 1] is a fraction) grown from `logits` upward, pruned.
+
+    Examples:
+        >>> greedy(scores, 24)
+        Circuit(...)
+    """
+    return _first(scores, n, "greedy", absolute)
 
 
 def connected(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
-    """The `n` best edges, and for those on no path from `input` to `logits` the edges that join them to both.
+    """Return the `n` best edges, plus edges that put each of them on a path from `input` to `logits`.
 
-    None of the `n` is pruned, and none of the added edges can be left out without one of the `n` losing its path.
-    `size_requested` is n, before edges were added.
+    None of the `n` is pruned, and each added edge is needed for the path of one of them. `size_requested` is `n`,
+    before edges were added.
+
+    Raises:
+        InputError: the scores are shares, which have no order over all edges.
+
+    Examples:
+        >>> circuit = connected(scores, 24)
+        >>> circuit.n_edges >= circuit.size_requested == 24
+        True
     """
     size = edge_count(scores.graph, n)
     if scores.shares:
-        raise refuse_shares("connected")
+        raise shares_error("connected")
     order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
     value = np.abs(scores.mean) if absolute else scores.mean
-    order = np.concatenate([order, _joining(scores.graph, order, value)])
+    order = np.concatenate([order, _connecting(scores.graph, order, value)])
     text = f"connected(n={size}{', absolute' if absolute else ''})"
     return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
 
 
-def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Edges that connect the chosen ones.
+def _connecting(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return the edges that connect the chosen ones.
 
-    The best one into each node that only has outputs, from the last node to the first, then the best one out of each
-    node that only has inputs, from the first to the last; less those that others have made needless, the worst first.
+    First the best edge into each node with outputs only, from the last node to the first; then the best edge out of
+    each node with inputs only, from the first to the last. Finally edges made unnecessary by others are dropped, worst
+    first.
     """
     above = np.arange(len(graph.components))
-    for over, below in graph.structural_links:  # a head is fed by its layer's attention input, and counts as it
+    for over, below in graph.structural_links:  # a head reads through its layer's attention input
         above[graph.node_index[below]] = graph.node_index[over]
     sender, receiver = above[graph.sender_node[graph.edge_sender]], graph.receiver_node[graph.edge_receiver]
     added: list[int] = []
@@ -153,7 +183,7 @@ def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> 
     def nodes(ends: np.ndarray) -> set[int]:
         return set(ends[np.concatenate([chosen, np.array(added, int)])].tolist())
 
-    def join(ends: np.ndarray, node: int) -> None:
+    def add_best(ends: np.ndarray, node: int) -> None:
         edges = np.flatnonzero(ends == node)
         added.append(int(edges[np.argmax(value[edges])]))
 
@@ -162,17 +192,17 @@ def _joining(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> 
     last = len(graph.components) - 1
     for node in range(last, 0, -1):
         if node not in nodes(receiver) and (node == last or node in nodes(sender)):
-            join(receiver, node)
+            add_best(receiver, node)
     for node in range(last):
         if node not in nodes(sender) and node in nodes(receiver):
-            join(sender, node)
+            add_best(sender, node)
     return _needed(graph, chosen, np.array(added, int), value)
 
 
 def _needed(graph: ComputationGraph, chosen: np.ndarray, added: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The added edges without any of which some chosen edge would be on no path, in their order.
+    """Return the added edges without which some chosen edge would be on no path, in their order.
 
-    An edge that is needed once stays needed as others go, so that each is looked at once.
+    An edge that is needed once stays needed as other edges are dropped, so each is checked once.
     """
     members = np.zeros(graph.n_edges, bool)
     members[np.concatenate([chosen, added])] = True
@@ -186,7 +216,12 @@ def _needed(graph: ComputationGraph, chosen: np.ndarray, added: np.ndarray, valu
 
 
 def threshold(scores: Scored, t: float, *, absolute: bool = False) -> Circuit:
-    """The edges that score (absolute: whose magnitude is) at least `t`, pruned."""
+    """Return the edges with a score (absolute: magnitude) of at least `t`, pruned.
+
+    Examples:
+        >>> threshold(scores, 0.1)
+        Circuit(...)
+    """
     if not np.isfinite(t):
         raise InputError(f"threshold: expected a finite number in units of the metric, got {t}")
     value = np.abs(scores.mean) if absolute else scores.mean
@@ -197,7 +232,12 @@ def threshold(scores: Scored, t: float, *, absolute: bool = False) -> Circuit:
 
 
 def size_grid(n_edges: int, ratio: float = 1.25) -> list[int]:
-    """1 … n_edges in geometric steps: each size is the last times `ratio`, rounded up, the last one all edges."""
+    """Return sizes from 1 to n_edges in geometric steps: each is the previous one times `ratio`, rounded up.
+
+    Examples:
+        >>> size_grid(10, ratio=2)
+        [1, 2, 4, 8, 10]
+    """
     sizes = [1]
     while sizes[-1] < n_edges:
         sizes.append(min(n_edges, int(np.ceil(sizes[-1] * ratio))))

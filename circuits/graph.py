@@ -1,7 +1,7 @@
-"""The computation graph of a pre-norm vision transformer: what sends, what receives, which edges exist.
+"""The computation graph of a pre-norm vision transformer: senders, receivers and the edges between them.
 
-Everything follows from the number of layers, the number of heads and the form; nothing is stored.
-Names and index order are those of EAP-IG and MIB, extended to the coarser forms.
+Everything is derived from the number of layers, the number of heads and the form; nothing is stored. Names and index
+order are those of EAP-IG and MIB, extended to the coarser forms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import InputError, unknown
 
 Form = Literal["split", "head", "attention", "block"]
 FORMS: tuple[Form, ...] = get_args(Form)
-"""From the finest to the coarsest; additive scores project from left to right by summing.
+"""Forms from the finest to the coarsest; additive scores project from left to right by summing.
 
 - `split`: each head has three inputs, q, k and v.
 - `head`: one input per head.
@@ -31,7 +31,7 @@ PORTS = ("q", "k", "v")
 
 @dataclass(frozen=True)
 class Component:
-    """A node of the graph. `layer` is None for `input` and `logits`, `head` for all but heads."""
+    """A node of the graph. `layer` is None for `input` and `logits`, `head` is None for all except heads."""
 
     name: str
     kind: Kind
@@ -40,11 +40,11 @@ class Component:
 
 
 class Place(NamedTuple):
-    """Where a sender or receiver stands.
+    """Position of a sender or receiver.
 
     Attributes:
         layer: its block; None for `input` and `logits`.
-        part: its place among those of the block's attention; None for the MLP, `input` and `logits`.
+        part: its position within the block's attention; None for the MLP, `input` and `logits`.
     """
 
     layer: int | None
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Edge:
-    """A residual-stream edge: what `sender` writes, as `receiver` reads it at `port` (q, k, v or '')."""
+    """An edge of the residual stream: the output of `sender` as read by `receiver` at `port` (q, k, v or '')."""
 
     sender: str
     receiver: str
@@ -68,8 +68,8 @@ class Edge:
 class ComputationGraph:
     """Senders, receivers and edges of a model with `n_layers` blocks of `n_heads` heads.
 
-    A sender feeds every receiver behind it, so the senders of a receiver are a prefix of all
-    senders, and the flat edge order (by receiver, then by sender) is one block per receiver.
+    A sender feeds every later receiver, so the senders of a receiver are a prefix of all senders, and the flat edge
+    order (by receiver, then by sender) is one block per receiver.
     """
 
     n_layers: int
@@ -111,7 +111,7 @@ class ComputationGraph:
 
     @cached_property
     def _receivers(self) -> tuple[tuple[str, str, int], ...]:
-        """(node, port, number of senders before it) per receiver, in index order."""
+        """(node, port, number of previous senders) per receiver, in index order."""
         heads = 1 if self.form == "block" else self.n_heads
         receivers: list[tuple[str, str, int]] = []
         for layer in range(self.n_layers):
@@ -144,12 +144,12 @@ class ComputationGraph:
 
     @cached_property
     def n_upstream(self) -> Int[np.ndarray, "receiver"]:
-        """Number of senders that feed each receiver: the first ones in index order."""
+        """Number of senders that feed each receiver, which are the first ones in index order."""
         return np.array([before for _, _, before in self._receivers])
 
     @cached_property
     def offsets(self) -> Int[np.ndarray, "receiver_plus_one"]:
-        """Edges of receiver r are `offsets[r]:offsets[r + 1]` in the flat order, sender 0 first."""
+        """Offsets into the flat order: receiver r has the edges `offsets[r]:offsets[r + 1]`, sender 0 first."""
         return np.concatenate([[0], np.cumsum(self.n_upstream)])
 
     @property
@@ -185,21 +185,21 @@ class ComputationGraph:
         return (self.n_receivers - 1) // self.n_layers
 
     def attention_senders(self, layer: int) -> range:
-        """Senders of a layer's attention: one per head, or the one of the block."""
+        """Return the senders of a layer's attention: one per head, or one for the block."""
         first = 1 + layer * self._senders_per_layer
         return range(first, first + self._senders_per_layer - 1)
 
     def mlp_sender(self, layer: int) -> int:
-        """The sender of a layer's MLP."""
+        """Return the sender of a layer's MLP."""
         return (layer + 1) * self._senders_per_layer
 
     def attention_receivers(self, layer: int) -> range:
-        """Receivers of a layer's attention, port by port in the split form."""
+        """Return the receivers of a layer's attention, port by port in the split form."""
         first = layer * self._receivers_per_layer
         return range(first, first + self._receivers_per_layer - 1)
 
     def mlp_receiver(self, layer: int) -> int:
-        """The receiver of a layer's MLP."""
+        """Return the receiver of a layer's MLP."""
         return (layer + 1) * self._receivers_per_layer - 1
 
     @property
@@ -208,14 +208,14 @@ class ComputationGraph:
         return self.n_receivers - 1
 
     def sender_place(self, sender: int) -> Place:
-        """Layer and part of a sender."""
+        """Return the layer and part of a sender."""
         if sender == 0:
             return Place(None, None)
         layer, part = divmod(sender - 1, self._senders_per_layer)
         return Place(layer, part if part < self._senders_per_layer - 1 else None)
 
     def receiver_place(self, receiver: int) -> Place:
-        """Layer and part of a receiver."""
+        """Return the layer and part of a receiver."""
         if receiver == self.logits_receiver:
             return Place(None, None)
         layer, part = divmod(receiver, self._receivers_per_layer)
@@ -223,7 +223,7 @@ class ComputationGraph:
 
     @cached_property
     def sender_depth(self) -> Int[np.ndarray, "sender"]:
-        """How many of the attentions and MLPs write to the stream before what this sender writes is all there."""
+        """Number of attentions and MLPs, in order, up to and including the one that contains each sender."""
         depth = np.zeros(self.n_senders, int)
         for layer in range(self.n_layers):
             depth[self.attention_senders(layer)] = 2 * layer + 1
@@ -232,7 +232,7 @@ class ComputationGraph:
 
     @cached_property
     def receiver_depth(self) -> Int[np.ndarray, "receiver"]:
-        """1 + how many of them have written to the stream when this receiver reads: deeper than all its senders."""
+        """1 + number of attentions and MLPs before each receiver: larger than the depth of all its senders."""
         depth = np.full(self.n_receivers, 2 * self.n_layers + 1)
         for layer in range(self.n_layers):
             depth[self.attention_receivers(layer)] = 2 * layer + 1
@@ -247,7 +247,7 @@ class ComputationGraph:
         return tuple((f"a{layer}.in", f"a{layer}.h{h}") for layer in range(self.n_layers) for h in range(self.n_heads))
 
     def edge(self, index: int) -> Edge:
-        """The edge at a flat index."""
+        """Return the edge at a flat index."""
         node, port, _ = self._receivers[int(self.edge_receiver[index])]
         return Edge(self.senders[int(self.edge_sender[index])], node, port)
 
@@ -263,31 +263,31 @@ class ComputationGraph:
         return {name: i for i, name in enumerate(self.edge_names)}
 
     def index_of(self, name: str) -> int:
-        """Flat index of an edge name.
+        """Return the flat index of an edge name.
 
         Raises:
-            InputError: no such edge in this graph; names the nearest ones.
+            InputError: no such edge in this graph; the message names the nearest ones.
         """
         if name not in self.edge_index:
             raise unknown(f"edge of the {self.form} form", name, self.edge_names)
         return self.edge_index[name]
 
     def to_matrix(self, values: np.ndarray) -> np.ndarray:
-        """Flat edge values `[..., edge]` as `[..., sender, receiver]`, zero where there is no edge."""
+        """Return flat edge values `[..., edge]` as `[..., sender, receiver]`, zero where there is no edge."""
         matrix = np.zeros((*values.shape[:-1], self.n_senders, self.n_receivers), values.dtype)
         matrix[..., self.edge_sender, self.edge_receiver] = values
         return matrix
 
     def projection(self, form: Form) -> Int[np.ndarray, "edge"]:
-        """For each edge of this graph its flat index in the coarser `form`.
+        """Return, for each edge of this graph, its flat index in the coarser `form`.
 
         Raises:
             InputError: `form` is finer than this graph's.
         """
         if FORMS.index(form) < FORMS.index(self.form):
             raise InputError(
-                f"the {self.form} form cannot be projected to the finer {form!r} form: "
-                f"a sum does not tell its parts; score again with form={form!r}"
+                f"the {self.form} form cannot be projected to the finer {form!r} form, because a sum does not "
+                f"determine its parts; score again with form={form!r}"
             )
         target = ComputationGraph(self.n_layers, self.n_heads, form)
         sender = np.array([_coarser_sender(c, form, target) for c in self._sender_components])
@@ -303,7 +303,7 @@ class ComputationGraph:
         return [(self.components[self.node_index[n]], port) for n, port, _ in self._receivers]
 
     def reachable(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "node"]:
-        """Nodes on a path from `input` to `logits` along member edges and structural links."""
+        """Return the nodes on a path from `input` to `logits` along member edges and structural links."""
         n = len(self.components)
         joined = np.zeros((n, n), bool)
         joined[self.sender_node[self.edge_sender[members]], self.receiver_node[self.edge_receiver[members]]] = True
@@ -320,7 +320,7 @@ class ComputationGraph:
         return down & up
 
     def prune(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "edge"]:
-        """The member edges that lie on a path from `input` to `logits`; structural links are followed.
+        """Return the member edges on a path from `input` to `logits`, following structural links.
 
         This is the fixed point of dropping nodes without incoming or without outgoing edges.
         """

@@ -1,7 +1,7 @@
-"""Kinds by name: what a method, metric, condition, corruption, extraction or source is, and where they are looked up.
+"""Kinds and registries: what methods, metrics, conditions, corruptions, extractions and sources are, and their lookup.
 
-A kind is a value. A registry holds the kinds that circuitstore has and those that installed packages add by an entry
-point, whose group is `circuitstore.` and the registry's name:
+A kind is a value. A registry holds the kinds of circuitstore and those that installed packages add by entry points, in
+the group `circuitstore.` plus the registry's name:
 
     [project.entry-points."circuitstore.metrics"]
     margin = "my_package.metrics:MARGIN"
@@ -20,10 +20,10 @@ from ..errors import InputError, unknown
 from .recipe import Scalar, Variant
 
 ABSENT = object()
-"""Default of a parameter that is left out where it is not given."""
+"""Default of an optional parameter without a value."""
 
 REQUIRED = object()
-"""Default of a parameter that must be given."""
+"""Default of a required parameter."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,22 @@ class Param:
     """A parameter of a kind.
 
     Attributes:
-        default: the value where none is given; `ABSENT` or `REQUIRED` where there is none.
-        allowed: the allowed values in words, for messages and the documentation.
-        read: returns the value in its one canonical form; raises ValueError where it is not allowed, InputError to say
-            why.
+        default: the default value; `ABSENT` or `REQUIRED` if there is none.
+        allowed: description of the allowed values, for messages and the documentation.
+        read: returns the value in its canonical form; raises ValueError if it is not allowed, or InputError with a
+            reason.
+        added_later: the parameter was added after ids were frozen, so it is left out of the identity when it has its
+            default.
     """
 
     default: Any
     allowed: str
     read: Callable[[Any], Scalar]
-    later: bool = False
+    added_later: bool = False
 
     @classmethod
-    def that(cls, default: Any, allowed: str, accepts: Callable[[Any], bool]) -> Param:
-        """A parameter whose values are canonical as they are."""
+    def accepting(cls, default: Any, allowed: str, accepts: Callable[[Any], bool]) -> Param:
+        """Return a parameter whose allowed values are already canonical."""
 
         def read(value: Any) -> Scalar:
             if not accepts(value):
@@ -55,23 +57,24 @@ class Param:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number; a truth value is none."""
+    """Return whether a value is a whole number; booleans are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a number that a float can hold; a truth value is none."""
+    """Return whether a value is a number that a float can hold; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
-def whole(default: Any, least: int = 1, most: int | None = None) -> Param:
-    """A whole number."""
-    allowed = f"a whole number from {least} on" if most is None else f"a whole number, {least} to {most}"
-    return Param.that(default, allowed, lambda v: is_whole(v) and least <= v and (most is None or v <= most))
+def whole(default: Any, minimum: int = 1, maximum: int | None = None) -> Param:
+    """Return a parameter for whole numbers in a range."""
+    allowed = f"a whole number of at least {minimum}" if maximum is None else f"a whole number, {minimum} to {maximum}"
+    upper = float("inf") if maximum is None else maximum
+    return Param.accepting(default, allowed, lambda value: is_whole(value) and minimum <= value <= upper)
 
 
 def number(default: Any, allowed: str, accepts: Callable[[float], bool] = lambda value: True) -> Param:
-    """A finite number in a range that `allowed` describes, as a float; None only where it is the default."""
+    """Return a parameter for finite numbers in the range that `allowed` describes; None only if it is the default."""
 
     def read(value: Any) -> Scalar:
         if value is None and default is None:
@@ -84,26 +87,26 @@ def number(default: Any, allowed: str, accepts: Callable[[float], bool] = lambda
 
 
 def choice(*values: str, default: Any = None) -> Param:
-    """One of some names, by default the first."""
-    return Param.that(values[0] if default is None else default, " or ".join(values), lambda v: v in values)
+    """Return a parameter with named values, the first one by default."""
+    return Param.accepting(values[0] if default is None else default, " or ".join(values), lambda v: v in values)
 
 
 def switch(default: bool) -> Param:
-    """On or off."""
-    return Param.that(default, "true or false", lambda v: isinstance(v, bool))
+    """Return a boolean parameter."""
+    return Param.accepting(default, "true or false", lambda v: isinstance(v, bool))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What can be asked for by name.
+    """Something that specs and calls can name: a method, metric, condition, corruption, extraction or source.
 
     Attributes:
         key: the name in specs and calls.
-        name: one line for people.
-        source: where it comes from (paper, code); empty where it is our own.
-        version: of what it computes, part of every identity; raised when the same parameters give other values.
+        name: one-line description.
+        source: origin (paper, code); empty if it is ours.
+        version: version of what it computes, part of every identity; raised when the same parameters give other values.
         params: its parameters by name.
-        lacks: why it does not take a parameter that its siblings take, by the parameter's name.
+        lacks: why it has no parameter that similar kinds have, by the parameter's name.
     """
 
     key: str
@@ -119,14 +122,14 @@ V = TypeVar("V", bound=Variant)
 
 
 class Registry(Mapping[str, K], Generic[K, V]):
-    """Kinds by key, those of other packages included.
+    """Kinds by key, including those of other packages.
 
     Args:
-        what: a kind of this registry is called, in messages.
+        what: name of a kind of this registry, for messages.
         group: name of the entry points; `methods` stands for `circuitstore.methods`.
         variant: class of a kind with its parameters.
-        kinds: those that circuitstore has.
-        hints: what to say of names that are known and are no kind here.
+        kinds: the kinds of circuitstore.
+        hints: messages for known names that are no kind of this registry.
 
     Examples:
         >>> METHODS.resolve("eap-ig", {"steps": 10}).text
@@ -146,10 +149,10 @@ class Registry(Mapping[str, K], Generic[K, V]):
 
     @cached_property
     def _foreign(self) -> dict[str, K]:
-        """Kinds of installed packages, loaded when a kind is first looked up.
+        """Kinds of installed packages, loaded at the first lookup.
 
         Raises:
-            InputError: an entry point that cannot be loaded, is no kind, or has the name of another.
+            InputError: an entry point that cannot be loaded, is no kind, or has the key of another kind.
         """
         found: dict[str, K] = {}
         for entry in metadata.entry_points(group=self.group):
@@ -158,20 +161,20 @@ class Registry(Mapping[str, K], Generic[K, V]):
                 kind = entry.load()
             except Exception as error:
                 raise InputError(
-                    f"{place}: {entry.value} cannot be loaded: {error}; mend or remove the package"
+                    f"{place}: {entry.value} cannot be loaded: {error}; fix or remove the package"
                 ) from error
             if not isinstance(kind, Kind):
                 raise InputError(f"{place}: expected a kind, got {type(kind).__name__}")
             if kind.key in self._own or kind.key in found:
-                raise InputError(f"{place}: {self.what} {kind.key!r} is there already; rename the package's")
+                raise InputError(f"{place}: {self.what} {kind.key!r} already exists; rename the one in the package")
             found[kind.key] = kind  # pyright: ignore[reportArgumentType]
         return found
 
     def __getitem__(self, key: str) -> K:
-        """The kind of this name.
+        """Return the kind with this key.
 
         Raises:
-            InputError: there is none; names the nearest.
+            InputError: there is none; the message names the nearest keys.
         """
         if key in self._own:
             return self._own[key]
@@ -185,7 +188,7 @@ class Registry(Mapping[str, K], Generic[K, V]):
         return key in self._own or key in self._kinds
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The kind of this name, or the default where there is none."""
+        """Return the kind with this key, or the default."""
         if key in self:
             return self[key]
         return default
@@ -197,22 +200,21 @@ class Registry(Mapping[str, K], Generic[K, V]):
         return len(self._kinds)
 
     def resolve(self, key: str, params: Mapping[str, Any] | None = None) -> V:
-        """A kind with all its parameters and its version.
+        """Return a kind with all its parameters and its version.
 
         Raises:
-            InputError: no such kind, a parameter that it does not take or that is missing, or a value that is not
-                allowed.
+            InputError: an unknown kind, an unknown or missing parameter, or a value that is not allowed.
         """
-        kind, given, place = self[key], params or {}, f"{self.what} {key!r}"
-        for name in given:
+        kind, params, place = self[key], params or {}, f"{self.what} {key!r}"
+        for name in params:
             if name in kind.lacks:
-                raise InputError(f"{place}: {name}: it takes none: {kind.lacks[name]}; leave it out")
+                raise InputError(f"{place}: it has no parameter {name!r}: {kind.lacks[name]}; leave it out")
             if name not in kind.params:
                 raise unknown("parameter", name, kind.params, where=place)
-        values = {name: self._read(kind, name, given.get(name, param.default)) for name, param in kind.params.items()}
-        unchanged = {name for name, param in kind.params.items() if param.later and values[name] == param.default}
-        stated = {name: v for name, v in values.items() if v is not ABSENT and name not in unchanged}
-        return self.variant.of(key, stated, kind.version)
+        values = {name: self._read(kind, name, params.get(name, param.default)) for name, param in kind.params.items()}
+        unchanged = {name for name, param in kind.params.items() if param.added_later and values[name] == param.default}
+        resolved = {name: v for name, v in values.items() if v is not ABSENT and name not in unchanged}
+        return self.variant.of(key, resolved, kind.version)
 
     def _read(self, kind: K, name: str, value: Any) -> Any:
         param, place = kind.params[name], f"{self.what} {kind.key!r}: {name}"

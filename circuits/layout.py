@@ -1,7 +1,7 @@
-"""Where a graph's nodes and edges stand in a drawing, in pixels: in the order of computation, from left to right.
+"""Positions of a graph's nodes and edges in a drawing, in pixels, from left to right in the order of computation.
 
-A column holds what can run at the same time: `input`, then per layer the heads and behind them the
-MLP, `logits` last. So every edge runs to the right.
+A column holds nodes that can be computed at the same time: `input`, then per layer the heads and the MLP, and finally
+`logits`. So every edge points to the right.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ NODE = (36.0, 24.0)
 """Width and height of a node's box."""
 
 PORT_OFFSET = {"q": -7.0, "k": 0.0, "v": 7.0, "": 0.0}
-"""How far below the middle of its receiver an edge ends."""
+"""Vertical distance from the middle of the receiver to the end of an edge, by port."""
 
 TOP, LEFT = 40.0, 46.0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the nodes of a graph stand, in pixels; x grows with the order of computation."""
+    """Positions of a graph's nodes, in pixels; x increases with the order of computation."""
 
     graph: ComputationGraph
 
     @cached_property
     def columns(self) -> Int[np.ndarray, "node"]:
-        """Column of each node: equal for nodes that cannot feed one another, else in order."""
+        """Column of each node: equal for nodes that cannot feed each other, otherwise in order."""
         columns, last, at = [], None, -1
         for component in self.graph.components:
             group = (component.kind, component.layer)
@@ -42,17 +42,17 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Rows of the upper lane: the heads of a layer."""
+        """Rows of the upper part: the heads of a layer."""
         return 1 if self.graph.form == "block" else self.graph.n_heads
 
     @property
     def row(self) -> float:
-        """Distance between heads: wide where there are few."""
+        """Vertical distance between heads: wide if there are few."""
         return float(np.clip(300 / self.rows, 34, 52))
 
     @cached_property
     def pitch(self) -> float:
-        """Distance between columns: wide in shallow models, narrower in deep ones."""
+        """Horizontal distance between columns: wide in shallow models, narrow in deep ones."""
         return float(np.clip(1120 / (self.columns[-1] + 1), 54, 96))
 
     @property
@@ -61,7 +61,7 @@ class Layout:
 
     @cached_property
     def y(self) -> Float[np.ndarray, "node"]:
-        """Heads by number from the top, MLPs in a lane of their own below, ends in the middle."""
+        """Heads by number from the top, MLPs in a separate row below, `input` and `logits` in the middle."""
         return np.array([TOP + self.row * (0.5 + self._row(c)) for c in self.graph.components])
 
     def _row(self, component: Component) -> float:
@@ -81,15 +81,14 @@ class Layout:
 
     @property
     def body(self) -> float:
-        """Bottom of the drawing proper: below the arcs that run under the MLPs."""
+        """Bottom of the drawing, below the arcs under the MLPs."""
         return TOP + self.row * (self.rows + 1.4) + 9 * float(np.sqrt(self.columns[-1]))
 
 
 def curve(layout: Layout, sender: int, receiver: int, offset: float) -> str:
-    """From the right side of the sender to the left side of the receiver.
+    """Return the path from the right side of the sender to the left side of the receiver.
 
-    Long edges between nodes of one lane bow out, under the MLPs or over the heads, lest they run
-    through the nodes between.
+    Long edges in one row bow out, under the MLPs or over the heads, to avoid the nodes between.
     """
     half = NODE[0] / 2
     x0, y0 = layout.x[sender] + half, layout.y[sender]
@@ -101,7 +100,7 @@ def curve(layout: Layout, sender: int, receiver: int, offset: float) -> str:
 
 
 def _bow(layout: Layout, y0: float, y1: float) -> float:
-    """Pixels by which an edge that skips one column leaves the straight way; fewer, the more it climbs."""
+    """Return by how many pixels an edge that skips one column is bent; less, the steeper it is."""
     middle = TOP + layout.row * (0.5 + (layout.rows + 0.4) / 2)
     flatness = max(0.0, 1 - abs(y1 - y0) / (3 * layout.row))
     return (12.0 if (y0 + y1) / 2 >= middle else -7.0) * flatness

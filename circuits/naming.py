@@ -10,11 +10,15 @@ _BETWEEN = re.compile(r", (?=\w+=)")
 
 
 def short_names(texts: Iterable[str]) -> dict[str, str]:
-    """For each canonical text the shortest name that tells it from the others; names are distinct.
+    """Return the shortest distinct name of each canonical text.
 
-    That is its kind, where no other text has the same kind, else the kind with those parameters in which the texts
-    of this kind differ. Of a text that lists several (`eap(…), split, logit`), as of a recipe, each part is named by
-    itself. A text of another form is its own name.
+    This is the kind if no other text has it, else the kind with the parameters in which texts of this kind differ. If
+    all texts are lists (`eap(…), split, logit`), as for recipes, each part is shortened separately. Other texts keep
+    their full form.
+
+    Examples:
+        >>> short_names(["blur(size=3)", "typographic(size=1, word=a)", "typographic(size=2, word=a)"]).values()
+        dict_values(['blur', 'typographic(size=1)', 'typographic(size=2)'])
     """
     parts = {text: list(_parts(text)) for text in texts}
     if len({len(of) for of in parts.values()}) != 1:
@@ -27,7 +31,7 @@ def short_names(texts: Iterable[str]) -> dict[str, str]:
 def kind_and_params(text: str) -> tuple[str, list[str]]:
     """Return the kind of a canonical text and its parameters as `name=value`; any other text is its own kind.
 
-    Example:
+    Examples:
         >>> kind_and_params("typographic(number=1, size=0.15)")
         ('typographic', ['number=1', 'size=0.15'])
     """
@@ -36,7 +40,7 @@ def kind_and_params(text: str) -> tuple[str, list[str]]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text cut at the commas outside of brackets; whole where brackets do not match."""
+    """Yield the parts between commas outside brackets; the whole text if brackets do not match."""
     depth, starts = 0, [0]
     for i, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")
@@ -51,7 +55,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _of_one_place(texts: Sequence[str]) -> dict[str, str]:
-    """Names of the texts at one place of a list; the same text has the same name."""
+    """Return names of the texts at one position of a list; equal texts have equal names."""
     by_kind: dict[str, dict[str, Mapping[str, str]]] = {}
     for text in texts:
         kind, params = kind_and_params(text)
@@ -60,9 +64,9 @@ def _of_one_place(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _names(kind: str, params: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Names for all texts of one kind, from their parameters."""
-    told = _differing(list(params.values()))
-    return {text: _named(kind, {k: v for k, v in own.items() if k in told}) for text, own in params.items()}
+    """Return names for all texts of one kind, from their parameters."""
+    differing = _differing(list(params.values()))
+    return {text: _named(kind, {k: v for k, v in own.items() if k in differing}) for text, own in params.items()}
 
 
 def _differing(all_params: Sequence[Mapping[str, str]]) -> set[str]:

@@ -1,7 +1,7 @@
-"""Random connected circuits: the null that a found circuit is held against.
+"""Random connected circuits: the null model with which a discovered circuit is compared.
 
-A uniform random edge set is nearly always disconnected and therefore far too easy to beat; here
-whole paths from `input` to `logits` are added until the size is reached (Shi et al. 2024).
+A uniform random edge set is almost always disconnected, which makes it a weak null model. Here whole paths from `input`
+to `logits` are added until the size is reached (Shi et al. 2024).
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ _TRIES = 64
 
 
 def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circuit:
-    """A random circuit of at most `n_edges` edges, all on input-to-logits paths.
+    """Return a random circuit of at most `n_edges` edges, all on paths from `input` to `logits`.
 
-    Each path runs through one edge drawn uniformly, completed upward and downward by uniform random
-    edges. When no path fits any more, single edges between nodes of the circuit fill it up, so the
-    size misses `n_edges` by one edge at most, and only where no single edge is left.
+    Each path goes through one uniformly drawn edge and is completed in both directions by uniform random edges. When no
+    more path fits, single edges between nodes of the circuit are added. The result is at most one edge short of
+    `n_edges`, and only if no single edge is left.
 
     Raises:
         InputError: `n_edges` is not between 1 and the number of edges.
+
+    Examples:
+        >>> random_circuit(graph, 24, seed=0)
+        Circuit(24 of 479 edges, ...)
     """
     if not 1 <= n_edges <= graph.n_edges:
         raise InputError(f"random circuit: expected a size from 1 to {graph.n_edges}, got {n_edges}")
@@ -43,10 +47,14 @@ def random_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circu
 
 
 def uniform_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circuit:
-    """What pruning leaves of `n_edges` edges drawn uniformly: the weak null, as little or nothing of it is connected.
+    """Return `n_edges` uniformly drawn edges after pruning: a weak null model, since few or none of them are connected.
 
     Raises:
         InputError: `n_edges` is not between 0 and the number of edges.
+
+    Examples:
+        >>> uniform_circuit(graph, 24, seed=0)
+        Circuit(...)
     """
     if not 0 <= n_edges <= graph.n_edges:
         raise InputError(f"uniform circuit: expected a size from 0 to {graph.n_edges}, got {n_edges}")
@@ -55,7 +63,7 @@ def uniform_circuit(graph: ComputationGraph, n_edges: int, *, seed: int) -> Circ
 
 
 def _fill(graph: ComputationGraph, chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
-    """Up to `count` further edges between nodes that `chosen` already joins to `input` and `logits`."""
+    """Return up to `count` more edges between nodes of `chosen`, `input` and `logits`."""
     members = np.zeros(graph.n_edges, bool)
     members[chosen] = True
     alive = graph.reachable(members)
@@ -65,12 +73,12 @@ def _fill(graph: ComputationGraph, chosen: list[int], count: int, rng: np.random
 
 
 class RandomPaths:
-    """Draws paths from `input` to `logits` as edges into and out of each node, structural links followed."""
+    """Draws paths from `input` to `logits`, following structural links."""
 
     def __init__(self, graph: ComputationGraph, rng: np.random.Generator) -> None:
         self.rng, self.last = rng, len(graph.components) - 1
         sender, receiver = graph.sender_node[graph.edge_sender], graph.receiver_node[graph.edge_receiver]
-        self.sender: list[int] = sender.tolist()  # read one by one: lists are faster
+        self.sender: list[int] = sender.tolist()  # lists are faster for single reads
         self.receiver: list[int] = receiver.tolist()
         n = len(graph.components)
         self.into = [np.flatnonzero(receiver == node).tolist() for node in range(n)]
@@ -82,7 +90,7 @@ class RandomPaths:
             self.below.setdefault(a, []).append(b)
 
     def through(self, edge: int) -> list[int]:
-        """Flat indices of a path through an edge, completed upward and downward by uniform random edges."""
+        """Return the flat indices of a path through an edge, completed in both directions by uniform random edges."""
         path = [edge]
         node = self.sender[edge]
         while node != 0:
@@ -97,5 +105,5 @@ class RandomPaths:
         return path
 
     def _one_of(self, choices: list[int]) -> int:
-        """As `Generator.choice` draws, at a fraction of its time."""
+        """Draw like `Generator.choice`, but much faster."""
         return choices[int(self.rng.integers(len(choices)))]

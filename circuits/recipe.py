@@ -1,8 +1,8 @@
-"""What gives a score its meaning: condition, corruption, method, metric; and its identity.
+"""What gives a score its meaning (condition, corruption, method, metric), and its identity.
 
-An identity is the SHA-256 of canonical JSON; two things with the same identity ask the same question. It can grow: a
-field that is added by `later` is left out of the hash while it has its default, as is a parameter of a kind that is
-`later` (`kinds.Param`). So ids of what is stored stay as they are.
+An identity is the SHA-256 of canonical JSON; equal identities are the same question. It can grow: a field declared with
+`added_later`, or a parameter of a kind with `Param.added_later`, is left out of the hash while it has its default, so
+ids of stored items do not change.
 """
 
 from __future__ import annotations
@@ -20,22 +20,27 @@ Scalar = str | int | float | bool | None
 
 Direction = Literal["noising", "denoising"]
 DIRECTIONS: tuple[Direction, ...] = ("noising", "denoising")
-"""Clean run with an edge corrupted, or corrupted run with an edge restored."""
+"""`noising` corrupts an edge in the clean run, `denoising` restores an edge in the corrupted run."""
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces."""
+    """Return the SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces.
+
+    Examples:
+        >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+        True
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def later(default: Any) -> Any:
-    """A field of a dataclass that was added after ids were frozen; its default is what earlier versions did."""
+def added_later(default: Any) -> Any:
+    """Declare a field that was added after ids were frozen; its default is the behaviour of earlier versions."""
     return field(default=default, metadata={"later": True})
 
 
-def stated(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass that its identity states: all but those that are `later` and have their default."""
+def identity_fields(value: Any) -> dict[str, Any]:
+    """Return the dataclass fields that enter the identity: all but `added_later` fields with their default."""
     return {
         f.name: getattr(value, f.name)
         for f in fields(value)
@@ -45,9 +50,9 @@ def stated(value: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A named thing with all its parameters resolved and the version of its definition.
+    """A kind with all its parameters resolved and the version of its definition.
 
-    `params` are sorted by name. A change of what the thing computes is a new `version`.
+    `params` are sorted by name. A change of what the kind computes is a new `version`.
     """
 
     kind: str
@@ -63,7 +68,7 @@ class Variant:
 
     @property
     def text(self) -> str:
-        """Canonical text for people: `typographic(number=1, size=5)`, or the kind alone."""
+        """Canonical text: `typographic(number=1, size=5)`, or the kind if there are no parameters."""
         inner = ", ".join(f"{k}={v}" for k, v in self.params)
         return f"{self.kind}({inner})" if inner else self.kind
 
@@ -79,14 +84,14 @@ class Variant:
 
 
 NATURAL = "natural"
-"""Kind of the condition under which images are left as they are; all other conditions are attacks."""
+"""Kind of the condition that leaves images unchanged; all other conditions are attacks."""
 
 UNATTACKED_TWIN = "unattacked-twin"
 """Kind of the corruption that contrasts an attacked image with the same image before the attack."""
 
 
 class Condition(Variant):
-    """What was done to the images: natural, typographic …; the attack's family is `kind`."""
+    """What was done to the images: natural, typographic …; `kind` is the attack's family."""
 
 
 class Corruption(Variant):
@@ -98,22 +103,22 @@ class MethodUse(Variant):
 
 
 class Metric(Variant):
-    """What is scored: logit, logit-diff …; higher is always better."""
+    """The scored quantity: logit, logit-diff …; higher is always better."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but model, images and condition that gives a score its meaning.
+    """Everything that gives a score its meaning, except model, images and condition.
 
     Attributes:
-        method: discovery method, its resolved parameters and its version.
+        method: discovery method with its resolved parameters and version.
         form: form of the graph.
-        metric: what the scores raise or lower.
+        metric: metric that the scores raise or lower.
         direction: `noising` (clean run, corrupt an edge) or `denoising` (corrupted run, restore one).
         corruption: what the clean run is contrasted with.
-        signed: False for methods whose scores are magnitudes.
+        signed: False if scores are magnitudes.
         dtype: floating-point type of the computation.
-        seed: seed of everything random (pairing, shuffles).
+        seed: seed of all random choices (pairing, shuffles).
     """
 
     method: MethodUse
@@ -126,7 +131,7 @@ class Recipe:
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: v.to_dict() if isinstance(v, Variant) else v for k, v in stated(self).items()}
+        return {k: v.to_dict() if isinstance(v, Variant) else v for k, v in identity_fields(self).items()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
@@ -144,7 +149,7 @@ class Recipe:
 
     @property
     def text(self) -> str:
-        """Canonical text for people."""
+        """Canonical text."""
         return f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
 
 
@@ -154,10 +159,10 @@ StudyKind = Literal["effect", "mechanism", "other"]
 def study_kind(recipe: Recipe) -> StudyKind:
     """Return what circuits of a recipe say about attacks.
 
-    `effect`: natural and attacked images are contrasted with the same images and scored on the true class's logit, so
-    that only the condition differs and edges are gained or lost. `mechanism`: attacked images are contrasted with their
-    unattacked twins and scored on the target's logit less the true class's, so that edges carry the attack. `other`:
-    neither can be said.
+    `effect`: natural and attacked images are contrasted with the same images and scored by the true class's logit, so
+    only the condition differs, and edges are gained or lost. `mechanism`: attacked images are contrasted with their
+    unattacked twins and scored by the target's logit minus the true class's, so edges carry the attack. `other`:
+    neither.
 
     Examples:
         >>> study_kind(Recipe(MethodUse.of("eap"), "split", Metric.of("logit"), Corruption.of("blur")))
@@ -174,7 +179,7 @@ def study_kind(recipe: Recipe) -> StudyKind:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as the store knows it. `id` is its fingerprint: architecture, tensors, preprocessing."""
+    """A model as stored. `id` is its fingerprint: architecture, tensors, preprocessing."""
 
     id: str
     name: str
@@ -186,7 +191,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """A class of a data set. `name` as the user calls it, `class_index` the model's logit for it."""
+    """A class of a data set. `name` is the user's name for it, `class_index` the index of its logit."""
 
     dataset: str
     name: str
@@ -199,22 +204,22 @@ class ClassInfo:
 
 
 GIVEN = "given"
-"""Rule of a selection whose images came with the answer, so that it can be stored, but not computed."""
+"""Rule of a selection whose images came with the answer, so the item can be stored but not computed."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which images a question is asked of.
+    """The images of a question.
 
     Attributes:
         candidates: digest of the content hashes of the candidate images, in the order in which they are tried; sorted
-            where they were given.
-        n_candidates: how many they are.
-        count: images wanted, over the three splits; 0 where they were given.
+            if the images were given.
+        n_candidates: number of candidates.
+        count: number of images to select, over the three splits; 0 if they were given.
         rule: which candidates qualify: `correct`, `all`, `successful`, or `given`.
         seed: seed of the order of the candidates.
-        surroundings: digest of what else decides how they are attacked and corrupted: the images of the
-            classes that they are contrasted with, the word that is written, the target class.
+        surroundings: digest of everything else that decides how they are attacked and corrupted: the images of the
+            contrast classes, the written word, the target class.
     """
 
     candidates: str
@@ -228,7 +233,7 @@ class Selection:
     def of(
         cls, hashes: Sequence[str], count: int, rule: str, seed: int = 0, surroundings: Sequence[str] = ()
     ) -> Selection:
-        """The selection from candidate images with these content hashes."""
+        """Return the selection from candidate images with these content hashes."""
         return cls(digest(list(hashes)), len(hashes), count, rule, seed, digest(list(surroundings)))
 
 
@@ -236,13 +241,13 @@ class Selection:
 class Contrast:
     """What the images of a question are contrasted with, by name.
 
-    Not part of the identity: what decides it (seed, classes, parameters) is hashed with condition, recipe and
-    selection.
+    Not part of the identity: the values that decide it (seed, classes, parameters) are hashed with condition, recipe
+    and selection.
 
     Attributes:
-        word: what the attack writes on the images, if anything.
-        target: class that the metric or the attack aims at, if any.
-        against: classes that the corrupted images come from, in the order in which they are dealt.
+        word: the word that the attack writes on the images, if any.
+        target: the target class of the metric or the attack, if any.
+        against: classes of the corrupted images, in the order in which they are dealt.
     """
 
     word: str | None = None
@@ -251,15 +256,15 @@ class Contrast:
 
     @property
     def against_text(self) -> str | None:
-        """The classes as a text of at most `MOST_NAMED` names; None where corrupted images come from no class."""
+        """The classes as text, with at most `MAX_NAMED` names; None if corrupted images come from no class."""
         if not self.against:
             return None
-        named = ", ".join(self.against[:MOST_NAMED])
-        return named if len(self.against) <= MOST_NAMED else f"{named} and {len(self.against) - MOST_NAMED} more"
+        named = ", ".join(self.against[:MAX_NAMED])
+        return named if len(self.against) <= MAX_NAMED else f"{named} and {len(self.against) - MAX_NAMED} more"
 
 
-MOST_NAMED = 12
-"""Contrast classes that are named one by one; of more, the rest is counted."""
+MAX_NAMED = 12
+"""Contrast classes that are named; further ones are only counted."""
 
 
 @dataclass(frozen=True)
@@ -275,34 +280,34 @@ class WorkItem:
 
     @property
     def text(self) -> str:
-        """Model, class and condition, for people."""
+        """Model, class and condition as text."""
         return f"{self.model.name}, {self.target_class.dataset} {self.target_class.name!r}, {self.condition.text}"
 
     @property
     def is_given(self) -> bool:
-        """Whether its answer came from elsewhere: nobody can compute it here."""
+        """Whether the answer was computed elsewhere, so that it cannot be computed here."""
         return self.selection.rule == GIVEN
 
     @cached_property
     def id(self) -> str:
-        """Hash of model fingerprint, candidate images, class, condition and recipe."""
+        """Hash of model fingerprint, class, condition, recipe and candidate images."""
         return digest(
             {
                 "model": self.model.id,
-                "class": stated(self.target_class),
+                "class": identity_fields(self.target_class),
                 "condition": self.condition.to_dict(),
                 "recipe": self.recipe.to_dict(),
-                "selection": stated(self.selection),
+                "selection": identity_fields(self.selection),
             }
         )
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "model": asdict(self.model),
-            "target_class": stated(self.target_class),
+            "target_class": identity_fields(self.target_class),
             "condition": self.condition.to_dict(),
             "recipe": self.recipe.to_dict(),
-            "selection": stated(self.selection),
+            "selection": identity_fields(self.selection),
             **({} if self.contrast == Contrast() else {"contrast": asdict(self.contrast)}),
         }
 

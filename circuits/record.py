@@ -1,4 +1,4 @@
-"""A stored circuit: which question it answers, how it was extracted, how well it does, and its identity."""
+"""A stored circuit: its question, extraction, evaluation and identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from ..results import Exportable
 from .circuit import Circuit, as_networkx
-from .drawing import MOST_EDGES, Drawing
+from .drawing import MAX_EDGES, Drawing
 from .recipe import Variant, WorkItem, digest
 from .response import Role
 from .scores import canonical_bytes
@@ -24,25 +24,30 @@ if TYPE_CHECKING:
 
 
 class Extraction(Variant):
-    """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, `found` by the method itself."""
+    """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, or `found` by the method."""
 
 
-LEAST_IMAGES = 6
-"""Discovery images below which a circuit is flagged: the halves of its noise floor would be one or two images."""
+MIN_IMAGES = 6
+"""Discovery images below which a circuit is flagged: halves for its noise floor would be one or two images."""
 
 
 def circuit_id(discovery_id: str, extraction: Extraction) -> str:
-    """Hash of discovery id and extraction."""
+    """Return the hash of discovery id and extraction.
+
+    Examples:
+        >>> len(circuit_id("3f2a81", Extraction.of("top", {"n": 24})))
+        64
+    """
     return digest({"discovery": discovery_id, "extraction": extraction.to_dict()})
 
 
 @dataclass(frozen=True)
 class Evaluation(Exportable):
-    """How a circuit does on images that chose nothing.
+    """The performance of a circuit on images that were not used to find it.
 
-    Metrics are means over `n` images. `faithfulness` and `retention` are None where their gap is not
-    positive or under three standard errors; `reasons` then says why, by name of the figure.
-    `metric_random` holds the metric of each size-matched random connected circuit on the same images.
+    Metrics are means over `n` images. `faithfulness` and `retention` are None if their gap is not positive or is under
+    three standard errors; then `reasons` has the reason by name of the figure. `metric_random` has the metric of each
+    random connected circuit of the same size on the same images.
     """
 
     n: int
@@ -59,32 +64,32 @@ class Evaluation(Exportable):
 
     @property
     def faithfulness_random(self) -> float | None:
-        """Mean faithfulness of the random circuits; None where faithfulness has no meaning or none were run."""
+        """Mean faithfulness of the random circuits; None if faithfulness is undefined or there are none."""
         if self.faithfulness is None or not self.metric_random:
             return None
         mean = float(np.mean(self.metric_random))
         return (mean - self.metric_empty) / (self.metric_full - self.metric_empty)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row: the fields, NaN where a figure has no meaning, and `faithfulness_random`; `reasons` as text."""
+        """Return one row: the fields, NaN for undefined figures, and `faithfulness_random`; `reasons` as text."""
         import pandas as pd
 
-        told = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
-        row = asdict(self) | {"metric_random": list(self.metric_random), "reasons": told}
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
+        row = asdict(self) | {"metric_random": list(self.metric_random), "reasons": reasons}
         frame = pd.DataFrame([row | {"faithfulness_random": self.faithfulness_random}])
         return frame.astype(dict.fromkeys(("faithfulness", "faithfulness_random", "retention"), float))
 
 
 @dataclass(frozen=True, eq=False)
 class CircuitRecord(Exportable):
-    """A circuit with all that its graph node tells.
+    """A circuit with all properties of its graph node.
 
     Attributes:
         item: the question that its discovery answers.
-        extraction: how it was extracted, parameters resolved as asked for.
+        extraction: how it was extracted, with resolved parameters.
         circuit: members, order and requested size.
-        n_images: discovery images behind its scores.
-        evaluation: on report images; None where there were none.
+        n_images: number of discovery images behind its scores.
+        evaluation: on report images; None if there were none.
         frequency: per edge of the graph, share of bootstrap samples in which it is among the n best.
         full_in: per node of the graph, signed inflow over all edges; None without scores.
         full_out: likewise the outflow.
@@ -113,9 +118,9 @@ class CircuitRecord(Exportable):
 
     @property
     def question(self) -> str:
-        """Hash of what was asked, whatever the images and the versions of the kinds.
+        """Hash of the question, independent of the images and the versions of the kinds.
 
-        Of circuits that answer the same question, the newest is the one to read.
+        Of circuits that answer the same question, the newest one is used.
         """
         item, recipe = self.item, self.item.recipe
         asked = (item.model.id, item.target_class.key, item.condition.text, recipe.text, recipe.dtype, recipe.seed)
@@ -123,13 +128,13 @@ class CircuitRecord(Exportable):
 
     @property
     def flag(self) -> str:
-        """Why the circuit says little about its class, or nothing; empty where no reason is known.
+        """Why the circuit says little about its class; empty if there is no known reason.
 
-        `whole model`: every edge is a member. `empty`: none is. `few images`: fewer than `LEAST_IMAGES` discovery
-        images. Several are separated by commas.
+        `whole model`: every edge is a member. `empty`: no edge is. `few images`: fewer than `MIN_IMAGES` discovery
+        images. Several reasons are separated by commas.
         """
         edges, everything = self.circuit.n_edges, self.circuit.graph.n_edges
-        reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": self.n_images < LEAST_IMAGES}
+        reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": self.n_images < MIN_IMAGES}
         return ", ".join(reason for reason, holds in reasons.items() if holds)
 
     @cached_property
@@ -146,19 +151,19 @@ class CircuitRecord(Exportable):
         return check.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
-        """The frame of its circuit, with the `frequency` of the members where it is known."""
+        """Return the frame of its circuit, with the `frequency` of the members if known."""
         frame = self.circuit.to_pandas()
         if self.frequency is not None:
             frame["frequency"] = self.frequency[self.circuit.members]
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """The graph of its circuit, with the numbers of its frame."""
+        """Return the graph of its circuit, with the columns of its frame."""
         return as_networkx(self.circuit, self.to_pandas())
 
-    def draw(self, *, most: int = MOST_EDGES, scale: float | None = None) -> Drawing:
-        """The picture of its circuit by its scores; arguments as for `Circuit.draw`."""
-        return self.circuit.draw(label=self.item.text, most=most, scale=scale)
+    def draw(self, *, max_edges: int = MAX_EDGES, scale: float | None = None) -> Drawing:
+        """Draw its circuit by its scores; arguments are those of `Circuit.draw`."""
+        return self.circuit.draw(label=self.item.text, max_edges=max_edges, scale=scale)
 
     def _repr_svg_(self) -> str:
         return self.draw().svg
@@ -173,7 +178,7 @@ class CircuitRecord(Exportable):
         return self.to_pandas().sort_values("rank").head(n)
 
     def properties(self) -> dict[str, Any]:
-        """The properties of its graph node and catalog row, but `created_ms`, by name."""
+        """Return the properties of its graph node and catalog row by name, except `created_ms`."""
         item, recipe, e = self.item, self.item.recipe, self.evaluation
         return {
             "id": self.id,

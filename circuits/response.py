@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..results import Exits
+from ..results import Exportable
 from .recipe import (
     ClassInfo,
     Condition,
@@ -23,7 +23,7 @@ from .recipe import (
     Variant,
     WorkItem,
     digest,
-    stated,
+    identity_fields,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,11 @@ class Trial:
         return str(self.intervention["id"]) if self.intervention.kind == "circuit" else None
 
     def _asked(self) -> dict[str, Any]:
-        values = {**stated(self), "target_class": stated(self.target_class), "selection": stated(self.selection)}
+        values = {
+            **identity_fields(self),
+            "target_class": identity_fields(self.target_class),
+            "selection": identity_fields(self.selection),
+        }
         values |= {name: v.to_dict() for name, v in values.items() if isinstance(v, Variant)}
         del values["contrast"]
         return values
@@ -149,7 +153,7 @@ def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
 
 
 @dataclass(frozen=True, eq=False)
-class Response(Exits):
+class Response(Exportable):
     """What a model did on each image of a trial.
 
     Attributes:

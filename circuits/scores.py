@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores(Exportable):
-    """One score per edge, in flat edge order; positive: the edge raises the metric.
+    """One score per edge, in flat edge order; positive if the edge raises the metric.
 
     Attributes:
-        graph: which edges the positions mean.
+        graph: the graph that edge positions refer to.
         mean: mean over images, in units of the metric.
         std: standard deviation over images (ddof 1); None for fewer than two images.
-        per_image: the scores behind the mean; None where only the mean was kept.
+        per_image: scores per image; None if only the mean was kept.
         additive: sums over edges are meaningful, so the scores project exactly to coarser forms.
-        signed: False when scores are magnitudes.
-        residual: how far the scores are from what the method conserves, as a share of what the metric differs by; None
-            where it conserves nothing, or where that difference is zero or under three standard errors over images.
-        residual_absolute: the same in units of the metric; None where the method conserves nothing.
-        shares: the scores are shares of what each receiver reads. They compare at one receiver, not between two, so a
-            circuit is grown from `logits` or cut at a share; no `top` over all edges.
-        parts: the same scores over each group of token positions that was asked for; not stored.
+        signed: False if scores are magnitudes.
+        residual: deviation from the method's conservation law, as a share of the metric's difference; None if the
+            method has none, or if the difference is zero or under three standard errors over images.
+        residual_absolute: the same in units of the metric; None if the method has no conservation law.
+        shares: scores are shares of what each receiver reads. They are comparable only at one receiver, so circuits are
+            grown from `logits` or cut at a share, and `top` over all edges raises an error.
+        parts: the same scores over each requested token group; not stored.
     """
 
     graph: ComputationGraph
@@ -70,7 +70,7 @@ class EdgeScores(Exportable):
     def from_images(
         cls, graph: ComputationGraph, per_image: Float[np.ndarray, "image edge"], **kwargs: Any
     ) -> EdgeScores:
-        """Scores per image, with mean and standard deviation over them."""
+        """Create from scores per image, with mean and standard deviation over images."""
         if len(per_image) == 0:
             raise InputError("scores per image: expected at least one image, got none")
         exact = per_image.astype(np.float64)
@@ -82,25 +82,25 @@ class EdgeScores(Exportable):
         return None if self.per_image is None else len(self.per_image)
 
     def subset(self, images: Int[np.ndarray, "chosen"] | Bool[np.ndarray, "image"]) -> EdgeScores:
-        """The scores over some of the images.
+        """Return the scores over some of the images.
 
         Raises:
-            InputError: scores per image were not kept.
+            InputError: there are no scores per image.
         """
         if self.per_image is None:
             raise InputError(
-                'scores per image were not kept (keep = "mean"); delete the run that asked so, collect it with gc, '
-                'and index again with keep = "per-image"'
+                'scores per image were not kept (keep = "mean"); delete the run, remove its data with gc, and index '
+                'again with keep = "per-image"'
             )
         parts = {name: part.subset(images) for name, part in self.parts.items()}
         kind = {"additive": self.additive, "signed": self.signed, "shares": self.shares}
         return EdgeScores.from_images(self.graph, self.per_image[images], **kind, parts=parts)
 
     def project(self, form: Form) -> EdgeScores:
-        """Additive signed scores on a coarser form: sums over the merged edges.
+        """Project additive signed scores to a coarser form by summing over merged edges.
 
-        Exact for the mean and for scores per image; a standard deviation does not project, so it
-        is computed anew where scores per image exist and is None otherwise.
+        Exact for the mean and for scores per image. A standard deviation does not project; it is computed again from
+        scores per image, or is None without them.
 
         Raises:
             InputError: the scores are not additive or not signed, or `form` is finer.
@@ -127,9 +127,9 @@ class EdgeScores(Exportable):
         return replace(self, graph=target, mean=mean, std=std, per_image=per_image, parts=parts)
 
     def rounded(self) -> EdgeScores:
-        """The same, with scores per image rounded to what the archive keeps: float16 times a power of two.
+        """Return the scores with scores per image rounded to the archive's precision: float16 times a power of two.
 
-        Mean and standard deviation stay as they are. Idempotent.
+        Mean and standard deviation are unchanged. Idempotent.
         """
         if self.per_image is None:
             return self
@@ -155,9 +155,9 @@ class EdgeScores(Exportable):
         )
 
     def top(self, n: int | float, *, absolute: bool = False) -> Circuit:
-        """The `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned.
+        """Return the `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned.
 
-        Warns where no edge remains, as do `threshold` and `greedy`.
+        Warns if no edge is left, as do `threshold` and `greedy`.
 
         Raises:
             InputError: the scores are shares, which have no order over all edges.
@@ -165,15 +165,15 @@ class EdgeScores(Exportable):
         return warn_if_emptied(extraction.top(self, n, absolute=absolute))
 
     def threshold(self, t: float, *, absolute: bool = False) -> Circuit:
-        """The edges that score at least `t`, pruned."""
+        """Return the edges with a score of at least `t`, pruned."""
         return warn_if_emptied(extraction.threshold(self, t, absolute=absolute))
 
     def greedy(self, n: int | float, *, absolute: bool = False) -> Circuit:
-        """`n` edges grown from `logits` upward, best first, pruned."""
+        """Return `n` edges grown from `logits` upward, best first, pruned."""
         return warn_if_emptied(extraction.greedy(self, n, absolute=absolute))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `edge, sender, receiver, score` and `std` where it is known; one row per edge."""
+        """Return columns `edge, sender, receiver, score`, and `std` if known; one row per edge."""
         import pandas as pd
 
         g = self.graph
@@ -190,7 +190,7 @@ class EdgeScores(Exportable):
         return frame
 
     def to_networkx(self) -> nx.MultiDiGraph:
-        """All edges with their scores, structural links included (no score); see `Circuit.to_networkx`."""
+        """Return all edges with their scores, and structural links without; see `Circuit.to_networkx`."""
         return Circuit(self.graph, np.ones(self.graph.n_edges, bool)).scored(self).to_networkx()
 
     def __repr__(self) -> str:
@@ -202,19 +202,19 @@ class EdgeScores(Exportable):
 
 
 def canonical_bytes(values: np.ndarray) -> bytes:
-    """Floats as little-endian float32 with one zero: the bytes that checksums are taken of."""
+    """Return floats as little-endian float32 without negative zero: the bytes for checksums."""
     return np.ascontiguousarray(values + 0.0, dtype="<f4").tobytes()
 
 
 def to_half(
     values: Float[np.ndarray, "image edge"],
 ) -> tuple[Float[np.ndarray, "image edge"], Int[np.ndarray, "image"]]:
-    """Each image's scores as float16 times 2 to an exponent of its own, so that small scores survive.
+    """Return each image's scores as float16 times a power of two per image, so that small scores survive.
 
-    Half of float32's bytes, a relative error of at most 2⁻¹¹ for scores down to 2⁻²⁸ of the image's largest.
+    Half the bytes of float32, with a relative error of at most 2⁻¹¹ for scores down to 2⁻²⁸ of the image's largest.
     """
     half, exponent = _scaled(values)
-    over = np.abs(half).max(axis=1, initial=0.0) >= 2**15  # rounding carried the largest into the next power of two
+    over = np.abs(half).max(axis=1, initial=0.0) >= 2**15  # the largest was rounded up to the next power of two
     if over.any():
         half[over], exponent[over] = _scaled(from_half(half[over], exponent[over]))
     return half, exponent
@@ -232,5 +232,5 @@ def _scaled(
 def from_half(
     half: Float[np.ndarray, "image edge"], exponent: Int[np.ndarray, "image"]
 ) -> Float[np.ndarray, "image edge"]:
-    """Inverse of `to_half`, as float32."""
+    """Return the inverse of `to_half`, as float32."""
     return (half * np.ldexp(1.0, exponent[:, None].astype(int))).astype(np.float32)

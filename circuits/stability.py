@@ -1,4 +1,4 @@
-"""How much of a circuit is the choice of images: bootstrap frequency, and halves of the images to compare."""
+"""Stability of a circuit under the choice of images: bootstrap frequency, and halves of the images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ HALVINGS = 20
 def bootstrap_frequency(
     per_image: Float[np.ndarray, "image edge"], n: int, *, absolute: bool = False, seed: int = 0
 ) -> Float[np.ndarray, "edge"]:
-    """Share of 200 seeded bootstrap samples of the images in which an edge is among the `n` best.
+    """Return, per edge, the share of 200 seeded bootstrap samples of the images in which it is among the `n` best.
 
-    Before connectivity: `n` is the requested size. One matrix product and 200 partitions.
+    `n` is the requested size, before pruning. Costs one matrix product and 200 partitions.
+
+    Examples:
+        >>> frequency = bootstrap_frequency(scores.per_image, 24)
+        >>> frequency.shape, round(float(frequency.sum()), 3)
+        ((479,), 24.0)
     """
     images, edges = per_image.shape
     if n <= 0:
@@ -29,7 +34,7 @@ def bootstrap_frequency(
     weights = rng.multinomial(images, np.full(images, 1 / images), size=BOOTSTRAP_SAMPLES) / images
     counts = np.zeros(edges, np.int64)
     exact = per_image.astype(np.float64)
-    for weight in weights:  # one row at a time: 200 × 32,491 doubles at once would be 52 MB
+    for weight in weights:  # row by row: 200 × 32,491 doubles would be 52 MB
         value = weight @ exact
         if absolute:
             value = np.abs(value)
@@ -38,10 +43,14 @@ def bootstrap_frequency(
 
 
 def halvings(scores: EdgeScores, *, count: int = HALVINGS, seed: int = 0) -> Iterator[tuple[EdgeScores, EdgeScores]]:
-    """Seeded random halves of the images, as two score sets each time; an odd image is left out.
+    """Yield seeded random halves of the images as pairs of score sets; if the number is odd, one image is left out.
 
     Raises:
-        InputError: scores per image were not kept.
+        InputError: there are no scores per image.
+
+    Examples:
+        >>> [(a.n_images, b.n_images) for a, b in halvings(scores, count=2)]
+        [(4, 4), (4, 4)]
     """
     n = scores.n_images or len(scores.subset(np.arange(1)).mean)  # subset raises where there are none
     rng = np.random.default_rng(seed)

@@ -449,7 +449,7 @@ def draw(
     if out != STDOUT and out.suffix.lower() != ".svg":
         raise InputError(f"--out {out}: expected a name that ends in .svg, as an SVG picture is written")
     with open_store(**settings(store, graph, catalog).place) as opened:
-        drawing = opened.circuit(id).draw(most=most)
+        drawing = opened.circuit(id).draw(max_edges=most)
     if out == STDOUT:
         print(drawing)
     else:

@@ -1,4 +1,4 @@
-"""The run that is patched, kept open for gradients, whose way back can leave one layer after the other out."""
+"""The base run of gradient methods, recorded for backward passes that can leave out one layer at a time (GradDrop)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .method import Task
 
 
 class BaseRun(NamedTuple):
-    """The run that is patched, open for gradients, and how senders differ.
+    """The run that is patched, recorded for gradients, with the differences of the senders.
 
     Attributes:
-        stream: that enters block 0 of the clean run (denoising: of the corrupted one).
+        stream: input of block 0 in the clean run (denoising: in the corrupted run).
         run: this run.
-        differences: clean minus corrupted.
+        differences: clean minus corrupted output of each sender.
         clean: the metric on the clean images.
         corrupted: the metric on the corrupted images.
     """
@@ -49,24 +49,24 @@ class BaseRun(NamedTuple):
         return cls(base, run, sender_differences(model, form, *runs), *ends)
 
     def gradients_without(self, layer: int, *, heads: bool = False) -> TapGradients:
-        """With one layer left out of the way back; layers are asked for in their order."""
+        """Return the gradients when the backward pass leaves out one layer; call with the layers in ascending order."""
         last = len(self.run.taps.heads) - 1
         return self.run.gradients(dropped=layer, heads=heads, again=layer < last)
 
 
 def other_layers(graph: ComputationGraph, method: str) -> Float[np.ndarray, "edge"]:
-    """How many layers there are beside that of each edge's receiver.
+    """Return the number of layers other than that of each edge's receiver.
 
     Args:
         method: key of the method that averages over them.
 
     Raises:
-        InputError: a model of one layer, which has none beside it.
+        InputError: the model has only one layer.
     """
     if graph.n_layers == 1:
         raise InputError(
-            f"method {method!r} averages over the layers other than an edge's own (GradDrop), and this model has one "
-            "layer; take 'qk-fix' or 'eap'"
+            f"method {method!r} averages over the layers other than the receiver's own (GradDrop), but this model has "
+            "one layer; use 'qk-fix' or 'eap'"
         )
     inside = np.array([graph.components[node].layer is not None for node in graph.receiver_node])
     return (graph.n_layers - inside[graph.edge_receiver]).astype(float)
@@ -75,7 +75,7 @@ def other_layers(graph: ComputationGraph, method: str) -> Float[np.ndarray, "edg
 def eap_scores(
     task: Task, batch: MeasuredPairs, base: BaseRun, gradients: ReceiverGradients
 ) -> Float[Tensor, "image edge"]:
-    """The gradients at receivers times the senders' differences, as in EAP; clears the gradients."""
+    """Return receiver gradients times sender differences, as in EAP, and clear the gradients."""
     contraction = Contraction(task.graph, batch.token_weights(base.stream, base.differences.dtype))
     contraction.add(base.differences, gradients)
     return contraction.scores()[0]

@@ -1,13 +1,13 @@
-"""What scores sum to in the limit of many steps along a path, and how far from it they are.
+"""Conservation laws of scores: what they sum to in the limit of many steps, and the residual.
 
-With the plain gradient, the edges of one of these sets sum to what the metric differs by, m(x) − m(x'):
+With the plain gradient, the edges of each of these sets sum to the metric's difference m(x) − m(x'):
 
 - `input`: the edges out of `input`;
-- `cuts`: the edges across any cut of the graph, between two components or with some heads of a layer before it and the
-  others behind it; so what enters a head leaves it;
-- `edges`: all edges;
+- `cuts`: the edges across any cut of the graph, between two components, or with some heads of a layer before the cut
+  and the others behind it; so what enters a head also leaves it;
+- `edges`: all edges.
 
-and with `nodes` the edges out of each node sum to the exact patch of this node.
+With `nodes`, the edges out of each node sum to the effect of exact patching of that node.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ..evaluation.evaluate import MIN_STANDARD_ERRORS
 Conserved = Literal["input", "cuts", "edges", "nodes"]
 
 RESIDUAL_LIMIT = 0.05
-"""Share of the metric's difference from which on a residual is reported."""
+"""Share of the metric's difference above which a residual is reported."""
 
 
 @dataclass(frozen=True)
 class Residual:
-    """The sum that is furthest from what it should be; in units of the metric, means over images.
+    """The sum with the largest deviation from its expected value; in units of the metric, means over images.
 
     Attributes:
-        found: the sum.
-        expected: what it should be.
-        gap: what the metric differs by between clean and corrupted images.
+        actual: the sum.
+        expected: its expected value.
+        gap: the metric's difference between clean and corrupted images.
         error: standard error of the gap over images; 0 for one image.
     """
 
-    found: float
+    actual: float
     expected: float
     gap: float
     error: float
@@ -52,48 +52,50 @@ class Residual:
         differences: Float[np.ndarray, "image"],
         patches: Float[np.ndarray, "node"] | None = None,
     ) -> Residual:
-        """Of mean scores, given what the metric differs by on each image.
+        """Return the residual of mean scores.
 
         Args:
-            patches: mean exact patch of each node, for `nodes`; the heads of a layer are one node or several.
+            differences: the metric's difference per image.
+            patches: mean effect of exact patching of each node, for `nodes`; a layer's heads are one node or several.
         """
-        found = _sums(graph, conserves, scores, apart=patches is not None and len(patches) == graph.n_senders)
-        expected = np.full(len(found), differences.mean()) if patches is None else patches
-        worst = int(np.abs(found - expected).argmax())
-        return cls.between(float(found[worst]), float(expected[worst]), differences)
+        separate = patches is not None and len(patches) == graph.n_senders
+        actual = _sums(graph, conserves, scores, separate_heads=separate)
+        expected = np.full(len(actual), differences.mean()) if patches is None else patches
+        worst = int(np.abs(actual - expected).argmax())
+        return cls.between(float(actual[worst]), float(expected[worst]), differences)
 
     @classmethod
-    def between(cls, found: float, expected: float, differences: Float[np.ndarray, "image"]) -> Residual:
-        """Of one sum."""
+    def between(cls, actual: float, expected: float, differences: Float[np.ndarray, "image"]) -> Residual:
+        """Return the residual of a single sum."""
         n = len(differences)
         error = float(differences.std(ddof=1) / n**0.5) if n > 1 else 0.0
-        return cls(found, expected, float(differences.mean()), error)
+        return cls(actual, expected, float(differences.mean()), error)
 
     @property
     def absolute(self) -> float:
-        """How far off, in units of the metric."""
-        return abs(self.found - self.expected)
+        """Size of the residual in units of the metric."""
+        return abs(self.actual - self.expected)
 
     @property
     def relative(self) -> float | None:
-        """How far off, as a share of the gap; None where the gap is zero or under three standard errors."""
+        """Size of the residual as a share of the gap; None if the gap is zero or under three standard errors."""
         defined = self.gap != 0 and abs(self.gap) >= MIN_STANDARD_ERRORS * self.error
         return self.absolute / abs(self.gap) if defined else None
 
     def within(self, tolerance: float) -> bool:
-        """Whether it is at most this share of the gap, or of the least gap that would be told from zero."""
+        """Return whether the residual is at most this share of the gap, or of three standard errors if that is more."""
         return self.absolute <= tolerance * max(abs(self.gap), MIN_STANDARD_ERRORS * self.error)
 
 
 def _sums(
-    graph: ComputationGraph, conserves: Conserved, scores: Float[np.ndarray, "edge"], apart: bool
+    graph: ComputationGraph, conserves: Conserved, scores: Float[np.ndarray, "edge"], separate_heads: bool
 ) -> Float[np.ndarray, "sum"]:
-    """`apart`: the heads of a layer are nodes of their own, else one."""
+    """Return the sums that are conserved; `separate_heads` makes each head of a layer its own node."""
     match conserves:
         case "edges":
             return scores.sum(keepdims=True)
         case "nodes":
-            node = np.arange(graph.n_senders) if apart else graph.sender_depth
+            node = np.arange(graph.n_senders) if separate_heads else graph.sender_depth
             return np.bincount(node[graph.edge_sender], scores)
         case "input":
             return _across(graph, scores)[:1]
@@ -103,7 +105,7 @@ def _sums(
 
 
 def _across(graph: ComputationGraph, scores: Float[np.ndarray, "edge"]) -> Float[np.ndarray, "cut"]:
-    """Across each cut between components, from that behind `input` to that before `logits`."""
+    """Return the sum across each cut between components, from behind `input` to before `logits`."""
     cut = np.arange(2 * graph.n_layers + 1)[:, None]
     crosses = (graph.sender_depth[graph.edge_sender] <= cut) & (cut < graph.receiver_depth[graph.edge_receiver])
     return crosses @ scores
@@ -112,12 +114,12 @@ def _across(graph: ComputationGraph, scores: Float[np.ndarray, "edge"]) -> Float
 def _inside(
     graph: ComputationGraph, scores: Float[np.ndarray, "edge"], between: Float[np.ndarray, "cut"]
 ) -> list[Float[np.ndarray, "2"]]:
-    """Across the two cuts inside each layer that are furthest off, where heads read apart.
+    """Return the two most extreme sums over cuts inside each layer, if heads are separate receivers.
 
-    A head that goes from behind a cut to before it adds its outflow less its inflow, so the furthest cuts have all
-    heads before them for which that is positive, or all for which it is negative.
+    Moving a head from behind the cut to before it adds its outflow minus its inflow. So the sum is largest with all
+    heads before the cut for which that is positive, and smallest with all heads for which it is negative.
     """
-    if graph.form not in ("split", "head"):  # else nobody tells what flows into a single head
+    if graph.form not in ("split", "head"):  # the inflow of a single head is undefined
         return []
     nodes = len(graph.components)
     outflow = np.bincount(graph.sender_node[graph.edge_sender], scores, nodes)

@@ -1,8 +1,8 @@
-"""Sender differences times receiver gradients: the scores of all edges, token by token, then summed over tokens.
+"""Sender differences times receiver gradients for all edges, per token and then summed over tokens.
 
-`score = Σ_t ⟨Δ_u, Σ_k ∇_v m(z_k)⟩_t`. Receivers are made block by block for one image at a time; each block's
-edges are one matrix product per token of its upstream senders with them. Summing over tokens last costs next to
-nothing, so the same products give the scores over any groups of tokens.
+`score = Σ_t ⟨Δ_u, Σ_k ∇_v m(z_k)⟩_t`. Receiver gradients are computed block by block for one image at a time; the edges
+of a block are one matrix product per token with its upstream senders. Tokens are summed last, so the same products
+give the scores over any groups of tokens at almost no cost.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..models.receivers import ReceiverGradients
 
 
 class Contraction:
-    """Sums the scores of one batch, as a matrix `[group, image, sender, receiver]`.
+    """Accumulates the scores of one batch as a matrix `[group, image, sender, receiver]`.
 
     Args:
-        weights: of each token in each group's sum.
+        weights: weight of each token in each group's sum.
     """
 
     def __init__(self, graph: ComputationGraph, weights: Float[Tensor, "group image token"]) -> None:
@@ -37,15 +37,15 @@ class Contraction:
         Args:
             first: index of the first of these senders.
         """
-        most = len(self.graph.attention_receivers(0)) + 1 + max(map(len, gradients.normal))
-        rows = differences.new_empty(most, *differences.shape[2:])
+        n_rows = len(self.graph.attention_receivers(0)) + 1 + max(map(len, gradients.normal))
+        rows = differences.new_empty(n_rows, *differences.shape[2:])
         for image, moved in enumerate(differences):
             for layer in range(self.graph.n_layers + 1):
                 self._add_block(image, layer, moved, first, gradients, rows)
         gradients.clear()
 
     def scores(self) -> Float[Tensor, "group image edge"]:
-        """In flat edge order."""
+        """Return the scores in flat edge order."""
         sender, receiver = (
             torch.from_numpy(index).to(self.matrix.device)
             for index in (self.graph.edge_sender, self.graph.edge_receiver)
@@ -55,9 +55,10 @@ class Contraction:
     def _add_block(
         self, image: int, layer: int, moved: Tensor, first: int, gradients: ReceiverGradients, rows: Tensor
     ) -> None:
-        """One product for the MLP of the layer before and the attention of `layer` (after the last: `logits`).
+        """Add one product for the MLP before `layer` and the attention of `layer` (after the last layer: `logits`).
 
-        They read the same senders but one. The one too many, the MLP itself, lands where the graph has no edge.
+        Both read the same senders, except that the attention also reads the MLP itself. The surplus entry falls where
+        the graph has no edge.
         """
         last = layer == self.graph.n_layers
         start = 0 if layer == 0 else self.graph.mlp_receiver(layer - 1)
@@ -73,16 +74,16 @@ class Contraction:
         for row, run in zip(rows[len(used) :], normal, strict=False):
             row.copy_(run)
         products = torch.bmm(senders, rows[: len(used) + len(normal)].permute(1, 2, 0))  # token sender row
-        found = products[..., : len(used)]
+        scores = products[..., : len(used)]
         if normal:
             centre = torch.stack([run[image] for run in gradients.centre[layer]], dim=1)  # token run port
             centre = torch.nn.functional.pad(centre, (int(layer > 0), 0))
-            found = torch.baddbmm(found, products[..., len(used) :], centre, alpha=-1)
+            scores = torch.baddbmm(scores, products[..., len(used) :], centre, alpha=-1)
         into = self.matrix[:, image, first : first + senders.shape[1], start:stop]
-        into += (self.weights[:, image] @ found.flatten(1)).unflatten(1, into.shape[1:])
+        into += (self.weights[:, image] @ scores.flatten(1)).unflatten(1, into.shape[1:])
 
     def _attention(self, image: int, layer: int, gradients: ReceiverGradients, into: Tensor) -> None:
-        """Summed gradients `[receiver, token, d_model]` at the attention of a layer; after the last at `logits`."""
+        """Write summed gradients `[receiver, token, d_model]` at a layer's attention, or finally at `logits`."""
         if layer == self.graph.n_layers:
             into[0] = gradients.final[image]
         elif gradients.attentions is not None:
@@ -91,7 +92,7 @@ class Contraction:
             self._ports(layer, image, gradients, into)
 
     def _ports(self, layer: int, image: int, gradients: ReceiverGradients, into: Tensor) -> None:
-        """W'ᵀ Σ ĝ: per port of each head, or summed over the three ports of a head."""
+        """Write W'ᵀ Σ ĝ: per port of each head, or summed over the three ports of a head."""
         assert gradients.ports is not None
         model = gradients.model
         heads, width = model.n_heads, model.d_head

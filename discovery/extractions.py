@@ -1,4 +1,4 @@
-"""How circuits are taken from scores: all extractions, by key. A new one is one value here."""
+"""All extractions by key: how circuits are taken from scores. A new extraction is one value here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..circuits import Circuit, EdgeScores, Extraction, connected, greedy, joining_order, size_grid, threshold, top
 from ..circuits.kinds import ABSENT, Kind, Param, Registry, choice, is_whole, number, whole
 from ..circuits.recipe import Scalar
-from .bisection import SHARES, bisected
+from .bisection import SHARES, smallest_by_bisection
 from .retention import smallest_with_retention
 
 
@@ -19,14 +19,14 @@ class ExtractionKind(Kind):
     """A way to take a circuit from the scores of all edges.
 
     Attributes:
-        main: the parameter that a spec gives beside the name: `top = 0.05` is `top(n=0.05)`.
-        take: returns the circuit of a number of edges, given scores, the number, and whether magnitudes count. None
-            where a method has selected the edges itself.
-        extract: returns the circuit, given scores and the parameters by name; None where the size must be found.
-        find: returns the circuit whose size is found by running circuits, given model, image pairs, scores, the metric,
-            the execution, and the parameters by name.
-        runs: how many circuits finding a size runs, given the edges of the graph.
-        ranks_all: orders edges of different receivers, so that scores which are shares of a receiver are refused.
+        main: the parameter that a spec sets by the extraction's name: `top = 0.05` is `top(n=0.05)`.
+        take: returns the circuit of a given size, given scores, the number of edges, and whether magnitudes count. None
+            if the method itself selected the edges.
+        extract: returns the circuit, given scores and the parameters by name; None if the size must be searched.
+        find: returns the circuit with the size found by running circuits, given model, image pairs, scores, metric,
+            execution, and the parameters by name.
+        runs: number of circuits that a size search runs, given the number of edges of the graph.
+        ranks_all: ranks edges of different receivers, so scores that are shares of a receiver raise an error.
     """
 
     main: str = ""
@@ -37,23 +37,33 @@ class ExtractionKind(Kind):
     ranks_all: bool = False
 
     def again(self, scores: EdgeScores, size: int, extraction: Extraction) -> Circuit:
-        """The circuit of a given number of edges, taken as the extraction takes it."""
+        """Return the circuit of a given size, taken by the same rule."""
         assert self.take is not None
         return self.take(scores, size, is_absolute(extraction))
 
 
 def is_absolute(extraction: Extraction) -> bool:
-    """Whether edges are ranked by magnitude."""
+    """Return whether an extraction ranks edges by magnitude.
+
+    Examples:
+        >>> is_absolute(EXTRACTIONS.resolve("top", {"n": 24, "absolute": True}))
+        True
+    """
     return bool(dict(extraction.params).get("absolute", False))
 
 
 def sized_by(extraction: Extraction, condition: str) -> Extraction:
-    """The extraction whose size is found under another condition."""
+    """Return the extraction that uses the size found under another condition.
+
+    Examples:
+        >>> sized_by(EXTRACTIONS.resolve("retention"), "natural").text
+        'retention(size_of=natural, target=0.85)'
+    """
     return Extraction.of(extraction.kind, {**dict(extraction.params), "size_of": condition}, extraction.version)
 
 
 def _only_true(value: Any) -> Any:
-    """Left out where it is false."""
+    """Return True, or `ABSENT` for False."""
     if not isinstance(value, bool):
         raise ValueError(value)
     return True if value else ABSENT
@@ -70,7 +80,7 @@ TARGET = number(0.85, "a share in (0, 1]", lambda value: 0 < value <= 1)
 
 
 def _cut(scores: EdgeScores, size: int, absolute: bool) -> Circuit:
-    """The best edges up to a cut. Scores that have no order over receivers may have a cut too."""
+    """Return the best edges up to a size, also for scores that are shares."""
     order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
     return Circuit.pruned(scores.graph, order, size_requested=size, scores=scores)
 
@@ -80,7 +90,7 @@ def _retention(model: Any, pairs: Any, scores: EdgeScores, *, size_of: str = "",
 
 
 def _bisection(model: Any, pairs: Any, scores: EdgeScores, *, size_of: str = "", **options: Any) -> Circuit:
-    return bisected(model, pairs, scores, **options)
+    return smallest_by_bisection(model, pairs, scores, **options)
 
 
 EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
@@ -99,7 +109,7 @@ EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
         ),
         ExtractionKind(
             key="top",
-            name="the best edges: a count, or a share of all edges, pruned",
+            name="the best edges, a number or a share of all edges, pruned",
             params={
                 "n": Param(0.05, "a whole number of edges, or a fraction in (0, 1]", _count_or_share),
                 "absolute": ABSOLUTE,
@@ -111,7 +121,7 @@ EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
         ),
         ExtractionKind(
             key="edges",
-            name="this many edges, grown from `logits` upward, best first, pruned",
+            name="a number of edges, grown from `logits` upward, best first, pruned",
             params={"n": whole(24), "absolute": ABSOLUTE},
             main="n",
             take=lambda scores, size, absolute: greedy(scores, size, absolute=absolute),
@@ -119,7 +129,7 @@ EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
         ),
         ExtractionKind(
             key="threshold",
-            name="the edges that score at least this, in units of the metric, pruned",
+            name="the edges with at least this score, in units of the metric, pruned",
             params={"t": number(0.0, "a finite number, in units of the metric"), "absolute": ABSOLUTE},
             main="t",
             take=_cut,
@@ -127,7 +137,7 @@ EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
         ),
         ExtractionKind(
             key="bisection",
-            name="the best edges, connected, whose number is searched until they keep this share on selection images",
+            name="the best edges, connected, with the smallest number found that keeps this share on selection images",
             version=2,
             params={
                 "target": TARGET,
@@ -141,7 +151,7 @@ EXTRACTIONS: Registry[ExtractionKind, Extraction] = Registry(
             runs=lambda n_edges: ceil(log2(n_edges)),
             ranks_all=True,
         ),
-        ExtractionKind(key="found", name="the edges that the method selected itself"),
+        ExtractionKind(key="found", name="the edges that the method itself selected"),
     ),
 )
 """All extractions by key."""

@@ -1,4 +1,4 @@
-"""Questions that a method cannot answer, for reasons that several methods share."""
+"""Questions that several methods cannot answer: flat gradients and a constant metric."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from ..errors import InputError
 
 
 def flat_on_clean(metric: str, direction: str, params: Mapping[str, Scalar]) -> str | None:
-    """Why a gradient on the clean run alone means nothing for a metric; None where it does."""
+    """Return why the gradient on the clean run is zero for a metric; None if it need not be."""
     if metric == "kl" and direction == "noising":
         return (
-            "the divergence from the clean run is smallest on the clean run, so its gradient is zero there and so is "
-            "every score; take the gradient elsewhere (eap-ig, or direction 'denoising'), or another metric"
+            "the divergence from the clean run is smallest on the clean run, so its gradient is zero there and every "
+            "score would be zero; take the gradient elsewhere (eap-ig, or direction 'denoising'), or use another metric"
         )
     return None
 
 
 def flat_in_one_step(metric: str, direction: str, params: Mapping[str, Scalar]) -> str | None:
-    """The same for an average over a path to the clean run: its right rule with one step is the clean run alone."""
+    """Return the same for an average along a path, whose right rule with one step uses the clean run only."""
     if params["steps"] == 1 and params.get("rule", "right") == "right":
         return flat_on_clean(metric, direction, params)
     return None
 
 
-def unmoved(metric: Metric) -> InputError:
-    """The error of methods that choose edges by what the metric loses, where corruption takes nothing from it."""
+def constant_metric_error(metric: Metric) -> InputError:
+    """Return the error for images on which corruption does not change the metric, so that no edge can be ranked."""
     return InputError(
-        f"the metric {metric.kind!r} is the same on clean and corrupted images, so no edge matters and any ranking of "
-        "them would be of nothing; give another corruption"
+        f"the metric {metric.kind!r} is the same on clean and corrupted images, so no edge matters and edges cannot be "
+        "ranked; use another corruption"
     )

@@ -1,6 +1,6 @@
-"""All images of a task as gated runs: how far a mixture is from the full model, and what each gate gains.
+"""Gated runs of all images of a task: the distance of a mixture from the full model, and the gain of each gate.
 
-Kept for every image are the activations of its corrupted run, about seven streams a layer.
+Keeps the activations of each image's corrupted run in memory, about seven streams per layer.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from torch import Tensor
 from ..circuits.recipe import Scalar
 from ..models import GRADIENTS, GatedRuns, capture
 from .conserved import Residual
-from .flat_gradients import unmoved
+from .flat_gradients import constant_metric_error
 from .method import Task
 from .steps import AutoSteps
 
 
 class Gains(NamedTuple):
-    """What each gate gains between two settings of the gates.
+    """The gain of each gate between two settings of the gates.
 
     Attributes:
-        each: per edge; times what the gate moves, they sum to the metric's difference.
-        steps: by how many they were found.
-        off: how far the sum is from this difference, in units of the metric; NaN where that was not measured.
+        per_edge: gain per unit of gate; times the change of the gates, it sums to the metric's difference.
+        steps: steps of the integration.
+        residual: deviation of the sum from the difference, in units of the metric; NaN if it was not measured.
     """
 
-    each: Float[Tensor, "edge"]
+    per_edge: Float[Tensor, "edge"]
     steps: int
-    off: float
+    residual: float
 
 
 def round_trace(rounds: Sequence[Sequence[int | float]], name: str) -> dict[str, list[int | float]]:
-    """What a trace says of rounds, each given by its sum, its steps and how far off that was.
+    """Return the trace of rounds, each given by its sum, its steps and its residual.
 
     Args:
-        name: of the sums.
+        name: name of the sums.
     """
-    sums, steps, off = (list(column) for column in zip(*rounds, strict=True))
-    measured = {} if any(map(isnan, off)) else {"steps": list(map(int, steps)), "residual_absolute": off}
+    sums, steps, residuals = (list(column) for column in zip(*rounds, strict=True))
+    measured = {} if any(map(isnan, residuals)) else {"steps": list(map(int, steps)), "residual_absolute": residuals}
     return {name: sums} | measured
 
 
 class GatedImages:
-    """The discovery images of a task.
+    """The discovery images of a task, for gated runs.
 
     Attributes:
         full: the metric of the full model, per image.
         empty: the metric with every edge corrupted, per image.
-        gap: what corruption moves the metric by: the mean over images of |full − empty|.
+        gap: mean over images of |full − empty|, the size of the corruption's effect.
     """
 
     full: Float[Tensor, "image"]
@@ -60,10 +60,10 @@ class GatedImages:
     gap: float
 
     def __init__(self, task: Task) -> None:
-        """Keep the activations of the corrupted run of every image.
+        """Capture the activations of the corrupted run of every image.
 
         Raises:
-            InputError: corruption does not move the metric of any image, so there is nothing to learn or to rank by.
+            InputError: corruption does not change the metric on any image.
         """
         self.graph = task.graph
         self.parts, full, empty = [], [], []
@@ -77,62 +77,62 @@ class GatedImages:
         self.device = self.full.device
         self.gap = float((self.full - self.empty).abs().mean())
         if self.gap == 0:
-            raise unmoved(task.pairs.metric)
+            raise constant_metric_error(task.pairs.metric)
 
     def metric(self, gates: Float[Tensor, "edge"]) -> Float[Tensor, "image"]:
-        """The metric of each image's gated run."""
+        """Return the metric of each image's gated run."""
         with torch.no_grad():
             return torch.cat([batch.values(runs.logits(gates)).double() for runs, batch in self.parts])
 
     def distance(self, gates: Float[Tensor, "image edge"]) -> tuple[float, Float[Tensor, "image edge"]]:
-        """How far gated runs are from the full model, and the gradient.
+        """Return the distance of gated runs from the full model, and its gradient.
 
         Returns:
-            The mean over images of |m(M) − m(run)|, in units of the gap; its gradient by the gates.
+            The mean over images of |m(M) − m(run)|, in units of the gap; its gradient with respect to the gates.
         """
         total, slopes = 0.0, torch.zeros_like(gates)
         start, scale = 0, len(self.full) * self.gap
         for runs, batch in self.parts:
             part = slice(start, start + len(batch))
-            given = gates[part].detach().requires_grad_()
+            variable = gates[part].detach().requires_grad_()
             with torch.enable_grad():
-                off = (self.full[part] - batch.values(runs.logits(given)).double()).abs().sum() / scale
-            (slopes[part],) = torch.autograd.grad(off, given)
-            total, start = total + float(off.detach()), part.stop
+                distance = (self.full[part] - batch.values(runs.logits(variable)).double()).abs().sum() / scale
+            (slopes[part],) = torch.autograd.grad(distance, variable)
+            total, start = total + float(distance.detach()), part.stop
         return total, slopes
 
     def integrated(
         self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: Scalar, gradient: str = "plain"
     ) -> Gains:
-        """`gains` by a number of steps, or by as many as it takes to sum to the difference, see `AutoSteps`."""
+        """Return `gains` with a fixed number of steps, or doubled until the sum is close enough, see `AutoSteps`."""
         auto = AutoSteps.parse(steps)
         if auto is None:
             assert isinstance(steps, int)
             return Gains(self.gains(start, end, steps, gradient), steps, float("nan"))
-        wanted = float(self.metric(end).mean() - self.metric(start).mean())
+        expected = float(self.metric(end).mean() - self.metric(start).mean())
         differences = (self.full - self.empty).cpu().numpy()
 
         def attempt(number: int) -> tuple[Float[Tensor, "edge"], Residual]:
-            each = self.gains(start, end, number, gradient)
-            return each, Residual.between(float(((end - start) * each).sum()), wanted, differences)
+            per_edge = self.gains(start, end, number, gradient)
+            return per_edge, Residual.between(float(((end - start) * per_edge).sum()), expected, differences)
 
-        each, tried = auto.first_within(attempt)
-        return Gains(each, tried[-1][0], tried[-1][1].absolute)
+        per_edge, tried = auto.first_within(attempt)
+        return Gains(per_edge, tried[-1][0], tried[-1][1].absolute)
 
     def gains(
         self, start: Float[Tensor, "edge"], end: Float[Tensor, "edge"], steps: int, gradient: str = "plain"
     ) -> Float[Tensor, "edge"]:
-        """Gate-IG between two settings of the gates: ∫ ∂m/∂g_e dα at g = start + α (end − start), by midpoints.
+        """Return gate-IG between two settings of the gates: ∫ ∂m/∂g_e dα at g = start + α (end − start), by midpoints.
 
-        The mean over images. Times `end − start`, it sums over edges to m(end) − m(start), in the limit of steps, where
-        `gradient`, a key of `GRADIENTS`, is `plain`.
+        The mean over images. With the gradient mode `plain` (a key of `GRADIENTS`), the gains times `end − start` sum
+        over edges to m(end) − m(start) in the limit of many steps.
         """
         total = torch.zeros_like(start)
         for step in range(steps):
             gates = torch.lerp(start, end, (step + 0.5) / steps)
             for runs, batch in self.parts:
-                given = gates.detach().requires_grad_()
+                variable = gates.detach().requires_grad_()
                 with torch.enable_grad(), GRADIENTS[gradient].during(runs.model):
-                    values = batch.values(runs.logits(given)).double().sum()
-                total += torch.autograd.grad(values, given)[0]
+                    values = batch.values(runs.logits(variable)).double().sum()
+                total += torch.autograd.grad(values, variable)[0]
         return total / (steps * len(self.full))

@@ -1,4 +1,4 @@
-"""Scores with the gradient averaged over points between the corrupted and the clean stream that enter block 0."""
+"""Scores with the gradient averaged over points between the corrupted and the clean input stream of block 0."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .contraction import Contraction
 from .scoring import BatchScores
 
 AT_ONCE = 8
-"""Runs whose normalised streams are kept before they are contracted: bounds memory for many steps."""
+"""Runs whose normalised streams are kept until they are contracted; bounds the memory of many steps."""
 RULES = ("midpoint", "left", "right")
 
 
 def points(steps: int, rule: str) -> list[float]:
-    """Where gradients are taken: 0 is the corrupted stream, 1 the clean one; all weigh 1 / steps."""
+    """Return where gradients are taken: 0 is the corrupted stream, 1 the clean one. Each point has weight 1 / steps."""
     shift = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[rule]
     return [(k + shift) / steps for k in range(steps)]
 
 
 def along_path(model: ViT, pairs: MeasuredPairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:
-    """Scores with the gradient, of a mode of `GRADIENTS`, averaged over the points `at`.
+    """Return the scores with the gradient, in a mode of `GRADIENTS`, averaged over the points `at`.
 
-    Runs that are end points of the path serve for the senders' differences too, so it takes
-    `len(at)` backwards and as many forwards, plus one for each end point that is not in `at`.
+    Runs at the ends of the path also give the sender differences, so the cost is `len(at)` backward passes and as many
+    forward passes, plus one for each end that is not in `at`.
     """
     clean, corrupted = model.embed(pairs.clean), model.embed(pairs.corrupted)
     gradients = ReceiverGradients(model, form, clean, gradient)

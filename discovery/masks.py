@@ -1,7 +1,7 @@
-"""Learning a distribution over masks: the metric's distance from the full model, plus a price on open edges.
+"""Training of distributions over masks: the metric's distance from the full model plus a price on open edges.
 
-Every step runs all images once, each with a mask of its own. Its randomness follows from the seed and the number
-of the step alone, so a run that goes on from a journal ends where an uninterrupted one does.
+Each step runs all images once, each with its own mask. The random numbers depend only on the seed and the step, so a
+run that resumes from a journal gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .method import Task
 
 Params = Mapping[str, Tensor]
 
-TRAINED = {"gradient": "its gradient trains the masks, and one by other rules would lead down no loss"}
-"""Why learned masks take no gradient mode."""
+TRAINED = {"gradient": "its gradient trains the masks, and other rules would not descend a loss"}
+"""Why learned masks have no gradient mode."""
 
 
 class MaskTraining:
     """Adam (Kingma & Ba 2015) on the parameters of a mask.
 
     Args:
-        task: whose journal is read and kept.
-        images: what the masks are tried on.
-        params: starting values by name; changed in place.
+        task: the task, whose journal is read and written.
+        images: images on which masks are evaluated.
+        params: initial values by name; modified in place.
         rate: step size.
-        ascend: names of parameters that are to raise the price, not to lower it (Lagrange multipliers).
+        ascend: names of parameters that maximise the price instead of minimising it (Lagrange multipliers).
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class MaskTraining:
         masks: Callable[[Params, Float[Tensor, "image noise"]], Float[Tensor, "image edge"]],
         price: Callable[[Params, Float[Tensor, "image edge"], int], Tensor],
     ) -> None:
-        """Train for `steps` in all, those that the journal kept included.
+        """Train for `steps` steps in total, including those in the journal.
 
         Args:
-            n_noise: how many random numbers a mask takes.
-            masks: one per image, from uniform numbers in (0, 1).
-            price: what is added to the distance, given the parameters, the masks and the step.
+            n_noise: random numbers per mask.
+            masks: returns one mask per image, from uniform numbers in (0, 1).
+            price: returns what is added to the distance, given the parameters, the masks and the step.
         """
         for step in range(len(self.losses), steps):
             noise = self._noise(step, n_noise)
@@ -68,10 +68,10 @@ class MaskTraining:
             self.optimiser.step()
             self.losses.append(distance)
             self.task.progress(step + 1, steps)
-            self.task.journal.keep(self._state())
+            self.task.journal.save(self._state())
 
     def _noise(self, step: int, count: int) -> Float[Tensor, "image noise"]:
-        """Uniform numbers in (0, 1), never the ends."""
+        """Return uniform numbers in the open interval (0, 1)."""
         drawn = np.random.default_rng((self.task.seed, step)).random((len(self.images.full), count))
         return torch.from_numpy(drawn.clip(1e-6, 1 - 1e-6)).to(self.images.device)
 

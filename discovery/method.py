@@ -1,4 +1,4 @@
-"""A discovery method is a value: what it is, what it promises, which parameters it takes, how it is run."""
+"""A discovery method as a value: its properties, its parameters and the function that answers a task."""
 
 from __future__ import annotations
 
@@ -22,38 +22,37 @@ from .steps import AutoSteps
 
 
 def path_steps(default: int) -> Param:
-    """Into how many steps a path is cut: a number, or `auto`, see `AutoSteps`."""
+    """Return the parameter for the number of steps along a path: a number, or `auto`, see `AutoSteps`."""
     steps = whole(default)
 
     def read(value: Any) -> Scalar:
         auto = AutoSteps.parse(value)
         return auto.text if auto else steps.read(value)
 
-    return Param(default, f'{steps.allowed}, or "auto", which is "{AutoSteps().text}"', read)
+    return Param(default, f'{steps.allowed}, or "auto", short for "{AutoSteps().text}"', read)
 
 
 GRADIENT = choice(*GRADIENTS)
-"""The gradient mode of a gradient method: by which rules the way back goes."""
+"""The gradient mode of a gradient method: the rules of the backward pass."""
 
-NO_GRADIENT = {"gradient": "it patches and measures, and no gradient enters its scores"}
-"""Of methods that patch, and have no gradient for a mode to change."""
+NO_GRADIENT = {"gradient": "it patches and measures without a gradient"}
+"""Why methods that patch have no gradient mode."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is given.
+    """The input of a method.
 
     Attributes:
-        model: whose edges are asked about.
-        form: of its graph.
+        model: the model whose edges are scored or selected.
+        form: form of its graph.
         direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
         pairs: the discovery images.
-        selection: images for what a method has to choose on images of its own (a threshold); None where none
-            were given.
-        batch_size: images at a time.
-        seed: of everything random.
-        progress: told how much is done, and of how much, in the method's own unit (images, decisions, steps).
-        journal: where a long method keeps what it has found so far.
+        selection: images for methods that choose a threshold on separate images; None if there are none.
+        batch_size: images per batch.
+        seed: seed of all random choices.
+        progress: called with the completed and the total amount, in the method's own unit (images, decisions, steps).
+        journal: where a long method saves its progress.
     """
 
     model: ViT
@@ -72,14 +71,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a method answers: scores of every edge, the edges that it selected itself, or both.
+class MethodOutput:
+    """The output of a method: scores of every edge, the edges that it selected, or both.
 
     Attributes:
-        graph: which edges the positions mean.
-        scores: of every edge; for a method that selects, each edge's effect when it was decided.
-        members: the selected edges as decided, before pruning; None for methods that only score.
-        trace: what was recorded on the way (JSON values).
+        graph: the graph that edge positions refer to.
+        scores: scores of every edge; for a method that selects, the effect of each edge when it was decided.
+        members: the selected edges before pruning; None for methods that only score.
+        trace: record of the method's steps (JSON values).
     """
 
     graph: ComputationGraph
@@ -92,36 +91,37 @@ class Found:
         """The selected edges, pruned; `size_requested` is their number before pruning.
 
         Raises:
-            InputError: the method selects none.
+            InputError: the method does not select edges.
         """
         if self.members is None:
             raise InputError(
-                "circuit: this method scores edges and selects none; extract one, as by scores.greedy(0.05)"
+                "circuit: this method scores edges without selecting any; extract a circuit, for example with "
+                "scores.greedy(0.05)"
             )
         return Circuit.found(self.graph, self.members, self.scores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Kind):
-    """How a circuit is discovered.
+    """A discovery method.
 
     Attributes:
         function: answers a task, given the resolved parameters by name.
-        passes: forwards and backwards per image pair (at most, where they depend on what is found), given the graph,
-            and the resolved parameters by name.
-        forms: on which it runs.
-        directions: in which it runs.
-        signed: positive means that the edge raises the metric; else magnitudes.
+        passes: forward and backward passes per image pair (an upper bound if they depend on the results), given the
+            graph and the resolved parameters by name.
+        forms: forms on which it runs.
+        directions: directions in which it runs.
+        signed: scores are signed, positive if the edge raises the metric; otherwise they are magnitudes.
         additive: scores of merged edges are sums, so they project to coarser forms.
-        shares: scores are shares of what each receiver reads, and compare only at one receiver.
+        shares: scores are shares of what each receiver reads, comparable only at one receiver.
         selects: it selects edges itself.
-        conserves: which scores sum to what, in the limit of many steps and with the plain gradient only, see
-            `conserved`; None: none do.
-        tokens: scores are sums over token positions, so they can be split by groups of them.
-        refuses: returns why a metric (its key), a direction and its parameters mean nothing for it, or None.
+        conserves: which sums of scores are conserved, in the limit of many steps and only with the plain gradient, see
+            `conserved`; None if none is.
+        tokens: scores are sums over token positions, so they can be split by token groups.
+        refuses: returns why it is meaningless for a metric (its key), a direction and its parameters, or None.
     """
 
-    function: Callable[..., Found]
+    function: Callable[..., MethodOutput]
     passes: Callable[..., tuple[int | float, int | float]]
     forms: tuple[Form, ...] = FORMS
     directions: tuple[Direction, ...] = ("noising",)
@@ -134,11 +134,11 @@ class Method(Kind):
     refuses: Callable[[str, str, Mapping[str, Scalar]], str | None] = lambda metric, direction, params: None
 
     def check(self, form: str, direction: str, metric: str, params: Mapping[str, Scalar]) -> None:
-        """Pass only what the method can answer.
+        """Check that the method can answer a question.
 
         Raises:
-            InputError: a form or direction that it does not run in, a metric that means nothing for it, or steps to be
-                found by sums that the gradient mode does not keep.
+            InputError: a form or direction in which it does not run, a metric for which it is meaningless, or automatic
+                steps with a gradient mode that conserves no sum.
         """
         if form not in self.forms:
             raise unknown(f"form for method {self.key!r}", form, self.forms)
@@ -147,13 +147,13 @@ class Method(Kind):
         gradient = params.get("gradient", "plain")
         if AutoSteps.parse(params.get("steps")) and gradient != "plain":
             raise InputError(
-                f"steps: with gradient {gradient!r} the scores of method {self.key!r} need not sum to anything, so "
-                'nothing shows how many steps are enough; give a number, or gradient = "plain"'
+                f"steps: with gradient {gradient!r} the scores of method {self.key!r} have no known sum, so the number "
+                'of steps cannot be chosen automatically; give a number, or gradient = "plain"'
             )
         reason = self.refuses(metric, direction, params)
         if reason:
             raise InputError(f"method {self.key!r} with metric {metric!r}, {direction}: {reason}")
 
-    def answer(self, task: Task, use: MethodUse) -> Found:
-        """What the method finds."""
+    def answer(self, task: Task, use: MethodUse) -> MethodOutput:
+        """Run the method on a task."""
         return self.function(task, **dict(use.params))

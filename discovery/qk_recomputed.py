@@ -1,14 +1,14 @@
-"""Edges into queries and keys by running the head anew, where a gradient would be cut short by the softmax.
+"""Edges into queries and keys scored by recomputing the head, because the softmax distorts their gradient.
 
-A gradient at a query or key is that of the softmax where it stands; where the softmax is saturated it is next to zero,
-whatever a patch would do. For every edge into q or k the head is therefore run anew, norm1 included, with this edge's
-contribution patched, and only what follows the head is linearised:
+The gradient at a query or key is local: if the softmax is saturated, it is near zero, whatever the effect of a patch.
+For every edge into q or k, the head is therefore recomputed, including norm1, with this edge's contribution patched,
+and only the computation after the head is linearised:
 
     s(u→q) = ⟨A(q, k) v − A(q̃, k) v, ∇_z m⟩ ,   q̃ = q of the input x_v − Δ_u        likewise for k, all keys at once
 
-(denoising: the corrupted run, x_v + Δ_u, and the opposite difference); z is the head's output, whose gradient holds
-∂L/∂A = ∇_z m · vᵀ, so this is ⟨A − Ã, ∂L/∂A⟩. The paper patches whole nodes, and one key at a time; edges here carry
-all tokens of a sender. No gradient mode with rules for the softmax is taken: the fix recomputes what they would change.
+(denoising: the corrupted run, x_v + Δ_u, and the opposite difference); z is the head's output. Since
+∂L/∂A = ∇_z m · vᵀ, this is ⟨A − Ã, ∂L/∂A⟩. The paper patches whole nodes, and one key at a time; here an edge carries
+all tokens of its sender. Gradient modes with rules for the softmax do not apply, because the fix recomputes it.
 
 Kramár et al. 2024 (AtP*), arXiv 2403.00745.
 """
@@ -29,11 +29,11 @@ from .base_run import BaseRun
 from .method import Task
 
 BLOCKS_PER_SENDER = 0.3
-"""Forwards of a block per sender that it reads, for its heads with the query patched and with the key patched."""
+"""Forward passes of a block per sender that it reads, for its heads with the query patched and with the key patched."""
 
 
 def into_qk(graph: ComputationGraph, layer: int) -> slice:
-    """The edges into the queries and keys of a layer: q of all heads, then k, each from all senders before."""
+    """Return the edges into the queries and keys of a layer: q of all heads, then k, each from all previous senders."""
     first = layer * (3 * graph.n_heads + 1)
     return slice(int(graph.offsets[first]), int(graph.offsets[first + 2 * graph.n_heads]))
 
@@ -41,7 +41,7 @@ def into_qk(graph: ComputationGraph, layer: int) -> slice:
 def recomputed(
     task: Task, base: BaseRun, layer: int, at_heads: Sequence[Float[Tensor, "image token heads"]]
 ) -> Float[Tensor, "gradient image edge"]:
-    """Scores of the edges into a layer's queries and keys, for several gradients at its heads' outputs."""
+    """Return the scores of the edges into a layer's queries and keys, for several gradients at its heads' outputs."""
     model, noising = task.model, task.direction == "noising"
     senders = int(task.graph.n_upstream[layer * (3 * model.n_heads + 1)])
     moved = base.differences[:, :senders].transpose(0, 1) * (-1 if noising else 1)
@@ -49,8 +49,8 @@ def recomputed(
     for part in moved.split(max(1, task.batch_size // len(base.stream))):
         gained = _gained(task, base, layer, part)
         effects += [torch.stack([_along(gained, gradient) for gradient in at_heads])]
-    found = torch.cat(effects, dim=1)  # gradient sender image port head
-    return found.permute(0, 2, 3, 4, 1).flatten(2) * (-1 if noising else 1)
+    scores = torch.cat(effects, dim=1)  # gradient sender image port head
+    return scores.permute(0, 2, 3, 4, 1).flatten(2) * (-1 if noising else 1)
 
 
 def _along(gained: Tensor, gradient: Tensor) -> Float[Tensor, "sender image port head"]:
@@ -61,7 +61,7 @@ def _along(gained: Tensor, gradient: Tensor) -> Float[Tensor, "sender image port
 def _gained(
     task: Task, base: BaseRun, layer: int, shifts: Float[Tensor, "sender image token d_model"]
 ) -> Float[Tensor, "sender image port token head d_head"]:
-    """What each head's output gains when its queries, or its keys, read the base run's stream plus a shift."""
+    """Return the change of each head's output if its queries, or its keys, read the base run's stream plus a shift."""
     model, taps = task.model, base.run.taps
     block, shape = model.blocks[layer], (3, model.n_heads, model.d_head)
     attn = block.attn
@@ -77,12 +77,12 @@ def _gained(
 
 
 def qk_passes(graph: ComputationGraph, backwards: int) -> tuple[float, int]:
-    """Forwards and backwards per image pair of a method that runs the heads anew."""
+    """Return forward and backward passes per image pair of a method that recomputes heads."""
     reads = np.array([graph.n_upstream[graph.attention_receivers(layer)[0]] for layer in range(graph.n_layers)])
     return 2 + BLOCKS_PER_SENDER * float(reads.mean()), backwards
 
 
-QK_GRADIENT = Param.that(
+QK_GRADIENT = Param.accepting(
     "plain",
     "plain or relp (relp-ah and gim have rules for the softmax, which this method recomputes)",
     lambda value: value in ("plain", "relp"),

@@ -1,4 +1,4 @@
-"""All discovery methods, by key. A new one is one file in `methods/` and one line here."""
+"""All discovery methods by key. A new method is one file in `methods/` and one line here."""
 
 from __future__ import annotations
 

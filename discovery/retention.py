@@ -1,4 +1,4 @@
-"""The smallest greedy circuit that keeps a given share of the model's accuracy."""
+"""The smallest greedy circuit that keeps a target share of the model's accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate_many
 from ..models import ViT
 
 _AT_ONCE = 4
-"""Sizes tried per pass: they share the full and the empty run."""
+"""Sizes evaluated together; they share the full and the empty run."""
 
 
 def smallest_with_retention(
@@ -25,21 +25,24 @@ def smallest_with_retention(
     absolute: bool = False,
     execution: Execution = DEFAULT,
 ) -> Circuit:
-    """The circuit of the smallest greedy size on the geometric grid (ratio 1.25) that reaches the target.
+    """Return the smallest greedy circuit on the geometric grid of sizes (ratio 1.25) that reaches the target.
 
-    Sizes are tried upward, since retention need not rise with size. Give images that are used for
+    Sizes are tried in ascending order, since retention need not increase with size. Use images that are used for
     nothing else (selection images).
 
     Args:
         target: share of the accuracy gap between full model and empty circuit to keep, in (0, 1].
 
     Returns:
-        The circuit; `size_requested` is its size before pruning and `extraction` tells the target. Where
-        retention has no meaning on these images, or no size reaches the target, all edges, and
-        `extraction` says so.
+        The circuit. `size_requested` is its size before pruning, and `extraction` includes the target. All edges, with
+        the reason in `extraction`, if retention is undefined on these images or no size reaches the target.
 
     Raises:
-        InputError: target out of range, or what `evaluate` raises.
+        InputError: target out of range, or any error of `evaluate`.
+
+    Examples:
+        >>> smallest_with_retention(model, pairs, scores, target=0.8).n_edges < graph.n_edges
+        True
     """
     if not 0 < target <= 1:
         raise InputError(f"target: expected a share in (0, 1], got {target}")

@@ -1,9 +1,9 @@
-"""Sequential edge patching: each edge is removed once, in turn, and stays away if little is lost by it.
+"""Sequential edge patching: each edge is removed once, in turn, and stays removed if the metric loses little.
 
-Receivers are taken from `logits` backwards (reverse topological order), so while one is decided all before it is the
-clean run. Where several runs fit into a batch, removals are tried ahead along the decisions that are expected; what
-follows a decision that came out otherwise is thrown away. So the decisions are those of the loop that tries one removal
-at a time, whatever was expected.
+Receivers are processed from `logits` backwards (reverse topological order), so everything before the current receiver
+is still the clean run. If several runs fit into a batch, removals are tried ahead along the expected decisions, and
+runs after an unexpected decision are discarded. So the decisions are those of a loop that tries one removal at a time,
+whatever was expected.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from ..circuits.kinds import Param, choice
 from ..evaluation.measured import MeasuredPairs
 from ..models import Activations, SequentialRuns, capture
 from .interpolation import along_path
-from .method import Found, Task
+from .method import MethodOutput, Task
 
 ORDER: Param = choice("last first", "first first")
-"""In which order the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""
+"""Order in which the senders of a receiver are tried: from the last in the graph to `input`, or from `input` on."""
 
 
 def order_of(graph: ComputationGraph, order: str) -> Int[np.ndarray, "edge"]:
-    """Flat edge indices in the order in which edges are decided."""
+    """Return the flat edge indices in the order in which edges are decided."""
     blocks = [np.arange(*graph.offsets[receiver : receiver + 2]) for receiver in reversed(range(graph.n_receivers))]
     return np.concatenate([block[::-1] if order == "last first" else block for block in blocks])
 
 
 @dataclass
 class Sweep:
-    """One pass over all edges at a threshold, perhaps unfinished. Edges are counted in the order of decision.
+    """One pass over all edges at a threshold, possibly unfinished. Edges are in the order of decision.
 
     Attributes:
-        threshold: what an edge's removal may change.
+        threshold: how much an edge's removal may change the metric.
         start: the metric per image with no edge removed.
-        values: the metric per image with the edge removed beside those before it that were.
-        removed: what was decided.
-        count: how many edges are decided.
+        values: the metric per image with this edge removed in addition to those removed before it.
+        removed: the decisions.
+        count: number of decided edges.
     """
 
     threshold: float
@@ -59,13 +59,13 @@ class Sweep:
 
     @property
     def current(self) -> Float[np.ndarray, "image"]:
-        """The metric with all removed that were decided to be."""
+        """The metric with all edges removed that were decided so."""
         gone = np.flatnonzero(self.removed[: self.count])
         return self.values[gone[-1]] if len(gone) else self.start
 
     @cached_property
     def effects(self) -> Float[np.ndarray, "edge image"]:
-        """Of a finished sweep: what the metric lost by each removal when it was tried."""
+        """For a finished sweep, what the metric lost by each removal when it was tried."""
         last = np.maximum.accumulate(np.where(self.removed, np.arange(len(self.removed)), -1))
         before = np.concatenate([[-1], last[:-1]])
         return np.where((before >= 0)[:, None], self.values[before], self.start) - self.values
@@ -78,9 +78,9 @@ class Sweep:
         return bool(self.removed[self.count - 1])
 
     def at(self, threshold: float, removes: Removes) -> Sweep:
-        """A sweep at another threshold, decided as far as this finished one tells: to the first other decision."""
-        goes = np.array([removes(effect, threshold) for effect in self.effects.mean(axis=1).tolist()])
-        same = goes == self.removed
+        """Return a sweep at another threshold, decided up to the first decision that differs from this one."""
+        removed = np.array([removes(effect, threshold) for effect in self.effects.mean(axis=1).tolist()])
+        same = removed == self.removed
         first = len(same) if same.all() else int(np.argmin(same))
         sweep = Sweep.new(threshold, self.start, len(same))
         sweep.values[:first], sweep.removed[:first], sweep.count = self.values[:first], self.removed[:first], first
@@ -90,21 +90,22 @@ class Sweep:
 
 
 Removes = Callable[[float, float], bool]
-"""Whether an edge goes, from the mean change of the metric (positive: it loses) and the threshold."""
+"""Whether to remove an edge, given the mean change of the metric (positive: a loss) and the threshold."""
 
 
 class Sequential:
-    """Sweeps over the edges of a task, kept in its journal.
+    """Sweeps over the edges of a task, saved in its journal.
 
     Attributes:
         order: flat edge indices in the order of decision.
-        sweeps: those begun; all but the last are finished.
-        ahead: how many removals are tried at once next, if so many runs fit.
+        sweeps: sweeps so far; all but the last are finished.
+        ahead: how many removals to try at once next, if as many runs fit.
     """
 
-    def __init__(self, task: Task, order: Int[np.ndarray, "edge"], removes: Removes, most: int) -> None:
-        """`most`: sweeps at most, for the progress."""
-        self.task, self.graph, self.order, self.removes, self.most = task, task.graph, order, removes, most
+    def __init__(self, task: Task, order: Int[np.ndarray, "edge"], removes: Removes, max_sweeps: int) -> None:
+        """Resume from the task's journal; `max_sweeps` is the total of the progress."""
+        self.task, self.graph, self.order, self.removes = task, task.graph, order, removes
+        self.max_sweeps = max_sweeps
         self.sweeps: list[Sweep] = []
         self._resume(task.journal.read())
 
@@ -125,9 +126,9 @@ class Sequential:
         }
         for index, sweep in enumerate(self.sweeps):
             state |= {f"values {index}": sweep.values, f"removed {index}": sweep.removed}
-        self.task.journal.keep(state)
+        self.task.journal.save(state)
         done = sum(sweep.count for sweep in self.sweeps)
-        self.task.progress(done, self.most * self.graph.n_edges)
+        self.task.progress(done, self.max_sweeps * self.graph.n_edges)
 
     @cached_property
     def _batches(self) -> list[MeasuredPairs]:
@@ -147,18 +148,18 @@ class Sequential:
 
     @cached_property
     def _first_guess(self) -> Float[np.ndarray, "edge"]:
-        """What each removal should change, before anything was tried: integrated gradients of one step."""
+        """Expected effect of each removal before any was tried: integrated gradients with one step."""
         model, form = self.task.model, self.task.form
         scores = [along_path(model, batch, form, [0.5], "plain").scores for batch in self._batches]
         return torch.cat(scores).double().mean(dim=0).cpu().numpy()[self.order]
 
     @cached_property
     def _fits(self) -> int:
-        """How many runs of all images are made at once."""
+        """Number of runs of all images that fit into one batch."""
         return max(1, self.task.batch_size // len(self.task.pairs))
 
     def sweep(self, index: int, threshold: float) -> Sweep:
-        """The sweep of this number at a threshold, finished; goes on where the journal stopped."""
+        """Return the finished sweep of this number at a threshold; resumes where the journal stopped."""
         if index == len(self.sweeps):
             finished = [sweep.at(threshold, self.removes) for sweep in self.sweeps]
             new = Sweep.new(threshold, self.start, self.graph.n_edges)
@@ -177,7 +178,7 @@ class Sequential:
         return capture(self.task.model, batch.clean), capture(self.task.model, batch.corrupted)
 
     def _expected(self, sweep: Sweep) -> Bool[np.ndarray, "edge"]:
-        """Which edges should go: by the sweep of the nearest threshold, or by a first guess."""
+        """Return which edges are expected to be removed, by the sweep of the nearest threshold or by a first guess."""
         if self._fits == 1:
             return np.ones(self.graph.n_edges, bool)
         others = [other for other in self.sweeps if other is not sweep]
@@ -188,7 +189,7 @@ class Sequential:
     def _decide(
         self, receiver: int, sweep: Sweep, runs: list[SequentialRuns], expected: Bool[np.ndarray, "edge"]
     ) -> None:
-        """Decide the edges into one receiver that are not decided yet, and tell the runs."""
+        """Decide the remaining edges into one receiver, and apply the decisions to the runs."""
         first, stop = (self.graph.n_edges - int(self.graph.offsets[receiver + at]) for at in (1, 0))
         senders = self.graph.edge_sender[self.order]
         for at in np.flatnonzero(sweep.removed[first : min(stop, sweep.count)]):
@@ -216,7 +217,7 @@ class Sequential:
         expected: Bool[np.ndarray, "edge"],
         places: range,
     ) -> None:
-        """Try removals along what is expected; decide as far as it came out so."""
+        """Try removals along the expected decisions; decide up to the first unexpected one."""
         senders = self.graph.edge_sender[self.order[places.start : places.stop]].tolist()
         stay = expected[places.start : places.stop].tolist()
         logits = [run.without(receiver, senders, stay) for run in runs]
@@ -232,12 +233,12 @@ def _numbers(values: Tensor) -> Float[np.ndarray, "image"]:
     return values.double().cpu().numpy()
 
 
-def found(search: Sequential, sweep: Sweep | None, *, order: str, **trace: Any) -> Found:
-    """The answer that a finished sweep gives, or all edges, without scores.
+def method_output(search: Sequential, sweep: Sweep | None, *, order: str, **trace: Any) -> MethodOutput:
+    """Return the output of a finished sweep, or all edges without scores if there is none.
 
     Args:
         order: name of the order, for the trace.
-        trace: what else is to be recorded.
+        trace: further entries of the trace.
     """
     members = np.ones(search.graph.n_edges, bool)
     scores = None
@@ -255,4 +256,4 @@ def found(search: Sequential, sweep: Sweep | None, *, order: str, **trace: Any) 
         "edges_before_pruning": int(members.sum()),
         "edges_after_pruning": int(search.graph.prune(members).sum()),
     }
-    return Found(search.graph, scores, members, facts | trace)
+    return MethodOutput(search.graph, scores, members, facts | trace)

@@ -1,4 +1,4 @@
-"""Into how many steps a path is cut: a number, or as many as it takes until the scores sum to what they must."""
+"""Number of steps along a path: fixed, or doubled until the scores sum to the expected value."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .conserved import RESIDUAL_LIMIT, Residual
 T = TypeVar("T")
 
 FIRST = 5
-"""Steps that are tried first."""
+"""Steps of the first try."""
 
 _TEXT = re.compile(r"auto(?:\(limit (\d+), tolerance (\d+(?:\.\d+)?(?:e-\d+)?)\))?")
 
 
 @dataclass(frozen=True)
 class AutoSteps:
-    """Steps are doubled until the residual is within a tolerance.
+    """Doubles the steps until the residual is within a tolerance.
 
     Attributes:
-        limit: steps at most, at least `FIRST`.
-        tolerance: share of the metric's difference that the residual may be.
+        limit: maximum number of steps, at least `FIRST`.
+        tolerance: allowed residual, as a share of the metric's difference.
     """
 
     limit: int = 40
@@ -31,7 +31,7 @@ class AutoSteps:
 
     @classmethod
     def parse(cls, text: object) -> AutoSteps | None:
-        """From `auto`, or `auto(limit 80, tolerance 0.05)`; None for anything else."""
+        """Parse `auto` or `auto(limit 80, tolerance 0.05)`; None for anything else."""
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             return None
@@ -40,7 +40,7 @@ class AutoSteps:
 
     @property
     def text(self) -> str:
-        """As recipes hold it."""
+        """Canonical text, as in recipes."""
         return f"auto(limit {self.limit}, tolerance {self.tolerance:g})"
 
     @property
@@ -50,14 +50,14 @@ class AutoSteps:
 
     @property
     def common(self) -> list[int]:
-        """The tries that a question commonly takes; those of the demo take 21 steps on average, all tries together."""
+        """The tries of a typical question; questions of the demo take 21 steps on average, over all tries."""
         return self.tries[:2]
 
     def first_within(self, attempt: Callable[[int], tuple[T, Residual]]) -> tuple[T, list[tuple[int, Residual]]]:
-        """What is found by the fewest steps whose residual is within the tolerance, else by the most.
+        """Return the first result whose residual is within the tolerance, or else that of the largest number of steps.
 
         Returns:
-            What was found, and each number of steps that was tried, with its residual.
+            The result, and each tried number of steps with its residual.
         """
         first, *more = self.tries
         found, residual = attempt(first)

@@ -1,4 +1,4 @@
-"""What a model does on pairs of images: metrics, patching of edges, nodes and paths, and how well circuits do alone."""
+"""Metrics, patching and circuit evaluation on pairs of clean and corrupted images."""
 
 from .baselines import magnitude_scores as magnitude_scores
 from .baselines import random_curves as random_curves

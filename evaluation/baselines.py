@@ -1,4 +1,4 @@
-"""What a method has to beat: circuits drawn at random, and edges ranked by how much their senders write."""
+"""Baselines for discovery methods: random circuits, and edges ranked by the size of their sender's output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import InputError, unknown
 from ..models import ViT, capture, runs_model, sender_differences
 from ..results import Exportable
 from .curves import FaithfulnessCurve, curve_from
-from .edge_sets import whole_number
+from .edge_sets import require_whole_number
 from .evaluate import evaluate_many
 from .execution import DEFAULT, Execution
 from .measured import check_pairs
@@ -25,16 +25,21 @@ if TYPE_CHECKING:
 
 Null = Literal["paths", "uniform"]
 NULLS: dict[str, Callable[..., Circuit]] = {"paths": random_circuit, "uniform": uniform_circuit}
-"""`paths`: whole paths from `input` to `logits` until the size is reached (Shi et al. 2024): connected, as circuits
-that are found. `uniform`: edges drawn one by one, then pruned: too easy to beat, as next to nothing of them is
-connected."""
+"""How random circuits are drawn.
+
+`paths` adds whole paths from `input` to `logits` until the size is reached (Shi et al. 2024), so the circuits are
+connected, as discovered ones are. `uniform` draws edges one by one and prunes. It is a weak baseline: almost none of
+these edges are connected.
+"""
 
 
-def drawn(graph: ComputationGraph, n_edges: int, count: int, null: str, rng: np.random.Generator) -> list[Circuit]:
-    """Random circuits of a size; empty ones for size 0.
+def draw_circuits(
+    graph: ComputationGraph, n_edges: int, count: int, null: str, rng: np.random.Generator
+) -> list[Circuit]:
+    """Return `count` random circuits of `n_edges` edges; empty circuits for size 0.
 
     Raises:
-        InputError: no such null.
+        InputError: `null` is unknown.
     """
     if null not in NULLS:
         raise unknown("null", null, NULLS)
@@ -44,12 +49,12 @@ def drawn(graph: ComputationGraph, n_edges: int, count: int, null: str, rng: np.
 
 @dataclass(frozen=True, eq=False)
 class RandomCurves(Exportable):
-    """Curves of random circuits: one draw of every size each.
+    """Faithfulness curves of random circuits, one curve per draw.
 
     Attributes:
         null: how circuits were drawn, a key of `NULLS`.
-        seed: of the draws.
-        curves: one a draw, all of the same requested sizes.
+        seed: seed of the draws.
+        curves: one curve per draw, all at the same requested sizes.
     """
 
     null: str
@@ -58,7 +63,7 @@ class RandomCurves(Exportable):
 
     @property
     def mean(self) -> FaithfulnessCurve:
-        """Means over draws; realised sizes rounded."""
+        """The mean curve over draws; realised sizes are rounded."""
         first = self.curves[0]
         return FaithfulnessCurve(
             n_graph_edges=first.n_graph_edges,
@@ -70,16 +75,16 @@ class RandomCurves(Exportable):
 
     @property
     def cpr(self) -> Float[np.ndarray, "draw"]:
-        """Area under faithfulness, per draw."""
+        """Area under the faithfulness curve, per draw."""
         return np.array([curve.cpr for curve in self.curves])
 
     @property
     def cmd(self) -> Float[np.ndarray, "draw"]:
-        """Area of |1 − faithfulness|, per draw: MIB's random baseline has 0.75 on its first task."""
+        """Area of |1 − faithfulness|, per draw. MIB's random baseline has 0.75 on its first task."""
         return np.array([curve.cmd for curve in self.curves])
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `draw` and those of a curve; one row per draw and size."""
+        """Return columns `draw` and those of a curve; one row per draw and size."""
         import pandas as pd
 
         frames = [curve.to_pandas() for curve in self.curves]
@@ -104,40 +109,44 @@ def random_curves(
     seed: int = 0,
     execution: Execution = DEFAULT,
 ) -> RandomCurves:
-    """The curves that a scoring which knows nothing would have: random circuits of growing size (Shi et al. 2024).
+    """Compute the faithfulness curves of random circuits (Shi et al. 2024).
 
-    Each size of each draw is a circuit of its own. Costs `draws` · sizes + 2 runs of one circuit on all images.
+    Each size of each draw is a separate circuit. Costs `draws` · sizes + 2 runs of one circuit on all images.
 
     Args:
-        form: of the graph, for sizes; a curve to match must be of this form.
-        sizes: edges of each circuit; a curve, to match it size by size: circuits of its realised sizes, told at its
-            requested ones; by default the sizes that `faithfulness_curve` has.
-        draws: circuits of each size.
+        form: form of the graph; a curve passed as `sizes` must have this form.
+        sizes: edges of each circuit. A curve is matched size by size: circuits have its realised sizes and are reported
+            at its requested sizes. The default sizes are those of `faithfulness_curve`.
+        draws: circuits per size.
         null: `paths` (connected) or `uniform`.
-        seed: of the draws: the same seed gives the same circuits.
-        execution: its progress counts runs of all images.
+        seed: seed of the draws.
+        execution: batch size and progress; progress counts runs of all images.
 
     Raises:
-        InputError: sizes out of range, a curve of another graph, unknown names, or what `evaluate` raises.
+        InputError: sizes out of range, a curve of another graph, an unknown name, or any error of `evaluate`.
+
+    Examples:
+        >>> random_curves(model, pairs, form="block", sizes=[8, 16], draws=3)
+        RandomCurves(3 draws of 2 sizes, paths)
     """
     graph = model.graph(form)
-    draws = whole_number("draws", draws, 1)
-    asked, n_edges = _sizes(graph, sizes)
+    draws = require_whole_number("draws", draws, 1)
+    requested, n_edges = _sizes(graph, sizes)
     rng = np.random.default_rng(seed)
-    by_size = [drawn(graph, n, draws, null, rng) for n in n_edges]
+    by_size = [draw_circuits(graph, n, draws, null, rng) for n in n_edges]
     circuits = [column[i] for i in range(draws) for column in by_size]
-    found = evaluate_many(model, pairs, circuits, metric=metric, execution=execution)
-    parts = [slice(i * len(asked), (i + 1) * len(asked)) for i in range(draws)]
-    return RandomCurves(null, seed, tuple(curve_from(circuits[p], found[p], requested=asked) for p in parts))
+    results = evaluate_many(model, pairs, circuits, metric=metric, execution=execution)
+    parts = [slice(i * len(requested), (i + 1) * len(requested)) for i in range(draws)]
+    return RandomCurves(null, seed, tuple(curve_from(circuits[p], results[p], requested=requested) for p in parts))
 
 
 def _sizes(graph: ComputationGraph, sizes: Sequence[int] | FaithfulnessCurve | None) -> tuple[list[int], list[int]]:
-    """Sizes to tell, and edges to draw."""
+    """Return the sizes to report and the sizes to draw."""
     if isinstance(sizes, FaithfulnessCurve):
         if sizes.n_graph_edges != graph.n_edges:
             raise InputError(
-                f"sizes: the curve is of a graph of {sizes.n_graph_edges} edges, the {graph.form} form has "
-                f"{graph.n_edges}; give the curve's form"
+                f"sizes: the curve has a graph of {sizes.n_graph_edges} edges, but the {graph.form} form has "
+                f"{graph.n_edges}; pass the form of the curve"
             )
         return sizes.requested.tolist(), sizes.realised.tolist()
     wanted = size_grid(graph.n_edges) if sizes is None else sorted(set(sizes))
@@ -150,21 +159,22 @@ def _sizes(graph: ComputationGraph, sizes: Sequence[int] | FaithfulnessCurve | N
 def magnitude_scores(
     model: ViT, pairs: ImagePairs, *, form: Form = "split", execution: Execution = DEFAULT
 ) -> EdgeScores:
-    """Score each edge by how much its sender writes, whoever reads it: a baseline that knows sizes and no metric.
+    """Score each edge by the size of its sender's output: a baseline that ignores receiver and metric.
 
-    s(u→v) = ‖o_u(x) − o_u(x')‖₂ over tokens and dimensions, the mean over images: what patching the edge moves in the
-    stream. All edges out of a sender are equal, and ties go to the earlier receiver; grow circuits from such scores by
-    `greedy`. Magnitudes without sign, in units of the stream. Two forwards an image pair. Classes are not read.
+    s(u→v) = ‖o_u(x) − o_u(x')‖₂ over tokens and dimensions, averaged over images. All edges of a sender have the same
+    score, and ties go to the earlier receiver, so extract circuits with `greedy`. Scores are unsigned, in units of the
+    residual stream. Class labels are not used. Costs two forward passes per image pair.
 
     Args:
-        form: of the graph whose edges are scored.
-        execution: its progress counts images.
+        form: form of the graph whose edges are scored.
+        execution: batch size and progress; progress counts images.
 
     Raises:
-        InputError: pairs that do not fit.
+        InputError: the pairs do not fit the model.
 
     Examples:
         >>> magnitude_scores(model, pairs).greedy(0.05)
+        Circuit(...)
     """
     graph = model.graph(form)
     check_pairs(model, pairs)

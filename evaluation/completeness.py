@@ -1,12 +1,10 @@
-"""Completeness and minimality: whether a circuit breaks as the model does, and needs each of its edges.
+"""Completeness and minimality of circuits (Wang et al. 2023, arXiv 2211.00593).
 
-Wang et al. 2023, arXiv 2211.00593.
-
-F(·) is the mean metric over images with all other edges corrupted, M the model with all its edges, C the circuit.
-Complete: F(M∖K) − F(C∖K) is small whichever edges K ⊆ C are taken away; a back-up that the circuit lacks shows when
-what it backs up is taken away. Minimal: every edge e has some K ⊆ C∖{e} for which F(C∖K) − F(C∖(K∪{e})) is large; an
-edge that is backed up inside the circuit matters only beside a K that holds its back-up. The paper takes away nodes,
-here it is edges.
+F(·) is the mean metric over images when all other edges are corrupted, M is the model with all its edges, C the
+circuit. C is complete if F(M∖K) − F(C∖K) is small for every set of removed edges K ⊆ C. If the circuit lacks a backup
+path, the difference shows when the backed-up edges are removed. C is minimal if every edge e has some K ⊆ C∖{e} for
+which F(C∖K) − F(C∖(K∪{e})) is large. An edge with a backup inside the circuit matters only for a K that contains the
+backup. The paper removes nodes; here edges are removed.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from ..circuits import Circuit, Metric
 from ..models import ViT, runs_model
 from ..results import Exportable
-from .edge_sets import EdgeSetRuns, some_edges, whole_number
+from .edge_sets import EdgeSetRuns, require_edges, require_whole_number
 from .execution import DEFAULT, Execution
 from .pairs import ImagePairs
 
@@ -32,17 +30,17 @@ Members = Bool[np.ndarray, "edge"]
 
 @dataclass(frozen=True, eq=False)
 class Completeness(Exportable):
-    """What circuit and model do without the same edges; metrics are means over images.
+    """The metric of circuit and model after removing the same edges; metrics are means over images.
 
     Attributes:
         circuit: C.
         full: F(M), all edges open.
-        empty: F of no edge.
+        empty: F(∅), all edges corrupted.
         kinds: how each K was chosen: `none` (K empty), `all` (K = C), `random` or `greedy`.
-        removed: the K, True for edges taken away.
+        removed: the sets K, True for removed edges.
         of_circuit: F(C∖K).
         of_model: F(M∖K).
-        notes: what the reader must know beside them.
+        notes: limitations of these results.
     """
 
     circuit: Circuit
@@ -61,21 +59,21 @@ class Completeness(Exportable):
 
     @property
     def share(self) -> Float[np.ndarray, "set"]:
-        """The difference as a share of F(M) − F(∅); NaN where that is undefined (a note says why)."""
+        """The difference as a share of F(M) − F(∅); NaN where that is undefined (a note gives the reason)."""
         return np.full(len(self.kinds), np.nan) if self.notes else self.difference / (self.full - self.empty)
 
     @property
     def worst(self) -> float:
-        """The largest |F(M∖K) − F(C∖K)|: incompleteness, 0 at best, as far as these K tell."""
+        """The largest |F(M∖K) − F(C∖K)| over these K: a lower bound of the incompleteness, 0 at best."""
         return float(np.abs(self.difference).max())
 
     @property
     def outside(self) -> float:
-        """F(M∖C) − F(∅) as a share of F(M) − F(∅): what the edges outside do alone, 0 where C is necessary."""
+        """F(M∖C) − F(∅) as a share of F(M) − F(∅): what the edges outside do without C; 0 if C is necessary."""
         return float(self.share[self.kinds.index("all")])
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `kind, n_removed, circuit, model, difference, share`; one row per K."""
+        """Return columns `kind, n_removed, circuit, model, difference, share`; one row per K."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -106,40 +104,46 @@ def completeness(
     seed: int = 0,
     execution: Execution = DEFAULT,
 ) -> Completeness:
-    """Take sets K of a circuit's edges away from it and from the model, and compare what is left.
+    """Remove sets K of a circuit's edges from the circuit and from the model, and compare the results.
 
-    K is empty, the whole circuit, drawn at random, and grown greedily: at each step, of some random edges the one joins
-    that sets circuit and model apart most. Costs 4 + 2 · (`draws` + `steps` · `candidates`) runs of one circuit on all
-    images.
+    K is empty, the whole circuit, random, or grown greedily: each step tries a few random edges and adds the one that
+    increases the difference between circuit and model most. Costs 4 + 2 · (`draws` + `steps` · `candidates`) runs of
+    one circuit on all images.
 
     Args:
-        draws: random K, each edge of the circuit in it with probability one half.
-        steps: of the greedy search, at most as many as the circuit has edges.
-        candidates: edges that a greedy step looks at.
-        seed: of the draws.
-        execution: its progress counts runs.
+        draws: number of random K, which contain each edge of the circuit with probability one half.
+        steps: steps of the greedy search, at most the number of edges of the circuit.
+        candidates: edges tried per greedy step.
+        seed: seed of the draws.
+        execution: batch size and progress; progress counts runs.
 
     Raises:
-        InputError: a circuit without edges, numbers out of range, or what `evaluate` raises.
+        InputError: a circuit without edges, a number out of range, or any error of `evaluate`.
+
+    Examples:
+        >>> completeness(model, pairs, circuit, draws=3, steps=2).to_pandas()
+              kind  n_removed ...
     """
-    graph, rng = some_edges(circuit).graph, np.random.default_rng(seed)
-    whole_number("draws", draws, 0)
+    graph, rng = require_edges(circuit).graph, np.random.default_rng(seed)
+    require_whole_number("draws", draws, 0)
     inside = np.flatnonzero(circuit.members)
-    tries = _tries(len(inside), whole_number("steps", steps, 0), whole_number("candidates", candidates, 1))
+    tries = _tries(
+        len(inside), require_whole_number("steps", steps, 0), require_whole_number("candidates", candidates, 1)
+    )
     runs = EdgeSetRuns(model, graph, pairs, metric, execution, 2 * (2 + draws + sum(tries)))
 
-    def apart(sets: list[Members]) -> Float[np.ndarray, "set 2"]:
-        """F(C∖K) and F(M∖K)."""
+    def metrics(sets: list[Members]) -> Float[np.ndarray, "set 2"]:
+        """Return F(C∖K) and F(M∖K)."""
         return runs([left for k in sets for left in (circuit.members & ~k, ~k)]).mean(axis=1).reshape(-1, 2)
 
     kinds = ["none", "all", *["random"] * draws, *["greedy"] * len(tries)]
     sets = [np.zeros(graph.n_edges, bool), circuit.members]
     sets += [circuit.members & (rng.random(graph.n_edges) < 0.5) for _ in range(draws)]
-    found = [apart(sets)]
+    found = [metrics(sets)]
     grown = sets[0]
     for count in tries:
         options = [_with(grown, int(edge)) for edge in rng.permutation(inside[~grown[inside]])[:count]]
-        values = apart(options)
+        values = metrics(options)
         best = int(np.abs(values[:, 1] - values[:, 0]).argmax())
         grown = options[best]
         sets.append(grown)
@@ -158,7 +162,7 @@ def completeness(
 
 
 def _tries(n_edges: int, steps: int, candidates: int) -> list[int]:
-    """How many edges each greedy step looks at: fewer where fewer are left."""
+    """Return how many edges each greedy step tries: fewer when fewer are left."""
     return [min(candidates, n_edges - step) for step in range(min(steps, n_edges))]
 
 
@@ -174,15 +178,15 @@ def _notes(runs: EdgeSetRuns) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Minimality(Exportable):
-    """How much each edge of a circuit matters, alone and beside others that are missing; metrics are means over images.
+    """The effect of each edge of a circuit, by itself and after removing other edges; metrics are means over images.
 
     Attributes:
         circuit: C.
         edges: its edges, in flat order.
-        removed: the K that were tried, True for edges taken away; the first is empty.
-        effects: F(C∖K) − F(C∖(K∪{e})) with K less e; positive: the edge raises the metric.
+        removed: the sets K, True for removed edges; the first is empty.
+        effects: F(C∖K) − F(C∖(K∪{e})) with e taken out of K; positive if the edge raises the metric.
         gap: F(M) − F(∅).
-        notes: what the reader must know beside them.
+        notes: limitations of these results.
     """
 
     circuit: Circuit
@@ -194,12 +198,12 @@ class Minimality(Exportable):
 
     @property
     def alone(self) -> Float[np.ndarray, "member"]:
-        """Effect of each edge with the rest of the circuit whole."""
+        """Effect of each edge when the rest of the circuit is intact."""
         return self.effects[0]
 
     @property
     def largest(self) -> Float[np.ndarray, "member"]:
-        """The effect that is largest in magnitude over all K: next to 0 for an edge that the circuit does not need."""
+        """The effect of largest magnitude over all K; near 0 for an edge that the circuit does not need."""
         return self.effects[self._which, np.arange(len(self.edges))]
 
     @property
@@ -207,28 +211,28 @@ class Minimality(Exportable):
         return np.abs(self.effects).argmax(axis=0)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per edge: `edge, alone, largest, share, n_removed`.
+        """Return one row per edge: `edge, alone, largest, share, n_removed`.
 
-        `n_removed` counts K, less the edge, at the largest effect; `share` is of F(M) − F(∅), NaN where that is
-        undefined.
+        `n_removed` is the size of K without the edge at the largest effect; `share` is the share of F(M) − F(∅), NaN
+        where that is undefined.
         """
         import pandas as pd
 
-        beside = self.removed[self._which]
-        own = beside[np.arange(len(self.edges)), np.flatnonzero(self.circuit.members)]
+        removed = self.removed[self._which]
+        own = removed[np.arange(len(self.edges)), np.flatnonzero(self.circuit.members)]
         return pd.DataFrame(
             {
                 "edge": self.edges,
                 "alone": self.alone,
                 "largest": self.largest,
                 "share": np.nan if self.notes else self.largest / self.gap,
-                "n_removed": beside.sum(axis=1) - own,
+                "n_removed": removed.sum(axis=1) - own,
             }
         )
 
     def __repr__(self) -> str:
-        least = np.abs(self.largest).min()
-        return f"Minimality({len(self.edges)} edges beside {len(self.removed)} sets, least effect {least:.4g})"
+        smallest = np.abs(self.largest).min()
+        return f"Minimality({len(self.edges)} edges, {len(self.removed)} sets K, smallest effect {smallest:.4g})"
 
 
 @runs_model
@@ -242,21 +246,25 @@ def minimality(
     seed: int = 0,
     execution: Execution = DEFAULT,
 ) -> Minimality:
-    """Leave each edge out of a circuit from which other edges K are gone as well.
+    """Remove each edge from a circuit, also after removing sets K of other edges.
 
-    K is empty, then drawn at random; an edge of K is put back instead, so that all K serve all edges. Costs
-    (`draws` + 1) · (edges + 1) runs of one circuit on all images.
+    K is first empty, then random. For an edge in K, the effect of adding it back is measured, so every K serves every
+    edge. Costs (`draws` + 1) · (edges + 1) runs of one circuit on all images.
 
     Args:
-        draws: random K, each edge of the circuit in it with probability one half.
-        seed: of the draws.
-        execution: its progress counts runs.
+        draws: number of random K, which contain each edge of the circuit with probability one half.
+        seed: seed of the draws.
+        execution: batch size and progress; progress counts runs.
 
     Raises:
-        InputError: a circuit without edges, numbers out of range, or what `evaluate` raises.
+        InputError: a circuit without edges, a number out of range, or any error of `evaluate`.
+
+    Examples:
+        >>> minimality(model, pairs, scores.greedy(8), draws=2)
+        Minimality(7 edges, 3 sets K, smallest effect ...)
     """
-    graph, rng = some_edges(circuit).graph, np.random.default_rng(seed)
-    whole_number("draws", draws, 0)
+    graph, rng = require_edges(circuit).graph, np.random.default_rng(seed)
+    require_whole_number("draws", draws, 0)
     inside = np.flatnonzero(circuit.members)
     runs = EdgeSetRuns(model, graph, pairs, metric, execution, (draws + 1) * (len(inside) + 1))
     removed = [np.zeros(graph.n_edges, bool)]

@@ -1,4 +1,4 @@
-"""How faithfulness grows with size: the curve of a scoring, and what is read off it (MIB, arXiv 2504.13151)."""
+"""Faithfulness curves: faithfulness over circuit size, and their areas (MIB, arXiv 2504.13151)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..circuits import (
     Evaluation,
     Metric,
     joining_order,
-    refuse_shares,
+    shares_error,
     size_grid,
 )
-from ..circuits.extraction import How
+from ..circuits.extraction import Order
 from ..errors import InputError
 from ..models import ViT
 from ..results import Exportable
@@ -39,11 +39,11 @@ class FaithfulnessCurve(Exportable):
     """Faithfulness and retention of circuits of growing size.
 
     Attributes:
-        n_graph_edges: edges of the whole graph.
-        requested: edges asked for, growing.
+        n_graph_edges: number of edges of the graph.
+        requested: requested edges, in ascending order.
         realised: edges left after pruning.
-        faithfulness: (circuit − empty) / (full − empty) of the metric; NaN where it is undefined.
-        retention: the same of the accuracy; NaN where it is undefined.
+        faithfulness: (circuit − empty) / (full − empty) of the metric; NaN where undefined.
+        retention: the same for the accuracy; NaN where undefined.
     """
 
     n_graph_edges: int
@@ -54,20 +54,20 @@ class FaithfulnessCurve(Exportable):
 
     @property
     def shares(self) -> Float[np.ndarray, "size"]:
-        """Requested edges as shares of all: MIB plots these, although pruning shrinks circuits."""
+        """Requested edges as shares of all edges, as MIB plots them although pruning shrinks circuits."""
         return self.requested / self.n_graph_edges
 
     @property
     def cpr(self) -> float:
-        """Area under faithfulness over shares, for signed scores: higher is better.
+        """Area under faithfulness over shares, for signed scores; higher is better.
 
-        1 for a faithful circuit of any size, more where a circuit surpasses the model.
+        1 if circuits of every size are faithful, more if a circuit surpasses the model.
         """
         return area(self.shares, self.faithfulness)
 
     @property
     def cmd(self) -> float:
-        """Area of |1 − faithfulness| over shares: 0 at best. For scores ranked by magnitude."""
+        """Area of |1 − faithfulness| over shares, for scores ranked by magnitude; 0 at best."""
         return area(self.shares, np.abs(1 - self.faithfulness))
 
     @property
@@ -81,7 +81,7 @@ class FaithfulnessCurve(Exportable):
         return log_area(self.shares, np.abs(1 - self.faithfulness))
 
     def smallest(self, target: float = 0.85, of: str = "retention") -> int | None:
-        """Realised edges of the smallest circuit that reaches the target; None if none does.
+        """Return the realised edges of the smallest circuit that reaches the target; None if there is none.
 
         Args:
             target: a share.
@@ -91,7 +91,7 @@ class FaithfulnessCurve(Exportable):
         return int(self.realised[reached].min()) if len(reached) else None
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `requested, realised, share, faithfulness, retention`; one row per size."""
+        """Return columns `requested, realised, share, faithfulness, retention`; one row per size."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -112,19 +112,19 @@ class FaithfulnessCurve(Exportable):
 
 
 def area(shares: Float[np.ndarray, "size"], values: Float[np.ndarray, "size"]) -> float:
-    """Trapezoids over linear shares, with no segment before the first: CPR and CMD of MIB's code."""
+    """Return the area by trapezoids over linear shares, with no segment before the first: CPR and CMD of MIB's code."""
     return float(np.trapezoid(values, shares))
 
 
 def log_area(shares: Float[np.ndarray, "size"], values: Float[np.ndarray, "size"]) -> float:
-    """Trapezoids over the logarithm of the shares, divided by its range; sizes of no edge are left out."""
+    """Return the area over the logarithm of the shares, divided by its range; sizes without edges are left out."""
     some = shares > 0
     places = np.log(shares[some])
     return float(np.trapezoid(values[some], places) / (places[-1] - places[0]))
 
 
 def mib_sizes(graph: ComputationGraph) -> list[int]:
-    """Edges at MIB's shares, each size once."""
+    """Return the sizes at MIB's shares, without duplicates."""
     return sorted({int(share * graph.n_edges) for share in SHARES})
 
 
@@ -135,29 +135,33 @@ def faithfulness_curve(
     *,
     metric: str | Metric = "logit",
     sizes: Sequence[int] | None = None,
-    order: How = "greedy",
+    order: Order = "greedy",
     absolute: bool = False,
     execution: Execution = DEFAULT,
 ) -> FaithfulnessCurve:
-    """Extract circuits of growing size and run each on images that chose nothing.
+    """Extract circuits of growing size and evaluate each on images that were not used to find them.
 
     Args:
-        scores: what edges are ranked by.
-        sizes: edges asked for; by default a geometric grid (ratio 1.25), as shares of a small graph would give few.
-            `mib_sizes` gives MIB's.
+        scores: scores that rank the edges.
+        sizes: requested edges. The default is a geometric grid (ratio 1.25), since shares of a small graph give few
+            sizes; `mib_sizes` gives MIB's.
         order: `top` or `greedy`.
-        absolute: rank by magnitude, as CMD wants it; signed, as CPR does, is the default.
-        execution: its progress counts runs of all images.
+        absolute: rank by magnitude, as CMD requires, instead of by signed score, as CPR requires.
+        execution: batch size and progress; progress counts runs of all images.
 
     Raises:
-        InputError: sizes out of range, `top` of scores that are shares, or what `evaluate` raises.
+        InputError: sizes out of range, order `top` for scores that are shares, or any error of `evaluate`.
+
+    Examples:
+        >>> faithfulness_curve(model, pairs, scores, sizes=[24, 96, 384])
+        FaithfulnessCurve(3 sizes, CPR ..., CMD ...)
     """
     graph = scores.graph
     wanted = sorted(set(size_grid(graph.n_edges) if sizes is None else sizes))
     if not wanted or wanted[0] < 0 or wanted[-1] > graph.n_edges:
         raise InputError(f"sizes: expected numbers of edges from 0 to {graph.n_edges}, got {list(wanted)[:5]}")
     if scores.shares and order == "top":
-        raise refuse_shares(order)
+        raise shares_error(order)
     joining = joining_order(graph, scores.mean, order, absolute=absolute)
     circuits = [Circuit.pruned(graph, joining[:n], size_requested=n, extraction=order, scores=scores) for n in wanted]
     return curve_of(model, pairs, circuits, metric=metric, execution=execution)
@@ -171,7 +175,7 @@ def curve_of(
     metric: str | Metric = "logit",
     execution: Execution = DEFAULT,
 ) -> FaithfulnessCurve:
-    """The curve of given circuits, smallest first; arguments as of `evaluate_many`."""
+    """Compute the curve of given circuits, smallest first; arguments as for `evaluate_many`."""
     requested = [c.n_edges if c.size_requested is None else c.size_requested for c in circuits]
     found = evaluate_many(model, pairs, circuits, metric=metric, execution=execution)
     return curve_from(circuits, found, requested=requested)
@@ -180,7 +184,7 @@ def curve_of(
 def curve_from(
     circuits: Sequence[Circuit], found: Sequence[Evaluation], *, requested: Sequence[int]
 ) -> FaithfulnessCurve:
-    """The curve of circuits that were evaluated, at the sizes that were asked for."""
+    """Return the curve of evaluated circuits at the requested sizes."""
 
     def column(name: str) -> Float[np.ndarray, "size"]:
         values = [getattr(evaluation, name) for evaluation in found]

@@ -1,4 +1,4 @@
-"""The metric of many edge sets of one graph, image by image, on the same pairs."""
+"""The metric per image of many edge sets of one graph on the same pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from ..circuits import Circuit, ComputationGraph, Metric
 from ..errors import InputError
 from ..models import ViT
-from .evaluate import outcomes, why_undefined
+from .evaluate import outcomes, undefined_reason
 from .execution import Execution
 from .pairs import ImagePairs
 
@@ -20,14 +20,14 @@ Members = Sequence[Bool[np.ndarray, "edge"]]
 
 
 class EdgeSetRuns:
-    """Runs edge sets of a graph alone, and reports how many of `total` are done.
+    """Runs a model with only the edges of a set open, and reports progress over `total` runs.
 
-    Edges outside a set carry the corrupted value. A set need not be pruned: what is on no path from `input` to `logits`
-    changes nothing.
+    Edges outside a set carry the corrupted value. A set need not be pruned: edges on no path from `input` to `logits`
+    have no effect.
 
     Attributes:
-        full: the metric of the plain model, per image; known once anything was run.
-        empty: the metric with every edge corrupted, per image.
+        full: the metric of the unpatched model, per image; set by the first call.
+        empty: the metric with every edge corrupted, per image; set by the first call.
     """
 
     full: Float[np.ndarray, "image"]
@@ -47,10 +47,10 @@ class EdgeSetRuns:
         self.total, self.done = total, 0
 
     def __call__(self, members: Members) -> Float[np.ndarray, "circuit image"]:
-        """The metric of each edge set alone.
+        """Return the metric of each edge set.
 
         Raises:
-            InputError: as `evaluate`.
+            InputError: as for `evaluate`.
         """
         circuits, before = [Circuit(self.graph, m) for m in members], self.done
 
@@ -60,9 +60,9 @@ class EdgeSetRuns:
 
         execution = replace(self.execution, progress=report)
         found = outcomes(self.model, self.pairs, circuits, metric=self.metric, execution=execution)
-        full, empty, *alone = (outcome.metric.numpy() for outcome in found)
+        full, empty, *values = (outcome.metric.numpy() for outcome in found)
         self.full, self.empty = full, empty
-        return np.stack(alone) if alone else np.zeros((0, len(full)))
+        return np.stack(values) if values else np.zeros((0, len(full)))
 
     @property
     def gap(self) -> float:
@@ -71,27 +71,27 @@ class EdgeSetRuns:
 
     @property
     def reason(self) -> str | None:
-        """Why shares of the gap mean nothing; None where they do."""
-        return why_undefined(torch.from_numpy(self.full - self.empty))
+        """Why shares of the gap are undefined; None if they are defined."""
+        return undefined_reason(torch.from_numpy(self.full - self.empty))
 
 
-def some_edges(circuit: Circuit) -> Circuit:
-    """The circuit, if it has edges.
+def require_edges(circuit: Circuit) -> Circuit:
+    """Return the circuit.
 
     Raises:
-        InputError: it has none.
+        InputError: it has no edges.
     """
     if not circuit.n_edges:
         raise InputError("circuit: expected at least one edge, got the empty circuit; extract a larger one")
     return circuit
 
 
-def whole_number(name: str, value: int, least: int) -> int:
-    """The value, if it is a whole number from `least` on.
+def require_whole_number(name: str, value: int, minimum: int) -> int:
+    """Return the value as an int.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not a whole number of at least `minimum`.
     """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name}: expected a whole number from {least} on, got {value!r}")
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
+        raise InputError(f"{name}: expected a whole number of at least {minimum}, got {value!r}")
     return int(value)

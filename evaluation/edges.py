@@ -1,8 +1,11 @@
-"""Exact edge patching: what the metric loses when one edge alone is corrupted, or gains when it alone is restored.
+"""Exact activation patching of single edges.
 
-noising: s(e) = m(M) − m(M with e carrying o_u(x')). denoising: s(e) = m(∅ with e carrying o_u(x)) − m(∅), where the
-corrupted run goes on live behind e. Either is the base run with receiver v's input shifted by ∓(o_u(x) − o_u(x')), so
-an edge costs what follows its receiver: about 0.3 forwards on average. Scores of merged edges are not sums.
+noising: s(e) = m(M) − m(M with e carrying o_u(x')), what the metric loses when one edge is corrupted.
+denoising: s(e) = m(∅ with e carrying o_u(x)) − m(∅), what it gains when one edge is restored.
+
+Everything downstream of the edge is recomputed. Either run is the base run with the input of receiver v shifted by
+∓(o_u(x) − o_u(x')), so an edge costs the computation after its receiver: about 0.3 forward passes on average. The score
+of a merged edge is not the sum of the scores of its parts.
 """
 
 from __future__ import annotations
@@ -26,11 +29,11 @@ from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
 
 FORWARDS_PER_EDGE = 0.3
-"""Cost of a run that follows one receiver only: the mean over edges on ViT-S, by count."""
+"""Mean cost over edges of a run from a receiver on, in forward passes, by operation count on ViT-S."""
 
 
 class EdgeEffects(NamedTuple):
-    """Effects of edges on one batch, and the metric of the two runs between which they are patched."""
+    """Effects of edges on one batch, and the metric of the clean and corrupted runs."""
 
     effects: Float[Tensor, "image edge"]
     clean: Float[Tensor, "image"]
@@ -48,33 +51,36 @@ def patch_edges(
     direction: Direction = "noising",
     execution: Execution = DEFAULT,
 ) -> Effects:
-    """Patch some edges, each by itself: what the method `exact` does for all of them.
+    """Patch the given edges one at a time; the method `exact` does this for all edges.
 
     Args:
-        edges: names such as `a0.h1->a2.h0<q>`, each once.
-        form: of the graph that the edges belong to.
+        edges: distinct names such as `a0.h1->a2.h0<q>`.
+        form: form of the graph.
         metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
         direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
-        execution: how it is run.
+        execution: batch size.
 
     Returns:
-        Effects per image `[image, edge]`, in the order of `edges`; positive where the edge raises the metric.
+        Effects per image `[image, edge]`, in the order of `edges`; positive if the edge raises the metric.
 
     Raises:
-        InputError: unknown or repeated names, pairs or a metric that do not fit.
+        InputError: an unknown or repeated name, or pairs or a metric that do not fit.
 
     Examples:
         >>> patch_edges(model, pairs, ["input->m0", "a0.h1->a2.h0<q>"]).to_pandas()
+                      edge    effect       std
+        0        input->m0 ...
+        1  a0.h1->a2.h0<q> ...
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
     graph, names = model.graph(form), tuple(edges)
-    doubled = [name for name, times in Counter(names).items() if times > 1]
-    if doubled:
-        raise InputError(f"edges: expected each edge once, got {doubled[0]} {names.count(doubled[0])} times")
-    asked = np.array([graph.index_of(name) for name in names], int)
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise InputError(f"edges: expected each edge once, got {repeated[0]} {names.count(repeated[0])} times")
+    indices = np.array([graph.index_of(name) for name in names], int)
     measured, size = measure(model, pairs, metric), execution.size(model, form)
-    parts = [edge_effects(model, graph, batch, asked, direction, size).effects for batch in measured.batches(size)]
+    parts = [edge_effects(model, graph, batch, indices, direction, size).effects for batch in measured.batches(size)]
     return Effects("edge", names, torch.cat(parts).double().cpu().numpy())
 
 
@@ -86,7 +92,7 @@ def edge_effects(
     direction: Direction,
     at_once: int,
 ) -> EdgeEffects:
-    """Effects of some edges, by their flat indices; runs of at most `at_once` images, or of one edge, at a time."""
+    """Return the effects of edges, given by flat index; runs at most `at_once` images, or one edge, at a time."""
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     differences = sender_differences(model, graph.form, clean, corrupted)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
@@ -111,7 +117,7 @@ def _moved(
     batch: MeasuredPairs,
     rows: int,
 ) -> Float[Tensor, "image edge"]:
-    """The metric of the runs in which one of a receiver's edges is patched."""
+    """Return the metric of runs with one edge of the receiver patched each."""
     values = []
     for part in senders.split(rows):
         shifts = sign * differences[:, part].transpose(0, 1)

@@ -1,4 +1,4 @@
-"""What patching single parts of a model does to the metric, part by part."""
+"""Effects of patching single edges or nodes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Effects(Exportable):
-    """One number per image and part, in units of the metric; positive: the part raises it.
+    """Effect of each patched part per image, in units of the metric; positive if the part raises it.
 
     Attributes:
-        kind: what the parts are.
-        names: of the parts, in the order asked.
+        kind: what was patched.
+        names: names of the parts, in the requested order.
         per_image: the effects.
-        tokens: positions that were patched one by one, the last axis of `per_image`; None: all at once.
+        tokens: token positions that were patched one by one, the last axis of `per_image`; None if all tokens were
+            patched at once.
     """
 
     kind: Literal["edge", "node"]
@@ -32,16 +33,16 @@ class Effects(Exportable):
 
     @property
     def mean(self) -> Float[np.ndarray, "part"] | Float[np.ndarray, "part token"]:
-        """Over images."""
+        """Mean over images."""
         return self.per_image.mean(axis=0)
 
     @property
     def std(self) -> Float[np.ndarray, "part"] | Float[np.ndarray, "part token"] | None:
-        """Over images (ddof 1); None for fewer than two."""
+        """Standard deviation over images (ddof 1); None for fewer than two images."""
         return self.per_image.std(axis=0, ddof=1) if len(self.per_image) > 1 else None
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns `edge` or `node`, `token` where tokens were patched one by one, `effect`, and `std` where it is."""
+        """Return columns `edge` or `node`, `token` if tokens were patched one by one, `effect`, and `std` if known."""
         import pandas as pd
 
         each = 1 if self.tokens is None else len(self.tokens)

@@ -1,4 +1,4 @@
-"""How well a circuit does alone: its metric and accuracy with every other edge carrying the corrupted value."""
+"""Evaluation of circuits: metric and accuracy when all edges outside the circuit carry the corrupted value."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ class Outcome(NamedTuple):
 def evaluate(
     model: ViT, pairs: ImagePairs, circuit: Circuit, *, metric: str | Metric = "logit", execution: Execution = DEFAULT
 ) -> Evaluation:
-    """Run a circuit alone on image pairs: see `evaluate_many`.
+    """Evaluate one circuit on image pairs; see `evaluate_many`.
 
     Examples:
         >>> evaluate(model, pairs, scores.top(0.05)).faithfulness
+        0...
     """
     return evaluate_many(model, pairs, [circuit], metric=metric, execution=execution)[0]
 
@@ -65,17 +66,21 @@ def evaluate_many(
     metric: str | Metric = "logit",
     execution: Execution = DEFAULT,
 ) -> list[Evaluation]:
-    """Run circuits on the same images; the full and the empty run are shared.
+    """Evaluate circuits on the same images; the full and the empty run are shared.
 
-    Edges outside a circuit carry the value of the corrupted run. `faithfulness` is
-    (circuit − empty) / (full − empty) of the metric, `retention` the same of the accuracy, the share of
-    images whose top class is the one that the metric raises. Either is None, with the reason, where its
-    gap is not positive or under three standard errors of the paired differences over images.
+    Edges outside a circuit carry the value of the corrupted run. `faithfulness` is (circuit − empty) / (full − empty)
+    of the metric. `retention` is the same for the accuracy, the share of images whose top class is the one that the
+    metric raises. Either is None, with the reason, if its gap is not positive or is under three standard errors of the
+    paired differences over images.
 
-    The progress counts runs of all images, the full and the empty one included.
+    Progress counts runs of all images, including the full and the empty run.
 
     Raises:
-        InputError: a circuit of another graph than the model's; pairs or a metric that do not fit.
+        InputError: a circuit of another graph than the model's, or pairs or a metric that do not fit.
+
+    Examples:
+        >>> [e.metric_circuit for e in evaluate_many(model, pairs, [scores.top(0.05), scores.top(0.1)])]
+        [..., ...]
     """
     full, empty, *alone = outcomes(model, pairs, circuits, metric=metric, execution=execution)
     return [evaluation_of(full, empty, outcome) for outcome in alone]
@@ -90,9 +95,14 @@ def outcomes(
     metric: str | Metric = "logit",
     execution: Execution = DEFAULT,
 ) -> list[Outcome]:
-    """Metric and hits per image: of the full model, of the empty circuit, then of each circuit alone.
+    """Return metric and hits per image of the full model, of the empty circuit, then of each circuit.
 
-    Arguments and errors as of `evaluate_many`.
+    Arguments and errors are those of `evaluate_many`.
+
+    Examples:
+        >>> full, empty, of_circuit = outcomes(model, pairs, [circuit])
+        >>> of_circuit.hit.mean() - empty.hit.mean()
+        tensor(...)
     """
     for circuit in circuits:
         _check_graph(model, circuit)
@@ -112,13 +122,13 @@ def _check_graph(model: ViT, circuit: Circuit) -> None:
     expected = model.graph(circuit.graph.form)
     if circuit.graph != expected:
         raise InputError(
-            f"circuit: its graph has {circuit.graph.n_layers} layers of {circuit.graph.n_heads} heads, "
-            f"{model.name} has {expected.n_layers} of {expected.n_heads}"
+            f"circuit: its graph has {circuit.graph.n_layers} layers of {circuit.graph.n_heads} heads, but "
+            f"{model.name} has {expected.n_layers} layers of {expected.n_heads} heads"
         )
 
 
 def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> Iterator[Outcome]:
-    """Of the full model, of the empty circuit, then of each circuit."""
+    """Yield the outcomes of the full model, of the empty circuit, then of each circuit."""
 
     def outcome(logits: Tensor) -> Outcome:
         return Outcome(batch.values(logits).double().cpu(), batch.hits(logits), logits.argmax(dim=1).cpu())
@@ -131,19 +141,19 @@ def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> 
         yield outcome(runs.logits(circuit.graph, circuit.members))
 
 
-def evaluation_of(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
-    """How well a circuit does, from the outcomes of the model, of the empty circuit and of the circuit.
+def evaluation_of(full: Outcome, empty: Outcome, circuit: Outcome) -> Evaluation:
+    """Return the evaluation that follows from the outcomes of the model, of the empty circuit and of a circuit.
 
     Examples:
-        >>> full, empty, alone = outcomes(model, pairs, [circuit])
-        >>> evaluation_of(full, empty, alone) == evaluate(model, pairs, circuit)
+        >>> full, empty, own = outcomes(model, pairs, [circuit])
+        >>> evaluation_of(full, empty, own) == evaluate(model, pairs, circuit)
         True
     """
     reasons = {}
     ratios: dict[str, float | None] = {}
     for name, kind in (("faithfulness", "metric"), ("retention", "hit")):
-        values = [getattr(outcome, kind) for outcome in (full, empty, alone)]
-        reason = why_undefined(values[0] - values[1])
+        values = [getattr(outcome, kind) for outcome in (full, empty, circuit)]
+        reason = undefined_reason(values[0] - values[1])
         if reason is not None:
             reasons[name] = reason
         gap = values[0].mean() - values[1].mean()
@@ -152,18 +162,18 @@ def evaluation_of(full: Outcome, empty: Outcome, alone: Outcome) -> Evaluation:
         n=len(full.metric),
         metric_full=float(full.metric.mean()),
         metric_empty=float(empty.metric.mean()),
-        metric_circuit=float(alone.metric.mean()),
+        metric_circuit=float(circuit.metric.mean()),
         faithfulness=ratios["faithfulness"],
         accuracy_full=float(full.hit.mean()),
         accuracy_empty=float(empty.hit.mean()),
-        accuracy_circuit=float(alone.hit.mean()),
+        accuracy_circuit=float(circuit.hit.mean()),
         retention=ratios["retention"],
         reasons=reasons,
     )
 
 
-def why_undefined(differences: Float[Tensor, "image"]) -> str | None:
-    """Why a ratio over the mean of paired differences (full − empty) means nothing; None where it means something."""
+def undefined_reason(differences: Float[Tensor, "image"]) -> str | None:
+    """Return why a share of the mean of paired differences (full − empty) is undefined; None if it is defined."""
     gap = float(differences.mean())
     if not gap > 0:
         return f"the full model is not above the empty circuit (gap {gap:.4g})"

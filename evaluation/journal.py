@@ -1,7 +1,7 @@
-"""What a long method has found so far, kept so that it goes on after a kill: nothing twice, nothing lost.
+"""Progress of a long method on disk, so that it resumes after it was killed without repeating or losing work.
 
-A journal is one file, replaced whole, that belongs to one question: a line that says what it is, the SHA-256 of all
-that follows, then the arrays and the question's id as numpy's archive.
+A journal is one file for one question, and is replaced atomically. It holds a line with its format, the SHA-256 of all
+that follows, then the arrays and the question's id as a numpy archive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..store.lease import Permit, exists
 
 EVERY_S = 10.0
-"""Seconds between two writings: what a kill can cost."""
+"""Seconds between two writes: the most that is lost when the process is killed."""
 
 log = logging.getLogger("circuitstore")
 
@@ -35,11 +35,11 @@ class Journal:
     """The journal of one question.
 
     Attributes:
-        path: its file; None keeps nothing.
-        question: id of what is asked.
-        own: the file is named for this question, so that whatever is in it is its journal, if a damaged one; else
-            what is another question's, or no journal, is refused.
-        permit: what a store's writer must enter to replace or remove a file.
+        path: its file; None to save nothing.
+        question: id of the question.
+        own: whether the file is named after this question, so that any content is its journal, perhaps damaged.
+            Otherwise a file that is not a journal, or the journal of another question, raises.
+        permit: context in which a store's writer replaces or removes a file.
     """
 
     path: Path | None = None
@@ -49,12 +49,13 @@ class Journal:
     _written: float = field(default_factory=time.monotonic, init=False)
 
     def read(self) -> dict[str, np.ndarray]:
-        """What was kept, by name; empty where nothing was, or where it is damaged, which is logged.
+        """Return the saved arrays by name; empty if nothing was saved, or if the file is damaged, which is logged.
 
         Raises:
-            InputError: the file is another question's, or no journal, and not its own: it is not written over.
+            InputError: the file is not this question's own, and is no journal or another question's. It is not
+                overwritten.
         """
-        self._clear_killed()
+        self._remove_leftovers()
         if self.path is None or not self.path.exists() or not self.path.stat().st_size:
             return {}
         try:
@@ -64,11 +65,11 @@ class Journal:
                 raise
             state = None
         if state is None:
-            log.warning("%s: damaged; what it kept is lost, and this one question is begun anew", self.path)
+            log.warning("%s: damaged; its progress is lost, and this question starts from the beginning", self.path)
         return state or {}
 
     def _state(self, path: Path) -> dict[str, np.ndarray] | None:
-        """What a journal holds; None where it is not as it was written."""
+        """Return the arrays of a journal; None if it is damaged."""
         packed = self._sound(path)
         if packed is None:
             return None
@@ -77,26 +78,26 @@ class Journal:
         found = str(state.pop(_KEY, ""))
         if found != self.question:
             raise InputError(
-                f"{path}: holds the progress of another question (other model, images, method or parameters); "
-                "give another file, or remove it"
+                f"{path}: has the progress of another question (other model, images, method or parameters); "
+                "pass another file, or remove this one"
             )
         return state
 
     @staticmethod
     def _sound(path: Path) -> bytes | None:
-        """The archive in a journal; None where it is not as it was written."""
+        """Return the archive in a journal; None if it is damaged."""
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error}); give another file for the journal") from error
+            raise InputError(f"{path}: cannot be read ({error}); pass another file for the journal") from error
         start = len(_MAGIC) + sha256().digest_size
         if not content.startswith(_MAGIC[: len(content)]):
-            raise InputError(f"{path}: expected a journal, got another file; give another one, or remove it")
+            raise InputError(f"{path}: expected a journal, got another file; pass another path, or remove the file")
         packed = content[start:]
         return packed if sha256(packed).digest() == content[len(_MAGIC) : start] else None
 
-    def keep(self, state: Mapping[str, np.ndarray]) -> None:
-        """Keep this in place of what was kept, if the last time is long enough ago."""
+    def save(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace the saved arrays, unless the last save was less than `EVERY_S` seconds ago."""
         if self.path is None or time.monotonic() - self._written < EVERY_S:
             return
         buffer = io.BytesIO()
@@ -112,15 +113,15 @@ class Journal:
             part.replace(self.path)
         self._written = time.monotonic()
 
-    def forget(self) -> None:
-        """The question is answered."""
+    def remove(self) -> None:
+        """Remove the journal of an answered question."""
         if self.path is not None:
             with self.permit():
                 self.path.unlink(missing_ok=True)
-            self._clear_killed()
+            self._remove_leftovers()
 
-    def _clear_killed(self) -> None:
-        """Remove what processes left that were killed while they wrote; one that lives may be about to rename its."""
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of killed processes. A living process may still rename its file."""
         if self.path is None:
             return
         for part in self.path.parent.glob(f"{escape(self.path.name)}.*.tmp"):

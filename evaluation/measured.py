@@ -1,4 +1,4 @@
-"""Pairs of images with the metric that is read on them."""
+"""Pairs of images with a metric."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .metrics import METRICS, MetricInput, MetricKind
 from .pairs import ImagePairs, shown, where
 
 _AT_ONCE = 32
-"""Clean images that run at once for the logits that a metric is held against."""
+"""Clean images per forward pass, for metrics that need the clean logits."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredPairs(ImagePairs):
-    """Image pairs and a metric. Made by `measure`.
+    """Image pairs with a metric. Created by `measure`.
 
     Attributes:
-        metric: what is read from a run's logits, with its parameters.
-        clean_logits: of the plain model on the clean images, for a metric that is held against them.
+        metric: the metric with its parameters.
+        clean_logits: logits of the unpatched model on the clean images, for metrics that need them.
     """
 
     metric: Metric
     clean_logits: Float[Tensor, "image class"] | None = None
 
     def values(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
-        """The metric per image."""
+        """Return the metric per image."""
         return self._kind.values(logits, self._input(logits.device), **dict(self.metric.params))
 
     @property
@@ -39,11 +39,11 @@ class MeasuredPairs(ImagePairs):
         return METRICS[self.metric.kind]
 
     def raised(self) -> Tensor:
-        """The class that the metric raises, per image."""
+        """Return the class that the metric raises, per image."""
         return self._kind.raised(self._input(torch.device("cpu")))
 
     def hits(self, logits: Float[Tensor, "image class"]) -> Float[Tensor, "image"]:
-        """1 where the top class is the one that the metric raises, else 0."""
+        """Return 1 where the top class is the one that the metric raises, else 0."""
         return (logits.argmax(dim=1).cpu() == self.raised()).double()
 
     def _input(self, device: torch.device) -> MetricInput:
@@ -61,30 +61,39 @@ class MeasuredPairs(ImagePairs):
 
 
 def measure(model: ViT, pairs: ImagePairs, metric: str | Metric) -> MeasuredPairs:
-    """The pairs with a metric to read on them.
+    """Attach a metric to image pairs.
 
     Args:
         metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
 
     Raises:
-        InputError: pairs that were made for another kind of model, no such metric, or a metric whose targets are
-            missing or are the true classes.
+        InputError: pairs made for another kind of model, an unknown metric, or a metric whose targets are missing or
+            equal to the true classes.
+
+    Examples:
+        >>> measured = measure(model, pairs, "logit")
+        >>> measured.values(model.logits(measured.clean)).shape
+        torch.Size([8])
     """
     check_pairs(model, pairs)
-    asked = METRICS.resolve(metric) if isinstance(metric, str) else metric
-    kind = METRICS[asked.kind]
+    resolved = METRICS.resolve(metric) if isinstance(metric, str) else metric
+    kind = METRICS[resolved.kind]
     if kind.needs_targets:
         _check_targets(pairs, kind)
     logits = _clean_logits(model, pairs.clean) if kind.needs_clean else None
     plain = {field.name: getattr(pairs, field.name) for field in fields(ImagePairs)}
-    return MeasuredPairs(**plain, metric=asked, clean_logits=logits)
+    return MeasuredPairs(**plain, metric=resolved, clean_logits=logits)
 
 
 def check_pairs(model: ViT, pairs: object) -> None:
-    """Refuse what is no image pairs, or pairs that were made for another kind of model."""
+    """Check that pairs are `ImagePairs` made for this kind of model.
+
+    Raises:
+        InputError: they are not.
+    """
     if not isinstance(pairs, ImagePairs):
         raise InputError(
-            f"pairs: expected ImagePairs, got {type(pairs).__name__}; make them of tensors by "
+            f"pairs: expected ImagePairs, got {type(pairs).__name__}; create them from tensors with "
             "cs.ImagePairs.of(model, clean, corrupted, labels)"
         )
     pairs.check_fit(model)
@@ -96,12 +105,12 @@ def _check_targets(pairs: ImagePairs, metric: MetricKind) -> None:
     same = where(pairs.targets.cpu() == pairs.labels.cpu())
     if same:
         raise InputError(
-            f"targets: the metric {metric.key!r} sets a target class against the true one, but they are the same for "
-            f"image {shown(same)} (counted from 0), which would score 0 everywhere; give another class, or leave "
-            "them out"
+            f"targets: the metric {metric.key!r} contrasts a target class with the true class, but they are the same "
+            f"for image {shown(same)} (counted from 0), whose scores would all be 0; pass another target class, or "
+            "leave these images out"
         )
 
 
 def _clean_logits(model: ViT, clean: Tensor) -> Float[Tensor, "image class"]:
-    """Of the plain model, in the type in which metrics are held against them."""
+    """Return the logits of the unpatched model, in the type in which metrics use them."""
     return torch.cat([model.logits(part).to(model.exact_dtype) for part in clean.split(_AT_ONCE)])

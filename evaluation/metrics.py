@@ -1,4 +1,4 @@
-"""What is scored: one number per image from its logits, higher is better."""
+"""Metrics: one number per image from its logits, higher is better."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Logits = Float[Tensor, "image class"]
 
 @dataclass(frozen=True)
 class MetricInput:
-    """What a metric reads beside a run's logits, image by image.
+    """What a metric reads in addition to a run's logits, per image.
 
     Attributes:
         labels: true classes.
-        targets: target classes, where the metric needs them.
-        clean: logits of the plain model on the clean images, where the metric is held against them.
+        targets: target classes, if the metric needs them.
+        clean: logits of the unpatched model on the clean images, if the metric needs them.
     """
 
     labels: Classes
@@ -34,50 +34,50 @@ class MetricInput:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricKind(Kind):
-    """A metric by name.
+    """A metric.
 
     Attributes:
-        values: the metric per image, given a run's logits, what else it reads, and its parameters by name.
-        needs_targets: asks for a target class per image besides the true one.
-        needs_clean: is held against the clean run's logits.
+        values: returns the metric per image, given a run's logits, a `MetricInput`, and the parameters by name.
+        needs_targets: whether it needs a target class per image in addition to the true class.
+        needs_clean: whether it needs the logits of the clean run.
     """
 
     values: Callable[..., Float[Tensor, "image"]]
     needs_targets: bool = False
     needs_clean: bool = False
 
-    def raised(self, read: MetricInput) -> Classes:
-        """The class that the metric raises, per image: accuracy is the share of images whose top class it is."""
-        return read.targets if self.needs_targets and read.targets is not None else read.labels
+    def raised(self, inputs: MetricInput) -> Classes:
+        """Return the class that the metric raises, per image. Accuracy is the share of images whose top class it is."""
+        return inputs.targets if self.needs_targets and inputs.targets is not None else inputs.labels
 
 
 def _of(logits: Logits, classes: Classes) -> Float[Tensor, "image"]:
     return logits.gather(1, classes[:, None])[:, 0]
 
 
-def _logit(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
-    return _of(logits, read.labels)
+def _logit(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
+    return _of(logits, inputs.labels)
 
 
-def _logit_diff(logits: Logits, read: MetricInput, *, target: Scalar = None) -> Float[Tensor, "image"]:
-    assert read.targets is not None  # `target` names them
-    return _of(logits, read.targets) - _of(logits, read.labels)
+def _logit_diff(logits: Logits, inputs: MetricInput, *, target: Scalar = None) -> Float[Tensor, "image"]:
+    assert inputs.targets is not None  # guaranteed by needs_targets
+    return _of(logits, inputs.targets) - _of(logits, inputs.labels)
 
 
-def _over_mean(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
-    true = _of(logits, read.labels)
+def _over_mean(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
+    true = _of(logits, inputs.labels)
     return true - (logits.sum(dim=1) - true) / (logits.shape[1] - 1)
 
 
-def _over_rival(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
-    assert read.clean is not None
-    rival = read.clean.scatter(1, read.labels[:, None], -torch.inf).argmax(dim=1)
-    return _of(logits, read.labels) - _of(logits, rival)
+def _over_rival(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
+    assert inputs.clean is not None
+    rival = inputs.clean.scatter(1, inputs.labels[:, None], -torch.inf).argmax(dim=1)
+    return _of(logits, inputs.labels) - _of(logits, rival)
 
 
-def _minus_kl(logits: Logits, read: MetricInput) -> Float[Tensor, "image"]:
-    assert read.clean is not None
-    clean = read.clean.log_softmax(dim=1)
+def _minus_kl(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
+    assert inputs.clean is not None
+    clean = inputs.clean.log_softmax(dim=1)
     return (clean.exp() * (logits.to(clean.dtype).log_softmax(dim=1) - clean)).sum(dim=1)
 
 
@@ -87,8 +87,8 @@ def _target(value: object) -> Scalar:
     return " ".join(str(value).split())
 
 
-TARGET = Param(ABSENT, "the name, label or index of a class; by default the class that the attack aims at", _target)
-"""The class that a metric sets against the true one. It is looked up where the classes are known, in the images."""
+TARGET = Param(ABSENT, "the name, label or index of a class; by default the class that the attack targets", _target)
+"""The class that is contrasted with the true class. It is looked up in the images, which know the classes."""
 
 METRICS: Registry[MetricKind, Metric] = Registry(
     "metric",

@@ -1,9 +1,11 @@
-"""Exact node patching: what the metric loses when one node sends the corrupted value, or gains by the clean one.
+"""Exact activation patching of single nodes.
 
-noising: s(u) = m(M) − m(M with o_u := o_u(x')). denoising: s(u) = m(∅ with o_u := o_u(x)) − m(∅), where the corrupted
-run goes on live behind u. All that reads u later reads the other value: it is the stream behind u that is shifted, by
-∓(o_u(x) − o_u(x')), at all tokens or at one. Gradient methods approximate it: attribution patching (AtP) is its slope.
-Costs what follows the node, half a forward on average.
+noising: s(u) = m(M) − m(M with o_u := o_u(x')), what the metric loses when a node sends its corrupted output.
+denoising: s(u) = m(∅ with o_u := o_u(x)) − m(∅), what it gains when a node sends its clean output.
+
+Everything downstream of u is recomputed: the stream after u is shifted by ∓(o_u(x) − o_u(x')), at all tokens or at one.
+Gradient methods approximate this effect; attribution patching (AtP) is its linearization. Costs the computation after
+the node, half a forward pass on average.
 """
 
 from __future__ import annotations
@@ -38,25 +40,28 @@ def patch_nodes(
     direction: Direction = "noising",
     execution: Execution = DEFAULT,
 ) -> Effects:
-    """Patch nodes one by one: input, heads and MLPs, or whole attentions and MLPs.
+    """Patch nodes one at a time: input, heads and MLPs, or whole attention layers and MLPs.
 
     Args:
-        nodes: names such as `a3.h1` and `m3`, in the `block` form `a3` and `m3`; by default all that send.
-        tokens: None patches a node at all tokens at once; positions, or "each" for all of them, patch it at one
-            token at a time. The class token, where there is one, is token 0.
-        form: `block` has the heads of a layer as one node; the other forms have the same nodes.
+        nodes: names such as `a3.h1` and `m3`, or `a3` and `m3` in the `block` form; all senders by default.
+        tokens: None patches a node at all tokens at once. A list of positions, or "each" for all of them, patches one
+            token at a time. The class token, if there is one, is token 0.
+        form: in `block`, the heads of a layer are one node; the other forms have the same nodes.
         metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
         direction: `noising` (clean run, a node corrupted) or `denoising` (corrupted run, a node restored).
-        execution: its progress counts runs of all images.
+        execution: batch size and progress; progress counts runs of all images.
 
     Returns:
-        Effects per image `[image, node]` or `[image, node, token]`; positive where the node raises the metric.
+        Effects per image `[image, node]` or `[image, node, token]`; positive if the node raises the metric.
 
     Raises:
-        InputError: unknown names, tokens that the model does not have, pairs or a metric that do not fit.
+        InputError: an unknown name, tokens that the model does not have, or pairs or a metric that do not fit.
 
     Examples:
         >>> patch_nodes(model, pairs, nodes=["a3.h1", "m3"]).to_pandas()
+            node    effect       std
+        0  a3.h1 ...
+        1     m3 ...
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
@@ -114,7 +119,7 @@ def _effects(
     direction: str,
     at_once: int,
 ) -> Iterator[Float[Tensor, "image place"]]:
-    """Node by node; one column for each token, or one for all."""
+    """Yield the effects node by node, with one column per token, or one for all tokens."""
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     differences = sender_differences(model, graph.form, clean, corrupted)
     sign = -1 if direction == "noising" else 1
@@ -130,7 +135,7 @@ def _effects(
 def _shifts(
     change: Float[Tensor, "image token d_model"], places: tuple[int, ...] | None, rows: int
 ) -> Iterator[Float[Tensor, "row image token d_model"]]:
-    """The change at all tokens, or at each of some alone, some rows at a time."""
+    """Yield the change at all tokens, or at each of the given tokens only, some rows at a time."""
     if places is None:
         yield change[None]
         return

@@ -1,8 +1,8 @@
-"""Tests of hypotheses about a circuit (Shi et al. 2024, NeurIPS, "Hypothesis testing the circuit hypothesis").
+"""p-values of the hypothesis tests of circuits (Shi et al. 2024, NeurIPS, "Hypothesis testing the circuit hypothesis").
 
-Each function takes the figures that a study measured and gives a p-value: how likely figures as extreme are if the
-null hypothesis held. Metrics are per image and continuous (logits): ties, as 0 or 1 scores have, make the equivalence
-test meaningless and are refused.
+Each function takes measured figures and returns the probability of figures at least as extreme under the null
+hypothesis. Metrics are per image and continuous (logits). Ties, as in 0/1 scores, make the equivalence test
+meaningless and raise an error.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from scipy.spatial.distance import pdist, squareform
 
 from ..errors import InputError
 
-RIVALS = 100
-"""Random circuits, or random added edges, that a circuit or an edge is held against."""
+DRAWS = 100
+"""Number of random circuits, or random added edges, that a circuit or an edge is compared with."""
 PERMUTATIONS = 1000
-"""Of the independence test."""
+"""Permutations of the independence test."""
 SHARE = 0.9
-"""Share of the rivals that must be beaten."""
+"""Share of the draws that must be beaten."""
 
 
 def equivalence(
     circuit: Float[np.ndarray, "image"], model: Float[np.ndarray, "image"], *, epsilon: float = 0.1
 ) -> float:
-    """p-value of "circuit and model score higher equally often", |P(circuit > model) − ½| < ε.
+    """Return the p-value of "circuit and model score higher equally often", |P(circuit > model) − ½| < ε.
 
-    A small p-value says that they are *not* equivalent. With k of n images on which the circuit scores higher,
+    A small p-value means that they are *not* equivalent. If the circuit scores higher on k of n images,
     `p = Σ_{j: |j/n − ½| ≥ |k/n − ½|} C(n, j) (½+ε)^j (½−ε)^(n−j)`.
 
     Args:
-        circuit: metric of the circuit alone, per image.
+        circuit: metric of the circuit, per image.
         model: metric of the full model on the same images.
 
     Raises:
-        InputError: no images, not one figure per image, ε out of range, or images on which both are equal.
+        InputError: no images, not one figure per image, ε out of range, or images with equal figures.
     """
     difference = _paired(circuit, model)
     if not 0 < epsilon < 0.5:
@@ -46,14 +46,13 @@ def equivalence(
     if len(ties):
         raise InputError(
             f"equivalence: circuit and model have the same metric on {len(ties)} of {len(difference)} images (first: "
-            f"{ties[0]}), so which is higher means nothing; test a continuous metric, and a circuit that is not "
-            "the whole graph"
+            f"{ties[0]}), so neither is higher; use a continuous metric, and a circuit that is not the whole graph"
         )
     return equivalence_of_count(int((difference > 0).sum()), len(difference), epsilon=epsilon)
 
 
 def equivalence_of_count(higher: int, n: int, *, epsilon: float = 0.1) -> float:
-    """`equivalence`, given on how many of `n` images the circuit scores higher."""
+    """Return the p-value of `equivalence`, given the number of the `n` images on which the circuit scores higher."""
     counts = np.arange(n + 1)
     extreme = np.abs(counts - n / 2) >= abs(higher - n / 2)
     return float(min(1.0, stats.binom.pmf(counts[extreme], n, 0.5 + epsilon).sum()))
@@ -66,15 +65,16 @@ def independence(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> float:
-    """p-value of "what the edges outside the circuit add tells nothing of the model": HSIC with a permutation test.
+    """Return the p-value of "what the edges outside the circuit add is independent of the model".
 
-    A small p-value says that the edges outside still carry what the model does. Gaussian kernels whose bandwidth is the
-    median distance; the p-value is the share of permutations, the given order included, with an HSIC as large.
+    An HSIC permutation test. A small p-value means that the edges outside still carry what the model does. The kernels
+    are Gaussian with the median distance as bandwidth. The p-value is the share of permutations, including the
+    identity, with an HSIC at least as large.
 
     Args:
-        added: metric of all edges outside the circuit minus that of the empty circuit, per image. Shi et al. take the
-            former only, which follows m(x'): where corrupted images are made from the clean ones, or classes are mixed,
-            m(x') tells of m(x), and a circuit outside of which nothing works is rejected.
+        added: metric of all edges outside the circuit minus that of the empty circuit, per image. Shi et al. use the
+            former only, which follows m(x'). If corrupted images are made from the clean ones, or classes are mixed,
+            m(x') depends on m(x), and a circuit would be rejected although nothing outside it works.
         model: metric of the full model on the same images.
 
     Raises:
@@ -90,54 +90,53 @@ def independence(
 
 
 def sufficiency(
-    circuit_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"], *, rounding: float = 0.0
+    circuit_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "draw"], *, rounding: float = 0.0
 ) -> float:
-    """p-value of "the circuit does better than random ones of its size no more often than 9 times in 10".
+    """Return the p-value of "the circuit beats random circuits of its size at most 9 times in 10".
 
-    A small p-value says that it is sufficient beyond chance: with 100 rivals from 96 wins on (p = .024). A rival that
-    does as well is no win (the authors' code counts it as one): a circuit that does nothing ties with all others that
-    do nothing.
+    A small p-value means that the circuit is sufficient beyond chance; with 100 draws that takes at least 96 wins (p =
+    .024). A tie is not a win, while the authors' code counts it as one: a circuit that does nothing ties with all other
+    circuits that do nothing.
 
     Args:
-        circuit_loss: how far the circuit is from the model.
-        random_losses: the same of random circuits of its size.
-        rounding: losses that differ by no more are equal.
+        circuit_loss: distance of the circuit from the model.
+        random_losses: distances of random circuits of its size from the model.
+        rounding: losses that differ by at most this are equal.
     """
     return beats_random(int((circuit_loss < np.asarray(random_losses) - rounding).sum()), len(random_losses))
 
 
 def partial_necessity(
-    complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "rival"], *, rounding: float = 0.0
+    complement_loss: float, random_losses: Sequence[float] | Float[np.ndarray, "draw"], *, rounding: float = 0.0
 ) -> float:
-    """`sufficiency` of leaving out: whether that harms more than leaving random circuits out.
+    """Return the p-value of "removing the circuit harms more than removing a random circuit at most 9 times in 10".
 
-    p-value of "leaving the circuit out harms more than leaving a random one out no more often than 9 times in 10". Harm
-    that is only as large does not count: nothing is needed where nothing harms.
+    Equal harm does not count as a win: if nothing harms, nothing is necessary.
 
     Args:
-        complement_loss: how far the model without the circuit's edges is from the model.
-        random_losses: the same without random circuits of its size.
-        rounding: losses that differ by no more are equal.
+        complement_loss: distance from the model when the circuit's edges are removed.
+        random_losses: distances from the model when random circuits of its size are removed.
+        rounding: losses that differ by at most this are equal.
     """
     return beats_random(int((complement_loss > np.asarray(random_losses) + rounding).sum()), len(random_losses))
 
 
 def beats_random(wins: int, n: int) -> float:
-    """P(at least `wins` of `n`) where each is won with probability 0.9."""
+    """Return P(at least `wins` of `n`) if each is won with probability 0.9."""
     return float(stats.binom.sf(wins - 1, n, SHARE))
 
 
 def minimality(
-    effects: Float[np.ndarray, "edge"], random_effects: Float[np.ndarray, "rival"]
+    effects: Float[np.ndarray, "edge"], random_effects: Float[np.ndarray, "draw"]
 ) -> Float[np.ndarray, "edge"]:
-    """p-value, per edge of the circuit, of "leaving it out matters more than 9 in 10 random edges added to it".
+    """Return the p-value, per edge, of "removing it changes more than removing each of 9 in 10 random added edges".
 
-    A small p-value says that the edge is *not* needed: with 100 rivals at 84 wins or fewer (p = .040). Corrected for
-    the number of edges (Bonferroni).
+    A small p-value means that the edge is *not* needed; with 100 draws that takes at most 84 wins (p = .040).
+    Bonferroni corrected for the number of edges.
 
     Args:
-        effects: change of the metric (magnitude) when each edge is left out of the circuit.
-        random_effects: the same of random edges, added to the circuit and left out again.
+        effects: magnitude of the change of the metric when each edge is removed from the circuit.
+        random_effects: the same for random edges that were added to the circuit.
     """
     wins: Int[np.ndarray, "edge"] = (effects[:, None] > random_effects[None, :]).sum(axis=1)
     return np.minimum(1.0, stats.binom.cdf(wins, len(random_effects), SHARE) * len(effects))

@@ -1,4 +1,4 @@
-"""Pairs of images: clean ones, what each is contrasted with, and their classes. Checked once, run batch by batch."""
+"""Pairs of clean and corrupted images with their classes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Classes = Int[Tensor, "image"]
 Indices = Sequence[int] | np.ndarray | Tensor
 
 FAR = 20.0
-"""Magnitude beyond which a pixel does not look normalised, unless the model's own normalisation reaches further."""
+"""Largest plausible magnitude of a normalised pixel, unless the model's own normalisation gives larger ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePairs:
-    """Clean images, each with the image that it is contrasted with and its classes. Made by `ImagePairs.of`.
+    """Clean images, each with its corrupted image and its classes. Created by `ImagePairs.of`.
 
     Attributes:
         clean: normalised images.
         corrupted: one for each clean image, normalised.
         labels: index of each image's true class.
-        targets: index of the class that a metric such as `logit-diff` sets against the true one; None where no class is
-            aimed at.
-        hashes: SHA-256 (hex) of each image's content; empty where the images have no files.
-        token_groups: sets of tokens whose scores are also summed separately; None where there are none.
+        targets: index of the class that a metric such as `logit-diff` contrasts with the true class; None if there is
+            no target class.
+        hashes: SHA-256 (hex) of each image's content; empty if the images have no files.
+        token_groups: sets of tokens over which scores are also summed separately; None if there are none.
     """
 
     clean: Float[Tensor, "image channel height width"]
@@ -57,24 +57,24 @@ class ImagePairs:
         hashes: Sequence[str] = (),
         token_groups: Masks | None = None,
     ) -> ImagePairs:
-        """Check tensors against a model and pair them.
+        """Check tensors against a model and create pairs.
 
-        Warns of pixels that are far from normalised, and of single pairs that are equal.
+        Warns if pixels do not look normalised, and if some pairs are equal.
 
         Args:
             model: the model that the images are normalised for.
             clean: normalised images `[image, channel, height, width]`.
-            corrupted: the image that each is contrasted with.
+            corrupted: the corrupted image of each clean image.
             labels: index of the true class, one per image.
-            targets: index of the target class, one per image, for metrics that have one.
+            targets: index of the target class, one per image, for metrics that need one.
             hashes: SHA-256 (hex) of each image's content.
-            token_groups: boolean masks `[token]` or `[image, token]` by name, see `token_groups`. Methods that score
-                tokens also sum their scores over each group, at no further pass.
+            token_groups: boolean masks `[token]` or `[image, token]` by name, see `token_groups`. Methods with scores
+                per token also sum them over each group, in the same passes.
 
         Raises:
-            InputError: images of another size than the model's, pixels that are integers, NaN or infinite (which
-                image), pairs that are all equal, not one label or target per image, classes that the model lacks, or
-                groups of tokens that do not fit.
+            InputError: images of another size than the model's, integer, NaN or infinite pixels (the message names the
+                images), pairs that are all equal, not one label or target per image, classes that the model lacks, or
+                token groups that do not fit.
 
         Examples:
             >>> pairs = ImagePairs.of(model, clean, corrupted, labels=[3] * len(clean))
@@ -86,24 +86,24 @@ class ImagePairs:
         return len(self.clean)
 
     def __getitem__(self: P, images: slice) -> P:
-        """Some of the pairs."""
+        """Return a slice of the pairs."""
         return replace(self, **{field.name: _part(getattr(self, field.name), images) for field in fields(self)})
 
     def batches(self: P, size: int) -> Iterator[P]:
-        """Consecutive parts of at most `size` pairs."""
+        """Yield consecutive batches of at most `size` pairs."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
     def token_weights(
         self, stream: Float[Tensor, "image token d_model"], dtype: torch.dtype
     ) -> Float[Tensor, "group image token"]:
-        """Which tokens count in which sum, as ones and zeros: all of them first, then each group."""
+        """Return a mask of ones and zeros per sum over tokens: first all tokens, then each group."""
         everything = torch.ones(1, *stream.shape[:2], dtype=torch.bool)
         masks = everything if self.token_groups is None else torch.cat([everything, self.token_groups.masks])
         return masks.to(stream.device, dtype)
 
     def check_fit(self, model: ViT) -> None:
-        """Refuse pairs that were made for another kind of model.
+        """Check that the pairs fit a model.
 
         Raises:
             InputError: images of another size, or classes that the model lacks.
@@ -129,7 +129,7 @@ class ImagePairs:
 
 
 def _part(value: object, images: slice) -> object:
-    """Some images' share of an attribute; what is not held per image stays."""
+    """Return the slice of an attribute that has one entry per image; other attributes are unchanged."""
     return value[images] if isinstance(value, Tensor | TokenGroups | tuple) else value
 
 
@@ -171,23 +171,23 @@ def _check_images(name: str, images: Tensor, model: ViT) -> None:
     if not images.is_floating_point():
         raise InputError(
             f"{name}: expected normalised pixels in floating point, got {images.dtype}; "
-            "model.preprocess.normalise(views) makes them of 8-bit views [image, height, width, 3]"
+            "create them with model.preprocess.normalise(views) from 8-bit views [image, height, width, 3]"
         )
     if len(images) == 0:
         raise InputError(f"{name}: expected at least one image, got none")
     bad = where(~torch.isfinite(images).flatten(1).all(dim=1))
     if bad:
         raise InputError(f"{name}: NaN or infinite pixels in image {shown(bad)} (counted from 0); leave them out")
-    largest, most = float(images.abs().max()), _largest_normalised(model)
-    if largest > most:
+    largest, limit = float(images.abs().max()), _largest_normalised(model)
+    if largest > limit:
         warn(
             f"{name}: pixels up to {largest:.4g} in magnitude, but normalised pixels of this model lie within "
-            f"{most:.4g}; model.preprocess.normalise makes them of 8-bit views"
+            f"{limit:.4g}; create them with model.preprocess.normalise from 8-bit views"
         )
 
 
 def _largest_normalised(model: ViT) -> float:
-    """The largest magnitude that normalising gives, or `FAR` where that is more."""
+    """Return the largest magnitude that the model's normalisation gives, at least `FAR`."""
     ends = zip(model.preprocess.mean, model.preprocess.std, strict=True)
     return max(FAR, *(max(mean, 1 - mean) / std for mean, std in ends))
 
@@ -198,23 +198,23 @@ def _check_contrast(clean: Tensor, corrupted: Tensor) -> None:
     equal = where((clean == corrupted.to(clean)).flatten(1).all(dim=1))
     if len(equal) == len(clean):
         raise InputError(
-            "corrupted: every image equals its clean one, so nothing is contrasted and every figure would be of "
-            "nothing; give other corrupted images"
+            "corrupted: every image equals its clean image, so there is no contrast and every score would be 0; pass "
+            "other corrupted images"
         )
     if equal:
         warn(
-            f"corrupted: {len(equal)} of {len(clean)} images equal their clean ones: {shown(equal)} (counted from 0); "
-            "such a pair contrasts nothing and draws every mean to 0"
+            f"corrupted: {len(equal)} of {len(clean)} images equal their clean images: {shown(equal)} (counted from "
+            "0); such a pair has no contrast and pulls every mean towards 0"
         )
 
 
-def where(chosen: Bool[Tensor, "image"]) -> list[int]:
-    """Positions of the images that are chosen."""
-    return torch.nonzero(chosen).flatten().tolist()
+def where(selected: Bool[Tensor, "image"]) -> list[int]:
+    """Return the positions of the selected images."""
+    return torch.nonzero(selected).flatten().tolist()
 
 
 def shown(positions: list[int]) -> str:
-    """The first ten positions, for a message."""
+    """Return the first ten positions as text."""
     return ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
 
 
@@ -222,14 +222,14 @@ def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
     try:
         classes = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        known = " (model.labels.index(name) gives that of a name)" if model.labels else ""
-        raise InputError(f"{name}: expected {count} class indices, one per image{known}, got {values!r}") from error
+        hint = " (model.labels.index(name) returns the index of a name)" if model.labels else ""
+        raise InputError(f"{name}: expected {count} class indices, one per image{hint}, got {values!r}") from error
     if classes.shape != (count,) or classes.is_floating_point() or classes.dtype == torch.bool:
         raise InputError(
             f"{name}: expected {count} class indices, one per image, "
             f"got {classes.dtype} of shape {tuple(classes.shape)}"
         )
-    classes = classes.long().clone()  # no gradient flows past a tensor that was made in inference mode
+    classes = classes.long().clone()  # a tensor created in inference mode would break gradients
     _check_range(name, classes, model)
     return classes
 

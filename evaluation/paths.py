@@ -1,17 +1,18 @@
-"""Path patching: what one path carries, everything beside it held where it was.
+"""Path patching: the effect of a single path, with everything outside it fixed.
 
-Noising: the path's first sender writes what it writes in the corrupted run, as the next component on the path reads it
-and nobody else does. That component reads all else as in the clean run; what it then writes goes on along the path in
-the same way. Behind the last receiver of the path the run goes on live:
+noising: the first sender of the path writes its corrupted output, as read by the next component of the path and by no
+other. That component reads everything else as in the clean run, and its new output continues along the path in the
+same way. After the last receiver of the path, the run continues without restrictions:
 
-- one edge `a0.h1->m2` is exact edge patching of that edge;
-- a path that ends at `logits` is what this path alone carries (a direct effect, when it is one edge).
+- a path of one edge `a0.h1->m2` is exact patching of that edge;
+- a path that ends at `logits` is the effect of this path only (a direct effect if it has one edge).
 
-    effect = m(x) − m(x with the path corrupted)                denoising: m(x' with the path restored) − m(x')
+    noising:   effect = m(x) − m(x with the path corrupted)
+    denoising: effect = m(x' with the path restored) − m(x')
 
-so a positive effect raises the metric. In units of the metric, per image; a difference of two runs, so in 16 bits small
-effects round to nothing. Costs two runs that are kept, and one of the components on the path and, where it does not end
-at `logits`, of all that follows it.
+A positive effect raises the metric. Effects are in units of the metric, per image. As differences of two runs, small
+effects round to zero in 16-bit types. Costs two full runs, one run of the components on the path and, if it does not
+end at `logits`, one run of everything after it.
 
 Wang et al. 2023, arXiv 2211.00593; Goldowsky-Dill et al. 2023, arXiv 2304.05969.
 """
@@ -39,16 +40,19 @@ from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
 
 RECEIVED = CLEAN
-"""Of an edge of the base run, in the place of `PatchedRuns`' clean run: it carries the other run's value."""
+"""State of an edge that carries the other run's value.
+
+In `PatchedRuns`, the other run takes the place of the clean run, and the base run that of the corrupted run.
+"""
 
 
 @dataclass(frozen=True)
 class PathEffect(Exportable):
-    """What a path carries.
+    """The effect of a path.
 
     Attributes:
-        edges: of the path, from its sender on.
-        base: the metric of the run that is patched (noising: clean), per image.
+        edges: edges of the path, from its first sender on.
+        base: the metric of the unpatched base run (noising: the clean run), per image.
         patched: the metric with the path patched, per image.
         direction: `noising` or `denoising`.
     """
@@ -60,7 +64,7 @@ class PathEffect(Exportable):
 
     @property
     def per_image(self) -> Float[np.ndarray, "image"]:
-        """Effect in units of the metric; positive: the path raises it."""
+        """Effect in units of the metric; positive if the path raises it."""
         return self.base - self.patched if self.direction == "noising" else self.patched - self.base
 
     @property
@@ -68,7 +72,7 @@ class PathEffect(Exportable):
         return float(self.per_image.mean())
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per image."""
+        """Return columns `image, base, patched, effect`; one row per image."""
         columns = {"base": self.base, "patched": self.patched, "effect": self.per_image}
         return pd.DataFrame(columns).rename_axis("image").reset_index()
 
@@ -87,22 +91,23 @@ def patch_path(
     direction: Direction = "noising",
     execution: Execution = DEFAULT,
 ) -> PathEffect:
-    """Patch one path and nothing else.
+    """Patch one path.
 
     Args:
         path: components in order, such as `["a0.h1", "a2.h0<q>", "logits"]`, or edges, such as
-            `["a0.h1->a2.h0<q>", "a2.h0->logits"]`. In the `attention` form heads follow the layer's input, as in
+            `["a0.h1->a2.h0<q>", "a2.h0->logits"]`. In the `attention` form, heads follow the layer's input, as in
             `["m0", "a1.in", "a1.h2", "logits"]`.
-        form: of the graph that the path lies in.
+        form: form of the graph.
         metric: a key of `METRICS`, or `METRICS.resolve(key, params)`.
         direction: `noising` (the path corrupted in the clean run) or `denoising` (restored in the corrupted run).
-        execution: how it is run.
+        execution: batch size.
 
     Raises:
-        InputError: unknown names, steps that no edge joins, a path of no edge, pairs or a metric that do not fit.
+        InputError: an unknown name, a step without an edge, a path without edges, or pairs or a metric that do not fit.
 
     Examples:
-        >>> patch_path(model, pairs, ["a0.h1", "a2.h0<q>", "logits"]).mean
+        >>> patch_path(model, pairs, ["a0.h1", "a2.h0<q>", "logits"])
+        PathEffect(a0.h1->a2.h0<q> a2.h0->logits: ... over 8 images, noising)
     """
     graph = _graph(model, form, direction)
     edges = path_edges(graph, path)
@@ -129,26 +134,27 @@ def head_to_head(
     direction: Direction = "noising",
     execution: Execution = DEFAULT,
 ) -> Table:
-    """What the heads of one layer tell each head of a later one, for all pairs.
+    """Compute the effect of each head of one layer on each head of a later layer.
 
     Args:
-        sender_layer: of the heads that write.
-        receiver_layer: of the heads that read, behind the first.
-        form: `split`: one row for each of q, k and v; `head`: one for all three together.
+        sender_layer: layer of the sending heads.
+        receiver_layer: layer of the receiving heads, after `sender_layer`.
+        form: `split`: one row for each of q, k and v; `head`: one row for all three together.
 
     The other arguments are those of `patch_path`.
 
     Returns:
-        Columns `sender`, `receiver`, `port` (empty in the form `head`); `effect`: mean over images of what the edge
-        between them carries, the receiver's change going on live; `effect_std` over images (ddof 1; NaN for one);
-        `direct`: mean of the part that goes from the receiver to `logits` and touches nothing else. In units of the
-        metric, positive where it is raised. Facts: `base` (the metric of the run that is patched) and `images`.
+        Columns `sender`, `receiver`, `port` (empty in the `head` form); `effect`, the mean over images of the effect of
+        the edge, with everything after the receiver recomputed; `effect_std`, the standard deviation over images (ddof
+        1; NaN for one image); `direct`, the mean of the part that goes from the receiver straight to `logits`. In units
+        of the metric, positive if it is raised. Facts: `base` (the metric of the unpatched base run) and `images`.
 
     Raises:
-        InputError: layers that the model lacks or in the wrong order, and as `patch_path`.
+        InputError: layers that the model lacks or in the wrong order, and as for `patch_path`.
 
     Examples:
-        >>> head_to_head(model, pairs, 0, 3).to_pandas()
+        >>> head_to_head(model, pairs, 0, 3).to_pandas().columns.tolist()
+        ['sender', 'receiver', 'port', 'effect', 'effect_std', 'direct']
     """
     graph = _graph(model, form, direction, ("split", "head"))
     if not 0 <= sender_layer < receiver_layer < model.n_layers:
@@ -159,13 +165,13 @@ def head_to_head(
     measured = measure(model, pairs, metric)
     edges = _between(graph, sender_layer, receiver_layer)
     to_logits = {e: graph.index_of(f"{graph.edge(e).receiver}->logits") for e in edges}
-    asked = [path_carries(graph, path) for e in edges for path in ((e,), (e, to_logits[e]))]
-    base, found = [], []
+    carried = [path_carries(graph, path) for e in edges for path in ((e,), (e, to_logits[e]))]
+    base, patched = [], []
     for batch in measured.batches(execution.size(model, form)):
         runs = _PathRuns(model, batch, direction)
         base.append(runs.base)
-        found.append(torch.stack([runs.values(graph, carries) for carries in asked]))
-    before, after = torch.cat(base).double().cpu(), torch.cat(found, dim=1).double().cpu()
+        patched.append(torch.stack([runs.values(graph, carries) for carries in carried]))
+    before, after = torch.cat(base).double().cpu(), torch.cat(patched, dim=1).double().cpu()
     effects = before - after if direction == "noising" else after - before
     frame = _pairs_frame([graph.edge(edge) for edge in edges], live=effects[0::2], direct=effects[1::2])
     return Table(frame, facts={"base": float(before.mean()), "images": len(pairs)})
@@ -187,10 +193,10 @@ def _pairs_frame(
 
 
 def path_edges(graph: ComputationGraph, path: Sequence[str]) -> tuple[int, ...]:
-    """Flat indices of the edges of a path that is given by its components or by its edges.
+    """Return the flat indices of a path's edges, given its components or its edges.
 
     Raises:
-        InputError: unknown names, a step that no edge joins, or no edge at all.
+        InputError: an unknown name, a step without an edge, or a path without edges.
     """
     if isinstance(path, str) or not path:
         raise InputError(f"path: expected components or edges in order, got {path!r}")
@@ -201,14 +207,14 @@ def path_edges(graph: ComputationGraph, path: Sequence[str]) -> tuple[int, ...]:
     for before, after in pairwise(edges):
         if graph.edge(after).sender not in _writes(graph, before):
             raise InputError(
-                f"path: {graph.edge_names[before]} is not followed by {graph.edge_names[after]}; the next edge must "
+                f"path: {graph.edge_names[before]} cannot be followed by {graph.edge_names[after]}; the next edge must "
                 f"leave {' or '.join(_writes(graph, before)) or 'nothing: the path ends at logits'}"
             )
     return edges
 
 
 def _steps(graph: ComputationGraph, components: Sequence[str]) -> list[str]:
-    """Edge names between consecutive components; structural links are steps without an edge."""
+    """Return the edge names between consecutive components; structural links are steps without an edge."""
     steps = []
     for here, there in pairwise(components):
         sender = here.partition("<")[0]
@@ -218,21 +224,22 @@ def _steps(graph: ComputationGraph, components: Sequence[str]) -> list[str]:
 
 
 def _writes(graph: ComputationGraph, edge: int) -> list[str]:
-    """The senders whose output an edge can change by itself."""
+    """Return the senders whose output the edge changes directly."""
     node = graph.edge(edge).receiver
     below = [head for above, head in graph.structural_links if above == node]
     return below or ([node] if node in graph.senders else [])
 
 
 def path_carries(graph: ComputationGraph, edges: Sequence[int]) -> Int[np.ndarray, "edge"]:
-    """What each edge carries while a path is patched: the base run's value, but for the path and what follows it.
+    """Return what each edge carries while a path is patched.
 
-    The path's first edge carries the other run's value, its next ones and all that follow its end the current one.
+    The first edge of the path carries the value of the other run. Later edges of the path, and all edges downstream of
+    its end, carry the current value. All other edges carry the value of the base run.
     """
     carries = np.zeros(graph.n_edges, int)
-    behind = [graph.senders.index(sender) for sender in _writes(graph, edges[-1])]
-    if behind:  # what does not follow from the path's end stays as in the base run by itself
-        carries[graph.edge_sender >= min(behind)] = CURRENT
+    changed = [graph.senders.index(sender) for sender in _writes(graph, edges[-1])]
+    if changed:  # senders that do not depend on the path's end have the base run's value anyway
+        carries[graph.edge_sender >= min(changed)] = CURRENT
     carries[list(edges[1:])] = CURRENT
     carries[edges[0]] = RECEIVED
     return carries
@@ -254,7 +261,7 @@ def _graph(model: ViT, form: str, direction: str, forms: Sequence[Form] = FORMS)
 
 
 class _PathRuns:
-    """Runs of one batch that start from a base run, which closed edges carry."""
+    """Runs of one batch in which closed edges carry the value of the base run."""
 
     def __init__(self, model: ViT, batch: MeasuredPairs, direction: Direction) -> None:
         clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)

@@ -1,4 +1,4 @@
-"""Groups of token positions, whose scores are told apart: class token, registers, inside and outside of a mask."""
+"""Groups of token positions whose scores are summed separately: class token, registers, inside and outside a mask."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Masks = Mapping[str, Tensor | np.ndarray]
 
 @dataclass(frozen=True)
 class TokenGroups:
-    """Named sets of token positions, image by image; they may overlap.
+    """Named sets of token positions per image; they may overlap.
 
     Attributes:
-        names: of the groups.
-        masks: which tokens belong to each.
+        names: names of the groups.
+        masks: the tokens of each group.
     """
 
     names: tuple[str, ...]
@@ -31,10 +31,10 @@ class TokenGroups:
 
     @classmethod
     def checked(cls, model: ViT, masks: Masks, n_images: int) -> TokenGroups:
-        """Check masks against a model.
+        """Create groups from masks that fit a model.
 
         Raises:
-            InputError: no group, a mask that is not boolean, or not of shape `[token]` or `[image, token]`.
+            InputError: no group, or a mask that is not boolean or not of shape `[token]` or `[image, token]`.
         """
         if not masks:
             raise InputError("token_groups: expected at least one named mask, got none")
@@ -42,35 +42,39 @@ class TokenGroups:
         return cls(tuple(masks), torch.stack([_checked(name, mask, shape) for name, mask in masks.items()]))
 
     def __getitem__(self, images: slice) -> TokenGroups:
-        """The groups of some of the images."""
+        """Return the groups for a slice of the images."""
         return TokenGroups(self.names, self.masks[:, images])
 
 
 def _checked(name: str, mask: Tensor | np.ndarray, shape: tuple[int, int]) -> Bool[Tensor, "image token"]:
-    given = torch.as_tensor(mask).cpu()
-    if given.dtype != torch.bool or given.shape not in (shape, shape[1:]):
+    tokens = torch.as_tensor(mask).cpu()
+    if tokens.dtype != torch.bool or tokens.shape not in (shape, shape[1:]):
         raise InputError(
             f"token_groups: {name!r}: expected a boolean mask [{shape[1]} tokens] or [{shape[0]} images, {shape[1]} "
-            f"tokens], got {given.dtype} of shape {tuple(given.shape)}; `token_groups(model, mask)` makes them of "
-            "pixels"
+            f"tokens], got {tokens.dtype} of shape {tuple(tokens.shape)}; `token_groups(model, mask)` creates them "
+            "from a mask over pixels"
         )
-    return given.expand(shape)
+    return tokens.expand(shape)
 
 
 @runs_model
 def token_groups(model: ViT, mask: Tensor | np.ndarray | None = None) -> dict[str, Tensor]:
-    """Groups that every token belongs to one of, for `ImagePairs.of(…, token_groups=…)`.
+    """Return groups that partition the tokens, for `ImagePairs.of(…, token_groups=…)`.
 
     Args:
-        mask: pixels, boolean `[image, height, width]` or `[height, width]`, such as where a text stands. A patch is
-            inside when at least half of its pixels are.
+        mask: boolean pixels `[image, height, width]` or `[height, width]`, such as the area of a written text. A patch
+            is inside if at least half of its pixels are.
 
     Returns:
-        By name, boolean `[token]` (with a mask per image `[image, token]`): `class` (also the distillation token) and
-        `registers`, where the model has them; then `patches`, or `inside` and `outside` where there is a mask.
+        Boolean masks `[token]` by name (with a mask per image `[image, token]`): `class` (including the distillation
+        token) and `registers`, if the model has them; then `patches`, or `inside` and `outside` if there is a mask.
 
     Raises:
         InputError: a mask that is not boolean or not of the model's image size.
+
+    Examples:
+        >>> {name: int(tokens.sum()) for name, tokens in token_groups(model).items()}
+        {'class': 1, 'patches': 64}
     """
     registers, prefix = getattr(model.module, "num_reg_tokens", 0), model.module.num_prefix_tokens
     place = torch.arange(model.n_tokens)

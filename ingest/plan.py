@@ -18,7 +18,7 @@ from ..circuits import (
     Recipe,
     Selection,
     WorkItem,
-    refuse_shares,
+    shares_error,
 )
 from ..circuits.extraction import edge_count
 from ..discovery import EXTRACTIONS, METHODS, sized_by
@@ -247,7 +247,7 @@ def _check_extractions(spec: Spec, model: ViT, asked: AskedRecipe) -> None:
                 way_out = (
                     f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
                 )
-                raise InputError(f"{refuse_shares(extraction.kind)}; {way_out}")
+                raise InputError(f"{shares_error(extraction.kind)}; {way_out}")
 
 
 def metric_target(source: ImageSource, metric: Metric) -> int | None:

@@ -100,7 +100,7 @@ class Storing:
 
         def put() -> None:
             self._writer.put(discovery, run=self._run)
-            journal.forget()
+            journal.remove()
 
         self._hand(discovery.item, put)
 

@@ -22,7 +22,7 @@ from timm.data.transforms_factory import create_transform
 from timm.layers.helpers import to_2tuple
 from torch import Tensor, nn
 
-from ..circuits.recipe import stated
+from ..circuits.recipe import identity_fields
 from ..errors import InputError, check_known
 from .ambient import plain_torch
 
@@ -85,7 +85,7 @@ class Preprocess:
         return replace(self, **{name: value for name, value in fields.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in stated(self).items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in identity_fields(self).items()}
 
     @property
     def text(self) -> str:

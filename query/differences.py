@@ -54,7 +54,7 @@ def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
         if not sets:
             remedy = "which edges the circuits have can be compared: jaccard, node-jaccard, dice"
             raise NotComparable(f"{error}; {remedy}") from None
-        yield from check_conditions(*pair, apart=by)
+        yield from check_conditions(*pair, may_differ=by)
         yield f"scores of different {by}s mean different things: only which edges the circuits have is compared"
     if by == "form":
         yield "each two forms are compared in the coarser one, beside the noise floor of that form's circuit"

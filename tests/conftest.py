@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""What all rooms' tests share: axes checked at run time, toy models, and a brute-force forward to hold them to."""
+"""Shared fixtures: axes checked at run time, toy models, and a brute-force forward pass as reference."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from . import axes as axes  # the name of its checker is all that the hook below gets
+from . import axes as axes  # the hook below gets its checker by name
 
-# before the first import of these rooms: what an assertion of shipped tests met is told
+# before the first import of these rooms: assertions of shipped tests report their values
 pytest.register_assert_rewrite("circuitstore.testing")
 
-# and every axis named in a signature is checked; in the rooms that compute every other annotation as well
+# and axes named in signatures are checked; in the rooms that compute, also all other annotations
 jaxtyping.install_import_hook(
     [f"circuitstore.{room}" for room in ("models", "evaluation", "discovery", "images")], "beartype.beartype"
 )
@@ -53,7 +53,7 @@ LONG = (
     "test_store_machine.py",
     "test_operating.py",
 )
-"""Files that take minutes: begun first, else one worker is left with them at the end while the others have nothing."""
+"""Files that take minutes. They start first, so that at the end no worker runs one while the others are idle."""
 
 
 SLOW = {
@@ -94,14 +94,14 @@ SLOW = {
     "test_writer_graph.py",
     "test_writer_lease.py",
 }
-"""Files most of whose tests take more than a second; in others such a test is marked by itself."""
+"""Files in which most tests take more than a second; in other files such tests are marked individually."""
 
 SERVERS = re.compile("neo4j|postgres")
-"""In the name of a fixture or of a parameter: the test needs a server."""
+"""In the name of a fixture or parameter: the test needs a server."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest; mark what is slow and what needs a server."""
+    """Start with the longest files; mark slow tests and tests that need a server."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     for item in items:
         parameters = getattr(item, "callspec", None)
@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the checks of axes: for arrays that are wrong on purpose."""
+    """Disable the checks of axes, for arrays that are wrong on purpose."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -126,7 +126,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    """A real Neo4j, whose account is in the environment; who uses it empties it first. With `CI=true` it must be."""
+    """A real Neo4j with its account in the environment; tests empty it before use. Required if `CI=true`."""
     try:
         server = Neo4jServer.given() or OwnServer(tmp_path_factory.mktemp("neo4j"))
     except NoServer as reason:
@@ -142,7 +142,7 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServ
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.PostgresServer]:
-    """A real PostgreSQL, whose password is in the environment. With `CI=true` it must be."""
+    """A real PostgreSQL with its password in the environment. Required if `CI=true`."""
     try:
         server = postgres.PostgresServer.given() or postgres.OwnServer()
     except postgres.NoServer as reason:
@@ -157,14 +157,14 @@ def postgres_server() -> Iterator[postgres.PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.PostgresServer) -> Iterator[str]:
-    """URL of an empty database on it, without a password."""
+    """URL of an empty database on this server, without a password."""
     with postgres_server.database() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def newest_neo4j(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    """A real Neo4j of the newest series, where there is a Java that runs it; its account is not in the environment."""
+    """A real Neo4j of the newest series, if there is a Java that can run it; its account is not in the environment."""
     try:
         server = OwnServer(tmp_path_factory.mktemp("newest"), NEWEST)
     except NoServer as reason:
@@ -174,7 +174,7 @@ def newest_neo4j(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServ
 
 
 def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
-    """Random values for all parameters, norms' weights and biases included: nothing is accidentally 0 or 1."""
+    """Set all parameters to random values, including norms' weights and biases, so that none is accidentally 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -185,16 +185,16 @@ def enliven(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
 
 
 def prepared(module: nn.Module) -> nn.Module:
-    """Says how its images are prepared, as models that timm makes do, so that nothing is assumed on loading."""
+    """Set the preprocessing of a module, as timm does, so that loading assumes nothing."""
     module.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9, "interpolation": "bicubic"}
     return module
 
 
 @pytest.fixture(scope="session")
 def toy_module() -> Callable[..., VisionTransformer]:
-    """A pre-norm ViT of 3 layers of 4 heads, width 16, 8 × 8 pixels, 5 tokens, 5 classes, float64, all norms live.
+    """A pre-norm ViT with 3 layers of 4 heads, width 16, 8 × 8 pixels, 5 tokens, 5 classes, float64, and random norms.
 
-    Any argument of timm's VisionTransformer may be given.
+    Any argument of timm's VisionTransformer can be passed.
     """
 
     def build(seed: int = 0, **changes) -> VisionTransformer:
@@ -218,7 +218,7 @@ def toy_vit(toy_module) -> Callable[..., ViT]:
 
 @pytest.fixture(scope="session")
 def timm_vit() -> ViT:
-    """A stock timm model with live norms, in float64: 12 layers of 3 heads, at 64 pixels."""
+    """A timm model with random norms, in float64: 12 layers of 3 heads, at 64 pixels."""
     module = timm.create_model("vit_tiny_patch16_224", img_size=64, num_classes=10)
     return load_model(enliven(module, scale=0.05), dtype="float64")
 
@@ -235,7 +235,7 @@ def images() -> Callable[..., Tensor]:
 
 
 def normed(norm: nn.Module, value: Tensor, head: int) -> Tensor:
-    """q or k of one head after its norm and, where there is one, its turn, pair of dimensions by pair."""
+    """Return q or k of one head after its norm and, if there is one, its rotation, pair by pair of dimensions."""
     if not hasattr(norm, "table"):
         return norm(value)
     value, width = norm.norm(value), value.shape[-1]
@@ -252,9 +252,9 @@ def normed(norm: nn.Module, value: Tensor, head: int) -> Tensor:
 
 
 class BruteForce:
-    """A forward pass with one input per receiver, head by head, in plain torch: shares no code with the product.
+    """A forward pass with one input per receiver, head by head, in plain torch; shares no code with the package.
 
-    What edge e of sender u carries is asked of `carried(e, o_u)`.
+    `carried(e, o_u)` returns what edge e of sender u carries.
     """
 
     def __init__(self, module: VisionTransformer, graph: ComputationGraph) -> None:
@@ -262,7 +262,7 @@ class BruteForce:
         self.offset = {name: int(o) for name, o in zip(graph.receivers, graph.offsets, strict=False)}
 
     def run(self, stream: Tensor, carried: Callable[[int, Tensor], Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and what each sender sent, from the stream that enters block 0."""
+        """Return the logits and each sender's output, given the input stream of block 0."""
         sent = [stream]
         constant = torch.zeros_like(stream)
         for layer, block in enumerate(self.module.blocks):
@@ -300,17 +300,17 @@ class BruteForce:
         return heads
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """One head's output before the output projection."""
+        """Return one head's output before the output projection."""
         return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
 
     def masked(self, clean: Tensor, corrupted: Tensor, mask: np.ndarray) -> Tensor:
-        """Logits with open edges current and closed ones corrupted."""
+        """Return the logits with open edges current and closed edges corrupted."""
         _, old = self.run(corrupted, lambda _, value: value)
         sender = self.graph.edge_sender
         return self.run(clean, lambda e, value: value if mask[e] else old[sender[e]])[0]
 
     def scores(self, clean: Tensor, corrupted: Tensor, metric, points: list[float]) -> np.ndarray:
-        """Mean over points of ∂m/∂gate, where edge e carries its value plus gate_e times the senders' difference."""
+        """Return the mean over points of ∂m/∂gate, where edge e adds gate_e times its sender's difference."""
         (_, new), (_, old) = (self.run(s, lambda _, value: value) for s in (clean, corrupted))
         moved = [(n - o).detach() for n, o in zip(new, old, strict=True)]
         sender, total = self.graph.edge_sender, 0.0
@@ -329,7 +329,7 @@ def brute_force() -> type[BruteForce]:
 
 @pytest.fixture(scope="session")
 def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store of made-up circuits at its default place: four classes, natural and blurred."""
+    """A folder with a store of generated circuits at its default place: four classes, natural and blurred."""
     folder = tmp_path_factory.mktemp("filled")
     items = [make_item(class_index=i, attack=attack) for i in range(4) for attack in ("natural", "blurred")]
     with create_store(folder / "circuitstore-data") as store, store.writer() as writer:
@@ -344,7 +344,7 @@ def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def contrast(toy_vit, images):
-    """A toy model, clean images that it takes for one class, corrupted ones that it takes for others, and the class."""
+    """A toy model, clean images of one predicted class, corrupted images of other predicted classes, and the class."""
     model = toy_vit()
     noise = images(model, 200)
     top = model.logits(noise).argmax(dim=1)

@@ -1,4 +1,4 @@
-"""What scores are held to: autograd on a plain forward with a gate on every edge, and one general run per edge."""
+"""Reference scores: autograd on a plain forward with a gate on every edge, and one general run per edge."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LABELS = [1, 3]
 
 
 def blind(module):
-    """The module with eyes for all channels but the first."""
+    """Return the module without weights for the first channel."""
     with torch.no_grad():
         module.patch_embed.proj.weight[:, 0] = 0
     return module
 
 
 def unseen(images):
-    """The images, changed in what `blind` modules do not see."""
+    """Return the images, changed only in the channel that `blind` modules ignore."""
     changed = images.clone()
     changed[:, 0] += 1
     return changed
@@ -43,22 +43,25 @@ def logit(labels):
 
 
 def relative(found, expected, of=None):
-    """The largest difference as a share of the largest in `of`: what was subtracted, by default what is expected."""
+    """Return the largest difference relative to the largest magnitude in `of`, by default the expected values.
+
+    Pass as `of` the values whose difference was taken.
+    """
     return np.abs(found - expected).max() / np.abs(expected if of is None else of).max()
 
 
 def logits_of(model, *images):
-    """The logits on all images: the size of what effects are differences of."""
+    """Return the logits on all images: the values whose differences are effects."""
     return np.concatenate([model.logits(x).numpy() for x in images])
 
 
 def points(steps, rule):
-    """Where on the way from corrupted, 0, to clean, 1, gradients are taken."""
+    """Return where gradients are taken, from 0 (corrupted) to 1 (clean)."""
     return [(k + {"left": 0, "midpoint": 0.5, "right": 1}[rule]) / steps for k in range(steps)]
 
 
 class Gates:
-    """∂m/∂gate of every edge, where what an edge carries is asked of `carried(e, value, gate)`."""
+    """∂m/∂gate of every edge, where `carried(e, value, gate)` returns what an edge carries."""
 
     def __init__(self, brute, x, y):
         self.brute, self.graph, self.x, self.y = brute, brute.graph, x, y
@@ -85,17 +88,17 @@ class Gates:
         mixed = lambda e, v, gate: old[sender[e]] + gate * (v - old[sender[e]])  # noqa: E731
         return sum(self.gradient(self.x, mixed, at) for at in points(steps, "midpoint")) / steps
 
-    def groups(self, apart):
-        """Which senders move together."""
+    def groups(self, separate_heads):
+        """Yield the senders that move together."""
         per_layer = (self.graph.n_senders - 1) // self.graph.n_layers
         yield [0]
         for first in range(1, self.graph.n_senders, per_layer):
             heads = list(range(first, first + per_layer - 1))
-            yield from [[head] for head in heads] if apart else [heads]
+            yield from [[head] for head in heads] if separate_heads else [heads]
             yield [first + per_layer - 1]
 
     def with_moved(self, stream, group, point):
-        """Gradients with what a group sends fixed between its two values; gates weigh every sender's difference."""
+        """Return gradients with the group's outputs at a point; gates weigh every sender's difference."""
 
         def carried(e, value, gate):
             sender = self.graph.edge_sender[e]
@@ -104,9 +107,9 @@ class Gates:
 
         return self.gradient(stream, carried)
 
-    def own_node(self, steps, apart=False, direction="noising"):
+    def own_node(self, steps, separate_heads=False, direction="noising"):
         total = np.zeros((len(self.x), self.graph.n_edges))
-        for group in self.groups(apart):
+        for group in self.groups(separate_heads):
             own = np.isin(self.graph.edge_sender, group)
             for point in points(steps, "midpoint"):
                 found = self.with_moved(self.x if direction == "noising" else self.y, group, point)
@@ -125,7 +128,7 @@ class Gates:
 
 
 def one_by_one(model, form, x, y, direction):
-    """Some edges, and their scores per image by one general run each."""
+    """Return some edges, and their scores per image from one general run each."""
     graph, clean, corrupted = model.graph(form), capture(model, x), capture(model, y)
     scores, edges = [], np.random.default_rng(0).choice(graph.n_edges, 16, replace=False)
     for edge in edges:

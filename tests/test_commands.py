@@ -64,7 +64,7 @@ def test_an_id_that_nothing_or_several_things_have_is_refused() -> None:
 def test_a_circuit_is_drawn_into_a_file_or_to_stdout(record: CircuitRecord) -> None:
     done = run("draw", record.id[:12], "--out", "x.svg", "--most", "5")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "written to x.svg\n")
-    assert Path("x.svg").read_text(encoding="utf-8") == f"{record.draw(most=5)}\n"
+    assert Path("x.svg").read_text(encoding="utf-8") == f"{record.draw(max_edges=5)}\n"
     piped = run("draw", record.id, "--out", "-")
     assert (piped.stdout, piped.stderr) == (f"{record.draw()}\n", "")
     assert ET.fromstring(piped.stdout).tag.endswith("svg")

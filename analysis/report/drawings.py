@@ -66,7 +66,11 @@ def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> D
         return None
     title = f"Edges gained and lost under {change.label}"
     svg = pictures.draw(
-        circuit, net, label=title, most=80, key="classes that gain the edge (blue) less classes that lose it (orange)"
+        circuit,
+        net,
+        label=title,
+        max_edges=80,
+        key="classes that gain the edge (blue) less classes that lose it (orange)",
     )
     caption = (
         f"Edges that at least {count(least, 'class', 'classes')} more gain than lose, or lose than gain, "
@@ -86,7 +90,7 @@ def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pic
         values = np.zeros(graph.n_edges)
         values[members] = common.set_index("edge")["score"].loc[list(Circuit(graph, members).edges)]
     title = f"Edges that carry {shown.study.short(condition)} in at least half of the classes"
-    svg = pictures.draw(Circuit(graph, members), values, label=title, most=80) if members.any() else None
+    svg = pictures.draw(Circuit(graph, members), values, label=title, max_edges=80) if members.any() else None
     return Drawing(svg, title, "Width and colour by the mean score over classes.") if svg else None
 
 
@@ -115,7 +119,7 @@ def _draw_row(shown: StudyOverview, row: int, scale: float | None, pictures: Pic
     record = shown.records[row]
     item, e = record.item, record.evaluation
     title = f"{item.target_class.name}, {shown.study.short(item.condition.text)}"
-    svg = pictures.draw(record.circuit, label=title, most=80, scale=scale)
+    svg = pictures.draw(record.circuit, label=title, max_edges=80, scale=scale)
     caption = f"Faithfulness {figure(e.faithfulness if e else None)}"
     if e:
         caption += (

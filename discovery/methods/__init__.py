@@ -1,1 +1,1 @@
-"""The discovery methods: a file each, under the name of its key."""
+"""The discovery methods, one file each, named after its key."""

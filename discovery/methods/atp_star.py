@@ -1,8 +1,8 @@
-"""AtP* for edges: the QK fix, and magnitudes averaged over the layers that GradDrop leaves out.
+"""AtP* for edges: the QK fix, with magnitudes averaged over the layers that GradDrop leaves out.
 
-The heads behind edges into queries and keys are recomputed as in `qk-fix`, in the form `split` alone; the way back is
-that of `grad-drop`, layer by layer. Neither signed nor additive. Beside 2 forwards and L backwards about 0.3 forwards
-of a block for every sender that it reads.
+Edges into queries and keys are scored by recomputing their heads as in `qk-fix`, only in the `split` form. The backward
+passes are those of `grad-drop`, one per layer. Scores are neither signed nor additive. Costs 2 forward passes, L
+backward passes, and about 0.3 forward passes of a block per sender that it reads.
 
 Kramár et al. 2024, arXiv 2403.00745.
 """
@@ -28,7 +28,7 @@ def _atp_star(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores
     heads, total = [], base.differences.new_zeros(len(batch), task.graph.n_edges)
     for dropped in range(layers):
         found = base.gradients_without(dropped, heads=True)
-        gradients.take(base.run, found, 1)
+        gradients.add_gradients(base.run, found, 1)
         total += eap_scores(task, batch, base, gradients).abs()
         heads.append(found.heads)
     for layer in range(layers):

@@ -2,13 +2,14 @@
 
     s(u→v) = Σ_k ⟨o_u(z_{k+1}) − o_u(z_k), ∇_v m(z_{k+½})⟩ ,   z_k = z' + (k/S)(z − z')
 
-z is the stream that enters block 0, o_u what sender u adds to the stream, ∇_v the metric's gradient at receiver v's
-input. In the limit of many steps, as 1/S², flow is conserved: what enters a component leaves it, and every cut between
-`input` and `logits` carries m(x) − m(x'). That holds for the scores of all edges; a circuit carries a part.
+z is the input stream of block 0, o_u the output of sender u, ∇_v the metric's gradient at the input of receiver v. In
+the limit of many steps (error of order 1/S²), flow is conserved: what enters a component leaves it, and every cut
+between `input` and `logits` carries m(x) − m(x'). This holds for the scores of all edges; a circuit carries a part.
 
-Conductance-based EAP, 2606.16920. Its formula could not be verified: this one is reconstructed from the conservation
-that the paper states, and other rules than the midpoint are not defined for it. Costs S + 1 forwards for the senders
-and S forwards and backwards between them; differences change with every step, so edges are contracted S times.
+Conductance-based EAP, arXiv 2606.16920. Its formula could not be verified. This one is reconstructed from the
+conservation law that the paper states, and is defined for the midpoint rule only. Costs S + 1 forward passes for the
+senders, and S forward and backward passes between them. Sender differences change with every step, so edges are
+contracted S times.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""EAP: sender differences times the metric's gradient at receivers, on the clean run (denoising: on the corrupted one).
+"""EAP: sender differences times the metric's gradient at receivers, on the clean run (denoising: on the corrupted run).
 
-Every gradient method takes a gradient mode (`models.gradients`): `plain`, `relp` (RelP is EAP with it), `relp-ah`
-(where edges into q and k score nothing) or `gim`. A mode changes the way back only; what a method conserves is promised
-with the plain gradient alone.
+Every gradient method has a gradient mode (`models.gradients`): `plain`, `relp` (RelP is EAP in this mode), `relp-ah`
+(edges into q and k score zero) or `gim`. A mode changes only the backward pass; conservation laws hold only for the
+plain gradient.
 
 Syed, Rager & Conmy 2023, arXiv 2310.10348.
 """

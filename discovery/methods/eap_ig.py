@@ -1,8 +1,8 @@
 """EAP-IG (inputs): EAP with the gradient averaged over points between the corrupted and the clean image's stream.
 
-    s(u→v) = ⟨o_u(x) − o_u(x'), (1/S) Σ_k ∇_v m(z' + α_k (z − z'))⟩ ,   z the stream that enters block 0
+    s(u→v) = ⟨o_u(x) − o_u(x'), (1/S) Σ_k ∇_v m(z' + α_k (z − z'))⟩ ,   z the input stream of block 0
 
-In the limit of many steps (midpoint: as 1/S²) the edges out of `input` sum to m(x) − m(x').
+In the limit of many steps (midpoint: error of order 1/S²), the edges out of `input` sum to m(x) − m(x').
 
 Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 """

@@ -1,7 +1,8 @@
-"""EAP-IG (activations): the output of one node is taken from corrupted to clean, while the others run on.
+"""EAP-IG (activations): the output of one node moves from corrupted to clean, and the other nodes are recomputed.
 
-The heads of a layer move together, as in the authors' code, and their edges sum to the patch of the whole attention.
-The formula is in `own_node`; S (L + 2/3) forwards and backwards beside the two plain runs.
+The heads of a layer move together, as in the authors' code, and their edges sum to the patching effect of the whole
+attention layer. The formula is in `own_node`. Costs S (L + 2/3) forward and backward passes in addition to the two
+plain runs.
 
 Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 """

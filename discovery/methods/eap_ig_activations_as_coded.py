@@ -1,9 +1,9 @@
-"""EAP-IG (activations) as its authors coded it (hannamw/EAP-IG at 795f560).
+"""EAP-IG (activations) as coded by its authors (hannamw/EAP-IG at 795f560).
 
-For each node in turn, in the clean run at α = 1/S … 1, *every* edge is scored with the gradients of that run, and all
-is divided by S times the number of nodes. The moved node is cut off from what it reads. Those sums are no patch of
-anything; the variant is here to reproduce published circuits. Costs (2L + 1) S forwards and backwards beside the two
-plain runs.
+For each node in turn, in the clean run at α = 1/S … 1, *every* edge is scored with the gradients of that run, and the
+sum is divided by S times the number of nodes. The moved node is detached from its inputs. The sums over edges are not
+the effect of any patch; this variant serves to reproduce published circuits. Costs (2L + 1) S forward and backward
+passes in addition to the two plain runs.
 
 Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 """
@@ -58,5 +58,5 @@ EAP_IG_ACTIVATIONS_AS_CODED = per_image(
     params={"steps": whole(5)},
     refuses=flat_in_one_step,
     tokens=True,
-    lacks={"gradient": "it reproduces the authors' code, which has the plain gradient alone"},
+    lacks={"gradient": "it reproduces the authors' code, which has only the plain gradient"},
 )

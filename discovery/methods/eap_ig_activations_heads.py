@@ -1,6 +1,6 @@
-"""EAP-IG (activations) where each head moves by itself: its edges sum to its own exact patch.
+"""EAP-IG (activations) with heads moved one at a time, so that each head's edges sum to its own patching effect.
 
-The formula is in `own_node`; about S H L / 2 forwards and backwards beside the two plain runs.
+The formula is in `own_node`. Costs about S H L / 2 forward and backward passes in addition to the two plain runs.
 
 Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806.
 """

@@ -1,19 +1,19 @@
 """Edge pruning: hard-concrete gates on edges and senders, trained to a target number of edges.
 
-A gate is `z = clamp(s (ζ − γ) + γ, 0, 1)`, `s = σ((log u − log(1 − u) + log α) / β)`, u uniform in (0, 1), γ = −0.1,
-ζ = 1.1, β = 2/3: it is 0 and 1 with positive probability. An edge's mask is its own gate times that of its sender
-(`input` has none). Minimised is, with S the share of edges that the masks close,
+A gate is `z = clamp(s (ζ − γ) + γ, 0, 1)`, `s = σ((log u − log(1 − u) + log α) / β)`, with u uniform in (0, 1), γ =
+−0.1, ζ = 1.1, β = 2/3. It is exactly 0 or 1 with positive probability. The mask of an edge is its own gate times that
+of its sender (`input` has none). With S the share of edges that the masks close, the objective is
 
     mean over images |m(M) − m(mask)| / gap  +  λ₁ (S − t) + λ₂ (S − t)² ,   gap = mean |m(M) − m(∅)|
 
-where λ₁ and λ₂ ascend and the target t rises in a line from 0 to 1 − `keep` over the first five sixths of the steps.
-Then the `keep` share of edges with the largest noiseless mask, `σ(0.8 log α / β)` of both gates, is selected; that
-mask is the score, in [0, 1] and without a sign.
+minimised over the gates and maximised over λ₁ and λ₂. The target t increases linearly from 0 to 1 − `keep` over the
+first five sixths of the steps. Then the `keep` share of edges with the largest noiseless mask, `σ(0.8 log α / β)` of
+both gates, is selected. This mask is the score, in [0, 1] and unsigned.
 
-Bhaskar et al. 2024 (constants from their code) take the KL divergence as loss (here: metric `kl`), without the
-division; give senders a target of their own, where here S counts both gates; start at log α = 10, where here it is 3,
-so that fewer steps are enough; and choose the threshold that reproduces the mean mask, which nears the target, where
-here the target itself is met.
+Constants are from the code of Bhaskar et al. 2024. Differences: they use the KL divergence as loss (here: metric `kl`),
+without the division; they give senders a separate target, while S counts both gates here; they start at log α = 10,
+here it is 3, so fewer steps are enough; they choose the threshold that reproduces the mean mask, which approximates the
+target, while the target is met exactly here.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from ...circuits import ComputationGraph, EdgeScores
 from ...circuits.kinds import number, whole
 from ..gated_images import GatedImages
 from ..masks import TRAINED, MaskTraining, Params
-from ..method import Found, Method, Task
+from ..method import Method, MethodOutput, Task
 
 LEFT, RIGHT, TEMPERATURE, SHARPNESS = -0.1, 1.1, 2 / 3, 0.8
 START = 3.0
 WARM_UP = 5 / 6
-"""Share of the steps over which the target rises."""
+"""Share of the steps over which the target increases."""
 
 
 def sample(log_alpha: Float[Tensor, "gate"], noise: Float[Tensor, "image gate"]) -> Float[Tensor, "image gate"]:
-    """Hard-concrete gates from uniform numbers."""
+    """Return hard-concrete gates from uniform numbers."""
     s = ((noise.logit() + log_alpha) / TEMPERATURE).sigmoid()
     return (s * (RIGHT - LEFT) + LEFT).clamp(0, 1)
 
 
 def open_probability(log_alpha: Float[Tensor, "gate"]) -> Float[Tensor, "gate"]:
-    """P(z > 0)."""
+    """Return P(z > 0)."""
     return (log_alpha - TEMPERATURE * math.log(-LEFT / RIGHT)).sigmoid()
 
 
 def noiseless(log_alpha: Float[Tensor, "gate"]) -> Float[Tensor, "gate"]:
-    """What a gate is taken for once it is trained."""
+    """Return the value of a trained gate without noise."""
     return (SHARPNESS * log_alpha / TEMPERATURE).sigmoid()
 
 
 class _Gates:
-    """Gates of edges, then of all senders but `input`, and the masks that they make."""
+    """Gates of edges, then of all senders but `input`, and the masks that they form."""
 
     def __init__(self, graph: ComputationGraph, keep: float, steps: int) -> None:
         self.n_edges, self.n_gates = graph.n_edges, graph.n_edges + graph.n_senders - 1
@@ -75,7 +75,7 @@ class _Gates:
         return params["linear"] * over + params["square"] * over.square()
 
 
-def _edge_pruning(task: Task, *, keep: int | float, steps: int, rate: int | float) -> Found:
+def _edge_pruning(task: Task, *, keep: int | float, steps: int, rate: int | float) -> MethodOutput:
     images, graph = GatedImages(task), task.graph
     gates = _Gates(graph, keep, steps)
     start = {"log_alpha": torch.full((gates.n_gates,), START), "linear": torch.zeros(()), "square": torch.zeros(())}
@@ -92,7 +92,7 @@ def _edge_pruning(task: Task, *, keep: int | float, steps: int, rate: int | floa
         "edges": kept,
         "edges_pruned": int(graph.prune(members).sum()),
     }
-    return Found(graph, EdgeScores(graph, mask, additive=False, signed=False), members, trace)
+    return MethodOutput(graph, EdgeScores(graph, mask, additive=False, signed=False), members, trace)
 
 
 EDGE_PRUNING = Method(

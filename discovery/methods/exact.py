@@ -1,4 +1,4 @@
-"""Exact edge patching of every edge; the definition and its cost are in `evaluation.edges`.
+"""Exact activation patching of every edge; definition and cost are in `evaluation.edges`.
 
 Conmy et al. 2023, arXiv 2304.14997.
 """

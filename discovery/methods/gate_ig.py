@@ -1,13 +1,13 @@
-"""Gate-IG: integrated gradients in the gates of all edges, opened together from closed to open.
+"""Gate-IG: integrated gradients of gates on all edges, opened together.
 
     s(u→v) = (1/S) Σ_k ∂m/∂gate_e(α_k) = (1/S) Σ_k ⟨o_u(α_k) − o_u(x'), ∇_v m(α_k)⟩
 
-At α every receiver reads α · (what the senders send in this very run) + (1 − α) · (what they sent in the corrupted
-run), so the forward pass itself changes with α; `input` sends the clean stream. In the limit of many steps (midpoint:
-as 1/S²) the scores of all edges together sum to m(M) − m(∅).
+At α, every receiver reads α · (the senders' outputs in the same run) + (1 − α) · (their outputs in the corrupted run),
+so the forward pass changes with α; `input` sends the clean stream. In the limit of many steps (midpoint: error of order
+1/S²), the scores of all edges sum to m(M) − m(∅).
 
-The scores that GIT (Cho, CVPR 2026) thresholds, read through third parties; which rule and how many steps it takes
-could not be verified. Costs S gated forwards and backwards beside the clean and the corrupted run; senders'
+These are the scores that GIT (Cho, CVPR 2026) thresholds, according to third parties; its rule and number of steps
+could not be verified. Costs S gated forward and backward passes in addition to the clean and the corrupted run. Sender
 differences change with every step, so edges are contracted S times.
 """
 

@@ -1,16 +1,17 @@
-"""GradDrop: attribution with one layer after the other left out of the way back, so that cancelling paths show.
+"""GradDrop: attribution with one layer at a time left out of the backward pass, so that cancelling paths show.
 
     s(u→v) = 1/n_v Σ_{ℓ ≠ layer of v} |⟨Δ_u, ∇_v^(ℓ) m⟩|
 
-∇^(ℓ) is the metric's gradient when the attention and the MLP of layer ℓ pass none, so that it goes around them along
-the stream; n_v counts the layers other than the receiver's own, in which nothing would arrive (all L for `logits`).
-Where a direct and an indirect effect cancel in EAP, they do not cancel in all of these. Receivers in the last layer and
-`logits` have nothing behind them that could be left out: there the score is |EAP|.
+∇^(ℓ) is the metric's gradient when the attention and the MLP of layer ℓ pass no gradient, so that it bypasses them
+along the stream. n_v is the number of layers other than the receiver's own (all L for `logits`): with its own layer
+left out, a receiver gets no gradient. A direct and an indirect effect that cancel in EAP do not cancel in all of these
+gradients. Receivers in the last layer and `logits` have no later layer to leave out, so their score is |EAP|.
 
-Magnitudes without sign, not additive: project by scoring again. 2 forwards and L backwards through the same graph, and
-L contractions. Of a model of one layer nothing is left to average over; it is refused.
+Scores are unsigned and not additive, so score again to change the form. Costs 2 forward passes, L backward passes
+through the same graph, and L contractions. A model of one layer raises an error, since no other layer is left to
+average over.
 
-Kramár et al. 2024 (AtP*), arXiv 2403.00745, who score nodes; applied here to the gradients at receivers, one edge each.
+Kramár et al. 2024 (AtP*), arXiv 2403.00745, who score nodes; here applied to the gradients at receivers, per edge.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _grad_drop(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScore
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
 
     def without(layer: int) -> Float[Tensor, "image edge"]:
-        gradients.take(base.run, base.gradients_without(layer), 1)
+        gradients.add_gradients(base.run, base.gradients_without(layer), 1)
         return eap_scores(task, batch, base, gradients).abs_()
 
     total = reduce(torch.Tensor.add_, map(without, range(task.graph.n_layers)))

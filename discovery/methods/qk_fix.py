@@ -1,8 +1,9 @@
-"""The QK fix of AtP*: edges into queries and keys by recomputing the softmax that gradients cut short.
+"""The QK fix of AtP*: edges into queries and keys scored by recomputing the softmax, which distorts their gradient.
 
-Formula and cost of these edges are in `qk_recomputed`; all others score as in EAP. Signed and, being no linear function
-of Δ_u at q and k, not additive; in the form `split` alone, where queries and keys are receivers. Beside 2 forwards and
-1 backward about 0.3 forwards of a block for every sender that it reads, by count on ViT-S (on a CPU 0.45: the softmax).
+Formula and cost of these edges are in `qk_recomputed`; all other edges score as in EAP. Scores are signed, but not
+additive, since they are not linear in Δ_u at q and k. Only in the `split` form, where queries and keys are receivers.
+Costs 2 forward passes, 1 backward pass, and about 0.3 forward passes of a block per sender that it reads, by operation
+count on ViT-S (0.45 on a CPU, because of the softmax).
 
 Kramár et al. 2024, arXiv 2403.00745.
 """
@@ -23,7 +24,7 @@ def _qk_fix(task: Task, batch: MeasuredPairs, *, gradient: str) -> BatchScores:
     base = BaseRun.of(task.model, task.form, task.direction, batch, gradient)
     found = base.run.gradients(heads=True)
     gradients = ReceiverGradients(task.model, task.form, base.stream, gradient)
-    gradients.take(base.run, found, 1)
+    gradients.add_gradients(base.run, found, 1)
     scores = eap_scores(task, batch, base, gradients)
     for layer in range(task.graph.n_layers):
         scores[:, into_qk(task.graph, layer)] = recomputed(task, base, layer, [found.heads[layer]])[0]

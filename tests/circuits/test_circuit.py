@@ -1,4 +1,4 @@
-"""A circuit's nodes, links, ranks and exits."""
+"""A circuit's nodes, links, ranks and exports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_named_edges_are_pruned_in_the_order_given() -> None:
     assert circuit.ranks[graph.index_of("a0.h0->m0")] == 2
 
 
-def test_a_name_given_twice_counts_once() -> None:
+def test_a_repeated_name_counts_once() -> None:
     circuit = Circuit.from_edges(ComputationGraph(1, 1), ["input->logits", "input->logits"])
     assert (circuit.size_requested, circuit.n_edges, len(circuit.order)) == (1, 1, 1)
     assert circuit.ranks.max() == 1
@@ -46,8 +46,8 @@ def test_no_edges_have_no_nodes() -> None:
     assert (circuit.n_edges, circuit.nodes, circuit.links) == (0, (), ())
 
 
-def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_INTERNAL", (*errors._INTERNAL, "jaxtyping"))  # its checks stand between the calls
+def test_a_circuit_emptied_by_pruning_warns_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_INTERNAL", (*errors._INTERNAL, "jaxtyping"))  # its checks add frames
     graph = ComputationGraph(1, 1)
     scores = EdgeScores(graph, np.zeros(graph.n_edges))
     scores.mean[graph.index_of("m0->logits")] = 1.0
@@ -61,16 +61,16 @@ def test_a_request_of_which_pruning_leaves_nothing_is_told_to_who_asked(monkeypa
         with pytest.warns(CircuitStoreWarning, match="left none of 1 edges") as told:
             assert ask().n_edges == 0
         assert told[0].filename == __file__
-    assert greedy(scores, 1).n_edges == 0  # within a search for a size nothing is told
+    assert greedy(scores, 1).n_edges == 0  # a size search does not warn
     assert scores.top(0).n_edges == 0
 
 
-def test_members_of_another_graph_are_refused() -> None:
+def test_members_of_another_graph_raise() -> None:
     with pytest.raises(InputError, match="members"):
         Circuit(ComputationGraph(1, 1), np.zeros(3, bool))
 
 
-def test_scores_are_attached_and_taken_away() -> None:
+def test_scores_are_attached_and_removed() -> None:
     scores = make_discovery().scores
     assert scores is not None
     scored = scores.greedy(12)
@@ -122,7 +122,7 @@ EXITS = {
 
 
 def assert_survives(graph: nx.MultiDiGraph, file: Path) -> None:
-    """Nodes with their places and edges with their numbers come back from every format of networkx."""
+    """Assert that nodes and edges with their attributes round-trip through every format of networkx."""
 
     def content(of: nx.Graph) -> tuple[dict[str, dict], list[tuple]]:
         nodes = {str(n): {k: d[k] for k in ("kind", "layer", "head") if k in d} for n, d in of.nodes(data=True)}
@@ -161,7 +161,7 @@ def test_frames_survive_parquet(tmp_path: Path) -> None:
     assert list(scores.top(0.5).to_pandas()) == ["edge", "sender", "receiver", "port", "rank", "score", "std"]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
     for result in (scores, scores.top(8)):
         with pytest.raises(InputError, match=r"absent/frame\.parquet: cannot write \(No such file"):

@@ -1,4 +1,4 @@
-"""Which recipes may be compared, field by field."""
+"""Comparability of recipes, field by field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECIPE = Recipe(
 NATURAL, WORDS = Condition.of("natural"), Condition.of("typographic", {"text": "other class"})
 
 
-def test_equal_recipes_compare_without_a_word() -> None:
+def test_equal_recipes_compare_without_warnings() -> None:
     assert check_comparable(RECIPE, RECIPE) == []
     assert check_conditions(RECIPE, RECIPE, NATURAL, WORDS) == []
 
@@ -61,12 +61,12 @@ def test_all_disagreements_are_named_at_once() -> None:
         ("seed", 1, "seed differs: 0 against 1"),
     ],
 )
-def test_fields_whose_difference_is_told(field: str, value: object, told: str) -> None:
+def test_fields_whose_difference_is_reported(field: str, value: object, told: str) -> None:
     (warning,) = check_comparable(RECIPE, replace(RECIPE, **{field: value}))
     assert told in warning
 
 
-def test_versions_of_a_method_are_told_apart() -> None:
+def test_versions_of_a_method_are_reported() -> None:
     other = replace(RECIPE, method=replace(RECIPE.method, version=2))
     (warning,) = check_comparable(RECIPE, other)
     assert "version" in warning
@@ -79,7 +79,7 @@ def test_another_version_of_a_metric_measures_something_else() -> None:
             check(RECIPE, other)
 
 
-def test_versions_of_corruptions_and_conditions_are_told_apart() -> None:
+def test_versions_of_corruptions_and_conditions_are_reported() -> None:
     other = replace(RECIPE, corruption=replace(RECIPE.corruption, version=2))
     told = "corruption differs: other-class (version 1) against other-class (version 2)"
     assert check_comparable(RECIPE, other) == [told]
@@ -87,7 +87,7 @@ def test_versions_of_corruptions_and_conditions_are_told_apart() -> None:
     assert check_conditions(RECIPE, RECIPE, NATURAL, words) == []
     (warning,) = check_conditions(RECIPE, RECIPE, WORDS, words)
     assert warning.startswith("condition differs: typographic(text=other class) (version 1) against")
-    with pytest.raises(NotComparable, match=r"\(version 2\)\) differ at once"):
+    with pytest.raises(NotComparable, match=r"\(version 2\)\) both differ"):
         check_conditions(RECIPE, other, WORDS, words)
 
 
@@ -101,5 +101,5 @@ def test_a_version_is_reported_where_the_text_hides_it() -> None:
 def test_gained_and_lost_need_the_same_corruption() -> None:
     other = replace(RECIPE, corruption=Corruption.of("unattacked-twin"))
     assert len(check_conditions(RECIPE, other, WORDS, WORDS)) == 1
-    with pytest.raises(NotComparable, match="differ at once"):
+    with pytest.raises(NotComparable, match="both differ"):
         check_conditions(RECIPE, other, NATURAL, WORDS)

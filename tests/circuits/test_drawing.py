@@ -1,4 +1,4 @@
-"""A drawing is the circuit: order from left to right, widths by score, members alone."""
+"""Drawings: order from left to right, widths by score, only the members."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def drawn(draw) -> tuple[Circuit, np.ndarray]:
 
 
 def edges_of(svg: str) -> list[tuple[str, float, str]]:
-    """Name, width and colour of each drawn edge, back to front."""
+    """Return name, width and colour of each drawn edge, back to front."""
     found = []
     for path in ET.fromstring(svg).iter(f"{SVG}path"):
         title = path.findtext(f"{SVG}title") or ""
@@ -40,13 +40,13 @@ def edges_of(svg: str) -> list[tuple[str, float, str]]:
 
 
 def boxes_of(svg: str) -> dict[str, float]:
-    """Name and left side of each node that is part of the circuit."""
+    """Return name and left side of each node of the circuit."""
     boxes = ET.fromstring(svg).iter(f"{SVG}rect")
     return {title: float(box.get("x", "nan")) for box in boxes if (title := box.findtext(f"{SVG}title"))}
 
 
 def words_of(svg: str) -> str:
-    """All text, in lines as it may be."""
+    """Return all text, whatever its line breaks."""
     return " ".join(text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text"))
 
 
@@ -59,7 +59,7 @@ def test_every_edge_and_every_link_runs_to_the_right(graph):
 
 
 @given(graphs)
-def test_no_two_nodes_stand_on_each_other(graph):
+def test_nodes_do_not_overlap(graph):
     layout = Layout(graph)
     places = np.stack([layout.x, layout.y], axis=1)
     apart = np.abs(places[:, None] - places[None])
@@ -70,7 +70,7 @@ def test_no_two_nodes_stand_on_each_other(graph):
 @given(drawn())
 def test_the_drawn_edges_are_the_members_and_the_nodes_those_of_the_circuit(case):
     circuit, values = case
-    svg = circuit.draw(values, most=circuit.n_edges).svg
+    svg = circuit.draw(values, max_edges=circuit.n_edges).svg
     assert sorted(name for name, _, _ in edges_of(svg)) == sorted(circuit.edges)
     boxes = boxes_of(svg)
     assert set(boxes) == set(circuit.nodes)
@@ -78,23 +78,23 @@ def test_the_drawn_edges_are_the_members_and_the_nodes_those_of_the_circuit(case
 
 
 @given(drawn(), st.integers(1, 20))
-def test_the_strongest_are_drawn_and_the_rest_is_counted(case, most):
+def test_the_strongest_edges_are_drawn_and_the_others_counted(case, max_edges):
     circuit, values = case
-    svg = circuit.draw(values, most=most).svg
+    svg = circuit.draw(values, max_edges=max_edges).svg
     names = [name for name, _, _ in edges_of(svg)]
-    assert len(names) == min(most, circuit.n_edges)
+    assert len(names) == min(max_edges, circuit.n_edges)
     shown = {circuit.graph.edge_index[name] for name in names}
     left_out = set(np.flatnonzero(circuit.members)) - shown
     assert max((abs(values[i]) for i in left_out), default=0) <= min(abs(values[i]) for i in shown)
-    assert (f"{len(left_out)} weaker ones are left out" in words_of(svg)) == bool(left_out)
+    assert (f"{len(left_out)} weaker edges are left out" in words_of(svg)) == bool(left_out)
 
 
 @given(drawn())
 def test_width_grows_with_the_magnitude_and_the_sign_decides_the_hue(case):
     circuit, values = case
-    drawn_edges = edges_of(circuit.draw(values, most=circuit.n_edges).svg)
+    drawn_edges = edges_of(circuit.draw(values, max_edges=circuit.n_edges).svg)
     strength = [abs(values[circuit.graph.edge_index[name]]) for name, _, _ in drawn_edges]
-    assert strength == sorted(strength)  # the strong ones lie on top
+    assert strength == sorted(strength)  # strong edges are on top
     widths = [width for _, width, _ in drawn_edges]
     assert widths == sorted(widths)
     for name, _, colour in drawn_edges:
@@ -165,7 +165,7 @@ def test_an_empty_circuit_is_drawn_as_faint_nodes():
     assert "0 of" in svg
 
 
-def test_the_drawing_is_told_to_those_who_cannot_see_it_and_labels_cannot_break_it():
+def test_the_drawing_has_a_text_alternative_and_escapes_labels():
     graph = ComputationGraph(1, 1)
     circuit = Circuit.from_edges(graph, ["input->logits"])
     root = ET.fromstring(circuit.draw(np.ones(graph.n_edges), label='<b>"cat"', key="<i>&").svg)
@@ -180,12 +180,12 @@ scales = st.floats(-9, 9).map(lambda power: 10.0**power)
 
 
 @given(graphs, scales, st.booleans())
-def test_no_text_of_the_foot_overlaps_another_or_leaves_the_picture(graph, scale, both):
-    """Each line is counted as wide as a common font sets it."""
+def test_texts_of_the_caption_do_not_overlap_or_leave_the_drawing(graph, scale, both):
+    """Line widths are those of a common font."""
     values = np.full(graph.n_edges, scale)
     if both:
         values[::2] *= -1
-    root = ET.fromstring(Circuit(graph, np.ones(graph.n_edges, bool)).draw(values, most=9).svg)
+    root = ET.fromstring(Circuit(graph, np.ones(graph.n_edges, bool)).draw(values, max_edges=9).svg)
     _, _, width, height = map(float, str(root.get("viewBox")).split())
     foot = Layout(graph).body
     spans: list[tuple[float, float, float]] = []  # line, from, to
@@ -205,15 +205,15 @@ def test_no_text_of_the_foot_overlaps_another_or_leaves_the_picture(graph, scale
 @pytest.mark.parametrize(
     ("value", "told"), [(0.36, "+0.36"), (-170, "-170"), (1.7e-12, "+1.7e-12"), (-2.5e6, "-2.5e+06"), (99.9, "+1e+02")]
 )
-def test_the_key_tells_values_in_few_digits(value, told):
+def test_the_key_shows_values_in_few_digits(value, told):
     assert _figure(value) == told
 
 
-def test_a_drawing_shows_itself_and_is_saved(tmp_path):
+def test_a_drawing_renders_in_a_notebook_and_is_saved(tmp_path):
     circuit = Circuit.from_edges(ComputationGraph(1, 1), ["input->m0", "m0->logits"])
     drawing = circuit.draw()
     assert circuit._repr_svg_() == drawing._repr_svg_() == drawing.svg == str(drawing)
-    assert drawing.svg in circuit._repr_html_()  # which a notebook prefers
+    assert drawing.svg in circuit._repr_html_()  # a notebook prefers this one
     drawing.save(tmp_path / "x.svg")
     assert ET.parse(tmp_path / "x.svg").getroot().tag == f"{SVG}svg"
     with pytest.raises(InputError, match="cannot write"):
@@ -222,7 +222,7 @@ def test_a_drawing_shows_itself_and_is_saved(tmp_path):
 
 @pytest.mark.parametrize("values", [np.ones(3), np.full(8, np.nan), np.ones((1, 8))], ids=str)
 def test_values_are_one_number_per_edge_and_finite_within_the_circuit(values, unchecked):
-    with pytest.raises(InputError, match="expected 8 numbers, one for each edge of the graph and finite within"):
+    with pytest.raises(InputError, match="expected 8 numbers, one per edge of the graph, finite within"):
         Circuit.from_edges(ComputationGraph(1, 1), ["input->logits"]).draw(values)
 
 
@@ -236,8 +236,8 @@ def test_values_may_be_unknown_outside_the_circuit():
 def test_a_record_draws_its_circuit_by_its_scores():
     record = make_record(make_discovery(item=make_item(n_layers=2, n_heads=2)), 15)
     assert record.circuit.score is not None
-    drawn = record.draw(most=5)
-    assert drawn == record.circuit.draw(record.circuit.score, label=record.item.text, most=5)
+    drawn = record.draw(max_edges=5)
+    assert drawn == record.circuit.draw(record.circuit.score, label=record.item.text, max_edges=5)
     assert record._repr_svg_() == record.draw().svg
     assert record.draw().svg in record._repr_html_()
     assert str(ET.fromstring(drawn.svg).get("aria-label")).startswith(record.item.text)

@@ -1,4 +1,4 @@
-"""Top-n, threshold and greedy against literal re-implementations, ties and sizes included."""
+"""Top-n, threshold and greedy compared with literal re-implementations, including ties and sizes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def score_sets(draw: st.DrawFn) -> EdgeScores:
 def naive_greedy(scores: EdgeScores, n: int, absolute: bool) -> list[int]:
     """EAP-IG's `apply_greedy` with a plain list of candidates; ties go to the lower flat index.
 
-    On the `attention` form a head's incoming edges are those of its layer's input node.
+    In the `attention` form, a head's incoming edges are those of its layer's input node.
     """
     graph = scores.graph
     above = {below: over for over, below in graph.structural_links}
@@ -61,7 +61,7 @@ def naive_greedy(scores: EdgeScores, n: int, absolute: bool) -> list[int]:
 
 
 @given(score_sets(), st.booleans(), st.data())
-def test_a_connected_circuit_has_all_of_the_best_and_no_edge_that_they_do_not_need(
+def test_a_connected_circuit_has_all_of_the_best_edges_and_no_unnecessary_edge(
     scores: EdgeScores, absolute: bool, data: st.DataObject
 ) -> None:
     graph = scores.graph
@@ -71,7 +71,7 @@ def test_a_connected_circuit_has_all_of_the_best_and_no_edge_that_they_do_not_ne
     assert circuit.members[best].all()
     assert np.array_equal(graph.prune(circuit.members), circuit.members)
     loose = top(scores, n, absolute=absolute)
-    if loose.n_edges == n:  # nothing to join
+    if loose.n_edges == n:  # nothing to connect
         assert circuit.n_edges == n
     assert circuit.order[:n].tolist() == best.tolist()
     for edge in circuit.order[n:]:
@@ -80,7 +80,7 @@ def test_a_connected_circuit_has_all_of_the_best_and_no_edge_that_they_do_not_ne
         assert not graph.prune(without)[best].all(), "an added edge that nothing needs"
 
 
-def test_an_edge_that_another_one_makes_needless_is_not_added() -> None:
+def test_an_edge_that_another_one_makes_unnecessary_is_not_added() -> None:
     """m0 only has an output, so `input->m0` is its best input; a0 only has an input, so `a0->m0` is its best output."""
     graph = ComputationGraph(1, 1, "block")
     value = {"m0->logits": 9, "input->a0": 8, "input->m0": 3, "a0->m0": 2, "a0->logits": 1, "input->logits": 0}
@@ -127,7 +127,7 @@ def test_top_sets_are_nested_before_pruning(scores: EdgeScores, absolute: bool, 
 
 
 @given(score_sets(), st.booleans(), st.integers(-3, 3))
-def test_threshold_takes_what_reaches_it(scores: EdgeScores, absolute: bool, t: int) -> None:
+def test_threshold_takes_the_edges_that_reach_it(scores: EdgeScores, absolute: bool, t: int) -> None:
     circuit = threshold(scores, t, absolute=absolute)
     value = np.abs(scores.mean) if absolute else scores.mean
     assert (circuit.members == scores.graph.prune(value >= t)).all()
@@ -157,7 +157,7 @@ def test_a_fraction_is_rounded_to_the_nearest_count(fraction: float) -> None:
     assert abs(edge_count(graph, fraction) - fraction * graph.n_edges) <= 0.5
 
 
-def test_a_fraction_and_a_count_are_told_apart() -> None:
+def test_a_fraction_and_a_count_are_distinguished() -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
     assert top(scores, 1).size_requested == 1
     assert top(scores, 1.0).size_requested == 8
@@ -165,19 +165,19 @@ def test_a_fraction_and_a_count_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("size", [-1, 9, 0.0, 1.5, 24.0, float("nan")])
-def test_impossible_sizes_are_refused(size: float) -> None:
+def test_impossible_sizes_raise(size: float) -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.arange(8, dtype=np.float32))
     with pytest.raises(InputError, match="size"):
         top(scores, size)
 
 
 @pytest.mark.parametrize("t", [float("nan"), float("inf")])
-def test_impossible_thresholds_are_refused(t: float) -> None:
+def test_impossible_thresholds_raise(t: float) -> None:
     with pytest.raises(InputError, match="threshold"):
         threshold(EdgeScores(ComputationGraph(1, 1), np.zeros(8, np.float32)), t)
 
 
-def test_a_threshold_is_told_exactly() -> None:
+def test_the_extraction_text_has_the_exact_threshold() -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.linspace(0, 1, 8, dtype=np.float32))
     assert threshold(scores, 0.1234567).extraction == "threshold(t=0.1234567)"
 

@@ -94,14 +94,14 @@ def test_index_order_of_receivers(layers: int, heads: int) -> None:
 def test_flat_order_is_by_receiver_then_by_sender(graph: ComputationGraph) -> None:
     key = graph.edge_receiver * graph.n_senders + graph.edge_sender
     assert (np.diff(key) > 0).all()
-    # every receiver reads exactly the senders that stand before its node
+    # every receiver reads exactly the senders before its node
     for receiver, node in enumerate(graph.receiver_node):
         earlier = {int(graph.edge_sender[i]) for i in np.flatnonzero(graph.edge_receiver == receiver)}
         assert earlier == {s for s, n in enumerate(graph.sender_node) if _layer_order(graph, n, node)}
 
 
 def _layer_order(graph: ComputationGraph, sender: int, receiver: int) -> bool:
-    """Whether the sender writes before the receiver reads, from layer and kind alone."""
+    """Return whether the sender writes before the receiver reads, from layer and kind only."""
 
     def time(node: int) -> float:
         c = graph.components[node]
@@ -138,13 +138,13 @@ def test_names_and_indices_are_inverse(graph: ComputationGraph, data: st.DataObj
     assert graph.edge(index).name == name
 
 
-def test_an_unknown_edge_is_refused_with_its_neighbours() -> None:
+def test_the_error_for_an_unknown_edge_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"a0\.h0->m0"):
         ComputationGraph(2, 2).index_of("a0.h0->m00")
 
 
 @pytest.mark.parametrize(("layers", "heads", "form"), [(0, 1, "split"), (1, 0, "split"), (1, 1, "splitt")])
-def test_impossible_graphs_are_refused(layers: int, heads: int, form: Form) -> None:
+def test_impossible_graphs_raise(layers: int, heads: int, form: Form) -> None:
     with pytest.raises(InputError):
         ComputationGraph(layers, heads, form)
 
@@ -182,7 +182,7 @@ def _coarse_name(name: str, form: Form, *, sending: bool) -> str:
 
 
 def naive_prune(graph: ComputationGraph, members: np.ndarray) -> np.ndarray:
-    """EAP-IG's `prune`, literally: drop nodes that nothing enters or leaves, until nothing changes."""
+    """EAP-IG's `prune`, literally: drop nodes without incoming or outgoing edges until nothing changes."""
     edges = {name: (graph.edge(i).sender, graph.edge(i).receiver) for i, name in enumerate(graph.edge_names)}
     kept = {name for i, name in enumerate(graph.edge_names) if members[i]}
     links = set(graph.structural_links)

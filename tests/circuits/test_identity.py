@@ -1,4 +1,4 @@
-"""Ids are frozen: these are of questions that stores hold. A field or parameter that comes later leaves them alone."""
+"""Ids of stored questions are frozen; a field or parameter that was added later does not change them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from circuitstore.circuits import (
     trials_of,
 )
 from circuitstore.circuits.kinds import whole
-from circuitstore.circuits.recipe import later, stated
+from circuitstore.circuits.recipe import added_later, identity_fields
 
 ITEM = WorkItem(
     model=ModelInfo("f" * 64, "toy", 2, 2, 8, 10),
@@ -49,7 +49,7 @@ ITEM = WorkItem(
 EXTRACTION = Extraction.of("bisection", {"target": 0.9, "of": "retention", "buffer": 0.1, "size_of": "natural"}, 2)
 
 
-def test_the_ids_of_what_stores_hold_never_change() -> None:
+def test_stored_ids_never_change() -> None:
     assert ITEM.id == "40a47f76ec9d576ea13211af9d803f140742b948b15c347cbe28d78b6f396509"
     assert ITEM.recipe.id == "f82c22d19a7c01dd79410b94f56e6366b49ac01b2c0746d199a7d9b727eb33e5"
     assert circuit_id(ITEM.id, EXTRACTION) == "d124aff83f705e361e3e53cad6470e5cac6c1e0e9c71de95c65123787fbe07bd"
@@ -66,9 +66,9 @@ def test_the_ids_of_what_stores_hold_never_change() -> None:
 
 @dataclass(frozen=True)
 class Grown(Recipe):
-    """A recipe as a later version may have it."""
+    """A recipe of a hypothetical later version."""
 
-    tokens: str = later("all")
+    tokens: str = added_later("all")
 
 
 def test_a_later_field_is_left_out_while_it_has_its_default() -> None:
@@ -78,13 +78,13 @@ def test_a_later_field_is_left_out_while_it_has_its_default() -> None:
     other = replace(grown, tokens="class")
     assert replace(ITEM, recipe=other).id != ITEM.id
     assert other.to_dict() == {**ITEM.recipe.to_dict(), "tokens": "class"}
-    assert stated(other)["tokens"] == "class"
+    assert identity_fields(other)["tokens"] == "class"
 
 
 @pytest.mark.parametrize(
     ("given", "text"), [({}, "sum(n=3)"), ({"power": 1}, "sum(n=3)"), ({"power": 2}, "sum(n=3, power=2)")]
 )
 def test_a_later_parameter_is_left_out_while_it_has_its_default(given: dict[str, int], text: str) -> None:
-    power = Param(1, "a whole number", whole(1).read, later=True)
+    power = Param(1, "a whole number", whole(1).read, added_later=True)
     kinds = Registry("thing", "things", Variant, [Kind(key="sum", params={"n": whole(3), "power": power})])
     assert kinds.resolve("sum", given).text == text

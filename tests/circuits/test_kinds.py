@@ -1,4 +1,4 @@
-"""Kinds by name: one canonical value for each parameter, and registries that say what they hold and what they lack."""
+"""Kinds: canonical values of parameters, and registries with their errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CIRCLE = Kind(
     },
     lacks={"corners": "it is round"},
 )
-SQUARE = Kind(key="square", params={"side": Param.that(REQUIRED, "a length", is_number)})
+SQUARE = Kind(key="square", params={"side": Param.accepting(REQUIRED, "a length", is_number)})
 NEAREST = {"point": "'point' has no size; the nearest is 'circle' with a small radius"}
 SHAPES: Registry[Kind, Variant] = Registry("shape", "shapes", Variant, [CIRCLE, SQUARE], NEAREST)
 
@@ -63,13 +63,13 @@ def test_a_parameter_without_a_default_is_left_out_or_must_be_given() -> None:
         ("filled", [True, False]),
     ],
 )
-def test_values_that_are_allowed_stay_as_they_are(name: str, values: list[Any]) -> None:
+def test_allowed_values_are_unchanged(name: str, values: list[Any]) -> None:
     for value in values:
         found = SHAPES.resolve("circle", {name: value})[name]
         assert found == value and type(found) is type(value)
 
 
-def test_a_number_is_the_same_however_it_is_written() -> None:
+def test_a_number_has_one_canonical_form() -> None:
     whole_number, decimal = (SHAPES.resolve("circle", {"radius": value, "limit": value}) for value in (2, 2.0))
     assert whole_number.text == decimal.text and "radius=2.0" in decimal.text
     assert digest(whole_number.to_dict()) == digest(decimal.to_dict())
@@ -80,20 +80,20 @@ def test_a_number_is_the_same_however_it_is_written() -> None:
     [
         ("radius", [0, -1.0, True, None, "1", float("nan"), float("inf"), 10**400], "a length above 0"),
         ("limit", [True, "1", float("nan"), float("-inf")], "a finite number"),
-        ("parts", [0, -1, 1.0, True, None, "1"], "a whole number from 1 on"),
+        ("parts", [0, -1, 1.0, True, None, "1"], "a whole number of at least 1"),
         ("rings", [-1, 9, 2.0], "a whole number, 0 to 8"),
         ("line", ["dotted", "", None, 1], "solid or dashed"),
         ("filled", [0, 1, None, "true"], "true or false"),
     ],
 )
-def test_values_that_are_not_allowed_are_named_with_those_that_are(name: str, values: list[Any], allowed: str) -> None:
+def test_the_error_names_the_allowed_values(name: str, values: list[Any], allowed: str) -> None:
     for value in values:
         with pytest.raises(InputError) as caught:
             SHAPES.resolve("circle", {name: value})
         assert str(caught.value) == f"shape 'circle': {name}: expected {allowed}, got {value!r}"
 
 
-def test_a_parameter_may_say_itself_why_it_refuses_a_value() -> None:
+def test_a_parameter_may_raise_its_own_reason() -> None:
     def read(value: Any) -> Any:
         raise InputError(f"{value!r} is too long; shorten it")
 
@@ -104,7 +104,7 @@ def test_a_parameter_may_say_itself_why_it_refuses_a_value() -> None:
         shapes.resolve("sign", {"text": "abc"})
 
 
-def test_unknown_names_come_with_the_nearest() -> None:
+def test_errors_for_unknown_names_list_the_nearest() -> None:
     with pytest.raises(InputError, match=r"^unknown shape 'cirle'; did you mean 'circle'\? \(valid: circle, square\)"):
         SHAPES.resolve("cirle")
     with pytest.raises(InputError, match=r"^shape 'circle': unknown parameter 'radios'; did you mean 'radius'"):
@@ -113,15 +113,15 @@ def test_unknown_names_come_with_the_nearest() -> None:
         SHAPES.resolve("square", {"height": 1})
 
 
-def test_names_that_are_known_and_are_no_kinds_come_with_the_way_out() -> None:
+def test_known_names_that_are_no_kinds_raise_with_a_hint() -> None:
     for ask in (lambda: SHAPES["point"], lambda: SHAPES.resolve("point", {"radius": 1})):
         with pytest.raises(InputError, match=f"^shape: {NEAREST['point']}$"):
             ask()
     assert "point" not in SHAPES and SHAPES.get("point") is None
 
 
-def test_a_parameter_that_siblings_take_is_refused_with_the_reason() -> None:
-    with pytest.raises(InputError, match=r"^shape 'circle': corners: it takes none: it is round; leave it out$"):
+def test_a_parameter_that_only_siblings_have_raises_with_the_reason() -> None:
+    with pytest.raises(InputError, match=r"^shape 'circle': it has no parameter 'corners': it is round; leave it out$"):
         SHAPES.resolve("circle", {"corners": 4})
 
 
@@ -149,5 +149,5 @@ def test_every_kind_is_described_and_resolved_in_full(registry: Registry[Kind, V
     assert all(type(found[name]) is type(default) for name, default in defaults.items())
 
 
-def test_the_groups_of_entry_points_are_named_after_what_they_hold() -> None:
+def test_the_groups_of_entry_points_are_named_after_their_kinds() -> None:
     assert [r.group for r in REGISTRIES] == [f"circuitstore.{r.what.split()[0]}s" for r in REGISTRIES]

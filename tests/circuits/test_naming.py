@@ -1,4 +1,4 @@
-"""Short names tell canonical texts apart, and are no longer than they must be."""
+"""Short names of canonical texts are distinct and no longer than necessary."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_a_name_is_the_kind_with_what_differs(texts: list[str], names: list[str]
     assert short_names(texts) == dict(zip(texts, names, strict=True))
 
 
-def test_names_that_would_be_the_same_stay_whole() -> None:
-    """A text may itself hold what separates parameters."""
+def test_names_that_would_be_equal_are_not_shortened() -> None:
+    """A text may itself contain what separates parameters."""
     texts = ["a(x=1, x=2)", "a(x=2)"]
     assert short_names(texts) == {text: text for text in texts}
 
@@ -69,5 +69,5 @@ def test_names_are_distinct_and_no_longer_than_the_texts(texts: list[str]) -> No
 
 
 @given(variants)
-def test_a_text_alone_is_named_by_its_kind(text: str) -> None:
+def test_a_single_text_is_named_by_its_kind(text: str) -> None:
     assert short_names([text]) == {text: text.split("(")[0]}

@@ -13,7 +13,7 @@ graphs = st.builds(ComputationGraph, st.integers(1, 4), st.integers(1, 4), st.sa
 
 
 @given(graphs, st.data(), st.integers(0, 99))
-def test_random_circuits_are_connected_and_of_the_size_asked(
+def test_random_circuits_are_connected_and_have_the_requested_size(
     graph: ComputationGraph, data: st.DataObject, seed: int
 ) -> None:
     n = data.draw(st.integers(1, graph.n_edges))
@@ -26,7 +26,7 @@ def test_random_circuits_are_connected_and_of_the_size_asked(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_edge_has_its_chance(form: str) -> None:
+def test_every_edge_can_be_drawn(form: str) -> None:
     graph = ComputationGraph(2, 2, form)
     drawn = sum(random_circuit(graph, graph.n_edges // 3, seed=s).members.astype(int) for s in range(200))
     assert (np.asarray(drawn) > 0).all()
@@ -38,7 +38,7 @@ def test_other_seeds_give_other_circuits() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 9])
-def test_impossible_sizes_are_refused(n: int) -> None:
+def test_impossible_sizes_raise(n: int) -> None:
     with pytest.raises(InputError, match="random circuit"):
         random_circuit(ComputationGraph(1, 1), n, seed=0)
 
@@ -57,7 +57,7 @@ def test_a_path_goes_from_input_to_logits_through_its_edge(
     assert sum(e.sender == "input" for e in ends) == sum(e.receiver == "logits" for e in ends) == 1
 
 
-def test_uniform_circuits_are_what_pruning_leaves_of_as_many_edges() -> None:
+def test_uniform_circuits_are_uniform_edge_sets_after_pruning() -> None:
     graph = ComputationGraph(3, 4)
     circuits = [uniform_circuit(graph, 60, seed=s) for s in range(20)]
     assert all((graph.prune(c.members) == c.members).all() and c.size_requested == 60 for c in circuits)

@@ -35,13 +35,13 @@ def test_a_digest_is_the_hash_of_canonical_json() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_json_cannot_say_has_no_digest(value: float) -> None:
+def test_values_that_json_cannot_represent_have_no_digest(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         digest(value)
 
 
 def changed(value: Any) -> Any:
-    """Another value of the same type."""
+    """Return another value of the same type."""
     match value:
         case bool():
             return not value
@@ -109,5 +109,5 @@ def test_canonical_text() -> None:
     assert recipe.text == "eap-ig(rule=midpoint, steps=5), split, logit, noising, blur"
 
 
-def test_kinds_of_things_are_told_apart() -> None:
+def test_variants_of_different_classes_differ() -> None:
     assert Condition.of("blur") != Corruption.of("blur")

@@ -1,4 +1,4 @@
-"""The identity and checksum of a stored circuit, and what its evaluation says."""
+"""Identity, checksum and evaluation of a stored circuit."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_checksum_is_that_of_the_circuit_alone(record: CircuitRecord) -> Non
     assert replace(record, circuit=replace(record.circuit, score=score)).sha256 == record.sha256
 
 
-def test_properties_hold_what_the_graph_tells(record: CircuitRecord) -> None:
+def test_properties_are_those_of_the_graph_node(record: CircuitRecord) -> None:
     found = record.properties()
     assert found["id"] == record.id
     assert found["n_edges"] == len(record.circuit.edges)
@@ -80,7 +80,7 @@ def test_properties_hold_what_the_graph_tells(record: CircuitRecord) -> None:
     assert bare["faithfulness"] is None
 
 
-def test_every_result_has_the_exits(record: CircuitRecord, tmp_path: Path) -> None:
+def test_every_result_has_the_exports(record: CircuitRecord, tmp_path: Path) -> None:
     discovery = make_discovery(0)
     assert record.evaluation is not None and discovery.scores is not None
     for result in (record, record.evaluation, discovery):
@@ -94,7 +94,7 @@ def test_every_result_has_the_exits(record: CircuitRecord, tmp_path: Path) -> No
     assert discovery.to_networkx().number_of_edges() >= discovery.scores.graph.n_edges
 
 
-def test_a_record_s_frame_has_what_is_known_of_its_members(record: CircuitRecord) -> None:
+def test_the_frame_of_a_record_has_all_columns_of_its_members(record: CircuitRecord) -> None:
     frame = record.to_pandas()
     assert tuple(frame["edge"]) == record.circuit.edges
     known = {"score": record.circuit.score, "std": record.circuit.std, "frequency": record.frequency}
@@ -105,13 +105,13 @@ def test_a_record_s_frame_has_what_is_known_of_its_members(record: CircuitRecord
     assert list(bare.to_pandas()) == ["edge", "sender", "receiver", "port", "rank"]
 
 
-def test_a_method_that_only_selects_has_its_selection_for_exits(record: CircuitRecord) -> None:
+def test_a_method_that_only_selects_exports_its_selection(record: CircuitRecord) -> None:
     selected = Discovery(record.item, None, (), members=record.circuit.members)
     assert tuple(selected.to_pandas()["edge"]) == record.circuit.edges
     assert set(selected.to_networkx()) == set(record.circuit.nodes)
 
 
-def test_an_evaluation_is_one_row_with_nothing_where_a_figure_means_nothing() -> None:
+def test_an_evaluation_is_one_row_with_null_for_undefined_figures() -> None:
     undefined = Evaluation(4, 1.0, 1.0, 1.0, None, 1.0, 0.1, 0.9, None, (1.0,), {"faithfulness": "no gap"})
     frame = undefined.to_pandas()
     assert len(frame) == 1 and frame["metric_full"][0] == 1.0
@@ -119,13 +119,13 @@ def test_an_evaluation_is_one_row_with_nothing_where_a_figure_means_nothing() ->
     assert frame["reasons"][0] == "faithfulness: no gap"
 
 
-def test_random_circuits_have_no_faithfulness_where_none_is_defined() -> None:
+def test_random_circuits_have_no_faithfulness_if_it_is_undefined() -> None:
     undefined = Evaluation(4, 1.0, 1.0, 1.0, None, 1.0, 0.1, 0.9, None, (1.0,), {"faithfulness": "no gap"})
     assert undefined.faithfulness_random is None
     assert Evaluation(4, 2.0, 1.0, 1.5, 0.5, 1.0, 0.1, 0.9, 0.9).faithfulness_random is None
 
 
-def test_made_up_records_all_differ() -> None:
+def test_generated_records_all_differ() -> None:
     records = make_records(40)
     assert len({r.id for r in records}) == 40
     assert [r.sha256 for r in make_records(40)] == [r.sha256 for r in records]

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""Scores: aggregation over images, projection, flows, and how they are rounded for the archive."""
+"""Scores: aggregation over images, projection, flows, and rounding for the archive."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_mean_and_spread_are_over_images() -> None:
     assert random_scores("split", images=1).std is None
 
 
-def test_a_subset_is_scored_anew() -> None:
+def test_a_subset_has_its_own_mean_and_deviation() -> None:
     scores = random_scores("head")
     assert scores.per_image is not None
     np.testing.assert_array_equal(scores.subset(np.array([0, 3])).mean, scores.per_image[[0, 3]].mean(axis=0))
@@ -54,14 +54,14 @@ def test_projection_keeps_sums(fine: Form, coarse: Form) -> None:
     near(coarser.mean.sum(), scores.mean.sum())
     near(coarser.per_image.sum(axis=1), scores.per_image.sum(axis=1))
     np.testing.assert_allclose(coarser.std, coarser.per_image.std(axis=0, ddof=1), rtol=1e-12)
-    # what leaves a node and what enters the nodes that both forms know stays the same
+    # the outflow of a node, and the inflow of nodes that both forms have, do not change
     for name in ("input", "m0", "m1", "m2"):
         i, j = scores.graph.node_index[name], coarser.graph.node_index[name]
         near(coarser.outflow[j], scores.outflow[i])
         near(coarser.inflow[j], scores.inflow[i])
 
 
-def test_projection_goes_step_by_step() -> None:
+def test_projection_in_steps_equals_projection_at_once() -> None:
     scores = random_scores("split")
     stepwise = scores.project("head").project("attention").project("block")
     rounding = 1e-13 * np.abs(scores.mean).sum()
@@ -69,12 +69,12 @@ def test_projection_goes_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("kind", [{"additive": False}, {"signed": False}])
-def test_projection_is_refused_where_it_is_not_exact(kind: dict[str, bool]) -> None:
+def test_projection_raises_if_it_is_not_exact(kind: dict[str, bool]) -> None:
     with pytest.raises(InputError, match="additive signed"):
         replace(random_scores("split"), **kind).project("head")
 
 
-def test_a_spread_without_images_does_not_project() -> None:
+def test_a_deviation_without_images_does_not_project() -> None:
     assert replace(random_scores("split"), per_image=None).project("head").std is None
 
 
@@ -91,14 +91,14 @@ def test_flows_are_sums_over_edges_by_name(form: Form) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_scores_that_are_no_numbers_are_refused_by_edge(bad: float) -> None:
+def test_the_error_names_the_edge_of_a_score_that_is_not_finite(bad: float) -> None:
     values = np.zeros(8)
     values[2] = bad
     with pytest.raises(InputError, match=r"input->a0\.h0<v>"):
         EdgeScores(ComputationGraph(1, 1), values)
 
 
-def test_scores_of_another_graph_are_refused() -> None:
+def test_scores_of_another_graph_raise() -> None:
     with pytest.raises(InputError, match="expected 8 edges"):
         EdgeScores(ComputationGraph(1, 1), np.zeros(9))
     with pytest.raises(InputError, match="at least one image"):
@@ -106,7 +106,7 @@ def test_scores_of_another_graph_are_refused() -> None:
 
 
 @given(st.lists(magnitudes, min_size=1, max_size=4), st.integers(0, 2**32))
-def test_halves_keep_the_relative_error_they_promise(scales: list[float], seed: int) -> None:
+def test_half_precision_keeps_its_relative_error(scales: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)
     spread = 2.0 ** rng.uniform(-28, 0, (len(scales), 50)) * rng.choice([-1, 1], (len(scales), 50))
     values = (spread * np.array(scales)[:, None]).astype(np.float32)
@@ -117,7 +117,7 @@ def test_halves_keep_the_relative_error_they_promise(scales: list[float], seed: 
 
 
 @given(st.lists(magnitudes, min_size=1, max_size=4), st.integers(0, 2**32))
-def test_halves_round_once(scales: list[float], seed: int) -> None:
+def test_half_precision_rounds_once(scales: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = (rng.laplace(size=(len(scales), 30)) * np.array(scales)[:, None]).astype(np.float32)
     half, exponent = to_half(values)
@@ -126,7 +126,7 @@ def test_halves_round_once(scales: list[float], seed: int) -> None:
     np.testing.assert_array_equal(exponent, exponent_again)
 
 
-def test_halves_of_nothing_and_of_zeros() -> None:
+def test_half_precision_of_empty_arrays_and_zeros() -> None:
     assert not from_half(*to_half(np.zeros((2, 3), np.float32))).any()
     assert from_half(*to_half(np.zeros((0, 3), np.float32))).shape == (0, 3)
 

@@ -1,4 +1,4 @@
-"""Similarity against set arithmetic and published values."""
+"""Similarity compared with set arithmetic and published values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pairs(draw: st.DrawFn) -> tuple[EdgeScores, EdgeScores]:
 
 
 @given(pairs(), st.data())
-def test_set_measures_are_set_arithmetic(pair: tuple[EdgeScores, EdgeScores], data: st.DataObject) -> None:
+def test_set_measures_equal_set_arithmetic(pair: tuple[EdgeScores, EdgeScores], data: st.DataObject) -> None:
     sizes = [data.draw(st.integers(0, s.graph.n_edges)) for s in pair]
     a, b = (top(s, n) for s, n in zip(pair, sizes, strict=True))
     edges, nodes = (set(a.edges), set(b.edges)), (set(a.nodes), set(b.nodes))
@@ -89,7 +89,7 @@ def test_weighted_jaccard_reference_value() -> None:
     ("share", "expected"), [(0.01, 0.005), (0.05, 0.026), (0.1, 0.053), (0.2, 0.111), (0.5, 0.333)]
 )
 def test_chance_level_table(share: float, expected: float) -> None:
-    """Two random sets of a share r of ViT-B's 32,491 edges: about r / (2 - r)."""
+    """Two random sets with a share r of ViT-B's 32,491 edges: about r / (2 - r)."""
     n = round(share * 32_491)
     assert similarity.expected_jaccard(n, n, 32_491) == pytest.approx(expected, abs=5e-4)
     assert similarity.expected_jaccard(n, n, 32_491) == pytest.approx(share / (2 - share), rel=5e-3)
@@ -104,7 +104,7 @@ def test_chance_level_is_the_mean_over_all_sets(n_edges: int, data: st.DataObjec
     assert similarity.expected_jaccard(a, b, n_edges) == pytest.approx(exact, abs=1e-12)
 
 
-def test_matrices_of_many_equal_the_pairs() -> None:
+def test_matrices_equal_the_pairwise_measures() -> None:
     rng = np.random.default_rng(0)
     graph = ComputationGraph(3, 3)
     many = [EdgeScores(graph, rng.normal(size=graph.n_edges)) for _ in range(6)]
@@ -123,7 +123,7 @@ def test_two_empty_circuits_are_the_same() -> None:
     assert similarity.jaccard_matrix(np.zeros((2, 8), bool)).tolist() == [[1, 1], [1, 1]]
 
 
-def test_there_is_no_overlap_of_more_edges_than_there_are() -> None:
+def test_overlap_of_more_edges_than_the_graph_has_raises() -> None:
     scores = EdgeScores(ComputationGraph(1, 1), np.zeros(8))
     with pytest.raises(InputError, match="0 to 8 edges"):
         similarity.overlap_at(scores, scores, 9)
@@ -134,5 +134,5 @@ def test_other_graphs_are_not_comparable() -> None:
     for measure in (similarity.spearman, similarity.weighted_jaccard):
         with pytest.raises(NotComparable, match=r"split form.*head form"):
             measure(a, b)
-    with pytest.raises(NotComparable, match="projected"):
+    with pytest.raises(NotComparable, match="project additive scores"):
         similarity.jaccard(top(a, 1), top(b, 1))

@@ -20,7 +20,7 @@ def noisy(images: int, noise: float, seed: int = 0) -> EdgeScores:
 
 
 @given(st.integers(1, 6), st.integers(0, GRAPH.n_edges), st.booleans(), st.integers(0, 99))
-def test_n_edges_are_best_in_every_sample(images: int, n: int, absolute: bool, seed: int) -> None:
+def test_every_sample_has_n_best_edges(images: int, n: int, absolute: bool, seed: int) -> None:
     scores = noisy(images, 1.0, seed)
     assert scores.per_image is not None
     frequency = bootstrap_frequency(scores.per_image, n, absolute=absolute)
@@ -29,7 +29,7 @@ def test_n_edges_are_best_in_every_sample(images: int, n: int, absolute: bool, s
     np.testing.assert_allclose(frequency * BOOTSTRAP_SAMPLES, np.round(frequency * BOOTSTRAP_SAMPLES), atol=1e-4)
 
 
-def test_images_that_agree_leave_no_doubt() -> None:
+def test_identical_images_give_frequencies_of_zero_and_one() -> None:
     scores = noisy(5, 0.0)
     assert scores.per_image is not None
     frequency = bootstrap_frequency(scores.per_image, 10)
@@ -38,7 +38,7 @@ def test_images_that_agree_leave_no_doubt() -> None:
 
 
 def test_frequency_is_the_share_of_resampled_means() -> None:
-    """Against a plain bootstrap of 20,000 samples drawn another way: within four standard errors."""
+    """Compared with a plain bootstrap of 20,000 samples drawn differently: within four standard errors."""
     scores = noisy(8, 2.0)
     assert scores.per_image is not None
     frequency = bootstrap_frequency(scores.per_image, 12)

@@ -11,7 +11,7 @@ from ..reference import LABELS
 
 
 def loop(brute, streams, graph, metric, removes, *, first_first=False):
-    """Members, effects in flat edge order and margin of the closest decision: each edge in turn, all recomputed."""
+    """Return members, effects in flat edge order, and the margin of the closest decision."""
     members, effects = np.ones(graph.n_edges, bool), np.zeros(graph.n_edges)
     current, margin = metric(brute.masked(*streams, members)).mean(), np.inf
     for receiver in reversed(range(graph.n_receivers)):
@@ -51,7 +51,7 @@ def held(found, expected):
 
 
 def question(model, images, metric="logit", form="attention", share=0.05):
-    """Pairs, streams, graph, metric and a threshold, a share of the metric's gap."""
+    """Return pairs, streams, graph, metric and a threshold, as a share of the metric's gap."""
     x, y = images(model, 2, 1), images(model, 2, 2)
     read = values(metric, model.logits(x))
     gap = abs(float((read(model.logits(x)) - read(model.logits(y))).mean()))

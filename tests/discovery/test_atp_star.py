@@ -1,4 +1,4 @@
-"""GradDrop and the QK fix: gates and autograd with layers detached, attention probabilities patched by hand, limits."""
+"""GradDrop and the QK fix compared with autograd on detached layers and patched attention probabilities."""
 
 import copy
 
@@ -22,7 +22,7 @@ def layer_of(graph, node):
 
 
 def dropped_scores(brute, graph, base, clean, corrupted):
-    """|∂m/∂gate| with what a layer's senders write detached, for each layer in turn: `[layer, image, edge]`."""
+    """Return |∂m/∂gate| with a layer's outputs detached, for each layer in turn: `[layer, image, edge]`."""
     (_, new), (_, old) = (brute.run(stream, lambda _, value: value) for stream in (clean, corrupted))
     sender_layer = [layer_of(graph, node) for node in graph.sender_node]
     found = []
@@ -71,7 +71,7 @@ def test_grad_drop_is_the_mean_over_other_layers(toy_vit, images, brute_force, f
 
 
 class Patterned:
-    """Over `BruteForce`: one head's attention probabilities are given from outside."""
+    """`BruteForce` with one head's attention probabilities set from outside."""
 
     pattern, calls, wanted = None, 0, -1
 
@@ -84,7 +84,7 @@ class Patterned:
 
 
 def fixed_scores(brute, edge, streams, dropped):
-    """⟨A − Ã, ∂m/∂A⟩ per image, Ã being A with one edge patched; what the layers in `dropped` send detached."""
+    """Return ⟨A − Ã, ∂m/∂A⟩ per image, where Ã is A with one edge patched; layers in `dropped` are detached."""
     graph = brute.graph
     component = graph.components[graph.receiver_node[graph.edge_receiver[edge]]]
     brute.wanted = component.layer * graph.n_heads + component.head
@@ -108,7 +108,7 @@ def fixed_scores(brute, edge, streams, dropped):
 
 @pytest.fixture
 def question(toy_vit, images, brute_force):
-    """For a direction and a gradient mode: model, pairs, a forward whose patterns can be given, and its streams."""
+    """For a direction and a gradient mode: model, pairs, a forward pass with settable attention, and its streams."""
 
     def ask(direction, mode):
         model = toy_vit(2, qk_norm=True, init_values=0.5)
@@ -155,8 +155,8 @@ def test_atp_star_is_the_mean_of_the_fix_over_the_other_layers(question, directi
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, direction):
-    """One layer, its first norm live, no other norm, no activation: at q and k exact patching, where EAP is far off."""
+def test_the_fix_is_exact_if_everything_after_the_head_is_linear(toy_module, images, direction):
+    """One layer with its first norm and no other nonlinearity: exact patching at q and k, where EAP is far off."""
     module = toy_module(depth=1, act_layer=nn.Identity)
     module.norm = module.blocks[0].norm2 = nn.Identity()
     model = load_model(module, dtype="float64")
@@ -171,8 +171,8 @@ def test_where_all_behind_a_head_is_linear_the_fix_is_exact(toy_module, images, 
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_atp_star_joins_both(toy_vit, images, direction):
-    """At values, MLPs and logits it is GradDrop; at q and k of the last layer, which none drops, |QK fix|."""
+def test_atp_star_combines_both(toy_vit, images, direction):
+    """GradDrop at values, MLPs and logits; |QK fix| at q and k of the last layer, which no dropped layer affects."""
     model = toy_vit(2)
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     both, dropped, fixed = (
@@ -187,7 +187,7 @@ def test_atp_star_joins_both(toy_vit, images, direction):
     assert relative(both[:, into_qk & ~last], np.abs(fixed[:, into_qk & ~last])) > 0.01
 
 
-def test_what_means_nothing_is_refused_by_name(toy_vit, images):
+def test_meaningless_questions_raise(toy_vit, images):
     model = toy_vit(depth=1)
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     for method in ("grad-drop", "atp-star"):

@@ -1,4 +1,4 @@
-"""No answer depends on how its images are batched; a mean over images is that of each image answered by itself."""
+"""Answers do not depend on the batch size; a mean over images equals that of images answered one at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS, random_circuit
-from circuitstore.discovery import METHODS, bisected, discover, score_edges, smallest_with_retention
+from circuitstore.discovery import METHODS, discover, score_edges, smallest_by_bisection, smallest_with_retention
 from circuitstore.evaluation import (
     METRICS,
     Execution,
@@ -53,13 +53,13 @@ def each(answer, pairs):
 
 
 def asked(method):
-    """In few steps; where edges are removed, with a threshold at which none is."""
+    """Few steps; for methods that remove edges, a threshold at which none is removed."""
     few = {"steps": 2, "fraction": 0.4, "threshold": -1.0, "absolute": True}
     return METHODS.resolve(method, {name: value for name, value in few.items() if name in METHODS[method].params})
 
 
 @pytest.mark.parametrize(("method", "form", "direction"), [a for a in ASKED if a[0] not in LEARNED])
-def test_scores_are_those_of_each_image_by_itself(model, pairs, method, form, direction):
+def test_scores_equal_those_of_single_images(model, pairs, method, form, direction):
     def scores(some, size):
         execution = Execution(batch_size=size)
         return discover(model, some, asked(method), form=form, direction=direction, execution=execution).scores
@@ -96,7 +96,7 @@ def test_decisions_do_not_depend_on_batches(model, pairs, method):
         assert relative(found.scores.per_image, whole.scores.per_image) < 1e-11
 
 
-def test_a_threshold_that_is_searched_does_not_depend_on_batches(contrast):
+def test_a_searched_threshold_does_not_depend_on_batches(contrast):
     model, x, y, labels = contrast
     pairs, use = ImagePairs.of(model, x, y, labels), METHODS.resolve("vi-cd", {"sweeps": 3})
     found = [
@@ -110,7 +110,7 @@ def test_a_threshold_that_is_searched_does_not_depend_on_batches(contrast):
 
 
 @pytest.mark.parametrize("method", ["eap-ig", "conductance", "gate-ig", "eap-ig-activations"])
-def test_scores_of_token_groups_are_those_of_each_image(model, pairs, method):
+def test_scores_of_token_groups_equal_those_of_single_images(model, pairs, method):
     masks = torch.rand(WHOLE, model.n_tokens, generator=torch.Generator().manual_seed(0)) < 0.5
     grouped = ImagePairs.of(model, pairs.clean, pairs.corrupted, pairs.labels, token_groups={"some": masks})
 
@@ -139,7 +139,7 @@ MEANS = [f"{kind}_{run}" for kind in ("metric", "accuracy") for run in ("full", 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("direction", ["noising", "denoising"])
 @pytest.mark.parametrize("name", MEASURES)
-def test_patched_parts_are_those_of_each_image_by_itself(model, pairs, name, direction, metric):
+def test_patched_parts_equal_those_of_single_images(model, pairs, name, direction, metric):
     def measured(some, size):
         options = {"direction": direction, "metric": metric, "execution": Execution(batch_size=size)}
         return np.asarray(MEASURES[name](model, some, **options))
@@ -153,7 +153,7 @@ def test_patched_parts_are_those_of_each_image_by_itself(model, pairs, name, dir
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_one_image_in_a_larger_batch_on_every_variant(toy_vit, images, changes):
-    """Of runs that are made several at a time."""
+    """For methods that run several images or edges at once."""
     model = toy_vit(depth=2, **changes)
     pair = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     for patch in (MEASURES["patch_edges"], MEASURES["patch_nodes at each token"]):
@@ -163,7 +163,7 @@ def test_one_image_in_a_larger_batch_on_every_variant(toy_vit, images, changes):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("form", FORMS)
-def test_circuits_run_alone_do_on_each_image_what_they_do_on_all(model, pairs, form, metric):
+def test_evaluations_of_circuits_equal_those_of_single_images(model, pairs, form, metric):
     graph = model.graph(form)
     circuits = [random_circuit(graph, graph.n_edges // 2, seed=seed) for seed in range(2)]
 
@@ -180,11 +180,11 @@ def test_circuits_run_alone_do_on_each_image_what_they_do_on_all(model, pairs, f
 
 
 @pytest.mark.parametrize("n", [9, 12])
-def test_sizes_that_are_searched_do_not_depend_on_batches(contrast, n):
+def test_searched_sizes_do_not_depend_on_batches(contrast, n):
     model, x, y, labels = contrast
     pairs = ImagePairs.of(model, x, y, labels)[:n]
     scores = score_edges(model, pairs, form="attention", steps=20)
-    for search in (smallest_with_retention, bisected):
+    for search in (smallest_with_retention, smallest_by_bisection):
         whole, *parts = (
             search(model, pairs, scores, target=0.6, execution=Execution(batch_size=size))
             for size in (n, 1, 2, 4, 5, 8)

@@ -1,4 +1,4 @@
-"""Circuits to a target: what is found keeps it, what is a little smaller does not, and all of it is connected."""
+"""Circuits by bisection: they keep the target, slightly smaller ones do not, and they are connected."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import EdgeScores, connected, size_grid
-from circuitstore.discovery import bisected, score_edges
+from circuitstore.discovery import score_edges, smallest_by_bisection
 from circuitstore.discovery.bisection import _smallest, with_buffer
 from circuitstore.errors import InputError
 from circuitstore.evaluation import ImagePairs, evaluate
@@ -16,7 +16,7 @@ from ..planted import PLANTED, planted_model
 
 @pytest.fixture(scope="module")
 def contrast(contrast):
-    """A toy model, pairs that it tells apart, and scores."""
+    """A toy model, pairs that it classifies differently, and scores."""
     model, x, y, labels = contrast
     pairs = ImagePairs.of(model, x, y, labels)
     return model, pairs, score_edges(model, pairs, form="attention", steps=20)
@@ -24,9 +24,9 @@ def contrast(contrast):
 
 @pytest.mark.parametrize("of", ["retention", "faithfulness"])
 @pytest.mark.parametrize("target", [0.5, 0.9])
-def test_what_is_found_keeps_the_target_and_is_connected(contrast, of, target):
+def test_the_circuit_keeps_the_target_and_is_connected(contrast, of, target):
     model, pairs, scores = contrast
-    found = bisected(model, pairs, scores, target=target, of=of, absolute=True)
+    found = smallest_by_bisection(model, pairs, scores, target=target, of=of, absolute=True)
     assert found.n_edges < scores.graph.n_edges
     assert getattr(evaluate(model, pairs, found), of) >= target
     best = np.argsort(-np.abs(scores.mean), kind="stable")[: found.size_requested]
@@ -54,11 +54,11 @@ def test_the_planted_circuit_is_the_smallest_that_keeps_all(images):
     x, y = images(model, 8, 0), images(model, 8, 10)
     pairs = ImagePairs.of(model, x, y, (model.logits(x) - model.logits(y)).argmax(dim=1))
     scores = score_edges(model, pairs, "eap")
-    found = bisected(model, pairs, scores, target=1 - 1e-9, of="faithfulness", absolute=True)
+    found = smallest_by_bisection(model, pairs, scores, target=1 - 1e-9, of="faithfulness", absolute=True)
     assert set(found.edges) == PLANTED
 
 
-def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_searched(contrast):
+def test_edges_are_added_back_if_all_images_need_more_than_the_searched_half(contrast):
     model, pairs, scores = contrast
 
     def share(size, images):
@@ -68,8 +68,8 @@ def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_se
 
     given_back = 0
     for target in (0.2, 0.4, 0.7, 0.95):
-        wide = bisected(model, pairs, scores, target=target, of="faithfulness", buffer=0.5, absolute=True)
-        back = re.search(r"(\d+) edges given back", wide.extraction)
+        wide = smallest_by_bisection(model, pairs, scores, target=target, of="faithfulness", buffer=0.5, absolute=True)
+        back = re.search(r"(\d+) edges added back", wide.extraction)
         size = wide.size_requested - int(back[1]) if back else wide.size_requested
         assert share(size, slice(None, None, 2)) >= target > share(size - 1, slice(None, None, 2))
         assert (share(size, slice(None)) < target) == bool(back)
@@ -77,14 +77,14 @@ def test_edges_come_back_where_all_images_ask_for_more_than_the_half_that_was_se
     assert 0 < given_back < 4
 
 
-@pytest.mark.filterwarnings("ignore:corrupted. .* equal their clean ones")
-def test_where_the_searched_half_has_no_gap_all_images_are_searched(contrast):
-    """Every other image, from the first on, is contrasted with itself."""
+@pytest.mark.filterwarnings("ignore:corrupted. .* equal their clean images")
+def test_all_images_are_searched_if_the_half_has_no_gap(contrast):
+    """Every other image, starting with the first, is contrasted with itself."""
     model, pairs, scores = contrast
     clean = torch.stack([pairs.corrupted, pairs.clean], dim=1).flatten(0, 1)
     doubled = ImagePairs.of(model, clean, pairs.corrupted.repeat_interleave(2, dim=0), pairs.labels.repeat(2))
     for of in ("retention", "faithfulness"):
-        found = bisected(model, doubled, scores, target=0.5, of=of, buffer=0.0, absolute=True)
+        found = smallest_by_bisection(model, doubled, scores, target=0.5, of=of, buffer=0.0, absolute=True)
         smaller = connected(scores, found.size_requested - 1, absolute=True)
         at, before = (getattr(evaluate(model, pairs, circuit), of) for circuit in (found, smaller))
         assert at >= 0.5 > before
@@ -98,10 +98,10 @@ def test_the_buffer_reaches_a_share_below_the_threshold():
     assert with_buffer(scores, 2, 0.1, absolute=False) == 3  # 28, 26; τ = 26, down to 23.4
 
 
-def test_without_a_gap_all_edges_and_the_reason(contrast):
+def test_without_a_gap_all_edges_are_kept_with_the_reason(contrast):
     model, pairs, scores = contrast
     turned = ImagePairs.of(model, pairs.corrupted, pairs.clean, pairs.labels)
-    found = bisected(model, turned, scores, target=0.9)
+    found = smallest_by_bisection(model, turned, scores, target=0.9)
     assert found.n_edges == scores.graph.n_edges
     assert "all edges: the full model is not above" in found.extraction
 
@@ -110,16 +110,16 @@ def test_without_a_gap_all_edges_and_the_reason(contrast):
     ("wrong", "said"),
     [({"target": 1.5}, "target"), ({"target": 0.5, "buffer": 1.0}, "buffer"), ({"target": 0.5, "of": "loss"}, "share")],
 )
-def test_what_is_out_of_range_is_refused(contrast, wrong, said):
+def test_values_out_of_range_raise(contrast, wrong, said):
     model, pairs, scores = contrast
     with pytest.raises(InputError, match=said):
-        bisected(model, pairs, scores, **wrong)
+        smallest_by_bisection(model, pairs, scores, **wrong)
 
 
 def test_targets_are_halved_with_their_images(contrast):
     model, pairs, scores = contrast
     aimed = ImagePairs.of(model, pairs.clean, pairs.corrupted, (pairs.labels + 1) % 5, targets=pairs.labels)
-    found = bisected(model, aimed, scores, metric="logit-diff", target=0.5, absolute=True)
-    plain = bisected(model, pairs, scores, target=0.5, absolute=True)
+    found = smallest_by_bisection(model, aimed, scores, metric="logit-diff", target=0.5, absolute=True)
+    plain = smallest_by_bisection(model, pairs, scores, target=0.5, absolute=True)
     assert np.array_equal(found.members, plain.members)  # the class that the metric raises is the same
     assert connected(scores, 0).n_edges == 0

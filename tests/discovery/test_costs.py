@@ -1,4 +1,4 @@
-"""What a method is told to cost is what is run: forwards and backwards are counted at every MLP, by images."""
+"""Estimated costs compared with the counted forward and backward passes of every MLP, by images."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ OWN_NODE = ("eap-ig-activations", "eap-ig-activations-heads")
 
 @pytest.fixture
 def counted(toy_vit, images):
-    """A model, two pairs, and how many models' worth of MLPs they went through: forward, back, norms of attentions."""
+    """A model, two pairs, and counters of passes through all its MLPs: forward, backward, and norms of attention."""
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [0, 1])
     counts = Counter()
@@ -45,16 +45,16 @@ def counted(toy_vit, images):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 @pytest.mark.parametrize("key", METHODS)
-def test_the_cost_is_what_is_run(counted, key):
+def test_the_cost_equals_the_counted_passes(counted, key):
     model, pairs, counts = counted
     use, form, n = METHODS.resolve(key, SHORT.get(key, {})), METHODS[key].forms[0], len(pairs)
     discover(model, pairs, use, form=form, execution=Execution(batch_size=8))
     graph = model.graph(form)
     told = estimate_cost(graph, use, n)
-    if key in PATCHED:  # a share of a forward an edge, by count on a larger model; nothing is removed, so all are tried
+    if key in PATCHED:  # estimated on a larger model; nothing is removed, so all edges are tried
         assert told.forwards / 2 < counts["mlp"] <= told.forwards and counts["back"] <= told.backwards
         return
-    if key in OWN_NODE:  # runs that start behind an attention count a third of a block less than those counted here
+    if key in OWN_NODE:  # runs that start after an attention are estimated a third of a block lower than counted here
         steps, begun_inside = 5, graph.n_layers * (graph.n_heads if key.endswith("heads") else 1)
         less = n * begun_inside / (3 * graph.n_layers)
         assert counts["mlp"] == pytest.approx(told.forwards + (steps + 1) * less)
@@ -68,7 +68,7 @@ def test_the_cost_is_what_is_run(counted, key):
 
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 @pytest.mark.parametrize(("rule", "steps"), [("left", 5), ("right", 3), ("midpoint", 5), ("midpoint", 1)])
-def test_ends_of_the_path_that_a_rule_takes_are_not_run_again(counted, rule, steps):
+def test_path_ends_that_are_points_of_the_rule_are_not_run_again(counted, rule, steps):
     model, pairs, counts = counted
     use = METHODS.resolve("eap-ig", {"rule": rule, "steps": steps})
     discover(model, pairs, use)

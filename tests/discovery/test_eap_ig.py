@@ -1,4 +1,4 @@
-"""Scores of every edge against one gate per edge and plain autograd; identities; logic gates; a planted circuit."""
+"""Scores of every edge compared with gates and autograd; identities; logic gates; a planted circuit."""
 
 import warnings
 
@@ -50,7 +50,7 @@ def test_every_form_and_rule_equals_gates_and_autograd(toy_vit, images, brute_fo
 
 
 @pytest.mark.slow
-def test_a_stock_timm_model_with_target_minus_true(timm_vit, images, brute_force):
+def test_a_timm_model_with_target_minus_true(timm_vit, images, brute_force):
     x, y = images(timm_vit, 1, 1), images(timm_vit, 1, 2)
     pairs = ImagePairs.of(timm_vit, x, y, labels=[1], targets=[4])
     found = score_edges(timm_vit, pairs, "eap", metric="logit-diff", form="head").per_image
@@ -87,7 +87,7 @@ def test_batches_and_order_do_not_matter(toy_vit, images, form, rule):
 
 
 @pytest.mark.parametrize("method", ["eap", "eap-ig"])
-def test_where_the_model_sees_no_contrast_scores_are_exactly_zero(toy_module, images, method):
+def test_without_contrast_scores_are_exactly_zero(toy_module, images, method):
     model = load_model(blind(toy_module()), dtype="float64")
     x = images(model, 2)
     pairs = ImagePairs.of(model, x, unseen(x), LABELS)
@@ -121,10 +121,10 @@ def test_a_gate_s_derivative_is_a_finite_difference(toy_vit, images, brute_force
 
 
 def through_stock_blocks(model, stream):
-    """A run of the stock model: what it reads and sends per layer, and the metric's gradient at all of that.
+    """Run a timm model, and return what it reads and sends per layer with the metric's gradient at all of these.
 
-    Reads are the streams before norm1, norm2 and the last norm, and the fused qkv; sent are what heads hand to the
-    output projection and what the MLP adds.
+    Reads are the streams before norm1, norm2 and the last norm, and the fused qkv. Sends are the heads' inputs of the
+    output projection and the MLP's output.
     """
     seen, handles = {}, []
 
@@ -156,7 +156,7 @@ def through_stock_blocks(model, stream):
     [("eap", {}, [1.0]), ("eap", {"direction": "denoising"}, [0.0]), ("eap-ig", {"steps": 3}, points(3, "midpoint"))],
 )
 def test_sums_over_edges_are_node_and_receiver_scores(toy_vit, images, method, params, at):
-    """Σ_receivers = ⟨Δ_u, ∂m/∂o_u⟩ and Σ_senders = ⟨Σ Δ_u, g_v⟩, on the stock model with autograd alone."""
+    """Σ_receivers = ⟨Δ_u, ∂m/∂o_u⟩ and Σ_senders = ⟨Σ Δ_u, g_v⟩, on a timm model with autograd only."""
     model = toy_vit(1, qk_norm=True, init_values=0.4)
     graph, x, y = model.graph("split"), images(model, 2, 1), images(model, 2, 2)
     clean, corrupted = model.embed(x), model.embed(y)

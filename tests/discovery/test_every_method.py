@@ -1,4 +1,4 @@
-"""What holds for every method of the registry: no contrast scores nothing, and permuted heads permute the scores."""
+"""Properties of every method: without contrast all scores are zero, and permuted heads permute the scores."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ NO_CONTRAST = ("flow-routes",)
 
 
 def ask(model, pairs, method, form, **params):
-    """In few steps; of a threshold nothing falls short."""
+    """Run with few steps, and with a threshold that no edge reaches."""
     given = METHODS[method].params
     few = {"steps": 2, "fraction": 0.4, "threshold": -1.0, "absolute": True}
     few = {name: value for name, value in few.items() if name in given}
@@ -30,8 +30,8 @@ def ask(model, pairs, method, form, **params):
 
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
-def test_where_the_model_sees_no_contrast_nothing_scores(toy_module, images, method):
-    """And what selects keeps no edge."""
+def test_without_contrast_all_scores_are_zero(toy_module, images, method):
+    """Methods that select keep no edge."""
     model = load_model(blind(toy_module(depth=2)), dtype="float64")
     x, form = images(model, 2), METHODS[method].forms[0]
     pairs = ImagePairs.of(model, x, unseen(x), LABELS)
@@ -42,11 +42,11 @@ def test_where_the_model_sees_no_contrast_nothing_scores(toy_module, images, met
 
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key not in (*NO_CONTRAST, *RANKINGS)])
-def test_a_pair_that_is_equal_scores_nothing_among_others(toy_vit, images, method):
+def test_an_equal_pair_among_others_scores_zero(toy_vit, images, method):
     model = toy_vit(depth=2)
     x, y = images(model, 2, 1), images(model, 2, 2)
     y[0] = x[0]
-    with pytest.warns(CircuitStoreWarning, match=r"1 of 2 images equal their clean ones: 0 \(counted from 0\)"):
+    with pytest.warns(CircuitStoreWarning, match=r"1 of 2 images equal their clean images: 0 \(counted from 0\)"):
         pairs = ImagePairs.of(model, x, y, LABELS)
     found = ask(model, pairs, method, METHODS[method].forms[0])
     scores = found.scores.per_image
@@ -55,8 +55,8 @@ def test_a_pair_that_is_equal_scores_nothing_among_others(toy_vit, images, metho
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("method", RANKINGS)
-def test_where_the_model_sees_no_contrast_nothing_is_ranked(toy_module, images, method, dtype):
-    """Where the answer is an order of the edges, there is none."""
+def test_without_contrast_rankings_raise(toy_module, images, method, dtype):
+    """For methods whose answer is an order of the edges."""
     model = load_model(blind(toy_module(depth=2)), dtype=dtype)
     x = images(model, 2)
     pairs = ImagePairs.of(model, x, unseen(x), LABELS)
@@ -69,9 +69,10 @@ ORDER = torch.tensor([2, 0, 3, 1])
 
 @pytest.fixture(scope="module")
 def permuted(toy_module):
-    """A model, and the same with the heads of its second layer in another order.
+    """A model, and the same model with the heads of its second layer in another order.
 
-    It has no class token: what that brings to the query of the last layer is 0 on all images, and ties have no order.
+    It has no class token: its contribution to the query of the last layer would be 0 on all images, and ties have no
+    order.
     """
     module = toy_module(1, depth=2, class_token=False, global_pool="avg")
     model, attn = load_model(module, dtype="float64"), module.blocks[1].attn
@@ -83,7 +84,7 @@ def permuted(toy_module):
 
 
 def old_places(graph):
-    """Of each edge of the permuted model, its place in the other."""
+    """Return, for each edge of the permuted model, its index in the other model."""
     old_name = {f"a1.h{new}": f"a1.h{int(old)}" for new, old in enumerate(ORDER)}
     edges = [graph.edge(i) for i in range(graph.n_edges)]
     index = {(e.sender, e.receiver, e.port): i for i, e in enumerate(edges)}
@@ -94,7 +95,7 @@ def old_places(graph):
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "form"), [(m, form) for m, form in FORMS if m not in SEEDED])
 def test_permuted_heads_permute_the_scores(permuted, images, method, form):
-    """Where edges are decided one after the other, with none removed: else the order, which is of heads, matters."""
+    """Methods that decide edges one by one remove none here, since otherwise the order of the heads matters."""
     x, y = images(permuted[0], 2, 1), images(permuted[0], 2, 2)
     pairs = ImagePairs.of(permuted[0], x, y, LABELS)
     before, after = (ask(model, pairs, method, form).scores for model in permuted)

@@ -1,4 +1,4 @@
-"""Exact patching against the general patched run, which shares no shortcut with it."""
+"""Exact patching compared with the general patched run, which shares none of its shortcuts."""
 
 import pytest
 from circuitstore.circuits import FORMS
@@ -33,7 +33,7 @@ def test_every_form_equals_one_general_run_per_edge(toy_vit, images, form, direc
 
 
 @pytest.mark.parametrize("direction", ["noising", "denoising"])
-def test_some_edges_are_patched_as_all_of_them_are(toy_vit, images, direction):
+def test_patching_some_edges_equals_patching_all(toy_vit, images, direction):
     model = toy_vit(depth=2)
     x, y = images(model, 3, 1), images(model, 3, 2)
     pairs = ImagePairs.of(model, x, y, [0, 1, 2])
@@ -46,7 +46,7 @@ def test_some_edges_are_patched_as_all_of_them_are(toy_vit, images, direction):
     assert list(some.to_pandas()["edge"]) == edges
 
 
-def test_an_edge_that_does_not_exist_is_refused(toy_vit, images):
+def test_an_unknown_edge_raises(toy_vit, images):
     model = toy_vit(depth=2)
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     with pytest.raises(InputError, match=r"edge of the attention form.*a0\.in"):

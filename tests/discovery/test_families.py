@@ -1,4 +1,4 @@
-"""Scores on every family that is taken, against one gate per edge, autograd and one general run per edge."""
+"""Scores on every supported family, compared with gates, autograd and one general run per edge."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStor
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "CLIP"])
-def test_every_family_keeps_the_identities(name, images, brute_force):
+def test_scores_of_every_family_equal_the_references(name, images, brute_force):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
     pairs = ImagePairs.of(model, x, y, LABELS)
@@ -44,7 +44,7 @@ def test_sequential_patching_decides_as_the_loop(name, images, brute_force):
 
 @pytest.mark.parametrize("name", ["rotary, learnt and per head", "CLIP"])
 @pytest.mark.parametrize("gradient", ["relp-ah", "gim"])
-def test_gradient_modes_leave_the_forward_of_other_families_as_it_is(name, images, gradient):
+def test_gradient_modes_do_not_change_the_forward_of_other_families(name, images, gradient):
     model = load_model(build(name), dtype="float64")
     x, y = images(model, 2, 1), images(model, 2, 2)
     pairs = ImagePairs.of(model, x, y, LABELS)

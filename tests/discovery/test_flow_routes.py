@@ -1,10 +1,10 @@
-"""Information-flow routes against the formula on a brute-force forward, and by hand."""
+"""Information-flow routes compared with the formula on a brute-force forward pass, and by hand."""
 
 import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import FORMS, connected
-from circuitstore.discovery import METHODS, bisected, discover, score_edges
+from circuitstore.discovery import METHODS, discover, score_edges, smallest_by_bisection
 from circuitstore.discovery.methods.flow_routes import proximities, shares
 from circuitstore.errors import InputError
 from circuitstore.evaluation import Execution, ImagePairs, faithfulness_curve
@@ -13,7 +13,7 @@ from ..reference import LABELS
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, brute_force, form):
+def test_scores_equal_shares_of_a_brute_force_forward(toy_vit, images, brute_force, form):
     model = toy_vit(1, init_values=0.3)
     graph, pairs = model.graph(form), ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     found = score_edges(model, pairs, "flow-routes", form=form, execution=Execution(batch_size=1))
@@ -36,7 +36,7 @@ def test_scores_are_shares_of_what_a_brute_force_forward_sends(toy_vit, images, 
 
 
 def bias_is_read(graph, layer, receiver):
-    """Whether the attention of a layer has written when a receiver reads."""
+    """Return whether the attention of a layer has written before a receiver reads."""
     node = graph.components[graph.receiver_node[receiver]]
     return node.kind == "logits" or layer < node.layer or (node.kind == "mlp" and layer == node.layer)
 
@@ -51,14 +51,14 @@ def test_neither_metric_nor_corrupted_images_matter(toy_vit, images):
 
 
 def test_proximity_by_hand():
-    """x = (3, 1): all of it, a part, what points away, and what overshoots by more than it brings."""
+    """x = (3, 1): all of it, a part, the opposite direction, and an output that overshoots."""
     read = torch.tensor([[[3.0, 1.0]]])
     sent = torch.tensor([[[[3.0, 1.0]], [[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 5.0]]]])
     assert proximities(read, sent).flatten().tolist() == [4.0, 1.0, 0.0, 0.0]
 
 
-def test_shares_are_averaged_over_the_tokens_at_which_a_sender_comes_near():
-    """At token 0 the two senders bring (3, 1) nearer by 4 and by 1; at token 1 both overshoot, so it tells nothing."""
+def test_shares_are_averaged_over_tokens_with_a_positive_proximity():
+    """At token 0 the two senders have proximities 4 and 1; at token 1 both overshoot, so it does not count."""
     read = torch.tensor([[[3.0, 1.0], [1.0, 0.0]]])
     sent = torch.tensor([[[[3.0, 1.0], [5.0, 0.0]], [[1.0, 0.0], [0.0, -2.0]]]])
     assert shares(read, sent).flatten().tolist() == pytest.approx([0.8, 0.2])
@@ -66,7 +66,7 @@ def test_shares_are_averaged_over_the_tokens_at_which_a_sender_comes_near():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_shares_sum_to_one_although_no_sender_is_near_at_some_tokens(toy_vit, images, seed):
+def test_shares_sum_to_one_despite_tokens_without_proximity(toy_vit, images, seed):
     model = toy_vit(seed, embed_dim=4, num_heads=2, depth=6)
     pairs = ImagePairs.of(model, images(model, 8, 1), images(model, 8, 2), [0] * 8)
     found = score_edges(model, pairs, "flow-routes", form="block").per_image
@@ -83,8 +83,8 @@ def shared(toy_vit, images):
     return model, pairs, score_edges(model, pairs, "flow-routes", form="head")
 
 
-def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(shared):
-    """The authors' extraction; a receiver none of whose edges has the share leads nowhere, and is pruned."""
+def test_a_cut_at_a_share_is_reachable_from_the_output_down(shared):
+    """The authors' extraction; a receiver without an edge of that share is a dead end, and is pruned."""
     *_, by_share = shared
     graph, least = by_share.graph, 0.12
     edges = [graph.edge(index) for index in range(graph.n_edges)]
@@ -102,13 +102,13 @@ def test_a_cut_at_a_share_is_what_is_reached_from_the_output_down(shared):
     assert (by_share.mean >= least).sum() > circuit.n_edges
 
 
-def test_shares_of_different_receivers_are_not_put_in_one_order(shared):
+def test_shares_of_different_receivers_are_not_ranked(shared):
     model, pairs, by_share = shared
     for ask in (
         lambda: by_share.top(5),
         lambda: by_share.subset(np.arange(1)).top(0.1),
         lambda: connected(by_share, 5),
-        lambda: bisected(model, pairs, by_share, target=0.5),
+        lambda: smallest_by_bisection(model, pairs, by_share, target=0.5),
         lambda: faithfulness_curve(model, pairs, by_share, order="top"),
     ):
         with pytest.raises(InputError, match=r"shares of what each receiver reads.*greedy.*threshold"):
@@ -116,12 +116,12 @@ def test_shares_of_different_receivers_are_not_put_in_one_order(shared):
     assert by_share.greedy(5).size_requested == 5
 
 
-def test_what_it_does_not_take_is_told_in_its_own_words(shared):
+def test_parameters_that_it_lacks_raise_with_its_reason(shared):
     model, pairs, by_share = shared
     with pytest.raises(
-        InputError, match="method 'flow-routes': gradient: it takes none: it runs clean images forward once"
+        InputError, match="method 'flow-routes': it has no parameter 'gradient': it runs clean images forward once"
     ):
         discover(model, pairs, METHODS.resolve("flow-routes", {"gradient": "relp"}))
-    with pytest.raises(InputError, match=r"selects none; extract one, as by scores.greedy\(0.05\)"):
+    with pytest.raises(InputError, match=r"without selecting any; extract a circuit, .* scores.greedy\(0.05\)"):
         _ = discover(model, pairs, "flow-routes").circuit
     assert by_share.greedy(0.05).n_edges > 0

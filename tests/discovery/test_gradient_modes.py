@@ -1,4 +1,4 @@
-"""Scores by gradient mode against gates and autograd on a forward whose parts are detached by hand."""
+"""Scores by gradient mode compared with gates and autograd on a forward with parts detached by hand."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_relp_on_a_linear_model_is_exact_patching(toy_module, images, mode):
     ("method", "params"),
     [*(("eap", {"gradient": mode}) for mode in MODES), ("grad-drop", {}), ("qk-fix", {}), ("atp-star", {})],
 )
-def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
+def test_only_planted_edges_have_scores(images, method, params):
     model = planted_model(0)
     pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
     scores = score_edges(model, pairs, method, **params)
@@ -106,8 +106,8 @@ def test_a_planted_circuit_scores_and_nothing_else_does(images, method, params):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
-def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, images, method):
-    """Every mode that it takes gives other scores."""
+def test_every_method_takes_every_mode_or_raises_with_the_reason(toy_vit, images, method):
+    """Every supported mode gives different scores."""
     model, facts = toy_vit(1, depth=2, num_heads=2), METHODS[method]
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [1])
     few = {name: value for name, value in {"steps": 1, "fraction": 0.9}.items() if name in facts.params}
@@ -117,7 +117,7 @@ def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, im
 
     if "gradient" not in facts.params:
         for mode in MODES:
-            with pytest.raises(InputError, match=f"method '{method}': gradient: it takes none: .* gradient"):
+            with pytest.raises(InputError, match=f"method '{method}': it has no parameter 'gradient': .* gradient"):
                 scores(mode)
         return
     plain = scores("plain")
@@ -131,7 +131,7 @@ def test_every_method_takes_every_mode_or_refuses_it_with_the_reason(toy_vit, im
             scores(mode)
 
 
-def test_an_unknown_mode_is_refused(toy_vit, images):
+def test_an_unknown_mode_raises(toy_vit, images):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     with pytest.raises(InputError, match="method 'eap': gradient: expected plain or relp or relp-ah or gim, got 'lrp'"):

@@ -1,6 +1,6 @@
-"""Conductance, gate-IG and EAP-IG (activations) against gates and autograd on a forward of their own; their limits.
+"""Conductance, gate-IG and EAP-IG (activations) compared with autograd on a separate forward pass; their limits.
 
-The forward is head by head, in plain torch, with a gate on every edge; it shares no code with the product.
+The forward pass is head by head, in plain torch, with a gate on every edge; it shares no code with the package.
 """
 
 from __future__ import annotations
@@ -72,26 +72,26 @@ def test_denoising_moves_a_node_of_the_corrupted_run(toy_vit, images, gates):
 
 
 def near(images, model):
-    """Pairs between which the model is smooth, and how far apart the metric is on them."""
+    """Pairs between which the model is smooth, and the metric's difference between them."""
     x = images(model, 2, 1)
     pairs = ImagePairs.of(model, x, x + 0.3 * images(model, 2, 2), LABELS)
     return pairs, logit(LABELS)(model.logits(pairs.clean) - model.logits(pairs.corrupted)).mean().item()
 
 
 def falls(error):
-    """Twice the steps leave a quarter of the error."""
+    """Assert that twice the steps leave a quarter of the error."""
     return 3.5 < error(6) / error(12) < 4.5
 
 
 @pytest.mark.parametrize("form", ["split", "attention"])
-def test_conductance_s_books_balance(toy_vit, images, form):
+def test_conductance_conserves_flow(toy_vit, images, form):
     model = toy_vit(3, depth=2)
     pairs, gap = near(images, model)
     graph = model.graph(form)
     scored = {n: score_edges(model, pairs, "conductance", form=form, steps=n) for n in (6, 12)}
 
     def imbalance(steps):
-        """At the worst component; the heads of the `attention` form are fed by their layer's input node."""
+        """Return the imbalance of the worst component; heads of the `attention` form read through the layer's input."""
         inflow, outflow = scored[steps].inflow.copy(), scored[steps].outflow.copy()
         for fed, head in graph.structural_links:
             outflow[graph.node_index[fed]] += outflow[graph.node_index[head]]
@@ -101,7 +101,7 @@ def test_conductance_s_books_balance(toy_vit, images, form):
     def worst_cut(steps):
         found, depth = scored[steps], (graph.sender_depth[graph.edge_sender], graph.receiver_depth[graph.edge_receiver])
         cuts = [found.mean[(depth[0] <= at) & (at < depth[1])].sum() for at in range(2 * graph.n_layers + 1)]
-        for layer in range(graph.n_layers if form == "split" else 0):  # and those that pass between heads of a layer
+        for layer in range(graph.n_layers if form == "split" else 0):  # and cuts between the heads of a layer
             heads = [graph.node_index[f"a{layer}.h{head}"] for head in range(graph.n_heads)]
             for before in range(2**graph.n_heads):
                 chosen = [head for i, head in enumerate(heads) if before >> i & 1]
@@ -167,8 +167,8 @@ def test_edges_out_of_a_node_sum_to_its_exact_patch(toy_vit, images, method, hea
 
 
 @pytest.mark.slow
-def test_the_reference_variant_is_no_patch(toy_vit, images):
-    """What the own-node form is for: sums over the edges of this one stay off."""
+def test_the_variant_as_coded_does_not_equal_patching(toy_vit, images):
+    """The reason for the own-node variant: the sums of this one do not converge to patching."""
     model = toy_vit(3, depth=2)
     pairs, gap = near(images, model)
     found = score_edges(model, pairs, "eap-ig-activations-as-coded", form="block", steps=16)
@@ -209,7 +209,7 @@ def test_sums_over_merged_edges_are_the_coarser_form_s_scores(toy_vit, images, m
         assert relative(split.project(found.graph.form).per_image, found.per_image) < 1e-11
 
 
-def test_heads_that_move_apart_are_not_projected(toy_vit, images):
+def test_heads_that_move_separately_do_not_project(toy_vit, images):
     model = toy_vit(depth=2)
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     found = score_edges(model, pairs, "eap-ig-activations-heads", steps=1)
@@ -250,8 +250,8 @@ def test_logic_gates(method, gate, expected):
     assert found.mean[found.graph.index_of("a0.h2->logits")] == found.mean[found.graph.index_of("a0.h2->m0")] == 0
 
 
-def test_costs_are_told():
-    """ViT-B, 5 steps: 25 nodes, whose followers add up to 12 2/3 models, and run once more each for the patch."""
+def test_costs_of_own_node():
+    """ViT-B, 5 steps: 25 nodes, followed by 12 2/3 models in total, which run once more each for the patch."""
 
     def cost(method):
         told = estimate_cost(ComputationGraph(12, 12), METHODS.resolve(method, {"steps": 5}), 2)
@@ -290,7 +290,7 @@ def test_a_planted_circuit_is_found_exactly(images, method):
 
 
 @pytest.mark.parametrize("method", ["eap-ig", *METHODS_HERE[2:]])
-def test_a_path_that_is_the_clean_run_alone_has_no_gradient_of_the_divergence(toy_vit, images, method):
+def test_kl_has_no_gradient_on_a_path_of_the_clean_run_only(toy_vit, images, method):
     model = toy_vit(depth=1)
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     right = {"rule": "right"} if "rule" in METHODS[method].params else {}

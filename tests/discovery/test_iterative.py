@@ -1,4 +1,4 @@
-"""Iterative pruning and expansion: their books balance, planted circuits are found, and order is a total one."""
+"""Iterative pruning and expansion: sums are conserved, planted circuits are found, and the order is total."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ BOTH = ["iterative-pruning", "iterative-expansion"]
 
 @pytest.fixture
 def task(toy_vit, images):
-    """A task of two pairs near each other, the metric being the logit of the true class."""
+    """A task of two similar pairs; the metric is the logit of the true class."""
     model = toy_vit(3)
     x = images(model, 2, 1)
     pairs = measure(model, ImagePairs.of(model, x, x + 0.3 * images(model, 2, 2), [1, 3]), "logit")
@@ -62,7 +62,7 @@ def test_distance_and_its_gradient(task):
 
 @pytest.mark.parametrize("method", BOTH)
 @pytest.mark.parametrize("rank", ["magnitude", "signed"])
-def test_every_edge_has_a_place_of_its_own(toy_vit, images, method, rank):
+def test_every_edge_has_its_own_position(toy_vit, images, method, rank):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
     found = discover(model, pairs, METHODS.resolve(method, {"steps": 2, "rank": rank}), form="block")
@@ -71,7 +71,7 @@ def test_every_edge_has_a_place_of_its_own(toy_vit, images, method, rank):
 
 
 @pytest.mark.parametrize("method", BOTH)
-def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
+def test_the_planted_circuit_is_dropped_last_and_taken_first(images, method):
     model = planted_model(1)
     pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
     found = discover(model, pairs, METHODS.resolve(method, {"steps": 1, "fraction": 0.4}))
@@ -81,7 +81,7 @@ def test_the_planted_circuit_is_what_stays_and_what_comes_first(images, method):
 @pytest.mark.slow
 @pytest.mark.parametrize(("rank", "gradient"), [("magnitude", "plain"), ("signed", "relp")])
 def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
-    """Of the expansion, whose first edge is gate-IG's best; and of pruning, which drops gate-IG's least first."""
+    """The first edge of expansion is gate-IG's best; pruning drops gate-IG's lowest first."""
     model, pairs, n = task.model, task.pairs, task.graph.n_edges
     scores = score_edges(model, pairs, "gate-ig", form="attention", steps=3, gradient=gradient).mean
     images, closed = GatedImages(task), torch.zeros(n, dtype=torch.float64)
@@ -103,8 +103,8 @@ def test_the_first_round_is_gate_ig_over_the_whole_graph(task, rank, gradient):
     assert shrunk.trace["gain"][0] == pytest.approx(scores.sum(), rel=0, abs=rounding)
 
 
-def test_edges_on_no_path_score_nothing_rather_than_rounding(task):
-    """Once what is left leads nowhere, no run is made, and the order is that of the round before, then of the graph."""
+def test_edges_on_no_path_score_exactly_zero(task):
+    """If no path is left, no run is made, and the order is that of the previous round, then of the graph."""
     pruning = METHODS.resolve("iterative-pruning", {"steps": 2, "fraction": 0.3})
     found = discover(task.model, task.pairs, pruning, form="attention")
     left = [found.scores.mean > 1 - n / found.graph.n_edges + 1e-9 for n in found.trace["left"]]
@@ -113,10 +113,10 @@ def test_edges_on_no_path_score_nothing_rather_than_rounding(task):
     scattered = left[joined.index(False)]
     *_, last = (found.graph.prune(members) for members, on in zip(left, joined, strict=True) if on)
     order = [i for i in np.argsort(found.scores.mean) if scattered[i]]
-    assert [last[i] for i in order] == sorted(last[order])  # what was on no path before goes before what was
+    assert [last[i] for i in order] == sorted(last[order])  # edges that were on no path before go first
 
 
-def test_gains_near_all_open_are_eap(task):
+def test_gains_near_all_open_gates_equal_eap(task):
     images = GatedImages(task)
     ones = torch.ones(task.graph.n_edges, dtype=torch.float64)
     near = images.gains((1 - 1e-7) * ones, ones, 1).numpy()

@@ -1,4 +1,4 @@
-"""Learned masks: what their samplers promise, planted circuits found, resumed in the middle as if never stopped."""
+"""Learned masks: properties of the samplers, planted circuits, and resuming from a journal."""
 
 import os
 import subprocess
@@ -69,7 +69,7 @@ def test_without_a_penalty_probabilities_stay_up(planted):
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 1.0])
-def test_edge_pruning_selects_the_share_that_was_asked(toy_vit, images, keep):
+def test_edge_pruning_selects_the_requested_share(toy_vit, images, keep):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
     found = discover(model, pairs, METHODS.resolve("edge-pruning", {"steps": 6, "keep": keep}), form="block")
@@ -79,7 +79,7 @@ def test_edge_pruning_selects_the_share_that_was_asked(toy_vit, images, keep):
 
 
 @pytest.mark.parametrize("method", ["ugs", "edge-pruning"])
-def test_seeded_and_whatever_the_batches(toy_vit, images, method):
+def test_results_depend_on_the_seed_and_not_on_batches(toy_vit, images, method):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 3, 1), images(model, 3, 2), [1, 3, 0])
 
@@ -105,7 +105,7 @@ PARAMS = {
 
 
 @pytest.mark.parametrize("method", PARAMS)
-def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, monkeypatch, method):
+def test_a_killed_run_resumes_where_it_stopped(toy_vit, images, tmp_path, monkeypatch, method):
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     model, path = toy_vit(), tmp_path / "journal.npz"
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, m
     with pytest.raises(Stopped):
         ask(path, stop)
     resumed = ask(path, lambda at, total: done.append((at, total)))
-    assert done[0][0] == 5  # the step that was not kept any more is done again, and no other
+    assert done[0][0] == 5  # only the step that was not saved is repeated
     assert done[-1][0] == done[-1][1]
     assert np.array_equal(resumed.scores.mean, whole.scores.mean)
     assert dict(resumed.trace) == dict(whole.trace)
@@ -131,11 +131,11 @@ def test_a_run_that_was_killed_goes_on_where_it_was(toy_vit, images, tmp_path, m
         Journal(path, "other").read()
 
 
-def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name(tmp_path, monkeypatch, caplog):
-    """Never read as something else: every byte changed, every length cut."""
+def test_a_journal_damaged_anywhere_is_started_again_or_raises(tmp_path, monkeypatch, caplog):
+    """Damaged content is never read: every byte is changed once, and the file is cut at every length."""
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     path = tmp_path / "[unfinished]"
-    Journal(path, "q").keep({"losses": np.arange(3.0), "ahead": np.array(2)})
+    Journal(path, "q").save({"losses": np.arange(3.0), "ahead": np.array(2)})
     whole = path.read_bytes()
     assert Journal(path, "q").read()["losses"].tolist() == [0, 1, 2]
     head = whole.index(b"\n") + 1
@@ -148,12 +148,12 @@ def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name
     for place, byte in enumerate(whole):
         content = whole[:place] + bytes([byte ^ (1 << place % 8)]) + whole[place + 1 :]
         if place < head:
-            with pytest.raises(InputError, match=r"expected a journal.*remove it"):
+            with pytest.raises(InputError, match=r"expected a journal.*remove the file"):
                 read(content)
             assert path.read_bytes() == content
         else:
             state, told = read(content)
-            assert state == {} and "unfinished]: damaged; what it kept is lost" in told, place
+            assert state == {} and "unfinished]: damaged; its progress is lost" in told, place
     for length in range(0, len(whole), 7):
         state, told = read(whole[:length])
         assert state == {} and ("damaged" in told) == (length > 0)
@@ -166,7 +166,7 @@ def test_a_journal_that_is_damaged_at_any_place_is_begun_anew_or_refused_by_name
     assert Journal(path, "q", own=True).read()["ahead"] == 2
 
 
-def test_a_question_whose_journal_is_damaged_is_answered_anew(toy_vit, images, tmp_path, monkeypatch):
+def test_a_question_with_a_damaged_journal_is_answered_from_the_beginning(toy_vit, images, tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     model, path = toy_vit(depth=1), tmp_path / "journal"
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [1])
@@ -181,7 +181,7 @@ def test_a_question_whose_journal_is_damaged_is_answered_anew(toy_vit, images, t
     assert path.read_bytes() != content[:-1]
 
 
-def test_what_killed_writes_left_is_removed_and_what_a_living_process_writes_is_not(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed_and_those_of_living_processes_kept(tmp_path):
     path, dead = tmp_path / "[unfinished].npz", subprocess.Popen(["true"])
     dead.wait()
     left, ours, others = (

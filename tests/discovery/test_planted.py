@@ -1,4 +1,4 @@
-"""The planted models of the benchmarks are what they are said to be."""
+"""The planted models of the benchmarks have their stated properties."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ KINDS = [(gate, distractors) for gate in ("chain", "and", "or") for distractors 
 
 
 @pytest.mark.parametrize(("gate", "distractors"), KINDS)
-def test_the_planted_circuit_alone_does_all_that_the_model_does(gate, distractors):
+def test_the_planted_circuit_is_exactly_faithful(gate, distractors):
     made = plant(gate, distractors=distractors)
     pairs = ImagePairs.of(made.model, *made.images(4, 0), [0] * 4)
     circuit = Circuit.from_edges(made.model.graph("split"), sorted(made.edges))
@@ -35,7 +35,7 @@ def test_branches_back_each_other_up_or_need_each_other(gate, noising, denoising
         assert alive <= made.edges
 
 
-def test_distractors_move_the_metric_each_and_never_together():
+def test_distractors_change_the_metric_singly_but_not_together():
     made = plant("chain", distractors=True)
     pairs = ImagePairs.of(made.model, *made.images(4, 0), [0] * 4)
     scores = score_edges(made.model, pairs, "exact")

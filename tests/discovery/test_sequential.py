@@ -1,4 +1,4 @@
-"""Sequential patching against the loop that removes one edge at a time, in plain torch; logic gates; going on."""
+"""Sequential patching compared with a loop that removes one edge at a time, in plain torch; logic gates; resuming."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from .removal_loop import absolute, held, loop, question, signed, values
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_every_variant_decides_as_the_loop(toy_vit, images, brute_force, changes):
-    """One run of all images at a time, and up to six, ahead of what is decided."""
+    """With one run of all images at a time, and with up to six runs ahead of the decisions."""
     model = toy_vit(depth=2, **changes)
     pairs, streams, graph, metric, threshold = question(model, images)
     expected = loop(brute_force(model.module, graph), streams, graph, metric, absolute(threshold))
@@ -28,7 +28,7 @@ def test_every_variant_decides_as_the_loop(toy_vit, images, brute_force, changes
 
 @pytest.mark.parametrize("form", FORMS)
 def test_acdc_decides_as_the_loop_in_every_form(toy_vit, images, brute_force, form):
-    """Image by image, and eight runs ahead; two layers, the split form has 99 edges."""
+    """Image by image, and with eight runs ahead; with two layers the split form has 99 edges."""
     model = toy_vit(1, depth=2, num_heads=2, init_values=0.2)
     pairs, streams, graph, metric, threshold = question(model, images, form=form, share=0.02)
     expected = loop(brute_force(model.module, graph), streams, graph, metric, signed(threshold))
@@ -39,7 +39,7 @@ def test_acdc_decides_as_the_loop_in_every_form(toy_vit, images, brute_force, fo
 
 @pytest.mark.slow
 def test_the_demo_model_decides_as_a_loop_of_whole_runs():
-    """In float32 the first decision that comes out otherwise, if one does, was within rounding of the threshold."""
+    """In float32, the first decision that differs, if any, is within rounding of the threshold."""
     exact = load_model("digits", dtype="float64")
     x, y = torch.randn(2, 4, 3, *exact.image_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels, graph = exact.logits(x).argmax(dim=1), exact.graph("attention")
@@ -63,7 +63,7 @@ def test_the_demo_model_decides_as_a_loop_of_whole_runs():
 
 @pytest.mark.slow
 def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, images, brute_force):
-    """At thresholds that are some edge's very effect; each decision is held to the loop that had decided alike."""
+    """At thresholds equal to the effect of some edge; each decision is compared with the loop after equal decisions."""
     module = toy_module(1, depth=2).float().double()
     exact, single = load_model(module, dtype="float64"), load_model(module, dtype="float32")
     pairs = ImagePairs.of(single, images(exact, 2, 1).float(), images(exact, 2, 2).float(), LABELS)
@@ -76,7 +76,7 @@ def test_a_decision_that_float32_takes_otherwise_is_within_rounding(toy_module, 
         use = METHODS.resolve("vi-cd", {"threshold": float(near)})
         found = discover(exact, exact_pairs, use, form="attention")
         sizes = np.abs(found.scores.mean)
-        threshold = float(sizes[np.abs(sizes - near).argmin()])  # no other effect between: all before is decided alike
+        threshold = float(sizes[np.abs(sizes - near).argmin()])  # no other effect in between
         found = discover(single, pairs, METHODS.resolve("vi-cd", {"threshold": threshold}), form="attention")
         decided = iter(~found.members[found.trace["order"]])
         members, effects, _ = loop(brute, streams, graph, read, lambda loss: (next(decided), 0.0))  # noqa: B023
@@ -114,7 +114,7 @@ def test_the_trace_counts_edges_before_and_after_pruning(toy_vit, images):
 
 
 @pytest.mark.parametrize(("threshold", "kept"), [(1e300, 0), (-1.0, 1)])
-def test_no_threshold_keeps_all_and_a_boundless_one_nothing(toy_vit, images, threshold, kept):
+def test_a_negative_threshold_keeps_all_edges_and_a_huge_one_none(toy_vit, images, threshold, kept):
     model = toy_vit(depth=2)
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
 
@@ -129,7 +129,7 @@ def test_no_threshold_keeps_all_and_a_boundless_one_nothing(toy_vit, images, thr
 
 @pytest.mark.parametrize(("order", "last"), [("last first", 0), ("first first", 1)])
 def test_of_two_branches_that_back_each_other_up_the_last_tried_stays(order, last):
-    """OR, where noising is blind; with AND and ADD both stay; the distractor goes."""
+    """OR, where noising scores zero; with AND and ADD both stay; the distractor is removed."""
     x, y = torch.zeros(2, 1, 3, 1, 1, dtype=torch.float64)
     x[:, 0] = 1
     use = METHODS.resolve("acdc", {"threshold": 0.1, "order": order})
@@ -161,8 +161,8 @@ def killed_after(decisions):
 
 
 @pytest.fixture(scope="module")
-def told_apart(toy_module, images):
-    """A model in float32, and pairs of images that it puts into different classes: four, and eight for selection."""
+def classified_differently(toy_module, images):
+    """A float32 model, and pairs of images that it assigns to different classes: four, and eight for selection."""
     model = load_model(toy_module(), dtype="float32")
     x, y = images(model, 60, 1).float(), images(model, 60, 2).float()
     classes = model.logits(x).argmax(dim=1)
@@ -177,10 +177,12 @@ def told_apart(toy_module, images):
     ("method", "params", "batch_size"),
     [("acdc", {"threshold": 0.05}, 3), ("vi-cd", {"sweeps": 3, "retention": 0.6}, 8)],
 )
-def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, monkeypatch, method, params, batch_size):
-    """Bit by bit the same, in float32, in two batches of images or two runs ahead."""
+def test_a_run_killed_anywhere_resumes_to_the_same_answer(
+    classified_differently, tmp_path, monkeypatch, method, params, batch_size
+):
+    """Bitwise equal, in float32, with two batches of images or two runs ahead."""
     monkeypatch.setattr(journal, "EVERY_S", 0.0)
-    model, pairs, selection = told_apart
+    model, pairs, selection = classified_differently
     use, path, reports = METHODS.resolve(method, params), tmp_path / "journal.npz", []
 
     def ask(journal=None, progress=None):
@@ -200,8 +202,8 @@ def test_killed_anywhere_it_goes_on_to_the_same_answer(told_apart, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
-    model, pairs, selection = told_apart
+def test_the_threshold_is_the_sparsest_that_keeps_the_retention(classified_differently):
+    model, pairs, selection = classified_differently
 
     def ask(**params):
         return discover(model, pairs, METHODS.resolve("vi-cd", params), form="attention", selection=selection)
@@ -212,7 +214,7 @@ def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
     assert 0 < len(kept) < 4
     assert found.circuit.n_edges == min(sweep["edges"] for sweep in kept)
     assert evaluate(model, selection, found.circuit).retention >= 0.6
-    for sweep in found.trace["sweeps"]:  # each as if it had been asked alone, whatever it took over from another
+    for sweep in found.trace["sweeps"]:  # each equals a separate sweep, although it starts from another one
         alone = ask(threshold=sweep["threshold"])
         assert alone.circuit.n_edges == sweep["edges"]
         if sweep["threshold"] == found.trace["threshold"]:
@@ -220,8 +222,8 @@ def test_the_threshold_is_the_sparsest_that_keeps_the_retention(told_apart):
             assert np.abs(alone.scores.per_image - found.scores.per_image).max() < 1e-5
 
 
-def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(told_apart):
-    model, pairs, selection = told_apart
+def test_without_a_threshold_all_edges_are_kept_with_the_reason(classified_differently):
+    model, pairs, selection = classified_differently
     turned = ImagePairs.of(model, selection.corrupted, selection.clean, selection.labels)
     with pytest.warns(CircuitStoreWarning, match="full model is not above the empty circuit"):
         found = discover(model, pairs, "vi-cd", form="attention", selection=turned)
@@ -233,7 +235,7 @@ def test_where_no_threshold_can_be_found_all_edges_are_kept_and_it_is_told_why(t
         discover(model, pairs, use, form="attention", selection=selection)
 
 
-def test_no_threshold_is_searched_where_the_model_sees_no_contrast(toy_module, images):
+def test_without_contrast_the_threshold_search_raises(toy_module, images):
     model = load_model(blind(toy_module(depth=1)), dtype="float64")
     x = images(model, 2)
     pairs = ImagePairs.of(model, x, unseen(x), LABELS)
@@ -241,9 +243,9 @@ def test_no_threshold_is_searched_where_the_model_sees_no_contrast(toy_module, i
         discover(model, pairs, "vi-cd", form="attention", selection=pairs)
 
 
-def test_what_a_threshold_search_needs_is_asked_for_by_name(told_apart):
-    model, pairs, _ = told_apart
-    with pytest.raises(InputError, match=r"selection images.* or give a threshold"):
+def test_a_threshold_search_without_selection_images_raises(classified_differently):
+    model, pairs, _ = classified_differently
+    with pytest.raises(InputError, match=r"selection images.* or set a threshold"):
         discover(model, pairs, "vi-cd", form="attention")
     with pytest.raises(InputError, match=r"form for method 'vi-cd'.*attention"):
         discover(model, pairs, "vi-cd")

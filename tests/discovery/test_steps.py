@@ -1,4 +1,4 @@
-"""How far sums are off: what is reported, and what it takes until they are near enough."""
+"""Residuals and automatic steps: what is reported, and how many steps are taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ITERATED = ["iterative-pruning", "iterative-expansion"]
 
 @pytest.fixture(scope="module")
 def near(toy_vit, images):
-    """A toy model, and pairs between which it is smooth, of the class whose logit corruption moves one way."""
+    """A toy model, and pairs between which it is smooth, of the class whose logit corruption moves in one direction."""
     model = toy_vit(3, depth=2)
     x = images(model, 1, 1) + 0.01 * images(model, 2, 5)
     y = x + 0.3 * images(model, 1, 2)
@@ -31,13 +31,13 @@ def near(toy_vit, images):
 
 @pytest.fixture(scope="module")
 def sharp(toy_vit, images):
-    """A toy model, and a pair between which it bends a lot, of the class that the clean image raises most."""
+    """A toy model, and a pair between which it is strongly nonlinear, of the class that the clean image raises most."""
     model = toy_vit(depth=2)
     x, y = images(model, 1, 1), images(model, 1, 2)
     return model, ImagePairs.of(model, x, y, [int((model.logits(x) - model.logits(y)).argmax())])
 
 
-def test_texts_of_auto_and_what_is_none():
+def test_texts_of_auto_and_other_texts():
     assert AutoSteps.parse("auto") == AutoSteps() == AutoSteps.parse(AutoSteps().text)
     assert AutoSteps().text == "auto(limit 40, tolerance 0.05)"
     assert AutoSteps.parse("auto(limit 320, tolerance 0.01)") == AutoSteps(320, 0.01)
@@ -50,17 +50,17 @@ def test_texts_of_auto_and_what_is_none():
 
 
 @pytest.mark.parametrize("method", [*PATHS, *ITERATED])
-def test_auto_has_an_identity_of_its_own(method):
+def test_auto_has_its_own_identity(method):
     short, long = METHODS.resolve(method, {"steps": "auto"}), METHODS.resolve(method, {"steps": AutoSteps().text})
     assert short == long and short["steps"] == "auto(limit 40, tolerance 0.05)"
     assert short != METHODS.resolve(method, {"steps": 5})
-    with pytest.raises(InputError, match=r'a whole number from 1 on, or "auto", .* got \'autom\''):
+    with pytest.raises(InputError, match=r'a whole number of at least 1, or "auto", .* got \'autom\''):
         METHODS.resolve(method, {"steps": "autom"})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", PATHS)
-def test_auto_gives_the_scores_of_the_first_steps_that_are_near_enough(near, method):
+def test_auto_gives_the_scores_of_the_first_sufficient_steps(near, method):
     model, pairs = near
     form, most = METHODS[method].forms[-1], 0.0002 if method == "gate-ig" else 0.004
     use = METHODS.resolve(method, {"steps": f"auto(limit 640, tolerance {most})"})
@@ -69,7 +69,7 @@ def test_auto_gives_the_scores_of_the_first_steps_that_are_near_enough(near, met
     assert steps == [5 * 2**i for i in range(len(steps))] and steps[-1] == found.trace["steps"] < 640
     off = [tried["residual"] for tried in found.trace["tried"]]
     assert all(before > most for before in off[:-1]) and off[-1] <= most
-    assert len(steps) > 1 and all(3 < a / b < 5 for a, b in pairwise(off))  # midpoints: a quarter each time
+    assert len(steps) > 1 and all(3 < a / b < 5 for a, b in pairwise(off))  # midpoint rule: a quarter each time
     fixed = score_edges(model, pairs, method, form=form, steps=steps[-1])
     assert np.array_equal(found.scores.per_image, fixed.per_image)
     assert (found.scores.residual, found.scores.residual_absolute) == (fixed.residual, fixed.residual_absolute)
@@ -90,7 +90,7 @@ def test_each_round_takes_the_steps_that_it_needs(near, method):
     assert "steps" not in discover(model, pairs, two, form="block").trace
 
 
-def test_auto_ends_at_its_limit_and_warns(sharp):
+def test_auto_stops_at_its_limit_and_warns(sharp):
     use = METHODS.resolve("eap-ig", {"steps": "auto(limit 10, tolerance 0.001)", "rule": "left"})
     with pytest.warns(CircuitStoreWarning, match="raise the limit of steps"):
         found = discover(*sharp, use, form="block")
@@ -111,8 +111,8 @@ def test_a_large_residual_is_reported_with_its_size_in_both_units(sharp):
         assert score_edges(model, pairs, steps=160, form="block").residual < 0.05
 
 
-def test_a_share_of_a_gap_that_is_not_told_from_zero_is_none_and_no_warning(sharp):
-    """Each pair beside the same turned around: the metric's differences cancel, the error of the left rule does not."""
+def test_the_share_of_an_insignificant_gap_is_none_without_a_warning(sharp):
+    """Each pair and its reverse: the metric's differences cancel, the error of the left rule does not."""
     model, pairs = sharp
     x, y = pairs.clean, pairs.corrupted
     both = ImagePairs.of(model, torch.cat([x, y]), torch.cat([y, x]), pairs.labels.repeat(2))
@@ -122,29 +122,29 @@ def test_a_share_of_a_gap_that_is_not_told_from_zero_is_none_and_no_warning(shar
     assert found.residual is None and found.residual_absolute > 0.05
 
 
-def test_a_residual_is_of_the_sum_that_is_furthest_off():
+def test_the_residual_is_that_of_the_worst_sum():
     graph, differences = ComputationGraph(1, 2, "block"), np.array([0.9, 1.1, 1.0, 1.0])
     scores = np.zeros(graph.n_edges)
     scores[[graph.index_of(edge) for edge in ("input->a0", "a0->m0", "m0->logits")]] = 1.0, 0.8, 1.1
     found = Residual.of(graph, "cuts", scores, differences)
-    assert (found.found, found.expected, found.relative) == (pytest.approx(0.8), 1.0, pytest.approx(0.2))
+    assert (found.actual, found.expected, found.relative) == (pytest.approx(0.8), 1.0, pytest.approx(0.2))
     assert Residual.of(graph, "input", scores, differences).absolute == 0
     assert Residual.of(graph, "edges", scores, differences).absolute == pytest.approx(1.9)
     nodes = Residual.of(graph, "nodes", scores, differences, np.array([1.0, 1.0, 1.2]))
-    assert (nodes.found, nodes.expected) == (pytest.approx(0.8), 1.0)
+    assert (nodes.actual, nodes.expected) == (pytest.approx(0.8), 1.0)
 
 
-def test_a_cut_between_the_heads_of_a_layer_is_looked_at():
-    """What enters h0 and leaves h1: every cut between layers carries 1, one between the heads 2, the other 0."""
+def test_cuts_between_the_heads_of_a_layer_are_checked():
+    """Flow enters h0 and leaves h1: every cut between layers carries 1, one between the heads 2, the other 0."""
     graph = ComputationGraph(1, 2, "head")
     scores = np.zeros(graph.n_edges)
     scores[[graph.index_of(edge) for edge in ("input->a0.h0", "a0.h1->logits")]] = 1.0
     found = Residual.of(graph, "cuts", scores, np.ones(2))
-    assert found.absolute == 1 and found.found in (0, 2)
+    assert found.absolute == 1 and found.actual in (0, 2)
 
 
-def test_what_is_near_enough_does_not_chase_a_share_of_nothing():
-    """Below three standard errors the least gap that would be told from zero takes its place."""
+def test_the_tolerance_of_an_insignificant_gap_uses_three_standard_errors():
+    """Below three standard errors, the smallest significant gap replaces the gap."""
     differences = np.array([1.0, -1.0, 1.0, -1.0])
     error = 1 / 3**0.5  # standard deviation 2/√3, over √4
     assert Residual.between(0.07, 0.0, differences).within(0.05) == (0.05 * 3 * error >= 0.07)
@@ -154,18 +154,18 @@ def test_what_is_near_enough_does_not_chase_a_share_of_nothing():
     )
 
 
-def test_auto_is_refused_where_nothing_is_conserved(near):
+def test_auto_raises_if_nothing_is_conserved(near):
     model, pairs = near
     for method in [key for key in PATHS if "gradient" in METHODS[key].params]:
-        with pytest.raises(InputError, match=r"with gradient 'relp' .* need not sum to anything"):
+        with pytest.raises(InputError, match=r"with gradient 'relp' .* have no known sum"):
             discover(model, pairs, METHODS.resolve(method, {"steps": "auto", "gradient": "relp"}))
     for method in ("eap-ig-activations-as-coded", "ugs", "edge-pruning"):
-        said = f"method '{method}': steps: expected a whole number from 1 on, got 'auto'"
+        said = f"method '{method}': steps: expected a whole number of at least 1, got 'auto'"
         with pytest.raises(InputError, match=said):
             METHODS.resolve(method, {"steps": "auto"})
 
 
-def test_auto_is_estimated_at_what_is_common():
+def test_auto_is_estimated_by_the_common_steps():
     graph = ComputationGraph(12, 12)
     tries = [estimate_cost(graph, METHODS.resolve("eap-ig", {"steps": n}), 2) for n in (5, 10)]
     common = estimate_cost(graph, METHODS.resolve("eap-ig", {"steps": "auto"}), 2)

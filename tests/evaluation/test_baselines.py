@@ -1,4 +1,4 @@
-"""What knows nothing: random circuits of the sizes asked for, edges ranked by the size of what is written."""
+"""Baselines: random circuits of requested sizes, and edges ranked by the size of their sender's output."""
 
 from inspect import unwrap
 
@@ -27,7 +27,7 @@ def chain():
     return made.model, ImagePairs.of(made.model, *made.images(4, 0), [0] * 4)
 
 
-def test_the_seed_decides_the_circuits_and_the_ends_are_those_of_every_curve(chain):
+def test_the_seed_decides_the_circuits_and_all_curves_share_their_ends(chain):
     options = {"form": "attention", "sizes": [0, 5, 20, 61], "draws": 3}
     n = chain[0].graph("attention").n_edges
     options["sizes"][-1] = n
@@ -40,7 +40,7 @@ def test_the_seed_decides_the_circuits_and_the_ends_are_those_of_every_curve(cha
     assert (first["realised"] >= first["requested"] - 1).all()  # connected, so nothing is pruned
 
 
-def test_random_circuits_match_a_curve_size_by_size_and_find_no_planted_circuit(chain):
+def test_random_circuits_match_the_sizes_of_a_curve_and_miss_the_planted_circuit(chain):
     scores = score_edges(*chain, method="exact", form="attention")
     curve = faithfulness_curve(*chain, scores, sizes=[8, 16], order="top", absolute=True)
     drawn = random_curves(*chain, form="attention", sizes=curve, draws=6)
@@ -49,11 +49,11 @@ def test_random_circuits_match_a_curve_size_by_size_and_find_no_planted_circuit(
     assert curve.faithfulness == pytest.approx([1] * 2, abs=1e-9)
     assert np.abs(1 - drawn.mean.faithfulness).min() > 0.3
     assert curve.cmd < drawn.cmd.min() and drawn.mean.cpr == pytest.approx(drawn.cpr.mean())
-    with pytest.raises(InputError, match="give the curve's form"):
+    with pytest.raises(InputError, match="pass the form of the curve"):
         random_curves(*chain, form="split", sizes=curve)
 
 
-def test_edges_drawn_one_by_one_are_next_to_never_connected(chain):
+def test_edges_drawn_one_by_one_are_rarely_connected(chain):
     curves = {null: random_curves(*chain, sizes=[10], draws=5, null=null).mean for null in ("paths", "uniform")}
     assert curves["paths"].realised[0] >= 9 and curves["uniform"].realised[0] <= 5
     with pytest.raises(InputError, match="null"):
@@ -64,7 +64,7 @@ def test_edges_drawn_one_by_one_are_next_to_never_connected(chain):
         random_curves(*chain, draws=0)
 
 
-def test_progress_ends_where_it_said(chain):
+def test_progress_reaches_its_total(chain):
     told = []
     execution = Execution(batch_size=3, progress=lambda *at: told.append(at))
     random_curves(*chain, form="block", sizes=[3, 5], draws=2, execution=execution)
@@ -72,7 +72,7 @@ def test_progress_ends_where_it_said(chain):
 
 
 @pytest.mark.parametrize("form", ["split", "block"])
-def test_magnitudes_are_norms_of_what_senders_write(toy_vit, images, form):
+def test_magnitudes_are_norms_of_sender_differences(toy_vit, images, form):
     model = toy_vit()
     x, y = images(model, 3, 1), images(model, 3, 2)
     pairs = ImagePairs.of(model, x, y, [0] * 3)
@@ -88,11 +88,11 @@ def test_magnitudes_are_norms_of_what_senders_write(toy_vit, images, form):
         magnitude_scores(other, pairs, form=form)
 
 
-def test_what_writes_nothing_has_no_magnitude(chain):
+def test_senders_without_output_have_magnitude_zero(chain):
     silent = [i for i, e in enumerate(patch_nodes(*chain).mean) if e == 0]
     scores = magnitude_scores(*chain)
     loud = scores.mean[[scores.graph.index_of(f"a1.h{head}->logits") for head in (2, 3)]]
-    assert loud.min() > 1e-3 and silent  # distractors rank high though together they never move the metric
+    assert loud.min() > 1e-3 and silent  # distractors rank high although together they never change the metric
     assert torch.isfinite(torch.from_numpy(scores.mean)).all()
 
 

@@ -1,4 +1,4 @@
-"""No figure about a circuit depends on how its images are batched; a mean over images is that of each by itself."""
+"""Figures of circuits do not depend on the batch size; means over images equal those of single images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCHES = [(1, 4), (3, 2), (5, 4), (5, 3), (5, None)]
 
 @pytest.fixture(scope="module")
 def asked(toy_vit, images):
-    """A toy model, five pairs near each other, of the class that the clean image raises most, and a circuit."""
+    """A toy model, five pairs of similar images of the class that the clean image raises most, and a circuit."""
     model = toy_vit(depth=2, num_heads=2, embed_dim=8)
     x, y = (images(model, 1, seed).repeat(5, 1, 1, 1) + 0.01 * images(model, 5, seed + 9) for seed in (1, 2))
     labels = (model.logits(x) - model.logits(y)).argmax(1)
@@ -46,7 +46,7 @@ def by_magnitude(model, pairs, _, execution):
 
 
 @pytest.mark.parametrize("mean", [by_completeness, by_minimality, by_magnitude])
-def test_means_are_those_of_each_image_by_itself(asked, mean):
+def test_means_equal_those_of_single_images(asked, mean):
     model, pairs, circuit = asked
     expected = np.stack([mean(model, one, circuit, Execution(batch_size=1)) for one in pairs.batches(1)])
     subtracted = np.abs(logits_of(model, pairs.clean, pairs.corrupted)).max()
@@ -57,7 +57,7 @@ def test_means_are_those_of_each_image_by_itself(asked, mean):
 
 
 @pytest.mark.parametrize("n", [1, 3, 5])
-def test_edges_that_are_taken_away_greedily_do_not_depend_on_batches(asked, n):
+def test_greedily_removed_edges_do_not_depend_on_batches(asked, n):
     model, pairs, circuit = asked
     options = {"draws": 1, "steps": 2, "candidates": 3}
     whole, *parts = (
@@ -80,7 +80,7 @@ def test_verdicts_do_not_depend_on_batches(asked, n):
         assert np.array_equal(found.edge_p_values, whole.edge_p_values)
 
 
-def test_curves_are_ratios_of_what_each_image_gives(asked):
+def test_curves_are_ratios_of_means_over_single_images(asked):
     model, pairs, circuit = asked
     scores = EdgeScores(circuit.graph, np.random.default_rng(0).normal(size=circuit.graph.n_edges))
     circuits, sizes = [scores.greedy(10), scores.greedy(30)], [10, 30]

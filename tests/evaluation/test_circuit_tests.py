@@ -1,4 +1,4 @@
-"""From a model and a circuit to the verdicts of the five hypothesis tests."""
+"""The five hypothesis tests of a circuit."""
 
 import numpy as np
 import pytest
@@ -29,13 +29,13 @@ def noisy(toy_vit, images):
     return model, pairs, random_circuit(model.graph("block"), 14, seed=1)
 
 
-def test_a_planted_circuit_is_what_the_tests_say(chain):
+def test_a_planted_circuit_passes_the_tests(chain):
     found = hypothesis_tests(*chain, draws=40)
     rejected = found.to_pandas().set_index("test")["rejected"].to_dict()
     assert not (rejected["equivalence"] or rejected["independence"] or rejected["minimality"])
     assert rejected["sufficiency"] and not found.unneeded and (found.edge_p_values == 1).all()
     assert found["equivalence"].found == "the same metric on every image"
-    (note,) = found.notes  # random circuits that share an edge of a chain harm as much: those are no wins
+    (note,) = found.notes  # random circuits that share an edge of a chain harm as much: these are not wins
     ties = int(note.removeprefix("partial-necessity: ").split()[0])
     assert 0 < ties < 20
     assert found["partial-necessity"].p_value == pytest.approx(given.beats_random(40 - ties, 40))
@@ -49,17 +49,17 @@ def test_edges_that_do_nothing_are_not_needed(chain):
     assert found["minimality"].found == "3 of 6 edges are not needed"
 
 
-def test_a_circuit_beside_the_point_is_neither_sufficient_nor_necessary(chain):
-    """It does as little as most random circuits, and harms as little when left out: neither is a win."""
+def test_an_irrelevant_circuit_is_neither_sufficient_nor_necessary(chain):
+    """It does as little as most random circuits, and its removal harms as little: neither is a win."""
     model, pairs, circuit = chain
     idle = Circuit.from_edges(circuit.graph, IDLE)
     found = hypothesis_tests(model, pairs, idle, tests=["sufficiency", "partial-necessity"], draws=40)
     assert found["sufficiency"].p_value == found["partial-necessity"].p_value == 1
-    assert sum("do exactly as the circuit does" in note for note in found.notes) == 2
+    assert sum("give the same metric as the circuit" in note for note in found.notes) == 2
 
 
 @pytest.mark.parametrize("classes", [1, 2], ids=["corrupted made from clean", "classes mixed"])
-def test_an_exactly_faithful_circuit_is_not_rejected_because_m_of_x_prime_follows_m_of_x(classes):
+def test_independence_holds_for_an_exactly_faithful_circuit_although_m_of_x_prime_follows_m_of_x(classes):
     made = plant("chain", distractors=False)
     model, graph = made.model, made.model.graph("split")
     clean, corrupted = made.images(24, 0)
@@ -88,7 +88,7 @@ def test_p_values_are_those_of_the_figures(noisy):
 
 
 @pytest.mark.slow
-def test_the_seed_decides_and_a_test_alone_says_what_it_says(noisy):
+def test_results_depend_on_the_seed_only_and_a_single_test_gives_the_same_result(noisy):
     first, again, other = (hypothesis_tests(*noisy, draws=8, seed=s).to_pandas() for s in (1, 1, 2))
     assert first.equals(again) and not first.equals(other)
     told = []
@@ -98,7 +98,7 @@ def test_the_seed_decides_and_a_test_alone_says_what_it_says(noisy):
 
 
 @pytest.mark.slow
-def test_random_circuits_are_seldom_found_sufficient_or_necessary(noisy):
+def test_random_circuits_are_rarely_sufficient_or_necessary(noisy):
     model, pairs, circuit = noisy
     tests, p = ["sufficiency", "partial-necessity"], []
     for seed in range(6):
@@ -108,14 +108,14 @@ def test_random_circuits_are_seldom_found_sufficient_or_necessary(noisy):
     assert np.mean(np.array(p) <= 0.05) < 0.1
 
 
-def test_too_few_draws_or_images_and_loose_nulls_are_told(noisy):
+def test_too_few_draws_and_images_are_noted(noisy):
     model, pairs, circuit = noisy
     found = hypothesis_tests(model, pairs[:3], circuit, draws=10, null="uniform")
     notes = " ".join(found.notes)
     assert "10 random circuits are too few" in notes and "3 images are too few" in notes
 
 
-def test_what_cannot_be_tested_is_refused(noisy):
+def test_circuits_that_cannot_be_tested_raise(noisy):
     model, pairs, circuit = noisy
     with pytest.raises(InputError, match="all edges"):
         hypothesis_tests(model, pairs, Circuit(circuit.graph, np.ones(circuit.graph.n_edges, bool)))

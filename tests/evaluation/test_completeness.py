@@ -15,7 +15,7 @@ IDLE = ("input->a2.h1<v>", "a2.h1->m2", "m2->logits")
 
 
 def planted(gate: str, *more: str, without: str = "", distractors: bool = False):
-    """A model, pairs of images, and a circuit of the planted edges but some and with more."""
+    """A model, pairs of images, and a circuit of all planted edges except some, plus others."""
     made = plant(gate, distractors=distractors)
     edges = [e for e in sorted(made.edges) if not (without and without in e)]
     circuit = Circuit.from_edges(made.model.graph("split"), [*edges, *more])
@@ -23,7 +23,7 @@ def planted(gate: str, *more: str, without: str = "", distractors: bool = False)
 
 
 @pytest.mark.parametrize("form", ["split", "attention"])
-def test_the_whole_model_is_complete_exactly_whatever_is_taken_away(toy_vit, images, form):
+def test_the_whole_model_is_exactly_complete(toy_vit, images, form):
     model = toy_vit()
     graph = model.graph(form)
     whole = Circuit(graph, np.ones(graph.n_edges, bool))
@@ -33,7 +33,7 @@ def test_the_whole_model_is_complete_exactly_whatever_is_taken_away(toy_vit, ima
     assert np.ptp(found.of_model) > 0.1
 
 
-def test_figures_are_those_of_evaluating_what_is_left(toy_vit, images):
+def test_figures_equal_evaluations_of_the_remaining_edges(toy_vit, images):
     model = toy_vit()
     graph = model.graph("attention")
     circuit = Circuit(graph, np.random.default_rng(0).random(graph.n_edges) < 0.5)
@@ -53,12 +53,12 @@ def test_figures_are_those_of_evaluating_what_is_left(toy_vit, images):
     assert found.notes or found.share == pytest.approx(found.difference / (found.full - found.empty))
 
 
-def test_a_planted_circuit_is_complete_and_nothing_works_outside_it():
+def test_a_planted_circuit_is_complete_and_necessary():
     found = completeness(*planted("chain"), draws=6, steps=3, candidates=3)
     assert found.worst < 1e-12 and abs(found.outside) < 1e-12 and not found.notes
 
 
-def test_a_back_up_that_is_left_out_shows_when_what_it_backs_up_is_taken_away():
+def test_a_missing_backup_shows_when_the_edge_it_backs_up_is_removed():
     part = planted("or", without="a0.h1")
     assert evaluate(*part).faithfulness == pytest.approx(1)  # faithful, and yet:
     found = completeness(*part, draws=4, steps=1, candidates=3)
@@ -68,7 +68,7 @@ def test_a_back_up_that_is_left_out_shows_when_what_it_backs_up_is_taken_away():
     assert found.kinds[int(found.difference.argmax())] in ("random", "greedy")
 
 
-def test_the_greedy_search_finds_the_worst_edge_when_it_looks_at_all():
+def test_the_greedy_search_finds_the_worst_edge_when_it_tries_all():
     part = planted("or", without="a0.h1")
     found = completeness(*part, draws=0, steps=1, candidates=part[2].n_edges)
     (row,) = found.to_pandas().query("kind == 'greedy'").to_dict("records")
@@ -84,7 +84,7 @@ def test_an_edge_that_does_nothing_is_not_minimal():
     assert list(found.to_pandas()["share"]) == pytest.approx(list(found.largest))
 
 
-def test_branches_that_back_each_other_up_matter_beside_a_set_that_holds_the_other():
+def test_branches_that_back_each_other_up_matter_when_the_other_is_removed():
     found = minimality(*planted("or"), draws=12)
     rows = found.to_pandas().set_index("edge")
     branch = rows.drop(index="m1->logits")
@@ -94,7 +94,7 @@ def test_branches_that_back_each_other_up_matter_beside_a_set_that_holds_the_oth
     assert rows.loc["m1->logits", "alone"] == pytest.approx(1) and rows.loc["m1->logits", "n_removed"] == 0
 
 
-def test_the_seed_decides_and_progress_ends_where_it_said():
+def test_the_seed_decides_the_result_and_progress_reaches_its_total():
     part, told = planted("or", *IDLE), []
     options = {"draws": 1, "execution": Execution(batch_size=3, progress=lambda *at: told.append(at))}
     first, again, other = (minimality(*part, **options, seed=seed) for seed in (1, 1, 2))
@@ -105,7 +105,7 @@ def test_the_seed_decides_and_progress_ends_where_it_said():
     assert told[-1][0] == told[-1][1] and len(found.kinds) == 2 + 1 + 8
 
 
-def test_without_a_gap_there_are_no_shares_but_a_reason():
+def test_without_a_gap_shares_are_undefined_with_a_reason():
     model, pairs, circuit = planted("chain")
     swapped = ImagePairs.of(model, pairs.corrupted, pairs.clean, pairs.labels)
     found = completeness(model, swapped, circuit, draws=1, steps=0)
@@ -113,7 +113,7 @@ def test_without_a_gap_there_are_no_shares_but_a_reason():
     assert minimality(model, swapped, circuit, draws=0).to_pandas()["share"].isna().all()
 
 
-def test_an_empty_circuit_and_numbers_out_of_range_are_refused():
+def test_an_empty_circuit_and_numbers_out_of_range_raise():
     model, pairs, circuit = planted("chain")
     empty = Circuit(circuit.graph, np.zeros(circuit.graph.n_edges, bool))
     for function in (completeness, minimality):

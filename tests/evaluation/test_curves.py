@@ -1,4 +1,4 @@
-"""Areas against MIB's reference vector, and the curve of a scoring on a toy model."""
+"""Areas compared with MIB's reference vector, and the curve of a scoring on a toy model."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def test_areas_of_the_reference_curves(f, cpr, cmd):
     assert area(K, np.abs(1 - f)) == pytest.approx(cmd, abs=6e-6)
 
 
-def test_over_the_logarithm_small_circuits_weigh_as_much_as_large_ones():
+def test_logarithmic_areas_weigh_small_and_large_circuits_equally():
     assert log_area(K, np.ones(10)) == pytest.approx(1)
     shares = np.geomspace(1e-3, 1, 200)
     assert log_area(shares, (np.log10(shares) + 3) / 3) == pytest.approx(0.5)
     assert log_area(np.array([0, 1e-3, 1]), np.array([9.0, 1.0, 1.0])) == pytest.approx(1)
 
 
-def test_sizes_of_small_graphs_are_told_once():
+def test_sizes_of_small_graphs_have_no_duplicates():
     assert mib_sizes(ComputationGraph(12, 12, "split")) == [32, 64, 162, 324, 649, 1624, 3249, 6498, 16245, 32491]
     assert mib_sizes(ComputationGraph(12, 12, "block"))[:3] == [0, 1, 3]
 
@@ -44,7 +44,7 @@ def test_the_smallest_size_that_reaches_a_target():
     assert curve.smallest() == 50 and curve.smallest(0.85, of="faithfulness") == 8 and curve.smallest(2.0) is None
 
 
-def test_a_curve_begins_at_the_empty_circuit_and_ends_at_the_model(toy_vit, images):
+def test_a_curve_starts_at_the_empty_circuit_and_ends_at_the_model(toy_vit, images):
     model = toy_vit()
     x, y = (images(model, 1, seed).repeat(4, 1, 1, 1) + 0.01 * images(model, 4, seed + 9) for seed in (1, 2))
     labels = (model.logits(x) - model.logits(y)).argmax(1)  # what clean images raise: the gap is positive

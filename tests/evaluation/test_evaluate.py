@@ -1,4 +1,4 @@
-"""A circuit alone: equal to brute force, guarded where a ratio would mean nothing."""
+"""Evaluation of circuits: equal to brute force, and null if a ratio is undefined."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from circuitstore.circuits import FORMS, Circuit, ComputationGraph, greedy, size
 from circuitstore.discovery import score_edges, smallest_with_retention
 from circuitstore.errors import InputError
 from circuitstore.evaluation import Execution, ImagePairs, evaluate, evaluate_many
-from circuitstore.evaluation.evaluate import why_undefined
+from circuitstore.evaluation.evaluate import undefined_reason
 
 from ..reference import logits_of
 
@@ -76,7 +76,7 @@ def test_accuracy_is_about_the_class_that_the_metric_raises(contrast):
     assert found.metric_full == pytest.approx(expected, rel=0, abs=1e-12 * logits.abs().max().item())
 
 
-def test_swapped_images_give_no_faithfulness_but_a_reason(asked):
+def test_swapped_images_make_faithfulness_undefined_with_a_reason(asked):
     model, pairs = asked
     found = evaluate(model, swapped(model, pairs), whole(model.graph("block")))
     assert found.faithfulness is None and found.retention is None
@@ -84,17 +84,17 @@ def test_swapped_images_give_no_faithfulness_but_a_reason(asked):
     assert "not above" in found.reasons["faithfulness"]
 
 
-def test_why_undefined_follows_three_standard_errors():
-    assert why_undefined(torch.tensor([1.0, 1.0, 1.0])) is None
-    assert "one image" in why_undefined(torch.tensor([1.0]))
-    assert "not above" in why_undefined(torch.tensor([0.0, 0.0]))
+def test_the_gap_must_exceed_three_standard_errors():
+    assert undefined_reason(torch.tensor([1.0, 1.0, 1.0])) is None
+    assert "one image" in undefined_reason(torch.tensor([1.0]))
+    assert "not above" in undefined_reason(torch.tensor([0.0, 0.0]))
     # mean 1, n = 4: the standard deviation may be up to 2/3
     spread = torch.tensor([-1.0, -1.0, 1.0, 1.0]) / torch.tensor([-1.0, -1.0, 1.0, 1.0]).std()
-    assert why_undefined(1 + 0.66 * spread) is None
-    assert "under 3 standard errors" in why_undefined(1 + 0.67 * spread)
+    assert undefined_reason(1 + 0.66 * spread) is None
+    assert "under 3 standard errors" in undefined_reason(1 + 0.67 * spread)
 
 
-def test_a_circuit_of_another_model_is_refused(toy_vit, images):
+def test_a_circuit_of_another_model_raises(toy_vit, images):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [0, 1])
     with pytest.raises(InputError, match="2 layers of 4 heads, VisionTransformer has 3 of 4"):
@@ -113,7 +113,7 @@ def test_the_smallest_size_that_keeps_the_accuracy(asked):
     assert np.array_equal(found.members, greedy(scores, found.size_requested).members)
 
 
-def test_without_a_gap_all_edges_are_kept_and_the_reason_told(asked):
+def test_without_a_gap_all_edges_are_kept_with_the_reason(asked):
     model, pairs = asked
     scores = score_edges(model, pairs, "eap", form="block")
     found = smallest_with_retention(model, swapped(model, pairs), scores, target=0.9)

@@ -1,4 +1,4 @@
-"""What discovery is asked: methods, metrics, parameters, images and classes, each refused with the way out."""
+"""Inputs of discovery: methods, metrics, parameters, images and classes; errors come with a hint."""
 
 from importlib import import_module
 from inspect import unwrap
@@ -42,21 +42,21 @@ def test_each_method_has_a_file_of_its_own():
         ("eap-gi", {}, "did you mean 'eap-ig'"),
         ("eap", {"steps": 5}, "method 'eap': unknown parameter 'steps'"),
         ("eap-ig", {"step": 5}, "did you mean 'steps'"),
-        ("eap-ig", {"steps": 0}, "whole number from 1"),
-        ("eap-ig", {"steps": 2.5}, "whole number from 1"),
-        ("eap-ig", {"steps": True}, "whole number from 1"),
+        ("eap-ig", {"steps": 0}, "whole number of at least 1"),
+        ("eap-ig", {"steps": 2.5}, "whole number of at least 1"),
+        ("eap-ig", {"steps": True}, "whole number of at least 1"),
         ("acdc", {"threshold": float("nan")}, "a finite number, in units of the metric, got nan"),
         ("vi-cd", {"threshold": float("inf")}, "a finite number, in units of the metric, got inf"),
         ("ugs", {"rate": float("nan")}, "a number above 0"),
         ("eap-ig", {"rule": "simpson"}, "midpoint or left or right, got 'simpson'"),
     ],
 )
-def test_what_a_method_does_not_take_is_refused_by_name(key, params, said):
+def test_unknown_methods_and_parameters_raise(key, params, said):
     with pytest.raises(InputError, match=said):
         METHODS.resolve(key, params)
 
 
-def test_unknown_metrics_and_their_parameters_are_refused():
+def test_unknown_metrics_and_parameters_raise():
     with pytest.raises(InputError, match="did you mean 'logit-diff'"):
         METRICS.resolve("logit_diff")
     with pytest.raises(InputError, match="metric 'logit': unknown parameter 'base'"):
@@ -65,13 +65,13 @@ def test_unknown_metrics_and_their_parameters_are_refused():
 
 @pytest.fixture(scope="module")
 def pair(toy_vit, images):
-    """A function that makes pairs of a toy model's images, by default good ones."""
+    """A function that creates pairs of a toy model's images, valid by default."""
     model = toy_vit()
     good = {"clean": images(model, 3, 1), "corrupted": images(model, 3, 2), "labels": [0, 1, 2]}
     return lambda **changes: ImagePairs.of(model, **(good | changes))
 
 
-def test_images_that_are_not_finite_are_named(pair):
+def test_the_error_names_images_that_are_not_finite(pair):
     for name, value in (("clean", float("nan")), ("corrupted", float("inf"))):
         bad = getattr(pair(), name).clone()
         bad[1, 0, 0, 0] = value
@@ -79,7 +79,7 @@ def test_images_that_are_not_finite_are_named(pair):
             pair(**{name: bad})
 
 
-def test_images_and_classes_that_do_not_fit_are_refused(pair):
+def test_images_and_classes_that_do_not_fit_raise(pair):
     x = pair().clean
     with pytest.raises(InputError, match=r"clean: expected a tensor \[image, 3, 8, 8\]"):
         pair(clean=x[..., :4])
@@ -89,7 +89,7 @@ def test_images_and_classes_that_do_not_fit_are_refused(pair):
         pair(corrupted=x[:0])
     with pytest.raises(InputError, match=r"one image per clean image \(3\), got 2"):
         pair(corrupted=x[:2])
-    with pytest.raises(InputError, match="every image equals its clean one"):
+    with pytest.raises(InputError, match="every image equals its clean image"):
         pair(corrupted=x)
     with pytest.raises(InputError, match="labels: expected 3 class indices"):
         pair(labels=[0, 1])
@@ -105,7 +105,7 @@ def test_images_and_classes_that_do_not_fit_are_refused(pair):
         pair(hashes=["0" * 64])
 
 
-def test_a_metric_whose_targets_are_missing_or_are_the_true_classes_is_refused(toy_vit, pair):
+def test_targets_that_are_missing_or_equal_to_the_true_classes_raise(toy_vit, pair):
     model = toy_vit()
     with pytest.raises(InputError, match="needs a target class per image"):
         measure(model, pair(), "logit-diff")
@@ -117,7 +117,7 @@ def test_a_metric_whose_targets_are_missing_or_are_the_true_classes_is_refused(t
         measure(model, true, "logit_diff")
 
 
-def test_pairs_of_another_kind_of_model_are_refused(toy_vit, pair):
+def test_pairs_of_another_kind_of_model_raise(toy_vit, pair):
     with pytest.raises(InputError, match=r"clean: expected a tensor \[image, 3, 16, 16\]"):
         measure(toy_vit(img_size=16), pair(), "logit")
     few = toy_vit(num_classes=2)
@@ -128,14 +128,14 @@ def test_pairs_of_another_kind_of_model_are_refused(toy_vit, pair):
     measure(few, pair(labels=[0, 1, 0]), "logit")
 
 
-def test_tensors_in_the_place_of_pairs_are_refused_with_the_way_out(toy_vit, pair):
+def test_tensors_instead_of_pairs_raise_with_a_hint(toy_vit, pair):
     # unwrapped: without the type checks of the tests, as users call it
-    with pytest.raises(InputError, match=r"expected ImagePairs, got Tensor; make them .* by cs\.ImagePairs\.of\(model"):
+    with pytest.raises(InputError, match=r"expected ImagePairs, got Tensor; create them .* cs\.ImagePairs\.of\(model"):
         unwrap(measure)(toy_vit(), pair().clean, "logit")
 
 
 @pytest.mark.parametrize("size", [0, 2.7, "4", True])
-def test_a_batch_size_that_is_no_positive_whole_number_is_refused(toy_vit, pair, size):
+def test_a_batch_size_that_is_not_a_positive_whole_number_raises(toy_vit, pair, size):
     execution = Execution()
     object.__setattr__(execution, "batch_size", size)  # past the type checks of the tests, as users give it
     with pytest.raises(InputError, match=f"batch_size: expected a positive whole number, got {size!r}"):
@@ -143,18 +143,18 @@ def test_a_batch_size_that_is_no_positive_whole_number_is_refused(toy_vit, pair,
 
 
 @pytest.mark.parametrize("tokens", [[], [1.5], [[0]], ["a"]])
-def test_tokens_that_are_none_are_refused(toy_vit, pair, tokens):
+def test_tokens_that_do_not_exist_raise(toy_vit, pair, tokens):
     with pytest.raises(InputError, match="tokens: expected at least one whole number"):
         unwrap(patch_nodes)(toy_vit(), pair(), tokens=tokens)
 
 
-def test_an_edge_that_is_asked_for_twice_is_named(toy_vit, pair):
+def test_the_error_names_a_repeated_edge(toy_vit, pair):
     edges = ["input->m0", "m0->logits", "input->m0"]
     with pytest.raises(InputError, match="edges: expected each edge once, got input->m0 2 times"):
         patch_edges(toy_vit(), pair(), edges)
 
 
-def test_a_journal_may_be_named_by_a_text(toy_vit, pair, tmp_path, monkeypatch):
+def test_a_journal_can_be_a_string(toy_vit, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "EVERY_S", 0.0)
     path = tmp_path / "half.npz"
     one_step, execution = METHODS.resolve("ugs", {"steps": 1}), Execution(journal=str(path))
@@ -162,7 +162,7 @@ def test_a_journal_may_be_named_by_a_text(toy_vit, pair, tmp_path, monkeypatch):
     assert path.exists()
 
 
-def test_scores_have_the_precision_of_the_model_and_progress_is_told(toy_module, images):
+def test_scores_have_the_precision_of_the_model_and_progress_is_reported(toy_module, images):
     done = []
     model = load_model(toy_module(), dtype="float64")
     pairs = ImagePairs.of(model, images(model, 5, 1), images(model, 5, 2), [0] * 5)
@@ -185,7 +185,7 @@ def test_target_minus_true_is_the_difference_of_two_logits(toy_vit, pair):
 
 
 @pytest.mark.parametrize("method", ["eap-ig", "gate-ig", "eap-ig-activations", "eap-ig-activations-as-coded"])
-def test_one_step_that_ends_on_the_clean_run_is_refused_for_kl(toy_vit, pair, method):
+def test_a_single_step_at_the_clean_run_raises_for_kl(toy_vit, pair, method):
     right = {} if method.endswith("coded") else {"rule": "right"}
     with pytest.raises(InputError, match="its gradient is zero there"):
         discover(toy_vit(), pair(), METHODS.resolve(method, {"steps": 1, **right}), metric="kl")

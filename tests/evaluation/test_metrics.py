@@ -1,4 +1,4 @@
-"""Metrics against their formulas, worked out by hand."""
+"""Metrics compared with their formulas, worked out by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exact node patching against a forward pass in plain torch in which a node's output is put in place of another."""
+"""Exact node patching compared with a plain torch forward pass in which a node's output is replaced."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ VALUES = logit(LABELS)
 
 
 def by_hand(brute, base, other, sender, token=slice(None)):
-    """The metric with one node sending, at some tokens, what it sends in the run on `other`."""
+    """Return the metric with one node sending, at some tokens, its output in the run on `other`."""
     _, sent = brute.run(other, lambda _, value: value)
 
     def carried(edge, value):
@@ -26,7 +26,7 @@ def by_hand(brute, base, other, sender, token=slice(None)):
 
 
 def expected(brute, clean, corrupted, direction, token=slice(None)):
-    """Effects [image, node] of all nodes."""
+    """Return effects [image, node] of all nodes."""
     base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
     sign = 1 if direction == "noising" else -1
     start = VALUES(brute.run(base, lambda _, value: value)[0])
@@ -71,7 +71,7 @@ def test_token_by_token_and_layer_by_layer(toy_vit, images, brute_force, form, b
     assert np.allclose(frame["std"], some.per_image.std(axis=0, ddof=1).ravel())
 
 
-def test_input_carries_all_and_in_the_last_block_only_what_is_read_counts(toy_vit, images):
+def test_input_carries_everything_and_the_last_block_only_matters_at_the_pooled_token(toy_vit, images):
     model = toy_vit()
     x, y = images(model, 3, 1), images(model, 3, 2)
     pairs = ImagePairs.of(model, x, y, [0, 1, 2])
@@ -84,7 +84,7 @@ def test_input_carries_all_and_in_the_last_block_only_what_is_read_counts(toy_vi
     assert relative(last[:, :, 1:], 0, of=subtracted) < 1e-12
 
 
-def test_what_does_not_exist_is_refused(toy_vit, images):
+def test_unknown_nodes_and_tokens_raise(toy_vit, images):
     model = toy_vit(depth=2)
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS)
     with pytest.raises(InputError, match=r"sending node of the block form.*a0"):

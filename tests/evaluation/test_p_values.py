@@ -1,4 +1,4 @@
-"""p-values against published references, and on data where the answer is known."""
+"""p-values compared with published references, and on data with a known answer."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ def test_wins_over_random_circuits():
     losses = np.linspace(0, 1, 100)
     assert sufficiency(0.03, losses) == beats_random(97, 100)
     assert partial_necessity(0.97, losses) == beats_random(97, 100)
-    assert partial_necessity(0.0, np.zeros(100)) == 1  # where nothing harms, nothing is necessary
-    assert sufficiency(0.5, np.full(100, 0.5)) == 1  # as near as the others is not nearer
+    assert partial_necessity(0.0, np.zeros(100)) == 1  # if nothing harms, nothing is necessary
+    assert sufficiency(0.5, np.full(100, 0.5)) == 1  # a tie is not closer
     assert sufficiency(0.5, np.repeat([0.5, 0.6], [4, 96])) == beats_random(96, 100)
 
 
@@ -51,7 +51,7 @@ def test_an_edge_that_matters_no_more_than_random_ones_is_not_needed():
     assert p[0] == pytest.approx(3 * 0.0399, rel=3e-3) and p[2] == 1
 
 
-def test_independence_tells_noise_from_what_follows_the_model():
+def test_independence_distinguishes_noise_from_figures_that_follow_the_model():
     rng = np.random.default_rng(1)
     model = rng.normal(size=60)
     assert independence(np.sin(model) + 0.1 * rng.normal(size=60), model) < 0.005

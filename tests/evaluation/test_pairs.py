@@ -1,4 +1,4 @@
-"""Image pairs are checked where they are made; what takes them asks only whether they fit the model."""
+"""Image pairs are checked when they are created; functions only check that they fit the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from circuitstore.circuits import EdgeScores, random_circuit
-from circuitstore.discovery import METHODS, bisected, discover, score_edges, smallest_with_retention
+from circuitstore.discovery import METHODS, discover, score_edges, smallest_by_bisection, smallest_with_retention
 from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.evaluation import (
     ImagePairs,
@@ -39,7 +39,7 @@ def tensors(model, images):
     return images(model, 3, 1), images(model, 3, 2)
 
 
-def test_integers_are_refused(model, tensors):
+def test_integer_pixels_raise(model, tensors):
     x, y = tensors
     for dtype in (torch.uint8, torch.int64):
         with pytest.raises(InputError, match="clean: expected normalised pixels in floating point, got torch"):
@@ -48,16 +48,16 @@ def test_integers_are_refused(model, tensors):
             ImagePairs.of(model, x, (y * 40 + 128).to(dtype), LABELS)
 
 
-def test_pairs_that_are_all_equal_are_refused_and_some_are_told(model, tensors):
+def test_pairs_that_are_all_equal_raise_and_some_warn(model, tensors):
     x, y = tensors
-    with pytest.raises(InputError, match="every image equals its clean one"):
+    with pytest.raises(InputError, match="every image equals its clean image"):
         ImagePairs.of(model, x, x.clone(), LABELS)
     y[1] = x[1]
-    with pytest.warns(CircuitStoreWarning, match=r"1 of 3 images equal their clean ones: 1 \(counted from 0\)"):
+    with pytest.warns(CircuitStoreWarning, match=r"1 of 3 images equal their clean images: 1 \(counted from 0\)"):
         ImagePairs.of(model, x, y, LABELS)
 
 
-def test_pixels_that_are_far_from_normalised_are_told(model, tensors):
+def test_pixels_that_are_far_from_normalised_warn(model, tensors):
     x, y = tensors
     with pytest.warns(CircuitStoreWarning, match=r"clean: pixels up to .* lie within 20"):
         ImagePairs.of(model, 50 * x, y, LABELS)
@@ -66,7 +66,7 @@ def test_pixels_that_are_far_from_normalised_are_told(model, tensors):
 
 
 @pytest.mark.filterwarnings("error::circuitstore.errors.CircuitStoreWarning")
-def test_what_is_far_follows_from_the_model_s_own_normalisation(model):
+def test_the_pixel_limit_follows_the_model_s_normalisation(model):
     wide = replace(model, preprocess=replace(model.preprocess, mean=(0.5,) * 3, std=(1 / 255,) * 3))
     grey = torch.linspace(-1, 1, 3 * 3 * 8 * 8, dtype=torch.float64).reshape(3, 3, 8, 8)
     ImagePairs.of(wide, 127 * grey, -127 * grey, LABELS)
@@ -74,7 +74,7 @@ def test_what_is_far_follows_from_the_model_s_own_normalisation(model):
         ImagePairs.of(wide, 127 * grey, 129 * grey, LABELS)
 
 
-def test_some_of_the_pairs_keep_all_that_belongs_to_their_images(model, tensors):
+def test_a_slice_of_pairs_keeps_the_attributes_of_its_images(model, tensors):
     x, y = tensors
     masks = {"each": torch.rand(3, model.n_tokens, generator=torch.Generator().manual_seed(0)) < 0.5}
     pairs = ImagePairs.of(model, x, y, LABELS, targets=[3, 4, 3], hashes=["a", "b", "c"], token_groups=masks)
@@ -111,7 +111,7 @@ ALL = {
     "patch_path": lambda m, pairs, good, c, s: patch_path(m, pairs, ["m0", "logits"]),
     "head_to_head": lambda m, pairs, good, c, s: head_to_head(m, pairs, 0, 1),
     "smallest_with_retention": lambda m, pairs, good, c, s: smallest_with_retention(m, pairs, s, target=0.5),
-    "bisected": lambda m, pairs, good, c, s: bisected(m, pairs, s, target=0.5),
+    "smallest_by_bisection": lambda m, pairs, good, c, s: smallest_by_bisection(m, pairs, s, target=0.5),
     "faithfulness_curve": lambda m, pairs, good, c, s: faithfulness_curve(m, pairs, s, sizes=[3]),
     "random_curves": lambda m, pairs, good, c, s: random_curves(m, pairs, sizes=[3], draws=1),
     "magnitude_scores": lambda m, pairs, good, c, s: magnitude_scores(m, pairs),
@@ -123,7 +123,7 @@ ALL = {
 
 
 @pytest.mark.parametrize("ask", ALL.values(), ids=ALL.keys())
-def test_pairs_of_another_kind_of_model_are_refused(model, tensors, toy_vit, images, ask):
+def test_pairs_of_another_kind_of_model_raise(model, tensors, toy_vit, images, ask):
     graph, good = model.graph("split"), ImagePairs.of(model, *tensors, LABELS)
     circuit = random_circuit(graph, 9, seed=0)
     scores = EdgeScores(graph, torch.arange(graph.n_edges).double().numpy())

@@ -1,4 +1,4 @@
-"""Paths against a brute-force forward that recomputes one receiver after the other, and against exact patching."""
+"""Paths compared with a brute-force forward that recomputes one receiver at a time, and with exact patching."""
 
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ PATHS = {
 
 
 def by_definition(brute, graph, edges, base_stream, other_stream):
-    """Recompute each receiver on the path from the base run with one contribution replaced; then let the last go."""
+    """Recompute each receiver on the path from the base run with one contribution replaced, then the rest."""
     base, other = (brute.run(stream, lambda _, value: value)[1] for stream in (base_stream, other_stream))
     moved = other[graph.edge_sender[edges[0]]]
     for edge, following in pairwise(edges):
@@ -70,7 +70,7 @@ def test_a_path_of_one_edge_is_exact_patching(toy_vit, images, direction):
 
 
 def test_paths_of_a_linear_model_sum_to_the_difference(toy_module, images):
-    """Equal attention, no norms, no activations: the paths from `input` to `logits` are all that there is."""
+    """With equal attention, no norms and no activations, the paths from `input` to `logits` account for everything."""
     module = toy_module(norm_layer=nn.Identity, act_layer=nn.Identity, depth=2)
     with torch.no_grad():
         for block in module.blocks:
@@ -107,7 +107,7 @@ def test_all_pairs_of_two_layers(toy_vit, images):
     assert len(head_to_head(model, pairs, 0, 1, form="head")) == 16
 
 
-def test_what_is_no_path_is_told(toy_vit, images):
+def test_invalid_paths_raise(toy_vit, images):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 1, 1), images(model, 1, 2), [0])
     for path, message in (

@@ -1,4 +1,4 @@
-"""Logic gates and a planted circuit: what exact patching finds in both directions, EAP and EAP-IG beside it."""
+"""Logic gates and a planted circuit: exact patching in both directions, EAP and EAP-IG."""
 
 from itertools import pairwise
 
@@ -39,7 +39,7 @@ def test_branches_of_a_logic_gate(gate, method, direction):
 
 
 def auroc(strength, planted):
-    """How often a planted edge is above another; ties count a half."""
+    """Return how often a planted edge ranks above another edge; ties count half."""
     above = np.sign(strength[planted][:, None] - strength[~planted][None])
     return float((above + 1).mean() / 2)
 
@@ -47,7 +47,7 @@ def auroc(strength, planted):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("method", "direction"), GATES)
 def test_a_planted_circuit_is_found_exactly(images, seed, method, direction):
-    """All other edges score 0, and the circuit alone does what the model does."""
+    """All other edges score 0, and the circuit is exactly faithful."""
     model = planted_model(seed)
     x, y = images(model, 8, seed), images(model, 8, seed + 10)
     pairs = ImagePairs.of(model, x, y, [0] * 8)
@@ -65,7 +65,7 @@ def test_a_planted_circuit_is_found_exactly(images, seed, method, direction):
 
 @pytest.mark.parametrize("method", [key for key, m in METHODS.items() if not m.selects and key != "flow-routes"])
 def test_every_method_puts_the_planted_edges_first(images, method):
-    """All but information-flow routes, which look at no contrast: to them noise is as good as signal."""
+    """All except information-flow routes, which use no contrast and treat noise as signal."""
     model = planted_model(0)
     pairs = ImagePairs.of(model, images(model, 4, 0), images(model, 4, 10), [0] * 4)
     params = {"steps": 60 if method == "ugs" else 2} if "steps" in METHODS[method].params else {}
@@ -91,8 +91,8 @@ def test_vi_cd_finds_the_planted_circuit_between_off_and_on_effect(images):
 
 
 @pytest.mark.slow
-def test_the_first_decision_that_two_thresholds_take_apart_removes_at_the_greater(toy_vit, images):
-    """Before it all is the same; behind it anything may come, since the loop is greedy."""
+def test_the_first_decision_that_differs_removes_at_the_larger_threshold(toy_vit, images):
+    """Earlier decisions are equal; later ones may differ in any way, since the loop is greedy."""
     model = toy_vit(1, depth=2)
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [1, 3])
     methods = [METHODS.resolve("vi-cd", {"threshold": float(threshold)}) for threshold in np.geomspace(1e-3, 2, 8)]

@@ -1,4 +1,4 @@
-"""Scores over groups of token positions, against one gate per edge and token; the groups made of pixels."""
+"""Scores over token groups compared with one gate per edge and token; groups from a mask over pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _residuals_are_tested_apart():
 
 
 def some_masks():
-    """One of all images, one image by image, overlapping."""
+    """One mask for all images and one per image, overlapping."""
     own = torch.tensor([[True, False, True, False, False], [False, True, True, False, True]])
     return {"first": torch.arange(5) < 2, "own": own}
 
@@ -53,7 +53,7 @@ def test_groups_equal_gates_per_token_and_autograd(toy_vit, images, brute_force,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [key for key, method in METHODS.items() if method.tokens])
-def test_groups_that_hold_every_token_once_sum_to_the_scores(toy_vit, images, method):
+def test_groups_that_partition_the_tokens_sum_to_the_scores(toy_vit, images, method):
     model = toy_vit(reg_tokens=2, depth=2)
     x, y, labels = images(model, 3, 1), images(model, 3, 2), [0, 1, 2]
     mask = torch.zeros(3, 8, 8, dtype=torch.bool)
@@ -114,31 +114,31 @@ def test_a_patch_is_inside_when_half_of_it_is(toy_vit):
         ({"a": np.ones((3, 5), bool)}, r"of shape \(3, 5\)"),
     ],
 )
-def test_masks_that_do_not_fit_are_refused(toy_vit, images, masks, told):
+def test_masks_that_do_not_fit_raise(toy_vit, images, masks, told):
     model = toy_vit(depth=1)
     with pytest.raises(InputError, match=told):
         ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS, token_groups=masks)
 
 
-def test_pixels_that_do_not_fit_are_refused(toy_vit):
+def test_pixels_that_do_not_fit_raise(toy_vit):
     for mask in (np.ones((7, 8), bool), torch.ones(8, 8)):
         with pytest.raises(InputError, match="expected booleans"):
             token_groups(toy_vit(depth=1), mask)
 
 
-def test_whatever_is_additive_has_scores_per_token():
+def test_every_additive_method_has_scores_per_token():
     assert {key for key, method in METHODS.items() if method.additive} <= {k for k, m in METHODS.items() if m.tokens}
 
 
 @pytest.mark.parametrize("method", [key for key, method in METHODS.items() if not method.tokens])
-def test_a_method_without_scores_per_token_is_refused(toy_vit, images, method):
+def test_a_method_without_scores_per_token_raises(toy_vit, images, method):
     model = toy_vit(depth=1)
     x, y = images(model, 2, 1), images(model, 2, 2)
     pairs = ImagePairs.of(model, x, y, LABELS, token_groups=token_groups(model))
-    with pytest.raises(InputError, match=f"'{method}' has no scores per token; those that have: eap, eap-ig"):
+    with pytest.raises(InputError, match=f"'{method}' has no scores per token; methods that have: eap, eap-ig"):
         score_edges(model, pairs, method, form=METHODS[method].forms[0])
 
 
-def test_registers_of_other_families_are_told():
+def test_registers_of_other_families_are_a_group():
     groups = token_groups(load_model(build("DINOv3"), dtype="float64"))
     assert [int(groups[name].sum()) for name in ("class", "registers", "patches")] == [1, 2, 4]

@@ -127,5 +127,5 @@ def test_a_broken_entry_point_is_named_and_harms_no_other_kind(broken: Path, tar
 def test_a_foreign_kind_cannot_take_the_name_of_one_that_is_there(broken: Path) -> None:
     module = broken / "foreign_kinds.py"
     module.write_text(module.read_text(encoding="utf-8").replace('key="tempered"', 'key="logit"'), encoding="utf-8")
-    with pytest.raises(InputError, match="metric 'logit' is there already"):
+    with pytest.raises(InputError, match="metric 'logit' already exists"):
         list(metrics())

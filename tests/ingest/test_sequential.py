@@ -111,4 +111,4 @@ def test_an_item_whose_journal_cannot_be_read_is_begun_anew(
     done = index(spec, location=tmp_path, progress=False)
     assert (done.done, done.failed) == (1, {})
     assert not path.exists()
-    assert ("begun anew" in caplog.text) == bool(content)
+    assert ("starts from the beginning" in caplog.text) == bool(content)
