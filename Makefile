@@ -1,18 +1,19 @@
-# make demo    the main job on handwritten digits: discover, store, compare, report (run again: nothing is recomputed)
-# make test    all tests
-# make quick   the tests that take less than two minutes together
-# make check   style, spelling, types, arrows between the rooms
+# make demo    discovers, stores and compares circuits of handwritten digits, and writes a report
+# make test    runs all tests
+# make quick   runs the fast tests, in less than two minutes
+# make check   checks style, spelling, types and imports between rooms
+# make format  formats the code
+# make docs    generates parts of the documentation from the program
+# make readme  also updates the answers of queries; GRAPH=bolt://… compares them with those of another graph
+# make site    builds the documentation site
 #
-# make format  format the code             make docs, make readme   make the generated parts of the documentation
-# make site    the documentation site                               (GRAPH=bolt://… also compares with that graph's answers)
-#
-# Each does its own set-up into .venv, once; it needs Python 3.11 or newer (PYTHON=… names one).
+# All targets set up .venv the first time, and need Python 3.11 or newer (PYTHON=… selects one).
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
-# A virtual environment knows its folder: a clone that was moved is set up again.
+# A virtual environment depends on its path, so a clone that was moved is set up again.
 HERE := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d ' ' -f 1)
 USABLE := $(VENV)/.usable-$(HERE)
 TESTABLE := $(VENV)/.testable-$(HERE)
@@ -67,7 +68,7 @@ $(WRITABLE): pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $(USABLE) $@
 
 $(VENV)/bin/python:
-	@test -n '$(PYTHON)' || { echo 'circuitstore needs Python 3.11 or newer; found none. Install one, or name it: make PYTHON=/path/to/python3'; exit 2; }
+	@test -n '$(PYTHON)' || { echo 'circuitstore needs Python 3.11 or newer; found none. Install it, or give its path: make PYTHON=/path/to/python3'; exit 2; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:

@@ -1,7 +1,6 @@
-"""circuitstore: a graph-database-backed store of circuits of vision transformers.
+"""circuitstore: discovers circuits of vision transformers and stores them in a graph database.
 
-The public names, listed once; each is loaded when it is first used, so that importing the package
-costs nothing.
+Public names are loaded when they are first used, so that importing the package is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people read: the summary of a store, its report, and a sheet of the images that a spec asks for."""
+"""Output for people: the summary and the report of a store, and the sheet of images of a spec."""
 
 from .report import write_report as write_report
 from .sheet import draw_sheet as draw_sheet

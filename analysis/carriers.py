@@ -1,4 +1,4 @@
-"""Which edges carry an attack, in a mechanism study."""
+"""The edges that carry an attack, in a mechanism study."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..query import Study
 
 
 def carriers(study: Study, condition: str) -> pd.DataFrame:
-    """Return the edges that carry an attack: members of at least one class's circuit, largest mean score first.
+    """Return the edges that are in the circuit of at least one class, sorted by mean score, the largest first.
 
-    Columns `edge, circuits` (how many classes' circuits hold it), `by_chance` (how many uniform random
-    ones of these sizes would), `score` (mean over classes), `error` (standard error over classes, NaN
-    for one class), `positive` (classes in which it scores above zero). Without scores only the first three, most
-    circuits first.
+    Columns: `edge`; `circuits` (the number of circuits that have it); `by_chance` (the expected number for uniform
+    random circuits of these sizes); `score` (mean over classes); `error` (standard error over classes, NaN for one
+    class); `positive` (the number of classes in which it scores above zero). Without scores, only the first three,
+    sorted by `circuits`.
     """
     rows = study.rows(condition)
     members = study.members[rows]

@@ -1,4 +1,4 @@
-"""What an attack adds to the circuits of an effect study and takes from them, class by class and edge by edge."""
+"""The edges that the circuits of an effect study gain and lose under an attack, by class and by edge."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ..query.similarity import mean_of_known
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What a condition does to the circuits, against the natural ones; in effect studies only.
+    """Changes of the circuits of an effect study from the natural condition to an attacked one.
 
     Attributes:
-        condition: canonical text.
+        condition: the canonical text of the attacked condition.
         label: its short name.
         by_class: columns `class, natural, attacked` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
-            `floor`: edges that seem gained (and as many lost) between halves of the natural images.
-        by_edge: columns `edge, gained_in, lost_in, floor, score_natural, score_attacked`: in how many classes,
-            in how many between halves of natural images, and mean scores over classes; only edges that changed,
-            most often changed first.
+            `floor` is the number of edges that appear gained (and equally many lost) between halves of the natural
+            images.
+        by_edge: columns `edge, gained_in, lost_in` (numbers of classes), `floor` (number of classes between halves of
+            the natural images), `score_natural, score_attacked` (means over classes). Only edges that changed, those
+            that changed in most classes first.
     """
 
     condition: str
@@ -34,12 +35,12 @@ class Changes:
 
     @property
     def floor(self) -> float | None:
-        """Mean over classes of the edges that seem gained where only the images differ."""
+        """The mean over classes of the edges that appear gained when only the images differ."""
         return mean_of_known(self.by_class["floor"].to_numpy(float))
 
 
 def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Changes | None:
-    """Return gained and lost edges per class; None where no class has a circuit under both conditions."""
+    """Return gained and lost edges, or None if no class has a circuit under both conditions."""
     natural = study.natural
     pairs = list(study.pairs(natural, condition)) if natural else []
     if not pairs:
@@ -81,5 +82,5 @@ def _by_edge(
         }
     )
     frame = frame[(frame["gained_in"] > 0) | (frame["lost_in"] > 0)]
-    most = frame[["gained_in", "lost_in"]].max(axis=1)
-    return frame.assign(_most=most).sort_values("_most", ascending=False, kind="stable").drop(columns="_most")
+    n_classes = frame[["gained_in", "lost_in"]].max(axis=1)
+    return frame.assign(_n=n_classes).sort_values("_n", ascending=False, kind="stable").drop(columns="_n")

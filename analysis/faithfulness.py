@@ -1,4 +1,4 @@
-"""How faithful circuits are, beside random circuits of the same size."""
+"""Faithfulness of circuits, and of random circuits of the same size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from ..circuits import Evaluation
 
 _ABOUT = ("word", "target", "against", "flag")
-"""What distinguishes a circuit besides class and condition; columns only where some circuit has it."""
+"""Columns that are left out if no circuit has a value."""
 
 _FIGURES = (
     *("metric_full", "metric_empty", "metric_circuit", "faithfulness", "faithfulness_random"),
@@ -16,10 +16,11 @@ _FIGURES = (
 
 
 def faithfulness(circuits: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per circuit: sizes, metrics, faithfulness beside the random circuits' mean, accuracies, retention.
+    """Return one row per circuit with size, metrics, faithfulness, that of random circuits, accuracies and retention.
 
-    Columns of the catalog, and `nearer_than_random`: whether faithfulness is nearer to 1 than the mean of the random
-    circuits; missing where one of them is. Faithfulness over 1 is as far from the model as one as much under 1.
+    The columns are those of the catalog, and `nearer_than_random`: whether faithfulness is nearer to 1 than the mean of
+    the random circuits, missing if either is missing. Faithfulness above 1 is as far from the model as the same
+    distance below 1.
     """
     about = [name for name in _ABOUT if any(circuits[name].fillna(""))]
     table = circuits.loc[:, ["class", "condition", *about, "n_edges", "n_eval", *_FIGURES]]
@@ -31,7 +32,7 @@ def faithfulness(circuits: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_faithfulness(evaluation: Evaluation) -> list[float]:
-    """Return the faithfulness of each size-matched random circuit; empty where faithfulness has no meaning."""
+    """Return the faithfulness of each size-matched random circuit; empty if faithfulness is undefined."""
     if evaluation.faithfulness is None:
         return []
     gap = evaluation.metric_full - evaluation.metric_empty

@@ -1,4 +1,4 @@
-"""Model against model: what the circuits of one gain and lose in another, beyond the noise floor."""
+"""Comparisons of models: the edges that circuits gain and lose from one model to another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..query.groups import FIELDS
 from ..query.names import Models
 from ..store import Store
 
-MOST_PAIRS = 6
+MAX_PAIRS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class ModelPair:
     """Two models under one condition and recipe.
 
     Attributes:
-        before, after: what the models are called.
+        before, after: the labels of the models.
         label: what distinguishes condition and recipe from those of other pairs; may be empty.
-        table: a row per class (column `class`, where there are several): columns of `compare` by model.
+        table: one row per class (column `class`, if there are several), with the columns of `compare` by model.
     """
 
     before: str
@@ -35,13 +35,13 @@ class ModelPair:
 
     @property
     def means(self) -> dict[str, float]:
-        """Mean over classes of each number of the table; NaN where none is known."""
+        """The mean over classes of each numeric column; NaN if no value is known."""
         numbers = self.table.select_dtypes("number").astype(float)
         return {str(name): float(value) for name, value in numbers.mean().items()}
 
     @cached_property
     def by_class(self) -> pd.DataFrame:
-        """Classes whose circuits differ only in the model: columns `class, gained, lost, floor`."""
+        """The classes whose circuits differ only in the model, with columns `class`, `gained`, `lost` and `floor`."""
         known = self.table.loc[self.table["gained"].notna()]
         names = known["class"] if "class" in known else ["all"] * len(known)
         counts = {name: known[name].astype(int) for name in ("gained", "lost")}
@@ -51,26 +51,26 @@ class ModelPair:
 def read_model_pairs(
     store: Store, studies: Sequence[Study], run: str | None
 ) -> tuple[tuple[ModelPair, ...], tuple[str, ...]]:
-    """Read pairs of models of one shape whose circuits differ in the model only, and what must be known of them."""
+    """Read the pairs of models of the same shape whose circuits differ only in the model, and notes on them."""
     pairs, notes = [], []
-    for models in _of_one_shape(studies):
+    for models in _with_the_same_shape(studies):
         names = {study.common["model_id"]: study.common["model"] for study in models}
         try:
             found = compare(store, "model", run=run, model=list(names))
         except (InputError, NotComparable) as error:
             notes.append(f"{', '.join(names.values())}: {error}")
         else:
-            pairs += _pairs(found.frame.replace({name: _in_store(models) for name in ("a", "b")}))
+            pairs += _pairs(found.frame.replace({name: _report_labels(models) for name in ("a", "b")}))
             notes += found.notes
-    if len(pairs) > MOST_PAIRS:
+    if len(pairs) > MAX_PAIRS:
         notes.append(
-            f"{len(pairs) - MOST_PAIRS} more comparisons are not shown; circuitstore compare --by model has all"
+            f"{len(pairs) - MAX_PAIRS} more comparisons are not shown; circuitstore compare --by model prints all"
         )
-    return tuple(pairs[:MOST_PAIRS]), tuple(dict.fromkeys(notes))
+    return tuple(pairs[:MAX_PAIRS]), tuple(dict.fromkeys(notes))
 
 
-def _of_one_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
-    """The studies with circuits that count of two models or more of one shape."""
+def _with_the_same_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
+    """Group the studies that have circuits by the shape of their models; yield groups with at least two models."""
     shapes: dict[tuple[int, int], list[Study]] = {}
     for study in studies:
         if study.entries:
@@ -78,19 +78,19 @@ def _of_one_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
     yield from (models for models in shapes.values() if len({study.common["model_id"] for study in models}) > 1)
 
 
-def _in_store(studies: Sequence[Study]) -> dict[str, str]:
-    """What models are called among all of a report, by what they are called among those compared."""
-    among = Models((study.entries[0].item.model.name, study.common["model_id"]) for study in studies)
-    return {among.label(study.common["model_id"]): study.common["model"] for study in studies}
+def _report_labels(studies: Sequence[Study]) -> dict[str, str]:
+    """Map the labels of models among those compared to their labels among all models of the report."""
+    compared = Models((study.entries[0].item.model.name, study.common["model_id"]) for study in studies)
+    return {compared.label(study.common["model_id"]): study.common["model"] for study in studies}
 
 
 def _pairs(frame: pd.DataFrame) -> Iterator[ModelPair]:
-    """The rows of each two models under each condition and recipe, classes by similarity."""
+    """Split the comparison by pair of models, condition and recipe."""
     context = [f for f in FIELDS if f in frame and f != "class"]
     groups = [(_texts(key), rows) for key, rows in frame.groupby(["a", "b", *context], sort=False)]
-    labels = short_names([", ".join(of) for (_, _, *of), _ in groups])
-    for (a, b, *of), rows in groups:
-        yield ModelPair(a, b, labels[", ".join(of)], rows.drop(columns=["a", "b", *context]))
+    labels = short_names([", ".join(values) for (_, _, *values), _ in groups])
+    for (a, b, *values), rows in groups:
+        yield ModelPair(a, b, labels[", ".join(values)], rows.drop(columns=["a", "b", *context]))
 
 
 def _texts(key: object) -> tuple[str, ...]:

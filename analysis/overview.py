@@ -1,4 +1,4 @@
-"""What a report and a summary say of a store: read once, as plain values, before anything is laid out."""
+"""The contents of a report and a summary, read once from the store as plain values."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..store import Store
 from .model_pairs import ModelPair, read_model_pairs
 from .study_overview import StudyOverview, read_study, titles
 
-MOST_STUDIES = 6
+MAX_STUDIES = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """What a store, or a run, holds.
+    """The contents of a store or a run.
 
     Attributes:
-        store: id of the store.
-        run: name of the run; None for the whole store.
-        studies: effect first.
-        items: questions, one row each, as the catalog has them.
-        model_pairs: models whose circuits differ in the model only.
-        model_notes: what must be known of them, or why there are none.
-        notes: what a reader must know: failures, residuals, fewer images than asked, what is not shown.
-        models: facts of each model, by fingerprint.
-        provenance: facts about how the scores came to be, of a sample of the discoveries.
-        specs: specs of the runs (TOML text), by name.
+        store: the id of the store.
+        run: the name of the run; None for the whole store.
+        studies: effect studies first.
+        items: the questions, one row each, as in the catalog.
+        model_pairs: pairs of models whose circuits differ only in the model.
+        model_notes: notes on these pairs, or why there are none.
+        notes: warnings: failures, residuals, fewer images than requested, what is not shown.
+        models: a description of each model, by fingerprint.
+        provenance: the provenance of the scores, for a sample of the discoveries.
+        specs: the specs of the runs (TOML text), by name.
     """
 
     store: str
@@ -49,27 +49,27 @@ class Overview:
 
     @property
     def n_circuits(self) -> int:
-        """Without those that are flagged."""
+        """The number of circuits without a flag."""
         return sum(len(shown.study.circuits) for shown in self.studies)
 
     @property
-    def asked(self) -> dict[str, dict[str, Any]]:
-        """What the specs say of the images, by run."""
+    def image_settings(self) -> dict[str, dict[str, Any]]:
+        """The table `images` of each spec, by run."""
         return {name: tomllib.loads(text).get("images", {}) for name, text in self.specs.items()}
 
 
 def read_overview(store: Store, run: str | None = None) -> Overview:
-    """Read everything that a report of a run (None: of the whole store) says.
+    """Read the contents of a report of a run, or of the whole store.
 
     Raises:
-        InputError: no such run.
+        InputError: the run does not exist.
     """
     found = read_studies(store, run)
-    first = found[:MOST_STUDIES]
+    first = found[:MAX_STUDIES]
     studies = tuple(read_study(store, title, study) for title, study in zip(titles(first), first, strict=True))
     items = store.items(run)
     sample = list(_sample(store, studies))
-    notes = [*_left_out(found), *_failures(items), *_of_studies(studies), *_of_origins(sample)]
+    notes = [*_left_out(found), *_failures(items), *_study_notes(studies), *_residual_notes(sample)]
     records = [r for shown in studies for r in shown.records.values()]
     runs = store.runs()
     return Overview(
@@ -87,7 +87,7 @@ def read_overview(store: Store, run: str | None = None) -> Overview:
 
 @dataclass(frozen=True)
 class _Origin:
-    """What is said of a discovery; its arrays are let go. `title` is that of the first study it is in."""
+    """A discovery without its arrays; `title` is the title of the first study that it belongs to."""
 
     title: str
     item: WorkItem
@@ -96,7 +96,7 @@ class _Origin:
 
 
 def _sample(store: Store, studies: tuple[StudyOverview, ...]) -> Iterator[_Origin]:
-    """Of the discoveries behind the circuits that are shown in full."""
+    """Read the discoveries of the circuits that are shown in full."""
     wanted = {r.discovery_id: shown.title for shown in reversed(studies) for r in shown.records.values()}
     for id, title in wanted.items():
         found = store.discovery(id)
@@ -104,8 +104,8 @@ def _sample(store: Store, studies: tuple[StudyOverview, ...]) -> Iterator[_Origi
 
 
 def _left_out(studies: tuple[Study, ...]) -> Iterator[str]:
-    if len(studies) > MOST_STUDIES:
-        yield f"{len(studies) - MOST_STUDIES} more studies (recipes or extractions) are stored and not shown here."
+    if len(studies) > MAX_STUDIES:
+        yield f"{len(studies) - MAX_STUDIES} more studies (recipes or extractions) are in the store and not shown."
 
 
 def _failures(items: pd.DataFrame) -> Iterator[str]:
@@ -113,31 +113,31 @@ def _failures(items: pd.DataFrame) -> Iterator[str]:
         return
     open_ones = sum(state in ("wanted", "leased") for state in items["state"])
     if open_ones:
-        yield f"{open_ones} of {len(items)} questions are not answered yet; run the same spec again to go on."
+        yield f"{open_ones} of {len(items)} questions are not answered yet; run the same spec again to continue."
     for row in items.loc[items["state"] == "failed"].head(20).to_dict("records"):
         yield f"Failed: {row['class']}, {row['condition']}, {row['metric']}: {row['error']}"
 
 
-def _of_studies(studies: tuple[StudyOverview, ...]) -> Iterator[str]:
+def _study_notes(studies: tuple[StudyOverview, ...]) -> Iterator[str]:
     for shown in studies:
         yield from (f"{shown.title}: {note}" for note in shown.notes)
         circuits = len(shown.study.circuits)
         if len(shown.records) < circuits:
             yield (
-                f"{shown.title}: {len(shown.records)} of {circuits} circuits were read in full; warnings that belong "
-                "to the others are not here"
+                f"{shown.title}: {len(shown.records)} of {circuits} circuits were read in full; warnings about the "
+                "others are not shown"
             )
         for record in shown.records.values():
             yield from (f"{_about(shown.title, record.item)}: {note}" for note in record.notes)
 
 
-def _of_origins(origins: list[_Origin]) -> Iterator[str]:
+def _residual_notes(origins: list[_Origin]) -> Iterator[str]:
     for origin in origins:
         warned = origin.provenance.get("warnings")
         if not warned and origin.residual is not None and abs(origin.residual) > RESIDUAL_LIMIT:
             yield (
                 f"{_about(origin.title, origin.item)}: the scores miss their total by {abs(origin.residual):.1%} "
-                f"(above {RESIDUAL_LIMIT:.0%}); more steps make them exact"
+                f"(above {RESIDUAL_LIMIT:.0%}); more steps reduce the residual"
             )
 
 
@@ -151,10 +151,10 @@ def _model_facts(record: CircuitRecord) -> str:
 
 
 def _provenance(origins: list[_Origin]) -> dict[str, str]:
-    """Each fact with all the values that were met."""
-    met: dict[str, dict[str, None]] = {}
+    """Collect all values of each entry."""
+    found: dict[str, dict[str, None]] = {}
     for origin in origins:
         for name, value in origin.provenance.items():
             if isinstance(value, str):
-                met.setdefault(name, {})[value] = None
-    return {name: ", ".join(values) for name, values in met.items()}
+                found.setdefault(name, {})[value] = None
+    return {name: ", ".join(values) for name, values in found.items()}

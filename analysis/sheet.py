@@ -1,4 +1,4 @@
-"""A sheet of images: what a spec's attacks and corruptions look like, and what the model takes each image for."""
+"""The sheet of images: clean, attacked and corrupted images of a spec, with the class the model predicts for each."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from ..errors import InputError
 from ..ingest import Preview, Samples
 from ..ingest.preview import View
 
-MOST_CLASSES = 12
-"""Classes on one sheet."""
+MAX_CLASSES = 12
+"""Maximum number of classes on a sheet."""
 
-SIDE = 192
-"""Pixels that the longer side of an image takes at least; smaller ones are enlarged without smoothing."""
+MIN_SIDE = 192
+"""Minimum length in pixels of the longer side of an image; smaller images are enlarged without smoothing."""
 
-MOST_SIDE = 288
-"""Pixels above which the longer side of an image is reduced."""
+MAX_SIDE = 288
+"""Maximum length in pixels of the longer side of an image; larger images are reduced."""
 
 MARGIN, GAP, LINE, TEXT, TITLE = 24, 12, 20, 14, 20
 INK, FAINT, RIGHT, WRONG, PAPER = "#111111", "#555555", "#0a7d33", "#b3261e", "#ffffff"
 
 
 def write_sheet(preview: Preview, path: str | Path) -> Path:
-    """Write the images of a preview as a PNG file, and return where it is.
+    """Write the sheet of a preview as a PNG file, and return its path.
 
     Raises:
-        InputError: another suffix than `.png`, a file that cannot be written, or images that cannot be made.
+        InputError: the suffix is not `.png`, the file cannot be written, or the images cannot be made.
+
+    Examples:
+        >>> from circuitstore.ingest import preview
+        >>> write_sheet(preview(spec, model, progress=False), folder / "sheet.png").name
+        'sheet.png'
     """
     path = checked_path(path)
     sheet = draw_sheet(preview)
@@ -40,31 +45,36 @@ def write_sheet(preview: Preview, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot write ({error.strerror or error}); choose another place") from error
+        raise InputError(f"{path}: cannot write ({error.strerror or error}); use another path") from error
     return path
 
 
 def checked_path(path: str | Path) -> Path:
-    """The path of a sheet.
+    """Return the path of a sheet.
 
     Raises:
-        InputError: another suffix than `.png`.
+        InputError: the suffix is not `.png`.
     """
     if Path(path).suffix.lower() != ".png":
-        raise InputError(f"{path}: expected a name that ends in .png: the sheet is one picture")
+        raise InputError(f"{path}: expected a name that ends in .png: the sheet is a PNG file")
     return Path(path)
 
 
 def draw_sheet(preview: Preview) -> Image.Image:
-    """The first images of each class, once per condition and corruption: clean, attacked and corrupted side by side.
+    """Draw the first images of each class under each condition and corruption: clean, attacked and corrupted.
 
-    Under each image stand its file and the class that the model reads: green where that is the true one, else red.
+    Below each image are its file and the class that the model predicts, in green if it is the true class, else in red.
+
+    Examples:
+        >>> from circuitstore.ingest import preview
+        >>> draw_sheet(preview(spec, model, progress=False)).mode
+        'RGB'
     """
     blocks: list[_Text | _Pictures] = [_Text(line, INK, TEXT) for line in _head(preview)]
-    blocks += list(chain.from_iterable(_of_class(preview, cls) for cls in preview.classes[:MOST_CLASSES]))
-    left_out = len(preview.classes) - MOST_CLASSES
+    blocks += list(chain.from_iterable(_of_class(preview, cls) for cls in preview.classes[:MAX_CLASSES]))
+    left_out = len(preview.classes) - MAX_CLASSES
     if left_out > 0:
-        blocks.append(_Text(f"{left_out} more classes are not shown; images.only names those that are", FAINT, TEXT))
+        blocks.append(_Text(f"{left_out} more classes are not shown; images.only selects classes", FAINT, TEXT))
     width = max(block.width for block in blocks) + 2 * MARGIN
     height = sum(block.height for block in blocks) + 2 * MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
@@ -78,22 +88,22 @@ def draw_sheet(preview: Preview) -> Image.Image:
 def _head(preview: Preview) -> Iterator[str]:
     facts = preview.survey.facts
     yield "; ".join(f"{name}: {facts[name]}" for name in ("model", "weights", "images"))
-    yield f"pixels: {facts['pixels']}".replace("×", "x")  # a sign that the font lacks
-    yield "Below each image: what it is, its file, and the class that the model reads: green where it is the true one."
+    yield f"pixels: {facts['pixels']}".replace("×", "x")  # the font lacks this character
+    yield "Below each image: what it is, its file, and the class that the model predicts, green if it is the true one."
 
 
 def _of_class(preview: Preview, cls: ClassInfo) -> Iterator[_Text | _Pictures]:
     yield _Text(f"{cls.name} (class {cls.class_index})", INK, TITLE)
     for samples in preview.samples(cls):
-        yield _Text(_told(samples), FAINT, TEXT)
+        yield _Text(_heading(samples), FAINT, TEXT)
         if samples.remark:
             yield _Text(samples.remark, WRONG, TEXT)
         if samples.images:
             yield _Pictures(samples.images, cls.name)
 
 
-def _told(samples: Samples) -> str:
-    """Condition, word, target, figures and corruption in a line."""
+def _heading(samples: Samples) -> str:
+    """Return condition, word, target, shares and corruption in one line."""
     contrast, condition = samples.item.contrast, samples.item.condition
     parts = [condition.text]
     if contrast.word is not None:
@@ -107,7 +117,7 @@ def _told(samples: Samples) -> str:
     }
     parts += [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
     corruption = samples.item.recipe.corruption.kind
-    parts.append(f"contrasted by {corruption}" + (f" with {contrast.against_text}" if contrast.against else ""))
+    parts.append(f"corruption {corruption}" + (f" from {contrast.against_text}" if contrast.against else ""))
     return " · ".join(parts)
 
 
@@ -133,7 +143,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Images in a row, the views of one closer together, with captions below each."""
+    """A row of images with captions; the views of one image are closer together."""
 
     images: Sequence[Sequence[View]]
     true_name: str
@@ -157,8 +167,8 @@ class _Pictures:
             for view in views:
                 sheet.paste(_scaled(view), (left, top))
                 right = view.read_as == self.true_name
-                name, read = _end(view.name, width), _start(f"read: {view.read_as}", width)
-                captions = [(view.what, FAINT), (name, FAINT), (read, RIGHT if right else WRONG)]
+                name, predicted = _end(view.name, width), _start(f"predicted: {view.read_as}", width)
+                captions = [(view.what, FAINT), (name, FAINT), (predicted, RIGHT if right else WRONG)]
                 for i, (text, colour) in enumerate(captions):
                     drawing.text((left, top + height + 2 + i * LINE), text, colour, _font(TEXT))
                 left += width + GAP // 2
@@ -166,10 +176,10 @@ class _Pictures:
 
 
 def _size(view: View) -> tuple[int, int]:
-    """Width and height on the sheet."""
+    """Return the width and height of an image on the sheet."""
     height, width, _ = view.pixels.shape
     longer = max(height, width)
-    factor = max(1, -(-SIDE // longer)) if longer <= MOST_SIDE else MOST_SIDE / longer
+    factor = max(1, -(-MIN_SIDE // longer)) if longer <= MAX_SIDE else MAX_SIDE / longer
     return round(width * factor), round(height * factor)
 
 
@@ -185,7 +195,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _start(text: str, width: int) -> str:
-    """As much of the text as there is room for."""
+    """Shorten a text to the given width, at its end."""
     if _fits(text, width):
         return text
     while text and not _fits(f"{text}…", width):
@@ -194,7 +204,7 @@ def _start(text: str, width: int) -> str:
 
 
 def _end(text: str, width: int) -> str:
-    """The end of a text that is too long: file names differ there."""
+    """Shorten a text to the given width, at its start: file names differ at the end."""
     return _start(text[::-1], width)[::-1]
 
 

@@ -1,4 +1,4 @@
-"""One study with everything that a report and a summary say of it."""
+"""A study with everything that a report and a summary show of it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from ..store import Store
 from .carriers import carriers
 from .changes import Changes, changes
 from .faithfulness import faithfulness, random_faithfulness
-from .wording import count, named
+from .wording import count, join_names
 
-MOST_RECORDS = 60
-"""Circuits of one study whose evaluation is shown in full: random circuits one by one, reasons, notes."""
+MAX_RECORDS = 60
+"""Maximum number of circuits of a study that are shown in full: each random circuit, reasons, notes."""
 
 JACCARD = MEASURES["jaccard"]
-"""The measure by which classes are compared."""
+"""The measure with which classes are compared."""
 
 KINDS: Mapping[StudyKind, str] = {"effect": "Effect study", "mechanism": "Mechanism study", "other": "Study"}
 
 
 @dataclass(frozen=True, eq=False)
 class StudyOverview:
-    """One study with all that is said of it.
+    """A study with everything that is shown of it.
 
     Attributes:
         title: its kind, and what distinguishes it from other studies of this kind.
         study: its circuits.
-        floors: noise floors, by row.
+        floors: the noise floors, by row.
         records: the circuits that are shown in full, by row: all conditions of the first classes.
     """
 
@@ -50,7 +50,7 @@ class StudyOverview:
 
     @cached_property
     def similarities(self) -> Mapping[str, Similarity]:
-        """How alike the classes' circuits are, by condition with at least two classes."""
+        """The similarity of the classes' circuits, by condition with at least two classes."""
         return {c: self._similarity(c) for c in self.study.conditions if len(self.study.rows(c)) > 1}
 
     def _similarity(self, condition: str) -> Similarity:
@@ -67,7 +67,7 @@ class StudyOverview:
 
     @cached_property
     def changes(self) -> tuple[Changes, ...]:
-        """Per attacked condition; only effect studies with a natural condition have any."""
+        """Gained and lost edges by attacked condition; empty except for effect studies with a natural condition."""
         if self.study.kind != "effect":
             return ()
         found = [changes(self.study, c, self.floors) for c in self.study.attacks]
@@ -75,24 +75,24 @@ class StudyOverview:
 
     @cached_property
     def carriers(self) -> Mapping[str, pd.DataFrame]:
-        """Per attacked condition of a mechanism study."""
+        """The edges that carry an attack, by attacked condition of a mechanism study."""
         if self.study.kind != "mechanism":
             return {}
         return {c: carriers(self.study, c) for c in self.study.attacks if len(self.study.rows(c))}
 
     @cached_property
     def faithfulness(self) -> pd.DataFrame:
-        """Of the circuits without a flag, in the order of the rows."""
+        """The faithfulness of the circuits without a flag, in the order of the rows."""
         return faithfulness(self.study.circuits)
 
     @cached_property
     def listed(self) -> pd.DataFrame:
-        """Faithfulness of all circuits, the flagged ones with their flag."""
+        """The faithfulness of all circuits, including flagged ones with their flag."""
         return faithfulness(self.study.listed)
 
     @property
     def notes(self) -> Iterator[str]:
-        """What a reader of this study must know: what is left out, and what differs besides."""
+        """What is left out of the study, and what else differs between its circuits."""
         yield from self.study.notes
         if len(self.study.flagged):
             yield _flagged(self.study)
@@ -102,12 +102,12 @@ class StudyOverview:
 
     @property
     def random(self) -> dict[int, list[float]]:
-        """Faithfulness of the random circuits, by row."""
+        """The faithfulness of the random circuits, by row."""
         return {i: random_faithfulness(r.evaluation) for i, r in self.records.items() if r.evaluation}
 
     @property
     def reasons(self) -> dict[int, str]:
-        """Why a circuit has no faithfulness, by row."""
+        """The reasons why circuits have no faithfulness, by row."""
         found = {}
         for row in np.flatnonzero(self.faithfulness["faithfulness"].isna()).tolist():
             record = self.records.get(row)
@@ -117,23 +117,23 @@ class StudyOverview:
 
 
 def titles(studies: Sequence[Study]) -> list[str]:
-    """Return the kind of each study, with what distinguishes it from the others of its kind, as short as may be."""
+    """Return the kind of each study, with the shortest text that distinguishes it from others of its kind."""
     found = []
     for study in studies:
-        alike = [s.common for s in studies if s.kind == study.kind]
-        varying = [f for f in COMMON if f != "model_id" and len({common[f] for common in alike}) > 1]
-        texts = [", ".join(_of_field(f, common) for f in varying) for common in [study.common, *alike]]
+        same_kind = [s.common for s in studies if s.kind == study.kind]
+        varying = [f for f in COMMON if f != "model_id" and len({common[f] for common in same_kind}) > 1]
+        texts = [", ".join(_field_text(f, common) for f in varying) for common in [study.common, *same_kind]]
         found.append(": ".join(filter(None, (KINDS[study.kind], short_names(texts)[texts[0]]))))
     return found
 
 
-def _of_field(field: str, common: Mapping[str, str]) -> str:
+def _field_text(field: str, common: Mapping[str, str]) -> str:
     return f"seed {common[field]}" if field == "seed" else str(common[field])
 
 
 def read_study(store: Store, title: str, study: Study) -> StudyOverview:
     """Read the noise floors of a study, and the circuits that are shown in full."""
-    first = set(study.classes[: max(1, MOST_RECORDS // len(study.conditions))])
+    first = set(study.classes[: max(1, MAX_RECORDS // len(study.conditions))])
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
     halved = spread([len(study.entries)], study.graph.n_edges)[0] if study.entries else []
     floors = read_floors(store, study.entries, JACCARD, halved)
@@ -141,18 +141,18 @@ def read_study(store: Store, title: str, study: Study) -> StudyOverview:
 
 
 def _flagged(study: Study) -> str:
-    """How many circuits are flagged, why, and which."""
+    """Return how many circuits are flagged, why, and which."""
     reasons = [
-        f"{flag}: {named([_who(study, row) for row in rows.to_dict('records')])}"
+        f"{flag}: {join_names([_circuit_name(study, row) for row in rows.to_dict('records')])}"
         for flag, rows in study.flagged.groupby("flag", sort=False)
     ]
     return (
-        f"{len(study.flagged)} of {count(len(study.listed), 'circuit')} flagged ({'; '.join(reasons)}): only listed in "
-        "the table of faithfulness, and left out of all else"
+        f"{len(study.flagged)} of {count(len(study.listed), 'circuit')} are flagged ({'; '.join(reasons)}): listed "
+        "only in the table of faithfulness, and left out of everything else"
     )
 
 
-def _who(study: Study, row: Mapping[str, Any]) -> str:
+def _circuit_name(study: Study, row: Mapping[str, Any]) -> str:
     return f"{row['class']} ({study.short(row['condition'])})" if len(study.conditions) > 1 else row["class"]
 
 

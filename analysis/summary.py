@@ -1,4 +1,4 @@
-"""What a store holds, as plain text for a terminal."""
+"""The summary of a store, as plain text for a terminal."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from . import sentences
 from .model_pairs import ModelPair
 from .overview import Overview, read_overview
 from .study_overview import StudyOverview
-from .wording import aligned, figure
+from .wording import aligned, format_number
 
 ROWS = 4
-"""Rows of each table in the text."""
+"""Number of rows of each table in the text."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was found in a run or a store.
+    """The main results of a run or a store.
 
     Attributes:
-        text: for a terminal.
-        tables: the whole tables behind it, by title.
-        queries: Cypher to try next, valid for this store.
+        text: the summary, for a terminal.
+        tables: the complete tables, by title.
+        queries: Cypher queries to try next, valid for this store.
     """
 
     text: str
@@ -45,19 +45,27 @@ class Summary:
 
 
 def summarise(store: Store, run: str | None = None) -> Summary:
-    """Return what was found in a run, or in the whole store, beside its noise floor, and three queries to try.
+    """Summarise a run or the whole store, with noise floors and three queries to try.
 
     Raises:
-        InputError: no such run.
+        InputError: the run does not exist.
+
+    Examples:
+        >>> summary = summarise(store)
+        >>> print(summary)
+        Effect study · ...
+        >>> len(summary.tables), len(summary.queries)
+        (8, 3)
     """
     return summary_of(read_overview(store, run), _place(store))
 
 
 def summary_of(overview: Overview, place: str = "") -> Summary:
-    """Return the summary of what was read already.
+    """Return the summary of an overview.
 
     Args:
-        place: options of commands that lead to the store.
+        overview: the contents of the store.
+        place: the command-line options that locate the store.
     """
     queries = tuple(_queries(overview))
     lines = [line for shown in overview.studies for line in _study_lines(shown)]
@@ -77,7 +85,7 @@ def summary_of(overview: Overview, place: str = "") -> Summary:
 
 
 def _place(store: Store) -> str:
-    """Options of commands that lead to a store, for the shell; none for the default folder."""
+    """Return the command-line options that locate a store, quoted for the shell; empty for the default folder."""
     at, plain = store.location, Location.of(store.location.folder)
     options = []
     if at.folder != Location.of().folder:
@@ -86,12 +94,12 @@ def _place(store: Store) -> str:
     if at.graph != plain.graph:
         options += ["--graph", at.graph]
     if at.catalog != plain.catalog:
-        options += ["--catalog", store.catalog.url]  # its password is not shown
+        options += ["--catalog", store.catalog.url]  # without its password
     return shlex.join(options)
 
 
 def _study_lines(shown: StudyOverview) -> Iterator[str]:
-    yield from ("", f"{shown.title} · {sentences.asked(shown)}", f"  {sentences.extent(shown)}")
+    yield from ("", f"{shown.title} · {sentences.recipe(shown)}", f"  {sentences.extent(shown)}")
     yield from (f"  {note}" for note in shown.notes)
     for title, table, first in _tables(shown):
         yield from ("", f"  {title}")
@@ -102,38 +110,38 @@ def _study_lines(shown: StudyOverview) -> Iterator[str]:
 
 def _pair_lines(pair: ModelPair) -> Iterator[str]:
     label = f" · {pair.label}" if pair.label else ""
-    yield from ("", f"Model against model · {pair.before} → {pair.after}{label}", f"  {sentences.between(pair)}")
+    yield from ("", f"Comparison of models · {pair.before} → {pair.after}{label}", f"  {sentences.models(pair)}")
 
 
 def _tables(shown: StudyOverview) -> Iterator[tuple[str, Table, pd.DataFrame]]:
-    """Title, the whole table, and what the text shows of it."""
+    """Yield each table with its title and the rows that the text shows."""
     for condition, similarity in shown.similarities.items():
-        floor = figure(similarity.noise_floor)
-        note = f"edge Jaccard, most above chance first; noise floor (two halves of a class's images) {floor}"
+        floor = format_number(similarity.noise_floor)
+        note = f"edge Jaccard, sorted by similarity above chance; noise floor (halves of a class's images) {floor}"
         facts = {"noise_floor": similarity.noise_floor, "chance": similarity.chance_level}
-        title = f"{shown.title}: classes most alike, {shown.study.short(condition)}"
+        title = f"{shown.title}: most similar classes, {shown.study.short(condition)}"
         yield title, Table(similarity.above_chance, (note,), facts), similarity.above_chance.head(ROWS)
     for change in shown.changes:
-        floor = f"noise floor: edges that seem gained between halves of natural images, {_mean(change.floor)}"
-        title = f"{shown.title}: edges that {change.label} gains and loses, by class"
+        floor = f"noise floor: {_mean(change.floor)} edges appear gained between halves of the natural images"
+        title = f"{shown.title}: edges gained and lost under {change.label}, by class"
         yield title, Table(change.by_class, (floor,), {"noise_floor": change.floor}), change.by_class.head(20)
-        title = f"{shown.title}: edges that {change.label} gains and loses most often"
+        title = f"{shown.title}: edges most often gained and lost under {change.label}"
         n = len(change.by_class)
-        yield title, Table(change.by_edge, (f"in how many of {n} classes",)), change.by_edge.head(2 * ROWS)
+        yield title, Table(change.by_edge, (f"number of classes, out of {n}",)), change.by_edge.head(2 * ROWS)
     for condition, table in shown.carriers.items():
-        note = "score: mean over classes; error: its standard error; by_chance: circuits that would hold the edge"
+        note = "score: mean over classes; error: its standard error; by_chance: expected number of circuits by chance"
         yield (
             f"{shown.title}: edges that carry {shown.study.short(condition)} most",
             Table(table, (note,)),
             table.head(2 * ROWS),
         )
-    title = f"{shown.title}: faithfulness beside random connected circuits of the same size"
+    title = f"{shown.title}: faithfulness of circuits and of random connected circuits of the same size"
     notes = tuple(f"{shown.study.circuits['class'].iloc[row]}: {why}" for row, why in shown.reasons.items())
-    yield title, Table(shown.listed, (*sentences.faithful(shown), *notes[:ROWS])), _by_condition(shown).head(20)
+    yield title, Table(shown.listed, (*sentences.faithfulness(shown), *notes[:ROWS])), _by_condition(shown).head(20)
 
 
 def _by_condition(shown: StudyOverview) -> pd.DataFrame:
-    """Faithfulness, one row per class: under each condition the circuit's and its random circuits' mean."""
+    """Return faithfulness by class: under each condition that of the circuit, and the mean of its random circuits."""
     table = shown.listed.set_index("class")
     columns: dict[str, pd.Series] = {}
     for condition in shown.study.conditions:
@@ -144,22 +152,22 @@ def _by_condition(shown: StudyOverview) -> pd.DataFrame:
 
 
 def _mean(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.1f} in the mean"
+    return "an unknown number of" if value is None else f"on average {value:.1f}"
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Shares with two decimals, scores, which may be small, with three; more where the largest needs them."""
+    """Round scores to three decimals and other numbers to two, or more if the largest needs them."""
     floats = frame.select_dtypes("float")
     return frame.assign(**{n: aligned(frame[n], 3 if n.startswith(("score", "error")) else 2) for n in floats})
 
 
 def _queries(overview: Overview) -> Iterator[str]:
-    """Three questions to the graph whose answers are in this store."""
+    """Yield three Cypher queries that have answers in this store."""
     study = next((shown.study for shown in overview.studies if len(shown.study.circuits)), None)
     if study is None:
         return
-    there = [condition for condition in study.conditions if len(study.rows(condition))]
-    attacked = next((condition for condition in there if condition in study.attacks), there[0])
+    conditions = [condition for condition in study.conditions if len(study.rows(condition))]
+    attacked = next((condition for condition in conditions if condition in study.attacks), conditions[0])
     fields = ("model_id", "dataset", "form", "method", "metric", "corruption", "extraction")
     same = " AND ".join(['c.flag = ""', *(f"c.{name} = {_literal(study.common[name])}" for name in fields)])
     yield (
@@ -190,6 +198,6 @@ def _queries(overview: Overview) -> Iterator[str]:
 
 
 def _literal(text: object) -> str:
-    """A string of Cypher: in double quotes, so that the shell's single quotes can hold the query."""
+    """Return a Cypher string in double quotes, so that the query can be single-quoted in the shell."""
     escaped = str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""`python -m circuitstore.cli`."""
+"""Runs the command line: `python -m circuitstore.cli`."""
 
 from .commands import main
 

@@ -1,4 +1,4 @@
-"""Is this machine, and this store, fit for work? Every check says what it found and what to do."""
+"""The command doctor, and its checks of the machine and the store."""
 
 from __future__ import annotations
 
@@ -8,19 +8,45 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
 
 from ..errors import CircuitStoreError
 from ..results import Table
-from .output import count
-from .settings import Settings
+from .options import CatalogUrl, Form, GraphUrl, Out, StoreFolder, settings
+from .output import Destination, count, emit
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 NEEDED_GB = 1.0
-"""Free disk below which a run may not fit: the demo needs 0.1 GB, a ViT-B class with scores per image 2 MB."""
+"""Free disk below which the doctor warns: the demo needs 0.1 GB, a ViT-B class with scores per image 2 MB."""
+
+CHECK_FAILED = 1
+"""Exit code if a check failed."""
+
+
+def doctor(
+    form: Form = None,
+    out: Out = None,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Check Python, packages, device, disk and store.
+
+    Prints a remedy for each problem. Exportable with code 1 if a check fails.
+    """
+    to = Destination.of(out, form)
+    findings = examine(settings(store, graph, catalog))
+    emit(findings, to)
+    if any(finding["state"] == "failed" for finding in findings):
+        raise typer.Exit(CHECK_FAILED)
 
 
 class Finding(NamedTuple):
-    """One line of the doctor's table. `state` is `ok`, `warning` or `failed`."""
+    """One row of the doctor's table; `state` is `ok`, `warning` or `failed`."""
 
     check: str
     state: str
@@ -29,9 +55,9 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings) -> Table:
-    """Run every check; none of them writes to the store.
+    """Run all checks, without writing to the store, and return a table of findings.
 
-    Columns `check, state, found, remedy`.
+    The columns are `check`, `state`, `found` and `remedy`.
     """
     import pandas as pd
 
@@ -69,13 +95,15 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     try:
         folder = Location.of(settings.store).folder
     except CircuitStoreError as error:
-        yield Finding("store folder", "failed", str(error), "choose another folder with --store")
+        yield Finding("store folder", "failed", str(error), "use another folder with --store")
         return
     existing = next(p for p in (folder, *folder.parents) if p.exists())
-    remedy = "choose another folder with --store, or change its owner or rights"
+    remedy = "use another folder with --store, or change its owner or permissions"
     try:
         with tempfile.TemporaryFile(dir=existing):
-            yield Finding("store folder", "ok", f"{folder} {'can be written' if existing == folder else 'can be made'}")
+            yield Finding(
+                "store folder", "ok", f"{folder} {'can be written' if existing == folder else 'can be created'}"
+            )
     except OSError as error:
         yield Finding("store folder", "failed", f"{existing}: {error.strerror or error}", remedy)
     free = shutil.disk_usage(existing).free / 1e9
@@ -84,7 +112,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         "free disk",
         "warning" if short else "ok",
         f"{free:.1f} GB",
-        "make room, or choose another disk" if short else "",
+        "free some space, or use another disk" if short else "",
     )
 
 
@@ -93,7 +121,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
     try:
         if settings.catalog is None and not Location.of(settings.store).folder.exists():
-            yield Finding("store", "ok", "none yet; `circuitstore demo` or `circuitstore index` makes it")
+            yield Finding("store", "ok", "none yet; `circuitstore demo` or `circuitstore index` creates it")
             return
         with open_store(**settings.place) as store:
             listed = f"{count(len(store.circuits()), 'circuit')} in {count(len(store.runs()), 'run')}"
@@ -101,7 +129,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
             answer = store.query("MATCH (c:Circuit) RETURN count(c) AS circuits").to_pandas()
             yield Finding("graph", "ok", f"opened, {count(int(answer['circuits'].iloc[0]), 'circuit')}")
     except CircuitStoreError as error:
-        yield Finding("store", "failed", str(error), "do what the message says")
+        yield Finding("store", "failed", str(error), "see the message")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _packages, _device, _folder, _store)

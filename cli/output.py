@@ -1,4 +1,4 @@
-"""How answers leave the command line: tables for people, CSV, JSON or Parquet. Notes go to stderr."""
+"""Output of the command line: rows as a table, CSV, JSON or Parquet; notes and messages on stderr."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STDOUT = Path("-")
-"""The name of stdout as a file."""
+"""The file name that stands for stdout."""
 
 
 class Format(StrEnum):
-    """Forms of a table."""
+    """The formats of rows."""
 
     table = "table"
     csv = "csv"
@@ -37,7 +37,7 @@ SUFFIXES = {".txt": Format.table, **{f".{form}": form for form in (Format.csv, F
 
 
 class Masked:
-    """A stream that masks passwords in URLs in all that is written to it, by whomever; see `errors.masked`."""
+    """A stream that masks passwords in URLs in everything written to it; see `errors.masked`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -46,20 +46,23 @@ class Masked:
         return self._stream.write(masked(text))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # whoever writes bytes would write past the mask
+        if name == "buffer":  # bytes would not be masked
             raise AttributeError(name)
         return getattr(self._stream, name)
 
 
 class Notes(logging.Handler):
-    """What a person is told beside the data, on stderr: messages, notes, and what the library logs.
+    """Prints notes, and what the library logs, on stderr.
 
-    Its level says how much: `WARNING` as a rule, `INFO` and `DEBUG` add what is logged, `ERROR` leaves only errors.
+    The default level is `WARNING`; `INFO` and `DEBUG` add the log, and `ERROR` leaves only errors.
+
+    Attributes:
+        shown: the notes that were printed.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told: set[str] = set()
+        self.shown: set[str] = set()
 
     @property
     def quiet(self) -> bool:
@@ -67,31 +70,31 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.WARNING:
-            self.tell(record.getMessage())
+            self.show(record.getMessage())
         else:
-            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+            print_stderr(f"{record.levelname.lower()}: {record.getMessage()}")
         if record.exc_info and self.level <= logging.DEBUG:
-            complain("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            print_stderr("".join(traceback.format_exception(*record.exc_info)).rstrip())
 
-    def tell(self, note: str) -> None:
-        """A note, if there is one; each once a command."""
-        if note and note not in self.told:
-            self.told.add(note)
-            say(f"note: {note}")
+    def show(self, note: str) -> None:
+        """Print a note, unless it is empty or was printed before."""
+        if note and note not in self.shown:
+            self.shown.add(note)
+            print_message(f"note: {note}")
 
 
 NOTES = Notes()
 
 
 @contextmanager
-def noting() -> Iterator[None]:
-    """While a command runs, what the library logs is noted, and nothing on stderr shows a password."""
+def logging_to_stderr() -> Iterator[None]:
+    """Print what the library logs on stderr while a command runs, with passwords masked."""
     log = logging.getLogger("circuitstore")
     level = log.level
-    NOTES.told.clear()
+    NOTES.shown.clear()
     NOTES.setLevel(logging.WARNING)
     log.addHandler(NOTES)
-    log.setLevel(logging.DEBUG)  # the handler chooses
+    log.setLevel(logging.DEBUG)  # the handler filters
     try:
         with redirect_stderr(cast(TextIO, Masked(sys.stderr))):
             yield
@@ -100,32 +103,33 @@ def noting() -> Iterator[None]:
         log.setLevel(level)
 
 
-def say(text: str) -> None:
-    """A line for the person, beside the data, unless only errors are wanted."""
+def print_message(text: str) -> None:
+    """Print a line on stderr, unless only errors are wanted."""
     if not NOTES.quiet:
-        complain(text)
+        print_stderr(text)
 
 
-def complain(text: str) -> None:
-    """A line for the person, whatever is wanted. Where stderr cannot be written nobody can be told."""
+def print_stderr(text: str) -> None:
+    """Print a line on stderr; does nothing if stderr cannot be written."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
 
-def say_rows(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows for the person, beside the data; they fit a terminal."""
+def print_message_rows(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows on stderr, fitted to the width of a terminal, unless only errors are wanted."""
     from . import grid
 
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-    say((grid.grid(header, rows) if width is None else grid.fitted(header, rows, width).text).rstrip())
+    print_message((grid.grid(header, rows) if width is None else grid.fitted(header, rows, width).text).rstrip())
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the rows of a command go, and in which form.
+    """Where the rows of a command go, and in which format.
 
     Attributes:
-        file: None for stdout.
+        file: the file; None for stdout.
+        form: the format.
     """
 
     file: Path | None = None
@@ -133,18 +137,18 @@ class Destination:
 
     @classmethod
     def of(cls, out: Path | None, form: Format | None) -> Destination:
-        """The destination that `--out` and `--format` name; the file's suffix tells the form that is not named.
+        """Return the destination given by `--out` and `--format`; without `--format`, the suffix gives the format.
 
         Raises:
-            InputError: a suffix that tells none, or Parquet without a file.
+            InputError: the suffix is unknown, or Parquet is to go to stdout.
         """
         file = None if out == STDOUT else out
         if form is None and file is not None:
             form = SUFFIXES.get(file.suffix.lower())
             if form is None:
                 raise InputError(
-                    f"--out {file}: expected a name that ends in {', '.join(SUFFIXES)}, which tells the form of the "
-                    "rows; choose such a name, or add --format"
+                    f"--out {file}: expected a name that ends in {', '.join(SUFFIXES)}; use such a name, or give the "
+                    "format with --format"
                 )
         if form is Format.parquet and file is None:
             raise InputError("--format parquet: expected a file to write to; add --out FILE.parquet")
@@ -152,21 +156,23 @@ class Destination:
 
     @property
     def encoding(self) -> str:
-        """Of the text that is written."""
+        """The encoding of the text."""
         return codecs.lookup(sys.stdout.encoding or "utf-8").name if self.file is None else "utf-8"
 
     @property
     def width(self) -> int | None:
-        """Columns of the terminal that shows the rows; None where they need not fit one."""
+        """The width of the terminal that shows the rows; None if they are not shown on one."""
         shown = self.file is None and self.form is Format.table and sys.stdout.isatty()
         return shutil.get_terminal_size().columns if shown else None
 
 
 def emit(table: Table, to: Destination = Destination(), *, upright: bool = False) -> None:
-    """Write the rows, and on stderr what must be known beside them.
+    """Write the rows to their destination, and facts and notes to stderr.
 
     Args:
-        upright: a table for people has a line for each value, not for each row.
+        table: the rows, facts and notes.
+        to: the destination.
+        upright: whether a table has one line per value instead of one per row.
 
     Raises:
         InputError: the file cannot be written, or Parquet cannot hold the rows.
@@ -176,26 +182,26 @@ def emit(table: Table, to: Destination = Destination(), *, upright: bool = False
     if to.form is Format.parquet:
         assert to.file is not None
         table.to_parquet(to.file)
-        unseen = ""
+        hidden = ""
     else:
-        text, unseen = render(table.frame, to, upright=upright)
+        text, hidden = render(table.frame, to, upright=upright)
         sys.stdout.write(text) if to.file is None else write_whole(to.file, text)
     if to.file is not None:
-        say(f"{count(len(table), 'row')} written to {to.file}")
+        print_message(f"{count(len(table), 'row')} written to {to.file}")
     for name, value in table.facts.items():
-        if told := cell(value):
-            say(f"{name}: {told}")
-    for note in (unseen, *table.notes):
-        NOTES.tell(note)
+        if text := cell(value):
+            print_message(f"{name}: {text}")
+    for note in (hidden, *table.notes):
+        NOTES.show(note)
 
 
 def count(n: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Return a number with its noun: `1 run`, `2 runs`."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def render(frame: pd.DataFrame, to: Destination, *, upright: bool = False) -> tuple[str, str]:
-    """The rows as text, and in words what of them a terminal does not show."""
+    """Return the rows as text, and a note on what a terminal does not show in full."""
     from . import grid, plain
 
     if to.form is Format.csv:
@@ -209,5 +215,5 @@ def render(frame: pd.DataFrame, to: Destination, *, upright: bool = False) -> tu
         return grid.grid(header, rows), ""
     shown = grid.fitted(header, rows, to.width)
     hidden = {"shortened": shown.shortened, "left out": shown.left_out}
-    told = "; ".join(f"{how}: {', '.join(columns)}" for how, columns in hidden.items() if columns)
-    return shown.text, f"{told} (in full with --format csv, or in a pipe)" if told else ""
+    note = "; ".join(f"{how}: {', '.join(columns)}" for how, columns in hidden.items() if columns)
+    return shown.text, f"{note} (in full with --format csv, or in a pipe)" if note else ""

@@ -1,4 +1,4 @@
-"""What there is in a store, for people: runs with the time they still need, the items of one, one circuit."""
+"""Tables of what is in a store: runs with their remaining time, the items of a run, a circuit or discovery."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ..store import Store
 
 RECENT = 20
-"""Items whose pace tells the pace of the rest."""
+"""Number of the latest items from which the remaining time is estimated."""
 
 
 def runs(store: Store) -> Table:
-    """One row a run: `run, items, done, failed, running, waiting, circuits, left, changed`.
+    """Return one row per run: `run, items, done, failed, running, waiting, circuits, left, changed`.
 
-    `left` is the time that waiting items need at the pace of the last ones, while a process writes.
+    While a process writes, `left` is the estimated time for waiting items, at the rate of the latest items.
     """
     writer = store.writing_process()
     frame = store.runs().rename(columns={"leased": "running", "wanted": "waiting"})
@@ -37,7 +37,7 @@ def runs(store: Store) -> Table:
 
 
 def items(store: Store, run: str) -> Table:
-    """One row an item of a run, in the order in which they are answered: what it asks, its state, its error."""
+    """Return one row per item of a run, in the order of indexing, with its question, state and error."""
     frame = store.items(run)
     frame["changed"] = _dates(frame.to_dict("list")["changed_ms"])
     shown = ["class", "condition", "method", "form", "corruption", "metric", "state", "error", "attempts", "changed"]
@@ -49,7 +49,7 @@ def _dates(milliseconds: Iterable[int]) -> list[str]:
 
 
 def _left(store: Store, run: str) -> str:
-    """Time that the waiting items of a run need: their number times the median gap between the last ones done."""
+    """Estimate the time for waiting items: their number times the median time between the latest finished items."""
     column = store.items(run).to_dict("list")
     ended = sorted(ms for ms, state in zip(column["changed_ms"], column["state"], strict=True) if state == "done")
     waiting = sum(state in ("wanted", "leased") for state in column["state"])
@@ -58,14 +58,14 @@ def _left(store: Store, run: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`1:02:03` or `2:03`."""
-    minutes, rest = divmod(round(seconds), 60)
+    """Return a duration as `1:02:03` or `2:03`."""
+    minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
 def queries(width: int) -> Table:
-    """The named queries with what they answer, a line each, cut to the width of a terminal."""
+    """Return the named queries with what they answer, one line each, shortened to the width of a terminal."""
     import pandas as pd
 
     from ..query import named_queries
@@ -73,15 +73,19 @@ def queries(width: int) -> Table:
     found = named_queries()
     room = width - max(map(len, found)) - len(GAP)
     lines = [(name, shorten(query.about.partition(". ")[0], room, placeholder=" …")) for name, query in found.items()]
-    more = "circuitstore query --format json tells parameters and defaults, circuitstore docs queries everything"
+    more = "circuitstore query --format json lists parameters and defaults; circuitstore docs queries has all details"
     return Table(pd.DataFrame(lines, columns=["query", "answers"]), (more,))
 
 
 def one(store: Store, id: str) -> Table:
-    """A circuit or discovery by its id or the beginning of it: one row, all that is known of it but its edges.
+    """Return one row with everything that is stored of a circuit or discovery except its edges.
+
+    Args:
+        store: the store.
+        id: the id of the circuit or discovery, or the beginning of it.
 
     Raises:
-        InputError: no circuit or discovery has such an id, or several have.
+        InputError: no circuit or discovery has this id, or several have.
     """
     import pandas as pd
 
@@ -89,9 +93,9 @@ def one(store: Store, id: str) -> Table:
     kinds = dict.fromkeys(done["id"], "discovery") | dict.fromkeys(circuits["id"], "circuit")
     found = [(kind, full) for full, kind in kinds.items() if full.startswith(id)]
     if len(found) != 1:
-        told = "; ".join(f"{kind} {full[:16]}" for kind, full in found[:5])
-        what = f"several have an id that begins with {id!r}: {told}" if found else f"nothing has the id {id!r}"
-        raise InputError(f"{what}; the ids are told by: circuitstore query circuits-of-class --param class=NAME")
+        ids = "; ".join(f"{kind} {full[:16]}" for kind, full in found[:5])
+        what = f"several ids begin with {id!r}: {ids}" if found else f"no circuit or discovery has the id {id!r}"
+        raise InputError(f"{what}; ids are listed by: circuitstore query circuits-of-class --param class=NAME")
     ((kind, full),) = found
     if kind == "circuit":
         created = circuits.loc[circuits["id"] == full, "created_ms"].iloc[0]
@@ -103,10 +107,10 @@ def one(store: Store, id: str) -> Table:
 
 
 def _of_circuit(record: CircuitRecord) -> dict[str, Any]:
-    """Its properties in the graph, and what stands beside them."""
+    """Return the properties of a circuit in the graph, its question and notes."""
     reasons = record.evaluation.reasons if record.evaluation else {}
-    told = {"discovery_id": record.discovery_id, **_of_item(record.item)}
-    return record.properties() | told | {"reasons": cell(reasons), "notes": "; ".join(record.notes)}
+    question = {"discovery_id": record.discovery_id, **_of_item(record.item)}
+    return record.properties() | question | {"reasons": cell(reasons), "notes": "; ".join(record.notes)}
 
 
 def _of_discovery(discovery: Discovery) -> dict[str, Any]:
@@ -127,12 +131,12 @@ def _of_discovery(discovery: Discovery) -> dict[str, Any]:
         "residual": scores.residual if scores else None,
         "scores_per_image": scores is not None and scores.per_image is not None,
     }
-    told = {name: cell(value) for name, value in discovery.provenance.items() if name != "images"}
-    return properties | _of_item(item) | told
+    provenance = {name: cell(value) for name, value in discovery.provenance.items() if name != "images"}
+    return properties | _of_item(item) | provenance
 
 
 def _of_item(item: WorkItem) -> dict[str, Any]:
-    """What a question has that a circuit's properties leave out."""
+    """Return what the properties of a circuit leave out of its question."""
     model, recipe, chosen = item.model, item.recipe, item.selection
     return {
         "model_id": model.id,

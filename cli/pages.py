@@ -1,28 +1,47 @@
-"""The documentation that comes with the program, as files that an installed package has too."""
+"""The command docs, and the pages of the documentation, which are installed with the package."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..errors import unknown
+from .output import Destination, emit
 
 if TYPE_CHECKING:
     from ..results import Table
 
 
+def docs(
+    page: Annotated[
+        str | None,
+        typer.Argument(metavar="PAGE", help="The page to print.", autocompletion=lambda: list(pages())),
+    ] = None,
+) -> None:
+    """Print a page of the documentation.
+
+    Without PAGE, list the pages and their files.
+    """
+    if page is None:
+        emit(list_pages(), Destination())
+    else:
+        print(read_page(page), end="")
+
+
 def pages() -> dict[str, Path]:
-    """The pages by name."""
+    """Return the pages by name."""
     folder = Path(str(resources.files("circuitstore") / "docs"))
     return {path.stem: path for path in sorted(folder.glob("*.md"))}
 
 
 def read_page(name: str) -> str:
-    """The text of a page, in Markdown.
+    """Return the text of a page, in Markdown.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such page.
     """
     found = pages()
     if name not in found:
@@ -31,7 +50,7 @@ def read_page(name: str) -> str:
 
 
 def list_pages() -> Table:
-    """The pages: `page, about, file`."""
+    """Return a table of the pages, with columns `page`, `about` and `file`."""
     import pandas as pd
 
     from ..results import Table

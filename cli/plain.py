@@ -1,4 +1,4 @@
-"""Rows as CSV and JSON: every number with all of its digits, lists and maps as JSON."""
+"""Rows as CSV and JSON: numbers with all of their digits, lists and maps as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pandas.api.types import is_object_dtype
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """One line a row; lists and maps are JSON texts, what is missing is empty."""
+    """Return one line per row; lists and maps are JSON texts, missing values are empty."""
     exact = frame.astype({name: np.float64 for name, dtype in frame.dtypes.items() if dtype == np.float32})
     for name in (name for name, dtype in frame.dtypes.items() if is_object_dtype(dtype)):
         exact[name] = pd.Series([_in_csv(value) for value in exact[name]], index=exact.index, dtype=object)
@@ -26,10 +26,11 @@ def _in_csv(value: Any) -> Any:
 
 
 def as_json(frame: pd.DataFrame, *, escaped: bool = False) -> str:
-    """A list of objects, one line a row.
+    """Return a list of objects, with one line per row.
 
     Args:
-        escaped: letters beyond ASCII are written as their numbers.
+        frame: the rows.
+        escaped: whether to escape characters other than ASCII.
     """
     header = [str(name) for name in frame.columns]
     rows = [dict(zip(header, map(plain, row), strict=True)) for row in frame.itertuples(index=False, name=None)]
@@ -38,7 +39,7 @@ def as_json(frame: pd.DataFrame, *, escaped: bool = False) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: null for what is missing, `"Infinity"` for what JSON has no number for."""
+    """Convert a value to JSON types: null if it is missing, `"Infinity"` for an infinite number."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     match value:

@@ -1,4 +1,4 @@
-"""Where the store is: command line, then environment, then `circuitstore.toml`, then the default folder."""
+"""The location of the store: from the command line, the environment, `circuitstore.toml` or the default folder."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ log = logging.getLogger("circuitstore")
 
 
 class Settings(BaseSettings):
-    """The place of a store. What is None follows from the rest: everything lies in the store's folder.
+    """The location of a store. A graph or catalog that is None is in the folder of the store.
 
     Attributes:
-        store: folder of the store.
-        graph: URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`; without an account, which is in the
+        store: the folder of the store; None for the default folder.
+        graph: the URL of the graph, `ladybug:///…`, `neo4j://…` or `bolt://…`, without the account, which is in the
             fields below.
-        catalog: URL of the catalog, `sqlite:///…` or `postgresql+psycopg://…`; not shown, as it may hold a
+        catalog: the URL of the catalog, `sqlite:///…` or `postgresql+psycopg://…`; never shown, because it may have a
             password.
-        neo4j_user: of the graph's server.
-        neo4j_password: its password, shown nowhere.
+        neo4j_user: the user on the Neo4j server.
+        neo4j_password: the password on the Neo4j server; never shown.
     """
 
     model_config = SettingsConfigDict(
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _in_file())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file())
 
     @property
     def place(self) -> dict[str, Any]:
@@ -61,16 +61,16 @@ class Settings(BaseSettings):
 
     @property
     def account(self) -> Account:
-        """Who asks the graph's server."""
+        """The account on the Neo4j server."""
         secret = self.neo4j_password
         return Account(None if secret is None else secret.get_secret_value(), self.neo4j_user)
 
 
 def read_settings(store: str | None = None, graph: str | None = None, catalog: str | None = None) -> Settings:
-    """Settings in force in the current folder; what is given here goes before everything else.
+    """Return the settings in force in the current folder; the arguments take precedence.
 
     Raises:
-        InputError: `circuitstore.toml` is no TOML, or has unknown or wrong fields.
+        InputError: `circuitstore.toml` is not valid TOML, or has unknown fields or wrong values.
     """
     given: dict[str, Any] = {"store": store, "graph": graph, "catalog": catalog}
     try:
@@ -82,12 +82,12 @@ def read_settings(store: str | None = None, graph: str | None = None, catalog: s
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown("setting", place, Settings.model_fields, where=FILE) from error
-        got = "what is there" if place == "neo4j_password" else repr(first["input"])
+        got = "another value" if place == "neo4j_password" else repr(first["input"])
         raise InputError(f"setting {place}: {first['msg']}, got {got}") from error
 
 
-def _in_file() -> dict[str, Any]:
-    """What `circuitstore.toml` says; nothing where there is none."""
+def _read_file() -> dict[str, Any]:
+    """Return the contents of `circuitstore.toml`; empty if there is no such file."""
     try:
         return read_toml(Path(FILE).read_text(encoding="utf-8"), FILE)
     except FileNotFoundError:
@@ -97,6 +97,6 @@ def _in_file() -> dict[str, Any]:
 
 
 def _warn_of_readable_password() -> None:
-    """A note where others on this machine may read the password in the settings file."""
-    if os.name == "posix" and "neo4j_password" in _in_file() and Path(FILE).stat().st_mode & 0o077:
-        log.warning("%s holds a password and others may read it; close it to them with: chmod 600 %s", FILE, FILE)
+    """Log a warning if other users may read the password in the settings file."""
+    if os.name == "posix" and "neo4j_password" in _read_file() and Path(FILE).stat().st_mode & 0o077:
+        log.warning("other users may read %s, which has a password; restrict access with: chmod 600 %s", FILE, FILE)

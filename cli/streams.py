@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as a command finds them: closed, full, or in an encoding that lacks some letters."""
+"""Prepares stdin, stdout and stderr, which may be closed, full, or in an encoding that lacks some characters."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..errors import CircuitStoreError
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """For the length of a command the three streams are there, and stdout takes every letter.
+    """Open closed streams, and let stdout accept every character, while a command runs.
 
-    What its encoding lacks is escaped. A stdout that cannot be written is a `CircuitStoreError`, except that a reader
-    who left early is a `BrokenPipeError`, as everywhere.
+    Characters that the encoding of stdout lacks are escaped. Writing to a stdout that cannot be written raises
+    `CircuitStoreError`; if the reader of a pipe has exited, it raises `BrokenPipeError` as usual.
     """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their numbers
-        if getattr(sys, name) is None:  # else the next file that is opened takes its number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their file descriptors
+        if getattr(sys, name) is None:  # otherwise the next file to be opened gets its descriptor
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
     stdout = sys.stdout
     errors = stdout.errors
@@ -36,14 +36,14 @@ def prepared() -> Iterator[None]:
 
 
 class Stdout:
-    """A stream that says in a message why it cannot be written; everything else is the stream's own."""
+    """A stream that raises `CircuitStoreError` if it cannot be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._failure: CircuitStoreError | None = None
 
     def write(self, text: str) -> int:
-        if self._failure is not None:  # whoever caught it goes on writing
+        if self._failure is not None:  # the first error was caught, and writing continues
             raise self._failure
         try:
             written = self._stream.write(text)
@@ -51,19 +51,19 @@ class Stdout:
         except BrokenPipeError:
             raise
         except OSError as error:
-            self._give_up()
+            self._discard_buffer()
             self._failure = CircuitStoreError(
-                f"cannot write the answer to stdout ({error.strerror or error}); make room, or name a file with --out"
+                f"cannot write to stdout ({error.strerror or error}); free some space, or name a file with --out"
             )
             raise self._failure from error
         return written
 
-    def _give_up(self) -> None:
-        """Send what is still buffered nowhere, or Python would report it once more at its end."""
+    def _discard_buffer(self) -> None:
+        """Send what is still buffered to the null device, or Python would report the error again at exit."""
         with suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,4 +1,4 @@
-"""Asking a store: named queries and Cypher of the user's, studies, and comparisons from the archive's matrices."""
+"""Queries on a store: named queries, Cypher, studies, and comparisons of circuits."""
 
 from .ask import run as run
 from .compare import compare as compare

@@ -1,8 +1,9 @@
-"""How alike circuits are: class by class, condition by condition, beside noise floor and chance level.
+"""Compares circuits by class, condition or another field, with noise floors and chance levels.
 
-Reads the archive as matrices. What means different things is refused by field; what differs otherwise is reported in
-the notes. Gained and lost edges are those between two models, or in an effect study between two conditions: same
-images, corruption and size, metric the true class's logit, and only the condition differs.
+Reads members and scores from the archive as matrices. Raises `NotComparable` if the circuits are not comparable; notes
+report other differences. Edges are called gained or lost between two models, and between two conditions of an effect
+study: the images, corruption and size are the same, the metric is the logit of the true class, and only the condition
+differs.
 """
 
 from __future__ import annotations
@@ -39,30 +40,42 @@ def compare(
     flagged: bool = False,
     **equals: Any,
 ) -> Table:
-    """Compare all pairs of circuits that differ in one field only; within a group the most alike stand first.
+    """Compare all pairs of circuits that differ in one field only, the most similar first within a group.
 
-    The newest answer to each question is compared, without circuits that are flagged; notes say what is left out.
-    Circuits of different forms, methods, metrics or directions are compared as sets of edges (`jaccard`,
-    `node-jaccard`, `dice`), those of different forms in the coarser one.
+    Compares the newest answer to each question and leaves out flagged circuits; notes say what is left out. Circuits of
+    different forms, methods, metrics or directions are compared as sets of edges (`jaccard`, `node-jaccard`, `dice`);
+    circuits of two forms are compared in the coarser form.
 
     Args:
+        store: the store to read.
         by: one of `FIELDS`.
-        run: circuits of this run only.
+        run: only circuits of this run.
         measure: one of `measures.MEASURES`.
-        extraction: circuits extracted this way only.
-        flagged: whether flagged circuits are compared, too.
-        equals: further properties of circuits and the value (or list of values) that they must have. Models are given
-            by name, id or its first digits; values with parameters may be abbreviated (`top`).
+        extraction: only circuits of this extraction.
+        flagged: whether to compare flagged circuits, too.
+        equals: further properties, each with the value or the list of values that circuits must have. A model is given
+            by its name, its id or the first digits of its id; values with parameters may be abbreviated (`top`).
 
     Returns:
-        Columns: the fields that vary between the groups; `a`, `b`, the measure, `noise_floor` (mean of the two
-        circuits'), `chance`, `edges_a`, `edges_b`, `common`; by condition and by model also `gained` and `lost` (edges
-        that b has and a has not, and the reverse) and `changed_floor` (as many seem gained, and lost, where only the
-        images differ). Facts: mean `noise_floor` and `chance`, and seconds: `load_s`, `compute_s`, `floors_s`.
+        A row per pair. Columns: the fields that vary between the groups; `a`, `b`, the measure, `noise_floor` (mean of
+        the two circuits), `chance`, `edges_a`, `edges_b`, `common`. By condition and by model also `gained` (edges
+        of b that are not in a), `lost` (the reverse) and `changed_floor` (edges that appear gained, and equally many
+        lost, when only the images differ). Facts: means of `noise_floor` and `chance`, and the seconds `load_s`,
+        `compute_s` and `floors_s`.
 
     Raises:
-        InputError: unknown field, measure, run or property; a name of several models; no two circuits to compare.
-        NotComparable: circuits that differ in `by` mean different things; names the fields.
+        InputError: the field, measure, run or property is unknown; several models have the given name; there are no two
+            circuits to compare.
+        NotComparable: circuits that differ in `by` are not comparable; the message names the fields.
+
+    Examples:
+        >>> table = compare(store, by="condition", metric="logit")
+        >>> table.to_pandas()[["class", "a", "b", "gained", "lost"]]
+             class        a                              b  gained  lost
+        0  class-0  natural  typographic(text=other class)       6    15
+        1  class-1  natural  typographic(text=other class)       6     5
+        2  class-2  natural  typographic(text=other class)       5    18
+        3  class-3  natural  typographic(text=other class)       9    14
     """
     chosen = get_measure(measure)
     clock = _Clock()
@@ -83,10 +96,21 @@ def similarity_matrix(
     flagged: bool = False,
     **equals: Any,
 ) -> Similarity:
-    """Return the square of all pairs, for heat maps. Arguments and errors as for `compare`.
+    """Return the similarities of all pairs as a square matrix, for heat maps.
+
+    Takes the arguments of `compare` and raises the same errors.
 
     Raises:
-        InputError: the circuits fall into several groups; names the fields to choose by.
+        InputError: the circuits form several groups; the message names the fields to select by.
+
+    Examples:
+        >>> matrix = similarity_matrix(store, by="class", metric="logit", condition="natural")
+        >>> matrix.to_pandas().round(2)
+                 class-0  class-1  class-2  class-3
+        class-0     1.00     0.42     0.39     0.33
+        class-1     0.42     1.00     0.29     0.30
+        class-2     0.39     0.29     1.00     0.42
+        class-3     0.33     0.30     0.42     1.00
     """
     chosen = get_measure(measure)
     clock = _Clock()
@@ -94,7 +118,7 @@ def similarity_matrix(
     if len(found) > 1:
         varying = {f: sorted({g.common[f] for g in found}) for f in found[0].common}
         choices = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
-        raise InputError(f"one square holds circuits that differ in {by} only; choose by {choices}")
+        raise InputError(f"a matrix holds circuits that differ in {by} only; select by {choices}")
     ((only, halved),) = _with_floors(found)
     compared = _compare(store, only, chosen, halved, clock)
     facts = {"measure": measure, **only.common, **_means([compared]), **clock.seconds}
@@ -102,14 +126,14 @@ def similarity_matrix(
 
 
 class _Clock:
-    """Seconds spent on loading, on computing and on noise floors."""
+    """The seconds spent on loading, on computing and on noise floors."""
 
     def __init__(self) -> None:
         self.seconds = {"load_s": 0.0, "compute_s": 0.0, "floors_s": 0.0}
         self._last = time.perf_counter()
 
     def to(self, what: str) -> None:
-        """Add the time since the last call."""
+        """Add the time since the last call to a counter."""
         now = time.perf_counter()
         self.seconds[what] += now - self._last
         self._last = now
@@ -132,7 +156,7 @@ def _read(
 
 
 def _with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
-    """Each group with the circuits in it that get a noise floor: the time for these is that of all groups."""
+    """Yield each group with the circuits whose noise floor is computed; the limit on these is for all groups."""
     largest = max(group.entries[0].graph.n_edges for group in found)
     return zip(found, spread([len(group.entries) for group in found], largest), strict=True)
 
@@ -142,10 +166,10 @@ class _Compared:
     """A group with its figures.
 
     Attributes:
-        edges: those of the first circuit of each pair, counted in the form in which the pair is compared.
-        common: edges that both have.
-        changed: edges that seem gained, and as many lost, between halves of each circuit's images; NaN where this is
-            not known.
+        edges: number of edges of the first circuit of each pair, in the form in which the pair is compared.
+        common: number of edges that are in both circuits.
+        changed: number of edges that appear gained, and equally many lost, between halves of each circuit's images;
+            NaN if unknown.
     """
 
     group: Group
@@ -184,10 +208,10 @@ def _across_forms(
 
 
 def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circuits:
-    """The arrays of one group; those of all circuits at once may not fit into memory.
+    """Load the arrays of one group; those of all groups at once may not fit into memory.
 
     Raises:
-        InputError: scores are needed that the method does not give, or an order that they have not.
+        InputError: the measure needs scores, or ranks of scores, that the method does not give.
     """
     scores = None
     if measure.needs != "members":
@@ -195,7 +219,7 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
         if first.circuit.score is None:
             raise InputError(
                 f"method {first.item.recipe.method.text} selects edges and gives no scores; "
-                "choose a measure of edges: jaccard, node-jaccard or dice"
+                "use a measure of edges: jaccard, node-jaccard or dice"
             )
         if measure.needs == "ranks":
             for entry in {e.item.recipe.method: e for e in entries}.values():
@@ -207,7 +231,7 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
 
 
 def _means(compared: Sequence[_Compared]) -> dict[str, Any]:
-    """Means over all groups."""
+    """Compute means over all groups, and count pairs and circuits."""
     squares = [c.similarity for c in compared]
     floors = np.concatenate([square.floors.diagonal() for square in squares])
     chance = np.concatenate([square.pairs["chance"].to_numpy() for square in squares])
@@ -216,14 +240,14 @@ def _means(compared: Sequence[_Compared]) -> dict[str, Any]:
 
 
 def _floor_notes(compared: Sequence[_Compared]) -> Iterator[str]:
-    """What the noise floor is of, and what it leaves out."""
+    """Yield notes on which circuits have a noise floor, and on what it leaves out."""
     known = sum(int((~np.isnan(c.similarity.floors.diagonal())).sum()) for c in compared)
     entries = [entry for c in compared for entry in c.group.entries]
     if not known:
-        yield "the noise floor is not known: scores per image were not kept"
+        yield "the noise floor is unknown: scores per image were not kept"
         return
     if known < len(entries):
-        yield f"the noise floor is that of {known} of {len(entries)} circuits"
+        yield f"the noise floor covers {known} of {len(entries)} circuits"
     yield from left_out_of_floors([entry.item for entry in entries])
 
 
@@ -241,7 +265,7 @@ def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     columns: dict[str, Any] = {"edges_a": edges_a, "edges_b": edges_b, "common": common}
     if by in ("condition", "model"):
         pairs = [(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)]
-        known = np.array([_alike(x, y) and (by == "model" or _effect(x, y)) for x, y in pairs])
+        known = np.array([_same_recipe_and_images(x, y) and (by == "model" or _is_effect(x, y)) for x, y in pairs])
         columns["gained"] = pd.arrays.IntegerArray((edges_b - common).astype(np.int64), ~known)
         columns["lost"] = pd.arrays.IntegerArray((edges_a - common).astype(np.int64), ~known)
         columns["changed_floor"] = np.where(known, compared.changed[a], np.nan)
@@ -251,13 +275,13 @@ def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     return frame.sort_values(compared.similarity.measure.column, ascending=False, kind="stable")
 
 
-def _alike(a: Entry, b: Entry) -> bool:
-    """Whether two circuits are of one recipe and of images chosen alike."""
+def _same_recipe_and_images(a: Entry, b: Entry) -> bool:
+    """Return whether two circuits have the same recipe, and images that were selected in the same way."""
     return a.item.recipe == b.item.recipe and images_of(a.item) == images_of(b.item)
 
 
-def _effect(natural: Entry, attacked: Entry) -> bool:
-    """Whether of circuits that are otherwise alike the second shows what an attack does, so that edges are gained."""
+def _is_effect(natural: Entry, attacked: Entry) -> bool:
+    """Return whether two circuits that differ only in the condition show the effect of an attack."""
     x, y = natural.item, attacked.item
     return (
         x.condition.kind == NATURAL

@@ -1,4 +1,4 @@
-"""What differs between circuits besides the field in which they are compared: refused, or reported in notes."""
+"""Checks what differs between circuits other than the compared field: raises an error or returns notes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..errors import NotComparable
 from .entries import Entry, images_of
 
 SETS = ("form", "method", "metric", "direction")
-"""Fields that give scores their meaning: where they differ, only which edges the circuits have can be compared."""
+"""Fields that give scores their meaning: circuits that differ in one are compared as sets of edges, without scores."""
 
 
 def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> list[str]:
-    """Return warnings about what differs besides, each once.
+    """Return notes on what differs between circuits other than the compared field, without duplicates.
 
     Args:
         entries: the circuits that are compared.
-        by: the field in which the circuits are held against each other.
-        sets: whether only sets of edges are compared, and no scores.
+        by: the field by which they are compared.
+        sets: whether only sets of edges are compared, not scores.
 
     Raises:
         NotComparable: method, form, metric, direction, sign or graph differ.
@@ -35,15 +35,15 @@ def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> lis
 
 
 def _other_models(entries: Sequence[Entry]) -> Iterator[str]:
-    """What besides the models may make their circuits differ."""
+    """Yield notes on causes other than the models for which their circuits may differ."""
     if any(e.item.selection.rule != "all" for e in entries):
         yield "each model's images are those that it classifies correctly, so the models' images may differ"
     if len({e.size_requested for e in entries}) > 1:
-        yield "the circuits of the models have different sizes, which alone makes edges gained or lost"
+        yield "the circuits of the models have different sizes, which by itself makes edges gained or lost"
 
 
 def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
-    """Warnings about two circuits."""
+    """Yield notes on two circuits."""
     x, y = a.item, b.item
     pair = (x.recipe, y.recipe, x.condition, y.condition)
     try:
@@ -52,18 +52,18 @@ def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
         if by not in SETS:
             raise
         if not sets:
-            remedy = "which edges the circuits have can be compared: jaccard, node-jaccard, dice"
+            remedy = "compare them as sets of edges: jaccard, node-jaccard or dice"
             raise NotComparable(f"{error}; {remedy}") from None
         yield from check_conditions(*pair, may_differ=by)
-        yield f"scores of different {by}s mean different things: only which edges the circuits have is compared"
+        yield f"scores of different {by}s are not comparable: the circuits are compared as sets of edges"
     if by == "form":
-        yield "each two forms are compared in the coarser one, beside the noise floor of that form's circuit"
+        yield "two forms are compared in the coarser one, with the noise floor of the circuit of that form"
     if a.extraction and b.extraction:
         yield from check_version("extraction", a.extraction, b.extraction)
     if a.shape != b.shape:
         raise NotComparable(
             f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
-            "only models of one shape are compared edge by edge"
+            "edges are compared only between models of the same shape"
         )
 
 
@@ -72,7 +72,7 @@ def _shape(entry: Entry) -> str:
 
 
 def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
-    """Says where circuits of one class are of different images, or classes' images are chosen differently."""
+    """Return a note if circuits of one class have different images, or images are selected differently by class."""
     across = by in ("class", "dataset")
     chosen: dict[Hashable, set[Hashable]] = {}
     for e in entries:
@@ -81,11 +81,13 @@ def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
         chosen.setdefault(key, set()).add(what)
     if all(len(different) == 1 for different in chosen.values()):
         return []
-    return ["images are not chosen alike (number, rule or seed)" if across else "the circuits are of different images"]
+    return [
+        "images are selected differently (number, rule or seed)" if across else "the circuits have different images"
+    ]
 
 
 def other_contrast(items: Iterable[WorkItem]) -> list[str]:
-    """Return a warning where circuits are contrasted with different classes, their own aside."""
+    """Return a note if circuits are contrasted with different classes, other than their own."""
     against = list({(item.target_class.name, item.contrast.against): None for item in items})
     everyone = {name for _, names in against for name in names}
     apart = [(own, names) for own, names in against if {*names} != everyone - {own}]
@@ -95,4 +97,4 @@ def other_contrast(items: Iterable[WorkItem]) -> list[str]:
         f"{own}: {', '.join(names[:3]) or 'none'}{' …' if len(names) > 3 else ''}" for own, names in apart[:2]
     )
     more = " …" if len(apart) > 2 else ""
-    return [f"the circuits are contrasted with different classes ({first}{more}), which changes circuits, too"]
+    return [f"the circuits are contrasted with different classes ({first}{more}), which also changes circuits"]

@@ -1,4 +1,4 @@
-"""Circuits of a store as the catalog lists them, each with the question that it answers."""
+"""Circuits as the catalog lists them, each with the question that it answers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..errors import InputError, unknown
 from ..store import Store
 from ..store.listing import extractions, work_items
 from .answers import counted, named_by_id
-from .names import Models, matching
+from .names import Models, find_values
 
 STUDY = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction")
-"""Properties that all circuits of a study have in common; they differ in class and condition."""
+"""Properties that all circuits of a study share; they differ in class and condition."""
 
 ABBREVIATED = ("condition", "method", "metric", "corruption", "extraction")
-"""Properties whose values have parameters, and may be given without them."""
+"""Properties whose values have parameters, which may be omitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class Entry:
     """A circuit as the catalog lists it; its arrays stay in the archive.
 
     Attributes:
-        row: columns of `Store.circuits`.
+        row: the columns of `Store.circuits`.
         item: the question that it answers.
-        extraction: how it was extracted, with the version; None where no run asks for it any more.
+        extraction: how it was extracted, with the version; None if no run refers to it any more.
     """
 
     row: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Entry:
 
     @property
     def age(self) -> tuple[int, str]:
-        """Sorts the oldest first."""
+        """The sort key of a circuit's age, oldest first."""
         return self.row["created_ms"], self.id
 
     @property
@@ -57,7 +57,7 @@ class Entry:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads of its model."""
+        """The numbers of layers and of heads of its model."""
         return self.item.model.n_layers, self.item.model.n_heads
 
     @cached_property
@@ -68,35 +68,35 @@ class Entry:
 def load(
     store: Store, run: str | None, equals: Mapping[str, Any], *, flagged: bool = False
 ) -> tuple[list[Entry], tuple[str, ...]]:
-    """Return the circuits of a run, or store, that have the given properties and count; and notes on those that do not.
+    """Return the circuits of a run or store that have the given properties and count, and notes on those left out.
 
-    Circuits that are chosen by id, or by their flag, count as they are.
+    Circuits that are selected by id always count; those that are selected by their flag need only be the newest.
 
     Raises:
-        InputError: no such run, property or value; no circuit.
+        InputError: the run, property or value does not exist, or no circuit is left.
     """
-    asked = _in_full(store, run, equals)
-    rows = store.circuits(run, **asked)
+    properties = _stored_values(store, run, equals)
+    rows = store.circuits(run, **properties)
     where = "the store" if run is None else f"run {run!r}"
     if rows.empty:
-        _check_values(store.circuits(run), asked, where)
+        _check_values(store.circuits(run), properties, where)
         chosen = ", ".join(f"{name} = {value}" for name, value in equals.items())
         raise InputError(
-            f"no circuit in {where}{f' with {chosen}' if chosen else ''}; the query `studies` shows what there is"
+            f"no circuit in {where}{f' with {chosen}' if chosen else ''}; the query `studies` lists what the store has"
         )
-    if not {"id", "discovery_id"}.isdisjoint(asked):
+    if not {"id", "discovery_id"}.isdisjoint(properties):
         return entries_of(store, rows), named_by_id(rows)
-    kept, notes = counted(rows, flagged=flagged or "flag" in asked)
+    kept, notes = counted(rows, flagged=flagged or "flag" in properties)
     if kept.empty:
         raise InputError(f"no circuit in {where} counts: {'; '.join(notes)}")
     return entries_of(store, kept), notes
 
 
-def _in_full(store: Store, run: str | None, equals: Mapping[str, Any]) -> dict[str, Any]:
-    """Return properties as they are stored: models by their ids, abbreviated values in full.
+def _stored_values(store: Store, run: str | None, equals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties with their stored values: models by id, abbreviated values in full.
 
     Raises:
-        InputError: no such run or value, or a name that several models have.
+        InputError: the run or value does not exist, or several models have the given name.
     """
     found = dict(equals)
     where = f"circuits of {'the store' if run is None else f'run {run!r}'}"
@@ -105,8 +105,8 @@ def _in_full(store: Store, run: str | None, equals: Mapping[str, Any]) -> dict[s
         models = Models(zip(rows["model"], rows["model_id"], strict=True))
         found["model_id"] = [models.id(text, where) for text in _texts(found.pop("model"))]
     for name in found.keys() & ABBREVIATED:
-        there = set(store.count_circuits([name], run)[name])
-        found[name] = sorted(set().union(*(matching(name, text, there, where) for text in _texts(found[name]))))
+        values = set(store.count_circuits([name], run)[name])
+        found[name] = sorted(set().union(*(find_values(name, text, values, where) for text in _texts(found[name]))))
     return found
 
 
@@ -116,20 +116,20 @@ def _texts(value: Any) -> list[str]:
 
 
 def _check_values(rows: pd.DataFrame, equals: Mapping[str, Any], where: str) -> None:
-    """Refuse a value that no circuit has.
+    """Check that each property has a value that some circuit has.
 
     Raises:
-        InputError: there are circuits, but none has the value asked for of one property.
+        InputError: there are circuits, but none has a given value of a property.
     """
-    for name, asked in equals.items():
-        wanted = asked if isinstance(asked, Collection) and not isinstance(asked, str) else [asked]
-        there = {str(value) for value in rows[name].dropna()}
-        if there and there.isdisjoint(map(str, wanted)):
-            raise unknown(name, ", ".join(map(str, wanted)), there, where=f"circuits of {where}")
+    for name, value in equals.items():
+        wanted = _texts(value)
+        present = {str(value) for value in rows[name].dropna()}
+        if present and present.isdisjoint(wanted):
+            raise unknown(name, ", ".join(wanted), present, where=f"circuits of {where}")
 
 
 def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
-    """Return rows of `Store.circuits`, each with the question that it answers."""
+    """Return the circuits in rows of `Store.circuits`, each with the question that it answers."""
     with store.catalog.reading() as connection:
         items = work_items(connection, rows["discovery_id"].unique())
         taken = extractions(connection, rows["id"])
@@ -137,14 +137,14 @@ def entries_of(store: Store, rows: pd.DataFrame) -> list[Entry]:
 
 
 def precision(entry: Entry) -> Hashable:
-    """Return what may differ between the newest answers to questions that differ in one field only."""
+    """Return dtype and seed, which may differ between the newest answers to questions that differ in one field."""
     return entry.item.recipe.dtype, entry.item.recipe.seed
 
 
 def best_study(
     entries: Iterable[Entry], study: Callable[[Entry], Hashable], label: Callable[[Entry], Hashable]
 ) -> list[Entry]:
-    """Return the circuits of the study with most labels; of the newest of several."""
+    """Return the circuits of the study with the most labels; among several such studies, those of the newest."""
     studies: dict[Hashable, list[Entry]] = {}
     for entry in entries:
         studies.setdefault(study(entry), []).append(entry)
@@ -152,10 +152,10 @@ def best_study(
 
 
 def newest(entries: Iterable[Entry], label: Callable[[Entry], Hashable]) -> list[Entry]:
-    """Return one circuit for each label."""
+    """Return the newest circuit for each label."""
     return list({label(entry): entry for entry in sorted(entries, key=lambda entry: entry.age)}.values())
 
 
 def images_of(item: WorkItem) -> Selection:
-    """Return which images of the class it asks of, whatever was done to them (an attack's word is a surrounding)."""
+    """Return how its images were selected, without the condition (the word of an attack is a surrounding)."""
     return replace(item.selection, surroundings="")

@@ -1,4 +1,4 @@
-"""The noise floor: what a measure gives between two halves of one circuit's own images."""
+"""The noise floor: the value of a measure between two halves of the images of the same circuit."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..store import Store
 from .entries import Entry
 from .measures import Measure, Sample
 
-_WORK = 600_000
-"""Edges times circuits that are halved for one comparison; some 10 s at 40 extractions a circuit."""
+_MAX_WORK = 600_000
+"""Maximum of edges × circuits with a noise floor in one comparison; about 10 s at 40 extractions per circuit."""
 
-_LEAST, _MOST = 8, 400
-"""Circuits that are halved for one comparison, however large or small the graph."""
+_MIN_CIRCUITS, _MAX_CIRCUITS = 8, 400
+"""Limits on the circuits with a noise floor in one comparison, for graphs of any size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """Means over 20 seeded halvings, each half extracted again at the same size.
+    """Means over 20 seeded halvings; the circuit of each half is extracted again at the same size.
 
     Attributes:
-        value: of the measure.
-        changed: per edge, the share of halvings in which one given half has it and the other has not; None for
+        value: the measure.
+        changed: per edge, half the share of halvings in which only one of the two halves has the edge; None for
             measures of scores.
     """
 
@@ -36,15 +36,15 @@ class Floor:
 
     @property
     def n_changed(self) -> float:
-        """Edges that seem gained, and as many lost, where only the images differ; NaN for measures of scores."""
+        """Edges that appear gained, and equally many lost, when only the images differ; NaN for measures of scores."""
         return float("nan") if self.changed is None else float(self.changed.sum())
 
 
 def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Floor | None:
-    """Return the noise floor of one circuit; None where there are no halves of its images.
+    """Return the noise floor of one circuit, or None if its images cannot be halved.
 
-    There are none without scores per image, with fewer than two images, without a size, or where the circuit was
-    extracted elsewhere in a way that cannot be repeated.
+    They cannot without scores per image, with fewer than two images, without a requested size, or with an extraction
+    that is not known here.
     """
     values, changed = [], []
     for a, b in _halves(record, discovery, measure):
@@ -56,24 +56,24 @@ def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> F
 
 
 def _halves(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Sample, Sample]]:
-    """The circuits of 20 seeded pairs of halves of the images, each extracted again at the circuit's size."""
+    """Yield the circuits of 20 seeded pairs of halves of the images, extracted at the size of the circuit."""
     scores, size = discovery.scores, record.circuit.size_requested
     known = record.extraction.kind in EXTRACTIONS and EXTRACTIONS[record.extraction.kind].take is not None
     if scores is None or (scores.n_images or 0) < 2 or not size or not known:
         return
     for a, b in halvings(scores, seed=record.item.recipe.seed):
-        yield _again(record, size, a, measure), _again(record, size, b, measure)
+        yield _extract(record, size, a, measure), _extract(record, size, b, measure)
 
 
-def _again(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
-    """The circuit of half the images, extracted as the whole one was; no edges where only scores are compared."""
+def _extract(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
+    """Return the circuit of half the images, with the extraction of the whole; without edges for measures of scores."""
     if measure.needs != "members":
         return Sample(Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size), scores)
     return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
 
 
 def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen: Collection[int]) -> dict[int, Floor]:
-    """Return the noise floors of the circuits at the chosen positions, by position; those that are known."""
+    """Return the known noise floors of the circuits at the chosen positions, by position."""
     floors = {}
     for i in chosen:
         record, _ = store.archive.circuit(entries[i].id)
@@ -84,27 +84,27 @@ def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen
 
 
 def left_out_of_floors(items: Sequence[WorkItem]) -> Iterator[str]:
-    """Yield a warning where circuits are contrasted with one class only: halves of the images keep it."""
+    """Yield a note if circuits are contrasted with one class only, which is the same for both halves of the images."""
     single = sum(len(item.contrast.against) == 1 for item in items)
     if single:
         yield (
-            f"the noise floor leaves out what images are contrasted with: {single} of {len(items)} circuits are "
-            "contrasted with one class, and with another one circuits differ more"
+            f"the noise floor does not cover the choice of the contrast class: {single} of {len(items)} circuits are "
+            "contrasted with one class, and differ more when contrasted with another"
         )
 
 
 def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:
-    """Return which circuits of each of several groups get a noise floor: all, or as many as there is time for.
+    """Return the positions of the circuits in each group whose noise floor is computed: all, or as many as time allows.
 
-    They are spread evenly over the groups and within each; where a group has one, it is the group's first.
+    The circuits are spread evenly over the groups and within each group. If a group gets one, it is the first.
 
     Args:
-        counts: circuits of each group.
-        n_edges: of their graph, the largest if there are several.
+        counts: the number of circuits in each group.
+        n_edges: the number of edges of their graph, or of the largest graph.
     """
-    most = min(sum(counts), _MOST, max(_LEAST, _WORK // n_edges))
+    total = min(sum(counts), _MAX_CIRCUITS, max(_MIN_CIRCUITS, _MAX_WORK // n_edges))
     ends = np.cumsum(counts)
-    shares = np.diff(-(-ends * most // ends[-1]), prepend=0).tolist()  # rounded up: the first group has one
+    shares = np.diff(-(-ends * total // ends[-1]), prepend=0).tolist()  # rounded up, so the first group has one
     return [_evenly(count, share) for count, share in zip(counts, shares, strict=True)]
 
 

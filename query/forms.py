@@ -1,6 +1,6 @@
-"""Circuits of different forms of a graph, each two compared in the coarser form.
+"""Comparison of circuits of different forms: two circuits are compared in the coarser of their forms.
 
-A circuit of the finer form has an edge of the coarser one if it has at least one of the edges that make it up.
+A circuit of the finer form has an edge of the coarser form if it has at least one of the edges that make it up.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .measures import Circuits, Matrix, Measure, common_edges
 
 
 def coarseness(graph: ComputationGraph) -> int:
-    """Return 0 for the finest form, more for coarser ones."""
+    """Return 0 for the finest form, and larger numbers for coarser forms."""
     return FORMS.index(graph.form)
 
 
 def projected(
     graph: ComputationGraph, members: Bool[np.ndarray, "edge"], target: ComputationGraph
 ) -> Bool[np.ndarray, "coarser_edge"]:
-    """Return the edges of a coarser form of the graph in which member edges lie."""
+    """Project the member edges of a circuit to a coarser form of the graph."""
     found = np.zeros(target.n_edges, bool)
     found[graph.projection(target.form)[members]] = True
     return found
@@ -32,10 +32,11 @@ def projected(
 def across_forms(
     graphs: Sequence[ComputationGraph], members: Sequence[Bool[np.ndarray, "_"]], measure: Measure
 ) -> tuple[Matrix, Int[np.ndarray, "circuit circuit"], Int[np.ndarray, "circuit circuit"]]:
-    """Return a measure of edge sets for all pairs of circuits of one model.
+    """Compute a measure of edge sets for all pairs of circuits of one model.
 
     Returns:
-        The measure; the edges of the first circuit of each pair, counted in the pair's form; those that both have.
+        The measure; the number of edges of the first circuit of each pair, in the form of the pair; the number of edges
+        in both.
     """
     values = np.ones((len(graphs), len(graphs)))
     counted, common = (np.zeros(values.shape, int) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Circuits of a store sorted into groups within which they may be compared."""
+"""Groups of circuits that may be compared with each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .entries import STUDY, Entry, best_study, newest, precision
 from .names import Models
 
 FIELDS = (*STUDY[:2], "class", "condition", *STUDY[2:])
-"""Properties of circuits; within a group all but the compared one are the same."""
+"""Properties of circuits; within a group all of them are the same except the compared one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class Group:
     """Circuits that differ in one field only, one for each of its values.
 
     Attributes:
-        common: values of the other fields.
-        labels: values of the compared field; classes by class index, `natural` before the attacks.
-        entries: the circuits, in that order, on one graph.
+        common: the values of the other fields.
+        labels: the values of the compared field; classes by class index, `natural` before attacks.
+        entries: the circuits, in that order.
         notes: what else differs, and what was left out.
     """
 
@@ -34,16 +34,16 @@ class Group:
 
 
 def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[Group]:
-    """Yield groups of two circuits or more that differ in `by`; models of one name have different labels.
+    """Yield groups of at least two circuits that differ in `by`; models with the same name get different labels.
 
     Args:
         loaded: the circuits.
         by: one of `FIELDS`.
-        sets: whether only sets of edges are compared, and no scores.
+        sets: whether only sets of edges are compared, not scores.
 
     Raises:
-        InputError: no such field.
-        NotComparable: circuits that differ in `by` mean different things.
+        InputError: the field does not exist.
+        NotComparable: circuits that differ in `by` are not comparable.
     """
     check_known("field to compare by", by, FIELDS)
     models = Models((e.item.model.name, e.item.model.id) for e in loaded)
@@ -57,7 +57,7 @@ def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[
         found.setdefault(tuple(str(entry.row[field]) for field in FIELDS if field != by), []).append(entry)
     for same in found.values():
         chosen = newest(best_study(same, precision, value), value)
-        if len(chosen) == 1:  # no study has two: what differs besides is reported
+        if len(chosen) == 1:  # no study has two circuits: take them from several, and note what differs
             chosen = newest(same, value)
         group = _group(by, chosen, len(same) - len(chosen), sets)
         if len(group.labels) > 1:
@@ -67,7 +67,7 @@ def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[
 def _group(by: str, entries: list[Entry], left_out: int, sets: bool) -> Group:
     notes = []
     if left_out:
-        notes.append(f"{left_out} other circuits, older or of another seed or precision, are left out")
+        notes.append(f"{left_out} other circuits, older or with another seed or precision, are left out")
     if by == "condition" and entries[0].item.recipe.corruption.kind == UNATTACKED_TWIN:
         attacked = [e for e in entries if e.item.condition.kind != NATURAL]
         if len(attacked) < len(entries):

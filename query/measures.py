@@ -1,4 +1,4 @@
-"""How alike circuits are: the measures, for one pair and for all pairs of many, and what chance gives."""
+"""Measures of similarity between circuits, for one pair and for all pairs, with their chance levels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Matrix = Float[np.ndarray, "circuit circuit"]
 
 @dataclass(frozen=True, eq=False)
 class Circuits:
-    """Circuits on one graph, a row each.
+    """Circuits on one graph, one per row.
 
     Attributes:
-        graph: which edges the columns mean.
-        members: member edges.
-        sizes: edges asked for; realised sizes where none were.
-        scores: of all edges; None where no measure needs them.
+        graph: the graph, whose edges are the columns.
+        members: whether an edge is in a circuit.
+        sizes: requested numbers of edges; actual numbers if none was requested.
+        scores: scores of all edges; None if the measure does not need them.
     """
 
     graph: ComputationGraph
@@ -36,11 +36,11 @@ class Circuits:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One circuit, as a measure of two reads it.
+    """One of the two circuits that a measure compares.
 
     Attributes:
-        circuit: its edges; of a measure of scores, only its size is read.
-        scores: of all edges; None where they are not known.
+        circuit: the circuit; measures of scores use only its size.
+        scores: scores of all edges; None if they are unknown.
     """
 
     circuit: Circuit
@@ -54,12 +54,12 @@ class Measure:
     Attributes:
         key: its name.
         about: what it measures.
-        needs: `members`; or `scores`, which methods that only select do not give; or their `ranks` over all edges,
-            which scores that are shares have not.
-        pair: of two samples.
-        matrix: of all pairs of many.
-        chance: expected value for uniform random edge sets (rankings, for `spearman`) of two sizes among
-            `n_edges`; None where it is not known.
+        needs: `members`; `scores`, which methods that only select edges do not give; or `ranks` of the scores over all
+            edges, which do not exist for scores that are shares.
+        pair: computes the measure of two samples.
+        matrix: computes the measure of all pairs.
+        chance: computes the expected value for uniform random edge sets (rankings, for `spearman`) from the two sizes
+            and `n_edges`; None if it is unknown.
     """
 
     key: str
@@ -71,11 +71,11 @@ class Measure:
 
     @property
     def column(self) -> str:
-        """Its name as a column of tables."""
+        """Its name as a column of a table."""
         return self.key.replace("-", "_")
 
     def chance_levels(self, circuits: Circuits) -> Matrix:
-        """Return what chance gives for all pairs of many; NaN where it is not known."""
+        """Return the chance levels of all pairs; NaN where they are unknown."""
         if self.chance is None:
             return np.full((len(circuits.members), len(circuits.members)), np.nan)
         sizes = circuits.sizes if self.needs == "ranks" else circuits.members.sum(axis=1)
@@ -92,7 +92,7 @@ def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
 
 
 def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "circuit circuit"]:
-    """Return the number of edges in both, for all pairs."""
+    """Return the number of edges in both circuits, for all pairs."""
     exact = inside.astype(np.float32)  # sums up to 2²⁴ are exact
     return (exact @ exact.T).astype(int)
 
@@ -109,7 +109,7 @@ def _dice(circuits: Circuits) -> Matrix:
 
 
 def _weighted(circuits: Circuits) -> Matrix:
-    """Rows sum to 1, so Σ max = 2 − Σ min."""
+    """Compute the weighted Jaccard; each row is scaled to sum 1, so Σ max = 2 − Σ min."""
     magnitude = np.abs(_scores(circuits).astype(np.float64))
     unit = magnitude / np.maximum(magnitude.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     total = unit.sum(axis=1)
@@ -132,7 +132,7 @@ def _overlap(circuits: Circuits) -> Matrix:
     graph, sizes = circuits.graph, circuits.sizes
     orders = [joining_order(graph, row, "top") for row in _scores(circuits)]
     out = np.ones((len(sizes), len(sizes)))
-    for n in set(sizes):  # the smaller size of a pair decides how far both orders are followed
+    for n in set(sizes):  # the smaller size of a pair is the n for both
         inside = np.zeros((len(sizes), graph.n_edges), bool)
         for row, order in enumerate(orders):
             inside[row, order[:n]] = True
@@ -186,7 +186,7 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             "overlap",
-            "share of the n best edges that are common, before pruning; n the smaller requested size",
+            "share of the n best edges that are in both, before pruning; n is the smaller requested size",
             "ranks",
             _overlap_of_two,
             _overlap,
@@ -205,10 +205,10 @@ MEASURES: dict[str, Measure] = {
 
 
 def get_measure(key: str) -> Measure:
-    """Return the measure.
+    """Return the measure with the given name.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such measure.
     """
     check_known("measure", key, MEASURES)
     return MEASURES[key]

@@ -1,4 +1,4 @@
-"""Named queries: Cypher texts with a header that says what they answer, and how they are run.
+"""Named queries: Cypher texts in files, with a header that documents them.
 
 A query is a file `cypher/NAME.cypher`. Its header is the leading comment:
 
@@ -9,24 +9,23 @@ A query is a file `cypher/NAME.cypher`. Its header is the leading comment:
     // Columns:
     //   edge: name of the edge
 
-A parameter has a name, a type, a default after `=` (none: it must be given) and a meaning after `;`;
-several names with one meaning may stand together. `parameters.py` tells the types and defaults.
+A parameter has a name, a type, a default after `=` (it is required without one) and a meaning after `;`. Several
+parameters with the same meaning may share a line. Types and defaults are described in `parameters.py`.
 
-Which circuits count is given as ids: a text has `c.id IN $circuits`, or, where these may be all circuits of a store,
-`$listed`, `$circuits` and `$left_out` (`ask.py`). A text that gives back `flag` or `flagged` gets flagged circuits
-as well. A column `model_id` after `model` is not shown: it tells models of one name apart.
+The circuits that count are passed as ids: a text has `c.id IN $circuits`, or `$listed`, `$circuits` and `$left_out` if
+all circuits of a store may count (see `ask.py`). A text that returns `flag` or `flagged` also gets flagged circuits. A
+column `model_id` after `model` is not shown: it distinguishes models with the same name.
 
 What the graph does not hold is answered by functions of `responses.py`, whose docstrings are the headers.
 
-A file `cypher/NAME.near.cypher` is asked where the answer has no rows. Its comment says what is nearest, with the
-columns of its one row in braces.
+The file `cypher/NAME.near.cypher` is run if the answer has no rows. It returns one row with what comes nearest; its
+comment is the note to show, with columns of that row in braces.
 
-A file `cypher/NAME.ENGINE.cypher` declares that an engine is asked the same in other words, which give all rows in
-one: Neo4j sends each row as a message, on which its driver spends 20 µs. The text has `WITH` instead of `RETURN`, after
-`ORDER BY` also `LIMIT $most`, and then `RETURN collect(coalesce(column, [])) AS column` for every column: `collect`
-leaves out what is null, and no value in the graph is a list. Columns that the answer is sorted by first, and that have
-few values, may be returned as they are, once for all rows that share them (1 µs for each value that is not sent), and
-then sorted by again.
+The file `cypher/NAME.ENGINE.cypher` replaces the text on one engine and packs many rows into one: Neo4j sends each row
+as a message, which costs its driver 20 µs. The text has `WITH` instead of `RETURN`, `LIMIT $max_rows` after `ORDER BY`,
+and then `RETURN collect(coalesce(column, [])) AS column` for every column: `collect` omits nulls, and no value in the
+graph is a list. The first sort columns, if they have few values, may be returned unpacked, once for all rows that share
+them (which saves 1 µs per value), followed by another `ORDER BY`.
 """
 
 from __future__ import annotations
@@ -49,24 +48,24 @@ from .parameters import TYPES, Only, Parameter
 from .responses import ANSWERS, Answer
 
 _PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
-_ONLY = re.compile(r"only(?:, not (?P<but>\S+))?")
-_ASKED = re.compile(r"\bc\.(\w+) (?:= (\$\w+)|IN \[([^\]]+)\])")
+_ONLY = re.compile(r"only(?:, not (?P<other_than>\S+))?")
+_CONDITION = re.compile(r"\bc\.(\w+) (?:= (\$\w+)|IN \[([^\]]+)\])")
 NEAR = "near"
 
 
 @dataclass(frozen=True)
 class NamedQuery:
-    """A Cypher text in the portable dialect, with what its header tells.
+    """A Cypher text in the portable dialect, with the contents of its header.
 
     Attributes:
-        name: file name without ending.
-        about: what it answers.
-        parameters: in the order in which they are resolved.
-        columns: of the answer, with their meaning.
+        name: the file name without its suffix.
+        about: what the query answers.
+        parameters: its parameters, in the order in which they are resolved.
+        columns: the columns of the answer, with their meaning.
         text: the Cypher, without the header.
-        packed: what an engine is asked instead, by its name; many rows of the answer in one.
-        near: what to say where there are no rows, and the text that gives the row with what is nearest.
-        answer: computes the rows from archive and catalog, where the graph does not hold them; the text is empty then.
+        answer: computes the rows from archive and catalog if the graph does not hold them; `text` is empty then.
+        packed: by engine, the text that it runs instead, which packs many rows into one.
+        near: the note for an answer without rows, and the text that returns its values.
     """
 
     name: str
@@ -79,45 +78,59 @@ class NamedQuery:
     answer: Answer | None = None
 
     def takes(self, parameter: str) -> bool:
-        """Whether the text has this parameter."""
+        """Return whether the text has this parameter."""
         return parameter in parameters_of(self.text)
 
     @property
     def shows_flags(self) -> bool:
-        """Whether the answer says which circuits are flagged, so that these need not be left out."""
+        """Whether the answer says which circuits are flagged, so that they need not be left out."""
         return not {"flag", "flagged"}.isdisjoint(self.columns)
 
-    def chosen(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """The properties that the text asks of every circuit, each with the values that it may have.
+    def filters(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Return the conditions of the text on its circuits: by property, the values that it may have.
 
         Args:
-            values: of the parameters.
+            values: the values of the parameters.
         """
         if self.answer is not None:
-            buts = {p.name: [p.default.but] for p in self.parameters if isinstance(p.default, Only) and p.default.but}
-            chosen = {p.name: [*buts.get(p.name, []), values[p.name]] for p in self.parameters}
+            chosen = {p.name: [*_excluded(p), values[p.name]] for p in self.parameters}
             return {"model_id" if name == "model" else name: value for name, value in chosen.items()}
         found: dict[str, list[Any]] = {}
-        for name, one, several in _ASKED.findall(self.text):
-            words = [word.strip() for word in (one or several).split(",")]
+        for name, value, listed in _CONDITION.findall(self.text):
+            words = [word.strip() for word in (value or listed).split(",")]
             found.setdefault(name, [values[w[1:]] if w.startswith("$") else w.strip("'") for w in words])
         return found
 
 
+def _excluded(parameter: Parameter) -> list[str]:
+    """Return the value that circuits with the parameter's value are compared with, if its default names one."""
+    default = parameter.default
+    return [default.other_than] if isinstance(default, Only) and default.other_than else []
+
+
 @cache
 def parameters_of(text: str) -> frozenset[str]:
-    """Names of the parameters in a Cypher text."""
+    """Return the names of the parameters in a Cypher text."""
     return frozenset(tokenize(text).params)
 
 
 @cache
 def named_queries() -> dict[str, NamedQuery]:
-    """All named queries, by name."""
+    """Return all named queries by name.
+
+    Examples:
+        >>> query = named_queries()["top-edges"]
+        >>> query.about
+        'The edges of a circuit with the largest scores by magnitude.'
+        >>> [parameter.usage for parameter in query.parameters]
+        ['circuit', '[limit=20]']
+    """
     folder = files("circuitstore.query") / "cypher"
-    files_there = [f for f in folder.iterdir() if f.name.endswith(".cypher")]
-    sources = {f.name.removesuffix(".cypher"): f.read_text("utf-8") for f in files_there}
+    sources = {
+        f.name.removesuffix(".cypher"): f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".cypher")
+    }
     names = sorted(name for name in sources if "." not in name)
-    found = {name: _with_further(parse(name, sources[name]), sources) for name in names}
+    found = {name: _with_variants(parse(name, sources[name]), sources) for name in names}
     found |= {name: replace(parse(name, _source(answer)), answer=answer) for name, answer in ANSWERS.items()}
     return dict(sorted(found.items()))
 
@@ -127,14 +140,14 @@ def _source(answer: Answer) -> str:
     return "\n".join(f"// {line}".rstrip() for line in (inspect.getdoc(answer) or "").splitlines())
 
 
-def _with_further(query: NamedQuery, sources: Mapping[str, str]) -> NamedQuery:
-    """The query with its further texts, by engine or for answers without rows; the comment before them apart."""
+def _with_variants(query: NamedQuery, sources: Mapping[str, str]) -> NamedQuery:
+    """Add the texts of other files to a query: those for one engine, and the one for answers without rows."""
     start = f"{query.name}."
-    further = {name.removeprefix(start): source for name, source in sources.items() if name.startswith(start)}
-    near = further.pop(NEAR, None)
+    variants = {name.removeprefix(start): source for name, source in sources.items() if name.startswith(start)}
+    near = variants.pop(NEAR, None)
     return replace(
         query,
-        packed={engine: source.partition("\n\n")[2].strip() for engine, source in further.items()},
+        packed={engine: source.partition("\n\n")[2].strip() for engine, source in variants.items()},
         near=near and _near(near),
     )
 
@@ -145,16 +158,23 @@ def _near(source: str) -> tuple[str, str]:
 
 
 def list_named() -> Table:
-    """What named queries there are; columns `query, answers, parameters`, defaults in brackets."""
+    """Return a table of the named queries, with columns `query`, `answers` and `parameters`.
+
+    Optional parameters are in brackets, with their defaults.
+
+    Examples:
+        >>> list_named().to_pandas().set_index("query").loc["top-edges", "parameters"]
+        'circuit, [limit=20]'
+    """
     rows = [(q.name, q.about, ", ".join(p.usage for p in q.parameters)) for q in named_queries().values()]
     return Table(pd.DataFrame(rows, columns=["query", "answers", "parameters"]))
 
 
 def get_named(name: str) -> NamedQuery:
-    """The named query.
+    """Return the named query.
 
     Raises:
-        InputError: there is none of that name; names the nearest.
+        InputError: there is no such query; the message suggests the nearest name.
     """
     if name not in named_queries():
         raise unknown("named query", name, named_queries())
@@ -162,16 +182,16 @@ def get_named(name: str) -> NamedQuery:
 
 
 def parse(name: str, source: str) -> NamedQuery:
-    """A named query from the text of its file.
+    """Parse the text of a file into a named query.
 
     Raises:
-        InputError: the header is not as the module's text says.
+        InputError: the header does not have the format described in the module docstring.
     """
     head, _, body = source.partition("\n\n")
     lines = [line.removeprefix("//").removeprefix(" ") for line in head.splitlines()]
     sections = re.split(r"^(?:Parameters|Columns):(?: none)?$", "\n".join(lines), flags=re.MULTILINE)
     if len(sections) != 3 or not head.startswith("//"):
-        raise InputError(f"{name}.cypher: expected a header with what it answers, Parameters: and Columns:")
+        raise InputError(f"{name}.cypher: expected a header with a description, Parameters: and Columns:")
     about, parameters, columns = sections
     return NamedQuery(
         name,
@@ -189,25 +209,30 @@ def _entries(section: str) -> list[str]:
 def _column(query: str, entry: str) -> tuple[str, str]:
     name, colon, about = entry.partition(": ")
     if not colon:
-        raise InputError(f"{query}.cypher: a column is written as NAME: MEANING, got {entry!r}")
+        raise InputError(f"{query}.cypher: expected a column as NAME: MEANING, got {entry!r}")
     return name, about
 
 
 def _parameters(query: str, entry: str) -> list[Parameter]:
-    """`a, b: string = "x"; what they are` as two parameters."""
+    """Parse `a, b: string = "x"; meaning` into two parameters."""
     match = _PARAMETER.fullmatch(entry)
     if match is None or match["type"] not in TYPES:
         raise InputError(
-            f"{query}.cypher: a parameter is written as NAME: TYPE = DEFAULT; MEANING with one of the types "
+            f"{query}.cypher: expected a parameter as NAME: TYPE = DEFAULT; MEANING with one of the types "
             f"{', '.join(TYPES)}, got {entry!r}"
         )
     default = match["default"]
     if default is not None:
         only = _ONLY.fullmatch(default)
-        default = Only(only["but"]) if only else json.loads(default)
+        default = Only(only["other_than"]) if only else json.loads(default)
     return [Parameter(name, match["type"], default, match["about"]) for name in match["names"].split(", ")]
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is the name of a query, right or wrong, and no Cypher."""
+    """Return whether a text is the name of a query, existing or not, rather than Cypher.
+
+    Examples:
+        >>> is_name("top-edges"), is_name("MATCH (c:Circuit) RETURN c.id")
+        (True, False)
+    """
     return len(text.split()) == 1

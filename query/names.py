@@ -1,4 +1,4 @@
-"""What names mean: values of circuits' properties as people write them, and models by name or id."""
+"""Resolves abbreviated values of properties, and models given by name or id."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from ..circuits.naming import kind_and_params
 from ..errors import InputError, unknown
 
 _DIGITS = 8
-"""Digits of a model's id that tell it from others of its name."""
+"""Digits of the id in the label of a model whose name is not unique."""
 
 
-def meant(given: str, there: Iterable[str]) -> set[str]:
-    """Return the values that a text means: itself, or those that it abbreviates.
+def matches(given: str, values: Iterable[str]) -> set[str]:
+    """Return the values that a text stands for: an equal value, or else all values that it abbreviates.
 
-    `top` means `top(n=24)`, and `typographic(size=9)` means `typographic(size=9, text=cat)`. `size_of` says which
-    condition decided a size, so `retention(target=0.9)` means `retention(size_of=natural, target=0.9)` as well.
+    `top` abbreviates `top(n=24)`, and `typographic(size=9)` abbreviates `typographic(size=9, text=cat)`. The parameter
+    `size_of` names the condition that decided a size and is ignored in an otherwise equal value:
+    `retention(target=0.9)` also stands for `retention(size_of=natural, target=0.9)`.
     """
     kind, params = _parts(given)
-    parts = {value: _parts(value) for value in there}
-    same = {v for v, (k, p) in parts.items() if v == given or (k, _as_asked(p)) == (kind, params)}
+    parts = {value: _parts(value) for value in values}
+    same = {v for v, (k, p) in parts.items() if v == given or (k, _without_size_of(p)) == (kind, params)}
     return same or {v for v, (k, p) in parts.items() if k == kind and params <= p}
 
 
@@ -28,15 +29,15 @@ def _parts(text: str) -> tuple[str, frozenset[str]]:
     return kind, frozenset(params)
 
 
-def _as_asked(params: frozenset[str]) -> frozenset[str]:
+def _without_size_of(params: frozenset[str]) -> frozenset[str]:
     return frozenset(p for p in params if not p.startswith("size_of="))
 
 
 class Models:
-    """The models of some circuits, which have one id each, and may share a name.
+    """The models of some circuits. Ids are unique, names may be shared.
 
     Args:
-        pairs: names and ids that occur together.
+        pairs: name and id of each model; a model may have several names.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -46,41 +47,41 @@ class Models:
 
     @property
     def labels(self) -> list[str]:
-        """How each model is called, sorted."""
+        """The labels of all models, sorted."""
         return sorted(map(self.label, self._names))
 
     def label(self, id: str) -> str:
-        """The name of a model, with the first digits of its id where another model has this name, too."""
+        """Return the name of a model, with the first digits of its id if another model has the same name."""
         name = min(self._names[id])
         return name if self._named(name) == [id] else f"{name} ({id[:_DIGITS]})"
 
     def id(self, given: str, where: str = "") -> str:
-        """The id of the model with this name, label or id, or whose id begins so.
+        """Return the id of the model with this name, label, id or beginning of an id.
 
         Raises:
-            InputError: no model, or several.
+            InputError: no model matches, or several do.
         """
         found = self._named(given) or [id for id in self._names if self.label(id) == given]
         found = found or [id for id in self._names if given and id.startswith(given)]
         if not found:
             raise unknown("model", given, self.labels, where)
         if len(found) > 1:
-            told = "; ".join(sorted(map(self.label, found)))
+            labels = "; ".join(sorted(map(self.label, found)))
             place = f"{where}: " if where else ""
-            raise InputError(f"{place}{given!r} means {len(found)} models; give the first digits of an id: {told}")
+            raise InputError(f"{place}{given!r} matches {len(found)} models; give the first digits of an id: {labels}")
         return found[0]
 
     def _named(self, name: str) -> list[str]:
         return [id for id, names in self._names.items() if name in names]
 
 
-def matching(name: str, given: str, there: Collection[str], where: str) -> set[str]:
-    """The values of a property that a text means.
+def find_values(name: str, given: str, values: Collection[str], where: str) -> set[str]:
+    """Return the values of a property that a text stands for.
 
     Raises:
-        InputError: none.
+        InputError: no value matches.
     """
-    found = meant(given, there)
+    found = matches(given, values)
     if not found:
-        raise unknown(name, given, there, where)
+        raise unknown(name, given, values, where)
     return found

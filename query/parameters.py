@@ -1,7 +1,7 @@
-"""Parameters of named queries: their types, their defaults, and values as a query expects them.
+"""Parameters of named queries: types, defaults and checks of values.
 
-Types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning). Parameters
-named like a property of circuits select circuits by it; `choice.py` says how.
+The types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning). A parameter
+with the name of a property of circuits selects circuits by it; see `choice.py`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ TYPES = ("string", "integer", "number", "strings", "circuit")
 
 @dataclass(frozen=True)
 class Only:
-    """Default of a parameter: the only value in the store.
+    """The default of a parameter that takes the only value in the store.
 
-    With `but` the query holds circuits with that value against circuits with another one: it is the only
-    other value, and only studies that have both are looked at.
+    With `other_than`, the query compares circuits that have that value with circuits that have another one: the
+    default is then the only other value, and only studies with both values are considered.
     """
 
-    but: str | None = None
+    other_than: str | None = None
 
     def __str__(self) -> str:
-        return "the only one in the store" + (f" but {self.but}" if self.but else "")
+        return "the only one in the store" + (f" other than {self.other_than}" if self.other_than else "")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a named query; `default` is None where it must be given."""
+    """A parameter of a named query; `default` is None if it must be given."""
 
     name: str
     type: str
@@ -41,19 +41,19 @@ class Parameter:
 
     @property
     def usage(self) -> str:
-        """`name`, or in brackets what is taken where it is not given: `[limit=20]`, `[model]` for `only`."""
+        """`name` if it must be given, otherwise in brackets with its default: `[limit=20]`, `[model]` for `only`."""
         if self.default is None:
             return self.name
         return f"[{self.name}]" if isinstance(self.default, Only) else f"[{self.name}={self.default}]"
 
 
 def checked(where: str, type: str, value: Any) -> Any:
-    """The value in the type that the query expects.
+    """Return a value in the type that the query expects.
 
-    Text is read where another type is due, as it comes from a command line: `20`, `0.5`, `seven,nine`.
+    Converts text from the command line, such as `20`, `0.5` and `seven,nine`.
 
     Raises:
-        InputError: it is of another type.
+        InputError: the value has another type.
     """
     try:
         match type:

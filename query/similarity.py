@@ -1,4 +1,4 @@
-"""How alike circuits are: one square of all pairs, beside noise floor and chance level."""
+"""The similarity of all pairs of some circuits, with noise floors and chance levels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .measures import Matrix, Measure
 
 @dataclass(frozen=True, eq=False)
 class Similarity(Exportable):
-    """How alike some circuits are: a square of all pairs.
+    """A square matrix with the similarity of all pairs of some circuits.
 
     Attributes:
-        labels: what the rows and columns are: classes, conditions …
-        measure: what `values` are of.
+        labels: the names of rows and columns: classes, conditions …
+        measure: the measure of similarity.
         values: the measure of each pair.
-        chance: what chance gives for circuits of the pair's sizes; NaN where it is not known.
-        floors: noise floor of each pair, on the diagonal that of each circuit; NaN where it is not known.
-        facts: what the circuits have in common, figures of the whole square, seconds.
+        chance: the chance level for circuits of the sizes of each pair; NaN where it is unknown.
+        floors: the noise floor of each pair, and on the diagonal of each circuit; NaN where it is unknown.
+        facts: what the circuits have in common, means over all pairs, seconds.
         notes: warnings.
     """
 
@@ -40,17 +40,17 @@ class Similarity(Exportable):
 
     @property
     def noise_floor(self) -> float | None:
-        """Mean noise floor of the circuits; None where none is known."""
+        """The mean noise floor of the circuits; None if none is known."""
         return mean_of_known(self.floors.diagonal())
 
     @property
     def chance_level(self) -> float | None:
-        """Mean chance level of the pairs; None where none is known."""
+        """The mean chance level of the pairs; None if none is known."""
         return mean_of_known(self.chance[np.triu_indices(len(self.labels), 1)])
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each pair once, in the order of the square; columns `a, b`, the measure, `noise_floor, chance`."""
+        """Each pair once, in the order of the matrix; columns `a`, `b`, the measure, `noise_floor` and `chance`."""
         a, b = np.triu_indices(len(self.labels), 1)
         names = np.array(self.labels, dtype=object)
         return pd.DataFrame(
@@ -65,15 +65,15 @@ class Similarity(Exportable):
 
     @cached_property
     def above_chance(self) -> pd.DataFrame:
-        """The pairs, most alike first by what is above chance: (measure − chance) / (1 − chance).
+        """The pairs sorted by similarity above chance, (measure − chance) / (1 − chance), the highest first.
 
-        Two large circuits share most edges by chance.
+        Without this correction large circuits come first, because they share most edges by chance.
         """
         above = (self.pairs[self.measure.column] - self.pairs["chance"]) / np.maximum(1 - self.pairs["chance"], 1e-9)
         return self.pairs.iloc[np.argsort(-above.to_numpy(), kind="stable")].reset_index(drop=True)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the square, labelled on both sides."""
+        """Return the matrix, with labels on rows and columns."""
         return pd.DataFrame(self.values, index=list(self.labels), columns=list(self.labels))
 
     def to_parquet(self, path: str | Path) -> None:
@@ -84,12 +84,12 @@ class Similarity(Exportable):
 
 
 def floors_of_pairs(own: Float[np.ndarray, "circuit"], coarseness: Sequence[int] | None = None) -> Matrix:
-    """Return the noise floor of each pair: the mean of both circuits', or the one that is known.
+    """Return the noise floor of each pair: the mean of the two circuits' noise floors, or the one that is known.
 
     Args:
-        own: noise floor of each circuit; NaN where it is not known.
-        coarseness: of each circuit's form, where forms differ: two circuits are compared in the coarser form, so that
-            the noise floor is that of the circuit of this form.
+        own: the noise floor of each circuit; NaN where it is unknown.
+        coarseness: of the form of each circuit, if forms differ. Two circuits are compared in the coarser form, with
+            the noise floor of the circuit of that form.
     """
     both = np.stack(np.broadcast_arrays(own[:, None], own[None, :]))
     form = np.zeros(len(own)) if coarseness is None else np.array(coarseness)
@@ -100,6 +100,6 @@ def floors_of_pairs(own: Float[np.ndarray, "circuit"], coarseness: Sequence[int]
 
 
 def mean_of_known(values: Float[np.ndarray, "value"]) -> float | None:
-    """Return the mean of the values that are not NaN; None where all are."""
+    """Return the mean of the values that are not NaN, or None if all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None

@@ -1,4 +1,4 @@
-"""A store's circuits sorted into studies: sets of circuits that differ in class and condition only."""
+"""Studies: sets of circuits that differ only in class and condition."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .entries import STUDY, Entry, best_study, entries_of, images_of, newest, pr
 from .names import Models
 
 COMMON = ("model_id", *STUDY, "seed")
-"""What all circuits of a study have in common. `model` is the name, with digits of the id where models share it."""
+"""Properties that all circuits of a study share. `model` is the name, with digits of the id if models share it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Circuits that may be compared class by class and condition by condition.
+    """Circuits that may be compared by class and by condition.
 
     Attributes:
         common: the values of `COMMON`.
-        recipe: that of its circuits; versions may differ.
-        circuits: one row per circuit, natural conditions first, then by class index; columns of the catalog.
-        flagged: the circuits that are flagged, likewise; they are listed and enter no figure.
+        recipe: the recipe of its circuits; versions may differ.
+        circuits: the circuits without a flag, one per row, natural first, then by class index; columns of the catalog.
+        flagged: the flagged circuits, in the same form; they are listed, but enter no figure.
         entries: the circuits with the questions that they answer, in the order of the rows of `circuits`.
-        graph: which edges the positions mean.
-        members: which edges each circuit holds, in the order of the rows.
-        scores: mean scores behind each circuit; None for methods that only select.
+        graph: the graph of the circuits.
+        members: the edges of each circuit, in the order of the rows.
+        scores: the mean scores from which each circuit was extracted; None for methods that only select edges.
         notes: what was left out to make the circuits comparable.
     """
 
@@ -47,37 +47,37 @@ class Study:
 
     @property
     def kind(self) -> StudyKind:
-        """What its circuits say about attacks."""
+        """Whether it is an effect study, a mechanism study or neither."""
         return study_kind(self.recipe)
 
     @cached_property
     def listed(self) -> pd.DataFrame:
-        """All circuits, the flagged ones among them, in the order of `circuits`."""
+        """All circuits including flagged ones, in the order of `circuits`."""
         return in_order(pd.concat([t for t in (self.circuits, self.flagged) if len(t)]))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names by class index, of flagged circuits as well."""
+        """The names of the classes by class index, including those of flagged circuits."""
         return tuple(self.listed.sort_values(["class_index", "class"])["class"].drop_duplicates())
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """Canonical texts, natural first, of flagged circuits as well."""
+        """The canonical texts of the conditions, natural first, including those of flagged circuits."""
         return tuple(self.listed["condition"].drop_duplicates())
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """The conditions that are not natural."""
+        """The conditions other than natural."""
         attacked = self.listed["attack"] != NATURAL
         return tuple(self.listed.loc[attacked, "condition"].drop_duplicates())
 
     @property
     def natural(self) -> str | None:
-        """The condition that the others are held against."""
+        """The natural condition, with which the others are compared; None if there is none."""
         return next((c for c in self.conditions if c not in self.attacks), None)
 
     def short(self, condition: str) -> str:
-        """Return the shortest name that distinguishes it from the study's other conditions."""
+        """Return the shortest name that distinguishes a condition from the others of the study."""
         return short_names(self.conditions)[condition]
 
     def rows(self, condition: str) -> Int[np.ndarray, "circuit"]:
@@ -85,7 +85,7 @@ class Study:
         return np.flatnonzero(self.circuits["condition"] == condition)
 
     def pairs(self, first: str, second: str) -> Iterator[tuple[str, int, int]]:
-        """Yield class and the positions of its circuits under two conditions, where it has both."""
+        """Yield each class that has circuits under both conditions, with their positions."""
         at = [{self.circuits["class"].iloc[i]: int(i) for i in self.rows(c)} for c in (first, second)]
         for name, row in at[0].items():
             if name in at[1]:
@@ -93,22 +93,26 @@ class Study:
 
 
 def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
-    """Return the studies of a run, or of the whole store: effect first, then mechanism, then the rest.
+    """Return the studies of a run or of the whole store: effect studies, then mechanism studies, then others.
 
     Raises:
-        InputError: no such run.
+        InputError: the run does not exist.
+
+    Examples:
+        >>> [(study.kind, len(study.circuits)) for study in read_studies(store)]
+        [('effect', 8), ('mechanism', 4)]
     """
     circuits = store.circuits(run)
     if circuits.empty:
         return ()
     models = Models(zip(circuits["model"], circuits["model_id"], strict=True))
     labelled = circuits.assign(model=circuits["model_id"].map(models.label))
-    found = [_read(store, dict(zip(COMMON, key, strict=True)), rows) for key, rows in _alike(labelled)]
+    found = [_read(store, dict(zip(COMMON, key, strict=True)), rows) for key, rows in _by_study(labelled)]
     order = ("effect", "mechanism", "other")
     return tuple(sorted(found, key=lambda study: order.index(study.kind)))
 
 
-def _alike(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+def _by_study(circuits: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     for key, rows in circuits.groupby(list(COMMON), sort=False, dropna=False):
         assert isinstance(key, tuple)
         yield tuple(map(str, key)), rows
@@ -133,14 +137,14 @@ def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
 
 def _left_out(circuits: int) -> Iterator[str]:
     if circuits:
-        several = "circuit" if circuits == 1 else "circuits"
-        yield f"not shown: {circuits} {several}, older or of other images or precision; choose a run to see more"
+        noun = "circuit" if circuits == 1 else "circuits"
+        yield f"not shown: {circuits} {noun}, older or with other images or precision; select a run to see more"
 
 
 def _arrays(
     store: Store, circuits: pd.DataFrame, graph: ComputationGraph
 ) -> tuple[Bool[np.ndarray, "circuit edge"], Float[np.ndarray, "circuit edge"] | None]:
-    """Members and scores of circuits on one graph."""
+    """Load the members and scores of circuits on one graph."""
     if circuits.empty:
         return np.zeros((0, graph.n_edges), bool), None
     scored = store.circuit(circuits["id"].iloc[0]).circuit.score is not None
@@ -148,7 +152,7 @@ def _arrays(
 
 
 def _one_each(store: Store, rows: pd.DataFrame) -> list[Entry]:
-    """One circuit per class and condition, the newest, a class's of the same images."""
+    """Return the newest circuit per class and condition; the circuits of a class have the same images."""
 
     def condition(entry: Entry) -> str:
         return entry.row["condition"]
@@ -157,17 +161,17 @@ def _one_each(store: Store, rows: pd.DataFrame) -> list[Entry]:
     latest = entries_of(store, rows.loc[rows["newest"].astype(bool)])
     for entry in best_study(latest, precision, lambda e: (e.row["class"], e.row["condition"])):
         by_class.setdefault(entry.row["class"], []).append(entry)
-    return [e for of in by_class.values() for e in newest(best_study(of, _images, condition), condition)]
+    return [e for group in by_class.values() for e in newest(best_study(group, _images, condition), condition)]
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the circuits of a study, natural conditions first, then by class index."""
+    """Sort the circuits of a study: natural first, then by class index."""
     attacked = rows.assign(_attacked=rows["attack"] != NATURAL)
     ordered = attacked.sort_values(["_attacked", "condition", "class_index", "class"])
     return ordered.drop(columns="_attacked").reset_index(drop=True)
 
 
 def _images(entry: Entry) -> Selection:
-    """The images of a class; those on which an attack succeeds are of the correct ones."""
+    """Return how the images were selected; those on which an attack succeeds are a part of the correct ones."""
     images = images_of(entry.item)
     return replace(images, rule="correct") if images.rule == "successful" else images

@@ -1,4 +1,4 @@
-"""The command line: quick help, settings, forms of output, and what a user's mistake looks like."""
+"""The command line: help, settings, formats of output, and user errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import ladybug
 import pandas as pd
 import pytest
-from circuitstore.cli.commands import parse_pairs, typed, worded
 from circuitstore.cli.doctor import examine
 from circuitstore.cli.output import count
+from circuitstore.cli.pairs import json_or_text, parse_pairs, text
 from circuitstore.cli.settings import Settings, read_settings
 from circuitstore.errors import InputError
 from circuitstore.store import Account, open_store
@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
 
 
-def test_help_loads_no_library_and_so_is_quick() -> None:
+def test_help_imports_no_large_library() -> None:
     code = (
         "import sys, circuitstore.cli as c; sys.argv[1:] = ['--help']\n"
         "try: c.main()\n"
@@ -44,12 +44,12 @@ def test_help_loads_no_library_and_so_is_quick() -> None:
     assert loaded.stderr.strip() == "[]"
 
 
-def test_an_unknown_command_or_option_is_refused() -> None:
+def test_an_unknown_command_or_option_is_a_user_error() -> None:
     for arguments in (["frobnicate"], ["query", "--frobnicate"], ["index"]):
         assert run(*arguments).returncode == 2
 
 
-def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_precedes_the_environment_and_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings() == Settings(store=None, graph=None, catalog=None)
     Path("circuitstore.toml").write_text('store = "of-file"\ngraph = "ladybug:///file"\ncatalog = "sqlite:///file"')
     monkeypatch.setenv("CIRCUITSTORE_STORE", "of-environment")
@@ -64,25 +64,25 @@ def test_settings_go_from_the_command_line_to_the_default(monkeypatch: pytest.Mo
     assert read_settings().store == "of-environment"
 
 
-def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIRCUITSTORE_STORE", "")
     assert read_settings().store is None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('sotre = "x"', "circuitstore.toml: unknown setting 'sotre'; did you mean 'store'"),
         ("graph = 7", "setting graph"),
         ("graph = ", "circuitstore.toml: not valid TOML"),
     ],
 )
-def test_a_wrong_settings_file_is_named(text: str, told: str) -> None:
+def test_mistakes_in_the_settings_file_raise_an_error(text: str, message: str) -> None:
     Path("circuitstore.toml").write_text(text)
     with pytest.raises(InputError, match=r"setting|TOML") as caught:
         read_settings()
-    assert told in str(caught.value)
-    assert told in refused("status")
+    assert message in str(caught.value)
+    assert message in refused("status")
 
 
 def test_a_missing_store_is_one_message(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_missing_spec_is_one_message() -> None:
 
 def test_parameters_are_json_or_text() -> None:
     given = ["n=5", "share=0.5", "name=seven", 'digits="7"', "flag=true", "none=null", "text=a=b", "empty="]
-    assert parse_pairs("--param", given, typed) == {
+    assert parse_pairs("--param", given, json_or_text) == {
         "n": 5,
         "share": 0.5,
         "name": "seven",
@@ -109,9 +109,9 @@ def test_parameters_are_json_or_text() -> None:
     }
 
 
-def test_parameters_whose_kind_is_known_are_text_and_several_of_one_name_a_list() -> None:
+def test_values_of_known_type_stay_text_and_repeated_names_give_a_list() -> None:
     given = ["id=123456", "hex=1e5", "class=three", "class=7", 'quoted="7"', "list=[1, 2]", "none=null", "flag=true"]
-    assert parse_pairs("--param", given, worded) == {
+    assert parse_pairs("--param", given, text) == {
         "id": "123456",
         "hex": "1e5",
         "class": ["three", "7"],
@@ -123,27 +123,27 @@ def test_parameters_whose_kind_is_known_are_text_and_several_of_one_name_a_list(
 
 
 @pytest.mark.parametrize("pair", ["n", "=5", "a b=5", "1=2"])
-def test_what_is_no_parameter_is_refused(pair: str) -> None:
+def test_a_pair_without_a_name_or_value_raises_an_error(pair: str) -> None:
     with pytest.raises(InputError, match="NAME=VALUE"):
-        parse_pairs("--param", [pair], typed)
+        parse_pairs("--param", [pair], json_or_text)
     assert "NAME=VALUE" in refused("query", "MATCH (c:Circuit) RETURN c.id", "--param", pair)
 
 
-def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
+def test_the_doctor_finds_no_problem_on_this_machine(tmp_path: Path) -> None:
     findings = examine(Settings(store=tmp_path / "not yet" / "made")).frame.set_index("check")
     assert (findings["state"] != "failed").all()
     assert findings.loc["torch", "found"]
-    assert "can be made" in findings.loc["store folder", "found"]
+    assert "can be created" in findings.loc["store folder", "found"]
     assert not (tmp_path / "not yet").exists()
 
 
-def test_one_is_no_plural(filled_store: Path) -> None:
+def test_counts_use_singular_and_plural(filled_store: Path) -> None:
     findings = examine(Settings(store=filled_store / "circuitstore-data")).frame.set_index("check")
     assert findings.loc["catalog", "found"] == "opened, 8 circuits in 1 run"
     assert [count(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
-def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_the_doctor_reports_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     findings = examine(Settings(store=tmp_path / "file")).frame.set_index("check")
     assert findings.loc["store folder", "state"] == "failed"
@@ -153,20 +153,20 @@ def test_the_doctor_names_a_folder_that_is_none(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(filled_store: Path, tmp_path: Path) -> Path:
-    """A store of made-up circuits of one's own."""
+    """A copy of the store of made-up circuits."""
     return Path(shutil.copytree(filled_store / "circuitstore-data", tmp_path / "store"))
 
 
-def test_status_tells_runs_and_items(store: Path) -> None:
-    (told,) = rows("status", "--store", store).to_dict("records")
-    assert (told["run"], told["items"], told["done"], told["circuits"]) == ("made up", 8, 8, 8)
+def test_status_shows_runs_and_items(store: Path) -> None:
+    (row,) = rows("status", "--store", store).to_dict("records")
+    assert (row["run"], row["items"], row["done"], row["circuits"]) == ("made up", 8, 8, 8)
     items = rows("status", "made up", "--store", store)
     assert list(items["class"].unique()) == [f"class-{i}" for i in range(4)]
     assert set(items["state"]) == {"done"}
     assert "made up" in refused("status", "made", "--store", store)
 
 
-def test_query_answers_and_refuses(store: Path, tmp_path: Path) -> None:
+def test_query_prints_answers_and_errors(store: Path, tmp_path: Path) -> None:
     text = "MATCH (c:Circuit {class: $class}) RETURN c.attack AS attack, c.n_edges AS edges ORDER BY attack"
     with open_store(store) as opened:
         expected = opened.query(text, {"class": "class-1"}).to_pandas()
@@ -182,17 +182,17 @@ def test_query_answers_and_refuses(store: Path, tmp_path: Path) -> None:
     assert "top-edges" in refused("query", "top-edge", "--store", store)
 
 
-def test_query_without_text_lists_the_named_ones() -> None:
+def test_query_without_text_lists_named_queries() -> None:
     assert "top-edges" in set(rows("query")["query"])
 
 
-def test_a_cut_answer_is_told(store: Path) -> None:
+def test_a_cut_answer_is_noted(store: Path) -> None:
     done = run("query", "MATCH (c:Circuit) RETURN c.id AS id", "--max-rows", "3", "--store", store)
     assert len(done.stdout.splitlines()) == 2 + 3
     assert "note: " in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(store: Path) -> None:
+def test_a_reader_of_a_pipe_may_exit_early(store: Path) -> None:
     """`circuitstore query … | head -1`."""
     command = f"{sys.executable} -m circuitstore.cli query 'MATCH (n:Node) RETURN n.key AS key' --store {store}"
     done = subprocess.run(["bash", "-c", f"{command} | head -1"], capture_output=True, text=True)
@@ -200,14 +200,14 @@ def test_a_reader_that_leaves_early_is_no_error(store: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_compare_gives_pairs_beside_their_floor(store: Path) -> None:
-    told = rows("compare", "--by", "class", "--where", "attack=natural", "--store", store)
-    assert len(told) == 6
-    assert {"jaccard", "noise_floor", "chance"} <= set(told)
+def test_compare_prints_pairs_with_their_noise_floor(store: Path) -> None:
+    table = rows("compare", "--by", "class", "--where", "attack=natural", "--store", store)
+    assert len(table) == 6
+    assert {"jaccard", "noise_floor", "chance"} <= set(table)
     assert "jaccard" in refused("compare", "--measure", "jacard", "--store", store)
 
 
-def test_circuits_are_chosen_by_run_and_flag(store: Path) -> None:
+def test_circuits_are_selected_by_run_and_flag(store: Path) -> None:
     place, named = ["--store", store], ["query", "consensus-edges", "--param", "share=0"]
     everything = rows(*named, *place)
     assert len(everything) and rows(*named, "--run", "made up", "--flagged", *place).equals(everything)
@@ -219,7 +219,7 @@ def test_circuits_are_chosen_by_run_and_flag(store: Path) -> None:
     assert "named queries" in refused("query", text, "--run", "made up", *place)
 
 
-def test_upkeep_of_a_store(store: Path) -> None:
+def test_maintenance_of_a_store(store: Path) -> None:
     assert run("verify", "--store", store).returncode == 0
     (store / "graph.lbdb").unlink()
     broken = run("verify", "--store", store)
@@ -235,7 +235,7 @@ def test_upkeep_of_a_store(store: Path) -> None:
     assert len(rows("query", "MATCH (c:Circuit) RETURN c.id AS id", "--store", store)) == 0
 
 
-def test_a_lost_catalog_is_made_anew(store: Path) -> None:
+def test_a_lost_catalog_is_rebuilt(store: Path) -> None:
     for file in store.glob("catalog.sqlite*"):
         file.unlink()
     assert "circuitstore rebuild" in refused("status", "--store", store)
@@ -259,7 +259,7 @@ def test_a_lost_catalog_costs_no_results(store: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["SET m.checksum = 'altered'", "CREATE (:Migration {version: 99, name: 'newer'})"])
-def test_a_graph_of_another_version_is_made_anew(store: Path, change: str) -> None:
+def test_a_graph_of_another_version_is_rebuilt(store: Path, change: str) -> None:
     text = "MATCH (c:Circuit) RETURN c.id AS id"
     with (
         ladybug.Database(store / "graph.lbdb", max_db_size=1 << 36) as database,
@@ -298,25 +298,25 @@ edges = 30
 """
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    """Interrupted after the first item of a long run; the same command then finds that item there."""
+def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
+    """Interrupt a long run after its first item; the same command then finds that item in the store."""
     only = 'only = ["zero", "one", "two", "three"]'
     long = SPEC.replace(only, "").replace("steps = 2", "steps = 40")
     (tmp_path / "spec.toml").write_text(long)
     process = start("index", "spec.toml", "--store", "store", "--no-progress")
     until(lambda: list(tmp_path.glob("store/archive/circuits/*/*.parquet")) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    told = ended(process)
-    assert process.returncode == 130, told
-    assert "again to go on" in told
-    assert "Traceback" not in told
+    output = ended(process)
+    assert process.returncode == 130, output
+    assert "again to continue" in output
+    assert "Traceback" not in output
     states = rows("status", "few", "--store", "store").set_index("class")["state"]
     assert len(states) == 10
     assert states["zero"] == "done" != states["nine"]
     (tmp_path / "spec.toml").write_text(long.replace("[images]", '[images]\nonly = ["zero"]'))
     again = run("index", "spec.toml", "--store", "store", "--no-progress")
     assert again.returncode == 0, again.stderr
-    assert "all 1 items are there already" in again.stderr
+    assert "all 1 items are already in the store" in again.stderr
 
 
 def test_ctrl_c_before_the_command_has_begun_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,8 +325,8 @@ def test_ctrl_c_before_the_command_has_begun_shows_no_traceback(monkeypatch: pyt
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_command_in_the_background_goes_on_ignoring_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`circuitstore index … &` in a script begins so."""
+def test_a_background_command_continues_to_ignore_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script starts `circuitstore index … &` in this way."""
 
     def app() -> None:
         signal.raise_signal(signal.SIGINT)
@@ -341,7 +341,7 @@ def test_a_command_in_the_background_goes_on_ignoring_ctrl_c(monkeypatch: pytest
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_second_ctrl_c_ends_the_process_though_the_first_waits() -> None:
+def test_a_second_ctrl_c_ends_the_process_while_the_first_is_deferred() -> None:
     code = """
 import signal
 from circuitstore.cli import commands
@@ -361,7 +361,7 @@ commands.main()
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "on\n"), done.stderr
 
 
-def test_a_spec_is_told_what_it_would_cost_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_prints_costs_and_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(SPEC)
     done = run("index", "spec.toml", "--store", "store", "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -409,4 +409,4 @@ def test_index_begins_with_the_table(tmp_path: Path) -> None:
         assert done.returncode == 0 and done.stderr.startswith("model: digits, 4 layers of 4 heads")
         assert "attacked_accuracy" in done.stderr
     assert "looked at: 2 items done" in first.stderr and first.stdout == ""
-    assert "attacked_accuracy" not in again.stderr and "all 2 items are there already" in again.stderr
+    assert "attacked_accuracy" not in again.stderr and "all 2 items are already in the store" in again.stderr

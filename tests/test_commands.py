@@ -1,4 +1,4 @@
-"""What there is besides the main commands: one circuit shown and drawn, the pages, how much is said, completion."""
+"""Commands that show and draw one circuit, the pages of the documentation, verbosity and completion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .command import refused, rows, run
 
 @pytest.fixture(autouse=True)
 def elsewhere(filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with a store of made-up circuits at the default place, and no settings in the environment."""
+    """Run in a folder with a store of made-up circuits in the default place, and without settings."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("CIRCUITSTORE_")]:
         monkeypatch.delenv(name)
@@ -56,9 +56,9 @@ def test_a_discovery_is_shown_with_its_circuits(record: CircuitRecord) -> None:
     assert shown["circuits"] == record.id
 
 
-def test_an_id_that_nothing_or_several_things_have_is_refused() -> None:
-    assert "nothing has the id 'zz'" in refused("show", "zz")
-    assert "several have an id that begins with ''" in refused("show", "")
+def test_an_unknown_or_ambiguous_id_raises_an_error() -> None:
+    assert "no circuit or discovery has the id 'zz'" in refused("show", "zz")
+    assert "several ids begin with ''" in refused("show", "")
 
 
 def test_a_circuit_is_drawn_into_a_file_or_to_stdout(record: CircuitRecord) -> None:
@@ -70,7 +70,7 @@ def test_a_circuit_is_drawn_into_a_file_or_to_stdout(record: CircuitRecord) -> N
     assert ET.fromstring(piped.stdout).tag.endswith("svg")
 
 
-def test_what_cannot_be_drawn_is_refused(record: CircuitRecord) -> None:
+def test_drawings_that_are_impossible_raise_an_error(record: CircuitRecord) -> None:
     assert "ends in .svg" in refused("draw", record.id, "--out", "x.png")
     assert "cannot write" in refused("draw", record.id, "--out", "absent/x.svg")
     assert "no circuit" in refused("draw", record.discovery_id, "--out", "x.svg")
@@ -85,28 +85,28 @@ def test_pages_are_listed_and_printed() -> None:
     assert "did you mean 'graph'" in refused("docs", "graphs")
 
 
-def test_a_name_that_tells_no_form_is_refused_before_anything_is_done() -> None:
+def test_an_unknown_suffix_raises_an_error_before_the_command_runs() -> None:
     assert "expected a name that ends in" in refused("query", "MATCH (c:Circuit RETURN", "--out", "rows.dat")
     assert run("query", "sizes", "--out", "sizes.csv").returncode == 0
     assert len(pd.read_csv("sizes.csv")) > 0
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_how_much_is_said(place: str) -> None:
-    def said(*options: str) -> str:
+def test_verbosity(place: str) -> None:
+    def printed(*options: str) -> str:
         arguments = [*options, "status"] if place == "before" else ["status", *options]
         done = run(*arguments)
         assert done.returncode == 0
         assert "made up" in done.stdout
         return done.stderr
 
-    assert said() == "note: nothing is writing now\n"
-    assert said("-q") == said("--quiet") == ""
-    assert said("-v") == said("--verbose") == f"info: the store: in the default folder\n{said()}"
-    assert said("-vv").startswith("info: ")
+    assert printed() == "note: nothing is writing now\n"
+    assert printed("-q") == printed("--quiet") == ""
+    assert printed("-v") == printed("--verbose") == f"info: store: the default folder\n{printed()}"
+    assert printed("-vv").startswith("info: ")
 
 
-def test_errors_are_said_however_little_is_wanted() -> None:
+def test_errors_are_printed_at_every_verbosity() -> None:
     assert "unknown page" in refused("-q", "docs", "nothing")
 
 
@@ -129,14 +129,14 @@ edges = 30
 """
 
 
-def test_a_log_file_names_each_item_and_how_long_it_took() -> None:
+def test_the_log_has_each_item_with_its_time() -> None:
     Path("spec.toml").write_text(SPEC)
-    told = run("index", "spec.toml", "-v").stderr.splitlines()
-    assert "\r" not in "".join(told)
-    assert [t for t in told if t.startswith("0 of 2 items after 00:00: three · natural · eap")]
+    log = run("index", "spec.toml", "-v").stderr.splitlines()
+    assert "\r" not in "".join(log)
+    assert [t for t in log if t.startswith("0 of 2 items after 00:00: three · natural · eap")]
     for method in ("eap", "eap-ig"):
-        assert [t for t in told if t.startswith(f"info: three · natural · {method} (") and "answered in" in t]
-    assert told[-1].startswith("few: 2 items done, 0 there already, 0 failed")
+        assert [t for t in log if t.startswith(f"info: three · natural · {method} (") and "answered in" in t]
+    assert log[-1].startswith("few: 2 items done, 0 already in the store, 0 failed")
     Path("spec.toml").write_text(SPEC.replace('"three"', '"three", "seven"'))
     quiet = run("index", "spec.toml", "-q")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
@@ -145,7 +145,7 @@ def test_a_log_file_names_each_item_and_how_long_it_took() -> None:
 
 
 def completed(words: str) -> set[str]:
-    """What the tab key offers in bash after these words."""
+    """Return what the tab key offers in bash after these words."""
     environment = {
         **os.environ,
         "_CIRCUITSTORE_COMPLETE": "complete_bash",

@@ -1,4 +1,4 @@
-"""The compose file and the image's recipe, read as far as that goes without a docker engine: nothing is built here."""
+"""The compose file and the Dockerfile, checked without a docker engine: nothing is built."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def megabytes(size: str) -> int:
 
 
 def texts(value: Any) -> list[str]:
-    """All text in a part of the compose file."""
+    """Return all text in a part of the compose file."""
     if isinstance(value, dict):
         return [t for part in value.values() for t in texts(part)]
     return [t for part in value for t in texts(part)] if isinstance(value, list) else [str(value)]
 
 
 def steps(name: str) -> list[str]:
-    """Arguments of all steps of the Dockerfile with this name."""
+    """Return the arguments of all steps of the Dockerfile with this name."""
     return [rest for step, rest in STEPS if step == name]
 
 
 def context() -> set[Path]:
-    """Files that the image's recipe may see, by .dockerignore: `*`, then what is let in, then what is not after all."""
+    """Return the files in the build context by .dockerignore: `*`, then files that are included, then exceptions."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     first, *rules = [line for line in lines if line and not line.startswith("#")]
     assert first == "*"
@@ -54,7 +54,7 @@ def context() -> set[Path]:
     return {p for p in seen if not any(fnmatch.fnmatch(part, r[3:]) for part in p.parts for r in kept_out)}
 
 
-def test_compose_reads_the_file_and_refuses_it_without_passwords() -> None:
+def test_compose_parses_the_file_and_requires_passwords() -> None:
     asked = ["docker", "compose", "version"]
     if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip("no docker compose on this machine")
@@ -72,7 +72,7 @@ def test_compose_reads_the_file_and_refuses_it_without_passwords() -> None:
         assert name in refused.stderr
 
 
-def test_the_services_are_the_databases_and_on_demand_the_program() -> None:
+def test_the_services_are_the_databases_and_optionally_the_program() -> None:
     assert set(SERVICES) == {*DATABASES, "circuitstore"}
     assert SERVICES["circuitstore"]["profiles"] == ["program"]
     waits = {name: on["condition"] for name, on in SERVICES["circuitstore"]["depends_on"].items()}
@@ -80,7 +80,7 @@ def test_the_services_are_the_databases_and_on_demand_the_program() -> None:
 
 
 @pytest.mark.parametrize("name", DATABASES)
-def test_a_database_is_watched_kept_and_bounded(name: str) -> None:
+def test_a_database_has_a_health_check_a_volume_and_limits(name: str) -> None:
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"][0] == "CMD"
@@ -88,7 +88,7 @@ def test_a_database_is_watched_kept_and_bounded(name: str) -> None:
     assert service["mem_limit"]
 
 
-def test_ports_are_open_on_the_loopback_alone() -> None:
+def test_ports_are_open_only_on_the_loopback_interface() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port) for port in ports)
@@ -102,7 +102,7 @@ def test_volumes_are_named_and_declared() -> None:
     assert [mount for mount in mounts if mount.startswith("$")] == ["${CIRCUITSTORE_INPUT:-.}:/input:ro"]
 
 
-def test_passwords_come_from_the_environment_and_must() -> None:
+def test_passwords_are_required_from_the_environment() -> None:
     secret = [t for s in SERVICES.values() for k, t in s["environment"].items() if re.search("PASSWORD|AUTH", k)]
     assert len(secret) == 4
     assert all(re.fullmatch(r"(neo4j/)?\$\{CIRCUITSTORE_\w+_PASSWORD(:\?[^}]+)?\}", text) for text in secret)
@@ -111,27 +111,30 @@ def test_passwords_come_from_the_environment_and_must() -> None:
     assert not [t for t in texts(COMPOSE) if re.search(r"://[^/]*:[^/]*@", t)]
 
 
-def test_the_example_of_an_environment_names_all_variables_and_no_secret() -> None:
+def test_the_example_environment_has_all_variables_and_no_secret() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    asked = {name for t in texts(COMPOSE) for name in re.findall(r"\$\{(\w+)", t)}
-    told = dict(line.lstrip("# ").split("=") for line in lines if re.match(r"(# )?[A-Z0-9_]+=", line))
-    assert set(told) == asked
-    assert [name for name, value in told.items() if value] == ["CIRCUITSTORE_INPUT"]
+    variables = {name for t in texts(COMPOSE) for name in re.findall(r"\$\{(\w+)", t)}
+    settings = dict(line.lstrip("# ").split("=") for line in lines if re.match(r"(# )?[A-Z0-9_]+=", line))
+    assert set(settings) == variables
+    assert [name for name, value in settings.items() if value] == ["CIRCUITSTORE_INPUT"]
     ignored = subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT)
     assert ignored.returncode == 0
 
 
-def test_the_databases_are_those_of_the_tests() -> None:
+def test_the_database_versions_are_those_of_the_tests() -> None:
     assert SERVICES["neo4j"]["image"] == f"neo4j:{VERSION.rpartition('.')[0]}-community"
     assert re.fullmatch(r"postgres:\d+-bookworm", SERVICES["postgres"]["image"])
 
 
 def test_the_memory_of_neo4j_fits_the_container_and_the_containers_a_small_machine() -> None:
     neo4j = SERVICES["neo4j"]
-    told = {k.removeprefix("NEO4J_"): v for k, v in neo4j["environment"].items() if "_memory_" in k}
-    heap, cache = megabytes(told["server_memory_heap_max__size"]), megabytes(told["server_memory_pagecache_size"])
-    assert told["server_memory_heap_initial__size"] == told["server_memory_heap_max__size"]
-    assert megabytes(told["db_memory_transaction_max"]) <= heap / 2
+    settings = {k.removeprefix("NEO4J_"): v for k, v in neo4j["environment"].items() if "_memory_" in k}
+    heap, cache = (
+        megabytes(settings["server_memory_heap_max__size"]),
+        megabytes(settings["server_memory_pagecache_size"]),
+    )
+    assert settings["server_memory_heap_initial__size"] == settings["server_memory_heap_max__size"]
+    assert megabytes(settings["db_memory_transaction_max"]) <= heap / 2
     assert heap + cache + 512 <= megabytes(neo4j["mem_limit"])
     assert sum(megabytes(SERVICES[name]["mem_limit"]) for name in DATABASES) <= 4096 - 1024
 
@@ -143,7 +146,7 @@ def test_every_setting_is_one_that_neo4j_knows(neo4j_server) -> None:
     assert {"dbms.usage_report.enabled", "db.memory.transaction.max"} <= settings <= known
 
 
-def test_the_program_is_given_what_it_asks_for() -> None:
+def test_the_program_gets_its_settings() -> None:
     program = SERVICES["circuitstore"]
     assert program["build"] == "."
     assert "image" not in program, "a name of its own would be asked of a registry first"
@@ -155,7 +158,7 @@ def test_the_program_is_given_what_it_asks_for() -> None:
     assert program["read_only"] is True
 
 
-def test_the_image_runs_the_command_as_nobody_in_particular() -> None:
+def test_the_image_runs_the_command_without_root() -> None:
     names = [step for step, _ in STEPS]
     assert steps("ENTRYPOINT") == ['["circuitstore"]']
     assert steps("USER") == ["circuitstore"]
@@ -170,20 +173,20 @@ def test_the_image_has_the_python_that_the_package_needs() -> None:
     assert [image.split()[0] for image in steps("FROM")] == ["python:${PYTHON}"] * 2
 
 
-def test_every_file_that_is_copied_is_there() -> None:
+def test_every_copied_file_exists() -> None:
     sources = [source for copy in steps("COPY") if "--from" not in copy for source in copy.split()[:-1]]
     assert {".", "pyproject.toml", "constraints.txt"} == set(sources)
     assert {Path("pyproject.toml"), Path("constraints.txt")} <= context()
 
 
-def test_the_image_is_made_of_the_package_and_nothing_else() -> None:
+def test_the_image_has_only_the_package() -> None:
     top = {p for p in source_files() if len(p.parts) == 1 and (p.suffix == ".py" or p.name == "py.typed")}
     made_with = {Path(name) for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE")}
     assert context() == {*package_files(), *pages(), *top, *made_with}
 
 
 def test_all_requirements_are_installed_before_the_package() -> None:
-    """The line that reads them, as a shell runs it, quotes and all."""
+    """Runs the line that reads them in a shell."""
     line = next(run for run in steps("RUN") if "requirements.txt" in run)
     _, reading, installing = (part.strip() for part in line.split("&&"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

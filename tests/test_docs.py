@@ -1,4 +1,4 @@
-"""The documentation says what the program does."""
+"""The documentation matches the program."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def script(name: str) -> ModuleType:
-    """A program that lies in `docs/`, as a module."""
+    """Load a program in `docs/` as a module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its dataclasses look themselves up there
+    sys.modules[name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -48,18 +48,18 @@ def drawing() -> ModuleType:
     return script("draw_schema")
 
 
-def test_the_reference_is_the_help(generate: ModuleType) -> None:
+def test_the_reference_is_generated_from_the_help(generate: ModuleType) -> None:
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == generate.cli_reference(), "run: make docs"
 
 
-def test_the_tables_of_kinds_are_the_registries(generate: ModuleType) -> None:
+def test_the_tables_of_kinds_are_generated_from_the_registries(generate: ModuleType) -> None:
     written = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     assert "<!-- made: kinds -->" in written
     assert written == generate.with_made_parts(written), "run: make docs"
 
 
-def test_every_example_of_a_spec_is_one() -> None:
+def test_every_example_of_a_spec_is_valid() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     whole = [example for example in examples if example.startswith("name = ")]
@@ -69,7 +69,7 @@ def test_every_example_of_a_spec_is_one() -> None:
 
 
 def test_the_full_example_of_a_spec_runs(tmp_path: Path, photo: Photo) -> None:
-    """With a small model of random weights, and few images, whatever it makes of them."""
+    """The example runs with a small model of random weights and few images."""
     example = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "spec.md").read_text(encoding="utf-8"), re.DOTALL)[0]
     changes = {
         'timm = "vit_base_patch16_224", pretrained = true': 'timm = "test_vit"',
@@ -117,7 +117,7 @@ def test_the_picture_of_the_schema_is_the_schema(drawing: ModuleType) -> None:
         assert {name, *table.properties} <= words
 
 
-def test_the_picture_has_a_place_for_everything(drawing: ModuleType) -> None:
+def test_an_unknown_table_cannot_be_drawn(drawing: ModuleType) -> None:
     more = {**drawing.schema(), "Stranger": drawing.Table("Stranger", "key", {"key": "STRING"}, ())}
     with pytest.raises(SystemExit, match="Stranger"):
         drawing.draw(more)
@@ -137,14 +137,16 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert list(COMMANDS) == wanted.split()
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("docs", "preview")])  # they read no store
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name not in ("docs", "preview")]
+)  # these do not read a store
 def test_every_command_takes_a_store(name: str) -> None:
     options = {o for p in COMMANDS[name].params for o in p.opts}
     assert {"--store", "--graph", "--catalog"} <= options
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in t]
     targets += re.findall(r'src="([^":]+)"', text)
@@ -159,8 +161,8 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     assert named <= set(COMMANDS)
 
 
-def test_messages_and_help_name_pages_that_exist() -> None:
-    """By the command that prints them: a path like docs/spec.md leads nowhere outside of a clone."""
+def test_messages_and_help_refer_to_existing_pages() -> None:
+    """Texts refer to pages by `circuitstore docs PAGE`: a path like docs/spec.md exists only in a clone."""
     files = [
         p for p in ROOT.glob("*/**/*.py") if p.relative_to(ROOT).parts[0] not in ("tests", "docs", ".venv", "build")
     ]
@@ -190,7 +192,7 @@ edges = 20
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/own-results.md"])
-def test_the_lines_of_python_run(
+def test_the_python_examples_run(
     name: str, filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spec.toml").write_text(SPEC)
@@ -204,13 +206,13 @@ def test_the_lines_of_python_run(
     assert isinstance(names["circuit"], Circuit)
 
 
-def asked() -> list[tuple[str, str]]:
-    """Queries of the README, as the shell gives them, and their answers."""
+def readme_queries() -> list[tuple[str, str]]:
+    """Return the queries of the README, quoted as in the shell, and their answers."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     return re.findall(r"```bash\ncircuitstore query (.*?)\n```\n```text\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize(("query", "answer"), asked())
+@pytest.mark.parametrize(("query", "answer"), readme_queries())
 def test_the_queries_of_the_readme_run(query: str, answer: str, filled_store: Path) -> None:
     with open_store(filled_store / "circuitstore-data") as store:
         (text,) = shlex.split(query)
@@ -219,5 +221,5 @@ def test_the_queries_of_the_readme_run(query: str, answer: str, filled_store: Pa
     assert len(answer.splitlines()) > 2
 
 
-def test_the_readme_asks_five_queries() -> None:
-    assert len(asked()) == 5
+def test_the_readme_has_five_queries() -> None:
+    assert len(readme_queries()) == 5

@@ -1,4 +1,4 @@
-"""Passwords stay out of messages, whoever writes them."""
+"""Passwords are masked in all messages."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ text = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_charac
 
 
 @given(st.sampled_from(SCHEMES), st.sampled_from(["://", ":/"]), text)
-def test_no_password_is_shown_that_stands_before_the_host(scheme: str, mark: str, password: str) -> None:
-    """As it should be written, with `%`, and as it is written by mistake; also where `//` became `/` in a path."""
+def test_a_password_before_the_host_is_masked(scheme: str, mark: str, password: str) -> None:
+    """Passwords are masked with and without `%` escapes, and where `//` became `/` in a path."""
     for written in (quote(password, safe=""), password):
-        said = masked(f"cannot open '{scheme}{mark}user:{written}@host:5432/name', try another")
-        assert said == f"cannot open '{scheme}{mark}user:***@host:5432/name', try another"
+        masked_text = masked(f"cannot open '{scheme}{mark}user:{written}@host:5432/name', try another")
+        assert masked_text == f"cannot open '{scheme}{mark}user:***@host:5432/name', try another"
 
 
 @given(st.sampled_from(["password", "sslpassword", "access_token", "client_secret", "PASSWD", "pwd"]), text)
-def test_no_secret_is_shown_that_stands_in_a_field(name: str, secret: str) -> None:
-    said = masked(f"sqlite:///a?mode=ro&{name}={quote(secret, safe='')}&timeout=3")
-    assert said == f"sqlite:///a?mode=ro&{name}=***&timeout=3"
+def test_a_secret_in_a_field_is_masked(name: str, secret: str) -> None:
+    masked_text = masked(f"sqlite:///a?mode=ro&{name}={quote(secret, safe='')}&timeout=3")
+    assert masked_text == f"sqlite:///a?mode=ro&{name}=***&timeout=3"
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def test_no_secret_is_shown_that_stands_in_a_field(name: str, secret: str) -> No
         "process 4711 on host atlas (started 5d3c:123456); write to me@example.org: C:/folder",
     ],
 )
-def test_what_holds_no_secret_is_left_as_it_is(plain: str) -> None:
+def test_a_text_without_secrets_is_unchanged(plain: str) -> None:
     assert masked(plain) == plain
 
 
-def test_errors_mask_what_they_were_given() -> None:
+def test_errors_mask_their_messages() -> None:
     for kind in (CircuitStoreError, InputError):
         assert str(kind("bolt://me:Pa55@host is down")) == "bolt://me:***@host is down"
     assert InputError("a", 3).args == ("a", 3)
 
 
-def test_a_stream_is_masked_and_remains_a_stream() -> None:
+def test_a_masked_stream_is_still_a_stream() -> None:
     under = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with redirect_stderr(Masked(under)):
         print("Traceback: bolt://me:Pa55@host", file=sys.stderr, flush=True)
@@ -83,6 +83,6 @@ def test_the_command_line_shows_no_password(
     monkeypatch.setattr("sys.argv", ["circuitstore", *words])
     with pytest.raises(SystemExit) as end:
         main()
-    said = capsys.readouterr()
-    assert end.value.code == 2 and said.err and "Pa55" not in said.out + said.err
+    printed = capsys.readouterr()
+    assert end.value.code == 2 and printed.err and "Pa55" not in printed.out + printed.err
     assert list(tmp_path.iterdir()) == []

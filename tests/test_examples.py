@@ -1,10 +1,9 @@
-"""The examples in docstrings run, and every public function has one.
+"""Every public function has an example in its docstring, and the examples run.
 
-An example may use, without making them: `cs` (the package), `np`, `torch`, `Path`; `model` (of the digits), `source`
-(the digits), `pairs` (eight threes, each with a corrupted image), `scores`, `circuit` and `graph` (of that model),
-`clip` and `tokenizer` (of a tiny CLIP),
-`spec` (of a small run), `store` (circuits of four classes, natural and attacked); `folder` (an empty one); and what the
-function's own module names.
+Examples may use these names without defining them: `cs` (the package), `np`, `torch`, `Path`; `model` (of the digits),
+`source` (the digits), `pairs` (eight threes, each with a corrupted image), `scores`, `circuit` and `graph` (of that
+model), `clip` and `tokenizer` (of a tiny CLIP), `spec` (of a small run), `store` (circuits of four classes, natural and
+attacked), `folder` (an empty folder), and the names in the module of the function.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ edges = 4
 
 
 def _functions() -> dict[str, Callable[..., Any]]:
-    """Functions that a room offers, by room and name."""
+    """Return the public functions of all rooms, by room and name."""
     found: dict[str, Callable[..., Any]] = {}
     for room in ROOMS:
         offered = {n: v for n, v in vars(importlib.import_module(f"circuitstore.{room}")).items() if n[0] != "_"}
@@ -65,7 +64,7 @@ FUNCTIONS = _functions()
 
 @pytest.fixture(scope="module")
 def at_hand(digits_model: ViT, digits: ImageSource, toy_store: Store) -> dict[str, Any]:  # noqa: F811
-    """What examples may use."""
+    """The names that examples may use."""
     pairs = cs.image_pairs(digits, digits_model, "three", n=8)
     scores = cs.score_edges(digits_model, pairs)
     modules = {"cs": cs, "np": np, "torch": torch, "Path": Path, "spec": parse_spec(SPEC)}
@@ -85,6 +84,6 @@ def test_examples_run(name: str, at_hand: dict[str, Any], tmp_path: Path, monkey
     function = inspect.unwrap(FUNCTIONS[name])
     known = {**vars(sys.modules[function.__module__]), **at_hand, "folder": tmp_path}
     example = doctest.DocTestParser().get_doctest(FUNCTIONS[name].__doc__ or "", known, name, None, None)
-    said: list[str] = []
-    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=said.append)
-    assert not said, "".join(said)
+    failures: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=failures.append)
+    assert not failures, "".join(failures)

@@ -1,4 +1,4 @@
-"""Tables for people: nothing is cut off in a file, nothing is wider than the terminal."""
+"""Tables: nothing is cut off in a file, and nothing is wider than the terminal."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ def test_no_line_is_wider_than_the_terminal(table: tuple[list[str], list[tuple[o
 
 
 @given(tables(), st.integers(60, 200))
-def test_what_is_not_shown_in_full_is_named(table: tuple[list[str], list[tuple[object, ...]]], width: int) -> None:
-    """Short texts are there, unless their column is said to be left out or shortened."""
+def test_columns_that_are_not_shown_in_full_are_listed(
+    table: tuple[list[str], list[tuple[object, ...]]], width: int
+) -> None:
+    """Short texts are shown, unless their column is listed as left out or shortened."""
     header, rows = [f"{name}{i}" for i, name in enumerate(table[0])], table[1]
     shown = fitted(header, rows, width)
     hidden = {*shown.left_out, *shown.shortened}
@@ -103,7 +105,7 @@ def test_kinds_are_shown_by_their_shortest_names() -> None:
     assert not shown.left_out
 
 
-def test_what_is_the_same_in_all_rows_is_said_once() -> None:
+def test_values_that_are_the_same_in_all_rows_are_printed_once() -> None:
     rows = [(f"class-{i}", "a" * 25, "b" * 25, "", i) for i in range(9)]
     shown = fitted(["class", "model", "dataset", "error", "n"], rows, 60)
     head, _, body = shown.text.partition("\n\n")
@@ -113,14 +115,14 @@ def test_what_is_the_same_in_all_rows_is_said_once() -> None:
     assert "in every row" not in fitted(["class", "model", "dataset", "error", "n"], rows, 100).text
 
 
-def test_ids_are_shortened_where_room_is_short() -> None:
+def test_ids_are_shortened_if_there_is_not_enough_room() -> None:
     rows = [(f"{i}{'f' * 63}", f"class number {i}", i + 0.123456789) for i in range(9)]
     assert f"0{'f' * 63}" in fitted(["id", "class", "score"], rows, 100).text
     shown = fitted(["id", "class", "score"], rows, 80)
     assert shown.text.splitlines()[2].split() == ["0fffffffffff", "class", "number", "0", "0.1235"], shown.text
     assert shown.shortened == ["id"]
     alike = [("f" * 63 + str(i), "", 0.1) for i in range(9)]
-    assert "f" * 24 in fitted(["id", "class", "score"], alike, 80).text  # else all would be the same
+    assert "f" * 24 in fitted(["id", "class", "score"], alike, 80).text  # shortened, all would be the same
 
 
 def test_texts_are_wrapped_between_words() -> None:
@@ -145,7 +147,7 @@ def test_first_columns_that_rows_share_become_headings() -> None:
     assert not shown.left_out
 
 
-def test_of_many_rows_the_last_columns_are_left_out() -> None:
+def test_the_last_columns_of_many_rows_are_left_out() -> None:
     header = [f"column_{i}" for i in range(12)]
     rows = [tuple(float(i * j + j) for i in range(12)) for j in range(9)]
     shown = fitted(header, rows, 60)
@@ -153,7 +155,7 @@ def test_of_many_rows_the_last_columns_are_left_out() -> None:
     assert 0 < len(shown.left_out) < 8
 
 
-def test_few_rows_are_shown_one_below_the_other() -> None:
+def test_few_rows_are_printed_upright() -> None:
     header = [f"column_{i}" for i in range(12)]
     shown = fitted(header, [tuple(f"value {i} of row {j}" for i in range(12)) for j in range(2)], 60)
     assert not shown.left_out

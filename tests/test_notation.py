@@ -1,4 +1,4 @@
-"""TOML and JSON of people's: whatever they write is a value or one message."""
+"""TOML and JSON from users: every text gives a value or one message."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ LONG = ["9" * 5000, "9" * 30, str(2**63), str(-(2**63) - 1)]
 
 
 @pytest.mark.parametrize("text", [*DEEP, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)])
-def test_deep_nesting_is_one_message(text: str) -> None:
+def test_deep_nesting_raises_one_error(text: str) -> None:
     with pytest.raises(InputError, match=f"^--param x: more than {MAX_DEPTH} nested lists or tables"):
         read_json(text, "--param x")
 
 
 @pytest.mark.parametrize("text", LONG)
-def test_long_numbers_are_one_message(text: str) -> None:
+def test_long_numbers_raise_one_error(text: str) -> None:
     for read, whole in ((read_json, f"[[{text}]]"), (read_toml, f"seed = {text}"), (read_toml, f"[a]\nb = [{text}]")):
         with pytest.raises(InputError, match=r"^here: a whole number of more than 64 bits"):
             read(whole, "here")
 
 
 @pytest.mark.parametrize("value", ["[" * 3000, "{a=" * 3000, "[" * 60 + "]" * 60])
-def test_a_deep_file_is_one_message(value: str) -> None:
+def test_a_deeply_nested_file_raises_one_error(value: str) -> None:
     with pytest.raises(InputError, match=r"^spec\.toml: more than"):
         read_toml(f"seed = {value}", "spec.toml")
 
 
-def test_what_is_wrong_otherwise_keeps_its_words() -> None:
+def test_other_errors_keep_their_messages() -> None:
     with pytest.raises(InputError, match=r"^spec\.toml: not valid TOML: .*line 2"):
         read_toml("a = 1\nb = \nc = 2", "spec.toml")
     with pytest.raises(json.JSONDecodeError):
@@ -50,9 +50,9 @@ NESTED = st.recursive(
 
 @pytest.mark.slow
 @given(NESTED)
-def test_all_else_is_read_as_it_is(value: object) -> None:
+def test_other_values_are_read_unchanged(value: object) -> None:
     assert read_json(json.dumps(value), "here") == value
 
 
-def test_infinity_is_left_to_who_takes_the_value() -> None:
+def test_infinity_is_read() -> None:
     assert math.isinf(read_json("Infinity", "here")) and read_toml("a = 1979-05-27", "here")["a"].year == 1979

@@ -1,4 +1,4 @@
-"""The commands of the operating guide, run from the page as a shell reads them, on real servers."""
+"""The commands of the operating guide, run in a shell on real servers."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ edges = 30
 
 
 def commands(section: str) -> list[str]:
-    """The blocks of shell in a section of the guide."""
+    """Return the shell blocks in a section of the guide."""
     (text,) = re.findall(rf"\n## {section}\n(.*?)(?=\n## |\Z)", GUIDE, re.DOTALL)
     return re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a spec and the store that it gave."""
+    """A folder with a spec and its store."""
     folder = tmp_path_factory.mktemp("operating")
     (folder / "SPEC.toml").write_text(SPEC)
     index(load_spec(folder / "SPEC.toml"), location=folder / "circuitstore-data", progress=False)
@@ -61,7 +61,7 @@ def place(indexed: Path, tmp_path: Path) -> Path:
 
 
 def shell(text: str, folder: Path) -> str:
-    """What commands printed, each of which must succeed."""
+    """Run commands, which must all succeed, and return their output."""
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {k: v for k, v in os.environ.items() if not re.fullmatch("CIRCUITSTORE_(STORE|GRAPH|CATALOG)", k)}
     done = subprocess.run(
@@ -76,7 +76,7 @@ def shell(text: str, folder: Path) -> str:
 
 
 def plain(url: str) -> str:
-    """The URL as PostgreSQL's own tools write it."""
+    """Return the URL in the form of PostgreSQL's tools."""
     return url.replace("+psycopg", "")
 
 
@@ -90,14 +90,14 @@ def test_a_graph_moves_to_neo4j_and_back_by_the_guide(place: Path, neo4j_server)
     neo4j_server.empty()
     here = circuits(place)
     assert len(here) == 1
-    there, told, back = (
+    copy, check, back = (
         block.replace(GRAPH, neo4j_server.url) for block in commands("Move to a Neo4j server, and back")
     )
-    assert "sound" in shell(there, place)
+    assert "no differences" in shell(copy, place)
     (place / "circuitstore-data" / "graph.lbdb").unlink()
-    assert "sound" in shell(told, place), "the settings file is not heeded"
+    assert "no differences" in shell(check, place), "the settings file is ignored"
     assert circuits(place, neo4j_server.url) == here
-    assert "sound" in shell(back, place)
+    assert "no differences" in shell(back, place)
     assert (place / "circuitstore.toml").read_text() == ""
     assert circuits(place) == here
 
@@ -105,8 +105,8 @@ def test_a_graph_moves_to_neo4j_and_back_by_the_guide(place: Path, neo4j_server)
 def test_a_catalog_moves_to_postgres_with_its_runs_by_the_guide(place: Path, postgres_url: str) -> None:
     here = circuits(place)
     (block,) = commands("The catalog on PostgreSQL")
-    said = shell(block.replace(CATALOG, postgres_url), place)
-    assert "sound" in said
+    output = shell(block.replace(CATALOG, postgres_url), place)
+    assert "no differences" in output
     (place / "circuitstore-data" / "catalog.sqlite").unlink()
     status = shell("circuitstore status --format csv", place)
     assert "\nsmall,1,1," in status
@@ -115,7 +115,7 @@ def test_a_catalog_moves_to_postgres_with_its_runs_by_the_guide(place: Path, pos
 
 
 def test_a_backup_by_the_guide_is_a_store_and_leaves_the_graph_of_its_original(place: Path, neo4j_server) -> None:
-    """The copy has the store's id: where the settings name a graph, it is the original's."""
+    """The copy has the same store id, so a graph in the settings would be that of the original."""
     if not shutil.which("sqlite3"):
         pytest.skip("no sqlite3 command on this machine")
     neo4j_server.empty()
@@ -123,14 +123,14 @@ def test_a_backup_by_the_guide_is_a_store_and_leaves_the_graph_of_its_original(p
     neo4j_server.ask("MATCH (c:Circuit) SET c.original = true")
     (place / "circuitstore.toml").write_text(f'graph = "{neo4j_server.url}"\n')
     files, _ = commands("Back up, and restore")
-    assert "sound" in shell(files, place)
+    assert "no differences" in shell(files, place)
     assert neo4j_server.ask("MATCH (c:Circuit {original: true}) RETURN count(c)") == [[1]]
     with open_store(place / "backup") as copy:
         assert len(copy.circuits()) == len(copy.graph.present()) == 1
         assert copy.runs()["run"].tolist() == ["small"]
 
 
-def test_a_dump_of_the_catalog_is_put_back_by_the_guide(place: Path, postgres_url: str, postgres_server) -> None:
+def test_a_dump_of_the_catalog_is_restored_by_the_guide(place: Path, postgres_url: str, postgres_server) -> None:
     if not shutil.which("pg_dump"):
         pytest.skip("no pg_dump command on this machine")
     shell(f"circuitstore rebuild --catalog {postgres_url}; mkdir backup; cp -a *-data/archive backup/", place)
@@ -142,11 +142,11 @@ def test_a_dump_of_the_catalog_is_put_back_by_the_guide(place: Path, postgres_ur
         shell(dump, place)
         (place / "circuitstore.toml").unlink()
         assert "\nsmall " in shell(f"circuitstore status --store backup --catalog {restored}", place)
-        assert "sound" in shell(f"circuitstore verify --store backup --catalog {restored}", place)
+        assert "no differences" in shell(f"circuitstore verify --store backup --catalog {restored}", place)
 
 
-def said_by_the_program() -> list[str]:
-    """Every text in the package's source, f-strings with … where a value goes."""
+def messages_of_the_program() -> list[str]:
+    """Return every text in the source of the package; f-strings have … in place of values."""
     found = []
     for path in package_files():
         if path.suffix == ".py":
@@ -158,11 +158,11 @@ def said_by_the_program() -> list[str]:
     return found
 
 
-def test_the_messages_that_the_guide_explains_are_the_programs() -> None:
+def test_the_messages_in_the_guide_are_those_of_the_program() -> None:
     table = GUIDE.split("| message |")[1].split("\n\n")[0].splitlines()[2:]
-    told = [row.split(" | ")[0].removeprefix("| ") for row in table]
-    ours = [message for message in told if "PostgreSQL's words" not in message]
+    messages = [row.split(" | ")[0].removeprefix("| ") for row in table]
+    ours = [message for message in messages if "PostgreSQL's words" not in message]
     assert len(ours) >= 12
-    said = "\n".join(said_by_the_program())
+    source = "\n".join(messages_of_the_program())
     parts = {message: [part.strip(" ,") for part in message.split("…") if part.strip(" ,")] for message in ours}
-    assert {m: [p for p in of if p not in said] for m, of in parts.items() if any(p not in said for p in of)} == {}
+    assert {m: [p for p in of if p not in source] for m, of in parts.items() if any(p not in source for p in of)} == {}

@@ -1,4 +1,4 @@
-"""How answers leave the command line: every form says the same numbers, whatever becomes of stdout."""
+"""Output of the command line: all formats have the same numbers, and stdout may be closed or full."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.cli.output import NOTES, Destination, Format, emit, noting, render, say
+from circuitstore.cli.output import NOTES, Destination, Format, emit, logging_to_stderr, print_message, render
 from circuitstore.cli.plain import as_csv, as_json, plain
 from circuitstore.errors import InputError
 from circuitstore.query import named_queries
@@ -42,7 +42,7 @@ def frame() -> pd.DataFrame:
     )
 
 
-def test_rows_survive_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_are_the_same_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = Table(frame(), notes=("mind this",), facts={"noise floor": 0.5})
     for suffix, read in {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}.items():
         out = tmp_path / f"rows.{suffix}"
@@ -50,11 +50,11 @@ def test_rows_survive_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[s
         pd.testing.assert_frame_equal(read(out), frame(), check_dtype=False)
     emit(table, Destination.of(tmp_path / "rows.txt", None))
     assert (tmp_path / "rows.txt").read_text(encoding="utf-8") == render(table.frame, Destination())[0]
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "note: mind this" in told.err
-    assert "noise floor: 0.5" in told.err
-    assert f"2 rows written to {tmp_path / 'rows.txt'}" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "note: mind this" in printed.err
+    assert "noise floor: 0.5" in printed.err
+    assert f"2 rows written to {tmp_path / 'rows.txt'}" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_rows_survive_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("x.dat", Format.csv, Destination(Path("x.dat"), Format.csv)),
     ],
 )
-def test_the_name_of_the_file_tells_the_form(out: str | None, form: Format | None, expected: Destination) -> None:
+def test_the_suffix_of_the_file_gives_the_format(out: str | None, form: Format | None, expected: Destination) -> None:
     assert Destination.of(None if out is None else Path(out), form) == expected
 
 
 @pytest.mark.parametrize(
-    ("out", "form", "told"),
+    ("out", "form", "stated"),
     [
         ("x.dat", None, r"--out x\.dat: expected a name that ends in \.txt, \.csv, \.json, \.parquet.*--format"),
         ("rows", None, "--out rows: expected a name"),
@@ -84,12 +84,12 @@ def test_the_name_of_the_file_tells_the_form(out: str | None, form: Format | Non
         ("-", Format.parquet, "expected a file"),
     ],
 )
-def test_a_name_that_tells_no_form_is_refused(out: str | None, form: Format | None, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_an_unknown_suffix_raises_an_error(out: str | None, form: Format | None, stated: str) -> None:
+    with pytest.raises(InputError, match=stated):
         Destination.of(None if out is None else Path(out), form)
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_raises_an_error(tmp_path: Path) -> None:
     for suffix in ("csv", "json", "parquet", "txt"):
         with pytest.raises(InputError, match="cannot write"):
             emit(Table(frame()), Destination.of(tmp_path / "no-such-folder" / f"rows.{suffix}", None))
@@ -99,7 +99,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63
 
 
 @given(st.lists(numbers, min_size=1, max_size=5))
-def test_json_and_csv_have_every_digit_also_within_lists_and_maps(values: list[float]) -> None:
+def test_json_and_csv_have_all_digits_also_in_lists_and_maps(values: list[float]) -> None:
     answer = pd.DataFrame(
         {
             "x": pd.Series(values, dtype=object),
@@ -115,7 +115,7 @@ def test_json_and_csv_have_every_digit_also_within_lists_and_maps(values: list[f
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
-def test_single_precision_is_the_same_number_in_every_form(values: list[float]) -> None:
+def test_single_precision_is_the_same_number_in_every_format(values: list[float]) -> None:
     answer = pd.DataFrame({"x": np.array(values, np.float32)})
     assert [row["x"] for row in json.loads(as_json(answer))] == values
     assert [float(line["x"]) for line in csv.DictReader(StringIO(as_csv(answer)))] == values
@@ -138,11 +138,11 @@ def test_single_precision_is_the_same_number_in_every_form(values: list[float]) 
     ],
     ids=str,
 )
-def test_values_that_json_does_not_know(value: object, expected: object) -> None:
+def test_values_without_a_json_type(value: object, expected: object) -> None:
     assert plain(value) == expected
 
 
-def test_json_can_be_written_without_letters_beyond_ascii() -> None:
+def test_json_can_be_escaped_to_ascii() -> None:
     answer = pd.DataFrame({"class": ["naïve ☃"]})
     assert as_json(answer) == '[{"class": "naïve ☃"}]\n'
     assert as_json(answer, escaped=True).isascii()
@@ -151,8 +151,8 @@ def test_json_can_be_written_without_letters_beyond_ascii() -> None:
 
 
 @contextmanager
-def told_at(level: int) -> Iterator[None]:
-    with noting():
+def logging_at(level: int) -> Iterator[None]:
+    with logging_to_stderr():
         NOTES.setLevel(level)
         yield
 
@@ -161,30 +161,30 @@ def told_at(level: int) -> Iterator[None]:
     ("level", "expected"),
     [
         (logging.ERROR, ["error: 4"]),
-        (logging.WARNING, ["said", "note: 3", "error: 4"]),
-        (logging.INFO, ["said", "info: 2", "note: 3", "error: 4"]),
+        (logging.WARNING, ["message", "note: 3", "error: 4"]),
+        (logging.INFO, ["message", "info: 2", "note: 3", "error: 4"]),
     ],
 )
-def test_verbosity_is_of_what_is_said_and_logged(
+def test_verbosity_applies_to_messages_and_the_log(
     level: int, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = logging.getLogger("circuitstore")
-    with told_at(level):
-        say("said")
-        for number, tell in enumerate((log.debug, log.info, log.warning, log.warning, log.error), 1):
-            tell("%d", min(number, 4) if tell == log.error else min(number, 3))
+    with logging_at(level):
+        print_message("message")
+        for number, write in enumerate((log.debug, log.info, log.warning, log.warning, log.error), 1):
+            write("%d", min(number, 4) if write == log.error else min(number, 3))
     assert capsys.readouterr().err.splitlines() == expected
 
 
-def test_the_finest_level_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
-    with told_at(logging.DEBUG):
+def test_the_debug_level_prints_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_at(logging.DEBUG):
         try:
             raise ValueError("why")
         except ValueError as error:
             logging.getLogger("circuitstore").debug("item failed", exc_info=error)
-    told = capsys.readouterr().err
-    assert told.startswith("debug: item failed\nTraceback")
-    assert told.endswith("ValueError: why\n")
+    printed = capsys.readouterr().err
+    assert printed.startswith("debug: item failed\nTraceback")
+    assert printed.endswith("ValueError: why\n")
 
 
 SEVERAL = """
@@ -197,29 +197,29 @@ for arguments in json.loads(sys.argv[1]):
     except SystemExit as end:
         print(f"[{end.code or 0}]", flush=True)
 """
-"""Runs several commands in one process, which takes less time than one process each."""
+"""Runs several commands in one process, which is faster than one process each."""
 
 
 def several(commands: list[list[str]]) -> list[str]:
-    """The words that run several commands, each followed by its exit code in brackets."""
+    """Return a command that runs several commands and prints the exit code of each in brackets."""
     return [sys.executable, "-c", SEVERAL, json.dumps(commands)]
 
 
 def answers(shown: str) -> list[tuple[str, int]]:
-    """What each of several commands wrote, and its exit code."""
+    """Return the output and exit code of each of several commands."""
     parts = re.findall(r"(.*?)\[(\d+)\]\n", shown, re.DOTALL)
     return [(text, int(code)) for text, code in parts]
 
 
 def on_terminal(width: int, command: list[str]) -> str:
-    """What a terminal of this width shows of a command."""
+    """Return the output of a command on a terminal of this width."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=subprocess.DEVNULL, env=environment):
         os.close(its)
         shown = b""
-        with suppress(OSError):  # at its end
+        with suppress(OSError):  # when the terminal is closed
             while chunk := os.read(ours, 65536):
                 shown += chunk
         os.close(ours)
@@ -255,13 +255,13 @@ def test_every_table_fits_the_terminal(filled_store: Path, width: int) -> None:
         assert max(map(len, lines)) <= width, command
 
 
-def test_a_terminal_lists_named_queries_a_line_each() -> None:
+def test_a_terminal_lists_named_queries_one_per_line() -> None:
     shown = on_terminal(100, [*CLI, "query"]).splitlines()[2:]
     assert [line.split()[0] for line in shown] == list(named_queries())
     assert all(len(line.split(maxsplit=1)) == 2 for line in shown)
 
 
-def test_what_is_piped_is_complete(filled_store: Path) -> None:
+def test_output_in_a_pipe_is_complete(filled_store: Path) -> None:
     asked = ["query", f"{CIRCUITS} ORDER BY id", "--store", str(filled_store / "circuitstore-data")]
     environment = {**os.environ, "COLUMNS": "60"}
     command = several([asked, [*asked, "--format", "json"]])
@@ -271,7 +271,7 @@ def test_what_is_piped_is_complete(filled_store: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_letters_that_stdout_lacks_are_escaped(filled_store: Path, encoding: str) -> None:
+def test_characters_that_stdout_lacks_are_escaped(filled_store: Path, encoding: str) -> None:
     asked = ["query", "RETURN 'snow ☃ é' AS u", "--store", str(filled_store / "circuitstore-data")]
     command = several([asked, [*asked, "--format", "csv"], [*asked, "--format", "json"]])
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
@@ -283,11 +283,11 @@ def test_letters_that_stdout_lacks_are_escaped(filled_store: Path, encoding: str
     assert json.loads(shown[2][0]) == [{"u": "snow ☃ é"}]
 
 
-FULL = "error: cannot write the answer to stdout (No space left on device)"
+FULL = "error: cannot write to stdout (No space left on device)"
 
 
 @pytest.mark.parametrize(
-    ("command", "redirection", "code", "told"),
+    ("command", "redirection", "code", "stated"),
     [
         ("query 'MATCH (n:Node) RETURN n.key'", "> /dev/full", 2, FULL),
         ("docs spec", "> /dev/full", 2, FULL),
@@ -297,12 +297,12 @@ FULL = "error: cannot write the answer to stdout (No space left on device)"
         ("status", "2> /dev/full", 0, ""),
     ],
 )
-def test_no_traceback_whatever_stdout_is(
-    filled_store: Path, command: str, redirection: str, code: int, told: str
+def test_a_closed_or_full_stdout_shows_no_traceback(
+    filled_store: Path, command: str, redirection: str, code: int, stated: str
 ) -> None:
     line = f"{' '.join(CLI)} {command} {redirection}"
     environment = {**os.environ, "CIRCUITSTORE_STORE": str(filled_store / "circuitstore-data")}
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stderr
-    assert done.stderr.startswith(told)
-    assert len(done.stderr.splitlines()) == bool(told)
+    assert done.stderr.startswith(stated)
+    assert len(done.stderr.splitlines()) == bool(stated)

@@ -1,4 +1,4 @@
-"""The package as it is installed: what is listed, what is shipped, and that nothing is shadowed."""
+"""The installed package: its packages and files, and that no folder shadows a module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_PACKAGES = {"tests", "docs", "examples", "benchmarks", "build", "dist", "site
 
 
 def source_files() -> list[Path]:
-    """Files of the project, relative to its root: tracked ones, and new ones that git does not ignore."""
+    """Return the files of the project relative to its root: tracked files, and new files that git does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -33,12 +33,12 @@ def source_files() -> list[Path]:
 
 
 def package_files() -> list[Path]:
-    """Those that belong to the package: in a folder that is none of tests, docs and their like."""
+    """Return the files of the package, without those of tests, docs and similar folders."""
     return [p for p in source_files() if len(p.parts) > 1 and p.parts[0] not in NO_PACKAGES and p.parts[0][0] != "."]
 
 
 def pages() -> list[Path]:
-    """The user's documentation and its pictures, to which messages and help send people."""
+    """Return the pages and pictures of the documentation, to which messages and help refer."""
     return [
         p for p in source_files() if p.parts[0] == "docs" and p.parts[1] != "design" and p.suffix in {".md", ".svg"}
     ]
@@ -53,7 +53,7 @@ def test_every_folder_of_code_is_a_listed_package() -> None:
 
 
 def test_no_folder_shadows_an_installed_module() -> None:
-    """The root lies on the import path of whoever works in it: a folder `datasets` would hide the library."""
+    """The root is on the import path of contributors: a folder `datasets` would hide the library."""
     names = {p.parts[0] for p in source_files() if len(p.parts) > 1 and p.parts[0][0] != "."}
     names |= {p.stem for p in source_files() if len(p.parts) == 1 and p.suffix == ".py"} - {"__init__"}
     code = f"import importlib.util as u; print([n for n in {sorted(names)} if u.find_spec(n)])"
@@ -61,7 +61,7 @@ def test_no_folder_shadows_an_installed_module() -> None:
     assert found.strip() == "[]"
 
 
-def test_constraints_are_names_and_versions_of_everything_required() -> None:
+def test_constraints_pin_all_requirements() -> None:
     pins = constraints("constraints.txt")
     assert all(re.fullmatch(r"[\w.-]+", name) and re.fullmatch(r"[\w.+]+", v) for name, v in pins.items())
     known = {_canonical(name) for name in pins} | {"setuptools"}  # pip does not freeze its own tools
@@ -73,13 +73,13 @@ def test_the_lowest_constraints_are_the_bounds() -> None:
 
 
 def constraints(file: str) -> dict[str, str]:
-    """Versions by name."""
+    """Return versions by name."""
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
 def required() -> list[tuple[str, str]]:
-    """Names and lowest versions of everything required, whatever for."""
+    """Return the names and lowest versions of all requirements, including optional ones."""
     extras = PROJECT["project"]["optional-dependencies"].values()
     stated = [*PROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
     return [(re.split(r"[\[<>=]", one)[0], re.split(r">=|==", one)[1]) for one in stated]
@@ -99,7 +99,7 @@ def _canonical(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: what lies in `build/` from earlier builds stays out of it."""
+    """The wheel, built from a copy so that files of earlier builds in `build/` are not included."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in source_files():
         (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     top = [p for p in source_files() if len(p.parts) == 1 and (p.suffix == ".py" or p.name == "py.typed")]
     assert shipped == {f"circuitstore/{p.as_posix()}" for p in [*package_files(), *pages(), *top]}

@@ -1,4 +1,4 @@
-"""The package imports where there is no POSIX: the nearest to Windows that can be had on Linux."""
+"""The package can be imported without POSIX modules, which simulates Windows on Linux."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import alembic.command, filelock, ladybug, neo4j, networkx, numpy, pandas, PIL.I
 import pyarrow.parquet, pydantic_settings, rich, safetensors, scipy.stats, sqlalchemy.dialects.sqlite, stamina, timm
 import torch, tqdm, typer, jinja2, jaxtyping, multiprocessing.util, concurrent.futures.thread
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
-    sys.modules[name] = None  # whoever imports it from here on gets a ModuleNotFoundError
+    sys.modules[name] = None  # later imports raise ModuleNotFoundError
 for module, names in ((os, "fork register_at_fork uname geteuid getuid statvfs"), (signal, "SIGKILL SIGSTOP alarm")):
     for name in names.split():
         delattr(module, name)
@@ -28,14 +28,14 @@ print(sum(name.startswith("circuitstore.") for name in sys.modules))
 """
 
 
-def test_every_module_imports_without_what_only_posix_has() -> None:
+def test_every_module_can_be_imported_without_posix_modules() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
 
 
-def test_on_windows_nobody_is_signalled_to_see_whether_he_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There `os.kill` ends the process, whatever the number of the signal."""
+def test_on_windows_no_signal_is_sent_to_check_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, `os.kill` ends the process for every signal."""
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(os, "kill", None)
     assert lease.exists(os.getpid()) and lease.exists(1 << 22)

@@ -1,4 +1,4 @@
-"""The whole program with its catalog on PostgreSQL, from an empty database to a deleted run, on each graph."""
+"""The whole program with its catalog on PostgreSQL, from an empty database to a deleted run, with each engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ edges = 30
 
 
 class Program:
-    """`circuitstore` on one store."""
+    """Runs `circuitstore` on one store."""
 
     def __init__(self, *options: str) -> None:
         self.options = options
@@ -51,7 +51,7 @@ class Program:
 
 @pytest.fixture
 def circuitstore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Program:
-    """With the graph in the store's folder."""
+    """The program with the graph in the folder of the store."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spec.toml").write_text(SPEC)
     return Program("--store", "store", "--catalog", postgres_url)
@@ -65,8 +65,8 @@ def test_from_an_empty_database_to_a_deleted_run(circuitstore: Program) -> None:
     assert "2 items" in circuitstore(*INDEX).stderr
     assert "nothing was recomputed" in circuitstore(*INDEX).stderr
 
-    (told,) = circuitstore.rows("status").to_dict("records")
-    assert (told["run"], told["items"], told["done"], told["circuits"]) == ("few", 2, 2, 2)
+    (row,) = circuitstore.rows("status").to_dict("records")
+    assert (row["run"], row["items"], row["done"], row["circuits"]) == ("few", 2, 2, 2)
     assert list(circuitstore.rows("status", "few")["class"]) == ["three", "seven"]
     assert len(circuitstore.rows("compare", "--by", "class", "--flagged")) == 1
     assert "failed" not in set(circuitstore.rows("doctor")["state"])
@@ -90,9 +90,7 @@ def test_with_both_databases_on_servers(circuitstore: Program, neo4j_server: Neo
     served("verify")
 
 
-def test_a_lost_catalog_is_made_anew_in_another_database(
-    circuitstore: Program, postgres_server: PostgresServer
-) -> None:
+def test_a_lost_catalog_is_rebuilt_in_another_database(circuitstore: Program, postgres_server: PostgresServer) -> None:
     circuitstore(*INDEX)
     with postgres_server.database() as empty:
         anew = Program("--store", "store", "--catalog", empty)
@@ -103,10 +101,10 @@ def test_a_lost_catalog_is_made_anew_in_another_database(
         assert "nothing was recomputed" in anew(*INDEX).stderr
 
 
-def test_a_catalog_of_the_first_version_is_migrated_with_what_it_holds(
+def test_a_catalog_of_the_first_version_is_migrated_with_its_contents(
     circuitstore: Program, postgres_url: str, tmp_path: Path
 ) -> None:
-    """The kept store of schema 1, its catalog carried over to the server row by row."""
+    """The stored example of schema 1, with its catalog copied to the server row by row."""
     with tarfile.open(FIXTURES / "store-v1.tar.xz") as kept:
         kept.extractall(tmp_path / "kept", filter="data")
     (file,) = (tmp_path / "kept").rglob("catalog.sqlite")

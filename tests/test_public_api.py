@@ -1,4 +1,4 @@
-"""The public names: listed once, loaded when used."""
+"""The public names, which are loaded when they are first used."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 
 @pytest.mark.parametrize("name", cs.__all__)
-def test_every_public_name_is_there_and_documented(name: str) -> None:
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
     assert getattr(cs, name).__doc__
     assert name in dir(cs)
 
 
-def test_other_names_are_refused() -> None:
+def test_other_names_raise_an_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         cs.no_such_name  # noqa: B018
 
@@ -31,7 +31,7 @@ def test_type_checkers_see_the_same_names() -> None:
     assert imported == cs._WHERE
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
+def test_importing_the_package_imports_no_large_library() -> None:
     code = (
         "import sys, circuitstore; print(sorted({'torch', 'timm', 'numpy', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
     )

@@ -1,4 +1,4 @@
-"""What the documentation asks, of the demo's store: both engines answer alike, and what is printed."""
+"""The queries in the documentation: both engines give the printed answers for the demo's store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEMO = ROOT / "demo" / "digits.toml"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store that the demo fills, in a process without the checks of axes that the tests have."""
+    """The store that the demo fills, in a process without the checks of array shapes."""
     folder = tmp_path_factory.mktemp("demo") / "data"
     command = [sys.executable, "-m", "circuitstore.cli", "index", str(DEMO), "--no-progress", "--store", str(folder)]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
@@ -47,7 +47,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def on_both(folder: Path, server: Neo4jServer) -> Iterator[tuple[Store, Store]]:
-    """The circuits of a store in LadybugDB and in Neo4j."""
+    """Open the circuits of a store in LadybugDB and in Neo4j."""
     server.empty()
     rebuild_store(folder, graph=server.url)
     with open_store(folder) as embedded, open_store(folder, graph=server.url) as other:
@@ -55,35 +55,35 @@ def on_both(folder: Path, server: Neo4jServer) -> Iterator[tuple[Store, Store]]:
 
 
 def assert_printed(printed: str, frame: pd.DataFrame) -> None:
-    """The table is that of the answer, row by row; another processor may sum to another sixth digit."""
+    """Compare a printed table with an answer row by row; the sixth digit may depend on the processor."""
     head, line, *rows = printed.splitlines()
     assert head.split() == list(frame)
     places = [m.span() for m in re.finditer("-+", line)]
     shown = [[row[start:end].strip() for start, end in places] for row in rows]
     assert len(shown) == len(frame)
-    for told, row in zip(shown, frame.itertuples(index=False), strict=True):
-        for text, value in zip(told, row, strict=True):
+    for cells, row in zip(shown, frame.itertuples(index=False), strict=True):
+        for text, value in zip(cells, row, strict=True):
             if isinstance(value, float) and not math.isnan(value):
                 assert float(text) == pytest.approx(value, rel=2e-5), row
             else:
                 assert text == ("" if pd.isna(value) else str(value)), row
 
 
-def test_the_page_asks_twelve() -> None:
+def test_the_page_has_twelve_questions() -> None:
     assert [int(number) for number, _, _ in ASKED] == list(range(1, 13))
     assert PAGE.count("```cypher") == 12
 
 
 @pytest.fixture(scope="class")
 def engines(demo: Path, neo4j_server: Neo4jServer) -> Iterator[tuple[Store, Store]]:
-    """For one class: the server has one database, which other tests empty."""
+    """The scope is one class, because other tests empty the only database of the server."""
     with on_both(demo, neo4j_server) as stores:
         yield stores
 
 
 class TestTheDemosStore:
     @pytest.mark.parametrize(("text", "printed"), QUESTIONS, ids=NAMES)
-    def test_both_engines_answer_what_is_printed(self, text: str, printed: str, engines: tuple[Store, Store]) -> None:
+    def test_both_engines_give_the_printed_answer(self, text: str, printed: str, engines: tuple[Store, Store]) -> None:
         check_read_only(tokenize(text))
         embedded, server = (store.query(text).to_pandas() for store in engines)
         assert_frame_equal(embedded, server, rtol=1e-9)
@@ -104,7 +104,7 @@ def test_a_wrong_table_is_found(wrong: tuple[str, str]) -> None:
 
 
 def two_models(folder: Path) -> None:
-    """Fill a store with the circuits of one class, by a model called before and, of other scores, one called after."""
+    """Fill a store with the circuits of one class for two models, `before` and `after`, with different scores."""
     target = ClassInfo("digits", "nine", 9)
     items = [make_item(seed, class_index=9) for seed in range(2)]
     models = [replace(item.model, id=digest([name]), name=name) for item, name in zip(items, MODELS, strict=True)]
@@ -118,11 +118,11 @@ def two_models(folder: Path) -> None:
             writer.put(record, run="two")
 
 
-def test_what_one_model_lost_is_asked_as_the_page_says(tmp_path: Path, neo4j_server: Neo4jServer) -> None:
+def test_the_edges_that_a_model_lost_are_found_as_described(tmp_path: Path, neo4j_server: Neo4jServer) -> None:
     (text,) = (text for number, text, _ in ASKED if number == "6")
-    said = re.search(r"replace\s+`([^`]+)`\s+by\s+`([^`]+)`\s+and\s+`([^`]+)`\s+by\s+`([^`]+)`", PAGE)
-    assert said is not None
-    of_models = text.replace(said[1], said[2]).replace(said[3], said[4])
+    match = re.search(r"replace\s+`([^`]+)`\s+by\s+`([^`]+)`\s+and\s+`([^`]+)`\s+by\s+`([^`]+)`", PAGE)
+    assert match is not None
+    of_models = text.replace(match[1], match[2]).replace(match[3], match[4])
     of_models = of_models.replace('{class: "nine"', '{class: "nine", attack: "natural"')
     two_models(tmp_path / "data")
     with on_both(tmp_path / "data", neo4j_server) as stores:

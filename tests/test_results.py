@@ -1,4 +1,4 @@
-"""How results leave: whole or not at all, and as they are."""
+"""Export of results: files are written completely or not at all, with exact values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_file_is_written_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "answer.txt"
     write_whole(path, "naïve ☃\n")
     assert path.read_bytes() == "naïve ☃\n".encode()
@@ -28,7 +28,7 @@ def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> Non
     assert names(tmp_path) == ["answer.txt"]
 
 
-def test_what_no_encoding_can_store_is_written_as_its_escape(tmp_path: Path) -> None:
+def test_characters_without_an_encoding_are_escaped(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", "x\udc80y")
     assert (tmp_path / "a").read_text() == "x\\udc80y"
 
@@ -37,7 +37,7 @@ LIMITED = """
 import resource, sys
 from circuitstore.errors import InputError
 from circuitstore.results import write_whole
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # as on a full disk, what goes beyond fails
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # larger files fail, as on a full disk
 try:
     write_whole(sys.argv[1], b"x" * 100_000)
 except InputError as error:
@@ -45,7 +45,7 @@ except InputError as error:
 """
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "answer.csv"
     for before in (None, b"good"):
         if before is not None:
@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b"good"
 
 
-def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -81,7 +81,7 @@ def test_a_link_stays_a_link_and_permissions_stay(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
-def test_a_new_file_has_the_permissions_that_the_user_gives_new_files(tmp_path: Path) -> None:
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_whole(tmp_path / "new", "text")
@@ -97,7 +97,7 @@ def test_a_device_is_written_directly() -> None:
         write_whole("/dev/full", "text")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_raises_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "absent" / "x.csv", tmp_path):
         with pytest.raises(InputError, match="cannot write") as caught:
             write_whole(path, "text")
@@ -105,22 +105,22 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_file_that_must_not_be_written_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "locked"
     path.write_text("old")
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write to every file
     with pytest.raises(InputError, match="Permission denied"):
         write_whole(path, "new")
     assert path.read_text() == "old"
 
 
-def test_columns_have_names_of_their_own() -> None:
+def test_column_names_are_unique() -> None:
     with pytest.raises(InputError, match=r"several columns are named 'a'.*AS"):
         Table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 
 @pytest.mark.parametrize("values", [[1, "a"], [[1, "a"]], [{}], [2**70], ["\ud800"], [{1: 2}], [[], {}]], ids=repr)
-def test_what_parquet_cannot_hold_is_refused_by_name(values: list[object], tmp_path: Path) -> None:
+def test_values_that_parquet_cannot_store_raise_an_error(values: list[object], tmp_path: Path) -> None:
     frame = pd.DataFrame({"fine": [1] * len(values), "bad": pd.Series(values, dtype=object)})
     with pytest.raises(InputError, match=r"Parquet cannot store column 'bad'.*CSV or JSON"):
         Table(frame).to_parquet(tmp_path / "x.parquet")

@@ -1,4 +1,4 @@
-"""How the package is built: rules that no import contract can state."""
+"""Rules for the structure of the package that import contracts cannot state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-
-MOST = 9
-"""Parameters of a function, `self` and `cls` not counted; of those of the command line each is an option."""
+MAX_PARAMETERS = 9
+"""Maximum number of parameters of a function, without `self` and `cls`; the command line is exempt."""
 
 
 def modules() -> dict[str, Path]:
-    """The file of every module of the package, by the module's name."""
+    """Return the files of all modules of the package, by module name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {}
     for package in project["tool"]["setuptools"]["packages"]:
@@ -28,7 +27,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(files: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Which of the modules each of them imports, at its top, in a function or under `TYPE_CHECKING`."""
+    """Return which modules each module imports, at the top, in a function or under `TYPE_CHECKING`."""
     return {name: {m for m in _imported(name, file, files) if m != name} for name, file in files.items()}
 
 
@@ -46,11 +45,11 @@ def _imported(name: str, file: Path, files: Mapping[str, Path]) -> Iterator[str]
                     yield from (m for m in (member if member in files else source,) if m in files)
 
 
-def test_no_import_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     files = modules()
     found = imports(files)
     assert found["circuitstore.store.writer"] >= {"circuitstore.store.projection", "circuitstore.circuits"}
-    TopologicalSorter(found).prepare()  # its error names the circle
+    TopologicalSorter(found).prepare()  # the error has the cycle
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_no_import_circle() -> None:
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import A",
     ],
 )
-def test_an_import_circle_is_found(tmp_path: Path, back: str) -> None:
+def test_an_import_cycle_is_found(tmp_path: Path, back: str) -> None:
     texts = {"p.a": "from .b.c import C", "p.b.c": "from .. import d", "p.d": back, "p.b": "", "p": ""}
     files = {}
     for name, text in texts.items():
@@ -77,7 +76,7 @@ def test_an_import_circle_is_found(tmp_path: Path, back: str) -> None:
 
 
 def functions(name: str, file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Dotted name and parameters of each function and method of a module, those within others included."""
+    """Yield the dotted name and parameters of each function and method of a module, including nested ones."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             a = node.args
@@ -86,9 +85,9 @@ def functions(name: str, file: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{name}.{node.name}", [name for name in names if name not in ("self", "cls")]
 
 
-def test_no_function_has_more_parameters_than_one_can_read() -> None:
+def test_functions_have_few_parameters() -> None:
     rooms = {n.removeprefix("circuitstore."): f for n, f in modules().items() if not n.startswith("circuitstore.cli")}
     found = [pair for name, file in rooms.items() for pair in functions(name, file)]
-    assert len(found) > 1000 and len(dict(found)["discovery.discover.discover"]) == MOST
-    longer = {name: parameters for name, parameters in found if len(parameters) > MOST}
+    assert len(found) > 1000 and len(dict(found)["discovery.discover.discover"]) == MAX_PARAMETERS
+    longer = {name: parameters for name, parameters in found if len(parameters) > MAX_PARAMETERS}
     assert longer == {}

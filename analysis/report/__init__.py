@@ -1,3 +1,3 @@
-"""The report: one HTML file that shows what a store holds."""
+"""The report: one HTML file with the contents of a store."""
 
 from .page import write_report as write_report

@@ -1,4 +1,4 @@
-"""Drawings of a page: circuits, changes and carriers as graphs, as many as there is room for."""
+"""Drawings of the page: circuits, changes and carriers as graphs, as many as there is room for."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from markupsafe import Markup
 from ...circuits import Circuit
 from ..changes import Changes
 from ..study_overview import StudyOverview
-from ..wording import count, figure
+from ..wording import format_number
 
-DRAWN_CLASSES = 12
+MAX_CLASSES = 12
+"""Maximum number of classes of a study that are drawn."""
+
+MAX_EDGES = 80
+"""Maximum number of edges in a drawing."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture with its title and caption."""
+    """A drawing with its title and caption."""
 
     svg: Markup
     title: str
@@ -30,7 +34,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class ClassDrawings:
-    """The circuits of one class under all conditions."""
+    """Drawings of the circuits of one class under all conditions."""
 
     name: str
     pictures: Sequence[Drawing]
@@ -38,7 +42,7 @@ class ClassDrawings:
 
 @dataclass
 class Pictures:
-    """Draws until its bytes are spent, so that a large store makes no large page."""
+    """Draws until a number of bytes is spent, so that the page of a large store stays small."""
 
     budget: int
     spent: int = field(default=0, init=False)
@@ -46,8 +50,8 @@ class Pictures:
     def draw(
         self, circuit: Circuit, values: Float[np.ndarray, "edge"] | None = None, *, label: str, **style: Any
     ) -> Markup | None:
-        """Return the drawing, or None where there is no room for it."""
-        svg = circuit.draw(values, label=label, **style).svg
+        """Return the drawing, or None if there is no room for it."""
+        svg = circuit.draw(values, label=label, max_edges=MAX_EDGES, **style).svg
         if self.spent + len(svg) > self.budget:
             return None
         self.spent += len(svg)
@@ -55,32 +59,28 @@ class Pictures:
 
 
 def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> Drawing | None:
-    """Draw edges by how many classes gain them less how many lose them."""
+    """Draw edges by the number of classes that gain them minus the number that lose them."""
     graph = shown.study.graph
     net, table = np.zeros(graph.n_edges), change.by_edge
     beyond = table.loc[table[["gained_in", "lost_in"]].max(axis=1) > table["floor"].fillna(0)]
     net[[graph.edge_index[name] for name in beyond["edge"]]] = beyond["gained_in"] - beyond["lost_in"]
-    least = 2 if len(change.by_class) > 3 else 1
-    circuit = Circuit(graph, np.abs(net) >= least)
+    threshold = 2 if len(change.by_class) > 3 else 1
+    circuit = Circuit(graph, np.abs(net) >= threshold)
     if not circuit.n_edges:
         return None
     title = f"Edges gained and lost under {change.label}"
     svg = pictures.draw(
-        circuit,
-        net,
-        label=title,
-        max_edges=80,
-        key="classes that gain the edge (blue) less classes that lose it (orange)",
+        circuit, net, label=title, key="classes that gain the edge (blue) minus classes that lose it (orange)"
     )
     caption = (
-        f"Edges that at least {count(least, 'class', 'classes')} more gain than lose, or lose than gain, "
-        "and more than between halves of the natural images."
+        "Edges for which the numbers of classes that gain and that lose them differ by at least "
+        f"{threshold}, and that change in more classes than between halves of the natural images."
     )
     return Drawing(svg, title, caption) if svg else None
 
 
 def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pictures: Pictures) -> Drawing | None:
-    """Draw edges in at least half of the classes' circuits, by mean score."""
+    """Draw the edges that are in at least half of the classes' circuits, by mean score."""
     graph, circuits = shown.study.graph, len(shown.study.rows(condition))
     common = table[table["circuits"] * 2 >= circuits]
     members = np.zeros(graph.n_edges, bool)
@@ -90,15 +90,15 @@ def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pic
         values = np.zeros(graph.n_edges)
         values[members] = common.set_index("edge")["score"].loc[list(Circuit(graph, members).edges)]
     title = f"Edges that carry {shown.study.short(condition)} in at least half of the classes"
-    svg = pictures.draw(Circuit(graph, members), values, label=title, max_edges=80) if members.any() else None
-    return Drawing(svg, title, "Width and colour by the mean score over classes.") if svg else None
+    svg = pictures.draw(Circuit(graph, members), values, label=title) if members.any() else None
+    return Drawing(svg, title, "Width and colour show the mean score over classes.") if svg else None
 
 
 def draw_classes(shown: StudyOverview, pictures: Pictures) -> Iterator[ClassDrawings]:
-    """Draw the circuits of the first classes, all conditions on one scale."""
+    """Draw the circuits of the first classes, with one scale for all conditions of a class."""
     circuits = shown.study.circuits
-    there = set(circuits["class"])
-    for name in [name for name in shown.study.classes if name in there][:DRAWN_CLASSES]:
+    unflagged = set(circuits["class"])
+    for name in [name for name in shown.study.classes if name in unflagged][:MAX_CLASSES]:
         rows = [row for row in shown.records if circuits["class"].iloc[row] == name]
         found = [_draw_row(shown, row, _scale(shown, rows), pictures) for row in rows]
         drawn = [d for d in found if d is not None]
@@ -119,12 +119,12 @@ def _draw_row(shown: StudyOverview, row: int, scale: float | None, pictures: Pic
     record = shown.records[row]
     item, e = record.item, record.evaluation
     title = f"{item.target_class.name}, {shown.study.short(item.condition.text)}"
-    svg = pictures.draw(record.circuit, label=title, max_edges=80, scale=scale)
-    caption = f"Faithfulness {figure(e.faithfulness if e else None)}"
+    svg = pictures.draw(record.circuit, label=title, scale=scale)
+    caption = f"Faithfulness {format_number(e.faithfulness if e else None)}"
     if e:
         caption += (
-            f" (random circuits {figure(e.faithfulness_random)}), accuracy of the circuit {e.accuracy_circuit:.2f}, "
-            f"of the whole model {e.accuracy_full:.2f}"
+            f" (random circuits {format_number(e.faithfulness_random)}), accuracy of the circuit "
+            f"{e.accuracy_circuit:.2f}, of the whole model {e.accuracy_full:.2f}"
         )
     caption += f"; circuit {record.id[:12]}."
     return Drawing(svg, title, caption) if svg else None

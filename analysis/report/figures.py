@@ -1,4 +1,4 @@
-"""Interactive figures of plotly. Every number in them is one of the tables' numbers; heat maps have four decimals."""
+"""Plotly figures. Their numbers are those of the tables, in heat maps rounded to four decimals."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ...query import Similarity
 
 INK, FAINT, BLUE, ORANGE = "#1f2937", "#94a3b8", "#1f6fb2", "#d9730d"
 PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
-"""Conditions in order; told apart by marker shape as well."""
+"""Colours of conditions, which also have different markers."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 ANNOTATED = 12
-"""Up to so many classes a heat map prints its numbers and keeps the order of the classes."""
-MOST_CLASSES = 80
-MOST_ROWS = 60
+"""Maximum number of classes for which a heat map prints numbers and keeps the order of the classes."""
+MAX_CLASSES = 80
+MAX_ROWS = 60
 _HEAT = (
     *((0.0, "#f7fbff"), (0.1, "#deebf7"), (0.2, "#c6dbef"), (0.35, "#9ecae1")),
     *((0.5, "#6baed6"), (0.7, "#3182bd"), (1.0, "#08306b")),
 )
-"""Finer at its low end, where classes differ; the ticks tell the values."""
+"""Finer at the low end, where classes differ."""
 
 
 def similarity_figure(similarity: Similarity) -> go.Figure:
-    """Draw classes against classes; the diagonal shows each class's noise floor in place of its trivial 1."""
+    """Draw the similarity of classes as a heat map, with the noise floor of each class on the diagonal."""
     order = heat_map_order(similarity)
     names = [plain(similarity.labels[i]) for i in order]
     z = similarity.values[np.ix_(order, order)].copy()
@@ -50,7 +50,7 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
             colorbar=_colour_bar(similarity),
         )
     )
-    _dress(figure, height=150 + max(260, min(720, 36 * len(order))))
+    _style(figure, height=150 + max(260, min(720, 36 * len(order))))
     axis = {"type": "category", "showgrid": False, "automargin": True, "showticklabels": len(order) <= 60, "ticks": ""}
     figure.update_xaxes(**axis, tickangle=-45 if max(map(len, names)) > 4 else 0)
     figure.update_yaxes(**axis, autorange="reversed")
@@ -58,8 +58,8 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
 
 
 def heat_map_order(similarity: Similarity) -> list[int]:
-    """Return the order of at most `MOST_CLASSES`: by class index while numbers can be read, else neighbours alike."""
-    count = min(len(similarity.labels), MOST_CLASSES)
+    """Return the order of at most `MAX_CLASSES` classes: by class index if numbers are printed, else by similarity."""
+    count = min(len(similarity.labels), MAX_CLASSES)
     if count <= ANNOTATED:
         return list(range(count))
     distance = 1 - similarity.values[:count, :count]
@@ -68,7 +68,7 @@ def heat_map_order(similarity: Similarity) -> list[int]:
 
 
 def _colour_bar(similarity: Similarity) -> dict[str, object]:
-    """Ticks at chance and at the noise floor, where the scale gets its meaning."""
+    """Return a colour bar with ticks at the chance level and at the noise floor."""
     ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
     for value, name in ((similarity.chance_level, "chance"), (similarity.noise_floor, "noise floor")):
         if value is not None:
@@ -94,13 +94,13 @@ def faithfulness_figure(
     reasons: Mapping[int, str],
     labels: Mapping[str, str],
 ) -> go.Figure:
-    """Draw each circuit's faithfulness (filled) beside those of its size-matched random circuits (grey ticks).
+    """Draw the faithfulness of each circuit (filled) and of its size-matched random circuits (grey ticks).
 
     Args:
         table: rows of `faithfulness.faithfulness`.
-        random: faithfulness of the random circuits, by row of the table.
-        reasons: why a row has no faithfulness.
-        labels: short names of the conditions.
+        random: the faithfulness of the random circuits, by row of the table.
+        reasons: the reasons for missing faithfulness, by row.
+        labels: the short names of the conditions.
     """
     figure = go.Figure()
     classes = list(dict.fromkeys(table["class"]))
@@ -119,7 +119,7 @@ def faithfulness_figure(
     for number, condition in enumerate(conditions):
         own = [r for r in rows if table["condition"].iloc[r] == condition and r not in reasons]
         figure.add_trace(_own_marks(table.iloc[own], [y_of(r) for r in own], number, labels[condition]))
-    _dress(figure, height=150 + (34 if len(conditions) < 3 else 51) * max(1, len(classes)))
+    _style(figure, height=150 + (34 if len(conditions) < 3 else 51) * max(1, len(classes)))
     for row in reasons:
         figure.add_annotation(
             x=0, y=y_of(row), text="undefined, see the table", showarrow=False, xanchor="left", font={"color": FAINT}
@@ -139,7 +139,7 @@ def faithfulness_figure(
 
 
 def _own_marks(table: pd.DataFrame, y: Sequence[float], number: int, label: str) -> go.Scatter:
-    """The circuits of one condition, in its own colour and shape."""
+    """Return markers for the circuits of one condition, with the condition's colour and shape."""
     line = {"width": 1, "color": "white"}
     names = [plain(name) for name in table["class"]]
     return go.Scatter(
@@ -171,12 +171,12 @@ def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame
 
 
 def changes_figure(by_class: pd.DataFrame) -> go.Figure:
-    """Draw edges gained (right) and lost (left) per class, with what halves of the same images differ by.
+    """Draw the edges gained (right) and lost (left) by each class, with noise floors.
 
     Args:
-        by_class: columns `class, gained, lost, floor`.
+        by_class: a table with columns `class`, `gained`, `lost` and `floor`.
     """
-    table = by_class.iloc[:MOST_ROWS]
+    table = by_class.iloc[:MAX_ROWS]
     names = [plain(c) for c in table["class"]]
     figure = go.Figure()
     for sign, column, colour in ((1, "gained", BLUE), (-1, "lost", ORANGE)):
@@ -203,16 +203,16 @@ def changes_figure(by_class: pd.DataFrame) -> go.Figure:
                 hovertemplate="%{y}: noise floor %{x:.1f}<extra></extra>",
             )
         )
-    _dress(figure, height=150 + 30 * max(2, len(names)))
+    _style(figure, height=150 + 30 * max(2, len(names)))
     figure.update_layout(barmode="relative", bargap=0.35)
     figure.update_xaxes(title="edges lost (left) and gained (right)", zeroline=True, zerolinecolor=INK)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True)
     return figure
 
 
-def carriers_figure(table: pd.DataFrame, most: int = 20) -> go.Figure:
-    """Draw the edges of the largest mean score, with the standard error over classes."""
-    best = table.iloc[:most]
+def carriers_figure(table: pd.DataFrame, max_edges: int = 20) -> go.Figure:
+    """Draw the edges with the largest mean scores, with the standard error over classes."""
+    best = table.iloc[:max_edges]
     error = best["error"].fillna(0).tolist()
     figure = go.Figure(
         go.Bar(
@@ -226,26 +226,26 @@ def carriers_figure(table: pd.DataFrame, most: int = 20) -> go.Figure:
             showlegend=False,
         )
     )
-    _dress(figure, height=110 + 24 * max(2, len(best)))
+    _style(figure, height=110 + 24 * max(2, len(best)))
     figure.update_xaxes(title="mean score over classes, in units of the metric", zeroline=True, zerolinecolor=INK)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, tickfont={"family": "monospace"})
     return figure
 
 
 def plain(text: str) -> str:
-    """Return text that plotly shows as it is: its labels understand a little HTML."""
+    """Escape a text for plotly, whose labels interpret some HTML."""
     return escape(str(text), quote=False)
 
 
 def _nullable(values: np.ndarray) -> list[object]:
-    """Nested lists with None for NaN: plotly leaves such cells empty."""
+    """Return nested lists with None for NaN, for which plotly leaves cells empty."""
     nested = values.astype(object)
     nested[np.isnan(values)] = None
     return nested.tolist()
 
 
-def _dress(figure: go.Figure, *, height: int) -> None:
-    """One look for all figures."""
+def _style(figure: go.Figure, *, height: int) -> None:
+    """Apply the common style of all figures."""
     figure.update_layout(
         template="none",
         height=height,

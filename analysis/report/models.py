@@ -1,4 +1,4 @@
-"""Model against model, laid out for the page."""
+"""Comparisons of models, laid out for the page."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .tables import HtmlTable, frame_table
 
 @dataclass(frozen=True)
 class ModelsView:
-    """Two models under one condition and recipe."""
+    """A comparison of two models under one condition and recipe."""
 
     title: str
-    in_short: str
+    summary: str
     chart: Chart | None
     table: HtmlTable
 
 
 def models_view(pair: ModelPair, number: int) -> ModelsView:
-    """Lay out two models; `number` makes the chart's id its own."""
+    """Lay out the comparison of two models; `number` makes the id of the chart unique."""
     title = f"{pair.before} → {pair.after}"
     caption = (
-        f"By class: a is {pair.before}, b is {pair.after}. Common: edges of both; changed floor: edges that seem "
-        "gained, and as many lost, where only the images differ."
+        f"By class: a is {pair.before}, b is {pair.after}. Common: edges in both; changed floor: edges that appear "
+        "gained, and equally many lost, when only the images differ."
     )
     return ModelsView(
         f"{title}, {pair.label}" if pair.label else title,
-        sentences.between(pair),
+        sentences.models(pair),
         models_chart(pair, f"models-{number + 1}"),
         frame_table(pair.table, caption),
     )

@@ -1,4 +1,4 @@
-"""One HTML file that shows what a store holds: opens offline, in any browser, and can be sent by mail."""
+"""Writes the report as one HTML file, which opens offline in any browser and can be sent by mail."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ from ...store import Store
 from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
-from .asked import images_table, studies_table
 from .drawings import Pictures
+from .inputs import images_table, studies_table
 from .models import models_view
 from .section import section, study_id
 
-MOST_NOTES = 60
+MAX_NOTES = 60
 PAGE_BYTES = 5_900_000
-"""What the file may hold: plotly is 4.8 MB of it, drawings take what charts and tables leave."""
+"""Maximum size of the file. Plotly takes 4.8 MB; drawings take what charts and tables leave."""
 
 FRAME_BYTES = 60_000
-"""What is neither a study nor a model: styles, words, notes, provenance."""
+"""Reserved for everything except studies and models: styles, texts, notes, provenance."""
 
 STUDY_BYTES = 170_000
-"""Charts and tables of a large study; drawings leave room for those of the studies that follow."""
+"""Reserved for the charts and tables of each following study, when a study is drawn."""
 
 
 def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
-    """Write the report of a run, or of the whole store, and return where it is.
+    """Write the HTML report of a run or of the whole store, and return its path.
 
     Raises:
-        InputError: no such run, or the file cannot be written.
+        InputError: the run does not exist, or the file cannot be written.
+
+    Examples:
+        >>> write_report(store, folder / "report.html").name
+        'report.html'
     """
     path = Path(path)
     text = render(read_overview(store, run))
@@ -47,7 +51,7 @@ def write_report(store: Store, path: str | Path, *, run: str | None = None) -> P
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"cannot write {path}: its folder cannot be made ({why}); choose another place") from error
+        raise InputError(f"cannot write {path}: its folder cannot be created ({why}); use another path") from error
     write_whole(path, text)
     return path
 
@@ -68,13 +72,13 @@ def render(overview: Overview) -> str:
         title=f"Circuits of {overview.run}" if overview.run else "Circuits",
         lead=_lead(overview),
         facts=_facts(overview),
-        asked=studies_table(overview),
-        images=images_table(overview),
+        studies_table=studies_table(overview),
+        images_table=images_table(overview),
         headings={study_id(number): shown.title for number, shown in enumerate(overview.studies[: len(studies)])},
         studies=studies,
         models=models,
-        notes=notes[:MOST_NOTES],
-        notes_left_out=max(0, len(notes) - MOST_NOTES),
+        notes=notes[:MAX_NOTES],
+        notes_left_out=max(0, len(notes) - MAX_NOTES),
         residual=f"{RESIDUAL_LIMIT:.0%}",
         provenance=_provenance(overview),
         queries=summary_of(overview).queries,
@@ -85,7 +89,7 @@ def render(overview: Overview) -> str:
 
 
 def _studies(overview: Overview, templates: Any, room: int) -> Iterator[Markup]:
-    """The studies that there is room for, the first in any case; each may draw what the ones before it left."""
+    """Yield the studies for which there is room, always the first; each may draw with the bytes that are left."""
     for number, shown in enumerate(overview.studies):
         after = len(overview.studies) - number
         html = templates.study(section(shown, number, Pictures(max(0, room - STUDY_BYTES * after) // after)))
@@ -109,14 +113,14 @@ def _size(html: str) -> int:
 
 def _not_shown(studies: int) -> Iterator[str]:
     if studies:
-        yield f"{count(studies, 'more study', 'more studies')} not shown, so that the page stays small; choose a run"
+        yield f"{count(studies, 'more study', 'more studies')} not shown, to keep the page small; select a run"
 
 
 _EDGE = re.compile(r"(?:input|[am]\d+(?:\.h\d+)?)-&gt;(?:logits|[am]\d+(?:\.(?:h\d+|in))?)(?:&lt;[qkv]&gt;)?")
 
 
 def _edges_as_code(text: str) -> Markup:
-    """The text escaped, with the names of edges in it set in a fixed-width font."""
+    """Escape a text, and set the names of edges in a fixed-width font."""
     return Markup(_EDGE.sub(r"<code>\g<0></code>", str(escape(text))))
 
 
@@ -126,26 +130,24 @@ def _lead(overview: Overview) -> str:
     kinds = [shown.study.kind for shown in overview.studies]
     about = {
         "effect": "what an attack changes in the circuits of each class",
-        "mechanism": "which edges carry it",
+        "mechanism": "which edges carry the attack",
         "other": "how the circuits of the classes compare",
     }
     attacked = any(shown.study.attacks for shown in overview.studies)
     if not attacked:
-        return "Which edges of the model do the work for each class, and how alike the classes are."
-    return (
-        f"Which edges of the model do the work for each class: {', and '.join(about[k] for k in dict.fromkeys(kinds))}."
-    )
+        return "Which edges of the model each class uses, and how similar the classes are."
+    return f"Which edges of the model each class uses, {', and '.join(about[k] for k in dict.fromkeys(kinds))}."
 
 
 def _facts(overview: Overview) -> list[dict[str, Any]]:
-    """The counts at the top."""
+    """Return the counts at the top of the page."""
     studies = [shown.study for shown in overview.studies]
     counts = {
         "circuits": overview.n_circuits,
         "classes": len({name for study in studies for name in study.classes}),
         "conditions": len({condition for study in studies for condition in study.conditions}),
         "edges in the graph": max((study.graph.n_edges for study in studies), default=0),
-        "questions asked": len(overview.items),
+        "questions": len(overview.items),
     }
     return [{"name": name, "value": f"{value:,}"} for name, value in counts.items()]
 

@@ -1,4 +1,4 @@
-"""A study laid out for the page: charts, drawings, tables, and the reason where something is absent."""
+"""A study laid out for the page: charts, drawings, tables, and the reasons for missing parts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ...circuits import StudyKind
 from ...query import Similarity
 from .. import sentences
 from ..study_overview import StudyOverview
-from .absent import Absent, absent
 from .charts import Chart, carriers_chart, changes_chart, faithfulness_chart, heat_map
 from .drawings import ClassDrawings, Drawing, Pictures, draw_carriers, draw_changes, draw_classes
+from .omissions import Omissions, omissions
 from .tables import ROWS, HtmlTable, frame_table
 
 ABOUT: Mapping[StudyKind, str] = {
     "effect": (
-        "The same images, natural and attacked, contrasted with the same corrupted images, scored on the true class's "
-        "logit: only the condition differs, so an edge can be said to be gained or lost."
+        "The same images, natural and attacked, are contrasted with the same corrupted images and scored on the logit "
+        "of the true class. Only the condition differs, so edges can be called gained or lost."
     ),
     "mechanism": (
-        "Each attacked image against its unattacked twin, scored on the logit of the attack's target less that of "
-        "the true class: a positive score means that the edge carries the attack."
+        "Each attacked image is contrasted with its unattacked twin and scored on the logit of the attack's target "
+        "minus that of the true class. An edge with a positive score carries the attack."
     ),
     "other": (
-        "Circuits of classes under one recipe. Its metric and corruption are neither those of an effect study nor "
+        "Circuits of classes with one recipe. Its metric and corruption are neither those of an effect study nor "
         "those of a mechanism study, so no edge is called gained, lost or a carrier."
     ),
 }
@@ -32,7 +32,7 @@ ABOUT: Mapping[StudyKind, str] = {
 
 @dataclass(frozen=True)
 class ChangesView:
-    """What a condition adds and takes away."""
+    """The edges that a condition adds and removes."""
 
     chart: Chart
     drawing: Drawing | None
@@ -42,7 +42,7 @@ class ChangesView:
 
 @dataclass(frozen=True)
 class CarriersView:
-    """Which edges carry an attack."""
+    """The edges that carry an attack."""
 
     chart: Chart | None
     drawing: Drawing | None
@@ -51,16 +51,16 @@ class CarriersView:
 
 @dataclass(frozen=True)
 class Section:
-    """All that the page shows of one study."""
+    """Everything that the page shows of one study."""
 
     id: str
     title: str
     conditions: str
     about: str
-    asked: str
+    recipe: str
     extent: str
     notes: Sequence[str]
-    in_short: Sequence[str]
+    findings: Sequence[str]
     heat_maps: Sequence[Chart]
     pairs: Sequence[HtmlTable]
     faithfulness: Chart | None
@@ -69,16 +69,16 @@ class Section:
     changes: Sequence[ChangesView]
     carriers: Sequence[CarriersView]
     drawings: Sequence[ClassDrawings]
-    absent: Absent
+    omissions: Omissions
 
 
 def study_id(number: int) -> str:
-    """Return the id of a study's heading."""
+    """Return the id of the heading of a study."""
     return f"study-{number + 1}"
 
 
 def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
-    """Lay out one study; `number` makes its ids its own."""
+    """Lay out one study; `number` makes its ids unique."""
     id, study = study_id(number), shown.study
     alike = [(study.short(condition), square) for condition, square in shown.similarities.items()]
     changed, carrying = list(_changes(shown, id, pictures)), list(_carriers(shown, id, pictures))
@@ -88,10 +88,10 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
         title=shown.title,
         conditions=", ".join(map(study.short, study.conditions)),
         about=ABOUT[study.kind],
-        asked=sentences.asked(shown),
+        recipe=sentences.recipe(shown),
         extent=sentences.extent(shown),
         notes=list(shown.notes),
-        in_short=list(sentences.in_short(shown)),
+        findings=list(sentences.findings(shown)),
         heat_maps=[heat_map(label, square, f"{id}-alike-{i}") for i, (label, square) in enumerate(alike)],
         pairs=[_pairs(label, square) for label, square in alike],
         faithfulness=faithfulness_chart(shown, f"{id}-faith") if shown.records else None,
@@ -100,7 +100,7 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
         changes=changed,
         carriers=carrying,
         drawings=drawn,
-        absent=absent(shown, len(drawn)),
+        omissions=omissions(shown, len(drawn)),
     )
 
 
@@ -111,12 +111,12 @@ def _changes(shown: StudyOverview, id: str, pictures: Pictures) -> Iterator[Chan
             draw_changes(shown, change, pictures),
             frame_table(
                 change.by_edge,
-                f"Edges that most classes gain or lose under {change.label}. Floor: in how many of "
-                f"{len(change.by_class)} classes the edge changes as much between halves of the natural images. "
+                f"Edges that most classes gain or lose under {change.label}. Floor: the number of classes, out of "
+                f"{len(change.by_class)}, in which the edge changes between halves of the natural images. "
                 "Scores: means over classes.",
-                most=ROWS,
+                max_rows=ROWS,
             ),
-            frame_table(change.by_class, "Sizes, changes and noise floor by class."),
+            frame_table(change.by_class, "Sizes, changes and noise floors by class."),
         )
 
 
@@ -125,9 +125,9 @@ def _carriers(shown: StudyOverview, id: str, pictures: Pictures) -> Iterator[Car
         label = shown.study.short(condition)
         edges = frame_table(
             table,
-            f"Edges that carry {label} most. By chance: circuits that would hold the edge if edges were "
+            f"Edges that carry {label} most. By chance: the expected number of circuits with the edge if edges were "
             "drawn uniformly.",
-            most=ROWS,
+            max_rows=ROWS,
         )
         chart = carriers_chart(label, table, f"{id}-carriers-{number}")
         yield CarriersView(chart, draw_carriers(shown, condition, table, pictures), edges)
@@ -136,8 +136,8 @@ def _carriers(shown: StudyOverview, id: str, pictures: Pictures) -> Iterator[Car
 def _pairs(label: str, similarity: Similarity) -> HtmlTable:
     return frame_table(
         similarity.above_chance,
-        "Most alike first, by what is above chance. Noise floor: mean of the two classes'.",
-        most=ROWS,
+        "Sorted by similarity above chance. Noise floor: mean of the two classes.",
+        max_rows=ROWS,
         condition=label,
     )
 
@@ -145,9 +145,9 @@ def _pairs(label: str, similarity: Similarity) -> HtmlTable:
 def _faithfulness_table(shown: StudyOverview) -> HtmlTable:
     return frame_table(
         shown.listed.assign(condition=shown.listed["condition"].map(shown.study.short)),
-        "On report images: n_eval of them. Metrics are means. Full: the whole model; empty: every edge corrupted; "
-        "circuit: all other edges corrupted; random: mean of the random circuits. Nearer than random: faithfulness is "
-        "nearer to 1 than that of the random circuits. Flagged circuits are listed only here.",
+        "On n_eval report images. Metrics are means. Full: the whole model; empty: every edge corrupted; circuit: all "
+        "other edges corrupted; random: mean of the random circuits. Nearer than random: faithfulness is nearer to 1 "
+        "than that of the random circuits. Flagged circuits are listed only here.",
     )
 
 
@@ -157,4 +157,4 @@ def _reasons(shown: StudyOverview) -> HtmlTable | None:
         return None
     frame = circuits.iloc[list(reasons)][["class", "condition"]]
     frame = frame.assign(condition=frame["condition"].map(shown.study.short), reason=list(reasons.values()))
-    return frame_table(frame, "Circuits without faithfulness.", most=ROWS)
+    return frame_table(frame, "Circuits without faithfulness.", max_rows=ROWS)

@@ -1,4 +1,4 @@
-"""Tables as a page shows them, each with its rows as CSV."""
+"""Tables of the page, with their rows as CSV."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import pandas as pd
 from ..wording import NONE, aligned
 
 ROWS = 20
-MOST_ROWS = 100
-"""Of tables that are folded away."""
+"""Maximum number of rows of tables that are always visible."""
+
+MAX_ROWS = 100
+"""Maximum number of rows of tables that can be folded."""
 
 _FILE_BYTES = 6_000
-"""Of a CSV file that holds more rows than the table shows."""
+"""Maximum size of a CSV file with more rows than the table shows."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """`number`: set to the right; `code`: in a fixed-width font."""
+    """A column; a `number` is aligned to the right, and `code` is in a fixed-width font."""
 
     title: str
     number: bool = False
@@ -29,14 +31,14 @@ class Column:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table as the page shows it.
+    """A table of the page.
 
     Attributes:
-        rows: cells as text.
-        left_out: rows that are not shown.
-        csv: a `data:` URL of a CSV file with all digits: of all rows, or of those shown where all would be too large.
+        rows: the cells as text.
+        left_out: the number of rows that are not shown.
+        csv: a `data:` URL of a CSV file with all digits; of all rows, or of the rows shown if the file were too large.
         whole: whether the file has all rows.
-        condition: of the circuits, where the tables of several stand side by side.
+        condition: the condition of the circuits, for tables of several conditions.
     """
 
     caption: str
@@ -48,9 +50,9 @@ class HtmlTable:
     condition: str = ""
 
 
-def frame_table(frame: pd.DataFrame, caption: str, *, most: int = MOST_ROWS, condition: str = "") -> HtmlTable:
-    """Return the first `most` rows of a frame, numbers as people read them, edges in a fixed-width font."""
-    shown = frame.head(most)
+def frame_table(frame: pd.DataFrame, caption: str, *, max_rows: int = MAX_ROWS, condition: str = "") -> HtmlTable:
+    """Return the first rows of a frame, with rounded numbers, and edges in a fixed-width font."""
+    shown = frame.head(max_rows)
     columns = [
         Column(str(name).replace("_", " "), _is_number(column), name == "edge") for name, column in frame.items()
     ]
@@ -65,7 +67,7 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def cells(column: pd.Series, digits: int = 3) -> list[str]:
-    """Return a column as text: fractions with as many decimals each, truth values as words."""
+    """Format a column: fractions with the same number of decimals, truth values as yes and no."""
     if pd.api.types.is_bool_dtype(column):
         return [NONE if pd.isna(v) else "yes" if v else "no" for v in column]
     if pd.api.types.is_float_dtype(column):

@@ -1,5 +1,5 @@
-// Edges that an attack puts to use in many classes and natural images (nearly) nowhere: an effect study.
-// With the defaults: in all attacked circuits, absent from all natural ones.
+// Edges that are in many attacked circuits and in few or no natural circuits of an effect study.
+// With the defaults: in all attacked circuits and in no natural one.
 //
 // Parameters:
 //   condition: string = only, not natural; the attacked condition
@@ -10,7 +10,7 @@
 //   edge: name of the edge
 //   attacked: share of the attacked circuits that have it
 //   natural: share of the natural circuits that have it
-//   score: mean over the attacked circuits that have it
+//   score: mean score over the attacked circuits that have it
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

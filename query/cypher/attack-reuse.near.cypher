@@ -1,4 +1,4 @@
-// no edge is in so many attacked and so few natural circuits; {edge} is nearest, in {touched} of {after} attacked and {untouched} of {before} natural ones
+// no edge is in so many attacked and so few natural circuits; {edge} comes nearest, in {touched} of {after} attacked and {untouched} of {before} natural ones
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,4 +1,4 @@
-// The circuits that have an edge, those in which it scores highest first.
+// The circuits that contain an edge, sorted by its score in them.
 //
 // Parameters:
 //   edge: string; name of the edge, such as `a0.h1->a2.h0<q>`
@@ -7,12 +7,12 @@
 //   dataset: name of the data set
 //   class: name of the class
 //   condition: what was done to the images
-//   metric: what the scores raise
-//   extraction: how the circuit was taken from the scores
-//   score: of the edge; positive raises the metric
-//   rank: 1 = first extracted
-//   frequency: share of bootstrap samples that choose it
-//   id: of the circuit
+//   metric: metric of the scores
+//   extraction: how the circuit was extracted from the scores
+//   score: score of the edge; positive raises the metric
+//   rank: order of extraction; 1 = first
+//   frequency: share of bootstrap samples of the images that choose it
+//   id: id of the circuit
 
 MATCH (s:Node)-[f:FEEDS]->(:Node)
 WHERE f.edge = $edge

@@ -1,26 +1,26 @@
-// All circuits of a class, however they were found, the flagged ones with their flag.
+// All circuits of a class over all studies, including flagged ones.
 //
 // Parameters:
 //   class: string; name of the class
 // Columns:
-//   id: of the circuit
+//   id: id of the circuit
 //   dataset: name of the data set
 //   model: name of the model
 //   condition: what was done to the images
-//   word: what the attack wrote on them, if anything
-//   target: class that the metric or the attack aims at, if any
-//   against: classes that the corrupted images come from, if any
+//   word: word that the attack wrote on them, if any
+//   target: target class of the metric or the attack, if any
+//   against: classes of the corrupted images, if any
 //   form: form of the graph
 //   method: discovery method
-//   metric: what the scores raise
+//   metric: metric of the scores
 //   corruption: what the clean run is contrasted with
-//   extraction: how it was taken from the scores
-//   flag: why it says little, or nothing
-//   n_edges: its edges
-//   share: of the edges of the whole graph of its form
-//   n_nodes: its nodes
-//   faithfulness: of its metric, on report images
-//   retention: of its accuracy, on report images
+//   extraction: how it was extracted from the scores
+//   flag: why it says little about its class; empty if it has no flag
+//   n_edges: number of edges
+//   share: share of the edges of the whole graph
+//   n_nodes: number of nodes
+//   faithfulness: share of the metric that it keeps, on report images
+//   retention: share of the accuracy that it keeps, on report images
 
 MATCH (c:Circuit)
 WHERE c.class = $class AND c.id IN $circuits

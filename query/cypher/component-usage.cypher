@@ -1,4 +1,4 @@
-// Which heads and MLPs are in most circuits of a study.
+// The heads and MLPs of a study's circuits, sorted by the number of circuits that have them.
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
@@ -7,8 +7,8 @@
 //   component: name of the component
 //   kind: head, mlp, attention …
 //   layer: its layer, counted from 0
-//   circuits: how many have it
-//   share: of all circuits of the study under the condition
+//   circuits: number of circuits that have it
+//   share: share of the circuits of the study under the condition
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

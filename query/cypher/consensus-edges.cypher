@@ -1,4 +1,4 @@
-// Edges that most circuits of a study have.
+// Edges that are in most circuits of a study.
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
@@ -6,9 +6,9 @@
 //   share: number = 0.8; smallest share of the circuits, from 0 to 1
 // Columns:
 //   edge: name of the edge
-//   circuits: how many have it
-//   share: of all circuits of the study under the condition
-//   score: mean over the circuits that have it
+//   circuits: number of circuits that have it
+//   share: share of the circuits of the study under the condition
+//   score: mean score over the circuits that have it
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

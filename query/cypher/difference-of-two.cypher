@@ -1,13 +1,13 @@
-// Edges that one of two circuits has and the other has not.
+// Edges that are in only one of two circuits.
 //
 // Parameters:
-//   a: circuit; its id, or the beginning of it
-//   b: circuit; likewise
+//   a: circuit; first circuit, by its id or the beginning of it
+//   b: circuit; second circuit, likewise
 // Columns:
 //   side: a or b, the circuit that has it
 //   edge: name of the edge
 //   score: mean over images; positive raises the metric
-//   rank: 1 = first extracted
+//   rank: order of extraction; 1 = first
 
 MATCH (c:Circuit)-[:HAS]->()-[f:FEEDS]->()
 WHERE c.id IN [$a, $b]

@@ -1,13 +1,13 @@
-// Where the edges of a study's circuits are read: by the receiver's layer, kind and port.
+// The edges of a study's circuits by the layer, kind and port of their receivers.
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
-//   layer: of the receiver, counted from 0; none for logits
-//   kind: of the receiver
-//   port: q, k, v or nothing
-//   edges: mean number of edges a circuit
+//   layer: layer of the receiver, counted from 0; null for logits
+//   kind: kind of the receiver
+//   port: q, k, v or empty
+//   edges: mean number of edges per circuit
 //   score: mean score of these edges
 
 MATCH (c:Circuit)

@@ -1,13 +1,13 @@
-// All edges of a circuit in the order in which they were extracted.
+// All edges of a circuit in order of extraction.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
+//   circuit: circuit; id of the circuit, or the beginning of it
 // Columns:
-//   rank: 1 = first extracted
+//   rank: order of extraction; 1 = first
 //   edge: name of the edge
-//   sender: what writes
-//   receiver: what reads
-//   port: q, k, v or nothing
+//   sender: node that adds to the residual stream
+//   receiver: node that reads it
+//   port: q, k, v or empty
 //   score: mean over images; positive raises the metric
 //   std: standard deviation over images
 //   frequency: share of bootstrap samples of the images that choose it

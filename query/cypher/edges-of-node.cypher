@@ -1,15 +1,15 @@
-// What a component reads and what reads it, within a circuit.
+// The edges into and out of a component within a circuit.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
+//   circuit: circuit; id of the circuit, or the beginning of it
 //   node: string; name of the component, such as a1.h2, m0 or logits
 // Columns:
-//   side: in or out
+//   side: in (the component is the receiver) or out (the sender)
 //   edge: name of the edge
 //   other: the component at the other end
-//   port: q, k, v or nothing
+//   port: q, k, v or empty
 //   score: mean over images; positive raises the metric
-//   rank: 1 = first extracted
+//   rank: order of extraction; 1 = first
 
 MATCH (:Circuit {id: $circuit})-[:HAS]->(s:Node)-[f:FEEDS]->(r:Node)
 WHERE s.name = $node OR r.name = $node

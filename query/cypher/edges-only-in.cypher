@@ -1,4 +1,4 @@
-// Edges that are in the circuit of one class and of no other: what sets the class apart.
+// Edges that are in the circuit of one class and of no other class.
 //
 // Parameters:
 //   class: string; name of the class
@@ -6,8 +6,8 @@
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
-//   circuits: how many circuits of the class have it
-//   score: mean over them
+//   circuits: number of circuits of the class that have it
+//   score: mean score over these circuits
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,4 +1,4 @@
-// every edge of the class is in circuits of other classes, too; {edge} is in the fewest, {others} of them
+// every edge of the class is also in circuits of other classes; {edge} is in the fewest, {others} of them
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

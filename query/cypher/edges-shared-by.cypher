@@ -1,4 +1,4 @@
-// Edges that the circuits of all given classes have.
+// Edges that are in the circuits of all given classes.
 //
 // Parameters:
 //   classes: strings; names of the classes
@@ -6,8 +6,8 @@
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   edge: name of the edge
-//   score: mean over the circuits of these classes
-//   elsewhere: how many circuits of other classes have it too
+//   score: mean score over the circuits of these classes
+//   elsewhere: number of circuits of other classes that also have it
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,25 +1,25 @@
-// How much of the model's behaviour each circuit of a study keeps, beside random connected circuits of its size.
-// Faithfulness is of the metric, retention of the accuracy, both on images that chose nothing.
+// How much of the model's behaviour each circuit of a study keeps, compared with random connected circuits of its size.
+// Faithfulness is the share of the metric, retention the share of the accuracy, both on report images.
 //
 // Parameters:
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   class: name of the class
 //   condition: what was done to the images
-//   word: what the attack wrote on them, if anything
-//   target: class that the metric or the attack aims at, if any
-//   against: classes that the corrupted images come from, if any
-//   n_edges: its edges
-//   share: of the edges of the whole graph
-//   faithfulness: (metric_circuit − metric_empty) / (metric_full − metric_empty); none where that gap means nothing
-//   faithfulness_random: mean over the random circuits
+//   word: word that the attack wrote on them, if any
+//   target: target class of the metric or the attack, if any
+//   against: classes of the corrupted images, if any
+//   n_edges: number of edges
+//   share: share of the edges of the whole graph
+//   faithfulness: (metric_circuit − metric_empty) / (metric_full − metric_empty); null where the gap is too small
+//   faithfulness_random: mean faithfulness of the random circuits
 //   retention: the same ratio of accuracies
-//   accuracy_full: of the model
-//   accuracy_circuit: of the circuit alone
-//   metric_full: of the model
-//   metric_empty: with every edge corrupted
-//   metric_circuit: of the circuit alone
-//   id: of the circuit
+//   accuracy_full: accuracy of the model
+//   accuracy_circuit: accuracy of the circuit
+//   metric_full: metric of the model
+//   metric_empty: metric with every edge corrupted
+//   metric_circuit: metric of the circuit
+//   id: id of the circuit
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

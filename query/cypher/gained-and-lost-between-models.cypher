@@ -1,18 +1,18 @@
-// Edges that a class's circuit gains and loses from one model to another, such as one fine-tuned from it: nothing but
-// the model differs. With several circuits (other seeds) gained means: in enough of the second model's, in none of the
-// first's.
+// Edges that a class's circuit gains and loses from one model to another, for instance by fine-tuning; only the model
+// differs. With several circuits (other seeds), an edge is gained if it is in at least `share` of the second model's
+// circuits and in none of the first model's.
 //
 // Parameters:
 //   class: string; name of the class
-//   before, after: string; a model, by its name or the first digits of its id
+//   before, after: string; model, by its name or the first digits of its id
 //   condition: string = "natural"; what was done to the images
 //   dataset, form, method, metric, direction, corruption, extraction: string = only; the study
-//   share: number = 1.0; smallest share of the circuits on the side that has it, from 0 to 1
+//   share: number = 1.0; smallest share of the circuits of the model that has it, from 0 to 1
 // Columns:
 //   change: gained or lost
 //   edge: name of the edge
-//   circuits: how many circuits on that side have it
-//   score: mean over them
+//   circuits: number of circuits that have it
+//   score: mean score over these circuits
 
 MATCH (c:Circuit)
 WHERE c.model_id IN [$before, $after] AND c.dataset = $dataset AND c.form = $form AND c.method = $method

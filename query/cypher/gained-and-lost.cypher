@@ -1,16 +1,17 @@
-// Edges that a class's circuit gains and loses when its images are attacked: an effect study, in which nothing but
-// the condition differs. With several circuits (other images) gained means: in enough attacked ones, in no natural one.
+// Edges that a class's circuit gains and loses when its images are attacked, in an effect study: only the condition
+// differs. With several circuits (other images), an edge is gained if it is in at least `share` of the attacked
+// circuits and in no natural one.
 //
 // Parameters:
 //   class: string; name of the class
 //   condition: string = only, not natural; the attacked condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
-//   share: number = 1.0; smallest share of the circuits on the side that has it, from 0 to 1
+//   share: number = 1.0; smallest share of the circuits of the condition that has it, from 0 to 1
 // Columns:
 //   change: gained or lost
 //   edge: name of the edge
-//   circuits: how many circuits on that side have it
-//   score: mean over them
+//   circuits: number of circuits that have it
+//   score: mean score over these circuits
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,11 +1,11 @@
-// How alike two circuits are, by their edges.
+// The Jaccard similarity of the edges of two circuits.
 //
 // Parameters:
-//   a: circuit; its id, or the beginning of it
-//   b: circuit; likewise
+//   a: circuit; first circuit, by its id or the beginning of it
+//   b: circuit; second circuit, likewise
 // Columns:
-//   common: edges in both
-//   united: edges in one or both
+//   common: number of edges in both
+//   united: number of edges in one or both
 //   jaccard: common / united
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)

@@ -1,12 +1,12 @@
-// The books of a circuit's components: what flows in and out along its edges, beside what flows over all edges.
-// Where the method conserves (conductance), all inflow of a component equals all outflow, in the limit of many steps;
-// in the form `attention`, that of a layer's input equals all outflow of its heads.
+// Inflow and outflow of a circuit's components along its edges, and along all edges of the graph.
+// With a method that conserves flow (conductance), the full inflow of a component equals its full outflow, in the limit
+// of many steps; in the form `attention`, that of a layer's input equals the full outflow of its heads.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
+//   circuit: circuit; id of the circuit, or the beginning of it
 // Columns:
 //   node: name of the component
-//   kind: of the component
+//   kind: head, mlp, attention …
 //   inflow: sum of the scores of its incoming edges in the circuit
 //   full_in: the same over all edges of the graph
 //   covered_in: inflow as a share of full_in

@@ -1,14 +1,14 @@
-// Paths of a circuit from input to logits, by the components they pass, through at most three of them.
-// Parallel edges into q, k and v are one path; structural links count as steps. Long paths in dense circuits are many.
+// Paths of a circuit from input to logits through at most three components.
+// Parallel edges into q, k and v are one path; structural links count as steps. Dense circuits have many long paths.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
-//   longest: integer = 3; most steps of a path, from 1 to 4
+//   circuit: circuit; id of the circuit, or the beginning of it
+//   longest: integer = 3; largest number of steps of a path, from 1 to 4
 // Columns:
-//   steps: edges and structural links on the path
-//   first: component after input, or nothing
-//   second: the next, or nothing
-//   third: the next, or nothing
+//   steps: number of edges and structural links on the path
+//   first: first component after input, or empty
+//   second: second component, or empty
+//   third: third component, or empty
 
 MATCH (:Circuit {id: $circuit})-[:HAS]->(i:Node)-[:FEEDS]->(o:Node)
 WHERE i.name = 'input' AND o.name = 'logits' AND $longest >= 1

@@ -1,4 +1,4 @@
-// How an attack changes the scores of the edges that a class's circuit keeps: an effect study.
+// Changes of the scores of edges that are in a class's circuit both with and without an attack, in an effect study.
 //
 // Parameters:
 //   class: string; name of the class

@@ -1,4 +1,4 @@
-// All rows in one, which saves Neo4j's driver a message for each: see `query/named.py`.
+// All rows packed into one, which saves Neo4j's driver one message per row: see `query/named.py`.
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
@@ -11,7 +11,7 @@ WITH f.edge AS edge, avg(CASE WHEN c.condition = 'natural' THEN f.score ELSE NUL
 WHERE natural IS NOT NULL AND attacked IS NOT NULL
 WITH edge, natural, attacked, attacked - natural AS shift
 ORDER BY abs(attacked - natural) DESC, edge
-LIMIT $most
+LIMIT $max_rows
 RETURN collect(coalesce(edge, [])) AS edge,
   collect(coalesce(natural, [])) AS natural,
   collect(coalesce(attacked, [])) AS attacked,

@@ -1,4 +1,4 @@
-// The core of a study: edges that are in every one of its circuits, whatever the class.
+// Edges that are in every circuit of a study.
 //
 // Parameters:
 //   condition: string = "natural"; what was done to the images
@@ -6,8 +6,8 @@
 // Columns:
 //   edge: name of the edge
 //   classes: number of classes
-//   score: mean over the circuits
-//   weakest: smallest score among the circuits
+//   score: mean score over the circuits
+//   weakest: smallest score in any of the circuits
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,18 +1,18 @@
-// How large and how good the circuits of a study are, condition by condition.
+// Size and faithfulness of the circuits of a study by condition.
 //
 // Parameters:
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 // Columns:
 //   condition: what was done to the images
-//   circuits: how many
+//   circuits: number of circuits
 //   edges: mean number of edges
-//   share: of the edges of the whole graph, mean
-//   smallest: fewest edges
-//   largest: most edges
+//   share: mean share of the edges of the whole graph
+//   smallest: smallest number of edges
+//   largest: largest number of edges
 //   nodes: mean number of nodes
-//   faithfulness: mean
-//   faithfulness_random: mean of the random circuits
-//   retention: mean
+//   faithfulness: mean faithfulness
+//   faithfulness_random: mean faithfulness of the random circuits
+//   retention: mean retention
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

@@ -1,4 +1,4 @@
-// What the store holds: the studies and conditions, by the names that other queries ask for.
+// The studies and conditions in the store, by the names that other queries take as parameters.
 //
 // Parameters: none
 // Columns:
@@ -6,14 +6,14 @@
 //   dataset: name of the data set
 //   form: form of the graph
 //   method: discovery method with parameters
-//   metric: what the scores raise
+//   metric: metric of the scores
 //   direction: noising or denoising
 //   corruption: what the clean run is contrasted with
-//   extraction: how circuits were taken from scores
+//   extraction: how circuits were extracted from scores
 //   condition: what was done to the images
-//   circuits: how many
-//   classes: of how many classes
-//   flagged: how many of the circuits say little: they hold all edges or none, or rest on few images
+//   circuits: number of circuits
+//   classes: number of classes
+//   flagged: number of flagged circuits: of all edges, of no edge, or from few images
 
 UNWIND $circuits AS id
 MATCH (c:Circuit {id: id})

@@ -1,13 +1,13 @@
-// The edges of a circuit that matter most, by the magnitude of their score.
+// The edges of a circuit with the largest scores by magnitude.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
-//   limit: integer = 20; how many
+//   circuit: circuit; id of the circuit, or the beginning of it
+//   limit: integer = 20; number of edges
 // Columns:
 //   edge: name of the edge
 //   score: mean over images; positive raises the metric
 //   std: standard deviation over images
-//   rank: 1 = first extracted
+//   rank: order of extraction; 1 = first
 //   frequency: share of bootstrap samples of the images that choose it
 
 MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)

@@ -1,14 +1,14 @@
-// Edges of a circuit that owe their place to the choice of images: few bootstrap samples of the images choose them.
+// Edges of a circuit that depend on the choice of images: few bootstrap samples of the images choose them.
 //
 // Parameters:
-//   circuit: circuit; its id, or the beginning of it
-//   below: number = 0.8; only edges with a frequency below this
+//   circuit: circuit; id of the circuit, or the beginning of it
+//   below: number = 0.8; upper limit of the frequency, exclusive
 // Columns:
 //   edge: name of the edge
-//   frequency: share of bootstrap samples that choose it
+//   frequency: share of bootstrap samples of the images that choose it
 //   score: mean over images; positive raises the metric
 //   std: standard deviation over images
-//   rank: 1 = first extracted
+//   rank: order of extraction; 1 = first
 
 MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE f.frequency < $below

@@ -1,4 +1,4 @@
-// no edge is chosen so rarely; {edge} is least sure, with a frequency of {frequency:.3g}
+// no edge is chosen so rarely; {edge} is the least stable, with a frequency of {frequency:.3g}
 
 MATCH (:Circuit {id: $circuit})-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE f.frequency IS NOT NULL

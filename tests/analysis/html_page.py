@@ -1,4 +1,4 @@
-"""An HTML page taken apart."""
+"""A parser for HTML pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 
 class Page(HTMLParser):
-    """Tags, attributes that could load something, texts of scripts and of all else."""
+    """The tags of a page with their attributes, its scripts, styles, figures and text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class Page(HTMLParser):
 
     @property
     def files(self) -> dict[str, str]:
-        """URLs of what can be downloaded, by name."""
+        """The URLs of downloads, by name."""
         return {str(a["download"]): str(a["href"]) for tag, a in self.tags if tag == "a" and "download" in a}
 
     def csv(self, name: str) -> pd.DataFrame:
-        """The rows of a table as they are downloaded."""
+        """Return the rows of a downloaded table."""
         head, _, data = self.files[f"{name}.csv"].partition(",")
         assert head == "data:text/csv;charset=utf-8"
         return pd.read_csv(StringIO(unquote(data)))

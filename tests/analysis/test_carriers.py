@@ -1,4 +1,4 @@
-"""Carriers of an attack, each number against a naive count over the records."""
+"""Carriers of an attack, compared with naive counts over the records."""
 
 from __future__ import annotations
 

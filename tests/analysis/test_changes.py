@@ -1,4 +1,4 @@
-"""Gained and lost edges, each against a naive count over the records."""
+"""Gained and lost edges, compared with naive counts over the records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def effect():
 
 @pytest.fixture(scope="module")
 def by_class(effect):
-    """Records by class and condition's kind."""
+    """Return the records by class and kind of condition."""
     return {(r.item.target_class.name, r.item.condition.kind): r for r in effect.records.values()}
 
 

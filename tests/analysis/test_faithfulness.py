@@ -1,4 +1,4 @@
-"""The table of faithfulness holds what is stored, and says what is nearer to 1."""
+"""The table of faithfulness has the stored values, and says which circuit is nearer to 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_faithfulness_of_random_circuits_is_that_of_their_metric(toys):
     assert random_faithfulness(replace(evaluation, faithfulness=None)) == []
 
 
-def test_the_faithfulness_table_holds_the_records_figures():
+def test_the_faithfulness_table_has_the_values_of_the_records():
     records = Answers.to(effect_items()).records
     table = faithfulness(study_of(records).circuits).drop(columns="nearer_than_random")
     assert len(table) == len(records)
@@ -46,7 +46,7 @@ def test_without_random_circuits_or_faithfulness_none_is_nearer():
     assert faithfulness(study_of(records).circuits)["nearer_than_random"].isna().all()
 
 
-def test_word_target_and_contrast_are_columns_where_a_circuit_has_them():
+def test_word_target_and_contrast_are_columns_if_a_circuit_has_them():
     plain, attacked = effect_items(1)
     table = faithfulness(study_of(Answers.to([plain]).records).circuits)
     assert not {"word", "target", "against", "flag"} & set(table)

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""A figure's numbers are the table's numbers."""
+"""The numbers in figures are those of the tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from circuitstore.analysis.report.figures import (
     ANNOTATED,
-    MOST_CLASSES,
+    MAX_CLASSES,
     carriers_figure,
     changes_figure,
     faithfulness_figure,
@@ -56,14 +56,14 @@ def test_an_unknown_floor_leaves_the_diagonal_empty():
     assert "noise" not in " ".join(heat.colorbar.ticktext)
 
 
-def test_many_classes_are_put_beside_those_like_them_and_no_more_than_the_cap_are_shown():
+def test_many_classes_are_sorted_by_similarity_and_limited_in_number():
     similarity = made_up(ANNOTATED + 4)
     (heat,) = similarity_figure(similarity).data
     at = [similarity.labels.index(name) for name in heat.x]
     assert sorted(at) == list(range(len(similarity.labels)))
     off = ~np.eye(len(at), dtype=bool)
     assert np.array(heat.z, dtype=float)[off] == pytest.approx(similarity.values[np.ix_(at, at)][off], abs=5e-5)
-    assert len(similarity_figure(made_up(MOST_CLASSES + 5)).data[0].x) == MOST_CLASSES
+    assert len(similarity_figure(made_up(MAX_CLASSES + 5)).data[0].x) == MAX_CLASSES
 
 
 def test_faithfulness_shows_every_circuit_and_every_random_one(shown):
@@ -90,7 +90,7 @@ def test_a_circuit_without_faithfulness_is_marked_and_not_placed(shown):
     assert round(note.y) == 2
 
 
-def test_bars_of_changes_are_the_counts_beside_their_floor(shown):
+def test_bars_of_changes_are_the_counts_with_their_noise_floor(shown):
     (change,) = shown.changes
     gained, up, lost, down = changes_figure(change.by_class).data
     assert list(gained.x) == change.by_class["gained"].tolist()
@@ -101,13 +101,13 @@ def test_bars_of_changes_are_the_counts_beside_their_floor(shown):
 def test_bars_of_carriers_are_the_largest_mean_scores():
     shown = overview_of(Answers.to(mechanism_items()))
     (table,) = shown.carriers.values()
-    (bars,) = carriers_figure(table, most=7).data
+    (bars,) = carriers_figure(table, max_edges=7).data
     assert list(bars.y) == table["edge"].head(7).tolist()
     assert list(bars.x) == table["score"].head(7).tolist()
     assert list(bars.error_x.array) == table["error"].head(7).tolist()
 
 
-def test_names_are_shown_as_they_are(shown):
+def test_names_are_escaped(shown):
     similarity = replace(shown.similarities["natural"], labels=("<b>1</b>", "a&b", '"', "</script>"))
     (heat,) = similarity_figure(similarity).data
     assert tuple(heat.x) == ("&lt;b&gt;1&lt;/b&gt;", "a&amp;b", '"', "&lt;/script&gt;")

@@ -1,4 +1,4 @@
-"""Models are held against each other, in the report and in the summary."""
+"""Comparisons of models in the report and in the summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def two_models(tuned: Sequence[WorkItem]) -> Answers:
     return Answers.to([*effect_items(3), *tuned])
 
 
-def test_models_are_held_against_each_other_class_by_class(store_of, tmp_path):
+def test_models_are_compared_by_class(store_of, tmp_path):
     answers = two_models([of_model(item, "tuned", "f" * 64) for item in effect_items(3)])
     changed = make_discovery(4, item=answers.discoveries[6].item)  # other scores for the tuned model's first class
     answers.discoveries[6] = changed
@@ -45,18 +45,20 @@ def test_models_are_held_against_each_other_class_by_class(store_of, tmp_path):
     assert "toy-3x2 → tuned, natural" in page.text
     gained = page.chart("models-1")["data"][0]
     assert gained["x"] == page.csv("models-1")["gained"].tolist()
-    assert f"noise floor {first.means['changed_floor']:.1f}. Edge Jaccard {first.means['jaccard']:.2f}" in page.text
-    assert "From toy-3x2 to tuned a class gains" in str(summarise(store))
+    assert (
+        f"noise floor {first.means['changed_floor']:.1f}. Mean edge Jaccard {first.means['jaccard']:.2f}" in page.text
+    )
+    assert "From toy-3x2 to tuned, a class gains" in str(summarise(store))
 
 
-def test_models_of_another_shape_are_not_held_against_each_other(toy_store, store_of):
+def test_models_of_different_shapes_are_not_compared(toy_store, store_of):
     assert read_overview(toy_store).model_pairs == read_overview(toy_store).model_notes == ()
     other = [of_model(i, "small", "e" * 64) for i in effect_items(3, n_layers=2, n_heads=2)]
     assert read_overview(store_of(two_models(other))).model_notes == ()
 
 
-def test_models_that_are_held_against_each_other_are_named_as_in_the_rest_of_the_report(store_of):
-    """A model of another shape has the name of one of them."""
+def test_compared_models_have_the_labels_of_the_rest_of_the_report(store_of):
+    """A model of another shape has the same name as one of them."""
     twin = [of_model(i, "toy-3x2", "d" * 64) for i in effect_items(3, n_layers=2, n_heads=2)]
     tuned = [of_model(item, "tuned", "f" * 64) for item in effect_items(3)]
     overview = read_overview(store_of(two_models([*twin, *tuned])))
@@ -64,7 +66,7 @@ def test_models_that_are_held_against_each_other_are_named_as_in_the_rest_of_the
     assert {(pair.before, pair.after) for pair in overview.model_pairs} == {(f"toy-3x2 ({base})", "tuned")}
 
 
-def test_models_without_a_class_in_common_are_not_held_against_each_other(store_of):
+def test_models_without_a_common_class_are_not_compared(store_of):
     apart = [of_model(renamed(i, f"other-{i.target_class.class_index}"), "tuned", "f" * 64) for i in effect_items(3)]
     overview = read_overview(store_of(two_models(apart)))
     assert overview.model_pairs == ()

@@ -1,4 +1,4 @@
-"""The report is one file that loads nothing, holds the store's numbers, and copes with any store."""
+"""The report is one self-contained file with the numbers of the store, for any store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from circuitstore.analysis import write_report
 from circuitstore.analysis.overview import Overview, read_overview
 from circuitstore.analysis.report import page as page_module
-from circuitstore.analysis.report.asked import images_table
+from circuitstore.analysis.report.inputs import images_table
 from circuitstore.analysis.report.page import render
 from circuitstore.circuits import Extraction
 from circuitstore.errors import InputError
@@ -42,7 +42,7 @@ def page(written) -> Page:
     return Page(written.read_text(encoding="utf-8"))
 
 
-def test_nothing_is_loaded_from_anywhere(page):
+def test_the_page_loads_nothing(page):
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "img", "object", "embed", "base", "form"), tag
         for name in LOADING & attributes.keys():
@@ -52,7 +52,7 @@ def test_nothing_is_loaded_from_anywhere(page):
     assert {a.get("xmlns") for tag, a in page.tags if tag == "svg"} == {"http://www.w3.org/2000/svg"}
 
 
-def test_plotly_is_there_once_and_the_file_can_be_mailed(page, written):
+def test_plotly_is_included_once_and_the_file_is_small(page, written):
     assert sum("plotly.js v" in script for script in page.scripts) == 1
     assert written.stat().st_size < 6_000_000
 
@@ -63,7 +63,7 @@ def test_links_lead_to_parts_of_the_page_and_ids_are_unique(page):
     assert {str(a["href"])[1:] for tag, a in page.tags if tag == "a" and "download" not in a} <= set(ids)
 
 
-def test_every_figure_has_its_place_its_words_and_its_caption(page):
+def test_every_figure_has_an_element_an_alternative_text_and_a_caption(page):
     places = {a["id"]: a for tag, a in page.tags if tag == "div" and a.get("class") == "plot"}
     fed = [a["data-for"] for tag, a in page.tags if tag == "script" and "data-for" in a]
     assert sorted(fed) == sorted(places)
@@ -75,7 +75,7 @@ def test_every_figure_has_its_place_its_words_and_its_caption(page):
     assert all(a.get("role") == "img" and a.get("aria-label") for tag, a in page.tags if tag == "svg")
 
 
-def test_the_heat_map_holds_the_similarities_of_the_stored_circuits(page, toys):
+def test_the_heat_map_has_the_similarities_of_the_stored_circuits(page, toys):
     heat = page.figures[0]["data"][0]
     members = {r.item.target_class.name: set(r.circuit.edges) for r in toys.of(attack="natural")}
     for i, a in enumerate(heat["y"]):
@@ -85,7 +85,7 @@ def test_the_heat_map_holds_the_similarities_of_the_stored_circuits(page, toys):
                 assert heat["z"][i][j] == pytest.approx(expected, abs=5e-5)
 
 
-def test_the_faithfulness_figure_holds_the_stored_figures(page, toys):
+def test_the_faithfulness_figure_has_the_stored_values(page, toys):
     natural = next(t for f in page.figures for t in f["data"] if t.get("name") == "natural")
     expected = [r.evaluation.faithfulness for r in toys.of(attack="natural")]
     assert natural["x"] == expected
@@ -96,7 +96,7 @@ def test_every_circuit_is_drawn_with_its_id(page, toys):
         assert f"circuit {record.id[:12]}." in page.text
 
 
-def test_it_says_what_was_asked_and_how_it_came_to_be(page, toy_store):
+def test_recipes_and_provenance_are_shown(page, toy_store):
     for stated in (
         "eap-ig(rule=midpoint, steps=5)",
         "unattacked-twin",
@@ -109,7 +109,7 @@ def test_it_says_what_was_asked_and_how_it_came_to_be(page, toy_store):
     assert "Gained" not in page.text.split("Mechanism study:")[1].split("Warnings")[0]
 
 
-def test_hostile_names_stay_text(store_of):
+def test_hostile_names_are_escaped(store_of):
     items = [renamed(item, HOSTILE + str(item.target_class.class_index)) for item in effect_items(3)]
     overview = read_overview(store_of(Answers.to([*items, *mechanism_items(3)])))
     html = render(overview)
@@ -132,13 +132,13 @@ def test_an_empty_store_says_so(tmp_path):
     assert page.count("figure") == 0
 
 
-def test_a_large_store_makes_no_large_page(store_of, tmp_path):
+def test_the_page_of_a_large_store_is_small(store_of, tmp_path):
     items = [make_item(class_index=c, n_layers=2, n_heads=2) for c in range(90)]
     path = write_report(store_of(Answers.to(items, n=10)), tmp_path / "r.html")
     page = Page(path.read_text())
     assert path.stat().st_size < 6_000_000
     assert "The first 80 of 90 classes are shown" in page.text
-    assert "Not drawn here, so that the page stays small: 78 more classes" in page.text
+    assert "To keep the page small, 78 more classes are not drawn" in page.text
 
 
 def test_studies_that_the_page_has_no_room_for_are_left_out_and_counted(store_of, monkeypatch):
@@ -146,11 +146,11 @@ def test_studies_that_the_page_has_no_room_for_are_left_out_and_counted(store_of
     more = [replace(r, extraction=Extraction.of("edges", {"n": n})) for r in answers.records for n in (31, 32)]
     overview = read_overview(store_of(Answers(answers.discoveries, answers.records + more)))
     assert len(overview.studies) == 3
-    most = len(get_plotlyjs()) + page_module.FRAME_BYTES + 40_000
-    monkeypatch.setattr(page_module, "PAGE_BYTES", most)
+    limit = len(get_plotlyjs()) + page_module.FRAME_BYTES + 40_000
+    monkeypatch.setattr(page_module, "PAGE_BYTES", limit)
     html = render(overview)
     page = Page(html)
-    assert len(html.encode()) <= most
+    assert len(html.encode()) <= limit
     shown = [a["href"] for tag, a in page.tags if tag == "a" and str(a["href"]).startswith("#study")]
     assert 1 <= len(shown) < 3
     assert [f"#{a['id']}" for tag, a in page.tags if tag == "h2" and a["id"].startswith("study")] == shown
@@ -179,7 +179,7 @@ def test_a_folder_of_images_is_named_by_its_path():
     assert images_table(overview).rows == [("mine", "photos/", "default", "correct")]
 
 
-def test_a_file_that_cannot_be_written_and_an_unknown_run_are_refused(toy_store, tmp_path):
+def test_a_file_that_cannot_be_written_and_an_unknown_run_raise_an_error(toy_store, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         write_report(toy_store, tmp_path / "file" / "r.html")

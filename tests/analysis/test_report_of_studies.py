@@ -1,4 +1,4 @@
-"""What the report says of a study, and why something is not there."""
+"""The sections of studies in the report, and the reasons for missing parts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..toy_studies import (
 from .html_page import Page
 
 
-def test_one_circuit_alone_is_drawn_and_what_is_missing_is_named(store_of, tmp_path):
+def test_a_single_circuit_is_drawn_and_missing_parts_have_reasons(store_of, tmp_path):
     store = store_of(Answers.to(effect_items(1, ("natural",))))
     page = Page(write_report(store, tmp_path / "r.html").read_text())
-    assert "there is one class with a circuit without a flag" in page.text
-    assert "no attacked condition was asked for" in page.text
+    assert "only one class has a circuit without a flag" in page.text
+    assert "the study has no attacked condition" in page.text
     assert page.count("svg") == 1
     assert len(page.figures) == 1  # its faithfulness
 
@@ -35,7 +35,7 @@ def test_a_study_of_neither_kind_says_why_nothing_is_gained(store_of, tmp_path):
     items = [make_item(class_index=c, attack=a, metric="logit-diff", **SHAPE) for c in (0, 1) for a in ("natural", "x")]
     page = Page(write_report(store_of(Answers.to(items)), tmp_path / "r.html").read_text())
     assert "neither those of an effect study" in page.text
-    assert "What the condition adds" not in page.text
+    assert "Edges that the condition adds" not in page.text
 
 
 def test_the_attention_form_is_drawn_with_its_links(store_of, tmp_path):
@@ -78,7 +78,7 @@ def test_circuits_without_evaluation_or_faithfulness_say_why(store_of, tmp_path)
     assert "no report images" in page.text
 
 
-def test_residuals_notes_and_failures_are_warned_of(store_of, tmp_path):
+def test_residuals_notes_and_failures_are_among_the_warnings(store_of, tmp_path):
     answers = Answers.to(effect_items(2))
     scores = replace(answers.discoveries[0].scores, residual=0.0712)
     answers.discoveries[0] = replace(answers.discoveries[0], scores=scores)
@@ -98,8 +98,8 @@ def test_flagged_circuits_are_listed_with_their_flag_and_shown_nowhere_else(stor
     answers = Answers.to(effect_items(3))
     answers.records[0] = whole(answers.records[0])
     page = Page(write_report(store_of(answers), tmp_path / "r.html").read_text())
-    stated = "1 of 6 circuits flagged (whole model: class-0 (natural)): only listed in the table of faithfulness"
-    assert page.text.count(stated) == 2  # at the study, and among the warnings
+    stated = "1 of 6 circuits are flagged (whole model: class-0 (natural)): listed only in the table of faithfulness"
+    assert page.text.count(stated) == 2  # in the section and in the warnings
     listed = page.csv("study-1-faithfulness")
     assert listed["flag"].fillna("").tolist() == ["whole model", *[""] * 5]
     assert page.figures[0]["data"][0]["x"] == ["class-1", "class-2"]
@@ -108,13 +108,13 @@ def test_flagged_circuits_are_listed_with_their_flag_and_shown_nowhere_else(stor
     assert f"circuit {answers.records[0].id[:12]}" not in page.text
 
 
-def test_a_study_of_flagged_circuits_only_says_so(store_of, tmp_path):
+def test_a_study_with_only_flagged_circuits(store_of, tmp_path):
     for items in (effect_items(2), mechanism_items(2)):
         answers = Answers.to(items)
         store = store_of(replace(answers, records=[whole(r) for r in answers.records]))
     page = Page(write_report(store, tmp_path / "r.html").read_text())
     assert page.figures == []
-    assert page.text.count("No circuit of") == page.text.count("All circuits are flagged") == 2
+    assert page.text.count("No circuit without a flag;") == page.text.count("All circuits are flagged") == 2
     assert "no class has a natural and an attacked circuit without a flag" in page.text
     assert len(page.csv("study-1-faithfulness")) == 4
 
@@ -127,28 +127,28 @@ def test_titles_say_what_distinguishes_the_studies_of_a_kind(store_of, tmp_path)
     for title in ("Effect study: edges", "Effect study: top"):
         assert f"{title}: natural, typographic" in page.text
     tables = summarise(store).tables
-    assert {title.partition(": classes")[0] for title in tables if "classes most alike, natural" in title} == {
+    assert {title.partition(": most")[0] for title in tables if "most similar classes, natural" in title} == {
         "Effect study: edges",
         "Effect study: top",
     }
 
 
-def test_a_contrast_with_one_class_is_reported_with_the_noise_floor(store_of):
+def test_a_contrast_with_one_class_is_noted_for_the_noise_floor(store_of):
     items = [contrasted(item, "class-9") for item in effect_items(2)]
     page = Page(render(read_overview(store_of(Answers.to(items)))))
-    assert "noise floor leaves out what images are contrasted with: 4 of 4 circuits" in page.text
+    assert "noise floor does not cover the choice of the contrast class: 4 of 4 circuits" in page.text
     assert "contrasted with different classes" not in page.text
     assert set(page.csv("study-1-faithfulness")["against"]) == {"class-9"}
 
 
-def test_classes_that_are_contrasted_with_different_classes_are_reported(store_of):
+def test_different_contrast_classes_are_noted(store_of):
     items = [contrasted(item, f"class-{item.target_class.class_index + 1}", "x") for item in effect_items(2)]
     page = Page(render(read_overview(store_of(Answers.to(items)))))
     assert "contrasted with different classes (class-0: class-1, x" in page.text
-    assert "leaves out what images" not in page.text
+    assert "does not cover the choice" not in page.text
 
 
-def test_faithfulness_over_1_is_no_better_than_under_1(store_of):
+def test_faithfulness_above_1_is_no_better_than_below_1(store_of):
     answers = Answers.to(effect_items(2))
     for i, record in enumerate(answers.records):
         attacked = record.item.condition.kind != "natural"
@@ -156,11 +156,11 @@ def test_faithfulness_over_1_is_no_better_than_under_1(store_of):
     store = store_of(answers)
     page = Page(render(read_overview(store)))
     for stated in (
-        "natural: faithfulness 0.90 in the median (0.90 to 0.90), that of random connected circuits of the same size "
-        "0.10; 2 of 2 circuits nearer to 1 than the mean of the random ones.",
-        "typographic: faithfulness 3.82 in the median (3.82 to 3.82), that of random connected circuits of the same "
-        "size 1.21; 0 of 2 circuits nearer to 1 than the mean of the random ones; over 1, so that the circuit alone "
-        "gives more than the whole model: class-0, class-1.",
+        "natural: median faithfulness 0.90 (0.90 to 0.90), of random connected circuits of the same size 0.10; 2 of 2 "
+        "circuits nearer to 1 than the mean of the random circuits.",
+        "typographic: median faithfulness 3.82 (3.82 to 3.82), of random connected circuits of the same size 1.21; 0 "
+        "of 2 circuits nearer to 1 than the mean of the random circuits; above 1 (the circuit gives more of the metric "
+        "than the whole model): class-0, class-1.",
     ):
         assert stated in page.text
         assert stated in str(summarise(store))

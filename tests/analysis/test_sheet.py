@@ -1,4 +1,4 @@
-"""A sheet of images shows what the model will see, pixel by pixel, and what it reads."""
+"""The sheet of images has the pixels that the model gets, and the classes that it predicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.analysis import draw_sheet, write_sheet
-from circuitstore.analysis.sheet import GAP, LINE, MARGIN, MOST_CLASSES, TEXT, TITLE
+from circuitstore.analysis.sheet import GAP, LINE, MARGIN, MAX_CLASSES, TEXT, TITLE
 from circuitstore.errors import InputError
 from circuitstore.ingest import Preview, parse_spec, preview
 from circuitstore.models import ViT
@@ -41,7 +41,7 @@ def seen(digits_model: ViT) -> Preview:
 
 
 def test_every_image_is_on_it(seen: Preview) -> None:
-    """Enlarged pixel by pixel, the views of an image side by side, a row for each condition and corruption."""
+    """Images are enlarged without smoothing, with a row for each condition and corruption."""
     sheet = np.asarray(draw_sheet(seen))
     top, side = MARGIN + 3 * (TEXT + GAP), 32 * 6
     for cls in seen.classes:
@@ -65,7 +65,7 @@ def test_every_image_is_on_it(seen: Preview) -> None:
     assert len(sheet) == top + MARGIN
 
 
-def test_views_say_what_the_model_reads(seen: Preview, digits_model: ViT) -> None:
+def test_captions_have_the_predicted_class(seen: Preview, digits_model: ViT) -> None:
     for s in seen.samples(seen.classes[0]):
         for views in s.images:
             for view in views:
@@ -81,7 +81,7 @@ def test_the_twin_is_the_clean_image(seen: Preview) -> None:
     assert mechanism.item.contrast.word is not None
 
 
-def test_it_is_written_as_a_picture(seen: Preview, tmp_path: Path) -> None:
+def test_the_sheet_is_written_as_a_png_file(seen: Preview, tmp_path: Path) -> None:
     path = write_sheet(seen, tmp_path / "deep" / "sheet.png")
     with Image.open(path) as picture:
         assert picture.format == "PNG" and picture.size == draw_sheet(seen).size
@@ -91,8 +91,8 @@ def test_it_is_written_as_a_picture(seen: Preview, tmp_path: Path) -> None:
         write_sheet(seen, path / "sheet.png")
 
 
-def test_candidates_are_shown_where_none_qualifies(photos: Path, imagenet_model: ViT) -> None:
-    """What does the model take them for?"""
+def test_candidates_are_shown_if_none_qualifies(photos: Path, imagenet_model: ViT) -> None:
+    """The sheet shows which classes the model predicts instead."""
     text = SPEC.replace('"digits"', f'{{ folder = "{photos}" }}').replace('only = ["three", "seven"]\n', "")
     text = text.replace('method = "eap"', 'method = "eap"\ncorruption = "blur"', 1)
     wrong = preview(parse_spec(text), imagenet_model)
@@ -108,5 +108,5 @@ def test_many_classes_are_counted(photos: Path, imagenet_model: ViT, photo) -> N
     text = SPEC.replace('"digits"', f'{{ folder = "{photos}" }}').replace('only = ["three", "seven"]', 'choose = "all"')
     natural = text.replace('method = "eap"', 'method = "eap"\nconditions = ["natural"]', 1)
     many = preview(parse_spec(natural), imagenet_model)
-    assert len(many.classes) == 23 > MOST_CLASSES
-    assert draw_sheet(many).height < MOST_CLASSES * 1500
+    assert len(many.classes) == 23 > MAX_CLASSES
+    assert draw_sheet(many).height < MAX_CLASSES * 1500

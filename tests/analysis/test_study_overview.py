@@ -1,4 +1,4 @@
-"""What is said of a study: how alike its classes are, and why a figure is missing."""
+"""The overview of a study: similarity of classes, and reasons for missing values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def effect():
     return overview_of(Answers.to(effect_items()))
 
 
-def test_classes_are_compared_by_jaccard_beside_floor_and_exact_chance(effect):
+def test_classes_are_compared_by_jaccard_with_noise_floor_and_exact_chance(effect):
     assert list(effect.similarities) == ["natural", TYPOGRAPHIC]
     by_class = {r.item.target_class.name: r for r in effect.records.values() if r.item.condition.kind == "natural"}
     found = effect.similarities["natural"]
@@ -33,7 +33,7 @@ def test_classes_are_compared_by_jaccard_beside_floor_and_exact_chance(effect):
     assert found.floors.diagonal().tolist() == [effect.floors[row].value for row in range(4)]
 
 
-def test_two_whole_graphs_are_not_the_most_alike():
+def test_two_whole_graphs_are_not_the_most_similar():
     answers = Answers.to(effect_items(4, ("natural",)))
     records = answers.records
     whole = np.ones_like(records[0].circuit.members)

@@ -1,4 +1,4 @@
-"""The summary says in words what was found, and its queries run on the store that it is of."""
+"""The summary states the main results, and its queries run on the store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 import shlex
 
 import pytest
-from circuitstore.analysis.sentences import figure
 from circuitstore.analysis.summary import Summary, summarise
+from circuitstore.analysis.wording import format_number
 from circuitstore.cli.commands import app
 from circuitstore.store import create_store, open_store
 from typer.testing import CliRunner
@@ -20,11 +20,11 @@ def summary(toy_store):
     return summarise(toy_store, "toys")
 
 
-def test_it_reports_both_studies_beside_the_noise_floor(summary):
+def test_both_studies_are_summarised_with_noise_floors(summary):
     for stated in (
         "Effect study",
         "Mechanism study",
-        "classes most alike",
+        "most similar classes",
         "noise floor",
         "random",
         "carry typographic",
@@ -34,19 +34,21 @@ def test_it_reports_both_studies_beside_the_noise_floor(summary):
     assert "<pre>" in summary._repr_html_()
 
 
-def test_its_tables_hold_the_stored_numbers(summary, toys):
-    table = summary.tables["Effect study: faithfulness beside random connected circuits of the same size"].to_pandas()
+def test_tables_have_the_stored_numbers(summary, toys):
+    table = summary.tables[
+        "Effect study: faithfulness of circuits and of random connected circuits of the same size"
+    ].to_pandas()
     stored = {(p["class"], p["condition"]): p for r in toys.of(metric="logit") for p in [r.properties()]}
     assert len(table) == len(stored)
     for row in table.to_dict("records"):
         assert row["faithfulness"] == stored[row["class"], row["condition"]]["faithfulness"]
-    alike = summary.tables["Effect study: classes most alike, natural"]
+    alike = summary.tables["Effect study: most similar classes, natural"]
     assert alike.facts["noise_floor"] > alike.facts["chance"] > 0
     best = alike.to_pandas().iloc[0]
     assert f"{best['a']} {best['b']}    {best['jaccard']:.2f}" in str(summary)
 
 
-def test_its_three_queries_answer(summary, toy_store, toys):
+def test_the_three_queries_have_correct_answers(summary, toy_store, toys):
     assert len(summary.queries) == 3
     often, gained, through = (toy_store.query(query).to_pandas() for query in summary.queries)
     attacked = toys.of(attack="typographic", metric="logit")
@@ -68,7 +70,7 @@ def test_the_text_quotes_its_queries_for_the_shell(summary):
 
 
 def printed(summary: Summary) -> list[list[str]]:
-    """The words of the commands in a summary, as a shell takes them."""
+    """Return the commands in a summary, split as by a shell."""
     return [shlex.split(line) for line in str(summary).splitlines() if line.startswith("  circuitstore query")]
 
 
@@ -88,7 +90,7 @@ ELSEWHERE = {"graph": "ladybug://{top}/else/graph", "catalog": "sqlite:///{top}/
         ),
     ],
 )
-def test_its_commands_answer_as_printed(tmp_path, monkeypatch, folder, elsewhere, options):
+def test_printed_commands_can_be_run(tmp_path, monkeypatch, folder, elsewhere, options):
     place = {name: url.format(top=tmp_path) for name, url in elsewhere.items()}
     for name in ("STORE", "GRAPH", "CATALOG"):
         monkeypatch.delenv(f"CIRCUITSTORE_{name}", raising=False)
@@ -108,7 +110,7 @@ def test_its_commands_answer_as_printed(tmp_path, monkeypatch, folder, elsewhere
 
 
 @pytest.mark.slow
-def test_hostile_names_break_no_query(store_of):
+def test_hostile_names_do_not_break_queries(store_of):
     items = [renamed(i, HOSTILE + "'\"\\" + str(i.target_class.class_index)) for i in effect_items(2)]
     store = store_of(Answers.to(items))
     for query in summarise(store).queries:
@@ -116,21 +118,21 @@ def test_hostile_names_break_no_query(store_of):
 
 
 @pytest.mark.slow
-def test_without_attacks_there_are_queries_all_the_same(store_of):
+def test_a_store_without_attacks_also_has_queries(store_of):
     store = store_of(Answers.to(effect_items(2, ("natural",))))
     summary = summarise(store)
     assert len(summary.queries) == 3
     assert all(len(store.query(query)) for query in summary.queries)
-    assert "gains" not in str(summary)
+    assert "gained" not in str(summary)
 
 
-def test_a_mechanism_study_alone_is_reported(store_of):
+def test_a_mechanism_study_without_an_effect_study(store_of):
     summary = summarise(store_of(Answers.to(mechanism_items(2))))
     assert "Mechanism study" in str(summary)
     assert "Effect study" not in str(summary)
 
 
-def test_an_empty_store_has_nothing_to_say_and_nothing_to_ask(tmp_path):
+def test_an_empty_store_has_no_results_and_no_queries(tmp_path):
     create_store(tmp_path / "empty").close()
     with open_store(tmp_path / "empty") as store:
         summary = summarise(store)
@@ -142,6 +144,6 @@ def test_an_empty_store_has_nothing_to_say_and_nothing_to_ask(tmp_path):
     ("value", "text"),
     [(None, "–"), (float("nan"), "–"), (0.0, "0.00"), (0.614, "0.61"), (-3.2, "-3.20"), (2e-5, "2e-05")],
 )
-def test_small_numbers_keep_two_figures(value, text):
-    assert figure(value) == text
-    assert re.fullmatch(r"–|-?\d.*", figure(value))
+def test_small_numbers_keep_two_significant_digits(value, text):
+    assert format_number(value) == text
+    assert re.fullmatch(r"–|-?\d.*", format_number(value))

@@ -1,4 +1,4 @@
-"""Numbers for people: as many decimals in a column, none that hides the largest."""
+"""Formats of numbers: the same number of decimals in a column, and enough for the largest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import nan
 
 import pytest
 from circuitstore.analysis.report.tables import cells, frame_table
-from circuitstore.analysis.wording import aligned, count, named
+from circuitstore.analysis.wording import aligned, count, join_names
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas import DataFrame, Series
@@ -23,12 +23,12 @@ from pandas import DataFrame, Series
         ([], []),
     ],
 )
-def test_a_column_has_one_number_of_decimals(values, text):
+def test_a_column_has_the_same_number_of_decimals(values, text):
     assert aligned(values) == text
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))
-def test_points_are_below_each_other_and_the_largest_keeps_its_figures(values):
+def test_decimal_points_are_aligned_and_the_largest_keeps_its_digits(values):
     stated = aligned(values)
     assert len({len(text.partition(".")[2]) for text in stated}) == 1
     largest = max(values, key=abs)
@@ -36,7 +36,7 @@ def test_points_are_below_each_other_and_the_largest_keeps_its_figures(values):
         assert float(stated[values.index(largest)]) == pytest.approx(largest, rel=0.005)
 
 
-def test_truth_values_counts_and_what_is_missing_are_text():
+def test_truth_values_counts_and_missing_values_are_text():
     assert cells(Series([True, None, False], dtype="boolean")) == ["yes", "–", "no"]
     assert cells(Series([3, None], dtype="Int64")) == ["3", "–"]
     assert cells(Series(["word", None], dtype=object)) == ["word", ""]
@@ -44,12 +44,12 @@ def test_truth_values_counts_and_what_is_missing_are_text():
 
 def test_counts_and_lists_of_names():
     assert (count(1, "class", "classes"), count(2, "class", "classes")) == ("1 class", "2 classes")
-    assert named(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert named(["a", "b"], 2) == "a, b"
+    assert join_names(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert join_names(["a", "b"], 2) == "a, b"
 
 
-def test_a_file_has_all_rows_of_a_small_table_and_the_shown_ones_of_a_large_one():
-    small = frame_table(DataFrame({"n": range(30)}), "", most=20)
-    large = frame_table(DataFrame({"n": range(9000)}), "", most=20)
+def test_a_csv_file_has_all_rows_unless_it_is_too_large():
+    small = frame_table(DataFrame({"n": range(30)}), "", max_rows=20)
+    large = frame_table(DataFrame({"n": range(9000)}), "", max_rows=20)
     assert (small.whole, small.left_out, small.csv.count("%0A")) == (True, 10, 31)
     assert (large.whole, large.left_out, large.csv.count("%0A")) == (False, 8980, 21)

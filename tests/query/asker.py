@@ -1,7 +1,8 @@
-"""A process that asks a store what it is told to, so that a crash, or a query without end, ends nothing else.
+"""A process that runs queries on a store, so that a crash or an endless query does not stop the tests.
 
-As a program: FOLDER GRAPH ROLE (GRAPH `-`: the store's own; ROLE `reader` or `writer`). Reads lists of texts, a line of
-JSON each, and answers with what came of them, the longest time that one took, and the content of the store.
+As a program, it takes the arguments FOLDER GRAPH ROLE (GRAPH is `-` for the store's own; ROLE is `reader` or `writer`).
+It reads lists of texts as lines of JSON, and prints the counts of results, the longest time of a query, and the content
+of the store.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ TIMEOUT_S, PATIENCE_S = 1.0, 25.0
 
 
 class Asker:
-    """Started anew when it died or does not answer.
+    """A process that is restarted if it dies or does not answer.
 
     Attributes:
-        first: the content of the store when it was started.
+        first: the content of the store at the start.
     """
 
     def __init__(self, folder: Path, graph: str | None, role: str) -> None:
@@ -46,7 +47,7 @@ class Asker:
         return json.loads(line) if line else "crashes"
 
     def run(self, texts: Sequence[str]) -> Any:
-        """Counts of the answers, the longest time and the content afterwards; or `hangs`, `crashes`."""
+        """Return the counts of results, the longest time and the content afterwards; or `hangs` or `crashes`."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(list(texts)).encode() + b"\n")
@@ -64,7 +65,7 @@ class Asker:
 
 
 def ask(store: Store, text: str) -> str:
-    """Run a text that passed the guard, past the check of names so that more of it reaches the engine."""
+    """Run a text that passed the guard, without the check of names, so that more texts reach the engine."""
     try:
         store.graph.run(text, {"x": "z"} if "$x" in text else {}, timeout_s=TIMEOUT_S, max_rows=50)
     except CircuitStoreError as error:

@@ -1,6 +1,6 @@
-"""A store with circuits of several studies, and the records that it was made of.
+"""A store with circuits of several studies, and the records in it.
 
-Old and flagged circuits are among them, and two models of one name.
+It includes old and flagged circuits, and two models with the same name.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ STUDIES: list[dict[str, Any]] = [
     {"attack": "natural", "form": "attention"},
     {"attack": "typographic", "form": "attention"},
 ]
-"""Each of ten classes, at one size or two."""
+"""Each with ten classes, at one or two sizes."""
 
 SIZES = {"other-class": (24, 40), "mean-image": (24, 40), "unattacked-twin": (24,)}
 SHAPE = {"n_layers": 3, "n_heads": 2}
 MODELS = {name: digest(["model", name]) for name in ("base", "tuned")}
-"""Ids of two models, both named vit."""
+"""Ids of two models with the name vit."""
 
 CIRCUITS = 267
-"""How many the library has."""
+"""Number of circuits in the library."""
 
-Made = list[tuple[Discovery, list[CircuitRecord]]]
+Results = list[tuple[Discovery, list[CircuitRecord]]]
 
 
 @dataclass(frozen=True)
 class Library:
-    """A filled store, and what was put in, the oldest first."""
+    """A filled store and its contents, the oldest first."""
 
     store: Store
     discoveries: list[Discovery]
@@ -57,7 +57,7 @@ class Library:
         return [r for r in self.records if last[r.question] == r.id]
 
     def chosen(self, **equals: Any) -> list[CircuitRecord]:
-        """Records that count and have these properties; a list: one of its values."""
+        """Return the records that count and have these properties; a list allows several values."""
         return [r for r in self.newest if not r.flag and fits(r, equals)]
 
 
@@ -66,14 +66,14 @@ def fits(record: CircuitRecord, equals: dict[str, Any]) -> bool:
     return all(properties[k] in v if isinstance(v, list) else properties[k] == v for k, v in equals.items())
 
 
-def _older() -> Made:
-    """Answers of other images to questions that are asked again later."""
+def _older() -> Results:
+    """Return answers, on other images, to questions that are answered again later."""
     items = [make_item(9, class_index=i, attack=a, **SHAPE) for i in range(10) for a in ("natural", "typographic")]
     discoveries = [make_discovery(9, item=_written(item)) for item in items]
     return [(d, [make_record(d, n) for n in SIZES["other-class"]]) for d in discoveries]
 
 
-def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
+def _newer() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
     for what in STUDIES:
         form = what.get("form", "split")
         sizes = (12,) if form == "attention" else SIZES[what.get("corruption", "other-class")]
@@ -81,7 +81,7 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
             item = _written(make_item(class_index=index, **SHAPE, **what))
             discovery = make_discovery(item=item)
             yield discovery, [make_record(discovery, n) for n in sizes]
-    for seed in range(3):  # several circuits of a class in one study, in a data set of their own
+    for seed in range(3):  # several circuits of a class in one study, in a separate data set
         for index in range(10):
             for attack in ("natural", "typographic"):
                 item = make_item(seed, class_index=index, attack=attack, **SHAPE)
@@ -95,7 +95,7 @@ def _made() -> Iterator[tuple[Discovery, list[CircuitRecord]]]:
                 item = replace(item, model=replace(item.model, id=id, name="vit"))
                 discovery = make_discovery(seed, item=item)
                 yield discovery, [make_record(discovery, 24)]
-    for index in range(5):  # of which two count
+    for index in range(5):  # two of these count
         discovery = make_discovery(
             index, n_images=5 if index == 2 else 8, item=_of("weak", make_item(class_index=index, **SHAPE))
         )
@@ -110,7 +110,7 @@ def _of(dataset: str, item: WorkItem) -> WorkItem:
 
 
 def _sized(record: CircuitRecord, n: int) -> CircuitRecord:
-    """The circuit of all edges, or of none."""
+    """Return the circuit with all edges, or with none."""
     graph = record.circuit.graph
     members = np.full(graph.n_edges, n > 0)
     circuit = Circuit.pruned(graph, np.flatnonzero(members), size_requested=24)
@@ -118,7 +118,7 @@ def _sized(record: CircuitRecord, n: int) -> CircuitRecord:
 
 
 def _written(item: WorkItem) -> WorkItem:
-    """As it is indexed: an attack's word is among the surroundings of its images, other classes are the contrast."""
+    """Return the item as it is indexed: the word of the attack is a surrounding, and other classes are the contrast."""
     name, others = item.target_class.name, tuple(f"class-{i}" for i in range(10))
     attacked, paired = item.condition.kind == "typographic", item.recipe.corruption.kind == "other-class"
     word = others[(item.target_class.class_index + 1) % 10] if attacked else None
@@ -126,13 +126,13 @@ def _written(item: WorkItem) -> WorkItem:
     return replace(item, selection=replace(item.selection, surroundings=word or ""), contrast=contrast)
 
 
-def fill(store: Store, made: Made, run: str = "run") -> Library:
-    discoveries = [d for d, _ in made]
-    records = [r for _, of in made for r in of]
+def fill(store: Store, results: Results, run: str = "run") -> Library:
+    discoveries = [d for d, _ in results]
+    records = [r for _, of in results for r in of]
     with store.writer() as writer:
         wanted = [(r.discovery_id, r.extraction) for r in records]
         writer.start_run(run, f'name = "{run}"', [d.item for d in discoveries], wanted)
-        for discovery, of in made:
+        for discovery, of in results:
             if not writer.has(DISCOVERY, discovery.id):
                 writer.lease_item(discovery.id)
                 writer.put(discovery, run=run)
@@ -144,7 +144,7 @@ def fill(store: Store, made: Made, run: str = "run") -> Library:
 
 @pytest.fixture(scope="session", params=["ladybug", "neo4j"])
 def graph_url(request: pytest.FixtureRequest) -> str | None:
-    """An empty graph database of each engine; None: the store's own embedded one."""
+    """The URL of an empty graph database of each engine; None for the embedded database of the store."""
     if request.param == "ladybug":
         return None
     server = request.getfixturevalue("neo4j_server")
@@ -157,4 +157,4 @@ def library(tmp_path_factory: pytest.TempPathFactory, graph_url: str | None) -> 
     with create_store(tmp_path_factory.mktemp("library") / "data", graph=graph_url) as store:
         older = _older()
         fill(store, older, "first")
-        yield fill(store, [*older, *_made()])
+        yield fill(store, [*older, *_newer()])

@@ -1,4 +1,4 @@
-"""All that a graph holds, past our guard, to be compared with what it held before."""
+"""The contents of a graph, read without the guard, for comparison with its earlier contents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVER = [
 
 
 def content(store: Store) -> list[str]:
-    """All that there is, the schema included; the sums are rounded, for their order is the engine's affair."""
+    """Return all contents with the schema; sums are rounded, because their order depends on the engine."""
     texts = CONTENT if isinstance(store.graph, Neo4jGraph) else [*CONTENT, "CALL show_tables() RETURN name"]
     tables = [store.graph.run(text).frame.round(3).to_numpy().tolist() for text in texts]
     return [json.dumps(sorted(map(str, table))) for table in tables] + server_state(store)

@@ -1,11 +1,10 @@
-"""Mutations of hostile and harmless texts, run on an engine behind the guard: does any that passes write, crash, hang?
+"""Runs mutations of hostile and harmless texts that pass the guard, and looks for writes, crashes and hangs.
 
     python tests/query/fuzz.py --minutes 10 --engine ladybug
     python tests/query/fuzz.py --minutes 10 --engine neo4j
 
-Texts are run in batches by a process of its own. After each the store's content is compared with what it was; where it
-differs, or the process died or did not answer, the batch is narrowed down to the text, and that is printed.
-The exit status is 1 when there was one.
+A separate process runs the texts in batches. If the content of the store then differs, or the process died or did not
+answer, the batch is reduced to the text that caused it, which is printed. The exit status is 1 if there was one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BATCH = 40
 
 
 def make_small(folder: Path, graph: str | None) -> None:
-    """Two circuits."""
+    """Make a store with two circuits."""
     with create_store(folder, graph=graph) as store, store.writer() as writer:
         found = [make_discovery(item=make_item(class_index=i, n_layers=2, n_heads=2)) for i in range(2)]
         records = [make_record(d, 12) for d in found]
@@ -45,7 +44,7 @@ def make_small(folder: Path, graph: str | None) -> None:
 
 
 def culprit(asker: Asker, texts: Sequence[str]) -> list[str]:
-    """The text, or the fewest of a batch, that do it again."""
+    """Return the text, or the smallest part of the batch, that reproduces the fault."""
     while len(texts) > 1:
         half = len(texts) // 2
         for some in (texts[:half], texts[half:]):
@@ -58,7 +57,7 @@ def culprit(asker: Asker, texts: Sequence[str]) -> list[str]:
 
 
 def fuzz(folder: Path, graph: str | None, seconds: float, seed: int, role: str) -> int:
-    """How many bad texts were found; they are printed."""
+    """Print the bad texts, and return their number."""
     dice, total, bad, slowest, made = random.Random(seed), Counter[str](), 0, 0.0, 0
     asker = Asker(folder, graph, role)
     first, end = asker.first, time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Questions that people ask, in the dialect of both engines; `$id` is a circuit's id."""
+"""Typical queries, in the dialect of both engines; `$id` is the id of a circuit."""
 
 from __future__ import annotations
 

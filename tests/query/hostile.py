@@ -1,4 +1,4 @@
-"""Texts that write, reach files or the network, or try to be read otherwise by the engine than by the guard."""
+"""Texts that write, access files or the network, or mean something else to the engine than to the guard."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ _FUNCTIONS = [
     "RETURN 1 /* TO_JSON ( $x ) */",
     "RETURN 1 // to_json($x)",
 ]
-"""With `to_json($x)` LadybugDB's client pastes the parameter into the text, wherever it stands."""
+"""With `to_json($x)`, LadybugDB's client inserts the parameter into the text at every occurrence."""
 
 _STATEMENTS = [
     "RETURN 1; CREATE (:Dataset {name: 'x'})",
@@ -388,7 +388,7 @@ _EXHAUSTING = [
     "MATCH (a:" + "|".join(["Node"] * 300) + ") RETURN 1",
     "MATCH (a:Node) RETURN a" + ".name" * 300,
 ]
-"""What no timeout would end; ten and more of them did keep an engine busy, or took all memory."""
+"""Texts that no timeout would stop; ten or more of them kept an engine busy or took all memory."""
 
 ENDLESS = [
     "MATCH (a), (b), (c), (d), (e), (f), (g), (h) WHERE a.name < b.name AND c.name < d.name RETURN count(*)",
@@ -401,13 +401,13 @@ ENDLESS = [
     "UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a "
     + "".join(f"UNWIND [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] AS a{i} " for i in range(11))
     + "WITH DISTINCT a + a0 AS a, a1 + a2 AS b, a3 + a4 AS c, a5 + a6 AS d, a7 + a8 AS e, a9 + a10 AS f "
-    + "RETURN count(*)",  # what is not used, an engine skips; rows that stream out would end at the row cap
+    + "RETURN count(*)",  # an engine skips unused values, and streamed rows would end at the row limit
     "MATCH p = (a)<-[:FEEDS|CONTAINS|HAS*1..30]-(b) MATCH q = (c)<-[:FEEDS|CONTAINS|HAS*1..30]-(d) "
     "MATCH r = (e)<-[:FEEDS|CONTAINS|HAS*1..30]-(f) RETURN length(p), length(q), length(r), count(*)",
 ]
-"""Allowed, and without an end: they meet the timeout or the limit on memory, and the engine goes on."""
+"""Allowed and endless: they reach the timeout or the memory limit, and the engine continues."""
 
 WRITING = [*_WRITES, *_SCHEMA]
-"""Statements that would change data or schema; some are of one engine alone."""
+"""Statements that would change data or schema; some work only on one engine."""
 
 HOSTILE = [*_WRITES, *_SCHEMA, *_OUTSIDE, *_FUNCTIONS, *_STATEMENTS, *_DISGUISED, *_LOOKALIKE, *_NEWER, *_EXHAUSTING]

@@ -1,4 +1,4 @@
-"""A grammar of texts that are nearly queries: hostile and harmless ones, changed in a few ways."""
+"""A grammar of mutated queries: hostile and harmless texts, changed in a few ways."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .harmless import HARMLESS
 from .hostile import HOSTILE
 
 Choose = Callable[[Sequence[Any]], Any]
-"""One of several, by a random generator or by Hypothesis."""
+"""Chooses one of several values, by a random generator or by Hypothesis."""
 
 SHORT = [t for t in HOSTILE if len(t) < 1000]
 FRAGMENTS = [
@@ -132,7 +132,7 @@ _BREAKS = re.compile(r"(\s+|[^\w\s])")
 
 
 def mutated(choose: Choose) -> str:
-    """A harmless or hostile text, changed in one to five ways."""
+    """Return a harmless or hostile text, changed in one to five ways."""
     text = choose(choose([HARMLESS, HARMLESS, SHORT]))
     for _ in range(choose([1, 1, 2, 3, 5])):
         text = choose(_WAYS)(text, choose)
@@ -157,7 +157,7 @@ def _drop(text: str, choose: Choose) -> str:
 
 
 def _splice(text: str, choose: Choose) -> str:
-    """The beginning of one text, the end of another."""
+    """Join the beginning of one text and the end of another."""
     ours, theirs = _BREAKS.split(text), _BREAKS.split(choose(choose([HARMLESS, SHORT])))
     return "".join(ours[: choose(range(len(ours) + 1))]) + " " + "".join(theirs[choose(range(len(theirs))) :])
 
@@ -200,7 +200,7 @@ _WAYS = (_insert, _insert, _append, _drop, _splice, _space, _case, _escape, _quo
 
 
 def passes(text: str) -> bool:
-    """Whether the guard lets it through."""
+    """Return whether the guard accepts a text."""
     try:
         check_read_only(tokenize(text))
     except QueryRefused:

@@ -1,10 +1,10 @@
-"""Texts of the portable dialect, asked of both engines: one answer, or refused by both.
+"""Runs texts of the portable dialect on both engines, which must give the same answer or both raise an error.
 
     python tests/query/parity.py --minutes 10
 
-Makes texts with values of all kinds, also such that make no sense, asks them of a store on LadybugDB and of the same
-circuits on Neo4j, and prints those that are answered differently, or by one engine only. Exit status 1 when there was
-one.
+Generates texts with values of all types, including meaningless ones, runs them on a store on LadybugDB and on the same
+circuits on Neo4j, and prints those that have different answers, or an answer on one engine only. The exit status is 1
+if there was one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from circuitstore.store import Store, create_store, open_store, rebuild_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 Choose = Callable[[Sequence[Any]], Any]
-"""One of several, by a random generator or by Hypothesis."""
+"""Chooses one of several values, by a random generator or by Hypothesis."""
 
 TIMEOUT_S = 20.0
 
@@ -76,7 +76,7 @@ KINDS = ("text", "whole", "number", "truth")
 
 
 class Maker:
-    """Makes one text and its parameters; one value in `odd` is of another kind than is due, none with 0."""
+    """Generates a text and its parameters; one value in `odd` has a wrong type, or none if it is 0."""
 
     def __init__(self, choose: Choose, odd: int = 15) -> None:
         self.choose, self.odd = choose, odd
@@ -138,7 +138,7 @@ class Maker:
         inner = self.value(kind)
         options = [f"count({inner})", f"count(DISTINCT {inner})", "count(*)", f"min({inner})", f"max({inner})"]
         options += [f"collect({inner})", f"collect(DISTINCT {inner})"]
-        if kind == "whole":  # sums of others depend on their order, in the last digits
+        if kind == "whole":  # the last digits of other sums depend on the order
             options += [f"sum({inner})", f"avg({inner})", f"sum({inner})"]
         found = self.choose(options)
         if kind in ("whole", "number") and self.one_in(5):
@@ -166,7 +166,7 @@ class Maker:
         return self.filled(self.choose(ways), kind, kind, depth)
 
     def inner(self) -> str:
-        """A pattern that goes on from what is bound."""
+        """Return a pattern that extends the bound variables."""
         of_c = [
             "(c)-[:HAS]->(:Node {name: 'm1'})",
             "(c)-[:HAS]->(y:Node) WHERE y.layer = 1",
@@ -176,7 +176,7 @@ class Maker:
         return "MATCH " + self.choose((of_c if "c" in self.bound else []) + (of_n if "n" in self.bound else []))
 
     def filled(self, way: str, kind: str, other: str, depth: int) -> str:
-        """The parts of an expression, each made where it is used."""
+        """Return the parts of an expression, each generated where it is used."""
         makers: dict[str, Callable[[], str]] = {
             "{a}": lambda: self.value(kind, depth - 1),
             "{b}": lambda: self.value(self.kind_for(other), depth - 1),
@@ -222,7 +222,7 @@ class Maker:
 
 
 def made(choose: Choose, odd: int = 15) -> tuple[str, dict[str, Any]]:
-    """A text of the portable dialect, and the values of its parameters."""
+    """Return a text of the portable dialect, and the values of its parameters."""
     maker = Maker(choose, odd)
     text = maker.text()
     return text, {name: value for name, value in maker.params.items() if f"${name}" in _words(text)}
@@ -233,7 +233,7 @@ def _words(text: str) -> set[str]:
 
 
 def answer(store: Store, text: str, params: dict[str, Any]) -> Any:
-    """Columns, their kinds and the rows of an answer; the error where there is none."""
+    """Return columns, types and rows of an answer, or the error."""
     try:
         frame = store.query(text, params, timeout_s=TIMEOUT_S).frame
     except (CircuitStoreError, ValueError) as error:
@@ -253,7 +253,7 @@ def _plain(value: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two answers are the same, or both refused; what Neo4j divides by zero, LadybugDB may not look at."""
+    """Return whether two answers, or errors, agree; LadybugDB may skip a value that Neo4j divides by zero."""
     if "/ by zero" in str(b):
         return True
     if isinstance(a, CircuitStoreError) or isinstance(b, CircuitStoreError):
@@ -262,7 +262,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def make_store(folder: Path) -> None:
-    """Twelve circuits, one without figures of its evaluation."""
+    """Make a store with twelve circuits, one of them without an evaluation."""
     with create_store(folder) as store, store.writer() as writer:
         writer.start_run("run", "", [])
         for i in range(12):
@@ -299,7 +299,7 @@ def main() -> None:
 
 
 def compare(ours: Store, theirs: Store, seconds: float, seed: int, odd: int) -> int:
-    """How many texts were answered differently; they are printed."""
+    """Print the texts that have different answers, and return their number."""
     dice, end, counts = random.Random(seed), time.monotonic() + seconds, Counter[str]()
     while time.monotonic() < end:
         text, params = made(dice.choice, odd)

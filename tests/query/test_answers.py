@@ -1,4 +1,4 @@
-"""Every named query against an answer computed from the records in plain Python."""
+"""Named queries give the same answers as plain Python on the records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def oracle(function: Oracle) -> Oracle:
 
 
 class Feed:
-    """One FEEDS relationship."""
+    """A FEEDS relationship."""
 
     def __init__(self, record: CircuitRecord, position: int) -> None:
         graph, index = record.circuit.graph, int(record.circuit.order[position])
@@ -72,7 +72,7 @@ def study(library: Library, p: dict[str, Any], **more: Any) -> list[CircuitRecor
 
 
 def having(records: list[CircuitRecord]) -> dict[str, list[tuple[CircuitRecord, Feed]]]:
-    """By edge: the circuits that have it."""
+    """Return the circuits that have each edge."""
     found = defaultdict(list)
     for record in records:
         for feed in feeds(record):
@@ -93,7 +93,7 @@ def studies(library: Library, **p: Any) -> list[Row]:
     names = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "condition")
     found = defaultdict(list)
     for record in library.newest:
-        found[tuple(told(record)[n] for n in names)].append(record)
+        found[tuple(listed_properties(record)[n] for n in names)].append(record)
     rows = [
         (*key, len(records), len({r.item.target_class.name for r in records}), sum(bool(r.flag) for r in records))
         for key, records in found.items()
@@ -101,8 +101,8 @@ def studies(library: Library, **p: Any) -> list[Row]:
     return sorted(rows)
 
 
-def told(record: CircuitRecord) -> dict[str, Any]:
-    """Its properties, its model told apart from the other of its name, and its share of the graph's edges."""
+def listed_properties(record: CircuitRecord) -> dict[str, Any]:
+    """Return its properties, with a unique label of its model and its share of the edges of the graph."""
     name, id = record.item.model.name, record.item.model.id
     label = f"vit ({id[:8]})" if name == "vit" else name
     return record.properties() | {"model": label, "share": record.circuit.n_edges / record.circuit.graph.n_edges}
@@ -112,7 +112,7 @@ def told(record: CircuitRecord) -> dict[str, Any]:
 def circuits_of_class(library: Library, **p: Any) -> list[Row]:
     names = ("id", "dataset", "model", "condition", "word", "target", "against", "form", "method", "metric")
     names += ("corruption", "extraction", "flag", "n_edges", "share", "n_nodes", "faithfulness", "retention")
-    rows = [told(r) for r in library.newest if fits(r, {"class": p["class"]})]
+    rows = [listed_properties(r) for r in library.newest if fits(r, {"class": p["class"]})]
     rows.sort(key=lambda r: [r[n] for n in ("dataset", "model", "metric", "condition", "extraction", "id")])
     return [tuple(r[n] for n in names) for r in rows]
 
@@ -192,7 +192,7 @@ def difference_of_two(library: Library, **p: Any) -> list[Row]:
 def circuits_containing_edge(library: Library, **p: Any) -> list[Row]:
     rows = []
     for r, f in having(library.chosen())[p["edge"]]:
-        named = [told(r)[n] for n in ("model", "dataset", "class", "condition", "metric", "extraction")]
+        named = [listed_properties(r)[n] for n in ("model", "dataset", "class", "condition", "metric", "extraction")]
         rows.append((*named, f.score, f.rank, f.frequency, r.id))
     return sorted(rows, key=lambda row: (-row[6], row[9]))
 
@@ -305,7 +305,7 @@ def faithfulness(library: Library, **p: Any) -> list[Row]:
     names = ("class", "condition", "word", "target", "against", "n_edges", "share", "faithfulness")
     names += ("faithfulness_random", "retention", "accuracy_full", "accuracy_circuit")
     names += ("metric_full", "metric_empty", "metric_circuit", "id")
-    rows = [tuple(told(r)[n] for n in names) for r in study(library, p)]
+    rows = [tuple(listed_properties(r)[n] for n in names) for r in study(library, p)]
     return sorted(rows, key=lambda r: (r[0], r[1], r[-1]))
 
 
@@ -313,7 +313,7 @@ def faithfulness(library: Library, **p: Any) -> list[Row]:
 def sizes(library: Library, **p: Any) -> list[Row]:
     rows = []
     for condition in ("natural", ATTACK):
-        found = [told(r) for r in study(library, p, condition=condition)]
+        found = [listed_properties(r) for r in study(library, p, condition=condition)]
         edges, share = [r["n_edges"] for r in found], fmean(r["share"] for r in found)
         means = [fmean(r[n] for r in found) for n in ("n_nodes", "faithfulness", "faithfulness_random", "retention")]
         rows.append((condition, len(found), fmean(edges), share, min(edges), max(edges), *means))
@@ -370,13 +370,13 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "params"), QUESTIONS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(QUESTIONS)])
-def test_answer_is_that_of_plain_python(library: Library, name: str, params: dict[str, Any]) -> None:
+def test_the_answer_is_that_of_plain_python(library: Library, name: str, params: dict[str, Any]) -> None:
     params = {k: library.records[v].id[:20] if k in ("circuit", "a", "b") else v for k, v in params.items()}
     expected = ORACLES[name](library, **params)
     table = run(library.store, name, params)
     assert list(table.frame.columns) == list(named_queries()[name].columns)
     given = [tuple(row.values()) for row in table]
-    if name == "paths":  # their order is not promised
+    if name == "paths":  # the order of paths is not defined
         given, expected = sorted(given), sorted(expected)
     assert len(given) == len(expected)
     for row, wanted in zip(given, expected, strict=True):
@@ -387,7 +387,7 @@ PACKED = [(n, p) for n, p in QUESTIONS if named_queries()[n].packed]
 
 
 @pytest.mark.parametrize(("name", "params"), PACKED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(PACKED)])
-def test_the_words_for_one_engine_give_the_rows_of_all_and_keep_the_cap(
+def test_texts_for_one_engine_give_the_same_rows_and_keep_the_limit(
     library: Library, name: str, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(library.store, name, _with_ids(library, params))
@@ -419,7 +419,7 @@ def test_every_named_query_is_asked() -> None:
 
 @pytest.mark.slow
 def test_questions_have_answers(library: Library) -> None:
-    """Nearly: a query that finds nothing would agree with an oracle that finds nothing."""
+    """Almost all: a query that finds nothing would agree with an oracle that finds nothing."""
     answered = {name for name, p in QUESTIONS if ORACLES[name](library, **_with_ids(library, p))}
     assert answered == ASKED_OF_THE_GRAPH
 

@@ -1,4 +1,4 @@
-"""Comparisons against pairwise ones, and what is refused, warned of, or left out."""
+"""Comparisons match pairwise computations; errors, warnings and what is left out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_by_class_every_pair_of_classes_is_compared(library: Library) -> None:
 
 
 def floor(library: Library, record: CircuitRecord, measure: Callable[[Circuit, Circuit], float], n: int = 24) -> float:
-    """Mean of a measure over halves of the images of a circuit, each half extracted again."""
+    """Return the mean of a measure over halves of the images of a circuit, each half extracted again."""
     scores = library.store.discovery(record.discovery_id).scores
     assert scores is not None
     pairs = halvings(scores, seed=record.item.recipe.seed)
@@ -106,8 +106,8 @@ def test_fields_that_vary_are_columns(library: Library) -> None:
     assert len(table) == 30
 
 
-def test_a_square_of_several_groups_is_refused_with_what_to_choose_by(library: Library) -> None:
-    with pytest.raises(InputError, match=r"choose by .*condition = natural \| typographic"):
+def test_a_matrix_of_several_groups_raises_an_error_with_the_fields(library: Library) -> None:
+    with pytest.raises(InputError, match=r"select by .*condition = natural \| typographic"):
         similarity_matrix(library.store, **EFFECT)
 
 
@@ -134,12 +134,12 @@ def test_a_square_of_several_groups_is_refused_with_what_to_choose_by(library: L
         ("model", {"dataset": "toys"}, "no two of the .* circuits differ in model only"),
     ],
 )
-def test_mistakes_are_named(library: Library, by: str, equals: dict[str, Any], stated: str) -> None:
+def test_mistakes_raise_an_error(library: Library, by: str, equals: dict[str, Any], stated: str) -> None:
     with pytest.raises(InputError, match=stated):
         compare(library.store, by, **equals)
 
 
-def test_a_floor_says_that_it_leaves_out_the_contrast(tmp_path: Path) -> None:
+def test_a_note_says_that_the_noise_floor_does_not_cover_the_contrast(tmp_path: Path) -> None:
     discoveries = []
     for index, against in enumerate((("x",), ("x", "y"), ("y",))):
         item = make_item(class_index=index, n_layers=2, n_heads=2)
@@ -148,8 +148,8 @@ def test_a_floor_says_that_it_leaves_out_the_contrast(tmp_path: Path) -> None:
         fill(store, [(discovery, [make_record(discovery, 9)]) for discovery in discoveries])
         notes = compare(store, "class").notes
         assert (
-            "the noise floor leaves out what images are contrasted with: 2 of 3 circuits are contrasted with one "
-            "class, and with another one circuits differ more"
+            "the noise floor does not cover the choice of the contrast class: 2 of 3 circuits are contrasted with one "
+            "class, and differ more when contrasted with another"
         ) in notes
 
 
@@ -173,22 +173,22 @@ def test_by_model_edges_are_gained_and_lost(library: Library) -> None:
     assert "each model's images are those that it classifies correctly, so the models' images may differ" in table.notes
 
 
-def test_models_are_chosen_by_id_and_a_name_of_several_is_refused(library: Library) -> None:
+def test_models_are_selected_by_id_and_an_ambiguous_name_raises_an_error(library: Library) -> None:
     base, tuned = MODELS.values()
     chosen = {"dataset": "models", "condition": "natural"}
     for named in (base, base[:7], f"vit ({base[:8]})", [base[:7]]):
         assert len(compare(library.store, "class", model=named, **chosen)) == 3
     assert len(compare(library.store, "model", model=[tuned[:8], base[:8]], **chosen)) == 3
-    with pytest.raises(InputError, match=rf"'vit' means 2 models.*{min(base, tuned)[:8]}.*{max(base, tuned)[:8]}"):
+    with pytest.raises(InputError, match=rf"'vit' matches 2 models.*{min(base, tuned)[:8]}.*{max(base, tuned)[:8]}"):
         compare(library.store, "class", model="vit", **chosen)
-    with pytest.raises(InputError, match=rf"choose by .*model = vit \({min(base, tuned)[:8]}\) \| vit"):
+    with pytest.raises(InputError, match=rf"select by .*model = vit \({min(base, tuned)[:8]}\) \| vit"):
         similarity_matrix(library.store, "class", **chosen)
 
 
 def test_floors_of_some_circuits_are_counted(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floors, "_MOST", 8)
+    monkeypatch.setattr(floors, "_MAX_CIRCUITS", 8)
     table = compare(library.store, "condition", extraction="edges(n=40)", **EFFECT)
-    assert "the noise floor is that of 8 of 20 circuits" in table.notes
+    assert "the noise floor covers 8 of 20 circuits" in table.notes
     assert table.frame["changed_floor"].notna().sum() == table.frame["noise_floor"].notna().sum() == 8
 
 
@@ -237,14 +237,14 @@ def test_gained_and_lost_need_one_recipe(tmp_path: Path, change: dict[str, str])
     assert pd.isna(row["gained"]) and pd.isna(row["lost"]) and pd.isna(row["changed_floor"])
 
 
-def test_without_scores_per_image_there_is_no_noise_floor_and_that_is_said(mixed: Store) -> None:
+def test_missing_scores_per_image_are_noted(mixed: Store) -> None:
     table = compare(mixed, "class", corruption="blur")
     assert table.facts["noise_floor"] is None
     assert pd.isna(table.frame["noise_floor"]).all()
-    assert "the noise floor is not known: scores per image were not kept" in table.notes
+    assert "the noise floor is unknown: scores per image were not kept" in table.notes
 
 
-def test_methods_that_only_select_compare_only_by_edges(mixed: Store) -> None:
+def test_methods_that_only_select_edges_are_compared_only_by_edges(mixed: Store) -> None:
     assert len(compare(mixed, "class", corruption="mean-image", measure="dice")) == 1
-    with pytest.raises(InputError, match="gives no scores; choose a measure of edges"):
+    with pytest.raises(InputError, match="gives no scores; use a measure of edges"):
         compare(mixed, "class", corruption="mean-image", measure="spearman")

@@ -1,4 +1,4 @@
-"""Which circuits named queries and comparisons count: the newest answers, none that is flagged, of a run or all."""
+"""Which circuits named queries and comparisons count: the newest answers without a flag, of a run or of the store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STUDY = {
     "corruption": "other-class",
     "extraction": "edges(n=24)",
 }
-OLDER = "10 of 20 circuits are left out: later ones answer the same questions"
+OLDER = "10 of 20 circuits are left out: newer ones answer the same questions"
 ATTACK = "typographic(text=other class)"
 
 
@@ -35,18 +35,18 @@ def store(tmp_path: Any) -> Any:
 
 
 def put(store: Store, *changes: dict[str, Any], n_images: int = 8, **item: Any) -> None:
-    """A circuit of a class each, its item changed."""
-    made = []
+    """Store one circuit per class, each with its item changed."""
+    results = []
     for index, change in enumerate(changes):
-        asked = make_item(n_images, class_index=index, n_layers=2, n_heads=2, **item)
-        asked = replace(asked, **change)
-        discovery = make_discovery(item=asked, n_images=n_images)
-        made.append((discovery, [make_record(discovery, 9)]))
-    fill(store, made)
+        question = make_item(n_images, class_index=index, n_layers=2, n_heads=2, **item)
+        question = replace(question, **change)
+        discovery = make_discovery(item=question, n_images=n_images)
+        results.append((discovery, [make_record(discovery, 9)]))
+    fill(store, results)
 
 
 def edges(records: list[CircuitRecord]) -> set[str]:
-    """Edges that all have."""
+    """Return the edges that all circuits have."""
     return set.intersection(*(set(r.circuit.edges) for r in records))
 
 
@@ -84,7 +84,7 @@ def test_a_run_has_its_own_answers(library: Library) -> None:
 
 
 def test_within_a_run_the_newest_counts(library: Library) -> None:
-    """`run` was asked again for other images, and holds both answers."""
+    """`run` was repeated with other images, and holds both answers."""
     assert shared(library, run="run")[0] == shared(library)[0]
 
 
@@ -97,7 +97,7 @@ def test_values_are_those_of_the_run(library: Library) -> None:
         run(library.store, "sizes", run="frist")
 
 
-def test_what_compares_is_what_queries_count(library: Library) -> None:
+def test_comparisons_and_queries_count_the_same_circuits(library: Library) -> None:
     for chosen in ({}, {"run": "first"}, {"run": "run"}):
         entries, notes = load(library.store, chosen.get("run"), STUDY)
         table = run(library.store, "faithfulness", STUDY, **chosen)
@@ -112,7 +112,7 @@ def test_a_comparison_leaves_older_answers_out(library: Library) -> None:
     assert compare(library.store, "class", run="first", condition="natural", **STUDY).notes == ()
 
 
-def test_where_the_newest_answer_is_flagged_no_older_one_stands_in() -> None:
+def test_a_flagged_newest_answer_is_not_replaced_by_an_older_one() -> None:
     rows = pd.DataFrame({"id": ["a", "b", "c"], "flag": ["", "empty", ""], "newest": [False, True, True]})
     kept, notes = counted(rows)
     assert list(kept["id"]) == ["c"] and len(notes) == 2
@@ -145,9 +145,7 @@ def test_flagged_circuits_are_included_on_demand(library: Library) -> None:
     everyone = [r for r in library.newest if r.item.target_class.dataset == "weak"]
     assert len(everyone) == 5
     assert set(table.frame["circuits"]) <= {1, 2, 3, 4} and len(table) == everyone[0].circuit.graph.n_edges
-    assert table.notes == (
-        "3 of 5 circuits are flagged and count all the same (empty: 1; few images: 1; whole model: 1)",
-    )
+    assert table.notes == ("3 of 5 circuits are flagged, and are counted (empty: 1; few images: 1; whole model: 1)",)
     assert len(compare(library.store, "class", dataset="weak", flagged=True)) == 10
 
 
@@ -160,7 +158,7 @@ def test_flagged_circuits_are_listed_with_their_flag(library: Library) -> None:
     assert not any("flagged" in note for note in listed.notes)
 
 
-def test_circuits_named_by_id_are_taken_and_reported(library: Library) -> None:
+def test_circuits_named_by_id_count_and_are_noted(library: Library) -> None:
     whole, old, fine = (
         next(r for r in library.records if r.flag == "whole model"),
         library.records[0],
@@ -175,7 +173,7 @@ def test_circuits_named_by_id_are_taken_and_reported(library: Library) -> None:
     assert run(library.store, "top-edges", {"circuit": fine.id[:20]}).notes == ()
     frame = compare(library.store, "class", id=[whole.id, fine.id])
     assert len(frame) == 1 and frame.notes == (f"circuit {whole.id[:12]} is flagged: whole model",)
-    with pytest.raises(InputError, match="it names circuits by id, which --run cannot choose"):
+    with pytest.raises(InputError, match="--run cannot be combined with circuits that are named by id"):
         run(library.store, "top-edges", {"circuit": fine.id}, run="first")
 
 
@@ -188,11 +186,11 @@ def test_only_flagged_circuits_leave_nothing_to_compare(library: Library) -> Non
     assert len(compare(library.store, "class", **chosen, flag=["few images", "whole model"])) == 1
 
 
-def test_a_text_of_ones_own_is_asked_as_it_is(library: Library) -> None:
+def test_cypher_is_run_unchanged(library: Library) -> None:
     everything = run(library.store, "MATCH (c:Circuit) RETURN count(*) AS circuits")
     assert everything.frame["circuits"][0] == len(library.records) and everything.notes == ()
     for options in ({"run": "first"}, {"flagged": True}):
-        with pytest.raises(InputError, match="--run and --flagged choose circuits for named queries"):
+        with pytest.raises(InputError, match="--run and --flagged select circuits for named queries only"):
             run(library.store, "MATCH (c:Circuit) RETURN count(*)", **options)
 
 
@@ -211,37 +209,37 @@ def test_an_empty_answer_says_what_is_nearest(library: Library) -> None:
     assert nearest["edge"][0] == edge
 
 
-def most(records: list[CircuitRecord], edge: str) -> int:
+def n_circuits_with(records: list[CircuitRecord], edge: str) -> int:
     return sum(edge in r.circuit.edges for r in records)
 
 
-def test_what_is_nearest_is_so(library: Library) -> None:
-    def said(name: str, **params: Any) -> str:
+def test_the_nearest_edge_is_correct(library: Library) -> None:
+    def note(name: str, **params: Any) -> str:
         table = run(library.store, name, STUDY | params)
         assert len(table) == 0
         return table.notes[-1].removeprefix("no rows: ")
 
     natural, attacked = (library.chosen(**STUDY, condition=c) for c in ("natural", ATTACK))
     names = natural[0].circuit.graph.edge_names
-    counts = [most(natural, edge) for edge in names]
-    assert said("consensus-edges", share=1.1) in {
+    counts = [n_circuits_with(natural, edge) for edge in names]
+    assert note("consensus-edges", share=1.1) in {
         f"no edge is in so many circuits; {edge} is in most, {max(counts)} of 10"
         for edge, n in zip(names, counts, strict=True)
         if n == max(counts)
     }
-    apart = [most(attacked, edge) - most(natural, edge) for edge in names]
-    assert said("attack-reuse") in {
-        f"no edge is in so many attacked and so few natural circuits; {edge} is nearest, in "
-        f"{most(attacked, edge)} of 10 attacked and {most(natural, edge)} of 10 natural ones"
+    apart = [n_circuits_with(attacked, edge) - n_circuits_with(natural, edge) for edge in names]
+    assert note("attack-reuse") in {
+        f"no edge is in so many attacked and so few natural circuits; {edge} comes nearest, in "
+        f"{n_circuits_with(attacked, edge)} of 10 attacked and {n_circuits_with(natural, edge)} of 10 natural ones"
         for edge, n in zip(names, apart, strict=True)
         if n == max(apart)
     }
     (own,) = (r for r in natural if r.item.target_class.name == "class-3")
-    fewest = min(most(natural, edge) for edge in own.circuit.edges)
-    assert said("edges-only-in", **{"class": "class-3"}) in {
-        f"every edge of the class is in circuits of other classes, too; {edge} is in the fewest, {fewest - 1} of them"
+    fewest = min(n_circuits_with(natural, edge) for edge in own.circuit.edges)
+    assert note("edges-only-in", **{"class": "class-3"}) in {
+        f"every edge of the class is also in circuits of other classes; {edge} is in the fewest, {fewest - 1} of them"
         for edge in own.circuit.edges
-        if most(natural, edge) == fewest
+        if n_circuits_with(natural, edge) == fewest
     }
 
 
@@ -250,16 +248,16 @@ def test_the_nearest_edge_of_some_classes(library: Library) -> None:
     some = [f"class-{i}" for i in range(9)]
     table = run(library.store, "edges-shared-by", chosen | {"classes": some})
     records = library.chosen(**chosen, condition="natural", **{"class": some})
-    best = max(most(records, edge) for edge in records[0].circuit.graph.edge_names)
+    best = max(n_circuits_with(records, edge) for edge in records[0].circuit.graph.edge_names)
     assert len(table) == 0 and table.notes[-1].endswith(f"is in most, {best} of 9")
 
 
-def test_the_least_sure_edge_is_nearest(library: Library) -> None:
+def test_the_least_stable_edge_is_the_nearest(library: Library) -> None:
     record = library.chosen(dataset="weak")[1]
     least = min(float(record.frequency[i]) for i in record.circuit.order)
     table = run(library.store, "unstable-edges", {"circuit": record.id, "below": 0.01})
     assert len(table) == 0
-    assert table.notes[0].endswith(f"is least sure, with a frequency of {least:.3g}")
+    assert table.notes[0].endswith(f"is the least stable, with a frequency of {least:.3g}")
 
 
 @pytest.mark.parametrize(
@@ -283,8 +281,8 @@ def test_an_answer_without_circuits_says_that_none_counts(store: Store) -> None:
     table = run(store, "gained-and-lost", {"class": "class-0"})
     assert len(table) == 0
     assert table.notes[-1] == (
-        "no rows: all circuits that count are of the condition typographic(text=other class); "
-        "there are none to hold them against"
+        "no rows: all circuits that count have the condition typographic(text=other class); "
+        "there are none to compare them with"
     )
     table = run(store, "consensus-edges")
     assert table.notes[-1] == "no rows: none of the 2 circuits counts"
@@ -296,8 +294,8 @@ def test_an_answer_without_circuits_says_that_none_counts(store: Store) -> None:
 
 @pytest.fixture
 def sized(store: Store) -> Store:
-    """Two studies of one spec, `[[extract]] retention = 0.85` and `top = 9`, in which the first goes by two names."""
-    made = []
+    """Two studies of one spec, `[[extract]] retention = 0.85` and `top = 9`; the first extraction has two names."""
+    results = []
     for attack, metric, corruption in (
         ("natural", "logit", "other-class"),
         ("typographic", "logit", "other-class"),
@@ -310,8 +308,8 @@ def sized(store: Store) -> Store:
             discovery = make_discovery(item=item)
             by = {"size_of": "natural"} if metric == "logit" else {}
             named = [Extraction.of("retention", {"target": 0.85, **by}), Extraction.of("top", {"n": 9})]
-            made.append((discovery, [replace(make_record(discovery, 9), extraction=e) for e in named]))
-    fill(store, made)
+            results.append((discovery, [replace(make_record(discovery, 9), extraction=e) for e in named]))
+    fill(store, results)
     return store
 
 
@@ -327,7 +325,7 @@ def test_one_extraction_of_a_spec_has_one_short_name(sized: Store, given: str, c
         assert used["extraction"].startswith(given.partition("(")[0]) and used["metric"] == metric
 
 
-def test_a_short_name_of_several_extractions_is_refused_by_queries_only(sized: Store) -> None:
+def test_a_short_name_of_several_extractions_raises_an_error_only_in_queries(sized: Store) -> None:
     with pytest.raises(InputError, match=r"unknown extraction 'tops'; did you mean 'top\(n=9\)'"):
         compare(sized, "class", extraction="tops")
     with pytest.raises(InputError, match=r"parameter extraction: the store has circuits with 2 values"):
@@ -336,7 +334,7 @@ def test_a_short_name_of_several_extractions_is_refused_by_queries_only(sized: S
 
 
 @pytest.mark.parametrize("by", ["metric", "method", "direction"])
-def test_circuits_of_different_meaning_are_compared_as_sets(store: Store, by: str) -> None:
+def test_circuits_with_incomparable_scores_are_compared_as_sets(store: Store, by: str) -> None:
     recipe = make_item().recipe
     other = {
         "metric": Metric.of("probability"),
@@ -348,24 +346,24 @@ def test_circuits_of_different_meaning_are_compared_as_sets(store: Store, by: st
     table = compare(store, by)
     assert list(table.frame["class"]) == ["class-0", "class-1"] and set(table.frame["jaccard"]) == {1.0}
     assert any(note.startswith(f"{by} differs: ") for note in table.notes)
-    with pytest.raises(NotComparable, match="can be compared: jaccard, node-jaccard, dice"):
+    with pytest.raises(NotComparable, match="compare them as sets of edges: jaccard, node-jaccard or dice"):
         compare(store, by, measure="spearman")
 
 
-# --- circuits that do not go together ------------------------------------------------------------------------------
+# --- circuits that are not comparable ------------------------------------------------------------------------------
 
 
 def test_circuits_of_two_versions_of_a_metric_are_not_counted_together(store: Store) -> None:
     recipe = make_item().recipe
     put(store, {}, {"recipe": replace(recipe, metric=replace(recipe.metric, version=2))})
-    for ask in (lambda: run(store, "consensus-edges"), lambda: compare(store)):
+    for call in (lambda: run(store, "consensus-edges"), lambda: compare(store)):
         with pytest.raises(NotComparable, match=r"metric: logit \(version 1\) against logit \(version 2\)"):
-            ask()
+            call()
     assert len(run(store, "faithfulness")) == 2
 
 
-def test_images_that_are_chosen_differently_are_reported(store: Store) -> None:
+def test_images_that_are_selected_differently_are_noted(store: Store) -> None:
     selection = make_item().selection
     put(store, {}, {"selection": replace(selection, count=12)})
     for table in (run(store, "component-usage"), compare(store)):
-        assert "images are not chosen alike (number, rule or seed)" in table.notes
+        assert "images are selected differently (number, rule or seed)" in table.notes

@@ -1,4 +1,4 @@
-"""The noise floor of a circuit, and which circuits get one."""
+"""The noise floor of a circuit, and the choice of circuits whose noise floor is computed."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_no_floor_without_scores_per_image_or_with_one_image(discovery):
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60), st.sampled_from([8, 6_000, 32_491]))
 def test_noise_floors_share_one_budget_over_all_groups(counts: list[int], n_edges: int) -> None:
     chosen = spread(counts, n_edges)
-    given = {8: 400, 6_000: 100, 32_491: 18}[n_edges]
-    assert sum(map(len, chosen)) == min(sum(counts), given)
+    limit = {8: 400, 6_000: 100, 32_491: 18}[n_edges]
+    assert sum(map(len, chosen)) == min(sum(counts), limit)
     for count, rows in zip(counts, chosen, strict=True):
         assert rows == sorted(set(rows) & set(range(count)))
-        assert abs(len(rows) - count * min(1, given / sum(counts))) < 1
+        assert abs(len(rows) - count * min(1, limit / sum(counts))) < 1

@@ -1,4 +1,4 @@
-"""Circuits of two forms are compared in the coarser one."""
+"""Comparison of circuits of two forms in the coarser one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMS = ("split", "head", "attention", "block")
 
 
 def in_form(edge: str, form: str) -> str:
-    """The edge of a coarser form in which an edge of the split form lies, by its name."""
+    """Return the name of the edge of a coarser form that contains an edge of the split form."""
     sender, receiver = edge.split("->")
     receiver = receiver.partition("<")[0]
     if form in ("attention", "block"):
@@ -35,7 +35,7 @@ def in_form(edge: str, form: str) -> str:
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict[str, CircuitRecord]]]:
-    """One question, asked in every form."""
+    """One question, answered in every form."""
     discoveries = {f: make_discovery(item=make_item(form=f, n_layers=3, n_heads=2)) for f in FORMS}
     records = {f: make_record(discovery, 14) for f, discovery in discoveries.items()}
     with create_store(tmp_path_factory.mktemp("forms") / "data") as store:
@@ -61,7 +61,7 @@ def test_circuits_of_two_forms_are_compared_in_the_coarser_one(forms: Any, measu
         own = store.discovery(records[form].discovery_id)
         halved = floor_of(records[form], own, get_measure(measure))
         assert halved is not None and row["noise_floor"] == pytest.approx(halved.value)
-    assert any(note.startswith("each two forms are compared in the coarser one") for note in table.notes)
+    assert any(note.startswith("two forms are compared in the coarser one") for note in table.notes)
     assert table.frame[measure].min() > 0
 
 
@@ -70,11 +70,11 @@ def test_nodes_of_two_forms_are_compared(forms: Any) -> None:
     (row,) = compare(store, "form", measure="node-jaccard", form=["split", "head"])
     a, b = (set(records[f].circuit.nodes) for f in ("head", "split"))
     assert row["node_jaccard"] == pytest.approx(len(a & b) / len(a | b))
-    with pytest.raises(NotComparable, match=r"form: .*can be compared: jaccard"):
+    with pytest.raises(NotComparable, match=r"form: .*compare them as sets of edges: jaccard"):
         compare(store, "form", measure="spearman")
 
 
-def test_every_edge_of_a_finer_form_lies_in_one_of_a_coarser() -> None:
+def test_every_edge_of_a_finer_form_is_part_of_one_coarser_edge() -> None:
     split = ComputationGraph(3, 2, "split")
     for form in FORMS[1:]:
         target = ComputationGraph(3, 2, form)

@@ -1,4 +1,4 @@
-"""Mutations of hostile and harmless texts on both engines; `fuzz.py` does the same for as long as it is told to."""
+"""Mutations of hostile and harmless texts on both engines; `fuzz.py` runs the same for longer."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_no_mutation_that_passes_the_guard_writes_crashes_or_hangs(asker: Asker,
     assert not list(Path("/tmp").glob("stolen*"))
 
 
-def test_it_would_notice(tmp_path: Path) -> None:
-    """What is written, and a process that dies, are seen."""
+def test_writes_and_crashes_are_detected(tmp_path: Path) -> None:
+    """A write and a dead process are detected."""
     discovery = make_discovery()
     with create_store(tmp_path / "data") as store, store.writer() as writer:
         writer.put(make_record(discovery), run="run")

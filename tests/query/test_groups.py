@@ -1,4 +1,4 @@
-"""Circuits fall into groups that differ in one field only."""
+"""Groups of circuits that differ in one field only."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from circuitstore.query.groups import groups
 from circuitstore.store import open_store
 
 from .conftest import ATTACK, EFFECT, Library
-from .grouping import grouped, made, of_model, of_versions, seeded
+from .grouping import grouped, new_record, of_model, of_versions, seeded
 
 
-def test_a_study_is_of_one_version_where_there_is_one() -> None:
+def test_a_group_has_one_version_if_possible() -> None:
     old, new = of_versions(extraction=2)
     also = replace(old[0], extraction=new[0].extraction)
     (group,) = grouped([old, new, (also, 3)], "class")
     assert {entry.extraction for entry in group.entries} == {new[0].extraction}
-    assert group.notes == ("1 other circuits, older or of another seed or precision, are left out",)
+    assert group.notes == ("1 other circuits, older or with another seed or precision, are left out",)
 
 
-def test_models_of_one_name_have_different_labels_and_stand_in_one_order() -> None:
-    """Whichever circuit is older, or has the smaller id."""
-    found = [made(class_index=index) for index in range(6)]
+def test_models_with_the_same_name_have_different_labels_in_a_fixed_order() -> None:
+    """The age and the ids of the circuits do not matter."""
+    found = [new_record(class_index=index) for index in range(6)]
     first = [(of_model(r, "e" * 64), i) for i, r in enumerate(found)]
     second = [(of_model(r, "f" * 64), 10 - 3 * i) for i, r in enumerate(found)]
     compared = grouped([*second, *first], "model")
@@ -38,14 +38,14 @@ def test_models_of_one_name_have_different_labels_and_stand_in_one_order() -> No
 
 
 def test_the_latest_of_several_circuits_is_taken() -> None:
-    first, second, other = made(seed=1), made(seed=2), made(class_index=1)
+    first, second, other = new_record(seed=1), new_record(seed=2), new_record(class_index=1)
     (group,) = grouped([(second, 5), (first, 9), (other, 1)], "class")
     assert [e.id for e in group.entries] == [first.id, other.id]
     assert any("1 other circuits" in note for note in group.notes)
 
 
-def test_circuits_of_one_study_are_compared_though_a_newer_one_is_half_done() -> None:
-    natural, attacked = made(), made(attack="typographic")
+def test_circuits_of_a_complete_study_are_compared_while_a_newer_one_is_incomplete() -> None:
+    natural, attacked = new_record(), new_record(attack="typographic")
     half = seeded(natural, 1)
     (group,) = grouped([(natural, 1), (attacked, 2), (half, 3)], "condition")
     assert [e.id for e in group.entries] == [natural.id, attacked.id]
@@ -57,15 +57,15 @@ def test_circuits_of_one_study_are_compared_though_a_newer_one_is_half_done() ->
     assert [e.id for e in group.entries] == [half.id, whole.id]
 
 
-def test_what_no_study_has_twice_is_compared_all_the_same_and_reported() -> None:
-    (group,) = grouped([(made(), 1), (seeded(made(attack="typographic"), 1), 2)], "condition")
-    assert set(group.notes) == {"seed differs: 0 against 1", "the circuits are of different images"}
+def test_circuits_of_different_studies_are_compared_with_notes_if_no_study_has_two() -> None:
+    (group,) = grouped([(new_record(), 1), (seeded(new_record(attack="typographic"), 1), 2)], "condition")
+    assert set(group.notes) == {"seed differs: 0 against 1", "the circuits have different images"}
 
 
-def test_images_on_which_attacks_succeed_stay_beside_correct_natural_ones() -> None:
-    natural, found = made(), []
+def test_images_on_which_attacks_succeed_are_compared_with_correct_natural_ones() -> None:
+    natural, found = new_record(), []
     for size in (5, 9):
-        item = made(attack="typographic").item
+        item = new_record(attack="typographic").item
         item = replace(item, selection=replace(item.selection, rule="successful"))
         found.append(replace(natural, item=replace(item, condition=Condition.of("typographic", {"size": size}))))
     (group,) = grouped([(natural, 1), (found[0], 2), (found[1], 3)], "condition")
@@ -81,7 +81,9 @@ def test_grouping_reads_no_file_of_a_circuit(library: Library, tmp_path: Path) -
 
 
 def test_a_mechanism_study_compares_only_attacks() -> None:
-    found = [made(attack=a, corruption="unattacked-twin", metric="logit-diff") for a in ("natural", "typographic")]
+    found = [
+        new_record(attack=a, corruption="unattacked-twin", metric="logit-diff") for a in ("natural", "typographic")
+    ]
     size = replace(found[1].item, condition=Condition.of("typographic", {"text": "other class", "size": 9}))
     (group,) = grouped([*((r, 1) for r in found), (replace(found[1], item=size), 1)], "condition")
     assert group.labels == ("typographic(size=9, text=other class)", ATTACK)

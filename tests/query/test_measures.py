@@ -1,4 +1,4 @@
-"""Measures: squares agree with pairs, chance agrees with enumeration."""
+"""Measures: matrices agree with pairs, and chance levels with enumeration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from circuitstore.testing.factories import make_discovery, make_item
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
-    """Circuits of several sizes with the scores of all edges, one of no edge at all."""
+    """Circuits of several sizes with the scores of all edges, one of them without edges."""
     found = []
     for index, n in enumerate((1, 9, 24, 24, 60)):
         scores = make_discovery(item=make_item(class_index=index, n_layers=3, n_heads=2)).scores
@@ -34,7 +34,7 @@ def stacked(samples: list[Sample]) -> Circuits:
 
 
 @pytest.mark.parametrize("key", MEASURES)
-def test_the_square_holds_the_pairs(key: str, samples: list[Sample]) -> None:
+def test_the_matrix_agrees_with_the_pairs(key: str, samples: list[Sample]) -> None:
     measure = get_measure(key)
     square = measure.matrix(stacked(samples))
     assert np.allclose(square, square.T, atol=1e-12)
@@ -45,7 +45,7 @@ def test_the_square_holds_the_pairs(key: str, samples: list[Sample]) -> None:
 
 @pytest.mark.parametrize("key", MEASURES)
 def test_chance_levels_are_those_of_the_sizes_that_are_compared(key: str, samples: list[Sample]) -> None:
-    """Realised sizes; requested ones where the best edges are compared before pruning."""
+    """The sizes are actual ones, or requested ones if the best edges are compared before pruning."""
     measure, circuits = get_measure(key), stacked(samples)
     levels = measure.chance_levels(circuits)
     assert levels.shape == (len(samples), len(samples))
@@ -69,7 +69,7 @@ def test_chance_is_the_mean_over_all_sets_of_these_sizes(key: str, a: int, b: in
                 {
                     "jaccard": common / len({*x, *y}) if a + b else 1.0,
                     "dice": 2 * common / (a + b) if a + b else 1.0,
-                    # of the smaller size's best edges: the larger set's first ones are as random
+                    # among the first edges of the smaller size; those of the larger set are equally random
                     "overlap": None if a != b else (common / size if size else 0.0),
                 }[key]
             )
@@ -79,6 +79,6 @@ def test_chance_is_the_mean_over_all_sets_of_these_sizes(key: str, a: int, b: in
         assert chance(a, b, len(edges)) == pytest.approx(np.mean(values))
 
 
-def test_an_unknown_measure_is_named() -> None:
+def test_an_unknown_measure_raises_an_error() -> None:
     with pytest.raises(InputError, match="did you mean 'jaccard'"):
         get_measure("jacard")

@@ -1,4 +1,4 @@
-"""Headers, parameters and the portable dialect of the named queries."""
+"""Headers, parameters and the portable dialect of named queries."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_header_is_read() -> None:
         HEAD + COLUMNS.replace("id: of", "id of"),
     ],
 )
-def test_a_bad_header_is_named(source: str) -> None:
+def test_a_bad_header_raises_an_error_with_the_file_name(source: str) -> None:
     with pytest.raises(InputError, match=r"broken\.cypher"):
         parse("broken", source)
 
@@ -73,7 +73,7 @@ def test_a_bad_header_is_named(source: str) -> None:
         ("circuit", "3f", "3f"),
     ],
 )
-def test_values_are_read_as_the_type_asks(type: str, value: Any, expected: Any) -> None:
+def test_values_are_converted_to_the_type(type: str, value: Any, expected: Any) -> None:
     given = checked("here", type, value)
     assert given == expected
     assert given.__class__ is expected.__class__
@@ -88,14 +88,14 @@ def test_values_are_read_as_the_type_asks(type: str, value: Any, expected: Any) 
         *[("strings", v) for v in (None, [], [1.5], "[1", {"a": 1})],
     ],
 )
-def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
+def test_values_of_another_type_raise_an_error(type: str, value: Any) -> None:
     with pytest.raises(InputError, match="here: expected"):
         checked("here", type, value)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "params", "told"),
+    ("name", "params", "message"),
     [
         ("top-edge", {}, "did you mean 'top-edges'"),
         ("top-edges", {}, "no value for circuit"),
@@ -118,12 +118,14 @@ def test_values_of_another_type_are_refused(type: str, value: Any) -> None:
         ("MATCH (c:Circuit) RETURN c.id", {"id": "a"}, "unknown parameter 'id'"),
     ],
 )
-def test_mistakes_in_parameters_are_named(library: Library, name: str, params: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_mistakes_in_parameters_raise_an_error(
+    library: Library, name: str, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
         run(library.store, name, params)
 
 
-def test_the_only_value_in_the_store_is_taken(library: Library) -> None:
+def test_a_missing_parameter_takes_the_only_value_in_the_store(library: Library) -> None:
     table = run(library.store, "gained-and-lost", {"class": "class-1", "dataset": "toys", "form": "attention"})
     assert table.facts["parameters"] == {
         "class": "class-1",
@@ -140,8 +142,8 @@ def test_the_only_value_in_the_store_is_taken(library: Library) -> None:
     }
 
 
-def test_an_effect_study_is_found_beside_a_mechanism_study(library: Library) -> None:
-    """`logit-diff` circuits are typographic alone, so that neither metric nor corruption need be given."""
+def test_an_effect_study_is_found_in_a_store_with_a_mechanism_study(library: Library) -> None:
+    """All `logit-diff` circuits are typographic, so neither metric nor corruption need be given."""
     chosen = {"dataset": "toys", "form": "split", "extraction": "edges(n=24)"}
     used = run(library.store, "attack-reuse", chosen).facts["parameters"]
     assert (used["metric"], used["corruption"]) == ("logit", "other-class")
@@ -157,15 +159,15 @@ def test_an_effect_study_is_found_beside_a_mechanism_study(library: Library) -> 
         ({"extraction": "edges", "form": "attention"}, {"extraction": "edges(n=12)"}),
     ],
 )
-def test_a_parameter_with_one_value_left_is_not_asked_for(
+def test_a_parameter_with_one_value_left_need_not_be_given(
     library: Library, given: dict[str, str], found: dict[str, str]
 ) -> None:
-    """Whichever was given, and in whatever order the query takes its parameters."""
+    """The order of the parameters does not matter."""
     used = run(library.store, "faithfulness", {"model": "toy-3x2", "dataset": "toys"} | given).facts["parameters"]
     assert used == used | found
 
 
-def test_a_default_that_nothing_has_is_the_value_that_is_left(library: Library) -> None:
+def test_a_default_that_no_circuit_has_gives_way_to_the_only_value_left(library: Library) -> None:
     used = run(library.store, "consensus-edges", {"metric": "logit-diff"}).facts["parameters"]
     assert used["condition"] == "typographic(text=other class)"
     assert run(library.store, "consensus-edges", {"dataset": "weak"}).facts["parameters"]["condition"] == "natural"
@@ -181,11 +183,11 @@ def test_an_effect_study_needs_both_conditions(library: Library, given: dict[str
 def test_two_models_are_needed_to_compare_models(library: Library) -> None:
     base, tuned = MODELS.values()
     chosen = {"class": "class-1", "before": base}
-    with pytest.raises(InputError, match="before and after are one model"):
+    with pytest.raises(InputError, match="before and after are the same model"):
         run(library.store, "gained-and-lost-between-models", chosen | {"after": base[:9]})
-    with pytest.raises(InputError, match="'vit' means 2 models"):
+    with pytest.raises(InputError, match="'vit' matches 2 models"):
         run(library.store, "gained-and-lost-between-models", chosen | {"after": "vit"})
-    with pytest.raises(InputError, match="no study has circuits of the models that are held against each other: both"):
+    with pytest.raises(InputError, match="no study has circuits of the models that the query compares: both"):
         run(library.store, "gained-and-lost-between-models", chosen | {"after": "toy-3x2"})
     used = run(library.store, "gained-and-lost-between-models", chosen | {"after": tuned[:6]}).facts["parameters"]
     assert (used["before"], used["after"]) == (f"vit ({base[:8]})", f"vit ({tuned[:8]})")
@@ -196,32 +198,32 @@ def test_values_may_be_given_without_their_parameters(library: Library) -> None:
     chosen = {**MAIN, "class": "class-1", "extraction": "edges(n=24)", "condition": "typographic", "method": "eap-ig"}
     used = run(library.store, "score-shift", chosen).facts["parameters"]
     assert (used["condition"], used["method"]) == ("typographic(text=other class)", "eap-ig(rule=midpoint, steps=5)")
-    with pytest.raises(InputError, match=r"extraction: 'edges' means 2 values; give one of: edges\(n=24\); edges"):
+    with pytest.raises(InputError, match=r"extraction: 'edges' matches 2 values; give one of: edges\(n=24\); edges"):
         run(library.store, "score-shift", chosen | {"extraction": "edges"})
 
 
-def test_several_circuits_of_a_class_are_told(library: Library) -> None:
+def test_several_circuits_of_a_class_are_noted(library: Library) -> None:
     assert run(library.store, "component-usage", {"dataset": "toys", "form": "attention"}).notes == ()
     chosen = {**MAIN, "extraction": "edges(n=24)", "dataset": "many"}
     (note,) = run(library.store, "consensus-edges", chosen).notes
     assert note.startswith("10 of 10 pairs of class and condition have several circuits in this study (up to 3")
 
 
-def test_an_ambiguous_id_lists_what_it_may_be(library: Library) -> None:
+def test_an_ambiguous_id_raises_an_error(library: Library) -> None:
     ids = sorted(library.store.circuits()["id"])
     shared = next(a[:1] for a, b in pairwise(ids) if a[0] == b[0])
     with pytest.raises(InputError, match="several have an id that begins with"):
         run(library.store, "top-edges", {"circuit": shared})
 
 
-def test_the_list_names_all_with_their_parameters() -> None:
+def test_the_list_has_all_queries_with_their_parameters() -> None:
     listed = {row["query"]: row for row in list_named()}
     assert set(listed) == set(named_queries())
     assert listed["top-edges"]["parameters"] == "circuit, [limit=20]"
     assert "[model]" in listed["sizes"]["parameters"]
 
 
-# The portable dialect: what LadybugDB and Neo4j (Cypher 5 and 25) read alike.
+# The portable dialect: Cypher that LadybugDB and Neo4j (Cypher 5 and 25) understand in the same way.
 
 QUERIES = [query for query in named_queries().values() if query.answer is None]
 CLAUSES = set("MATCH OPTIONAL WHERE WITH UNWIND RETURN ORDER BY SKIP LIMIT UNION ALL AS DISTINCT".split())  # noqa: SIM905
@@ -230,11 +232,11 @@ PORTABLE = {"collect", "count", "sum", "avg", "min", "max", "abs", "coalesce", "
 REJECTED = set(
     "order profile group default table column macro hint only trail end desc asc any all index".split()  # noqa: SIM905
 )
-"""As alias, variable or parameter."""
+"""Words that cannot be an alias, variable or parameter on every engine."""
 
 
 def schema() -> tuple[set[str], set[str]]:
-    """Labels and types, and properties, that the migrations declare."""
+    """Return the labels and types, and the properties, that the migrations declare."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "migrations" / "graph" / "ladybug").glob("*.cypher")))
     tables = re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", text, re.DOTALL)
     properties = {p for _, body in tables for p in re.findall(r"(\w+) [A-Z0-9]+\b", body)}
@@ -242,7 +244,7 @@ def schema() -> tuple[set[str], set[str]]:
 
 
 def bare_words(found: list[Token]) -> list[tuple[str, Token]]:
-    """Words in the place of keywords and variables, each with what comes before it."""
+    """Return the words that may be keywords or variables, each with the token before it."""
     pairs = zip([Token("end", "", -1), *found], found, strict=False)
     return [(a.text, b) for a, b in pairs if b.kind == "word" and a.text not in (".", ":", "|")]
 
@@ -276,8 +278,8 @@ def test_labels_types_and_properties_are_declared(query: NamedQuery) -> None:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
 def test_parameters_and_columns_are_those_of_the_text(query: NamedQuery) -> None:
     check_read_only(tokenize(query.text))
-    asked, declared = parameters_of(query.text), {p.name for p in query.parameters}
-    assert asked - declared in (set(), {"circuits"}, {"listed", "circuits", "left_out"}) and declared <= asked
+    used, declared = parameters_of(query.text), {p.name for p in query.parameters}
+    assert used - declared in (set(), {"circuits"}, {"listed", "circuits", "left_out"}) and declared <= used
     last = query.text.rpartition("RETURN")[2]
     assert all(re.search(rf"\b{column}\b", last) for column in query.columns)
     assert ("model" in query.columns) == ("c.model_id AS model_id" in last)
@@ -288,27 +290,27 @@ PACKED = [(q, engine, text) for q in QUERIES for engine, text in q.packed.items(
 
 
 @pytest.mark.parametrize(("query", "engine", "text"), PACKED, ids=lambda value: getattr(value, "name", None))
-def test_words_for_one_engine_ask_the_same_and_pack_its_rows(query: NamedQuery, engine: str, text: str) -> None:
+def test_texts_for_one_engine_are_the_same_query_with_packed_rows(query: NamedQuery, engine: str, text: str) -> None:
     check_read_only(tokenize(text))
     assert engine == Neo4jGraph.engine
-    assert "most" not in {p.name for p in query.parameters}
+    assert "max_rows" not in {p.name for p in query.parameters}
     body, _, last = query.text.rpartition("RETURN ")
     returned, _, again = text.rpartition("RETURN ")[2].partition("\nORDER BY ")
     once = again.split(", ") if again else []  # for all rows that share them, which sorting brings together
     assert last.rpartition("ORDER BY ")[2].split(", ")[: len(once)] == once
     lists = [c if c in once else f"collect(coalesce({c}, [])) AS {c}" for c in query.columns]
-    assert text.startswith(f"{body}WITH {last}\nLIMIT $most\nRETURN ")
+    assert text.startswith(f"{body}WITH {last}\nLIMIT $max_rows\nRETURN ")
     assert returned == ",\n  ".join(lists) and set(once) < set(query.columns)
 
 
-def test_every_text_is_of_a_query() -> None:
+def test_every_file_belongs_to_a_query() -> None:
     there = {path.stem for path in (ROOT / "query" / "cypher").glob("*.cypher")}
     further = {f"{q.name}.{engine}" for q, engine, _ in PACKED} | {f"{q.name}.near" for q in QUERIES if q.near}
     assert there == {q.name for q in QUERIES} | further
 
 
 def ambiguous_order(text: str) -> set[str]:
-    """Aliases of a sorted answer that were names before: the engines sort by different ones of the two."""
+    """Return the aliases of a sorted answer that are also earlier names: engines sort by different ones of the two."""
     found = list(tokenize(text))
     last = max(i for i, t in enumerate(found) if t.text == "RETURN")
     before = {t.text for _, t in bare_words(found[:last])}
@@ -316,14 +318,14 @@ def ambiguous_order(text: str) -> set[str]:
     return aliases & before if "ORDER" in {t.text for t in found[last:]} else set()
 
 
-def test_what_an_answer_is_sorted_by_has_one_meaning() -> None:
+def test_sort_keys_are_unambiguous() -> None:
     assert ambiguous_order("MATCH (c:Circuit) WITH c.n_edges AS x RETURN 1.0 / x AS x ORDER BY x") == {"x"}
     assert {q.name: found for q in QUERIES if (found := ambiguous_order(q.text))} == {}
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
-def test_what_counts_circuits_takes_a_whole_study(query: NamedQuery) -> None:
-    """Else a class is counted once for each extraction, corruption …; by `MATCH (c:Circuit)` unbound."""
+def test_queries_that_count_circuits_select_one_study(query: NamedQuery) -> None:
+    """Otherwise a class would be counted once for each extraction and corruption."""
     names = {p.name for p in query.parameters}
     one_by_one = {"studies", "circuits-of-class", "circuits-containing-edge", "difference-of-two"}
     if query.name in one_by_one or "circuit" in names or {"a", "b"} <= names:
@@ -332,19 +334,19 @@ def test_what_counts_circuits_takes_a_whole_study(query: NamedQuery) -> None:
     assert names.issuperset({*STUDY} - {"model"})
     for text in (query.text, *(query.near or ())[1:]):
         for clause in text.split("MATCH (c:Circuit)")[1:]:
-            asked = clause.split("WITH")[0]
-            assert model in asked and "c.id IN $circuits" in asked
-            assert all(f"c.{name} = ${name}" in asked for name in STUDY if name != "model")
+            conditions = clause.split("WITH")[0]
+            assert model in conditions and "c.id IN $circuits" in conditions
+            assert all(f"c.{name} = ${name}" in conditions for name in STUDY if name != "model")
 
 
-def test_what_a_text_asks_of_every_circuit_is_read_from_it() -> None:
+def test_filters_are_read_from_the_text() -> None:
     values = {name: name.upper() for name in (*STUDY, "class", "condition", "before", "after")}
     study = {name: [value] for name, value in values.items() if name in STUDY}
     study["model_id"] = study.pop("model")
     named = [
         q for q in QUERIES if parameters_of(q.text) & {*values} or q.name in ("studies", "circuits-containing-edge")
     ]
-    chosen = {query.name: query.chosen(values) for query in named}
+    chosen = {query.name: query.filters(values) for query in named}
     assert chosen["studies"] == chosen["circuits-containing-edge"] == {}
     assert chosen["circuits-of-class"] == {"class": ["CLASS"]}
     assert chosen["sizes"] == study
@@ -358,14 +360,14 @@ def test_what_a_text_asks_of_every_circuit_is_read_from_it() -> None:
     }
 
 
-def test_a_user_text_in_one_word_is_a_name_and_the_guard_sees_the_rest(library: Library) -> None:
+def test_a_single_word_is_a_name_and_other_texts_are_checked_by_the_guard(library: Library) -> None:
     with pytest.raises(InputError, match="unknown named query"):
         run(library.store, "CREATE")
     with pytest.raises(QueryRefused):
         run(library.store, "MATCH (n) DELETE n")
 
 
-def test_the_documentation_is_made_from_the_headers() -> None:
+def test_the_documentation_is_generated_from_the_headers() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -376,4 +378,4 @@ def test_the_documentation_is_made_from_the_headers() -> None:
     assert {f"### {name}" for name in named_queries()} <= set(written.splitlines())
     assert {f"| `{m.key}` | {m.about} |" for m in MEASURES.values()} <= set(written.splitlines())
     example = written.split("```cypher\n")[1].split("```")[0]
-    assert [p.name for p in parse("example", example).parameters] == ["class", "least"]
+    assert [p.name for p in parse("example", example).parameters] == ["class", "smallest"]

@@ -1,11 +1,11 @@
-"""What names mean: abbreviated values, and models by name, label or id."""
+"""Abbreviated values, and models by name, label or id."""
 
 from __future__ import annotations
 
 import pytest
 from circuitstore.circuits import Extraction, digest
 from circuitstore.errors import InputError
-from circuitstore.query.names import Models, meant
+from circuitstore.query.names import Models, matches
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ SIZED = ["retention(size_of=natural, target=0.85)", "retention(target=0.85)", "r
 
 
 @pytest.mark.parametrize(
-    ("text", "there", "expected"),
+    ("text", "values", "expected"),
     [
         ("natural", ATTACKS, ATTACKS[:1]),
         ("typographic", ATTACKS, ATTACKS[1:3]),
@@ -42,10 +42,8 @@ SIZED = ["retention(size_of=natural, target=0.85)", "retention(target=0.85)", "r
         ("", ["", "tench"], [""]),
     ],
 )
-def test_a_value_is_meant_by_its_text_and_by_what_abbreviates_it(
-    text: str, there: list[str], expected: list[str]
-) -> None:
-    assert meant(text, there) == set(expected)
+def test_values_match_their_text_and_abbreviations(text: str, values: list[str], expected: list[str]) -> None:
+    assert matches(text, values) == set(expected)
 
 
 EXTRACTIONS = st.builds(
@@ -56,24 +54,24 @@ EXTRACTIONS = st.builds(
 
 
 @given(st.sets(EXTRACTIONS, min_size=1, max_size=8))
-def test_every_value_means_itself_only_and_its_kind_means_all_of_the_kind(there: set[str]) -> None:
-    for value in there:
-        assert meant(value, there) == {value}
+def test_a_value_matches_only_itself_and_a_kind_matches_all_its_values(values: set[str]) -> None:
+    for value in values:
+        assert matches(value, values) == {value}
         kind = value.partition("(")[0]
-        if kind not in there:
-            assert meant(kind, there) == {v for v in there if v.partition("(")[0] == kind}
+        if kind not in values:
+            assert matches(kind, values) == {v for v in values if v.partition("(")[0] == kind}
 
 
 A, B, C = (digest(["model", name]) for name in "abc")
 
 
-def test_models_of_one_name_are_told_apart() -> None:
+def test_models_with_the_same_name_get_different_labels() -> None:
     models = Models([("vit", A), ("vit", B), ("deit", C)])
     assert models.labels == sorted(["deit", f"vit ({A[:8]})", f"vit ({B[:8]})"])
     assert models.id("deit") == C
     for given_id in (A, A[:8], A[:3], f"vit ({A[:8]})"):
         assert models.id(given_id) == A
-    with pytest.raises(InputError, match=rf"here: 'vit' means 2 models.*vit \({min(A, B)[:8]}\); vit \("):
+    with pytest.raises(InputError, match=rf"here: 'vit' matches 2 models.*vit \({min(A, B)[:8]}\); vit \("):
         models.id("vit", "here")
     with pytest.raises(InputError, match="unknown model 'vti'"):
         models.id("vti")
@@ -81,14 +79,14 @@ def test_models_of_one_name_are_told_apart() -> None:
         models.id("")
 
 
-def test_the_beginning_of_several_ids_is_refused() -> None:
+def test_the_beginning_of_several_ids_raises_an_error() -> None:
     models = Models([("one", "abc1" * 16), ("two", "abc2" * 16)])
     assert models.id("abc1") == "abc1" * 16
-    with pytest.raises(InputError, match="'abc' means 2 models; give the first digits of an id: one; two"):
+    with pytest.raises(InputError, match="'abc' matches 2 models; give the first digits of an id: one; two"):
         models.id("abc")
 
 
-def test_a_model_of_two_names_is_one_and_a_name_goes_before_an_id() -> None:
+def test_a_model_may_have_two_names_and_names_take_precedence_over_ids() -> None:
     models = Models([("vit", A), ("mine", A), ("vit", B), (A[:4], C)])
     assert models.label(A) == "mine" and models.label(B) == f"vit ({B[:8]})"
     assert models.id("mine") == A and models.id(A[:4]) == C and models.id(A[:5]) == A

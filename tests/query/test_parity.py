@@ -1,4 +1,4 @@
-"""One text has one answer on both engines, or is refused; `parity.py` looks for others for as long as it is told to."""
+"""Both engines give the same answer or an error; `parity.py` searches for exceptions for longer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Engines = tuple[Store, Store]
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory, neo4j_server: Any) -> Iterator[Engines]:
-    """The same circuits on LadybugDB and on Neo4j."""
+    """Open the same circuits on LadybugDB and on Neo4j."""
     folder = tmp_path_factory.mktemp("parity") / "data"
     make_store(folder)
     neo4j_server.empty()
@@ -74,13 +74,13 @@ def test_the_answer_is_that_of_opencypher(engines: Engines, text: str, params: d
         ("RETURN log(10) AS x", {}),
     ],
 )
-def test_what_has_two_answers_is_refused_in_the_same_words(engines: Engines, text: str, params: dict[str, Any]) -> None:
-    told = []
+def test_ambiguous_texts_raise_the_same_error(engines: Engines, text: str, params: dict[str, Any]) -> None:
+    messages = []
     for store in engines:
-        with pytest.raises(CircuitStoreError) as refused:
+        with pytest.raises(CircuitStoreError) as error:
             store.query(text, params)
-        told.append(str(refused.value))
-    assert told[0] == told[1]
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
 
 
 def test_columns_and_nodes_are_the_same(engines: Engines) -> None:
@@ -93,23 +93,23 @@ def test_columns_and_nodes_are_the_same(engines: Engines) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.sampled_from([0, 12]))
 def test_no_text_has_two_answers(engines: Engines, seed: int, odd: int) -> None:
-    """They may each have words for what they cannot do."""
+    """Error messages may differ."""
     dice = random.Random(seed)
     for _ in range(3):
         text, params = made(dice.choice, odd)
         ours, theirs = (answer(store, text, params) for store in engines)
-        refused = isinstance(ours, Exception) or isinstance(theirs, Exception)
-        assert refused or same(ours, theirs), f"{text}\n{params}\n{ours}\n{theirs}"
+        failed = isinstance(ours, Exception) or isinstance(theirs, Exception)
+        assert failed or same(ours, theirs), f"{text}\n{params}\n{ours}\n{theirs}"
 
 
 def test_most_texts_are_answered(engines: Engines) -> None:
-    """So that the test above means something."""
+    """Otherwise the test above would be meaningless."""
     dice = random.Random(0)
     answers = [answer(engines[0], *made(dice.choice, 0)) for _ in range(60)]
     assert sum(not isinstance(a, Exception) for a in answers) > 25
 
 
-def test_text_that_is_cut_anywhere_is_answered_or_refused() -> None:
+def test_a_truncated_text_gives_an_answer_or_an_error() -> None:
     text = (
         "MATCH (c:Circuit {attack: 'x'})-[f:FEEDS]->(n:Node) WHERE any(x IN [1] WHERE x > 1) AND c.class = 'a' "
         "RETURN c.id AS id, count(*) AS n ORDER BY n LIMIT 3"

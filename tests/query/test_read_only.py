@@ -1,4 +1,4 @@
-"""Nothing that a user can send changes a store, reads a file or ends the process; what they really ask is answered."""
+"""No query can change a store, read a file or end the process, and harmless queries are answered."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PARAMETERS: dict[str, Any] = {"x": "*/ CREATE (:Dataset {name: 'x'}) //"}
 
 
 @pytest.fixture(scope="module", params=["reader", "writer"])
-def asked(request: pytest.FixtureRequest, library: Library) -> Iterator[Store]:
-    """Circuits, asked through the read-only handle and through the one that is open for writing."""
+def target(request: pytest.FixtureRequest, library: Library) -> Iterator[Store]:
+    """A store that is open for reading, and one that is open for writing."""
     if request.param == "reader":
         yield library.store
     else:
@@ -41,49 +41,51 @@ def test_the_list_is_long_enough() -> None:
 
 
 @pytest.mark.slow
-def test_hostile_texts_are_refused_or_harmless(asked: Store) -> None:
-    """At present each one is refused; nothing reaches the engine."""
-    before = content(asked)
+def test_hostile_texts_are_rejected_or_harmless(target: Store) -> None:
+    """At present, the guard rejects all of them, and none reaches the engine."""
+    before = content(target)
     passed = []
     for text in HOSTILE:
         try:
-            asked.query(text, PARAMETERS if "$x" in text else None, timeout_s=2)
+            target.query(text, PARAMETERS if "$x" in text else None, timeout_s=2)
             passed.append(text)
         except QueryRefused as refused:
             assert "line " in str(refused)
     assert passed == []
-    assert content(asked) == before
+    assert content(target) == before
     assert not any(Path("/tmp").glob("stolen*"))
 
 
-def test_behind_the_guard_the_engine_refuses_to_write(asked: Store) -> None:
-    """The second wall: the same statements without the first."""
-    before = content(asked)
+def test_the_engine_rejects_writes_without_the_guard(target: Store) -> None:
+    """The second barrier, without the first."""
+    before = content(target)
     for text in WRITING:
         with suppress(CircuitStoreError):
-            asked.graph.run(text, PARAMETERS if "$x" in text else None, timeout_s=2)
-    assert content(asked) == before
+            target.graph.run(text, PARAMETERS if "$x" in text else None, timeout_s=2)
+    assert content(target) == before
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_real_questions_are_answered(asked: Store, library: Library, text: str) -> None:
+def test_harmless_queries_are_answered(target: Store, library: Library, text: str) -> None:
     values = {"id": library.records[0].id, "class": "class-1"}
-    table = run(asked, text, {k: v for k, v in values.items() if f"${k}" in text})
+    table = run(target, text, {k: v for k, v in values.items() if f"${k}" in text})
     assert len(table.frame.columns) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ENDLESS)
-def test_a_query_without_end_is_ended(asked: Store, text: str) -> None:
+def test_an_endless_query_is_stopped(target: Store, text: str) -> None:
     began = time.monotonic()
     with pytest.raises(QueryFailed, match=r"longer than 0\.5 s|memory"):
-        run(asked, text, timeout_s=0.5)
+        run(target, text, timeout_s=0.5)
     assert time.monotonic() - began < 20
-    assert len(run(asked, "MATCH (c:Circuit) RETURN c.id")) == CIRCUITS
+    assert len(run(target, "MATCH (c:Circuit) RETURN c.id")) == CIRCUITS
 
 
-def test_time_that_ends_after_the_last_row_is_told_alike(asked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neo4j then refuses to close the transaction; the rows that came are given by an engine that does not."""
+def test_a_timeout_after_the_last_row_is_the_same_on_both_engines(
+    target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neo4j then raises an error when the transaction is closed; the other engine returns the rows."""
 
     def late(*args: Any) -> Table:
         time.sleep(0.5)
@@ -92,14 +94,14 @@ def test_time_that_ends_after_the_last_row_is_told_alike(asked: Store, monkeypat
     for module in (neo4j, ladybug):
         monkeypatch.setattr(module, "to_table", late)
     with suppress(QueryFailed):
-        assert len(run(asked, "MATCH (c:Circuit) RETURN c.id", timeout_s=0.1)) == CIRCUITS
+        assert len(run(target, "MATCH (c:Circuit) RETURN c.id", timeout_s=0.1)) == CIRCUITS
 
 
-def test_rows_are_capped_and_that_is_said(asked: Store) -> None:
-    table = run(asked, "MATCH (n:Node) RETURN n.key", max_rows=3)
+def test_rows_are_limited_with_a_note(target: Store) -> None:
+    table = run(target, "MATCH (n:Node) RETURN n.key", max_rows=3)
     assert len(table) == 3
     assert any("3" in note for note in table.notes)
-    assert run(asked, "MATCH (c:Circuit) RETURN c.id", max_rows=CIRCUITS).notes == ()
+    assert run(target, "MATCH (c:Circuit) RETURN c.id", max_rows=CIRCUITS).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,6 @@ def test_rows_are_capped_and_that_is_said(asked: Store) -> None:
         ("MATCH (c:Circuit) WITH c", "WITH"),
     ],
 )
-def test_what_the_engine_cannot_read_fails_with_its_words(asked: Store, text: str, named: str) -> None:
+def test_invalid_queries_raise_an_error_with_the_message_of_the_engine(target: Store, text: str, named: str) -> None:
     with pytest.raises((QueryFailed, QueryRefused), match=named):
-        run(asked, text)
+        run(target, text)

@@ -1,4 +1,4 @@
-"""The square of all pairs: floors of pairs, means of what is known, and what is above chance."""
+"""The similarity matrix: noise floors of pairs, means of known values, and similarity above chance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def square(chance: np.ndarray, floors: np.ndarray) -> Similarity:
     return Similarity(("a", "b", "c"), MEASURES["node-jaccard"], values, chance, floors)
 
 
-def test_pairs_stand_once_beside_their_floor_and_chance() -> None:
+def test_each_pair_occurs_once_with_noise_floor_and_chance_level() -> None:
     chance = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.1], [0.1, 0.1, 1.0]])
     found = square(chance, floors_of_pairs(np.array([0.7, 0.5, 0.9])))
     assert found.pairs.to_dict("list") == {
@@ -29,7 +29,7 @@ def test_pairs_stand_once_beside_their_floor_and_chance() -> None:
     assert found.chance_level == pytest.approx(1 / 3)
 
 
-def test_the_most_above_chance_stand_first() -> None:
+def test_pairs_are_sorted_by_similarity_above_chance() -> None:
     """Two large circuits share most edges by chance."""
     chance = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]])
     found = square(chance, np.full((3, 3), NAN)).above_chance
@@ -40,13 +40,13 @@ def test_the_most_above_chance_stand_first() -> None:
     assert list(found.index) == [0, 1, 2]
 
 
-def test_what_is_not_known_enters_no_mean() -> None:
+def test_unknown_values_are_left_out_of_means() -> None:
     nothing = np.full((3, 3), NAN)
     assert square(nothing, nothing).noise_floor is square(nothing, nothing).chance_level is None
     assert square(nothing, floors_of_pairs(np.array([0.25, NAN, 0.75]))).noise_floor == 0.5
 
 
-def test_the_floor_of_a_pair_is_the_mean_or_the_one_that_is_known() -> None:
+def test_the_floor_of_a_pair_is_the_mean_or_the_known_one() -> None:
     found = floors_of_pairs(np.array([0.25, 0.75, NAN]))
     assert found.tolist() == [[0.25, 0.5, 0.25], [0.5, 0.75, 0.75], [0.25, 0.75, pytest.approx(NAN, nan_ok=True)]]
 

@@ -1,4 +1,4 @@
-"""Circuits fall into the studies that their recipes make."""
+"""Circuits are grouped into studies by their recipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from circuitstore.testing.factories import make_item
 from ..toy_studies import SHAPE, Answers, effect_items, of_model, study_of, whole
 
 
-def test_the_effect_study_stands_before_the_mechanism_study(toy_store, toys):
+def test_the_effect_study_precedes_the_mechanism_study(toy_store, toys):
     studies = read_studies(toy_store)
     assert [s.kind for s in studies] == ["effect", "mechanism"]
     assert sum(len(s.circuits) for s in studies) == len(toys.records)
@@ -73,13 +73,13 @@ def test_another_extraction_is_another_study(store_of):
 
 
 def newer_items(seed: int, dtype: str) -> list[WorkItem]:
-    """The effect study of two classes asked again."""
+    """Return the items of the effect study of two classes, repeated."""
     items = [make_item(seed, class_index=c, attack=a, **SHAPE) for c in range(2) for a in ("natural", "typographic")]
     return [replace(item, recipe=replace(item.recipe, dtype=dtype)) for item in items]
 
 
 @pytest.mark.slow
-def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_counted(store_of):
+def test_a_newer_study_is_shown_if_it_is_as_complete_and_the_older_is_counted(store_of):
     items, newer = effect_items(2), newer_items(0, "float64")
     half, whole = Answers.to([*items, newer[0]]), Answers.to(newer[1:])
     store = store_of(half)
@@ -92,25 +92,25 @@ def test_a_newer_study_is_shown_when_it_is_as_complete_and_the_older_is_counted(
 
 
 @pytest.mark.slow
-def test_the_newest_answers_are_shown_and_a_class_is_of_the_same_images_under_all_conditions(store_of):
-    """Asked again of other images: the first class has one newer answer, and no other that goes with it."""
+def test_the_newest_answers_are_shown_with_the_same_images_under_all_conditions(store_of):
+    """With other images, the first class has one newer answer, and no other one that is comparable with it."""
     items, newer = effect_items(2), newer_items(7, "float32")
     store = store_of(Answers.to([*items, newer[0]]))
     (study,) = read_studies(store)
     assert set(study.circuits["discovery_id"]) == {newer[0].id, items[2].id, items[3].id}
-    assert study.notes[0].startswith("not shown: 2 circuits, older or of other images")
+    assert study.notes[0].startswith("not shown: 2 circuits, older or with other images")
     (study,) = read_studies(store_of(Answers.to(newer[1:])))
     assert set(study.circuits["discovery_id"]) == {i.id for i in newer}
     assert study.notes[0].startswith("not shown: 4 circuits, older")
 
 
-def test_a_run_has_its_own_circuits_and_an_unknown_one_is_refused(toy_store):
+def test_a_run_has_its_own_circuits_and_an_unknown_run_raises_an_error(toy_store):
     assert len(read_studies(toy_store, "toys")) == 2
     with pytest.raises(InputError, match="toys"):
         read_studies(toy_store, "toy")
 
 
-def test_models_of_one_name_have_a_study_each(store_of):
+def test_models_with_the_same_name_have_separate_studies(store_of):
     base = effect_items(2)
     tuned = [of_model(item, base[0].model.name, "f" * 64) for item in base]
     answers = Answers.to([*base, *tuned])
@@ -122,7 +122,7 @@ def test_models_of_one_name_have_a_study_each(store_of):
         assert set(study.circuits["id"]) == {r.id for r in answers.of(model_id=id)}
 
 
-def test_flagged_circuits_are_listed_and_enter_no_array(store_of):
+def test_flagged_circuits_are_listed_but_in_no_array(store_of):
     answers = Answers.to(effect_items(3))
     answers.records[0] = whole(answers.records[0])
     (study,) = read_studies(store_of(answers))
@@ -135,7 +135,7 @@ def test_flagged_circuits_are_listed_and_enter_no_array(store_of):
     assert study.listed["condition"].tolist()[:3] == ["natural"] * 3
 
 
-def test_no_older_circuit_stands_in_for_a_flagged_one(store_of):
+def test_a_flagged_circuit_is_not_replaced_by_an_older_one(store_of):
     items = effect_items(1, ("natural",))
     older, newer = Answers.to(items), Answers.to(newer_items(7, "float32")[:1])
     newer.records[0] = whole(newer.records[0])

@@ -101,7 +101,7 @@ def test_the_environment_goes_before_the_file(place, monkeypatch):
 def test_a_file_that_others_may_read_is_told(place, caplog, mode, warned):
     settings_with("secret-of-the-file", mode)
     read_settings()
-    assert ("others may read it" in caplog.text and "chmod 600" in caplog.text) is warned
+    assert ("other users may read" in caplog.text and "chmod 600" in caplog.text) is warned
     assert "secret-of-the-file" not in caplog.text
 
 

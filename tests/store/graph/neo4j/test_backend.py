@@ -80,7 +80,7 @@ def test_rows_that_are_sent_in_one_keep_what_is_missing(server, name):
     with opened(server) as graph:
         graph.put(records, TIMES)
         expected = graph.run(query.text, values).frame
-        given = unpacked(graph.run(query.packed[graph.engine], {**values, "most": 1_000}), 999).frame
+        given = unpacked(graph.run(query.packed[graph.engine], {**values, "max_rows": 1_000}), 999).frame
     assert_frame_equal(given, expected)
     assert 0 < expected["score"].isna().sum() <= len(expected)
 

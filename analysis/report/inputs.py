@@ -1,4 +1,4 @@
-"""What was asked: the tables of studies and images at the top of the page."""
+"""The tables of studies and of images at the top of the page."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def _study(shown: StudyOverview) -> dict[str, str]:
 
 
 def images_table(overview: Overview) -> HtmlTable:
-    """Return what each run's spec says of its images."""
+    """Return the settings of images in the spec of each run."""
     rows = [
         {
             "run": name,
-            "source": _source(asked.get("source", NONE)),
-            "images per class": str(asked.get("per_class", "default")),
-            "chosen": str(asked.get("choose", "correct")),
+            "source": _source(settings.get("source", NONE)),
+            "images per class": str(settings.get("per_class", "default")),
+            "chosen": str(settings.get("choose", "correct")),
         }
-        for name, asked in overview.asked.items()
+        for name, settings in overview.image_settings.items()
     ]
-    caption = "Images; half of them score, a quarter finds sizes, a quarter is reported on."
+    caption = "Images: half for scores, a quarter for finding sizes, a quarter for the reported results."
     return frame_table(pd.DataFrame(rows), caption)
 
 
 def _source(source: object) -> str:
-    """The name of shipped images, or the folder that they are in."""
+    """Return the name of shipped images, or the folder of the images."""
     return str(source.get("folder", NONE)) if isinstance(source, dict) else str(source)

@@ -1,4 +1,4 @@
-"""Why parts of a study's section are not there."""
+"""The reasons why parts of a study's section are missing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ...query import Study
 from ..study_overview import StudyOverview
 from ..wording import count
 
-_NO_ATTACK = "no attacked condition was asked for"
+_NO_ATTACK = "the study has no attacked condition"
 
 
 @dataclass(frozen=True)
-class Absent:
-    """The reasons, by part of the section."""
+class Omissions:
+    """The reasons for missing results, by part of the section."""
 
     similarity: Sequence[str] = ()
     changes: Sequence[str] = ()
@@ -22,13 +22,14 @@ class Absent:
     drawings: Sequence[str] = ()
 
 
-def absent(shown: StudyOverview, drawn: int) -> Absent:
-    """Return the reason for each part that a study of its kind could have had.
+def omissions(shown: StudyOverview, drawn: int) -> Omissions:
+    """Return the reasons for all missing parts that a study of this kind may have.
 
     Args:
-        drawn: how many classes have drawings.
+        shown: the study.
+        drawn: the number of classes with drawings.
     """
-    return Absent(
+    return Omissions(
         list(_similarity(shown)), list(_changes(shown)), list(_carriers(shown)), list(_drawings(shown.study, drawn))
     )
 
@@ -38,33 +39,33 @@ def _similarity(shown: StudyOverview) -> Iterator[str]:
     for condition in study.conditions:
         classes = len(study.rows(condition))
         if classes < 2:
-            there = f"{'one class' if classes else 'no class'} with a circuit without a flag"
-            yield f"Under {condition} there is {there}: nothing to compare."
+            number = "only one class" if classes else "no class"
+            yield f"Under {condition}, {number} has a circuit without a flag, so there is nothing to compare."
     if not shown.floors:
-        yield "No noise floor: it needs scores per image, of two images or more."
+        yield "No noise floor: it needs scores per image, for at least two images."
     elif len(shown.floors) < len(study.circuits):
         yield (
-            f"Noise floors are those of {len(shown.floors)} of the {len(study.circuits)} circuits, spread evenly; "
-            "where a diagonal is white it was not computed."
+            f"Noise floors were computed for {len(shown.floors)} of the {len(study.circuits)} circuits, spread evenly; "
+            "the others are white on the diagonal."
         )
 
 
 def _changes(shown: StudyOverview) -> Iterator[str]:
     if shown.study.kind == "effect" and not shown.changes:
         why = "no class has a natural and an attacked circuit without a flag"
-        yield f"No edges are said to be gained or lost: {why if shown.study.attacks else _NO_ATTACK}."
+        yield f"No edges are called gained or lost: {why if shown.study.attacks else _NO_ATTACK}."
 
 
 def _carriers(shown: StudyOverview) -> Iterator[str]:
     if shown.study.kind == "mechanism" and not shown.carriers:
-        why = "no circuit is without a flag"
+        why = "all circuits are flagged"
         yield f"No edges are said to carry an attack: {why if shown.study.attacks else _NO_ATTACK}."
 
 
 def _drawings(study: Study, drawn: int) -> Iterator[str]:
     missing = len(set(study.circuits["class"])) - drawn
     if missing:
-        more = count(missing, "more class", "more classes")
-        yield f"Not drawn here, so that the page stays small: {more}; circuitstore draw ID draws any circuit."
+        more = count(missing, "more class is", "more classes are")
+        yield f"To keep the page small, {more} not drawn; circuitstore draw ID draws any circuit."
     if study.circuits.empty:
         yield "All circuits are flagged, so none is drawn; circuitstore draw ID draws any circuit."

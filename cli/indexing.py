@@ -1,0 +1,143 @@
+"""Commands that look at images and index them: demo, index, preview."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import CatalogUrl, Form, GraphUrl, Progress, StoreFolder, Wait, settings
+from .output import NOTES, Destination, emit, print_message, print_message_rows
+
+if TYPE_CHECKING:
+    from ..ingest import IndexResult, Spec
+    from ..results import Table
+
+ITEMS_FAILED = 1
+"""Exit code if items failed."""
+
+SURVEY_ROWS, DECIMALS = 40, 3
+"""Maximum number of rows of the table before a run, and decimals of its shares."""
+
+MAX_NOTICES = 10
+"""Maximum number of notes of an indexing run that are printed."""
+
+
+def demo(
+    report: Annotated[Path, typer.Option("--report", metavar="FILE", help="The HTML report to write.")] = Path(
+        "circuitstore-demo.html"
+    ),
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Index, compare and report circuits of handwritten digits.
+
+    Indexes ten classes, natural and with a wrong word printed below the digit, with scores by EAP-IG in
+    the split form. Takes about a minute on two cores. Running it again recomputes nothing.
+    """
+    from ..analysis import summarise, write_report
+    from ..ingest import demo_spec, index
+    from ..store import open_store
+
+    place = settings(store, graph, catalog).place
+    spec = demo_spec()
+    shown = progress and not NOTES.quiet
+    _print_result(index(spec, **place, wait_s=wait, progress=shown, on_survey=_print_survey))
+    with open_store(**place) as opened:
+        print(summarise(opened, spec.name))
+        print(f"\nreport: {write_report(opened, report, run=spec.name)}")
+
+
+def index(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to index; see: circuitstore docs spec")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print items, forwards, backwards, seconds and megabytes.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry items that failed before.")] = False,
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Discover and store the circuits of a spec. Run again to continue.
+
+    First prints a table of weights, preprocessing, accuracy and attack success per class and condition.
+    Finished items are not repeated; a changed spec under the same name adds items. If items fail, prints
+    their errors and exits with code 1; --retry-failed repeats them.
+    """
+    from .. import ingest
+
+    place = settings(store, graph, catalog).place
+    wanted: Spec = ingest.load_spec(spec)
+    if dry_run:
+        emit(ingest.dry_run(wanted, **place, progress=progress, on_survey=_print_survey))
+        return
+    options: dict[str, Any] = {"retry_failed": retry_failed, "wait_s": wait, "progress": progress and not NOTES.quiet}
+    _print_result(ingest.index(wanted, **place, **options, on_survey=_print_survey))
+
+
+def preview(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The spec to preview; see circuitstore docs spec.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.png", help="Write a sheet of images of each class.")
+    ] = None,
+    form: Form = None,
+    progress: Progress = True,
+) -> None:
+    """Look at model and images before indexing.
+
+    Prints accuracy and attack success per class and condition, over the images from which indexing would
+    select. With --out, also writes a picture: clean, attacked and corrupted images side by side, with the
+    class that the model predicts for each. Nothing is scored or stored.
+    """
+    from .. import ingest
+    from ..results import Table
+
+    if out is not None:
+        from ..analysis.sheet import checked_path
+
+        checked_path(out)
+    seen = ingest.preview(ingest.load_spec(spec), progress=progress)
+    emit(
+        Table(seen.survey.frame.round(DECIMALS), (*seen.notices, *seen.survey.notes), seen.survey.facts),
+        Destination.of(None, form),
+    )
+    if out is not None:
+        from ..analysis import write_sheet
+
+        print_message(f"sheet: {write_sheet(seen, out)}")
+
+
+def _print_survey(survey: Table) -> None:
+    """Print model and images of a run on stderr, before it begins."""
+    for name, value in survey.facts.items():
+        print_message(f"{name}: {value}")
+    rows = list(survey.frame.round(DECIMALS).itertuples(index=False, name=None))
+    print_message_rows(list(survey.frame.columns), rows[:SURVEY_ROWS])
+    if len(rows) > SURVEY_ROWS:
+        print_message(f"… and {len(rows) - SURVEY_ROWS} more rows; circuitstore preview shows all")
+    for note in survey.notes:
+        NOTES.show(note)
+
+
+def _print_result(result: IndexResult) -> None:
+    """Print the result of an indexing run on stderr; exit with code 1 if items failed."""
+    notices = [notice for notice in result.notices if notice not in NOTES.shown]
+    for notice in notices[:MAX_NOTICES]:
+        NOTES.show(notice)
+    if len(notices) > MAX_NOTICES:
+        print_message(f"note: … and {len(notices) - MAX_NOTICES} more")
+    for item, error in result.failed.items():
+        print_message(f"failed: {item}: {error}")
+    if result.done or result.failed:
+        counts = f"{result.done} items done, {result.skipped} already in the store, {len(result.failed)} failed"
+        print_message(f"{result.run}: {counts}; {result.circuits} circuits stored in {result.seconds:.0f} s")
+    else:
+        print_message(f"{result.run}: all {result.skipped} items are already in the store; nothing was recomputed")
+    if result.failed:
+        raise typer.Exit(ITEMS_FAILED)
