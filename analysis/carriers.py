@@ -20,9 +20,9 @@ def carriers(study: Study, condition: str) -> pd.DataFrame:
     members = study.members[rows]
     frame = pd.DataFrame(
         {
-            "edge": study.graph.edge_names,
+            "edge": study.universe.edge_names,
             "circuits": members.sum(axis=0),
-            "by_chance": members.sum() / study.graph.n_edges,
+            "by_chance": members.sum() / study.universe.n_edges,
         }
     )
     if study.scores is None:

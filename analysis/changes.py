@@ -70,10 +70,10 @@ def _by_edge(
 ) -> pd.DataFrame:
     was, now = study.members[before], study.members[after]
     known = [f.changed for f in floors if f is not None and f.changed is not None]
-    floor = np.mean(known, axis=0) * len(before) if known else np.full(study.graph.n_edges, np.nan)
+    floor = np.mean(known, axis=0) * len(before) if known else np.full(study.universe.n_edges, np.nan)
     frame = pd.DataFrame(
         {
-            "edge": study.graph.edge_names,
+            "edge": study.universe.edge_names,
             "gained_in": (now & ~was).sum(axis=0),
             "lost_in": (was & ~now).sum(axis=0),
             "floor": floor,

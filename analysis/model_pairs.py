@@ -74,7 +74,7 @@ def _with_the_same_shape(studies: Sequence[Study]) -> Iterator[list[Study]]:
     shapes: dict[tuple[int, int], list[Study]] = {}
     for study in studies:
         if study.entries:
-            shapes.setdefault((study.graph.n_layers, study.graph.n_heads), []).append(study)
+            shapes.setdefault(study.entries[0].shape, []).append(study)
     yield from (models for models in shapes.values() if len({study.common["model_id"] for study in models}) > 1)
 
 

@@ -31,9 +31,9 @@ def extent(shown: StudyOverview) -> str:
     study = shown.study
     sizes = study.circuits["n_edges"].tolist()
     if not sizes:
-        return f"No circuit without a flag; the graph has {study.graph.n_edges} edges"
+        return f"No circuit without a flag; the graph has {study.universe.n_edges} edges"
     return (
-        f"{count(len(study.circuits), 'circuit')} with {size_range(sizes)} of {study.graph.n_edges} edges: "
+        f"{count(len(study.circuits), 'circuit')} with {size_range(sizes)} of {study.universe.n_edges} edges: "
         f"{count(len(study.classes), 'class', 'classes')} under {', '.join(map(study.short, study.conditions))}"
     )
 

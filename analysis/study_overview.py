@@ -55,7 +55,7 @@ class StudyOverview:
 
     def _similarity(self, condition: str) -> Similarity:
         study, rows = self.study, self.study.rows(condition)
-        circuits = Circuits(study.graph, study.members[rows], study.circuits["n_edges"].iloc[rows].tolist())
+        circuits = Circuits(study.universe, study.members[rows], study.circuits["n_edges"].iloc[rows].tolist())
         own = np.array([self.floors[row].value if row in self.floors else np.nan for row in rows.tolist()])
         return Similarity(
             tuple(study.circuits["class"].iloc[rows]),
@@ -135,7 +135,7 @@ def read_study(store: Store, title: str, study: Study) -> StudyOverview:
     """Read the noise floors of a study, and the circuits that are shown in full."""
     first = set(study.classes[: max(1, MAX_RECORDS // len(study.conditions))])
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
-    halved = spread([len(study.entries)], study.graph.n_edges)[0] if study.entries else []
+    halved = spread([len(study.entries)], study.universe.n_edges)[0] if study.entries else []
     floors = read_floors(store, study.entries, JACCARD, halved)
     return StudyOverview(title, study, floors, {i: store.circuit(study.entries[i].id) for i in rows})
 

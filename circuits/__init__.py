@@ -15,10 +15,9 @@ from .extraction import threshold as threshold
 from .extraction import top as top
 from .graph import FORMS as FORMS
 from .graph import PORTS as PORTS
-from .graph import Component as Component
 from .graph import ComputationGraph as ComputationGraph
-from .graph import Edge as Edge
 from .graph import Form as Form
+from .graph import computation_graph as computation_graph
 from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry
@@ -39,6 +38,7 @@ from .recipe import ModelInfo as ModelInfo
 from .recipe import Recipe as Recipe
 from .recipe import Selection as Selection
 from .recipe import StudyKind as StudyKind
+from .recipe import UniverseUse as UniverseUse
 from .recipe import Variant as Variant
 from .recipe import WorkItem as WorkItem
 from .recipe import digest as digest
@@ -59,3 +59,10 @@ from .response import trials_of as trials_of
 from .scores import EdgeScores as EdgeScores
 from .stability import bootstrap_frequency as bootstrap_frequency
 from .stability import halvings as halvings
+from .universe import Component as Component
+from .universe import Edge as Edge
+from .universe import Edges as Edges
+from .universe import Universe as Universe
+from .universes import UNIVERSES as UNIVERSES
+from .universes import UniverseKind as UniverseKind
+from .universes import universe_of as universe_of

@@ -1,4 +1,4 @@
-"""A circuit: member edges of a graph, all on a path from `input` to `logits`."""
+"""A circuit: member edges of a universe, all on a path through it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from ..errors import InputError, warn
 from ..results import Exportable
 from .drawing import KEY, MAX_EDGES, Drawing, draw
-from .graph import ComputationGraph
+from .graph import ComputationGraph, computation_graph
+from .universe import Universe
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -24,7 +25,7 @@ class Scored(Protocol):
     """The attributes of `EdgeScores` from which circuits are extracted."""
 
     @property
-    def graph(self) -> ComputationGraph: ...
+    def universe(self) -> Universe: ...
     @property
     def mean(self) -> Float[np.ndarray, "edge"]: ...
     @property
@@ -35,21 +36,21 @@ class Scored(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Circuit(Exportable):
-    """Member edges of a graph, in flat edge order.
+    """Member edges of a universe, in flat edge order.
 
     Create one by extraction from scores or by `Circuit.from_edges`; both prune.
 
     Attributes:
-        graph: the graph that edge positions refer to.
+        universe: the universe that edge positions refer to.
         members: True for member edges.
         size_requested: requested edges before pruning; None if no size was requested.
         order: flat indices of the members, first extracted first.
         extraction: canonical text of the extraction: `top(n=24)`, `given` …
-        score: mean score of every edge of the graph, NaN if unknown; None without scores.
+        score: mean score of every edge of the universe, NaN if unknown; None without scores.
         std: standard deviation over images, likewise.
     """
 
-    graph: ComputationGraph
+    universe: Universe
     members: Bool[np.ndarray, "edge"]
     size_requested: int | None = None
     order: Int[np.ndarray, "member"] = field(default_factory=lambda: np.empty(0, int))
@@ -58,28 +59,37 @@ class Circuit(Exportable):
     std: Float[np.ndarray, "edge"] | None = None
 
     def __post_init__(self) -> None:
-        if self.members.shape != (self.graph.n_edges,) or self.members.dtype != bool:
+        if self.members.shape != (self.universe.n_edges,) or self.members.dtype != bool:
             raise InputError(
-                f"members: expected {self.graph.n_edges} booleans, "
+                f"members: expected {self.universe.n_edges} booleans, "
                 f"got {self.members.dtype} of shape {self.members.shape}"
             )
         order = self.order if len(self.order) else np.flatnonzero(self.members)
         object.__setattr__(self, "order", order)
 
+    @property
+    def graph(self) -> ComputationGraph:
+        """The universe as a computation graph.
+
+        Raises:
+            InputError: it is another universe.
+        """
+        return computation_graph(self.universe)
+
     @classmethod
-    def from_edges(cls, graph: ComputationGraph, names: Iterable[str], scores: Scored | None = None) -> Circuit:
+    def from_edges(cls, universe: Universe, names: Iterable[str], scores: Scored | None = None) -> Circuit:
         """Return the circuit of the named edges, pruned. Warns if no edge is left.
 
         Raises:
-            InputError: a name that is no edge of the graph, or scores of another graph.
+            InputError: a name that is no edge of the universe, or scores of another universe.
         """
-        chosen = np.array([graph.index_of(name) for name in dict.fromkeys(names)], dtype=int)
-        return warn_if_emptied(cls.pruned(graph, chosen, size_requested=len(chosen), scores=scores))
+        chosen = np.array([universe.index_of(name) for name in dict.fromkeys(names)], dtype=int)
+        return warn_if_emptied(cls.pruned(universe, chosen, size_requested=len(chosen), scores=scores))
 
     @classmethod
     def pruned(
         cls,
-        graph: ComputationGraph,
+        universe: Universe,
         order: Int[np.ndarray, "chosen"],
         *,
         size_requested: int | None,
@@ -87,29 +97,29 @@ class Circuit(Exportable):
         scores: Scored | None = None,
     ) -> Circuit:
         """Return the circuit that remains of chosen edges (flat indices, first extracted first) after pruning."""
-        members = np.zeros(graph.n_edges, bool)
+        members = np.zeros(universe.n_edges, bool)
         members[order] = True
-        members = graph.prune(members)
-        circuit = cls(graph, members, size_requested, order[members[order]], extraction)
+        members = universe.prune(members)
+        circuit = cls(universe, members, size_requested, order[members[order]], extraction)
         return circuit if scores is None else circuit.scored(scores)
 
     def scored(self, scores: Scored) -> Circuit:
         """Return the same circuit with the scores of every edge.
 
         Raises:
-            InputError: scores of another graph.
+            InputError: scores of another universe.
         """
-        if scores.graph != self.graph:
-            raise InputError(f"scores: expected those of {self.graph}, got those of {scores.graph}")
+        if scores.universe != self.universe:
+            raise InputError(f"scores: expected those of {self.universe}, got those of {scores.universe}")
         return replace(self, score=scores.mean, std=scores.std)
 
     @classmethod
-    def found(cls, graph: ComputationGraph, members: Bool[np.ndarray, "edge"], scores: Scored | None) -> Circuit:
+    def found(cls, universe: Universe, members: Bool[np.ndarray, "edge"], scores: Scored | None) -> Circuit:
         """Return the circuit of edges that a method selected; if it also scored them, the largest come first."""
         order = np.flatnonzero(members)
         if scores is not None:
             order = order[np.argsort(-np.abs(scores.mean[order]), kind="stable")]
-        return cls.pruned(graph, order, size_requested=len(order), extraction="found", scores=scores)
+        return cls.pruned(universe, order, size_requested=len(order), extraction="found", scores=scores)
 
     @property
     def n_edges(self) -> int:
@@ -119,15 +129,15 @@ class Circuit(Exportable):
     @cached_property
     def edges(self) -> tuple[str, ...]:
         """Names of the member edges in flat order."""
-        return tuple(self.graph.edge_names[i] for i in np.flatnonzero(self.members))
+        return tuple(self.universe.edge_names[i] for i in np.flatnonzero(self.members))
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes on member edges and the structural links between them, in graph order."""
+        """Names of the nodes on member edges and the structural links between them, in the universe's order."""
         if not self.members.any():
             return ()
-        alive = self.graph.reachable(self.members)
-        return tuple(name for name, on in zip(self.graph.node_names, alive, strict=True) if on)
+        alive = self.universe.reachable(self.members)
+        return tuple(name for name, on in zip(self.universe.node_names, alive, strict=True) if on)
 
     @property
     def n_nodes(self) -> int:
@@ -137,12 +147,23 @@ class Circuit(Exportable):
     def links(self) -> tuple[tuple[str, str], ...]:
         """Structural links between the circuit's nodes."""
         nodes = set(self.nodes)
-        return tuple(link for link in self.graph.structural_links if nodes.issuperset(link))
+        return tuple(link for link in self.universe.structural_links if nodes.issuperset(link))
+
+    @property
+    def astray(self) -> str | None:
+        """An error message if the circuit is not pruned, so that no graph could show it; None if it is."""
+        outside = np.flatnonzero(self.members & ~self.universe.prune(self.members))
+        if not len(outside):
+            return None
+        return (
+            f"edge {self.universe.edge_names[outside[0]]} is on no path through the {self.universe.text}; "
+            "create circuits by extraction or by Circuit.from_edges, which prune"
+        )
 
     @cached_property
     def ranks(self) -> Int[np.ndarray, "edge"]:
         """1 for the edge extracted first; 0 outside the circuit."""
-        ranks = np.zeros(self.graph.n_edges, int)
+        ranks = np.zeros(self.universe.n_edges, int)
         ranks[self.order] = np.arange(1, len(self.order) + 1)
         return ranks
 
@@ -151,7 +172,7 @@ class Circuit(Exportable):
         import pandas as pd
 
         index = np.flatnonzero(self.members)
-        edges = [self.graph.edge(int(i)) for i in index]
+        edges = [self.universe.edge(int(i)) for i in index]
         frame = pd.DataFrame(
             {
                 "edge": [e.name for e in edges],
@@ -170,8 +191,8 @@ class Circuit(Exportable):
     def to_networkx(self) -> nx.MultiDiGraph:
         """Return nodes and edges with their attributes, which networkx can write as GraphML, GEXF and GML.
 
-        Nodes have `kind`, and `layer` and `head` if they have them. Edges are keyed by name and have `kind`: `feeds`
-        with `port`, `rank` and, with scores, `score` and `std`; or `contains` for structural links.
+        Nodes have `kind`, and `layer`, `head` and `neuron` if they have them. Edges are keyed by name and have `kind`:
+        `feeds` with `port`, `rank` and, with scores, `score` and `std`; or `contains` for structural links.
         """
         return as_networkx(self, self.to_pandas())
 
@@ -189,8 +210,8 @@ class Circuit(Exportable):
         Nodes outside the circuit are faint outlines.
 
         Args:
-            values: one number per edge of the graph, for width and colour; the scores by default. Without either, all
-                edges look the same.
+            values: one number per edge of the universe, for width and colour; the scores by default. Without either,
+                all edges look the same.
             label: text alternative of the drawing.
             key: what the numbers are and what the colours mean.
             max_edges: maximum number of edges drawn, those of the largest magnitude; the caption counts the others.
@@ -198,19 +219,20 @@ class Circuit(Exportable):
                 for drawings that are compared.
 
         Raises:
-            InputError: `values` does not have one number per edge, finite within the circuit.
+            InputError: `values` does not have one number per edge, finite within the circuit, or the universe is not a
+                computation graph.
         """
         return draw(self, values, label=label, key=key, max_edges=max_edges, scale=scale)
 
-    def _repr_svg_(self) -> str:
-        return self.draw().svg
+    def _repr_svg_(self) -> str | None:
+        return self.draw().svg if self.universe.has_drawing else None
 
     def _drawing(self) -> str:
-        return self._repr_svg_()
+        return self._repr_svg_() or ""
 
     def __repr__(self) -> str:
-        g = self.graph
-        return f"Circuit({self.n_edges} of {g.n_edges} edges, {self.n_nodes} nodes, {g.form} form, {self.extraction})"
+        of = self.universe
+        return f"Circuit({self.n_edges} of {of.n_edges} edges, {self.n_nodes} nodes, {of.text}, {self.extraction})"
 
     def _first_rows(self, n: int) -> pd.DataFrame:
         return self.to_pandas().sort_values("rank").head(n)
@@ -220,11 +242,12 @@ def as_networkx(circuit: Circuit, frame: pd.DataFrame) -> nx.MultiDiGraph:
     """Return the graph of a circuit, with the columns of a frame of its edges; see `Circuit.to_networkx`."""
     import networkx as nx
 
-    of = circuit.graph
-    graph = nx.MultiDiGraph(form=of.form, n_layers=of.n_layers, n_heads=of.n_heads)
+    of = circuit.universe
+    graph = nx.MultiDiGraph()
+    graph.graph.update(of.attributes)
     for name in circuit.nodes:
         c = of.components[of.node_index[name]]
-        place = {"layer": c.layer, "head": c.head}
+        place = {"layer": c.layer, "head": c.head, "neuron": c.neuron}
         graph.add_node(name, kind=c.kind, **{k: v for k, v in place.items() if v is not None})
     numbers = [name for name in ("port", "rank", "score", "std", "frequency") if name in frame]
     for row in frame.to_dict("records"):
@@ -240,6 +263,7 @@ def warn_if_emptied(circuit: Circuit) -> Circuit:
     if circuit.size_requested and not circuit.n_edges:
         warn(
             f"{circuit.extraction}: pruning left none of {circuit.size_requested} edges, because these edges form no "
-            "path from input to logits; request more edges, or grow them from logits upward with greedy",
+            f"path through the {circuit.universe.text}; request more edges, or grow them from logits upward with "
+            "greedy",
         )
     return circuit

@@ -14,9 +14,11 @@ from jaxtyping import Bool
 from ..errors import InputError
 from ..results import Exportable
 from .circuit import Circuit
-from .graph import ComputationGraph
+from .graph import ComputationGraph, computation_graph
 from .recipe import WorkItem
 from .scores import EdgeScores, canonical_bytes
+from .universe import Universe
+from .universes import universe_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -49,10 +51,18 @@ class Discovery(Exportable):
         return self.item.id
 
     @property
+    def universe(self) -> Universe:
+        """The universe that edge positions refer to."""
+        return universe_of(self.item.model, self.item.recipe.over)
+
+    @property
     def graph(self) -> ComputationGraph:
-        """The graph that edge positions refer to."""
-        model = self.item.model
-        return ComputationGraph(model.n_layers, model.n_heads, self.item.recipe.form)
+        """The universe as a computation graph.
+
+        Raises:
+            InputError: it is another universe.
+        """
+        return computation_graph(self.universe)
 
     @property
     def circuit(self) -> Circuit:
@@ -65,7 +75,7 @@ class Discovery(Exportable):
             raise InputError(
                 f"{self.item.recipe.method.text} scores edges without selecting any; extract a circuit from the scores"
             )
-        return Circuit.found(self.graph, self.members, self.scores)
+        return Circuit.found(self.universe, self.members, self.scores)
 
     @property
     def result(self) -> EdgeScores | Circuit:

@@ -13,13 +13,14 @@ from jaxtyping import Float, Int
 
 from ..errors import InputError, unknown
 from .circuit import Circuit, Scored
-from .graph import ComputationGraph
+from .graph import ComputationGraph, computation_graph
+from .universe import Universe
 
 Order = Literal["top", "greedy"]
 
 
 def joining_order(
-    graph: ComputationGraph,
+    universe: Universe,
     scores: Float[np.ndarray, "edge"],
     order: Order,
     *,
@@ -28,8 +29,9 @@ def joining_order(
 ) -> Int[np.ndarray, "joined"]:
     """Return the first `limit` (None: all) flat edge indices in the order in which they join a circuit, before pruning.
 
-    `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into `logits`; repeatedly take the best
-    candidate, and when its sender is new, add the edges into it to the candidates. Smaller sizes are prefixes.
+    `top`: by score. `greedy` (EAP-IG's `apply_greedy`): start with the edges into the end of paths (`logits`);
+    repeatedly take the best candidate, and when its sender is new, add the edges into it to the candidates. Smaller
+    sizes are prefixes.
 
     Examples:
         >>> joining_order(ComputationGraph(1, 1, "block"), np.array([1.0, 3, 2, 0, 4, 5]), "greedy")
@@ -40,45 +42,43 @@ def joining_order(
         case "top":
             return np.argsort(-value, kind="stable")[:limit]
         case "greedy":
-            return _greedy_order(graph, value, graph.n_edges if limit is None else limit)
+            return _greedy_order(universe, value, universe.n_edges if limit is None else limit)
         case _:
             raise unknown("order", order, ("top", "greedy"))
 
 
-def _greedy_order(graph: ComputationGraph, value: np.ndarray, limit: int) -> np.ndarray:
-    """Return the greedy order, from a heap of the best remaining edge of each candidate receiver."""
-    reads: dict[int, list[int]] = {}  # node -> its receivers
-    for receiver, node in enumerate(graph.receiver_node):
-        reads.setdefault(int(node), []).append(receiver)
-    above = {graph.node_index[below]: graph.node_index[over] for over, below in graph.structural_links}
-    sender_node = graph.sender_node.tolist()
+def _greedy_order(universe: Universe, value: np.ndarray, limit: int) -> np.ndarray:
+    """Return the greedy order, from a heap of the best remaining edge into each candidate node."""
+    receivers = universe.edges.receiver
+    by_receiver = np.argsort(receivers, kind="stable")
+    into = np.searchsorted(receivers[by_receiver], np.arange(len(universe.components) + 1))
+    above = dict(zip(*(ends.tolist() for ends in reversed(universe.link_ends)), strict=True))
+    sender = universe.edges.sender.tolist()
 
     order: list[int] = []
-    heap: list[tuple[float, int, int, int]] = []  # (-value, edge, receiver, position)
-    queues: dict[int, list[int]] = {}  # receiver -> senders, best first
-    offered: set[int] = set()
+    heap: list[tuple[float, int, int, int]] = []  # (-value, edge, node, position)
+    queues: dict[int, list[int]] = {}  # node -> edges into it, best first
 
     def offer(node: int) -> None:
         node = above.get(node, node)
-        if node in offered:
+        if node in queues:
             return
-        offered.add(node)
-        for receiver in reads.get(node, ()):
-            lo, hi = graph.offsets[receiver : receiver + 2]
-            queues[receiver] = np.argsort(-value[lo:hi], kind="stable").tolist()
-            push(receiver, 0)
+        edges = by_receiver[into[node] : into[node + 1]]
+        queues[node] = edges[np.argsort(-value[edges], kind="stable")].tolist()
+        push(node, 0)
 
-    def push(receiver: int, position: int) -> None:
-        if position < len(queues[receiver]):
-            edge = int(graph.offsets[receiver]) + queues[receiver][position]
-            heapq.heappush(heap, (-float(value[edge]), edge, receiver, position))
+    def push(node: int, position: int) -> None:
+        if position < len(queues[node]):
+            edge = queues[node][position]
+            heapq.heappush(heap, (-float(value[edge]), edge, node, position))
 
-    offer(graph.node_index["logits"])
+    for node in np.flatnonzero(universe.ends[1]).tolist():
+        offer(node)
     while heap and len(order) < limit:
-        _, edge, receiver, position = heapq.heappop(heap)
+        _, edge, node, position = heapq.heappop(heap)
         order.append(edge)
-        push(receiver, position + 1)
-        offer(sender_node[queues[receiver][position]])
+        push(node, position + 1)
+        offer(sender[edge])
     return np.array(order, dtype=int)
 
 
@@ -95,7 +95,7 @@ def shares_error(extraction: str) -> InputError:
     )
 
 
-def edge_count(graph: ComputationGraph, n: int | float) -> int:
+def edge_count(universe: Universe, n: int | float) -> int:
     """Return a number of edges: a count, or a fraction (float in (0, 1]) of all edges rounded to the nearest count.
 
     Raises:
@@ -104,20 +104,20 @@ def edge_count(graph: ComputationGraph, n: int | float) -> int:
     if isinstance(n, float | np.floating):
         if not 0 < n <= 1:
             raise InputError(f"size: expected a fraction in (0, 1], got {n}; give an int for a number of edges")
-        return round(n * graph.n_edges)
-    if not 0 <= n <= graph.n_edges:
-        raise InputError(f"size: expected 0 to {graph.n_edges} edges of the {graph.form} form, got {n}")
+        return round(n * universe.n_edges)
+    if not 0 <= n <= universe.n_edges:
+        raise InputError(f"size: expected 0 to {universe.n_edges} edges of the {universe.text}, got {n}")
     return int(n)
 
 
 def _first(scores: Scored, n: int | float, order: Order, absolute: bool) -> Circuit:
     """Return the first `n` edges of the joining order, pruned."""
-    size = edge_count(scores.graph, n)
+    size = edge_count(scores.universe, n)
     if scores.shares and order == "top":
         raise shares_error(order)
-    joined = joining_order(scores.graph, scores.mean, order, absolute=absolute, limit=size)
+    joined = joining_order(scores.universe, scores.mean, order, absolute=absolute, limit=size)
     text = f"{order}(n={size}{', absolute' if absolute else ''})"
-    return Circuit.pruned(scores.graph, joined, size_requested=size, extraction=text, scores=scores)
+    return Circuit.pruned(scores.universe, joined, size_requested=size, extraction=text, scores=scores)
 
 
 def top(scores: Scored, n: int | float, *, absolute: bool = False) -> Circuit:
@@ -150,21 +150,22 @@ def connected(scores: Scored, n: int | float, *, absolute: bool = False) -> Circ
     before edges were added.
 
     Raises:
-        InputError: the scores are shares, which have no order over all edges.
+        InputError: the scores are shares, which have no order over all edges, or are not over a computation graph.
 
     Examples:
         >>> circuit = connected(scores, 24)
         >>> circuit.n_edges >= circuit.size_requested == 24
         True
     """
-    size = edge_count(scores.graph, n)
+    graph = computation_graph(scores.universe)
+    size = edge_count(graph, n)
     if scores.shares:
         raise shares_error("connected")
-    order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
+    order = joining_order(graph, scores.mean, "top", absolute=absolute, limit=size)
     value = np.abs(scores.mean) if absolute else scores.mean
-    order = np.concatenate([order, _connecting(scores.graph, order, value)])
+    order = np.concatenate([order, _connecting(graph, order, value)])
     text = f"connected(n={size}{', absolute' if absolute else ''})"
-    return Circuit.pruned(scores.graph, order, size_requested=size, extraction=text, scores=scores)
+    return Circuit.pruned(graph, order, size_requested=size, extraction=text, scores=scores)
 
 
 def _connecting(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -177,7 +178,7 @@ def _connecting(graph: ComputationGraph, chosen: np.ndarray, value: np.ndarray) 
     above = np.arange(len(graph.components))
     for over, below in graph.structural_links:  # a head reads through its layer's attention input
         above[graph.node_index[below]] = graph.node_index[over]
-    sender, receiver = above[graph.sender_node[graph.edge_sender]], graph.receiver_node[graph.edge_receiver]
+    sender, receiver = above[graph.edges.sender], graph.edges.receiver
     added: list[int] = []
 
     def nodes(ends: np.ndarray) -> set[int]:
@@ -225,10 +226,10 @@ def threshold(scores: Scored, t: float, *, absolute: bool = False) -> Circuit:
     if not np.isfinite(t):
         raise InputError(f"threshold: expected a finite number in units of the metric, got {t}")
     value = np.abs(scores.mean) if absolute else scores.mean
-    order = joining_order(scores.graph, scores.mean, "top", absolute=absolute)
+    order = joining_order(scores.universe, scores.mean, "top", absolute=absolute)
     order = order[value[order] >= t]
     text = f"threshold(t={float(t)!r}{', absolute' if absolute else ''})"
-    return Circuit.pruned(scores.graph, order, size_requested=len(order), extraction=text, scores=scores)
+    return Circuit.pruned(scores.universe, order, size_requested=len(order), extraction=text, scores=scores)
 
 
 def size_grid(n_edges: int, ratio: float = 1.25) -> list[int]:

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from ..errors import InputError, unknown
+from .universe import Component, Edges, Universe
 
 Form = Literal["split", "head", "attention", "block"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -25,18 +26,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 - `block`: the heads of a layer are one node.
 """
 
-Kind = Literal["input", "head", "mlp", "attention", "attention-input", "logits", "neuron"]
 PORTS = ("q", "k", "v")
-
-
-@dataclass(frozen=True)
-class Component:
-    """A node of the graph. `layer` is None for `input` and `logits`, `head` is None for all except heads."""
-
-    name: str
-    kind: Kind
-    layer: int | None = None
-    head: int | None = None
 
 
 class Place(NamedTuple):
@@ -52,20 +42,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Edge:
-    """An edge of the residual stream: the output of `sender` as read by `receiver` at `port` (q, k, v or '')."""
-
-    sender: str
-    receiver: str
-    port: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.sender}->{self.receiver}" + (f"<{self.port}>" if self.port else "")
-
-
-@dataclass(frozen=True)
-class ComputationGraph:
+class ComputationGraph(Universe):
     """Senders, receivers and edges of a model with `n_layers` blocks of `n_heads` heads.
 
     A sender feeds every later receiver, so the senders of a receiver are a prefix of all senders, and the flat edge
@@ -82,8 +59,20 @@ class ComputationGraph:
         if self.form not in FORMS:
             raise unknown("form", self.form, FORMS)
 
-    @cached_property
-    def components(self) -> tuple[Component, ...]:
+    @property
+    def text(self) -> str:
+        """`split form`."""
+        return f"{self.form} form"
+
+    @property
+    def has_drawing(self) -> bool:
+        return True
+
+    @property
+    def attributes(self) -> dict[str, str | int]:
+        return {"form": self.form, "n_layers": self.n_layers, "n_heads": self.n_heads}
+
+    def make_components(self) -> tuple[Component, ...]:
         """All nodes in topological order."""
         nodes = [Component("input", "input")]
         for layer in range(self.n_layers):
@@ -96,13 +85,11 @@ class ComputationGraph:
             nodes.append(Component(f"m{layer}", "mlp", layer))
         return (*nodes, Component("logits", "logits"))
 
-    @cached_property
-    def node_names(self) -> tuple[str, ...]:
-        return tuple(c.name for c in self.components)
-
-    @cached_property
-    def node_index(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.node_names)}
+    def make_edges(self) -> Edges:
+        """By receiver, then by sender."""
+        ports = np.array([port for _, port, _ in self._receivers], dtype=object)
+        sender, receiver = self.sender_node[self.edge_sender], self.receiver_node[self.edge_receiver]
+        return Edges(sender, receiver, tuple(ports[self.edge_receiver]))
 
     @cached_property
     def senders(self) -> tuple[str, ...]:
@@ -239,38 +226,12 @@ class ComputationGraph:
             depth[self.mlp_receiver(layer)] = 2 * layer + 2
         return depth
 
-    @cached_property
+    @property
     def structural_links(self) -> tuple[tuple[str, str], ...]:
         """`(a3.in, a3.h1)` pairs of the `attention` form: always open, never scored or counted."""
         if self.form != "attention":
             return ()
         return tuple((f"a{layer}.in", f"a{layer}.h{h}") for layer in range(self.n_layers) for h in range(self.n_heads))
-
-    def edge(self, index: int) -> Edge:
-        """Return the edge at a flat index."""
-        node, port, _ = self._receivers[int(self.edge_receiver[index])]
-        return Edge(self.senders[int(self.edge_sender[index])], node, port)
-
-    @cached_property
-    def edge_names(self) -> tuple[str, ...]:
-        """Names in flat order, such as `a0.h1->a2.h0<q>`."""
-        return tuple(
-            f"{self.senders[s]}->{self.receivers[r]}" for s, r in zip(self.edge_sender, self.edge_receiver, strict=True)
-        )
-
-    @cached_property
-    def edge_index(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.edge_names)}
-
-    def index_of(self, name: str) -> int:
-        """Return the flat index of an edge name.
-
-        Raises:
-            InputError: no such edge in this graph; the message names the nearest ones.
-        """
-        if name not in self.edge_index:
-            raise unknown(f"edge of the {self.form} form", name, self.edge_names)
-        return self.edge_index[name]
 
     def to_matrix(self, values: np.ndarray) -> np.ndarray:
         """Return flat edge values `[..., edge]` as `[..., sender, receiver]`, zero where there is no edge."""
@@ -302,31 +263,23 @@ class ComputationGraph:
     def _receiver_components(self) -> list[tuple[Component, str]]:
         return [(self.components[self.node_index[n]], port) for n, port, _ in self._receivers]
 
-    def reachable(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "node"]:
-        """Return the nodes on a path from `input` to `logits` along member edges and structural links."""
-        n = len(self.components)
-        joined = np.zeros((n, n), bool)
-        joined[self.sender_node[self.edge_sender[members]], self.receiver_node[self.edge_receiver[members]]] = True
-        for above, below in self.structural_links:
-            joined[self.node_index[above], self.node_index[below]] = True
-        down = np.zeros(n, bool)
-        down[0] = True
-        for node in range(1, n):
-            down[node] = bool((joined[:node, node] & down[:node]).any())
-        up = np.zeros(n, bool)
-        up[-1] = True
-        for node in range(n - 2, -1, -1):
-            up[node] = bool((joined[node, node + 1 :] & up[node + 1 :]).any())
-        return down & up
 
-    def prune(self, members: Bool[np.ndarray, "edge"]) -> Bool[np.ndarray, "edge"]:
-        """Return the member edges on a path from `input` to `logits`, following structural links.
+def computation_graph(universe: Universe) -> ComputationGraph:
+    """Return a universe as a computation graph.
 
-        This is the fixed point of dropping nodes without incoming or without outgoing edges.
-        """
-        alive = self.reachable(members)
-        sender, receiver = self.sender_node[self.edge_sender], self.receiver_node[self.edge_receiver]
-        return members & alive[sender] & alive[receiver]
+    Raises:
+        InputError: it is another universe.
+
+    Examples:
+        >>> computation_graph(circuit.universe).form
+        'split'
+    """
+    if not isinstance(universe, ComputationGraph):
+        raise InputError(
+            f"expected edges of a computation graph, got those of {universe.text}; running models, drawing circuits "
+            "and comparing forms need a computation graph"
+        )
+    return universe
 
 
 def _coarser_sender(component: Component, form: Form, target: ComputationGraph) -> int:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from .graph import Form
+from ..errors import InputError
 
 Scalar = str | int | float | bool | None
 
@@ -102,6 +102,15 @@ class MethodUse(Variant):
     """A discovery method with its parameters (steps, rule …)."""
 
 
+class UniverseUse(Variant):
+    """A universe with its parameters: a form of the computation graph, or a universe of another package."""
+
+    @property
+    def form(self) -> str:
+        """Short name that distinguishes universes of a model in recipes and queries: `split`, `neurons-3f2a81`."""
+        return self.kind if self == UniverseUse(self.kind) else f"{self.kind}-{digest(self.to_dict())[:6]}"
+
+
 class Metric(Variant):
     """The scored quantity: logit, logit-diff …; higher is always better."""
 
@@ -112,23 +121,38 @@ class Recipe:
 
     Attributes:
         method: discovery method with its resolved parameters and version.
-        form: form of the graph.
+        form: short name of the universe; the form of a computation graph.
         metric: metric that the scores raise or lower.
         direction: `noising` (clean run, corrupt an edge) or `denoising` (corrupted run, restore one).
         corruption: what the clean run is contrasted with.
         signed: False if scores are magnitudes.
         dtype: floating-point type of the computation.
         seed: seed of all random choices (pairing, shuffles).
+        universe: the universe if it has parameters, which its short name does not contain.
     """
 
     method: MethodUse
-    form: Form
+    form: str
     metric: Metric
     corruption: Corruption
     direction: Direction = "noising"
     signed: bool = True
     dtype: str = "float32"
     seed: int = 0
+    universe: UniverseUse | None = added_later(None)  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        if self.universe is None:
+            return
+        if self.form != self.universe.form:
+            raise InputError(f"form: expected {self.universe.form!r}, that of the universe, got {self.form!r}")
+        if self.universe == UniverseUse(self.form):
+            object.__setattr__(self, "universe", None)
+
+    @property
+    def over(self) -> UniverseUse:
+        """The universe whose edges are scored."""
+        return self.universe or UniverseUse(self.form)
 
     def to_dict(self) -> dict[str, Any]:
         return {k: v.to_dict() if isinstance(v, Variant) else v for k, v in identity_fields(self).items()}
@@ -136,10 +160,12 @@ class Recipe:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
         parts = dict(value)
+        universe = parts.pop("universe", None)
         return cls(
             method=MethodUse.from_dict(parts.pop("method")),
             metric=Metric.from_dict(parts.pop("metric")),
             corruption=Corruption.from_dict(parts.pop("corruption")),
+            universe=None if universe is None else UniverseUse.from_dict(universe),
             **parts,
         )
 
@@ -150,7 +176,7 @@ class Recipe:
     @property
     def text(self) -> str:
         """Canonical text."""
-        return f"{self.method.text}, {self.form}, {self.metric.text}, {self.direction}, {self.corruption.text}"
+        return f"{self.method.text}, {self.over.text}, {self.metric.text}, {self.direction}, {self.corruption.text}"
 
 
 StudyKind = Literal["effect", "mechanism", "other"]

@@ -90,8 +90,8 @@ class CircuitRecord(Exportable):
         circuit: members, order and requested size.
         n_images: number of discovery images behind its scores.
         evaluation: on report images; None if there were none.
-        frequency: per edge of the graph, share of bootstrap samples in which it is among the n best.
-        full_in: per node of the graph, signed inflow over all edges; None without scores.
+        frequency: per edge of the universe, share of bootstrap samples in which it is among the n best.
+        full_in: per node of the universe, signed inflow over all edges; None without scores.
         full_out: likewise the outflow.
         notes: warnings that belong to it.
         responses: ids of the responses that the evaluation was computed from, by role; none where they are not stored.
@@ -133,7 +133,7 @@ class CircuitRecord(Exportable):
         `whole model`: every edge is a member. `empty`: no edge is. `few images`: fewer than `MIN_IMAGES` discovery
         images. Several reasons are separated by commas.
         """
-        edges, everything = self.circuit.n_edges, self.circuit.graph.n_edges
+        edges, everything = self.circuit.n_edges, self.circuit.universe.n_edges
         reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": self.n_images < MIN_IMAGES}
         return ", ".join(reason for reason, holds in reasons.items() if holds)
 
@@ -141,7 +141,7 @@ class CircuitRecord(Exportable):
     def sha256(self) -> str:
         """Checksum over members in order, canonical bytes of their values, and the evaluation."""
         order = self.circuit.order
-        check = sha256("\n".join(self.circuit.graph.edge_names[i] for i in order).encode())
+        check = sha256("\n".join(self.circuit.universe.edge_names[i] for i in order).encode())
         for values in (self.circuit.score, self.circuit.std, self.frequency):
             check.update(b"-" if values is None else canonical_bytes(values[order]))
         for values in (self.full_in, self.full_out):
@@ -165,11 +165,11 @@ class CircuitRecord(Exportable):
         """Draw its circuit by its scores; arguments are those of `Circuit.draw`."""
         return self.circuit.draw(label=self.item.text, max_edges=max_edges, scale=scale)
 
-    def _repr_svg_(self) -> str:
-        return self.draw().svg
+    def _repr_svg_(self) -> str | None:
+        return self.draw().svg if self.circuit.universe.has_drawing else None
 
     def _drawing(self) -> str:
-        return self._repr_svg_()
+        return self._repr_svg_() or ""
 
     def __repr__(self) -> str:
         return f"CircuitRecord({self.id[:12]}, {self.item.text}, {self.circuit!r})"
@@ -202,7 +202,7 @@ class CircuitRecord(Exportable):
             "size_requested": self.circuit.size_requested,
             "n_nodes": self.circuit.n_nodes,
             "n_edges": self.circuit.n_edges,
-            "n_graph_edges": self.circuit.graph.n_edges,
+            "n_graph_edges": self.circuit.universe.n_edges,
             "n_images": self.n_images,
             "n_eval": e.n if e else 0,
             "metric_full": e.metric_full if e else None,

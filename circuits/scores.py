@@ -1,4 +1,4 @@
-"""Scores of all edges of a graph."""
+"""Scores of all edges of a universe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..results import Exportable
 from . import extraction
 from .circuit import Circuit, warn_if_emptied
-from .graph import ComputationGraph, Form
+from .graph import ComputationGraph, Form, computation_graph
+from .universe import Universe
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -26,7 +27,7 @@ class EdgeScores(Exportable):
     """One score per edge, in flat edge order; positive if the edge raises the metric.
 
     Attributes:
-        graph: the graph that edge positions refer to.
+        universe: the universe that edge positions refer to.
         mean: mean over images, in units of the metric.
         std: standard deviation over images (ddof 1); None for fewer than two images.
         per_image: scores per image; None if only the mean was kept.
@@ -40,7 +41,7 @@ class EdgeScores(Exportable):
         parts: the same scores over each requested token group; not stored.
     """
 
-    graph: ComputationGraph
+    universe: Universe
     mean: Float[np.ndarray, "edge"]
     std: Float[np.ndarray, "edge"] | None = None
     per_image: Float[np.ndarray, "image edge"] | None = None
@@ -52,30 +53,34 @@ class EdgeScores(Exportable):
     parts: Mapping[str, EdgeScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n = self.graph.n_edges
+        n = self.universe.n_edges
         for name in ("mean", "std", "per_image"):
             values = getattr(self, name)
             if values is None:
                 continue
             if values.shape[-1] != n:
-                raise InputError(
-                    f"{name}: expected {n} edges ({self.graph.form} form of {self.graph.n_layers} layers and "
-                    f"{self.graph.n_heads} heads), got {values.shape[-1]}"
-                )
+                raise InputError(f"{name}: expected {n} edges of {self.universe}, got {values.shape[-1]}")
             if not np.isfinite(values).all():
-                bad = self.graph.edge_names[int(np.argwhere(~np.isfinite(values))[0][-1])]
+                bad = self.universe.edge_names[int(np.argwhere(~np.isfinite(values))[0][-1])]
                 raise InputError(f"{name}: scores must be finite; edge {bad} is NaN or infinite")
 
+    @property
+    def graph(self) -> ComputationGraph:
+        """The universe as a computation graph.
+
+        Raises:
+            InputError: it is another universe.
+        """
+        return computation_graph(self.universe)
+
     @classmethod
-    def from_images(
-        cls, graph: ComputationGraph, per_image: Float[np.ndarray, "image edge"], **kwargs: Any
-    ) -> EdgeScores:
+    def from_images(cls, universe: Universe, per_image: Float[np.ndarray, "image edge"], **kwargs: Any) -> EdgeScores:
         """Create from scores per image, with mean and standard deviation over images."""
         if len(per_image) == 0:
             raise InputError("scores per image: expected at least one image, got none")
         exact = per_image.astype(np.float64)
         std = exact.std(axis=0, ddof=1).astype(per_image.dtype) if len(per_image) > 1 else None
-        return cls(graph, exact.mean(axis=0).astype(per_image.dtype), std, per_image, **kwargs)
+        return cls(universe, exact.mean(axis=0).astype(per_image.dtype), std, per_image, **kwargs)
 
     @property
     def n_images(self) -> int | None:
@@ -94,7 +99,7 @@ class EdgeScores(Exportable):
             )
         parts = {name: part.subset(images) for name, part in self.parts.items()}
         kind = {"additive": self.additive, "signed": self.signed, "shares": self.shares}
-        return EdgeScores.from_images(self.graph, self.per_image[images], **kind, parts=parts)
+        return EdgeScores.from_images(self.universe, self.per_image[images], **kind, parts=parts)
 
     def project(self, form: Form) -> EdgeScores:
         """Project additive signed scores to a coarser form by summing over merged edges.
@@ -121,10 +126,10 @@ class EdgeScores(Exportable):
         parts = {name: part.project(form) for name, part in self.parts.items()}
         mean = fold(self.mean)
         if self.per_image is None:
-            return replace(self, graph=target, mean=mean, std=None, parts=parts)
+            return replace(self, universe=target, mean=mean, std=None, parts=parts)
         per_image = fold(self.per_image)
         std = per_image.std(axis=0, ddof=1) if len(per_image) > 1 else None
-        return replace(self, graph=target, mean=mean, std=std, per_image=per_image, parts=parts)
+        return replace(self, universe=target, mean=mean, std=std, per_image=per_image, parts=parts)
 
     def rounded(self) -> EdgeScores:
         """Return the scores with scores per image rounded to the archive's precision: float16 times a power of two.
@@ -139,20 +144,14 @@ class EdgeScores(Exportable):
     @cached_property
     def inflow(self) -> Float[np.ndarray, "node"]:
         """Signed sum of scores over all edges into each node."""
-        return np.bincount(
-            self.graph.receiver_node[self.graph.edge_receiver],
-            self.mean.astype(np.float64),
-            len(self.graph.components),
-        )
+        of = self.universe
+        return np.bincount(of.edges.receiver, self.mean.astype(np.float64), len(of.components))
 
     @cached_property
     def outflow(self) -> Float[np.ndarray, "node"]:
         """Signed sum of scores over all edges out of each node."""
-        return np.bincount(
-            self.graph.sender_node[self.graph.edge_sender],
-            self.mean.astype(np.float64),
-            len(self.graph.components),
-        )
+        of = self.universe
+        return np.bincount(of.edges.sender, self.mean.astype(np.float64), len(of.components))
 
     def top(self, n: int | float, *, absolute: bool = False) -> Circuit:
         """Return the `n` best edges (a float in (0, 1] is a fraction, rounded to the nearest count), pruned.
@@ -176,12 +175,14 @@ class EdgeScores(Exportable):
         """Return columns `edge, sender, receiver, score`, and `std` if known; one row per edge."""
         import pandas as pd
 
-        g = self.graph
+        of = self.universe
+        names, ports = np.array(of.node_names, dtype=object), np.array(of.edges.port, dtype=object)
+        receivers = names[of.edges.receiver]
         frame = pd.DataFrame(
             {
-                "edge": g.edge_names,
-                "sender": np.array(g.senders, dtype=object)[g.edge_sender],
-                "receiver": np.array(g.receivers, dtype=object)[g.edge_receiver],
+                "edge": of.edge_names,
+                "sender": names[of.edges.sender],
+                "receiver": np.where(ports == "", receivers, receivers + "<" + ports + ">"),
                 "score": self.mean,
             }
         )
@@ -191,11 +192,11 @@ class EdgeScores(Exportable):
 
     def to_networkx(self) -> nx.MultiDiGraph:
         """Return all edges with their scores, and structural links without; see `Circuit.to_networkx`."""
-        return Circuit(self.graph, np.ones(self.graph.n_edges, bool)).scored(self).to_networkx()
+        return Circuit(self.universe, np.ones(self.universe.n_edges, bool)).scored(self).to_networkx()
 
     def __repr__(self) -> str:
         kept = "no scores per image" if self.n_images is None else f"{self.n_images} images"
-        return f"EdgeScores({self.graph.n_edges} edges, {self.graph.form} form, {kept})"
+        return f"EdgeScores({self.universe.n_edges} edges, {self.universe.text}, {kept})"
 
     def _first_rows(self, n: int) -> pd.DataFrame:
         return self.to_pandas().sort_values("score", key=np.abs, ascending=False).head(n)

@@ -126,7 +126,7 @@ def _of_discovery(discovery: Discovery) -> dict[str, Any]:
         **{name: cell(getattr(item.recipe, name)) for name in ("form", "direction", "seed")},
         **{name: getattr(item.recipe, name).text for name in ("method", "metric", "corruption")},
         "n_images": len(discovery.images),
-        "n_edges": discovery.graph.n_edges,
+        "n_edges": discovery.universe.n_edges,
         "selected": None if discovery.members is None else int(discovery.members.sum()),
         "residual": scores.residual if scores else None,
         "scores_per_image": scores is not None and scores.per_image is not None,

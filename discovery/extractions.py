@@ -81,8 +81,8 @@ TARGET = number(0.85, "a share in (0, 1]", lambda value: 0 < value <= 1)
 
 def _cut(scores: EdgeScores, size: int, absolute: bool) -> Circuit:
     """Return the best edges up to a size, also for scores that are shares."""
-    order = joining_order(scores.graph, scores.mean, "top", absolute=absolute, limit=size)
-    return Circuit.pruned(scores.graph, order, size_requested=size, scores=scores)
+    order = joining_order(scores.universe, scores.mean, "top", absolute=absolute, limit=size)
+    return Circuit.pruned(scores.universe, order, size_requested=size, scores=scores)
 
 
 def _retention(model: Any, pairs: Any, scores: EdgeScores, *, size_of: str = "", **options: Any) -> Circuit:

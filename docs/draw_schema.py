@@ -37,7 +37,7 @@ ROUTES = {  # path, and where its name stands
     "FOUND_BY": ("M 270 380 H 172", (219, 373), "middle"),
     "OF_MODEL": ("M 416 401 V 462", (424, 436), "start"),
     "HAS": ("M 562 170 H 660", (611, 163), "middle"),
-    "INSTANCE_OF": ("M 730 248 V 462", (738, 340), "start"),
+    "INSTANCE_OF": ("M 730 265 V 462", (738, 340), "start"),
     "PART_OF": ("M 664 520 H 494", (578, 513), "middle"),
     "CONTAINS": ("M 698 92 C 690 40, 772 40, 764 88", (731, 42), "middle"),
     "FEEDS": ("M 796 126 H 832 M 832 206 H 800", None, ""),

@@ -10,7 +10,7 @@ from typing import Unpack
 import pandas as pd
 import torch
 
-from ..circuits import ComputationGraph, circuit_id
+from ..circuits import circuit_id, computation_graph, universe_of
 from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
 from ..images import quotas
@@ -87,7 +87,7 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     count = min(item.selection.count, item.selection.n_candidates)
     share = quotas(count)
     discovery, rest = share["discovery"], share["report"]
-    graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
+    graph = computation_graph(universe_of(item.model, item.recipe.over))
     cost = estimate_cost(graph, item.recipe.method, discovery)
     runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS)
     if planned.sized_by is None:

@@ -46,12 +46,8 @@ def _check_circuits(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> N
     for circuit in circuits:
         if not isinstance(circuit, Circuit):
             raise InputError(f"circuits: expected Circuit, or (Circuit, Evaluation), got {type(circuit).__name__}")
-        astray = np.flatnonzero(circuit.members & ~circuit.graph.prune(circuit.members))
-        if len(astray):
-            raise InputError(
-                f"circuits: edge {circuit.graph.edge_names[astray[0]]} is on no path from input to logits; build "
-                "circuits by extraction or by Circuit.from_edges, which prune"
-            )
+        if circuit.astray:
+            raise InputError(f"circuits: {circuit.astray}")
         if not _alike(scores, circuit):
             raise InputError(f"circuits: {circuit.extraction} was extracted from other scores than those given")
     if scores is None and len(circuits) > 1:

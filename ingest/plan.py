@@ -19,6 +19,7 @@ from ..circuits import (
     Selection,
     WorkItem,
     shares_error,
+    universe_of,
 )
 from ..circuits.extraction import edge_count
 from ..discovery import EXTRACTIONS, METHODS, sized_by
@@ -241,7 +242,7 @@ def _check_extractions(spec: Spec, model: ViT, asked: AskedRecipe) -> None:
         size = dict(extraction.params).get("n")
         if isinstance(size, int | float):
             with placed(spec, f"extract[{i}].{extraction.kind}"):
-                edge_count(model.graph(asked.recipe.form), size)
+                edge_count(universe_of(model.info, asked.recipe.over), size)
         if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
             with placed(spec, f"extract[{i}] for recipe {method}"):
                 way_out = (

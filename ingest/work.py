@@ -31,8 +31,10 @@ from ..circuits import (
     WorkItem,
     bootstrap_frequency,
     circuit_id,
+    computation_graph,
     random_circuit,
     trials_of,
+    universe_of,
 )
 from ..discovery import EXTRACTIONS, discover, is_absolute
 from ..errors import CircuitStoreWarning, InputError
@@ -138,7 +140,7 @@ class Workbench:
                 self._model(item),
                 pairs,
                 recipe.method,
-                form=recipe.form,
+                form=computation_graph(universe_of(item.model, recipe.over)).form,
                 metric=recipe.metric,
                 direction=recipe.direction,
                 selection=self._images(item, "selection"),
@@ -327,7 +329,7 @@ def evaluated(
     """
     metric, seed = trials["full"].metric, trials["full"].seed
     seeds = range(seed, seed + RANDOM_CIRCUITS)
-    rivals = [random_circuit(circuit.graph, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
+    rivals = [random_circuit(circuit.universe, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
     found = outcomes(model, pairs, [circuit, *rivals], metric=metric, execution=execution)
     responses: dict[Role, Response] = {}
     for role, outcome in zip(ROLES, found, strict=False):
@@ -357,7 +359,7 @@ def _warnings(discovery: Discovery) -> Iterator[str]:
 
 def _shortfall(circuit: Circuit) -> Iterator[str]:
     """What is to be said of a circuit that is the whole graph: that it tells nothing, and why it came out so."""
-    if circuit.n_edges == circuit.graph.n_edges:
+    if circuit.n_edges == circuit.universe.n_edges:
         why = circuit.extraction if "all edges" in circuit.extraction else f"{circuit.extraction} leaves nothing out"
         yield f"the circuit is every edge of the graph: {why}"
 

@@ -24,7 +24,7 @@ from ..results import Table
 from ..store import Store
 from .entries import Entry, images_of, load
 from .floors import left_out_of_floors, read_floors, spread
-from .forms import across_forms, coarseness
+from .forms import across_forms, coarseness, graphs_of
 from .groups import FIELDS, Group, groups
 from .measures import Circuits, Matrix, Measure, common_edges, get_measure
 from .similarity import Similarity, floors_of_pairs, mean_of_known
@@ -157,7 +157,7 @@ def _read(
 
 def _with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
     """Yield each group with the circuits whose noise floor is computed; the limit on these is for all groups."""
-    largest = max(group.entries[0].graph.n_edges for group in found)
+    largest = max(group.entries[0].universe.n_edges for group in found)
     return zip(found, spread([len(group.entries) for group in found], largest), strict=True)
 
 
@@ -180,8 +180,8 @@ class _Compared:
 
 
 def _compare(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: _Clock) -> _Compared:
-    graphs = [entry.graph for entry in group.entries]
-    if len(set(graphs)) > 1:
+    universes = [entry.universe for entry in group.entries]
+    if len(set(universes)) > 1:
         values, edges, common = _across_forms(store, group.entries, measure, clock)
         chance = np.full(values.shape, np.nan)
     else:
@@ -191,20 +191,21 @@ def _compare(store: Store, group: Group, measure: Measure, halved: Collection[in
         common = common_edges(circuits.members)
         edges = np.broadcast_to(np.diag(common)[:, None], common.shape)
     clock.to("compute_s")
-    own, changed = np.full((2, len(graphs)), np.nan)
+    own, changed = np.full((2, len(universes)), np.nan)
     for i, floor in read_floors(store, group.entries, measure, halved).items():
         own[i], changed[i] = floor.value, floor.n_changed
     clock.to("floors_s")
-    floors = floors_of_pairs(own, list(map(coarseness, graphs)))
+    floors = floors_of_pairs(own, list(map(coarseness, universes)))
     return _Compared(group, Similarity(group.labels, measure, values, chance, floors), edges, common, changed)
 
 
 def _across_forms(
     store: Store, entries: Sequence[Entry], measure: Measure, clock: _Clock
 ) -> tuple[Matrix, Int[np.ndarray, "circuit circuit"], Int[np.ndarray, "circuit circuit"]]:
+    graphs = graphs_of([entry.universe for entry in entries])
     members = [store.members([entry.id])[0] for entry in entries]
     clock.to("load_s")
-    return across_forms([entry.graph for entry in entries], members, measure)
+    return across_forms(graphs, members, measure)
 
 
 def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circuits:
@@ -227,7 +228,7 @@ def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circu
                 check_ranked(measure.key, discovery.scores is not None and discovery.scores.shares)
         scores = store.scores([e.discovery_id for e in entries])
     sizes = [int(e.row["n_edges"]) if e.size_requested is None else e.size_requested for e in entries]
-    return Circuits(entries[0].graph, store.members([e.id for e in entries]), sizes, scores)
+    return Circuits(entries[0].universe, store.members([e.id for e in entries]), sizes, scores)
 
 
 def _means(compared: Sequence[_Compared]) -> dict[str, Any]:

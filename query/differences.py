@@ -25,7 +25,7 @@ def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> lis
         NotComparable: method, form, metric, direction, sign or graph differ.
     """
     notes: dict[str, None] = {}
-    distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.graph): e for e in entries}.values())
+    distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.universe): e for e in entries}.values())
     for a, b in combinations(distinct, 2):
         notes |= dict.fromkeys(_differ(a, b, by, sets))
     if by == "model":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from ..circuits import ComputationGraph, Extraction, Selection, WorkItem
+from ..circuits import Extraction, Selection, Universe, WorkItem, universe_of
 from ..errors import InputError, unknown
 from ..store import Store
 from ..store.listing import extractions, work_items
@@ -60,9 +59,10 @@ class Entry:
         """The numbers of layers and of heads of its model."""
         return self.item.model.n_layers, self.item.model.n_heads
 
-    @cached_property
-    def graph(self) -> ComputationGraph:
-        return ComputationGraph(self.item.model.n_layers, self.item.model.n_heads, self.item.recipe.form)
+    @property
+    def universe(self) -> Universe:
+        """What it is a subset of."""
+        return universe_of(self.item.model, self.item.recipe.over)
 
 
 def load(

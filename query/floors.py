@@ -68,7 +68,7 @@ def _halves(record: CircuitRecord, discovery: Discovery, measure: Measure) -> It
 def _extract(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
     """Return the circuit of half the images, with the extraction of the whole; without edges for measures of scores."""
     if measure.needs != "members":
-        return Sample(Circuit(scores.graph, np.zeros(scores.graph.n_edges, bool), size), scores)
+        return Sample(Circuit(scores.universe, np.zeros(scores.universe.n_edges, bool), size), scores)
     return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
 
 
@@ -100,7 +100,7 @@ def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:
 
     Args:
         counts: the number of circuits in each group.
-        n_edges: the number of edges of their graph, or of the largest graph.
+        n_edges: the number of edges of their universe, or of the largest universe.
     """
     total = min(sum(counts), _MAX_CIRCUITS, max(_MIN_CIRCUITS, _MAX_WORK // n_edges))
     ends = np.cumsum(counts)

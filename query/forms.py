@@ -11,13 +11,30 @@ from itertools import combinations_with_replacement
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..circuits import FORMS, ComputationGraph
+from ..circuits import FORMS, ComputationGraph, Universe
+from ..errors import NotComparable
 from .measures import Circuits, Matrix, Measure, common_edges
 
 
-def coarseness(graph: ComputationGraph) -> int:
-    """Return 0 for the finest form, and larger numbers for coarser forms."""
-    return FORMS.index(graph.form)
+def coarseness(universe: Universe) -> int:
+    """Return 0 for the finest form and for a universe without forms, more for coarser ones."""
+    return FORMS.index(universe.form) if isinstance(universe, ComputationGraph) else 0
+
+
+def graphs_of(universes: Sequence[Universe]) -> list[ComputationGraph]:
+    """Return universes as the computation graphs that they are.
+
+    Raises:
+        NotComparable: one is another universe, whose edges no form has.
+    """
+    graphs = [universe for universe in universes if isinstance(universe, ComputationGraph)]
+    if len(graphs) < len(universes):
+        others = dict.fromkeys(universe.text for universe in universes if not isinstance(universe, ComputationGraph))
+        raise NotComparable(
+            f"circuits over {', '.join(others)} have no edges in common with others; choose forms of the computation "
+            f'graph: form=["{FORMS[0]}", "{FORMS[1]}"]'
+        )
+    return graphs
 
 
 def projected(

@@ -23,7 +23,7 @@ class Group:
     Attributes:
         common: the values of the other fields.
         labels: the values of the compared field; classes by class index, `natural` before attacks.
-        entries: the circuits, in that order.
+        entries: the circuits, in that order, over one universe or in forms of one graph.
         notes: what else differs, and what was left out.
     """
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import Circuit, ComputationGraph, EdgeScores, joining_order
+from ..circuits import Circuit, EdgeScores, Universe, joining_order
 from ..circuits import similarity as pairwise
 from ..errors import check_known
 
@@ -19,16 +19,16 @@ Matrix = Float[np.ndarray, "circuit circuit"]
 
 @dataclass(frozen=True, eq=False)
 class Circuits:
-    """Circuits on one graph, one per row.
+    """Circuits over one universe, one per row.
 
     Attributes:
-        graph: the graph, whose edges are the columns.
+        universe: the universe, whose edges are the columns.
         members: whether an edge is in a circuit.
         sizes: requested numbers of edges; actual numbers if none was requested.
         scores: scores of all edges; None if the measure does not need them.
     """
 
-    graph: ComputationGraph
+    universe: Universe
     members: Bool[np.ndarray, "circuit edge"]
     sizes: Sequence[int]
     scores: Float[np.ndarray, "circuit edge"] | None = None
@@ -82,7 +82,7 @@ class Measure:
         unique, at = np.unique(sizes, return_inverse=True)
         table = np.zeros((len(unique), len(unique)))
         for i, j in combinations_with_replacement(range(len(unique)), 2):
-            table[i, j] = table[j, i] = self.chance(int(unique[i]), int(unique[j]), circuits.graph.n_edges)
+            table[i, j] = table[j, i] = self.chance(int(unique[i]), int(unique[j]), circuits.universe.n_edges)
         return table[np.ix_(at, at)]
 
 
@@ -98,7 +98,7 @@ def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "c
 
 
 def _nodes(circuits: Circuits) -> Bool[np.ndarray, "circuit node"]:
-    return np.stack([circuits.graph.reachable(row) & row.any() for row in circuits.members])
+    return np.stack([circuits.universe.reachable(row) & row.any() for row in circuits.members])
 
 
 def _dice(circuits: Circuits) -> Matrix:
@@ -129,11 +129,11 @@ def _overlap_of_two(a: Sample, b: Sample) -> float:
 
 
 def _overlap(circuits: Circuits) -> Matrix:
-    graph, sizes = circuits.graph, circuits.sizes
-    orders = [joining_order(graph, row, "top") for row in _scores(circuits)]
+    universe, sizes = circuits.universe, circuits.sizes
+    orders = [joining_order(universe, row, "top") for row in _scores(circuits)]
     out = np.ones((len(sizes), len(sizes)))
     for n in set(sizes):  # the smaller size of a pair is the n for both
-        inside = np.zeros((len(sizes), graph.n_edges), bool)
+        inside = np.zeros((len(sizes), universe.n_edges), bool)
         for row, order in enumerate(orders):
             inside[row, order[:n]] = True
         smaller = np.minimum.outer(sizes, sizes) == n

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import NATURAL, ComputationGraph, Recipe, Selection, StudyKind, short_names, study_kind
+from ..circuits import NATURAL, Recipe, Selection, StudyKind, Universe, short_names, study_kind
 from ..store import Store
 from .entries import STUDY, Entry, best_study, entries_of, images_of, newest, precision
 from .names import Models
@@ -29,7 +29,7 @@ class Study:
         circuits: the circuits without a flag, one per row, natural first, then by class index; columns of the catalog.
         flagged: the flagged circuits, in the same form; they are listed, but enter no figure.
         entries: the circuits with the questions that they answer, in the order of the rows of `circuits`.
-        graph: the graph of the circuits.
+        universe: the universe of the circuits.
         members: the edges of each circuit, in the order of the rows.
         scores: the mean scores from which each circuit was extracted; None for methods that only select edges.
         notes: what was left out to make the circuits comparable.
@@ -40,7 +40,7 @@ class Study:
     circuits: pd.DataFrame
     flagged: pd.DataFrame
     entries: tuple[Entry, ...]
-    graph: ComputationGraph
+    universe: Universe
     members: Bool[np.ndarray, "circuit edge"]
     scores: Float[np.ndarray, "circuit edge"] | None = None
     notes: tuple[str, ...] = ()
@@ -129,8 +129,8 @@ def _read(store: Store, common: Mapping[str, str], rows: pd.DataFrame) -> Study:
         circuits,
         flagged,
         tuple(entries[id] for id in circuits["id"]),
-        first.graph,
-        *_arrays(store, circuits, first.graph),
+        first.universe,
+        *_arrays(store, circuits, first.universe),
         notes=tuple(_left_out(older)),
     )
 
@@ -142,11 +142,11 @@ def _left_out(circuits: int) -> Iterator[str]:
 
 
 def _arrays(
-    store: Store, circuits: pd.DataFrame, graph: ComputationGraph
+    store: Store, circuits: pd.DataFrame, universe: Universe
 ) -> tuple[Bool[np.ndarray, "circuit edge"], Float[np.ndarray, "circuit edge"] | None]:
-    """Load the members and scores of circuits on one graph."""
+    """Load the members and scores of circuits on one universe."""
     if circuits.empty:
-        return np.zeros((0, graph.n_edges), bool), None
+        return np.zeros((0, universe.n_edges), bool), None
     scored = store.circuit(circuits["id"].iloc[0]).circuit.score is not None
     return store.members(list(circuits["id"])), store.scores(list(circuits["discovery_id"])) if scored else None
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, ComputationGraph, Discovery, Response, digest
+from ..circuits import CircuitRecord, Discovery, Response, Universe, digest
 from ..errors import InputError, StoreDamaged, StoreError, StoreVersion, cut
 from . import encoding, files
 from .kinds import CIRCUIT, DISCOVERY, KINDS, RESPONSE, Stored, StoredKind, kind_of
@@ -215,35 +215,35 @@ class Archive:
         return self.read(RESPONSE, id)
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
-        """Mean scores of discoveries on the same graph, reading nothing else.
+        """Mean scores of discoveries over the same universe, reading nothing else.
 
         Raises:
-            InputError: no ids, a discovery without scores, or graphs that differ.
+            InputError: no ids, a discovery without scores, or universes that differ.
         """
-        rows, graphs = [], []
+        rows, universes = [], []
         for id in _listed(ids):
             header, table = self._read(DISCOVERY.name, id, ["mean"])
-            graphs.append(encoding.header_graph(header))
             if header["scores"] is None:
                 raise InputError(f"discovery {id} holds selected edges and no scores")
             with self._naming(DISCOVERY.name, id):
+                universes.append(encoding.header_universe(header))
                 rows.append(encoding.column(header, table, "mean"))
-        return _stacked(rows, graphs, ids)
+        return _stacked(rows, universes, ids)
 
     def members(self, ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
-        """Member edges of circuits on the same graph, reading nothing else.
+        """Member edges of circuits over the same universe, reading nothing else.
 
         Raises:
-            InputError: no ids, or graphs that differ.
+            InputError: no ids, or universes that differ.
         """
-        rows, graphs = [], []
+        rows, universes = [], []
         for id in _listed(ids):
             header, table = self._read(CIRCUIT.name, id, ["edge"])
-            graphs.append(encoding.header_graph(header))
             with self._naming(CIRCUIT.name, id):
+                universes.append(encoding.header_universe(header))
                 edges = encoding.column(header, table, "edge")
-            rows.append(encoding.mask(graphs[-1], edges))
-        return _stacked(rows, graphs, ids)
+            rows.append(encoding.mask(universes[-1], edges))
+        return _stacked(rows, universes, ids)
 
     def remove(self, kind: str, id: str) -> None:
         """Delete a file, if it is there."""
@@ -339,10 +339,10 @@ def _listed(ids: Sequence[str]) -> Sequence[str]:
     return ids
 
 
-def _stacked(rows: list[np.ndarray], graphs: list[ComputationGraph], ids: Sequence[str]) -> np.ndarray:
+def _stacked(rows: list[np.ndarray], universes: list[Universe], ids: Sequence[str]) -> np.ndarray:
     if not rows:
         raise InputError("expected at least one id, got none")
-    for graph, id in zip(graphs, ids, strict=True):
-        if graph != graphs[0]:
-            raise InputError(f"{ids[0]} is on {graphs[0]}, {id} on {graph}; choose those of one model shape and form")
+    for universe, id in zip(universes, ids, strict=True):
+        if universe != universes[0]:
+            raise InputError(f"{ids[0]} is over {universes[0]}, {id} over {universe}; choose those of one universe")
     return np.stack(rows)

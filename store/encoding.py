@@ -5,7 +5,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 
 | file | rows | columns |
 |---|---|---|
-| discovery | edges of the graph | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
+| discovery | edges of the universe | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
 | response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
 | run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better than the header would |
@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -31,15 +30,18 @@ from jaxtyping import Bool, Float, Int, Integer
 from ..circuits import (
     Circuit,
     CircuitRecord,
-    ComputationGraph,
     Discovery,
     EdgeScores,
     Evaluation,
     Extraction,
-    Form,
+    ModelInfo,
+    Recipe,
     Response,
     Trial,
+    Universe,
+    UniverseUse,
     WorkItem,
+    universe_of,
 )
 from ..circuits.scores import from_half, to_half
 from ..errors import InputError, StoreDamaged, StoreVersion
@@ -53,16 +55,31 @@ Header = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
 
 
-@lru_cache(maxsize=64)
-def shared_graph(n_layers: int, n_heads: int, form: Form) -> ComputationGraph:
-    """One graph object for all circuits of a shape: its names and indices are derived once."""
-    return ComputationGraph(n_layers, n_heads, form)
+def header_universe(header: Header) -> Universe:
+    """The universe whose edges a file's arrays speak of.
+
+    Raises:
+        StoreVersion: no installed package has it.
+    """
+    return _universe(ModelInfo(**header["item"]["model"]), Recipe.from_dict(header["item"]["recipe"]).over)
 
 
-def header_graph(header: Header) -> ComputationGraph:
-    """The graph whose edges a file's arrays speak of."""
-    model = header["item"]["model"]
-    return shared_graph(model["n_layers"], model["n_heads"], header["item"]["recipe"]["form"])
+def _universe(model: ModelInfo, use: UniverseUse) -> Universe:
+    try:
+        return universe_of(model, use)
+    except InputError as error:
+        raise StoreVersion(f"its universe is not known here: {error}") from error
+
+
+def _check_universe(what: str, item: WorkItem, universe: Universe) -> None:
+    """Make sure that what is stored is over the universe that its question names: it is read back so.
+
+    Raises:
+        InputError: it is over another one, or no installed package has that one.
+    """
+    asked = universe_of(item.model, item.recipe.over)
+    if universe != asked:
+        raise InputError(f"{what}: expected edges of {asked}, the universe of its question, got those of {universe}")
 
 
 def column_checksum(values: np.ndarray) -> str:
@@ -140,6 +157,8 @@ def rounded(discovery: Discovery) -> Discovery:
 def discovery_to_table(discovery: Discovery, created_ms: int) -> pa.Table:
     """A discovery that is `rounded`, as the table of its file."""
     scores, columns = discovery.scores, {}
+    if scores is not None:
+        _check_universe(f"discovery {discovery.id[:12]}", discovery.item, scores.universe)
     header: Header = {
         "kind": "discovery",
         "id": discovery.id,
@@ -180,7 +199,7 @@ def discovery_from_table(header: Header, table: pa.Table) -> Discovery:
     item = WorkItem.from_dict(header["item"])
     discovery = Discovery(
         item,
-        _scores_from_table(header, table, header_graph(header)),
+        _scores_from_table(header, table, _universe(item.model, item.recipe.over)),
         tuple(header["images"]),
         _optional(header, table, "member"),
         header["trace"],
@@ -195,13 +214,13 @@ def discovery_means(header: Header, table: pa.Table) -> Discovery:
     facts = header["scores"]
     slim = header if facts is None else header | {"scores": facts | {"exponents": None}}
     item = WorkItem.from_dict(header["item"])
-    scores = _scores_from_table(slim, table, header_graph(header))
+    scores = _scores_from_table(slim, table, _universe(item.model, item.recipe.over))
     return Discovery(
         item, scores, tuple(header["images"]), _optional(header, table, "member"), header["trace"], header["provenance"]
     )
 
 
-def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph) -> EdgeScores | None:
+def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> EdgeScores | None:
     facts = header["scores"]
     if facts is None:
         return None
@@ -210,7 +229,7 @@ def _scores_from_table(header: Header, table: pa.Table, graph: ComputationGraph)
         half = [column(header, table, f"image_{i}") for i in range(len(facts["exponents"]))]
         per_image = from_half(np.stack(half), np.array(facts["exponents"], np.int16))
     return EdgeScores(
-        graph,
+        universe,
         column(header, table, "mean"),
         _optional(header, table, "std"),
         per_image,
@@ -232,6 +251,7 @@ def _check_identity(header: Header, value: Discovery | CircuitRecord | Response)
 def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
     """A circuit as the table of its file: values of member edges only."""
     circuit = record.circuit
+    _check_universe(f"circuit {record.id[:12]}", record.item, circuit.universe)
     members = np.flatnonzero(circuit.members)
     columns = {"edge": members.astype(np.uint32), "rank": circuit.ranks[members].astype(np.uint32)}
     kept = {"score": circuit.score, "std": circuit.std, "frequency": record.frequency}
@@ -273,11 +293,13 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
         StoreDamaged: an array, or the whole, does not match its checksum.
     """
     item = WorkItem.from_dict(header["item"])
-    graph = header_graph(header)
+    universe = _universe(item.model, item.recipe.over)
     edges = column(header, table, "edge").astype(int)
     order = edges[np.argsort(column(header, table, "rank"))]
-    score, std, frequency = (_spread(graph, edges, _optional(header, table, n)) for n in ("score", "std", "frequency"))
-    circuit = Circuit(graph, mask(graph, edges), header["size_requested"], order, header["extracted"], score, std)
+    score, std, frequency = (
+        _spread(universe, edges, _optional(header, table, n)) for n in ("score", "std", "frequency")
+    )
+    circuit = Circuit(universe, mask(universe, edges), header["size_requested"], order, header["extracted"], score, std)
     record = CircuitRecord(
         item=item,
         extraction=Extraction.from_dict(header["extraction"]),
@@ -364,19 +386,19 @@ def asked_from_table(header: Header, table: pa.Table) -> Asked:
     return asked
 
 
-def mask(graph: ComputationGraph, edges: Integer[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
+def mask(universe: Universe, edges: Integer[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
     """Member edges as booleans."""
-    members = np.zeros(graph.n_edges, bool)
+    members = np.zeros(universe.n_edges, bool)
     members[edges] = True
     return members
 
 
 def _spread(
-    graph: ComputationGraph, edges: Int[np.ndarray, "member"], values: np.ndarray | None
+    universe: Universe, edges: Int[np.ndarray, "member"], values: np.ndarray | None
 ) -> Float[np.ndarray, "edge"] | None:
     if values is None:
         return None
-    full = np.full(graph.n_edges, np.nan, np.float32)
+    full = np.full(universe.n_edges, np.nan, np.float32)
     full[edges] = values
     return full
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import or_, select
@@ -73,18 +72,6 @@ def _response_row(response: Response, created_ms: int) -> dict[str, Any]:
     return response.properties() | {"created_ms": created_ms}
 
 
-def _not_pruned(record: CircuitRecord) -> str | None:
-    """What is wrong with a circuit that is not pruned: no graph could show it."""
-    circuit = record.circuit
-    outside = np.flatnonzero(circuit.members & ~circuit.graph.prune(circuit.members))
-    if not len(outside):
-        return None
-    return (
-        f"edge {circuit.graph.edge_names[outside[0]]} is on no path from input to logits; "
-        "build circuits by extraction or by Circuit.from_edges, which prune"
-    )
-
-
 _circuits, _items = tables.circuits.c, tables.items.c
 _of_runs = select(tables.run_circuits.c.circuit)
 _kept_circuits = select(tables.circuits).where(_circuits.id.in_(_of_runs))
@@ -129,7 +116,7 @@ CIRCUIT = StoredKind(
     _circuit_row,
     kept=_of_runs,
     asked=lambda record: (record.item, record.extraction),
-    flaw=_not_pruned,
+    flaw=lambda record: record.circuit.astray,  # no graph could show it
     projected=True,
 )
 RESPONSE = StoredKind(

@@ -9,14 +9,12 @@ import numpy as np
 from ..circuits import (
     CircuitRecord,
     ClassInfo,
-    ComputationGraph,
     Condition,
     Corruption,
     Discovery,
     EdgeScores,
     Evaluation,
     Extraction,
-    Form,
     MethodUse,
     Metric,
     ModelInfo,
@@ -24,12 +22,16 @@ from ..circuits import (
     Response,
     Role,
     Selection,
+    Universe,
+    UniverseUse,
     WorkItem,
     bootstrap_frequency,
     digest,
     greedy,
     trials_of,
+    universe_of,
 )
+from .neurons import NEURONS, neurons
 
 
 def make_item(
@@ -37,20 +39,22 @@ def make_item(
     *,
     class_index: int = 0,
     attack: str = "natural",
-    form: Form = "split",
+    form: str = "split",
+    universe: UniverseUse | None = None,
     n_layers: int = 4,
     n_heads: int = 4,
     metric: str = "logit",
     corruption: str = "other-class",
 ) -> WorkItem:
-    """A work item; other `seed`: other images."""
+    """A work item; other `seed`: other images. A `universe` takes the place of the form."""
     model = ModelInfo(digest(["model", n_layers, n_heads]), f"toy-{n_layers}x{n_heads}", n_layers, n_heads, 64, 10)
     params = {} if attack == "natural" else {"text": "other class"}
     recipe = Recipe(
         method=MethodUse.of("eap-ig", {"steps": 5, "rule": "midpoint"}),
-        form=form,
+        form=form if universe is None else universe.form,
         metric=Metric.of(metric),
         corruption=Corruption.of(corruption),
+        universe=universe,
     )
     return WorkItem(
         model=model,
@@ -61,15 +65,21 @@ def make_item(
     )
 
 
-def make_discovery(seed: int = 0, *, n_images: int = 8, item: WorkItem | None = None) -> Discovery:
-    """Scores with a part shared by all seeds, one of the class, and one of each image; rounded as archived."""
+def make_discovery(
+    seed: int = 0, *, n_images: int = 8, item: WorkItem | None = None, universe: Universe | None = None
+) -> Discovery:
+    """Scores with a part shared by all seeds, one of the class, and one of each image; rounded as archived.
+
+    Args:
+        universe: that of the item, where it is of a package that need not be installed.
+    """
     item = item or make_item(seed)
-    graph = ComputationGraph(item.model.n_layers, item.model.n_heads, item.recipe.form)
-    shared = np.random.default_rng(0).laplace(size=graph.n_edges)
+    universe = universe or universe_of(item.model, item.recipe.over)
+    shared = np.random.default_rng(0).laplace(size=universe.n_edges)
     rng = np.random.default_rng([seed, item.target_class.class_index, len(item.condition.text)])
-    own = rng.laplace(size=graph.n_edges)
-    per_image = (shared + own + 0.5 * rng.normal(size=(n_images, graph.n_edges))).astype(np.float32)
-    scores = EdgeScores.from_images(graph, per_image).rounded()
+    own = rng.laplace(size=universe.n_edges)
+    per_image = (shared + own + 0.5 * rng.normal(size=(n_images, universe.n_edges))).astype(np.float32)
+    scores = EdgeScores.from_images(universe, per_image).rounded()
     images = tuple(_hashes(seed, item.target_class.class_index, n_images))
     return Discovery(item, scores, images, provenance={"device": "cpu"})
 
@@ -116,7 +126,7 @@ def with_responses(record: CircuitRecord) -> tuple[CircuitRecord, list[Response]
 
 
 def make_records(
-    count: int, *, n: int = 40, form: Form = "split", n_layers: int = 4, n_heads: int = 4
+    count: int, *, n: int = 40, form: str = "split", n_layers: int = 4, n_heads: int = 4
 ) -> list[CircuitRecord]:
     """Records over ten classes, natural and typographic in turn."""
     return [
@@ -136,3 +146,13 @@ def make_records(
         )
         for i in range(count)
     ]
+
+
+def make_neuron_records(chosen: str, count: int = 1, *, n: int = 3) -> list[CircuitRecord]:
+    """Records over a universe of neurons, one for each of some classes."""
+    use, records = neurons(chosen), []
+    for index in range(count):
+        item = make_item(class_index=index, universe=use, n_layers=chosen.count("|") + 1)
+        universe = NEURONS.make(item.model, **dict(use.params))
+        records.append(make_record(make_discovery(item=item, universe=universe), n))
+    return records

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ..errors import StoreDamaged
-from .factories import make_records
+from .factories import make_neuron_records, make_records
 from .graph_place import SHARED, STORE, GraphPlace, assert_holds, bare, count, created, later
 from .killing import DONE, killed_at
 
@@ -66,6 +66,25 @@ class Writing:
             assert_holds(graph, records)
             models = graph.run("MATCH (k:Component)-[:PART_OF]->(m:Model) RETURN m.name AS m, count(k) AS k ORDER BY m")
         assert models.to_pandas().to_numpy().tolist() == [["toy-2x3", 10], ["toy-4x4", 22 + 4]]
+
+    def test_circuits_over_neurons_stand_beside_others(self, place: GraphPlace):
+        path, several = make_neuron_records("5 | 17 | 3 | 17"), make_neuron_records("5 9 | 2 17 | 3 17 | 1 8", 2)
+        records = [*path, *make_records(2), *several]
+        with place.open() as graph:
+            graph.put(records, created(records))
+            assert_holds(graph, records)
+            text = "MATCH (c:Circuit)-[:HAS]->(n:Node) WHERE n.neuron = 17 RETURN c.id, n.name, n.kind, n.layer, n.head"
+            found = graph.run(text).to_pandas().astype(object)
+            parts = graph.run("MATCH (k:Component) WHERE k.neuron = 17 RETURN k.name AS name ORDER BY name")
+        rows = [
+            (r.id, c.name, "neuron", c.layer)
+            for r in records
+            for c in r.circuit.universe.components
+            if c.neuron == 17 and c.name in r.circuit.nodes
+        ]
+        assert sorted(found.iloc[:, :4].itertuples(index=False, name=None)) == sorted(rows)
+        assert found.iloc[:, 4].isna().all() and {name for _, name, *_ in rows} >= {"m1.n17", "m3.n17"}
+        assert parts.to_pandas()["name"].tolist() == ["m1.n17", "m2.n17", "m3.n17"]
 
     def test_parallel_edges_into_one_head_are_kept_apart(self, place: GraphPlace):
         record = max(make_records(10, n=200), key=lambda r: r.circuit.n_edges)

@@ -50,7 +50,9 @@ class Pictures:
     def draw(
         self, circuit: Circuit, values: Float[np.ndarray, "edge"] | None = None, *, label: str, **style: Any
     ) -> Markup | None:
-        """Return the drawing, or None if there is no room for it."""
+        """Return the drawing, or None if there is no room for it or the circuit's universe has no drawing."""
+        if not circuit.universe.has_drawing:
+            return None
         svg = circuit.draw(values, label=label, max_edges=MAX_EDGES, **style).svg
         if self.spent + len(svg) > self.budget:
             return None
@@ -60,12 +62,12 @@ class Pictures:
 
 def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> Drawing | None:
     """Draw edges by the number of classes that gain them minus the number that lose them."""
-    graph = shown.study.graph
-    net, table = np.zeros(graph.n_edges), change.by_edge
+    universe = shown.study.universe
+    net, table = np.zeros(universe.n_edges), change.by_edge
     beyond = table.loc[table[["gained_in", "lost_in"]].max(axis=1) > table["floor"].fillna(0)]
-    net[[graph.edge_index[name] for name in beyond["edge"]]] = beyond["gained_in"] - beyond["lost_in"]
+    net[[universe.edge_index[name] for name in beyond["edge"]]] = beyond["gained_in"] - beyond["lost_in"]
     threshold = 2 if len(change.by_class) > 3 else 1
-    circuit = Circuit(graph, np.abs(net) >= threshold)
+    circuit = Circuit(universe, np.abs(net) >= threshold)
     if not circuit.n_edges:
         return None
     title = f"Edges gained and lost under {change.label}"
@@ -81,16 +83,16 @@ def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> D
 
 def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pictures: Pictures) -> Drawing | None:
     """Draw the edges that are in at least half of the classes' circuits, by mean score."""
-    graph, circuits = shown.study.graph, len(shown.study.rows(condition))
+    universe, circuits = shown.study.universe, len(shown.study.rows(condition))
     common = table[table["circuits"] * 2 >= circuits]
-    members = np.zeros(graph.n_edges, bool)
-    members[[graph.edge_index[name] for name in common["edge"]]] = True
+    members = np.zeros(universe.n_edges, bool)
+    members[[universe.edge_index[name] for name in common["edge"]]] = True
     values = None
     if "score" in common:
-        values = np.zeros(graph.n_edges)
-        values[members] = common.set_index("edge")["score"].loc[list(Circuit(graph, members).edges)]
+        values = np.zeros(universe.n_edges)
+        values[members] = common.set_index("edge")["score"].loc[list(Circuit(universe, members).edges)]
     title = f"Edges that carry {shown.study.short(condition)} in at least half of the classes"
-    svg = pictures.draw(Circuit(graph, members), values, label=title) if members.any() else None
+    svg = pictures.draw(Circuit(universe, members), values, label=title) if members.any() else None
     return Drawing(svg, title, "Width and colour show the mean score over classes.") if svg else None
 
 

@@ -63,6 +63,9 @@ def _carriers(shown: StudyOverview) -> Iterator[str]:
 
 
 def _drawings(study: Study, drawn: int) -> Iterator[str]:
+    if not study.universe.has_drawing:
+        yield f"Circuits over {study.universe.text} are not drawn: only computation graphs have a drawing."
+        return
     missing = len(set(study.circuits["class"])) - drawn
     if missing:
         more = count(missing, "more class is", "more classes are")

@@ -146,7 +146,7 @@ def _facts(overview: Overview) -> list[dict[str, Any]]:
         "circuits": overview.n_circuits,
         "classes": len({name for study in studies for name in study.classes}),
         "conditions": len({condition for study in studies for condition in study.conditions}),
-        "edges in the graph": max((study.graph.n_edges for study in studies), default=0),
+        "edges in the graph": max((study.universe.n_edges for study in studies), default=0),
         "questions": len(overview.items),
     }
     return [{"name": name, "value": f"{value:,}"} for name, value in counts.items()]

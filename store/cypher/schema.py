@@ -6,23 +6,18 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-NODE = pa.schema(
-    [
-        ("key", pa.string()),
-        ("name", pa.string()),
-        ("kind", pa.string()),
-        ("layer", pa.int64()),
-        ("head", pa.int64()),
-        ("full_in", pa.float64()),
-        ("full_out", pa.float64()),
-    ]
+UNIVERSE_NODE = pa.schema(
+    [(name, pa.string()) for name in ("name", "kind")] + [(name, pa.int64()) for name in ("layer", "head", "neuron")]
 )
+UNIVERSE_EDGE = pa.schema([("edge", pa.string()), ("port", pa.string())])
+"""The tables of a universe, from which nodes and edges of circuits, and components, are made."""
+
+NODE = pa.schema([("key", pa.string()), *UNIVERSE_NODE, ("full_in", pa.float64()), ("full_out", pa.float64())])
 FEEDS = pa.schema(
     [
         ("from", pa.string()),
         ("to", pa.string()),
-        ("edge", pa.string()),
-        ("port", pa.string()),
+        *UNIVERSE_EDGE,
         ("score", pa.float64()),
         ("std", pa.float64()),
         ("rank", pa.int64()),
@@ -53,16 +48,7 @@ SHARED = {
         [(name, pa.string()) for name in ("key", "name", "method", "form", "metric", "direction", "corruption")]
         + [("signed", pa.bool_()), ("dtype", pa.string()), ("seed", pa.int64())]
     ),
-    "Component": pa.schema(
-        [
-            ("key", pa.string()),
-            ("name", pa.string()),
-            ("kind", pa.string()),
-            ("layer", pa.int64()),
-            ("head", pa.int64()),
-            ("model", pa.string()),
-        ]
-    ),
+    "Component": pa.schema([("key", pa.string()), *UNIVERSE_NODE, ("model", pa.string())]),
 }
 """What circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model`
 of a component are keys of what it belongs to."""

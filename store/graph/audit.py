@@ -35,7 +35,7 @@ class Shared:
     def add(self, record: CircuitRecord) -> None:
         """What a circuit refers to. Two may describe the same thing otherwise: either is right, the first one wins."""
         item = record.item
-        of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, record.circuit.graph)
+        of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, record.circuit.universe)
         if of in self._seen:
             return
         self._seen.add(of)

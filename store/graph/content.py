@@ -19,7 +19,7 @@ class GraphContent:
     Attributes:
         properties: of its `Circuit` node, `created_ms` included.
         relations: keys of what it refers to: `model`, `class`, `dataset`, `condition`, `recipe`.
-        nodes: `name, kind, layer, head, full_in, full_out, component`, by name. `component` is the key of the
+        nodes: `name, kind, layer, head, neuron, full_in, full_out, component`, by name. `component` is the key of the
             component that the node is an instance of.
         edges: `edge, sender, receiver, port, score, std, rank, frequency`, by edge.
         links: structural links, `above, below`, by both.
@@ -35,15 +35,16 @@ class GraphContent:
     def of(cls, record: CircuitRecord, created_ms: int) -> GraphContent:
         """What a graph database ought to hold of a circuit."""
         item, circuit = record.item, record.circuit
-        graph, index = circuit.graph, np.flatnonzero(circuit.members)
-        edges = [graph.edge(int(i)) for i in index]
-        components = [graph.components[graph.node_index[name]] for name in circuit.nodes]
-        at = [graph.node_index[c.name] for c in components]
+        universe, index = circuit.universe, np.flatnonzero(circuit.members)
+        edges = [universe.edge(int(i)) for i in index]
+        at = [universe.node_index[name] for name in circuit.nodes]
+        components = [universe.components[i] for i in at]
         nodes = {
             "name": [c.name for c in components],
             "kind": [c.kind for c in components],
             "layer": [c.layer for c in components],
             "head": [c.head for c in components],
+            "neuron": [c.neuron for c in components],
             "full_in": canonical(record.full_in, at),
             "full_out": canonical(record.full_out, at),
             "component": [f"{item.model.id}/{c.name}" for c in components],

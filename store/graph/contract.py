@@ -27,7 +27,8 @@ is refused for its arguments adds no circuit, and the backend can be used on.
 **Durable.** What a call has written when it returns outlives the process, however that ends.
 
 **Values.** Edge and node values are float32 (the archive's canonical form) with one zero, figures of the evaluation
-are float64, and both are given back unchanged; what a record lacks is null. Edges into the q, k and v of one head are
+are float64, and both are given back unchanged; what a record lacks is null. Nodes and edges are rows of the two tables
+that a circuit's universe makes, whatever these hold (`rows.universe_tables`). Edges into the q, k and v of one head are
 relationships of their own, told apart by `edge` and `port`. Labels and properties are those of `docs/graph.md`.
 
 `docs/backends.md` tells how to make a backend of your own; `circuitstore.testing.graph_contract.GraphContract` tests
@@ -120,8 +121,8 @@ class GraphBackend(ABC):
         """Add a group of circuits, and the models, classes, conditions, recipes they refer to.
 
         Circuits that are present with the same checksum are skipped. Each other circuit becomes visible
-        whole or not at all; when the call returns all are visible. What a killed `put` left is in nobody's way. A
-        group may be of any size, of several models and forms; larger ones are faster, until the arrays no longer fit in
+        whole or not at all; when the call returns all are visible. What a killed `put` left is in nobody's way. A group
+        may be of any size, of several models and universes; larger ones are faster, until the arrays no longer fit in
         memory.
 
         Args:

@@ -33,7 +33,7 @@ _RELATIONS = {  # one by one: together they are planned badly
 _NODES = """
     MATCH (c:Circuit {id: $id})-[:HAS]->(n:Node)
     OPTIONAL MATCH (n)-[:INSTANCE_OF]->(k:Component)
-    RETURN n.name, n.kind, n.layer, n.head, n.full_in, n.full_out, k.key"""
+    RETURN n.name, n.kind, n.layer, n.head, n.neuron, n.full_in, n.full_out, k.key"""
 _EDGES = """
     MATCH (c:Circuit {id: $id})-[:HAS]->(n:Node)-[f:FEEDS]->(m:Node)
     RETURN f.edge, n.name, m.name, f.port, f.score, f.std, f.rank, f.frequency"""
@@ -72,7 +72,7 @@ def content(ask: Ask, circuit_id: str, url: str) -> GraphContent:
     return GraphContent.sorted(
         dict(zip(_PROPERTIES, circuits[0], strict=True)),
         relations,
-        _columns("name kind layer head full_in full_out component", ask(_NODES, at)),
+        _columns("name kind layer head neuron full_in full_out component", ask(_NODES, at)),
         _columns("edge sender receiver port score std rank frequency", ask(_EDGES, at)),
         _columns("above below", ask(_LINKS, at)),
     )

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 
-from ...circuits import CircuitRecord, ClassInfo, ComputationGraph, Condition, Recipe
+from ...circuits import CircuitRecord, ClassInfo, Condition, Recipe, Universe
 from ...errors import InputError
-from ..cypher.schema import FEEDS, NODE, PAIR, SHARED
+from ..cypher.schema import FEEDS, NODE, PAIR, SHARED, UNIVERSE_EDGE, UNIVERSE_NODE
 from .content import condition_key
 
 
@@ -38,24 +38,27 @@ class GroupRows:
 
     @classmethod
     def of(cls, records: Sequence[CircuitRecord]) -> GroupRows:
-        """The tables of circuits of any models and forms; those of one graph are handled together."""
-        groups: dict[ComputationGraph, list[CircuitRecord]] = {}
+        """The tables of circuits of any models and universes; those of one universe are handled together."""
+        groups: dict[Universe, list[CircuitRecord]] = {}
         for record in records:
-            groups.setdefault(record.circuit.graph, []).append(record)
-        parts = [_rows_of_graph(graph, group) for graph, group in groups.items()]
+            groups.setdefault(record.circuit.universe, []).append(record)
+        parts = [_rows_of_universe(universe, group) for universe, group in groups.items()]
         return cls(*(pa.concat_tables(tables).combine_chunks() for tables in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
-class GraphNames:
-    """The names of a graph's nodes and edges as Arrow arrays, to take from."""
+class UniverseTables:
+    """A universe as Arrow tables, to take rows from.
 
-    node: pa.Array
-    kind: pa.Array
-    layer: pa.Array
-    head: pa.Array
-    edge: pa.Array
-    port: pa.Array
+    Attributes:
+        nodes: columns of `UNIVERSE_NODE`.
+        edges: columns of `UNIVERSE_EDGE`.
+        sender, receiver: row of the node at either end of each edge.
+        above, below: likewise of each structural link.
+    """
+
+    nodes: pa.RecordBatch
+    edges: pa.RecordBatch
     sender: Int[np.ndarray, "edge"]
     receiver: Int[np.ndarray, "edge"]
     above: Int[np.ndarray, "link"]
@@ -63,57 +66,51 @@ class GraphNames:
 
 
 @lru_cache(maxsize=16)
-def graph_names(graph: ComputationGraph) -> GraphNames:
-    """The names of a graph, made once."""
-    components = graph.components
-    ports = [r.partition("<")[2].rstrip(">") for r in graph.receivers]
-    links = [(graph.node_index[a], graph.node_index[b]) for a, b in graph.structural_links]
-    above, below = np.array(links, dtype=int).reshape(-1, 2).T
-    return GraphNames(
-        node=pa.array([c.name for c in components]),
-        kind=pa.array([c.kind for c in components]),
-        layer=pa.array([c.layer for c in components], pa.int64()),
-        head=pa.array([c.head for c in components], pa.int64()),
-        edge=pa.array(graph.edge_names),
-        port=pa.array(ports).take(pa.array(graph.edge_receiver)),
-        sender=graph.sender_node[graph.edge_sender],
-        receiver=graph.receiver_node[graph.edge_receiver],
-        above=above,
-        below=below,
+def universe_tables(universe: Universe) -> UniverseTables:
+    """The tables of a universe, made once."""
+    edges = universe.edges
+    above, below = universe.link_ends
+    return UniverseTables(
+        pa.RecordBatch.from_pylist([asdict(c) for c in universe.components], schema=UNIVERSE_NODE),
+        pa.record_batch([pa.array(universe.edge_names), pa.array(edges.port)], schema=UNIVERSE_EDGE),
+        edges.sender,
+        edges.receiver,
+        above,
+        below,
     )
 
 
-def _rows_of_graph(graph: ComputationGraph, records: Sequence[CircuitRecord]) -> tuple[pa.Table, ...]:
-    names = graph_names(graph)
+def _rows_of_universe(universe: Universe, records: Sequence[CircuitRecord]) -> tuple[pa.Table, ...]:
+    tables = universe_tables(universe)
     ids = pa.array([r.id for r in records])
     models = pa.array([r.item.model.id for r in records])
     alive = np.stack([alive_nodes(r) for r in records])
     circuit, node = np.nonzero(alive)
-    key = _join(ids, circuit, names.node, node)
+    of_node = tables.nodes.take(pa.array(node))
+    key = _join(ids, circuit, of_node["name"])
     slot = np.zeros(alive.shape, int)
     slot[circuit, node] = np.arange(len(node))  # row of each node in the table of nodes
 
     members = [r.circuit.members for r in records]
     owner, edge = np.nonzero(np.stack(members))
-    link_owner, link = np.nonzero(alive[:, names.above] & alive[:, names.below])
-    nodes = [key, *(a.take(node) for a in (names.node, names.kind, names.layer, names.head))]
+    link_owner, link = np.nonzero(alive[:, tables.above] & alive[:, tables.below])
+    nodes = [key, *of_node.columns]
     nodes += [_float32(values, alive) for values in ([r.full_in for r in records], [r.full_out for r in records])]
     feeds = [
-        key.take(slot[owner, names.sender[edge]]),
-        key.take(slot[owner, names.receiver[edge]]),
-        names.edge.take(edge),
-        names.port.take(edge),
+        key.take(slot[owner, tables.sender[edge]]),
+        key.take(slot[owner, tables.receiver[edge]]),
+        *tables.edges.take(pa.array(edge)).columns,
         _float32([r.circuit.score for r in records], members),
         _float32([r.circuit.std for r in records], members),
         pa.array(np.concatenate([r.circuit.ranks[r.circuit.members] for r in records])),
         _float32([r.frequency for r in records], members),
     ]
-    contains = [key.take(slot[link_owner, ends[link]]) for ends in (names.above, names.below)]
+    contains = [key.take(slot[link_owner, ends[link]]) for ends in (tables.above, tables.below)]
     return (
         pa.table(nodes, schema=NODE),
         pa.table(feeds, schema=FEEDS),
         pa.table(contains, schema=PAIR),
-        pa.table([key, _join(models, circuit, names.node, node)], schema=PAIR),
+        pa.table([key, _join(models, circuit, of_node["name"])], schema=PAIR),
         pa.table([ids.take(circuit), key], schema=PAIR),
     )
 
@@ -122,25 +119,20 @@ def alive_nodes(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
     """The circuit's nodes.
 
     Raises:
-        InputError: a member edge is on no path from input to logits.
+        InputError: a member edge is on no path through the universe.
     """
-    circuit, names = record.circuit, graph_names(record.circuit.graph)
-    alive = np.zeros(len(names.node), bool)
-    alive[[circuit.graph.node_index[name] for name in circuit.nodes]] = True
-    edge = np.flatnonzero(circuit.members)
-    astray = edge[~(alive[names.sender[edge]] & alive[names.receiver[edge]])]
-    if len(astray):
-        raise InputError(
-            f"circuit {record.id[:12]}: edge {circuit.graph.edge_names[astray[0]]} is on no path from input to logits; "
-            "build circuits by extraction or by Circuit.from_edges, which prune"
-        )
+    circuit, edges = record.circuit, record.circuit.universe.edges
+    alive = np.zeros(len(circuit.universe.components), bool)
+    alive[[circuit.universe.node_index[name] for name in circuit.nodes]] = True
+    if not (alive[edges.sender] & alive[edges.receiver])[circuit.members].all():
+        raise InputError(f"circuit {record.id[:12]}: {circuit.astray}")
     return alive
 
 
-def _join(owners: pa.Array, owner: Any, names: pa.Array, name: Any) -> pa.Array:
-    """`owner/name` for each pair of positions."""
+def _join(owners: pa.Array, owner: Int[np.ndarray, "node"], names: pa.Array) -> pa.Array:
+    """`owner/name` for each name, whose owner is at the same position."""
     join = pc.get_function("binary_join_element_wise")
-    return join.call([owners.take(pa.array(owner)), names.take(pa.array(name)), pa.scalar("/")])
+    return join.call([owners.take(pa.array(owner)), names, pa.scalar("/")])
 
 
 def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] | np.ndarray) -> pa.Array:
@@ -157,7 +149,7 @@ def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] |
 def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[str, Any]]]:
     """What the circuits share: by label, by key, a row with the columns of `SHARED`."""
     rows: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in SHARED}
-    graphs: dict[tuple[str, ComputationGraph], None] = {}
+    universes: dict[tuple[str, Universe], None] = {}
     for record in records:
         item = record.item
         target, condition, recipe = item.target_class, item.condition, item.recipe
@@ -166,9 +158,9 @@ def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[st
         rows["Class"].setdefault(target.key, _class_row(target))
         rows["Condition"][condition_key(condition)] = _condition_row(condition)
         rows["Recipe"][recipe.id] = _recipe_row(recipe)
-        graphs[item.model.id, record.circuit.graph] = None
-    for model, graph in graphs:
-        rows["Component"].update({row["key"]: row for row in _component_rows(model, graph)})
+        universes[item.model.id, record.circuit.universe] = None
+    for model, universe in universes:
+        rows["Component"].update({row["key"]: row for row in _component_rows(model, universe)})
     return rows
 
 
@@ -220,8 +212,6 @@ def _recipe_row(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _component_rows(model: str, graph: ComputationGraph) -> list[dict[str, Any]]:
-    return [
-        {"key": f"{model}/{c.name}", "name": c.name, "kind": c.kind, "layer": c.layer, "head": c.head, "model": model}
-        for c in graph.components
-    ]
+def _component_rows(model: str, universe: Universe) -> list[dict[str, Any]]:
+    nodes = universe_tables(universe).nodes.to_pylist()
+    return [{"key": f"{model}/{node['name']}", **node, "model": model} for node in nodes]

@@ -19,14 +19,14 @@ def test_carriers_are_means_and_counts_over_classes():
     table = carriers(study, TYPOGRAPHIC).set_index("edge")
     scores = np.stack([r.circuit.score for r in answers.records]).astype(float)
     for edge, row in table.iterrows():
-        at = study.graph.edge_index[edge]
+        at = study.universe.edge_index[edge]
         assert row["circuits"] == sum(edge in r.circuit.edges for r in answers.records) > 0
         assert row["score"] == pytest.approx(scores[:, at].mean())
         assert row["error"] == pytest.approx(scores[:, at].std(ddof=1) / 2)
         assert row["positive"] == (scores[:, at] > 0).sum()
     assert table["score"].is_monotonic_decreasing
     assert table["circuits"].sum() == sum(r.circuit.n_edges for r in answers.records)
-    assert table["by_chance"].iloc[0] * study.graph.n_edges == pytest.approx(table["circuits"].sum())
+    assert table["by_chance"].iloc[0] * study.universe.n_edges == pytest.approx(table["circuits"].sum())
 
 
 def test_methods_that_only_select_have_carriers_without_scores():

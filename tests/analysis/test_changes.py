@@ -38,7 +38,7 @@ def test_gained_and_lost_are_counted_per_edge(effect, by_class):
     found = changes(effect.study, TYPOGRAPHIC, effect.floors)
     table = found.by_edge.set_index("edge")
     names = found.by_class["class"]
-    for edge in effect.study.graph.edge_names:
+    for edge in effect.study.universe.edge_names:
         was = [edge in by_class[c, "natural"].circuit.edges for c in names]
         now = [edge in by_class[c, "typographic"].circuit.edges for c in names]
         gained = sum(n and not w for w, n in zip(was, now, strict=True))
@@ -46,7 +46,7 @@ def test_gained_and_lost_are_counted_per_edge(effect, by_class):
         assert (gained, lost) == (tuple(table.loc[edge, ["gained_in", "lost_in"]]) if edge in table.index else (0, 0))
     assert found.by_edge[["gained_in", "lost_in"]].max(axis=1).is_monotonic_decreasing
     mean = np.mean([by_class[c, "natural"].circuit.score for c in names], axis=0)
-    at = effect.study.graph.edge_index[table.index[0]]
+    at = effect.study.universe.edge_index[table.index[0]]
     assert table["score_natural"].iloc[0] == pytest.approx(mean[at])
 
 

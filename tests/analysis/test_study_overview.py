@@ -29,7 +29,7 @@ def test_classes_are_compared_by_jaccard_with_noise_floor_and_exact_chance(effec
             circuits = [by_class[name].circuit for name in (a, b)]
             sizes = [circuit.n_edges for circuit in circuits]
             assert found.values[i, j] == pytest.approx(jaccard(*circuits))
-            assert found.chance[i, j] == expected_jaccard(*sorted(sizes), effect.study.graph.n_edges)
+            assert found.chance[i, j] == expected_jaccard(*sorted(sizes), effect.study.universe.n_edges)
     assert found.floors.diagonal().tolist() == [effect.floors[row].value for row in range(4)]
 
 

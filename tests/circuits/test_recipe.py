@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from circuitstore.circuits import Condition, Corruption, MethodUse, Metric, Recipe, Variant, WorkItem, digest
+from circuitstore.circuits import (
+    Condition,
+    Corruption,
+    MethodUse,
+    Metric,
+    Recipe,
+    UniverseUse,
+    Variant,
+    WorkItem,
+    digest,
+)
+from circuitstore.circuits.universes import LONGEST_KEY
+from circuitstore.errors import InputError
 from circuitstore.testing.factories import make_item
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,10 +71,34 @@ def changed(value: Any) -> Any:
 
 def test_every_field_of_the_recipe_is_part_of_the_identity() -> None:
     item = make_item()
-    others = [replace(item.recipe, **{f.name: changed(getattr(item.recipe, f.name))}) for f in fields(Recipe)]
+    use = UniverseUse.of("neurons", {"layers": 4})
+    names = [f.name for f in fields(Recipe) if f.name != "universe"]
+    others = [replace(item.recipe, **{name: changed(getattr(item.recipe, name))}) for name in names]
+    others += [replace(item.recipe, form=use.form), replace(item.recipe, form=use.form, universe=use)]
     ids = {item.recipe.id, *(r.id for r in others)}
     assert len(ids) == 1 + len(others)
     assert len({item.id, *(replace(item, recipe=r).id for r in others)}) == 1 + len(others)
+
+
+def test_the_short_name_of_a_universe_distinguishes_its_parameters() -> None:
+    split, plain, three, four = (
+        UniverseUse.of(*args)
+        for args in (("split",), ("neurons",), ("neurons", {"layers": 3}), ("neurons", {"layers": 4}))
+    )
+    assert (split.form, plain.form) == ("split", "neurons")
+    forms = [three.form, four.form, UniverseUse.of("neurons", {"layers": 4}, 2).form]
+    assert len(set(forms)) == 3 and all(re.fullmatch("neurons-[0-9a-f]{6}", form) for form in forms)
+    assert len(UniverseUse.of("x" * LONGEST_KEY, {"layers": 4}).form) == 16
+
+
+def test_a_universe_without_parameters_is_named_by_its_form() -> None:
+    recipe = make_item().recipe
+    assert replace(recipe, universe=UniverseUse.of("split")) == recipe
+    assert recipe.over == UniverseUse.of("split")
+    use = UniverseUse.of("neurons", {"layers": 4})
+    assert replace(recipe, form=use.form, universe=use).over == use
+    with pytest.raises(InputError, match=r"form: expected 'neurons-[0-9a-f]{6}', that of the universe, got 'split'"):
+        replace(recipe, universe=use)
 
 
 def test_every_field_of_class_images_and_condition_is_part_of_the_identity() -> None:
@@ -88,7 +125,10 @@ def test_the_name_of_a_model_is_not_its_identity() -> None:
 
 
 def test_work_items_survive_json() -> None:
-    for item in (make_item(), make_item(3, attack="typographic", form="attention")):
+    neurons = UniverseUse.of("neurons", {"layers": 4})
+    over = replace(make_item().recipe, form=neurons.form, universe=neurons)
+    items = (make_item(), make_item(3, attack="typographic", form="attention"), replace(make_item(), recipe=over))
+    for item in items:
         back = WorkItem.from_dict(json.loads(json.dumps(item.to_dict())))
         assert back == item
         assert back.id == item.id

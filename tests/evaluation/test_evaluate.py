@@ -97,7 +97,7 @@ def test_the_gap_must_exceed_three_standard_errors():
 def test_a_circuit_of_another_model_raises(toy_vit, images):
     model = toy_vit()
     pairs = ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), [0, 1])
-    with pytest.raises(InputError, match="2 layers of 4 heads, VisionTransformer has 3 of 4"):
+    with pytest.raises(InputError, match="2 layers of 4 heads, but VisionTransformer has 3 layers of 4"):
         evaluate(model, pairs, whole(ComputationGraph(2, 4, "split")))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from circuitstore.analysis import write_report
-from circuitstore.circuits import Metric, Registry
+from circuitstore.circuits import FORMS, UNIVERSES, Metric, Registry
 from circuitstore.errors import InputError
 from circuitstore.evaluation import METRICS, MetricKind
 from circuitstore.ingest import make_plan, parse_spec
@@ -94,6 +94,13 @@ def test_a_spec_with_foreign_kinds_is_refused_without_the_package() -> None:
         parse_spec(SPEC)
     with pytest.raises(InputError, match="unknown method 'sent'"):
         make_plan(parse_spec(SPEC.replace("every-second", "edges").replace("mirrored", "typographic")))
+
+
+def test_a_universe_of_the_package_is_found_by_its_name(site: Path) -> None:
+    resolved = "UNIVERSES.resolve('neurons', {'chosen': '9 5|3'}).text"
+    done = run(site, "-c", f"from circuitstore.circuits import UNIVERSES; print(*UNIVERSES, {resolved})")
+    assert done.stdout.split(maxsplit=5) == [*FORMS, "neurons", "neurons(chosen=5 9 | 3)\n"], done.stderr
+    assert "neurons" not in UNIVERSES
 
 
 @pytest.fixture

@@ -431,7 +431,7 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
         "scores: their graph has 2 layers of 2 heads, digits has 4 of 4",
     ),
     (of_circuits(lambda s: [s]), "circuits: expected Circuit, or (Circuit, Evaluation), got EdgeScores"),
-    (of_circuits(unpruned), "circuits: edge input->m0 is on no path from input to logits"),
+    (of_circuits(unpruned), "circuits: edge input->m0 is on no path through the block form"),
     (of_circuits(lambda s: [s.top(9), s.top(9)]), "circuits: two are extracted by top(n=9); tell them apart"),
     (of_circuits(lambda s: [s.top(9), s.top(8)], scores=None), "circuits: without scores one circuit answers"),
     (

@@ -22,6 +22,7 @@ HARMLESS = [
     "MATCH (c:Circuit)-[:UNDER]->(k:Condition) RETURN k.key, k.attack, count(*) AS n",
     "MATCH (c:Circuit)-[:FOUND_BY]->(r:Recipe) RETURN r.method, r.metric, r.corruption, count(*) AS n",
     "MATCH (c:Circuit {id: $id})-[:HAS]->(n:Node) RETURN n.name, n.kind, n.layer, n.head ORDER BY n.name",
+    "MATCH (:Circuit)-[:HAS]->(n:Node)-[:INSTANCE_OF]->(k:Component) WHERE k.neuron = 17 RETURN n.name, n.neuron",
     "MATCH (c:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.edge, f.rank ORDER BY f.rank LIMIT 5",
     "MATCH (:Circuit {id: $id})-[:HAS]->(s:Node)-[f:FEEDS {port: 'v'}]->(r:Node) RETURN s.name, r.name, f.score",
     "MATCH (:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN sum(f.score) AS total, max(f.score) AS best",

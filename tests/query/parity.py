@@ -40,7 +40,7 @@ PROPERTIES = {
         "whole": ["n_edges", "n_nodes", "class_index", "seed"],
         "number": ["faithfulness", "retention", "metric_full"],
     },
-    "n": {"text": ["name", "kind"], "whole": ["layer", "head"], "number": ["full_in", "full_out"]},
+    "n": {"text": ["name", "kind"], "whole": ["layer", "head", "neuron"], "number": ["full_in", "full_out"]},
     "f": {"text": ["edge", "port"], "whole": ["rank"], "number": ["score", "frequency"]},
     "k": {"text": ["key", "name"], "whole": ["class_index"], "number": []},
     "r": {"text": ["method", "dtype"], "whole": ["seed"], "number": [], "truth": ["signed"]},

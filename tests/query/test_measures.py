@@ -54,7 +54,7 @@ def test_chance_levels_are_those_of_the_sizes_that_are_compared(key: str, sample
         return
     sizes = circuits.sizes if key == "overlap" else [sample.circuit.n_edges for sample in samples]
     for (i, a), (j, b) in combinations_with_replacement(enumerate(sizes), 2):
-        assert levels[i, j] == levels[j, i] == pytest.approx(measure.chance(a, b, circuits.graph.n_edges))
+        assert levels[i, j] == levels[j, i] == pytest.approx(measure.chance(a, b, circuits.universe.n_edges))
 
 
 @pytest.mark.parametrize("key", ["jaccard", "dice", "overlap"])

@@ -143,4 +143,4 @@ def test_a_flagged_circuit_is_not_replaced_by_an_older_one(store_of):
     (study,) = read_studies(store)
     assert study.circuits.empty
     assert study.flagged["id"].tolist() == [newer.records[0].id]
-    assert study.members.shape == (0, study.graph.n_edges)
+    assert study.members.shape == (0, study.universe.n_edges)

@@ -30,17 +30,18 @@ from circuitstore.store.archive import Archive
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.faults import VARIABLE
 from circuitstore.store.graph import migrate_graph, open_graph
+from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.ladybug.file import lock_of
 from circuitstore.store.graph.migrations import Migration, migrations
 from circuitstore.store.tables import SCHEMA
-from circuitstore.testing.factories import make_discovery, make_item, make_record
+from circuitstore.testing.factories import make_discovery, make_item, make_neuron_records, make_record
 
 from ..fixtures import made, rows
 from .test_faults import ROOM, doubt
 from .test_full_disk import fill_up, mounted
 
 FIXTURES = Path(made.__file__).parent
-NOW = int(SCHEMA)
+NOW = migrations("ladybug")[-1].version
 KILLS = [  # where, and the versions of catalog and graph that it leaves; the first commit is that of the lease
     ("ladybug", "catalog.commit.before:2", "0001", 1),
     ("ladybug", "catalog.commit.after:2", SCHEMA, 1),
@@ -207,6 +208,17 @@ def listed(store: Store) -> dict[str, str]:
         name: frame.drop(columns=["created_ms", "changed_ms"], errors="ignore").to_csv(index=False)
         for name, frame in frames.items()
     }
+
+
+def test_a_migrated_graph_takes_circuits_over_neurons(kept: Kept) -> None:
+    kept.migrate()
+    assert kept.ask("MATCH (n:Node) RETURN DISTINCT n.neuron") == [[None]]
+    (record,) = make_neuron_records("5 | 17", n=1)
+    with open_graph(kept.graph_url, store_id=kept.id) as graph:
+        graph.put([record], {record.id: 1})
+        assert GraphContent.of(record, 1).differences(graph.content(record.id)) == []
+        found = graph.run("MATCH (n:Node)-[:INSTANCE_OF]->(k:Component) WHERE n.neuron = 17 RETURN n.name, k.neuron")
+    assert found.to_pandas().to_numpy().tolist() == [["m1.n17", 17]]
 
 
 def test_migrating_again_does_nothing(kept: Kept) -> None:

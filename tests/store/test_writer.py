@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from circuitstore.circuits import CircuitRecord, Discovery, Extraction
+from circuitstore.circuits import Circuit, CircuitRecord, Discovery, Extraction
 from circuitstore.errors import InputError
-from circuitstore.store import CIRCUIT, DISCOVERY, archive, create_store, open_store
+from circuitstore.store import CIRCUIT, DISCOVERY, create_store, open_store
 
 
 def other_bytes(discovery: Discovery) -> Discovery:
@@ -161,7 +161,7 @@ def test_a_circuit_that_is_not_pruned_is_refused_and_nothing_is_written(folder: 
     record = unpruned(world.records[0])
     with create_store(folder) as store:
         with store.writer() as writer:
-            with pytest.raises(InputError, match=r"edge .* is on no path from input to logits"):
+            with pytest.raises(InputError, match=r"edge .* is on no path through the split form"):
                 writer.put(record, run="run")
             writer.put(world.records[1], run="run")
         assert list(store.archive.ids("circuit")) == list(store.graph.present()) == [world.records[1].id]
@@ -175,7 +175,7 @@ def test_a_stored_circuit_that_is_not_pruned_is_set_aside(
     record = unpruned(world.records[0])
     with open_store(filled) as store:
         with monkeypatch.context() as patch, store.writer() as writer:
-            patch.setattr(archive, "kind_of", lambda _: replace(CIRCUIT, flaw=lambda _: None))
+            patch.setattr(Circuit, "astray", None)
             writer.graph.remove([record.id])
             store.archive.remove("circuit", record.id)
             store.archive.write(record, 17)

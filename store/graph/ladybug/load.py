@@ -18,7 +18,7 @@ import ladybug
 import pyarrow as pa
 
 from ....circuits import CircuitRecord
-from ...cypher.schema import CIRCUIT, SHARED
+from ...cypher.schema import CIRCUIT, NODE, SHARED
 from ...faults import fault
 from ...lease import Permit
 from ..rows import GroupRows, circuit_rows
@@ -39,7 +39,8 @@ CREATE_SHARED = {
                          corruption: corruption, signed: signed, dtype: dtype, seed: seed})""",
     "Component": """
         LOAD FROM $rows MATCH (m:Model {id: model})
-        CREATE (:Component {key: key, name: name, kind: kind, layer: layer, head: head})-[:PART_OF]->(m)""",
+        CREATE (:Component {key: key, name: name, kind: kind, layer: layer, head: head, neuron: neuron})
+               -[:PART_OF]->(m)""",
 }
 
 CREATE_CIRCUITS = """
@@ -70,6 +71,9 @@ JOIN_NODES = """
     LOAD FROM $rows MATCH (c:Circuit {id: from}) WITH c, to MATCH (n:Node {key: to}) CREATE (c)-[:HAS]->(n)"""
 
 
+COPY_NODES = f"COPY Node({', '.join(NODE.names)}) FROM $rows"
+
+
 def create_shared(
     connection: ladybug.Connection, rows: Mapping[str, Sequence[Mapping[str, Any]]], permit: Permit = nullcontext
 ) -> None:
@@ -94,7 +98,7 @@ def load_circuits(
     group = GroupRows.of(records)
     fault("graph.nodes.before")
     with permit():
-        load(connection, "COPY Node FROM $rows", group.nodes)
+        load(connection, COPY_NODES, group.nodes)
     fault("graph.nodes.after")
     with permit():
         load(connection, "COPY INSTANCE_OF FROM $rows", group.instance_of)

@@ -11,13 +11,14 @@ from typing import Any
 
 import neo4j
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int
 
-from ....circuits import CircuitRecord, ComputationGraph
+from ....circuits import CircuitRecord, Universe
 from ....errors import StoreDamaged
 from ...cypher.schema import REFERENCES
 from ..content import canonical
-from ..rows import alive_nodes, circuit_rows, graph_names, shared_rows
+from ..rows import UniverseTables, alive_nodes, circuit_rows, shared_rows, universe_tables
 from .server import rows
 
 EDGES_AT_ONCE = 5_000
@@ -66,7 +67,7 @@ CREATE_CIRCUITS = """
         WITH i, $components[r.nodes[i]] AS x, components[r.nodes[i]] AS k
         CREATE (c)-[:HAS]->(n:Node {
             key: r.properties.id + '/' + x.name, name: x.name, kind: x.kind, layer: x.layer, head: x.head,
-            full_in: r.full_in[i], full_out: r.full_out[i]})-[:INSTANCE_OF]->(k)
+            neuron: x.neuron, full_in: r.full_in[i], full_out: r.full_out[i]})-[:INSTANCE_OF]->(k)
         WITH n, i ORDER BY i
         RETURN collect(n) AS nodes
     }
@@ -138,59 +139,57 @@ def create_circuits(tx: neo4j.ManagedTransaction, group: Mapping[str, Any]) -> N
 
 def load_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> dict[str, Any]:
     """Parameters of `CREATE_CIRCUITS`: a row a circuit, and the components and edges that the rows point into."""
-    groups: dict[tuple[str, ComputationGraph], list[int]] = {}
+    groups: dict[tuple[str, Universe], list[int]] = {}
     for i, record in enumerate(records):
-        groups.setdefault((record.item.model.id, record.circuit.graph), []).append(i)
+        groups.setdefault((record.item.model.id, record.circuit.universe), []).append(i)
     circuits = circuit_rows(records, created_ms)
     load: dict[str, Any] = {"circuits": [], "components": [], "edges": [], "ports": []}
-    for (model, graph), places in groups.items():
-        _add(load, model, graph, [records[i] for i in places], [circuits[i] for i in places])
+    for (model, universe), places in groups.items():
+        _add(load, model, universe_tables(universe), [records[i] for i in places], [circuits[i] for i in places])
     return load
 
 
 def _add(
     load: dict[str, Any],
     model: str,
-    graph: ComputationGraph,
+    tables: UniverseTables,
     records: Sequence[CircuitRecord],
     properties: Sequence[dict[str, Any]],
 ) -> None:
-    """Add the circuits of one graph to the parameters, and what any of them has of it."""
-    names = graph_names(graph)
+    """Add the circuits of one universe to the parameters, and what any of them has of it."""
     alive, members = [alive_nodes(r) for r in records], [r.circuit.members for r in records]
     nodes, edges = np.any(alive, axis=0), np.any(members, axis=0)
     node_at = len(load["components"]) + np.cumsum(nodes) - 1
     edge_at = len(load["edges"]) + np.cumsum(edges) - 1
-    load["components"] += [
-        {"key": f"{model}/{c.name}", "name": c.name, "kind": c.kind, "layer": c.layer, "head": c.head}
-        for c in (graph.components[i] for i in np.flatnonzero(nodes))
-    ]
-    for what, values in (("edges", names.edge), ("ports", names.port)):
-        load[what] += values.take(np.flatnonzero(edges)).to_pylist()
+    components = tables.nodes.take(pa.array(np.flatnonzero(nodes))).to_pylist()
+    load["components"] += [{"key": f"{model}/{row['name']}", **row} for row in components]
+    named = tables.edges.take(pa.array(np.flatnonzero(edges)))
+    load["edges"] += named["edge"].to_pylist()
+    load["ports"] += named["port"].to_pylist()
     for record, own, node_there, edge_there in zip(records, properties, alive, members, strict=True):
         node, edge = np.flatnonzero(node_there), np.flatnonzero(edge_there)
-        row = {"nodes": node_at[node].tolist(), "edges": edge_at[edge].tolist(), **_values(record, node, edge)}
+        row = {"nodes": node_at[node].tolist(), "edges": edge_at[edge].tolist(), **_values(record, tables, node, edge)}
         row |= {name: own.pop(name) for name in REFERENCES}
         load["circuits"].append({"properties": own, **row})
 
 
 def _values(
-    record: CircuitRecord, node: Int[np.ndarray, "node"], edge: Int[np.ndarray, "edge"]
+    record: CircuitRecord, tables: UniverseTables, node: Int[np.ndarray, "node"], edge: Int[np.ndarray, "edge"]
 ) -> dict[str, list[Any]]:
     """Columns of a circuit's nodes, edges and links, whose ends are places among its nodes."""
-    names, ranks = graph_names(record.circuit.graph), record.circuit.ranks
-    place = np.full(len(names.node), -1)
+    ranks = record.circuit.ranks
+    place = np.full(len(tables.nodes), -1)
     place[node] = np.arange(len(node))
-    link = np.flatnonzero((place[names.above] >= 0) & (place[names.below] >= 0))
+    link = np.flatnonzero((place[tables.above] >= 0) & (place[tables.below] >= 0))
     return {
         "full_in": canonical(record.full_in, node),
         "full_out": canonical(record.full_out, node),
-        "senders": place[names.sender[edge]].tolist(),
-        "receivers": place[names.receiver[edge]].tolist(),
+        "senders": place[tables.sender[edge]].tolist(),
+        "receivers": place[tables.receiver[edge]].tolist(),
         "score": canonical(record.circuit.score, edge),
         "std": canonical(record.circuit.std, edge),
         "rank": ranks[edge].tolist(),
         "frequency": canonical(record.frequency, edge),
-        "above": place[names.above[link]].tolist(),
-        "below": place[names.below[link]].tolist(),
+        "above": place[tables.above[link]].tolist(),
+        "below": place[tables.below[link]].tolist(),
     }

@@ -1,0 +1,77 @@
+"""A universe other than the computation graph: some neurons of each MLP.
+
+It is not in the registry unless a package adds it, with the entry point `circuitstore.testing.neurons:NEURONS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ..circuits import Component, Edges, ModelInfo, Param, Universe, UniverseKind, UniverseUse
+from ..circuits.kinds import REQUIRED
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Neurons(Universe):
+    """Neurons of MLPs, each of which feeds those of the next MLP.
+
+    Attributes:
+        chosen: indices of the neurons, by MLP.
+    """
+
+    chosen: tuple[tuple[int, ...], ...]
+
+    @property
+    def text(self) -> str:
+        """`neurons 5 9 | 17 | 3`."""
+        return f"neurons {' | '.join(' '.join(map(str, of)) for of in self.chosen)}"
+
+    def make_components(self) -> tuple[Component, ...]:
+        """Return `m0.n5` …, by MLP."""
+        return tuple(
+            Component(f"m{layer}.n{neuron}", "neuron", layer, neuron=neuron)
+            for layer, of in enumerate(self.chosen)
+            for neuron in of
+        )
+
+    def make_edges(self) -> Edges:
+        """Return the edges by receiver, then by sender."""
+        layers = np.split(np.arange(len(self.components)), np.cumsum([len(of) for of in self.chosen])[:-1])
+        sender = [np.tile(above, len(below)) for above, below in pairwise(layers)]
+        receiver = [np.repeat(below, len(above)) for above, below in pairwise(layers)]
+        return Edges(np.concatenate(sender), np.concatenate(receiver), ("",) * sum(map(len, sender)))
+
+
+def _canonical(value: object) -> str:
+    """Return the neurons of each MLP, sorted."""
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return " | ".join(" ".join(map(str, sorted(of))) for of in _read(value))
+
+
+def _read(chosen: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, of.split())) for of in chosen.split("|"))
+
+
+def _make(model: ModelInfo, chosen: str) -> Neurons:
+    layers = _read(chosen)
+    if len(layers) != model.n_layers:
+        raise InputError(f"chosen: expected neurons of {model.n_layers} MLPs, got those of {len(layers)}: {chosen!r}")
+    return Neurons(layers)
+
+
+NEURONS = UniverseKind(
+    key="neurons",
+    name="some neurons of each MLP",
+    params={"chosen": Param(REQUIRED, "the neurons of each MLP, such as '5 9 | 17 | 3'", _canonical)},
+    make=_make,
+)
+
+
+def neurons(chosen: str) -> UniverseUse:
+    """Return the universe of some neurons, as recipes name it."""
+    return UniverseUse.of(NEURONS.key, {"chosen": _canonical(chosen)}, NEURONS.version)
