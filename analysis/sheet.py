@@ -166,9 +166,9 @@ class _Pictures:
         for views in self.images:
             for view in views:
                 sheet.paste(_scaled(view), (left, top))
-                right = view.read_as == self.true_name
-                name, predicted = _end(view.name, width), _start(f"predicted: {view.read_as}", width)
-                captions = [(view.what, FAINT), (name, FAINT), (predicted, RIGHT if right else WRONG)]
+                right = view.predicted == self.true_name
+                name, predicted = _end(view.name, width), _start(f"predicted: {view.predicted}", width)
+                captions = [(view.kind, FAINT), (name, FAINT), (predicted, RIGHT if right else WRONG)]
                 for i, (text, colour) in enumerate(captions):
                     drawing.text((left, top + height + 2 + i * LINE), text, colour, _font(TEXT))
                 left += width + GAP // 2

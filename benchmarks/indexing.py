@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from circuitstore.ingest import Spec, index, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
-from circuitstore.ingest.work import Known, Workbench
+from circuitstore.ingest.work import StoredParts, Workbench
 from circuitstore.store import create_store
 from PIL import Image
 
@@ -101,7 +101,7 @@ def without_store(spec: Spec) -> float:
     plan = make_plan(spec)
     bench = Workbench(plan, Choice(plan))
     for planned in plan.items:
-        list(bench.answer(planned, Known()))
+        list(bench.answer(planned, StoredParts()))
     return time.perf_counter() - began
 
 

@@ -1,4 +1,4 @@
-"""Long-running indexing: from a spec to work items, to answers in a store."""
+"""Indexing: a spec becomes work items, whose answers are computed and stored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from importlib import resources
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run
-from .given import store_results as store_results
 from .own import OwnImages as OwnImages
 from .own import OwnResult as OwnResult
+from .own_results import store_results as store_results
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .preview import Preview as Preview
@@ -21,6 +21,11 @@ from .spec import parse_spec as parse_spec
 
 
 def demo_spec() -> Spec:
-    """The shipped demo: handwritten digits, natural and with a wrong word printed below them."""
+    """Return the spec of the shipped demo: handwritten digits, natural and with a wrong word printed below them.
+
+    Examples:
+        >>> [condition.kind for condition in demo_spec().condition]
+        ['natural', 'typographic']
+    """
     text = resources.files("circuitstore").joinpath("demo", "digits.toml").read_text(encoding="utf-8")
     return parse_spec(text, origin="demo/digits.toml")

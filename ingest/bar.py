@@ -1,4 +1,4 @@
-"""How far a run is, on stderr."""
+"""Progress of a run, on stderr."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     Drawn = tqdm[NoReturn]
 else:
-    Drawn = tqdm  # it is generic in its stubs alone
+    Drawn = tqdm  # generic only in its type stubs
 
 
 EVERY_S = 30.0
 """Seconds between two lines in a log file."""
 
 
-def shown(total: int, *, wanted: bool) -> Bar | Lines:
-    """How far a run of so many items is: a bar on a terminal, lines in a log file, nothing where none is wanted."""
+def progress_display(total: int, *, wanted: bool) -> Bar | Lines:
+    """Return the progress display of a run: a bar on a terminal, lines in a log file, or nothing if not wanted."""
     if wanted and not sys.stderr.isatty():
         return Lines(total)
     return Bar(total=total, unit="item", disable=not wanted, dynamic_ncols=True)
 
 
 class Bar(Drawn):
-    """A progress bar that one thread draws; where nobody reads stderr any more, the run goes on without it."""
+    """A progress bar that one thread draws; if stderr is closed, the run continues without it."""
 
     def reach(self, count: int) -> None:
-        """So many are done in all."""
+        """Set the number of items that are done."""
         self.update(count - self.n)
 
     def refresh(self, *_: Any, **__: Any) -> None:
-        """Draw it. tqdm's own, left by an error or Ctrl-C, would keep the lock of all bars of the process."""
+        """Draw the bar. After an error or Ctrl-C, tqdm's own method would not release the lock of all bars."""
         with self.get_lock():
             try:
                 super().refresh(nolock=True)
@@ -47,12 +47,12 @@ class Bar(Drawn):
 
 
 class Lines:
-    """The same for a log file: a line at first, then one from time to time."""
+    """Progress in a log file: a line at the start, then one every `EVERY_S` seconds."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0
         self._title = self._part = ""
-        self._began, self._said = time.monotonic(), float("-inf")
+        self._began, self._printed = time.monotonic(), float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -61,19 +61,19 @@ class Lines:
         pass
 
     def set_description(self, title: str) -> None:
-        """Which item is worked at."""
+        """Set the title of the current item."""
         self._title = title
 
     def set_postfix_str(self, part: str, refresh: bool = True) -> None:
-        """How far that item is."""
+        """Set the progress of the current item."""
         self._part = part
 
     def reach(self, count: int) -> None:
-        """So many are done in all."""
+        """Set the number of items that are done."""
         self._done = count
         now = time.monotonic()
-        if now - self._said >= EVERY_S:
-            self._said = now
+        if now - self._printed >= EVERY_S:
+            self._printed = now
             with suppress(OSError):
                 print(self._line(now - self._began), file=sys.stderr, flush=True)
 

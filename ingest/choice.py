@@ -1,4 +1,4 @@
-"""Which images the questions of a plan are asked of, and how the model reads them; every class is looked at once."""
+"""Choice of the images of a plan's items; every class is classified once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .plan import Plan
 
 
 class Choice:
-    """The images chosen for the questions of one plan.
+    """The images chosen for the items of one plan.
 
     Attributes:
-        predictions: what the model takes the candidates for.
+        predictions: the classes that the model predicts for the candidates.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -31,7 +31,7 @@ class Choice:
         self.predictions = Predictions(plan.source, plan.model, plan.spec.seed)
 
     def of(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
-        """The images of a class that qualify by a rule (see `RULES`)."""
+        """Return the images of a class that qualify by a rule (see `RULES`)."""
         key = (cls.key, condition.text if rule == "successful" else "", rule)
         if key not in self._known:
             per_class = self._plan.spec.images.per_class
@@ -39,11 +39,11 @@ class Choice:
         return self._known[key]
 
     def of_item(self, item: WorkItem) -> Selected:
-        """The images of an item."""
+        """Return the images of an item."""
         return self.of(item.target_class, item.condition, item.selection.rule)
 
     def partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
-        """The partner of each of an item's first images of a split, where the corruption pairs images."""
+        """Return the partners of the first images of a split, if the corruption pairs images."""
         corruption, seed, selection = item.recipe.corruption, item.recipe.seed, item.selection
         classes = contrast_classes(corruption, self._plan.source, item.target_class, seed=seed, count=selection.count)
         rule = "all" if selection.rule == "all" else "correct"
@@ -53,5 +53,5 @@ class Choice:
         return deal_partners(pools, count, before)
 
     def tally(self, item: WorkItem) -> Tally:
-        """How the model reads the candidates that were tried for an item, unattacked and under its condition."""
+        """Return how the model classifies the candidates tried for an item, unattacked and under its condition."""
         return self.predictions.tally(item.target_class, self.of_item(item).tried, item.condition)

@@ -1,4 +1,4 @@
-"""Answer every question of a plan, store the answers, and go on where an earlier run stopped."""
+"""Indexing: answer every item of a plan, store the answers, and resume where an earlier call stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ..evaluation import Execution, Journal
 from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import CIRCUIT, DISCOVERY, RESPONSE, Elsewhere, Writer, create_store
-from .bar import Bar, Lines, shown
+from .bar import Bar, Lines, progress_display
 from .choice import Choice
 from .executor import LocalExecutor, Parts
 from .names import check_names
@@ -40,7 +40,7 @@ from .spec import Spec
 from .storing import ITEMS_OWN, Storing
 from .survey import survey
 from .titles import titles
-from .work import Known, Workbench
+from .work import StoredParts, Workbench
 
 DEVICE_FAILED = (torch.AcceleratorError, torch.OutOfMemoryError)
 
@@ -49,18 +49,18 @@ log = logging.getLogger("circuitstore")
 
 @dataclass(frozen=True)
 class IndexResult:
-    """What an indexing run did.
+    """The result of an indexing run.
 
     Attributes:
         run: its name.
-        done: items answered, or given new circuits, now.
-        skipped: items whose answers and circuits were there already.
-        failed: what failed now, and what failed before and was not asked again: item → error.
-        circuits: circuits stored now.
-        notices: what the user should know: bad images, few images, repairs of the store.
+        done: number of items that were answered or got new circuits in this call.
+        skipped: number of items whose answers and circuits were already stored.
+        failed: error by item; includes items that failed earlier and were not retried.
+        circuits: number of circuits stored in this call.
+        notices: messages for the user: bad images, few images, repairs of the store.
         seconds: wall time.
-        survey: the model, and how it read the images of the items that were open when the run began, see `survey`;
-            None where answers came from elsewhere.
+        survey: the model, and how it classifies the images of the items that were open at the start, see `survey`;
+            None for results stored by `store_results`.
     """
 
     run: str
@@ -85,26 +85,35 @@ def index(
     on_survey: Callable[[Table], None] = lambda survey: None,
     **elsewhere: Unpack[Elsewhere],
 ) -> IndexResult:
-    """Plan a run, answer what is not answered yet, store it. The same call again goes on or finds all there.
+    """Plan a run, compute the answers that the store lacks, and store them.
+
+    Repeating the call resumes an interrupted run, and does nothing if the run is complete.
 
     Args:
-        model: a loaded model, in place of the one that the spec names.
-        location: folder of the store; default `./circuitstore-data`. What is missing of the store is made.
-        retry_failed: ask items again that failed in an earlier run; a changed spec does so by itself.
+        spec: the run.
+        model: a loaded model, used instead of the model in the spec.
+        location: folder of the store, created if missing; default `./circuitstore-data`.
+        retry_failed: retry items that failed in an earlier call; a changed spec retries them in any case.
         wait_s: seconds to wait for another writer of the store.
         progress: show item, rate and remaining time on stderr.
-        on_survey: called with the result's `survey` before the first item is answered; not where all is there already.
+        on_survey: called with the result's `survey` before the first item is answered; not called if no item is open.
         elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Raises:
-        InputError: the spec asks for what does not exist, or names a model or data set as the store names another;
-            nothing was written.
-        StoreError: the store cannot be made or written, or another writer holds it (`StoreBusy`).
+        InputError: the spec names something that does not exist, or gives its model or data set a name that another
+            one has in the store; nothing was written.
+        StoreError: the store cannot be created or written, or another writer has it (`StoreBusy`).
+
+    Examples:
+        >>> result = index(spec, location=folder, progress=False)
+        >>> result.done, result.circuits, result.failed
+        (2, 2, {})
+        >>> index(spec, location=folder, progress=False).skipped
+        2
     """
     began = time.monotonic()
     plan = make_plan(spec, model)
-    made = create_store(location, **elsewhere)
-    with made as store, store.writer(wait_s=wait_s) as writer:
+    with create_store(location, **elsewhere) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         runs = store.runs()
@@ -114,7 +123,7 @@ def index(
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
         engine.run(progress, on_survey)
-        writer.project_pending()  # what was put, and what the graph lost meanwhile
+        writer.project_pending()  # also circuits that the graph lost in the meantime
         notices = (*plan.source.notices, *plan.notices, *named, *writer.notices, *engine.notices)
         notices = (*notices, *_flagged(store.circuits(spec.name)))
     return IndexResult(
@@ -130,34 +139,34 @@ def index(
 
 
 def _flagged(circuits: pd.DataFrame) -> tuple[str, ...]:
-    """One line about the circuits of a run that say little or nothing."""
+    """Return a notice about the flagged circuits of a run, if there are any."""
     flagged = circuits[circuits["flag"] != ""]
     if flagged.empty:
         return ()
-    told = "; ".join(
+    listed = "; ".join(
         f"{flag}: {', '.join(of[:5])}{f' and {len(of) - 5} more' if len(of) > 5 else ''}"
         for flag, of in flagged.groupby("flag")["class"].unique().items()
     )
     return (
-        f"{len(flagged)} of {len(circuits)} circuits are flagged ({told}); named queries, comparisons and "
-        "reports leave them out by default",
+        f"{len(flagged)} of {len(circuits)} circuits are flagged ({listed}); named queries, comparisons and "
+        "reports exclude them by default",
     )
 
 
 @contextmanager
 def _device_failures(what: str) -> Iterator[None]:
-    """Say what to do where the device fails."""
+    """Add advice to the error when the device fails."""
     try:
         yield
     except DEVICE_FAILED as error:
         raise CircuitStoreError(
-            f"{what}: the device failed: {error}; what is stored stays. Run the same command again, "
+            f"{what}: the device failed: {error}. Stored results are kept; run the same command again, "
             "with a smaller batch_size in the spec if memory ran out"
         ) from error
 
 
 class _Engine:
-    """One pass over a plan's items with one writer."""
+    """One pass over the items of a plan with one writer."""
 
     def __init__(self, plan: Plan, writer: Writer) -> None:
         self.plan, self.writer = plan, writer
@@ -166,17 +175,17 @@ class _Engine:
         self.titles = titles([planned.item for planned in plan.items])
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
-        self.warnings: dict[str, None] = {}  # in order, each once: conditions of a class share their images
-        self.sizes: dict[str, int | None] = {}  # of the circuits found now, which other conditions may take
+        self.warnings: dict[str, None] = {}  # a dict removes duplicates: conditions of a class share their images
+        self.sizes: dict[str, int | None] = {}  # of circuits of this call, which other conditions may reuse
         self.residuals: dict[str, tuple[float, float | None]] = {}  # relative, and in units of the metric
 
     def run(self, progress: bool, on_survey: Callable[[Table], None]) -> None:
         before = self.writer.failures(self.plan.spec.name)
-        asked = {item.id for item in self.writer.pending(self.plan.spec.name)}  # at once: each look is a connection
-        self.answered, self.taken = self.writer.stored(self.plan.spec.name)
-        todo = [p for p in self.plan.items if p.item.id in asked and self._is_open(p)]
+        pending = {item.id for item in self.writer.pending(self.plan.spec.name)}  # one query for all
+        self.answered, self.extracted = self.writer.stored(self.plan.spec.name)
+        todo = [p for p in self.plan.items if p.item.id in pending and self._is_open(p)]
         self.failed = {
-            self._told(p.item): f"{before[p.item.id]} (in an earlier run; asked again with --retry-failed)"
+            self._label(p.item): f"{before[p.item.id]} (in an earlier run; retry with --retry-failed)"
             for p in self.plan.items
             if p.item.id in before
         }
@@ -186,44 +195,44 @@ class _Engine:
         if todo:
             on_survey(self.survey)
         storing = Storing(self.writer, self.plan.spec.name)
-        with shown(len(todo), wanted=progress and bool(todo)) as bar:
+        with progress_display(len(todo), wanted=progress and bool(todo)) as bar:
             try:
                 with storing:
                     executor = LocalExecutor(self.bench)
-                    known, execution = partial(self._known, storing), partial(self._execution, storing, bar)
+                    known, execution = partial(self._stored_parts, storing), partial(self._execution, storing, bar)
                     for planned, parts in executor.run(todo, known, execution):
                         bar.set_description(self.titles[planned.item.id])
                         self._attempt(planned, parts, storing, bar)
             finally:
                 bar.reach(storing.ended)
         self.done, self.circuits = storing.done, storing.circuits
-        self.failed |= {self._told(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
+        self.failed |= {self._label(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
 
-    def _told(self, item: WorkItem) -> str:
-        """An item as messages name it."""
+    def _label(self, item: WorkItem) -> str:
+        """Return the name of an item in messages."""
         return f"{self.titles[item.id]} ({item.id[:8]})"
 
     def _is_open(self, planned: Planned) -> bool:
         return planned.item.id not in self.answered or bool(self._missing(planned))
 
     def _missing(self, planned: Planned) -> list[Extraction]:
-        """The extractions whose circuits were not stored when the run began."""
-        return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.taken]
+        """Return the extractions whose circuits were not stored at the start."""
+        return [e for e in planned.extractions if circuit_id(planned.item.id, e) not in self.extracted]
 
     def _attempt(self, planned: Planned, parts: Parts, storing: Storing, bar: Bar | Lines) -> None:
         """Answer an item and store the parts.
 
-        The item's own errors are recorded and the run goes on; those of the store end it.
+        Errors of the item are recorded, and the run continues; errors of the store end the run.
         """
         storing.begin()
         bar.reach(storing.ended)
         began = time.monotonic()
-        with _device_failures(self._told(planned.item)):
+        with _device_failures(self._label(planned.item)):
             try:
                 self._store(parts, storing, bar)
                 storing.end(planned.item)
-                log.info("%s: answered in %.1f s", self._told(planned.item), time.monotonic() - began)
-            except (StoreError, *DEVICE_FAILED):  # the next item would fare no better
+                log.info("%s: answered in %.1f s", self._label(planned.item), time.monotonic() - began)
+            except (StoreError, *DEVICE_FAILED):  # the next item would fail too
                 raise
             except ITEMS_OWN as error:
                 storing.fail(planned.item, error)
@@ -244,7 +253,7 @@ class _Engine:
                     self._note(part)
 
     def _note(self, discovery: Discovery) -> None:
-        """Keep what the user should know of an answer."""
+        """Record the warnings and the residual of an answer."""
         self.warnings |= dict.fromkeys(discovery.provenance.get("image_warnings", ()))
         scores = discovery.scores
         if scores is not None and scores.residual is not None and scores.residual > RESIDUAL_LIMIT:
@@ -252,23 +261,23 @@ class _Engine:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was noticed on the way; the residuals in one line, worst first."""
+        """The warnings about images, and one line about residuals, largest first."""
         if not self.residuals:
             return tuple(self.warnings)
         worst = sorted(self.residuals.items(), key=lambda residual: -residual[1][0])
-        told = [f"{name} {share:.0%}" + (f" ({size:.2g})" if size else "") for name, (share, size) in worst[:3]]
+        listed = [f"{name} {share:.0%}" + (f" ({size:.2g})" if size else "") for name, (share, size) in worst[:3]]
         return (
             *self.warnings,
             f"{len(worst)} of {self.done} items have a residual above {RESIDUAL_LIMIT:.0%} of the metric's difference "
-            f"(beside it in the metric's units): {', '.join(told)}{' …' if len(worst) > 3 else ''}; "
-            'steps = "auto" takes as many steps as are needed',
+            f"(in parentheses: in units of the metric): {', '.join(listed)}{' …' if len(worst) > 3 else ''}; "
+            'steps = "auto" chooses enough steps',
         )
 
-    def _known(self, storing: Storing, planned: Planned) -> Known:
-        """What the store has of an item, which is leased where its answer is missing.
+    def _stored_parts(self, storing: Storing, planned: Planned) -> StoredParts:
+        """Return what the store has of an item, and lease the item if its answer is missing.
 
-        Of two answers to an item the store keeps the first. One that is found now is the first: what the archive had,
-        `start_run` has taken up, and no other process writes.
+        The store keeps the first of two answers to an item. An answer computed now is the first: `start_run` has
+        listed all answers in the archive, and no other process writes.
         """
         item, discovery = planned.item, None
         if item.id in self.answered:
@@ -278,15 +287,15 @@ class _Engine:
         else:
             self._note(discovery)
         missing = self._missing(planned)
-        sizes = {e: self._decided_size(planned, e) for e in missing}
+        sizes = {e: self._shared_size(planned, e) for e in missing}
         known = self._responses(item) if missing else {}
-        return Known(discovery, frozenset(planned.extractions) - set(missing), sizes, known)
+        return StoredParts(discovery, frozenset(planned.extractions) - set(missing), sizes, known)
 
     def _responses(self, item: WorkItem) -> dict[str, Response]:
-        """The stored responses that the item shares with others: of the model, and with every edge corrupted."""
+        """Return the stored responses that items share: of the model, and with every edge corrupted."""
         ids = [Trial.of(item, intervention).id for intervention in (NO_INTERVENTION, EVERY_EDGE)]
-        found = [self.writer.sound(RESPONSE, id) for id in ids if self.writer.has(RESPONSE, id)]
-        return {response.id: response for response in found if response is not None}
+        responses = [self.writer.sound(RESPONSE, id) for id in ids if self.writer.has(RESPONSE, id)]
+        return {response.id: response for response in responses if response is not None}
 
     def _execution(self, storing: Storing, bar: Bar | Lines, planned: Planned) -> Execution:
         def report(done: int, total: int) -> None:
@@ -300,26 +309,29 @@ class _Engine:
         archive = self.writer.archive
         return Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
 
-    def _decided_size(self, planned: Planned, extraction: Extraction) -> int | None:
-        """The size found for the natural condition, for the other conditions of an effect study.
+    def _shared_size(self, planned: Planned, extraction: Extraction) -> int | None:
+        """Return the size found for the natural condition, which the other conditions of an effect study reuse.
+
+        Returns None if the item determines its own size.
 
         Raises:
-            InputError: the natural item has no circuit, since it failed.
+            CircuitStoreError: the natural item failed, so it has no circuit.
+            StoreDamaged: the file of its circuit is damaged.
         """
         if planned.sized_by is None or EXTRACTIONS[extraction.kind].find is None:
             return None
-        decider = circuit_id(planned.sized_by.id, extraction)
-        if decider in self.sizes:
-            return self.sizes[decider]
-        if not self.writer.has(CIRCUIT, decider):
+        natural = circuit_id(planned.sized_by.id, extraction)
+        if natural in self.sizes:
+            return self.sizes[natural]
+        if not self.writer.has(CIRCUIT, natural):
             raise CircuitStoreError(
-                f"its size is that of the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
-                "mend that first and run again with --retry-failed"
+                f"the size comes from the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
+                "fix that first and run again with --retry-failed"
             )
-        sound = self.writer.sound(CIRCUIT, decider)
+        sound = self.writer.sound(CIRCUIT, natural)
         if sound is None:
             raise StoreDamaged(
                 f"the circuit of the natural condition ({self.titles[planned.sized_by.id]}), whose size is needed, "
-                "is damaged, and was set aside; run the same command again: it computes it again"
+                "was damaged and has been set aside; run the same command again to compute it again"
             )
         return sound.circuit.size_requested

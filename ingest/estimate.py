@@ -1,4 +1,4 @@
-"""What a run would cost, without doing it: items, forwards and backwards, seconds, bytes."""
+"""Estimated cost of a run: items, forward and backward passes, seconds, bytes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .survey import survey
 from .work import RANDOM_CIRCUITS
 
 CIRCUIT_RUN = 2.5
-"""Cost of running a circuit, in plain forwards of the same images: the bound that evaluation keeps."""
+"""Cost of a patched run of a circuit, in forward passes of the same images: an upper bound of evaluation."""
 BACKWARD = 1.0
-"""Cost of a backward to activations, parameters frozen, in forwards (edge-attribution scoring)."""
+"""Cost of a backward pass to activations, with frozen parameters, in forward passes."""
 PATIENCE = 1.0
-"""Seconds that a forward of one image may take before it is timed once only."""
+"""Seconds for a forward pass of one image above which only this one is timed."""
 BYTES_PER_MEMBER = 160
-"""Archive and graph together, per circuit edge; measured by `benchmarks/store.py`."""
+"""Bytes per edge of a circuit in archive and graph together, measured by `benchmarks/store.py`."""
 
 
 def dry_run(
@@ -42,16 +42,27 @@ def dry_run(
     on_survey: Callable[[Table], None] | None = None,
     **elsewhere: Unpack[Elsewhere],
 ) -> Table:
-    """One row per recipe and condition: items, how many are answered, and what the rest costs.
+    """Estimate the cost of a run, without computing or storing anything: one row per recipe and condition.
 
-    Columns: `recipe, condition, items, done, images, forwards, backwards, seconds, megabytes`. Forwards
-    and backwards are counted in images; seconds follow from one timed forward on this device; sizes
-    of circuits are not known beforehand, so bytes are an upper bound with a tenth of all edges each.
+    Columns: `recipe, condition, items, done, images, forwards, backwards, seconds, megabytes`. The costs are those of
+    items that are not done. Forward and backward passes are counted in images. The seconds follow from one timed
+    forward pass on this device. The sizes of the circuits are not known yet, so `megabytes` is an upper bound that
+    assumes a tenth of all edges per circuit.
 
     Args:
-        model: a loaded model, in place of the one that the spec names.
-        progress: a bar on stderr where reading the images takes more than two seconds.
-        on_survey: called with the `survey` of the items that are not done; without it the images are not read.
+        spec: the run.
+        location: folder of the store; default `./circuitstore-data`. It need not exist.
+        model: a loaded model, used instead of the model in the spec.
+        progress: show a bar on stderr if reading the images takes more than two seconds.
+        on_survey: called with the `survey` of the items that are not done; if omitted, no images are read.
+        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
+
+    Raises:
+        InputError: see `make_plan`.
+
+    Examples:
+        >>> dry_run(spec, location=folder).to_pandas()[["condition", "items", "done", "images"]].values.tolist()
+        [['natural', 2, 0, 16]]
     """
     plan = make_plan(spec, model)
     stored = _stored(location, **elsewhere)
@@ -73,7 +84,7 @@ def dry_run(
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
-    timed = f"one forward of {_side(plan)} took {forward_s * 1e3:.3g} ms an image on {plan.model.device}"
+    timed = f"one forward pass of {_sized_name(plan)} took {forward_s * 1e3:.3g} ms per image on {plan.model.device}"
     notes = (*plan.source.notices, *plan.notices, timed)
     return Table(frame, notes, {"seconds": sum(row["seconds"] for row in rows.values())})
 
@@ -102,7 +113,7 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
 
 
 def _stored(location: str | Path | None, **elsewhere: Unpack[Elsewhere]) -> frozenset[str]:
-    """Ids of the answered items and of the circuits that a store holds; none where there is no store yet."""
+    """Return the ids of the answered items and the circuits of a store; empty if there is no store yet."""
     try:
         with open_store(location, **elsewhere) as store:
             return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
@@ -111,7 +122,7 @@ def _stored(location: str | Path | None, **elsewhere: Unpack[Elsewhere]) -> froz
 
 
 def _seconds_per_forward(plan: Plan) -> float:
-    """Median over three forwards of eight blank images; of one image, once, where that takes longer than `PATIENCE`."""
+    """Return the median of three forward passes of eight blank images, or the time of one image above `PATIENCE`."""
     first = _timed(plan, 1)
     if first > PATIENCE:
         return first
@@ -125,6 +136,6 @@ def _timed(plan: Plan, count: int) -> float:
     return time.perf_counter() - began
 
 
-def _side(plan: Plan) -> str:
+def _sized_name(plan: Plan) -> str:
     height, width = plan.model.image_size
     return f"{plan.model.name} ({height}×{width})"

@@ -1,4 +1,4 @@
-"""Where the items of a plan are answered: in this process, one after the other."""
+"""Executors: they answer the items of a plan, here in this process and one after the other."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Protocol
 
 from ..evaluation import Execution
 from .plan import Planned
-from .work import Known, Part, Workbench
+from .work import Part, StoredParts, Workbench
 
 Parts = Iterable[Part]
 
 
 class Executor(Protocol):
-    """Answers items; whoever runs it stores what comes out."""
+    """Answers items; the caller stores the answers."""
 
     def run(
         self,
         items: Sequence[Planned],
-        known: Callable[[Planned], Known],
+        known: Callable[[Planned], StoredParts],
         execution: Callable[[Planned], Execution],
     ) -> Iterator[tuple[Planned, Parts]]:
-        """Yield each item with the parts of its answer, whose iteration raises what went wrong with the item.
+        """Yield each item with the parts of its answer; iterating over the parts raises the errors of the item.
 
-        An item whose sizes another one decides comes after all parts of that one were taken.
+        An item that reuses the sizes of another one is yielded after all parts of that one were consumed.
 
         Args:
-            items: an item that decides sizes comes before those that take them.
-            known: returns what is known of an item, when its turn has come.
-            execution: returns how an item is run.
+            items: an item that determines sizes comes before those that reuse them.
+            known: returns what the store has of an item; called when the item is started.
+            execution: returns the execution of an item.
         """
         ...
 
 
 class LocalExecutor:
-    """Answers items in this process: each part is computed when it is asked for."""
+    """Answers items in this process; each part is computed when it is consumed."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
@@ -42,7 +42,7 @@ class LocalExecutor:
     def run(
         self,
         items: Sequence[Planned],
-        known: Callable[[Planned], Known],
+        known: Callable[[Planned], StoredParts],
         execution: Callable[[Planned], Execution],
     ) -> Iterator[tuple[Planned, Parts]]:
         """See `Executor.run`."""
@@ -50,7 +50,7 @@ class LocalExecutor:
             yield planned, self._parts(planned, known, execution)
 
     def _parts(
-        self, planned: Planned, known: Callable[[Planned], Known], execution: Callable[[Planned], Execution]
+        self, planned: Planned, known: Callable[[Planned], StoredParts], execution: Callable[[Planned], Execution]
     ) -> Iterator[Part]:
-        """Nothing is looked up before the first part is asked for, so that errors belong to the item."""
+        """Yield the parts of an item; nothing is looked up before the first one, so that errors belong to the item."""
         yield from self._bench.answer(planned, known(planned), execution(planned))

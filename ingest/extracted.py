@@ -1,4 +1,4 @@
-"""Circuits from elsewhere: on one graph, pruned, and how each was extracted."""
+"""Checks of a user's own circuits: one graph, pruned, and different extractions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..models import ViT
 
 
 def common_graph(model: ViT, scores: EdgeScores | None, circuits: Sequence[Circuit]) -> ComputationGraph:
-    """The graph that scores and circuits have in common.
+    """Return the graph that scores and circuits share.
 
     Raises:
-        InputError: neither scores nor circuits, several graphs, that of another model, a circuit that is not pruned or
-            was extracted from other scores, several circuits without scores.
+        InputError: neither scores nor circuits, different graphs, the graph of another model, a circuit that is not
+            pruned or was extracted from other scores, several circuits without scores.
     """
     _check_circuits(scores, circuits)
     parts = [("scores", scores.graph)] if scores is not None else []
@@ -35,7 +35,7 @@ def common_graph(model: ViT, scores: EdgeScores | None, circuits: Sequence[Circu
             )
         if graph.form != parts[0][1].form:
             raise InputError(
-                f"{what}: form {graph.form} beside {parts[0][1].form}; store each form as a result of its own"
+                f"{what}: expected form {parts[0][1].form}, got {graph.form}; store each form as a separate result"
             )
     return parts[0][1]
 
@@ -48,14 +48,14 @@ def _check_circuits(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> N
             raise InputError(f"circuits: expected Circuit, or (Circuit, Evaluation), got {type(circuit).__name__}")
         if circuit.astray:
             raise InputError(f"circuits: {circuit.astray}")
-        if not _alike(scores, circuit):
-            raise InputError(f"circuits: {circuit.extraction} was extracted from other scores than those given")
+        if not _consistent(scores, circuit):
+            raise InputError(f"circuits: {circuit.extraction} was extracted from other scores")
     if scores is None and len(circuits) > 1:
-        raise InputError(f"circuits: without scores one circuit answers a question, got {len(circuits)}")
+        raise InputError(f"circuits: without scores, expected at most one circuit, got {len(circuits)}")
 
 
-def _alike(scores: EdgeScores | None, circuit: Circuit) -> bool:
-    """Whether a circuit may be of these scores, as far as they are known."""
+def _consistent(scores: EdgeScores | None, circuit: Circuit) -> bool:
+    """Return whether a circuit may come from these scores, as far as its scores are known."""
     if scores is None or circuit.score is None:
         return True
     return np.array_equal(scores.mean.astype(np.float32), circuit.score.astype(np.float32))
@@ -63,25 +63,25 @@ def _alike(scores: EdgeScores | None, circuit: Circuit) -> bool:
 
 _EXTRACTED = re.compile(r"(?P<kind>[\w.-]+)(\((?P<params>[^()]*)\))?(, all edges: .*)?", re.DOTALL)
 _SPEC_NAMES = {"greedy": "edges"}
-"""What a spec calls the extraction of a circuit."""
+"""Name in a spec, by the name that a circuit reports."""
 
 
 def extractions_of(scores: EdgeScores | None, circuits: Sequence[Circuit]) -> list[Extraction]:
-    """How circuits were extracted, by what they say of it and by the names that specs use.
+    """Return the extractions that circuits report, with the names that specs use.
 
-    Without scores a circuit was found as it is.
+    Without scores, the extraction is `found`.
 
     Raises:
-        InputError: a text that is no name with parameters, or two circuits with the same.
+        InputError: an extraction is not a name with parameters, or two circuits have the same.
     """
-    found = [EXTRACTIONS.resolve("found") if scores is None else _extraction(circuit) for circuit in circuits]
-    for i, extraction in enumerate(found):
-        if extraction in found[:i]:
+    extractions = [EXTRACTIONS.resolve("found") if scores is None else _extraction(circuit) for circuit in circuits]
+    for i, extraction in enumerate(extractions):
+        if extraction in extractions[:i]:
             raise InputError(
-                f"circuits: two are extracted by {extraction.text}; tell them apart: "
+                f"circuits: two have the extraction {extraction.text}; give one another name: "
                 'dataclasses.replace(circuit, extraction="my-cut(n=24)")'
             )
-    return found
+    return extractions
 
 
 def _extraction(circuit: Circuit) -> Extraction:
@@ -97,7 +97,7 @@ def _extraction(circuit: Circuit) -> Extraction:
 
 
 def _param(part: str) -> tuple[str, Scalar]:
-    """`n=24` or `absolute`."""
+    """Return name and value of `n=24`, or of a flag such as `absolute`."""
     name, equals, text = part.partition("=")
     try:
         value = json.loads(text, parse_constant=str) if equals else True

@@ -1,4 +1,4 @@
-"""Results that were found elsewhere, as the questions and answers of a store: checked, nothing written."""
+"""A user's own results, checked and converted to items and answers; nothing is written."""
 
 from __future__ import annotations
 
@@ -49,34 +49,34 @@ from ..images import (
 from ..models import DTYPES, ViT
 from ..store import rounded
 from .extracted import common_graph, extractions_of
-from .kinds import Kind, resolved
+from .kinds import Kind, resolve_kind
 from .spec import is_printable
-from .work import Evaluated, circuit_record, evaluated, versions
+from .work import Evaluated, circuit_record, evaluate_circuit, versions
 
 RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally")
-"""Names in the provenance of answers that were computed here."""
+"""Names in the provenance of computed answers."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OwnImages:
     """Images of one class, what was done to them, and what they are contrasted with.
 
-    The store keeps hashes and names, no pixels. With the same `images` under every condition, circuits compare over
-    conditions as those of the same images.
+    The store keeps hashes and names, not pixels. With the same `images` under every condition, circuits are compared
+    as circuits of the same images.
 
     Attributes:
-        dataset: what the data set is called.
-        class_name: what the class is called.
-        class_index: its logit; None where the name is a label of the model.
+        dataset: name of the data set.
+        class_name: name of the class.
+        class_index: index of its logit; optional if the name is a label of the model.
         images: the images before any attack.
-        files: name of each image, for people.
-        condition: what was done to them: `natural`, another condition of a spec, or one of one's own.
-        attacked: the images under the condition; where they are given, other pixels are another question.
-        corruption: what they are contrasted with: a corruption of a spec, or one of one's own.
-        corrupted: their counterparts; where they are given, other pixels are another question.
-        target: class that the attack or the metric aims at, by name, label or index.
-        word: what the attack writes.
-        against: names of the classes that the counterparts come from.
+        files: a readable name for each image.
+        condition: what was done to the images: `natural`, another condition of a spec, or your own.
+        attacked: the attacked images; if given, different pixels are a different question.
+        corruption: what the images are contrasted with: a corruption of a spec, or your own.
+        corrupted: the corrupted images; if given, different pixels are a different question.
+        target: target class of the attack or the metric, by name, label or index.
+        word: the written word.
+        against: names of the classes of the corrupted images.
     """
 
     dataset: str
@@ -95,21 +95,21 @@ class OwnImages:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OwnResult:
-    """What was found about one class under one condition: scores, circuits, or both.
+    """Scores, circuits, or both, of one class under one condition.
 
     Attributes:
-        model: the loaded model that it was found in.
-        images: the images that it rests on, in the order of the scores per image.
-        method: how it was found: a method of a spec, or one of one's own.
-        metric: what the scores raise or lower, likewise.
+        model: the loaded model.
+        images: the images that the result was computed on, in the order of the scores per image.
+        method: how it was found: a method of a spec, or your own.
+        metric: what the scores measure: a metric of a spec, or your own.
         direction: `noising` (clean run, an edge corrupted) or `denoising` (corrupted run, an edge restored).
-        seed: of everything random in it.
-        scores: of every edge; None where edges were only selected.
-        circuits: circuits, each alone or with its evaluation. They differ in what they say of their extraction; without
-            scores there is one.
-        report: clean and corrupted images that chose nothing, normalised: circuits that come without an evaluation are
-            evaluated on them, beside ten random circuits of the same size.
-        provenance: what else should be known of it: JSON values by name.
+        seed: the random seed.
+        scores: the score of every edge; None if the method only selects edges.
+        circuits: circuits, or pairs of a circuit and its evaluation. Their extractions must differ; without scores,
+            only one circuit is allowed.
+        report: held-out clean and corrupted images, normalised. Circuits without an evaluation are evaluated on them,
+            together with ten random circuits of the same size.
+        provenance: any further JSON values by name.
     """
 
     model: ViT
@@ -125,7 +125,7 @@ class OwnResult:
 
 
 class Answer(NamedTuple):
-    """What a store keeps of one result: circuits refer to the responses behind their evaluations."""
+    """The stored parts of one result; circuits refer to the responses that their evaluations were computed from."""
 
     discovery: Discovery
     responses: tuple[Response, ...]
@@ -133,58 +133,58 @@ class Answer(NamedTuple):
 
 
 def answer(result: OwnResult) -> Answer:
-    """A result as a store keeps it; its circuits are evaluated where report images are given.
+    """Check a result, evaluate its circuits if it has report images, and return what is stored of it.
 
     Raises:
-        InputError: a field that is not what was expected, or fields that do not fit together.
+        InputError: a field is invalid, or fields do not fit together.
     """
     model, images = result.model, result.images
     if not isinstance(model, ViT):
         raise InputError(f"model: expected a loaded model, got {type(model).__name__}; load it: cs.load_model(module)")
-    circuits = [given if isinstance(given, tuple) else (given, None) for given in result.circuits]
+    circuits = [entry if isinstance(entry, tuple) else (entry, None) for entry in result.circuits]
     graph = common_graph(model, result.scores, [circuit for circuit, _ in circuits])
     hashes = content_hashes("images", images.images)
     _check_images(hashes, result.scores)
     cls, recipe = _class(model, images), _recipe(result, graph)
     aim = _target(model, images, recipe.metric)
-    condition = resolved("condition", images.condition, CONDITIONS)
+    condition = resolve_kind("condition", images.condition, CONDITIONS)
     _check_contrast(condition, recipe, cls, aim)
     selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(images, hashes, aim)))
     item = WorkItem(model.info, cls, condition, recipe, selection, _contrast(model, images, aim))
-    found = extractions_of(result.scores, [circuit for circuit, _ in circuits])
+    extractions = extractions_of(result.scores, [circuit for circuit, _ in circuits])
     report = None if result.report is None else _report(result, recipe.metric, cls, aim)
     provenance = {**_provenance(result), "images": [*_rows(images, hashes), *_report_rows(result)]}
-    members = next((c.members for e, (c, _) in zip(found, circuits, strict=True) if e.kind == "found"), None)
+    members = next((c.members for e, (c, _) in zip(extractions, circuits, strict=True) if e.kind == "found"), None)
     discovery = rounded(Discovery(item, result.scores, hashes, members, {}, provenance))
     records = []
     responses: dict[str, Response] = {}
-    for extraction, (circuit, evaluation) in zip(found, circuits, strict=True):
-        own = None if evaluation is None else Evaluated(evaluation)
-        if own is None and report is not None:
+    for extraction, (circuit, evaluation) in zip(extractions, circuits, strict=True):
+        outcome = None if evaluation is None else Evaluated(evaluation)
+        if outcome is None and report is not None:
             trials = _trials(item, circuit_id(item.id, extraction), report)
-            own = evaluated(model, report, circuit, trials, known=responses)
-            responses |= {response.id: response for response in own.responses.values()}
-        records.append(circuit_record(discovery, extraction, circuit, own))
+            outcome = evaluate_circuit(model, report, circuit, trials, known=responses)
+            responses |= {response.id: response for response in outcome.responses.values()}
+        records.append(circuit_record(discovery, extraction, circuit, outcome))
     return Answer(discovery, tuple(responses.values()), tuple(records))
 
 
 def _trials(item: WorkItem, circuit: str, report: ImagePairs) -> dict[Role, Trial]:
-    """What is run for the evaluation of a circuit: on the report images, which the question does not name."""
+    """Return the trials of the evaluation of a circuit on the report images, which are not part of the question."""
     selection = Selection.of(sorted(report.hashes), 0, GIVEN, 0, (report.digest,))
     return {role: replace(trial, selection=selection) for role, trial in trials_of(item, circuit).items()}
 
 
-# --- what was asked ----------------------------------------------------------------------------------
+# --- the question ------------------------------------------------------------------------------------
 
 
 def _recipe(result: OwnResult, graph: ComputationGraph) -> Recipe:
-    method = resolved("method", result.method, METHODS)
-    metric = resolved("metric", result.metric, METRICS)
-    corruption = resolved("corruption", result.images.corruption, CORRUPTIONS)
+    method = resolve_kind("method", result.method, METHODS)
+    metric = resolve_kind("metric", result.metric, METRICS)
+    corruption = resolve_kind("corruption", result.images.corruption, CORRUPTIONS)
     if result.direction not in DIRECTIONS:
         raise unknown("direction", result.direction, DIRECTIONS)
     if not isinstance(result.seed, int) or isinstance(result.seed, bool) or not 0 <= result.seed < 2**63:
-        raise InputError(f"seed: expected a whole number from 0 on, got {result.seed!r}")
+        raise InputError(f"seed: expected a whole number of at least 0, got {result.seed!r}")
     signed = True if result.scores is None else result.scores.signed
     if method.kind in METHODS:
         signed = _check_method(method, result, graph, metric)
@@ -193,13 +193,13 @@ def _recipe(result: OwnResult, graph: ComputationGraph) -> Recipe:
 
 
 def _check_method(method: MethodUse, result: OwnResult, graph: ComputationGraph, metric: Metric) -> bool:
-    """Whether scores of a registered method are signed; refuse scores that cannot be of it."""
+    """Return whether scores of a registered method are signed; raise an error if the scores do not fit the method."""
     facts, scores = METHODS[method.kind], result.scores
     facts.check(graph.form, result.direction, metric.kind, dict(method.params))
     if scores is not None and (scores.signed, scores.shares) != (facts.signed, facts.shares):
         raise InputError(
             f"method: scores of {method.kind!r} are signed={facts.signed}, shares={facts.shares}, these are "
-            f"signed={scores.signed}, shares={scores.shares}; name the method that they are of"
+            f"signed={scores.signed}, shares={scores.shares}; name the method that computed them"
         )
     return facts.signed
 
@@ -220,24 +220,26 @@ def _class(model: ViT, images: OwnImages) -> ClassInfo:
 
 def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not is_printable(name):
-        raise InputError(f"{what}: expected 1 to 200 printable signs without blanks at the ends, got {name!r}")
+        raise InputError(
+            f"{what}: expected 1 to 200 printable characters without leading or trailing spaces, got {name!r}"
+        )
 
 
 def _target(model: ViT, images: OwnImages, metric: Metric) -> int | None:
-    """Logit of the class that the metric aims at by a parameter, else of that which the images name."""
+    """Return the logit of the target class: the parameter of the metric, or else the target of the images."""
     named = dict(metric.params).get("target") if metric.kind in METRICS else None
-    asked = images.target if named is None else named
-    if asked is None:
+    target = images.target if named is None else named
+    if target is None:
         return None
     labels = Labels.of_model(model.labels, model.n_classes)
-    index = labels.find(str(asked))
+    index = labels.find(str(target))
     if index is None:
-        raise InputError(f"target: {labels.explain_missing(str(asked))} of {model.name}; give its index")
+        raise InputError(f"target: {labels.explain_missing(str(target))} of {model.name}; give its index")
     return index
 
 
 def _check_contrast(condition: Condition, recipe: Recipe, cls: ClassInfo, aim: int | None) -> None:
-    """Refuse what can be said but has no meaning."""
+    """Raise an error for a corruption or metric that is undefined under the condition."""
     corruption, metric = recipe.corruption, recipe.metric
     if condition.kind == NATURAL and corruption.kind in CORRUPTIONS and CORRUPTIONS[corruption.kind].needs_attack:
         raise InputError(f"corruption: {corruption.kind} contrasts natural images with themselves; state the condition")
@@ -248,15 +250,15 @@ def _check_contrast(condition: Condition, recipe: Recipe, cls: ClassInfo, aim: i
 
 
 def _surroundings(images: OwnImages, hashes: Sequence[str], aim: int | None) -> Iterator[str]:
-    """What else the question rests on: attacked and corrupted pixels in the order of the images' hashes."""
+    """Yield the rest of the question: hashes of attacked and corrupted pixels in the images' order, target, word."""
     order = np.argsort(hashes)
     for what, contents in (("attacked", images.attacked), ("corrupted", images.corrupted)):
         if contents is None:
             continue
-        found = content_hashes(what, contents)
-        if len(found) != len(hashes):
-            raise InputError(f"{what}: expected one for each of {len(hashes)} images, got {len(found)}")
-        yield from (what, *(found[i] for i in order))
+        others = content_hashes(what, contents)
+        if len(others) != len(hashes):
+            raise InputError(f"{what}: expected one for each of {len(hashes)} images, got {len(others)}")
+        yield from (what, *(others[i] for i in order))
     if images.word is not None:
         yield f"word {images.word}"
     if aim is not None:
@@ -276,24 +278,26 @@ def _contrast(model: ViT, images: OwnImages, aim: int | None) -> Contrast:
     return Contrast(images.word, target, tuple(images.against))
 
 
-# --- what was found ----------------------------------------------------------------------------------
+# --- the answer --------------------------------------------------------------------------------------
 
 
 def _check_images(hashes: Sequence[str], scores: EdgeScores | None) -> None:
     first: dict[str, int] = {}
     for i, hash_ in enumerate(hashes):
         if first.setdefault(hash_, i) != i:
-            raise InputError(f"images: {first[hash_]} and {i} (counted from 0) are the same image; count each once")
+            raise InputError(
+                f"images: {first[hash_]} and {i} (counted from 0) are the same image; give each image once"
+            )
     if scores is not None and scores.n_images not in (None, len(hashes)):
-        raise InputError(f"scores: they are of {scores.n_images} images, but {len(hashes)} images are given")
+        raise InputError(f"scores: expected scores of the {len(hashes)} images, got scores of {scores.n_images}")
 
 
 def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) -> ImagePairs:
-    """The report images as pairs with their classes."""
+    """Return the report images as pairs with their classes."""
     assert result.report is not None
     if metric.kind not in METRICS:
         raise InputError(
-            f"report: circuits cannot be evaluated by {metric.kind!r}, a metric of your own; give their evaluations"
+            f"report: circuits cannot be evaluated with your own metric {metric.kind!r}; give their evaluations"
         )
     clean, corrupted = result.report
     content = result.images.images if result.images.attacked is None else result.images.attacked
@@ -302,8 +306,8 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
     for i, hash_ in enumerate(hashes):
         if hash_ in known:
             raise InputError(
-                f"report: image {i} is image {known.index(hash_)} of those that the result rests on (counted from 0); "
-                "evaluate on images that chose nothing"
+                f"report: image {i} is also image {known.index(hash_)} of `images` (counted from 0); "
+                "evaluate on held-out images"
             )
     targets = None if aim is None else [aim] * len(clean)
     return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets, hashes=hashes)
@@ -312,17 +316,17 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
 def _provenance(result: OwnResult) -> dict[str, Any]:
     taken = sorted({*RESERVED, *versions(result.model)} & result.provenance.keys())
     if taken:
-        raise InputError(f"provenance: {', '.join(taken)} is written by circuitstore; choose other names")
-    given = dict(result.provenance)
+        raise InputError(f"provenance: {', '.join(taken)} is reserved by circuitstore; choose other names")
+    own = dict(result.provenance)
     try:
-        json.dumps(given, allow_nan=False)
+        json.dumps(own, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"provenance: expected JSON values by name: {error}") from error
-    return {**versions(result.model), **given}
+    return {**versions(result.model), **own}
 
 
 def _rows(images: OwnImages, hashes: Sequence[str]) -> Iterator[dict[str, str]]:
-    """What `Store.images` says of each image."""
+    """Yield the row of each image in `Store.images`."""
     files = list(images.files) if images.files is not None else _paths(images.images)
     if files and len(files) != len(hashes):
         raise InputError(f"files: expected a name for each of {len(hashes)} images, got {len(files)}")
@@ -331,7 +335,7 @@ def _rows(images: OwnImages, hashes: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def _paths(contents: Contents) -> list[str]:
-    """Folder and name of each file, where images are given by their files."""
+    """Return folder and name of each file, if images are given as files."""
     entries = () if isinstance(contents, Tensor | np.ndarray) else contents
     return [f"{entry.parent.name}/{entry.name}" for entry in entries if isinstance(entry, Path)]
 

@@ -1,4 +1,4 @@
-"""From a spec to work items: every question that a run asks, in the order in which they are asked."""
+"""Plan of a run: the work items that follow from a spec, in the order in which they are answered."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ from ..images import (
 )
 from ..models import ViT, plain_torch
 from .loading import models_of
-from .spec import FolderSpec, RecipeSpec, Spec, named, placed
+from .spec import FolderSpec, RecipeSpec, Spec, errors_at, kind_and_params
 
 CHOOSING = "float32"
-"""Type in which the model chooses and attacks images, whatever types recipes are computed in."""
+"""Floating-point type in which the model chooses and attacks images, independent of the recipes."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A work item and the circuits wanted from it.
+    """A work item and the circuits to extract from its answer.
 
     Attributes:
         item: the question.
-        extractions: the circuits to take from its answer.
-        sized_by: the work item whose circuits decide the sizes of the retention extractions: the
-            natural condition of an effect study. None where the item decides its own.
+        extractions: the extractions of these circuits.
+        sized_by: the work item whose circuits determine the sizes that are found on selection images: that of the
+            natural condition of an effect study. None if the item determines its own sizes.
     """
 
     item: WorkItem
@@ -66,8 +66,8 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class AskedRecipe:
-    """One recipe and the conditions under which it is asked, natural first."""
+class RequestedRecipe:
+    """A recipe and the conditions under which it is used, natural first."""
 
     recipe: Recipe
     conditions: tuple[Condition, ...]
@@ -75,12 +75,14 @@ class AskedRecipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its questions, and what answers them.
+    """A run: its work items, model and images.
 
     Attributes:
-        models: the model in each floating-point type that a recipe asks for.
-        items: class by class; within a study the condition that decides sizes comes first.
-        notices: what the user should know of the model and of the plan.
+        spec: the spec that was planned.
+        models: the model in each floating-point type that a recipe uses.
+        source: the images.
+        items: class by class; within a study, the condition that determines sizes comes first.
+        notices: messages for the user about the model and the plan.
     """
 
     spec: Spec
@@ -96,68 +98,73 @@ class Plan:
 
 
 @plain_torch()
-def make_plan(spec: Spec, given: ViT | None = None) -> Plan:
-    """Check the names, load the model, look through the images, and spell out every work item.
+def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
+    """Check a spec, load its model, list its images, and return all of its work items.
 
     Args:
-        given: a loaded model, in place of the one that the spec names.
+        spec: the run.
+        model: a loaded model, used instead of the model in the spec.
 
     Raises:
-        InputError: a name in the spec that nothing carries, a combination without meaning, classes
-            without images, or no model; the message gives the path in the spec.
+        InputError: unknown names, a combination that is undefined, classes without images, or no model; the message
+            gives the path in the spec.
+
+    Examples:
+        >>> [planned.item.target_class.name for planned in make_plan(spec).items]
+        ['three', 'eight']
     """
     conditions = []
     for i, condition in enumerate(spec.condition):
-        with placed(spec, f"condition[{i}]"):
+        with errors_at(spec, f"condition[{i}]"):
             conditions.append(CONDITIONS.resolve(condition.kind, condition.params))
-    recipes = [_asked_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-    dtypes = sorted({CHOOSING, *(asked.recipe.dtype for asked in recipes)})
-    models = models_of(spec, given, dtypes)
-    model = models[CHOOSING]
-    with placed(spec, "images.source"):
-        source = open_source(_source(spec), model, name=spec.images.name, attacked=_attacked_folders(spec))
-    notices: dict[str, None] = dict.fromkeys(model.notices)
-    if given is not None and spec.model is not None:
-        notices[f"the model is {given.name}, as given to index, in place of the one that {spec.origin} names"] = None
+    recipes = [_requested_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
+    dtypes = sorted({CHOOSING, *(requested.recipe.dtype for requested in recipes)})
+    models = models_of(spec, model, dtypes)
+    chooser = models[CHOOSING]
+    with errors_at(spec, "images.source"):
+        source = open_source(_source(spec), chooser, name=spec.images.name, attacked=_attacked_folders(spec))
+    notices: dict[str, None] = dict.fromkeys(chooser.notices)
+    if model is not None and spec.model is not None:
+        notices[f"the loaded model {model.name} is used instead of the model in {spec.origin}"] = None
     classes = _classes(spec, source, notices)
-    pairs: list[tuple[ClassInfo, AskedRecipe]] = []
-    for i, asked in enumerate(recipes):
-        _check_extractions(spec, model, asked)
-        with placed(spec, f"recipe[{i}]"):
-            fitting = _classes_of(asked, source, classes, notices)
-            _try_out(spec, source, model, fitting[0], asked)
-        pairs += [(cls, asked) for cls in fitting]
+    pairs: list[tuple[ClassInfo, RequestedRecipe]] = []
+    for i, requested in enumerate(recipes):
+        _check_extractions(spec, chooser, requested)
+        with errors_at(spec, f"recipe[{i}]"):
+            fitting = _classes_of(requested, source, classes, notices)
+            _try_out(spec, source, chooser, fitting[0], requested)
+        pairs += [(cls, requested) for cls in fitting]
     place = {cls: i for i, cls in enumerate(classes)}
     pairs.sort(key=lambda pair: place[pair[0]])
-    items = [planned for cls, asked in pairs for planned in _items(spec, model, source, cls, asked)]
+    items = [planned for cls, requested in pairs for planned in _items(spec, chooser, source, cls, requested)]
     return Plan(spec, models, source, tuple(items), tuple(notices))
 
 
-def _asked_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> AskedRecipe:
+def _requested_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> RequestedRecipe:
     place = f"recipe[{index}]"
-    with placed(spec, place):
+    with errors_at(spec, place):
         method = METHODS.resolve(recipe.method, recipe.params)
         facts = METHODS[recipe.method]
-    with placed(spec, f"{place}.corruption"):
-        corruption = CORRUPTIONS.resolve(*named(recipe.corruption))
-    with placed(spec, f"{place}.metric"):
-        metric = METRICS.resolve(*named(recipe.metric))
-    with placed(spec, place):
+    with errors_at(spec, f"{place}.corruption"):
+        corruption = CORRUPTIONS.resolve(*kind_and_params(recipe.corruption))
+    with errors_at(spec, f"{place}.metric"):
+        metric = METRICS.resolve(*kind_and_params(recipe.metric))
+    with errors_at(spec, place):
         facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
-    asked = tuple(conditions)
+    chosen = tuple(conditions)
     if recipe.conditions is not None:
-        with placed(spec, f"{place}.conditions"):
-            asked = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
-    with placed(spec, place):
-        _check_meaning(asked, corruption, metric)
+        with errors_at(spec, f"{place}.conditions"):
+            chosen = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
+    with errors_at(spec, place):
+        _check_defined(chosen, corruption, metric)
     full = Recipe(
         method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
     )
-    return AskedRecipe(full, tuple(sorted(dict.fromkeys(asked), key=lambda c: c.kind != NATURAL)))
+    return RequestedRecipe(full, tuple(sorted(dict.fromkeys(chosen), key=lambda c: c.kind != NATURAL)))
 
 
 def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
-    """Conditions of that kind or own name, or the one of that canonical text."""
+    """Return the conditions whose kind, name or canonical text is `name`."""
     own = {c: dict(c.params).get("name") for c in conditions}
     hits = [c for c in conditions if name in (c.kind, c.text, own[c])]
     if not hits:
@@ -165,8 +172,8 @@ def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condit
     return hits
 
 
-def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
-    """Refuse what can be said but has no meaning."""
+def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
+    """Raise an error if the scores are undefined or all 0 under an unattacked condition."""
     unattacked = [c.text for c in conditions if not is_attack(c)]
     if not unattacked:
         return
@@ -178,8 +185,8 @@ def _check_meaning(conditions: Sequence[Condition], corruption: Corruption, metr
         )
     if METRICS[metric.kind].needs_targets and not metric.params:
         raise InputError(
-            f"the metric {metric.kind} needs the class that an attack aims at, and {unattacked[0]!r} has none; "
-            f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or take metric = "logit"'
+            f"the metric {metric.kind} needs the target class of an attack, and {unattacked[0]!r} has none; "
+            f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or use metric = "logit"'
         )
 
 
@@ -195,95 +202,94 @@ def _source(spec: Spec) -> str | dict[str, Any]:
 
 
 def _attacked_folders(spec: Spec) -> dict[str, Path]:
-    """The folders of attacked images, by the name of their condition."""
+    """Return the folders of attacked images by the name of their condition."""
     folders: dict[str, Path] = {}
     for i, condition in enumerate(spec.condition):
         if condition.path is not None:
             name = str(CONDITIONS.resolve(condition.kind, condition.params)["name"])
             if folders.setdefault(name, condition.path) != condition.path:
                 raise InputError(
-                    f"{spec.origin}: condition[{i}].name: {name!r} is the name of {folders[name]} already; "
-                    "give each folder a name of its own"
+                    f"{spec.origin}: condition[{i}].name: {name!r} is already the name of {folders[name]}; "
+                    "give each folder a different name"
                 )
     return folders
 
 
 def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
-    """The classes that are asked: those of `only`, or all that have images under every condition."""
+    """Return the classes of the run: those of `only`, or all that have images under every condition."""
     by_name = {c.name: c for c in source.classes}
     for name in spec.images.only or ():
         if name not in by_name:
             raise unknown("class", name, by_name, where=f"{spec.origin}: images.only")
-    asked = [by_name[name] for name in dict.fromkeys(spec.images.only or by_name)]
-    lacking = [c.name for c in asked if not source.has_attacked(c)]
+    chosen = [by_name[name] for name in dict.fromkeys(spec.images.only or by_name)]
+    lacking = [c.name for c in chosen if not source.has_attacked(c)]
     folders = " and ".join(f"{path} ({name})" for name, path in _attacked_folders(spec).items())
-    if len(lacking) == len(asked) or (lacking and spec.images.only):
+    if len(lacking) == len(chosen) or (lacking and spec.images.only):
         raise InputError(
             f"{spec.origin}: images: no image of {', '.join(lacking[:5])} has an attacked twin in {folders}; "
             "expected files of the same class folder and name"
         )
     if lacking:
-        told = f"{', '.join(lacking[:5])}{f' and {len(lacking) - 5} more' if len(lacking) > 5 else ''}"
-        notices[f"no attacked image in {folders} of: {told}; these classes are not asked, only contrasted with"] = None
-    return [c for c in asked if c.name not in lacking]
+        listed = f"{', '.join(lacking[:5])}{f' and {len(lacking) - 5} more' if len(lacking) > 5 else ''}"
+        notices[f"no attacked image in {folders} of: {listed}; these classes only serve as a contrast to others"] = None
+    return [c for c in chosen if c.name not in lacking]
 
 
 def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
-    """The extraction, whose size another condition decides where it has one to be found."""
-    found = size_of is not None and EXTRACTIONS[extraction.kind].find is not None
-    return sized_by(extraction, size_of) if found and size_of else extraction
+    """Return the extraction, with the condition that determines its size if the size has to be found."""
+    if size_of is None or EXTRACTIONS[extraction.kind].find is None:
+        return extraction
+    return sized_by(extraction, size_of)
 
 
-def _check_extractions(spec: Spec, model: ViT, asked: AskedRecipe) -> None:
-    """Sizes that the graph does not have, and orders that scores do not have, are refused before any is computed."""
-    method = asked.recipe.method.kind
+def _check_extractions(spec: Spec, model: ViT, requested: RequestedRecipe) -> None:
+    """Raise an error for sizes that the graph does not have, or extractions that the scores do not allow."""
+    method = requested.recipe.method.kind
     for i, extract in enumerate(spec.extract):
         extraction = extract.extraction()
         size = dict(extraction.params).get("n")
         if isinstance(size, int | float):
-            with placed(spec, f"extract[{i}].{extraction.kind}"):
-                edge_count(universe_of(model.info, asked.recipe.over), size)
+            with errors_at(spec, f"extract[{i}].{extraction.kind}"):
+                edge_count(universe_of(model.info, requested.recipe.over), size)
         if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
-            with placed(spec, f"extract[{i}] for recipe {method}"):
-                way_out = (
-                    f"each extract applies to every recipe: where another one wants it, give {method} its own spec"
-                )
-                raise InputError(f"{shares_error(extraction.kind)}; {way_out}")
+            with errors_at(spec, f"extract[{i}] for recipe {method}"):
+                advice = f"each extract applies to every recipe: if another recipe needs it, give {method} its own spec"
+                raise InputError(f"{shares_error(extraction.kind)}; {advice}")
 
 
 def metric_target(source: ImageSource, metric: Metric) -> int | None:
-    """Logit of the class that a metric names as its target; None where it names none.
+    """Return the logit of the class that a metric names as its target, or None if it names none.
 
     Raises:
-        InputError: neither the source nor the model has such a class.
+        InputError: neither the source nor the model has this class.
     """
     named = dict(metric.params).get("target")
     if named is None:
         return None
     index = source.class_index_of(str(named))
     if index is None:
-        raise unknown("class", named, [c.name for c in source.classes], where=f"metric {metric.kind}: target")
+        raise unknown("class", kind_and_params, [c.name for c in source.classes], where=f"metric {metric.kind}: target")
     return index
 
 
 def _classes_of(
-    asked: AskedRecipe, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
+    requested: RequestedRecipe, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
 ) -> list[ClassInfo]:
-    """The classes that a study can be asked of: not the one that its metric takes as target.
+    """Return the classes that a recipe applies to: all except the target of its metric.
 
     Raises:
-        InputError: none is left, or an attack aims at no class and the metric needs one.
+        InputError: no class is left, or the metric needs a target class and an attack has none.
     """
-    metric, target = asked.recipe.metric, metric_target(source, asked.recipe.metric)
+    metric, target = requested.recipe.metric, metric_target(source, requested.recipe.metric)
     fitting = [cls for cls in classes if cls.class_index != target]
     if not fitting:
-        raise InputError(f"metric {metric.text}: its target is the only class that is asked; name another")
+        raise InputError(f"metric {metric.text}: its target is the only class of the run; name another")
     if len(fitting) < len(classes):
         left_out = next(cls.name for cls in classes if cls.class_index == target)
-        notices[f"class {left_out!r} is not asked for {metric.text}: it is the target"] = None
+        notices[f"class {left_out!r} is left out for {metric.text}: it is the target"] = None
     if METRICS[metric.kind].needs_targets and target is None:
-        for condition in asked.conditions:
-            _check_aim(source, fitting, condition, asked.recipe)
+        for condition in requested.conditions:
+            _check_aim(source, fitting, condition, requested.recipe)
     return fitting
 
 
@@ -293,46 +299,48 @@ def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Con
         if aim is not None and aim != cls.class_index:
             continue
         kind = recipe.metric.kind
-        what = "is a class of neither the images nor the model" if aim is None else "is the class itself"
+        why = "is a class of neither the images nor the model" if aim is None else "is the class itself"
         raise InputError(
-            f"the metric {kind} needs a target class, and what {condition.text} aims at on images of {cls.name!r} "
-            f'{what}; name one: metric = {{ kind = "{kind}", target = "…" }}'
+            f"the metric {kind} needs a target class, and the target of {condition.text} on images of {cls.name!r} "
+            f'{why}; name one: metric = {{ kind = "{kind}", target = "…" }}'
         )
 
 
-def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, asked: AskedRecipe) -> None:
-    """Attack and corrupt one image of a class, so that what cannot work fails here and not once per class."""
-    seed, corruption = asked.recipe.seed, asked.recipe.corruption
+def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, requested: RequestedRecipe) -> None:
+    """Attack and corrupt one image of a class, so that errors are raised here and not once per class."""
+    seed, corruption = requested.recipe.seed, requested.recipe.corruption
     partners = contrast_classes(corruption, source, cls, seed=seed, count=spec.images.per_class)
     dealt = deal_partners([source.candidates(c)[:1] for c in partners], 1)
-    for condition in asked.conditions:
+    for condition in requested.conditions:
         with suppress(BadImage):
             build_pairs(
                 source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt
             )
 
 
-def _items(spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, asked: AskedRecipe) -> Iterator[Planned]:
-    """The items of one class in one study; the natural condition, if asked, decides the sizes of all."""
+def _items(
+    spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, requested: RequestedRecipe
+) -> Iterator[Planned]:
+    """Yield the items of one class and recipe; the natural condition, if included, determines the sizes of all."""
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
     sized_by: WorkItem | None = None
-    size_of = NATURAL if asked.conditions[0].kind == NATURAL else None
-    if METHODS[asked.recipe.method.kind].selects:
+    size_of = NATURAL if requested.conditions[0].kind == NATURAL else None
+    if METHODS[requested.recipe.method.kind].selects:
         extractions = (EXTRACTIONS.resolve("found"),)
     else:
         extractions = tuple(_sized(e.extraction(), size_of) for e in spec.extract)
-    corruption, count = asked.recipe.corruption, spec.images.per_class
-    target = metric_target(source, asked.recipe.metric)
-    made_of: dict[str, Any] = {"seed": spec.seed, "count": count, "target": target}
-    for condition in asked.conditions:
+    corruption, count = requested.recipe.corruption, spec.images.per_class
+    target = metric_target(source, requested.recipe.metric)
+    options: dict[str, Any] = {"seed": spec.seed, "count": count, "target": target}
+    for condition in requested.conditions:
         rule = spec.images.choose
         if condition.kind == NATURAL and rule == "successful":
             rule = "correct"
-        with placed(spec, "images"):
-            around = surroundings(source, cls, condition, corruption, **made_of)
-            against = contrast(source, cls, condition, corruption, **made_of)
+        with errors_at(spec, "images"):
+            around = surroundings(source, cls, condition, corruption, **options)
+            against = contrast(source, cls, condition, corruption, **options)
         selection = Selection.of(hashes, count, rule, spec.seed, around)
-        item = WorkItem(model.info, cls, condition, asked.recipe, selection, against)
+        item = WorkItem(model.info, cls, condition, requested.recipe, selection, against)
         yield Planned(item, extractions, sized_by)
         if condition.kind == NATURAL:
             sized_by = item

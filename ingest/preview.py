@@ -1,4 +1,4 @@
-"""What a spec works on, before anything is scored: figures per class and condition, and images beside each other."""
+"""Preview of a spec before anything is scored: figures per class and condition, and images side by side."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ class View:
     """One image as the model sees it, before normalisation.
 
     Attributes:
-        what: `clean`, `attacked` or `corrupted`.
-        name: its file, or what was done to it.
+        kind: `clean` (unattacked), `attacked` or `corrupted`.
+        name: its file, or the kind of its condition or corruption.
         pixels: the image.
-        read_as: what the model takes it for.
+        predicted: name of the class that the model predicts.
     """
 
-    what: str
+    kind: str
     name: str
     pixels: UInt8[np.ndarray, "height width 3"]
-    read_as: str
+    predicted: str
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images of one class under one condition, each beside its corrupted counterpart.
+    """Images of one class under one condition, each with its corrupted image.
 
     Attributes:
-        item: one of the questions that are asked of them.
-        tally: how the model reads all candidates that were tried.
+        item: one of the items that use them.
+        tally: how the model classifies all candidates that were tried.
         images: the views of each image.
-        remark: what is to be said of them; empty where they are some of those chosen.
+        remark: why none are shown, or why those shown were not chosen; empty if they were chosen.
     """
 
     item: WorkItem
@@ -54,10 +54,10 @@ class Samples:
 
 
 class Preview:
-    """A spec's images, and how its model reads them.
+    """The images of a spec, and how its model classifies them.
 
     Attributes:
-        plan: what the spec asks.
+        plan: the plan of the spec.
         survey: figures per class and condition, see `survey`.
     """
 
@@ -67,16 +67,16 @@ class Preview:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the images and of the plan."""
+        """Messages for the user about the images and the plan."""
         return (*self.plan.source.notices, *self.plan.notices)
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
-        """The classes that are asked, in their order."""
+        """The classes of the run, in order."""
         return tuple(dict.fromkeys(p.item.target_class for p in self.plan.items))
 
     def samples(self, cls: ClassInfo, count: int = 3) -> Iterator[Samples]:
-        """The first images of a class, once per condition and corruption; none where they cannot be made."""
+        """Yield the first images of a class, once per condition and corruption; no images if they cannot be built."""
         items = [p.item for p in self.plan.items if p.item.target_class == cls]
         for item in {(i.condition, i.recipe.corruption): i for i in items}.values():
             chosen = self._choice.of_item(item)
@@ -95,25 +95,33 @@ class Preview:
         seed = item.recipe.seed
         attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
         read = [predictions.of(cls, refs), predictions.of(cls, refs, condition), predict(self.plan.model, corrupted)]
-        clean, turned, other = ([source.name_of(int(index)) for index in indices] for indices in read)
+        clean, under_attack, contrasted = ([source.name_of(int(index)) for index in indices] for indices in read)
         for i, ref in enumerate(refs):
             views = [View("clean", printable(ref.origin), source.view(ref), clean[i])]
             if is_attack(condition):
                 twin = attacked_file(condition, source, ref)
                 name = condition.kind if twin is None else printable(twin.origin)
-                views.append(View("attacked", name, attacked[i], turned[i]))
+                views.append(View("attacked", name, attacked[i], under_attack[i]))
             name = printable(partners[i].origin) if partners else corruption.kind
-            yield (*views, View("corrupted", name, corrupted[i], other[i]))
+            yield (*views, View("corrupted", name, corrupted[i], contrasted[i]))
 
 
 def preview(spec: Spec, model: ViT | None = None, *, progress: bool = False) -> Preview:
-    """Look at the images of a spec before it is indexed; nothing is scored or stored.
+    """Return the images of a spec, and how its model classifies them; nothing is scored or stored.
 
     Args:
-        model: a loaded model, in place of the one that the spec names.
-        progress: a bar on stderr where reading the images takes more than two seconds.
+        spec: the run.
+        model: a loaded model, used instead of the model in the spec.
+        progress: show a bar on stderr if reading the images takes more than two seconds.
 
     Raises:
-        InputError: as `make_plan`.
+        InputError: see `make_plan`.
+
+    Examples:
+        >>> seen = preview(spec)
+        >>> seen.survey.to_pandas()[["class", "condition", "discovery", "selection", "report"]].values.tolist()
+        [['three', 'natural', 4, 2, 2], ['eight', 'natural', 4, 2, 2]]
+        >>> [view.kind for view in next(seen.samples(seen.classes[0])).images[0]]
+        ['clean', 'corrupted']
     """
     return Preview(make_plan(spec, model), progress=progress)

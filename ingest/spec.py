@@ -1,4 +1,4 @@
-"""What to index: a TOML file as frozen values, every mistake named by its path in the file."""
+"""Specs: a TOML file that describes a run, as frozen values; errors give the path in the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..errors import CircuitStoreError, InputError, nearest
 from ..notation import read_toml
 
 FOLDER = "folder"
-"""Kind of condition whose images are in a folder of their own."""
+"""Kind of condition whose attacked images are in a folder."""
 
 _TAGS = ("~name", "~table", "~kind")
 
@@ -45,7 +45,7 @@ class _Part(BaseModel):
 
 
 class _Open(_Part):
-    """A table whose other keys are parameters of what it names; they are checked where that is known."""
+    """A table whose other keys are parameters of a kind, which the plan checks."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -55,9 +55,10 @@ class _Open(_Part):
 
 
 class ModelSpec(_Part):
-    """`{ timm = "vit_base_patch16_224", pretrained = true }` or with `checkpoint = "file.safetensors"`.
+    """A model of timm, or a zero-shot classifier of open_clip.
 
-    `{ open_clip = "ViT-B-32", pretrained = "laion2b_s34b_b79k", classes = ["cat", "dog"] }`: a zero-shot classifier.
+    `{ timm = "vit_base_patch16_224", pretrained = true }`, or with `checkpoint = "file.safetensors"`;
+    `{ open_clip = "ViT-B-32", pretrained = "laion2b_s34b_b79k", classes = ["cat", "dog"] }`.
     """
 
     timm: str | None = None
@@ -81,38 +82,38 @@ class ModelSpec(_Part):
             raise ValueError("expected exactly one of timm, open_clip")
         if self.open_clip is None:
             if self.classes is not None or self.templates is not None:
-                raise ValueError("classes and templates make prompts: they go with open_clip, not with timm")
+                raise ValueError("classes and templates define prompts: use them with open_clip, not with timm")
             if not isinstance(self.pretrained, bool):
                 raise ValueError(f"pretrained: expected true or false with timm, got {self.pretrained!r}")
         else:
             if self.classes is None:
-                raise ValueError("open_clip: expected classes, a list of names; they become the model's classes")
+                raise ValueError("open_clip: expected classes, the list of names of the model's classes")
             if self.pretrained is True:
                 raise ValueError("pretrained: expected the tag of open_clip's weights, got true")
         return self
 
 
 class SourceSpec(_Open):
-    """`{ kind = "…" }` with the options of a source of another package."""
+    """A source of another package: `{ kind = "…" }` with its options."""
 
     kind: str
 
 
 class FolderSpec(_Part):
-    """`{ folder = "photos/", classes = { tabby = 281 } }`: a folder of one folder per class."""
+    """A folder with one folder per class: `{ folder = "photos/", classes = { tabby = 281 } }`."""
 
     folder: Path
     classes: dict[str, int] | None = None
 
 
 class KindSpec(_Open):
-    """A condition, corruption or metric: its kind and its parameters."""
+    """A condition, corruption or metric: its kind and parameters."""
 
     kind: str
 
 
 class ConditionSpec(KindSpec):
-    """A condition; `path` is the folder of attacked images of the kind `folder`, and no part of the identity."""
+    """A condition; `path` is the folder of attacked images of the kind `folder` and not part of the identity."""
 
     path: Path | None = None
 
@@ -132,7 +133,7 @@ _NameOrKind = Annotated[Annotated[str, Tag("~name")] | Annotated[KindSpec, Tag("
 
 
 class ImagesSpec(_Part):
-    """Which images: `per_class` counts discovery (50 %), selection (25 %) and report images (25 %) together."""
+    """The images; `per_class` counts discovery (50 %), selection (25 %) and report images (25 %) together."""
 
     source: _NameOrFolder
     name: str | None = Field(default=None, min_length=1, max_length=200)
@@ -142,7 +143,7 @@ class ImagesSpec(_Part):
 
 
 class RecipeSpec(_Open):
-    """How to score. Keys beyond these are parameters of the method (`steps`, `rule` …)."""
+    """How edges are scored; other keys are parameters of the method (`steps`, `rule` …)."""
 
     method: str
     form: Form = "split"
@@ -154,7 +155,7 @@ class RecipeSpec(_Open):
 
 
 class ExtractSpec(_Open):
-    """Which circuits to take from the scores: the name of an extraction with its size, and its other parameters."""
+    """How a circuit is extracted: the name of an extraction with its size, and its other parameters."""
 
     @model_validator(mode="after")
     def _one_extraction(self) -> ExtractSpec:
@@ -165,27 +166,28 @@ class ExtractSpec(_Open):
         return self
 
     def extraction(self) -> Extraction:
-        """As a value with an identity.
+        """Return the extraction with all its parameters.
 
         Raises:
-            InputError: not exactly one extraction is named, or a parameter that it does not take.
+            InputError: not exactly one extraction is named, or it has no such parameter.
         """
         params = self.params
         sizes = [key for key, kind in EXTRACTIONS.items() if kind.main]
-        given = [key for key in sizes if key in params]
-        if len(given) != 1:
-            raise InputError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(given or params) or 'none'}")
-        kind = EXTRACTIONS[given[0]]
+        names = [key for key in sizes if key in params]
+        if len(names) != 1:
+            raise InputError(f"expected exactly one of {', '.join(sizes)}; got {', '.join(names or params) or 'none'}")
+        kind = EXTRACTIONS[names[0]]
         size = params.pop(kind.key)
         if kind.main in params:
-            raise InputError(f"{kind.main}: {kind.key} = {size!r} gives it; leave it out")
+            raise InputError(f"{kind.main}: already set by {kind.key} = {size!r}; leave it out")
         return EXTRACTIONS.resolve(kind.key, {kind.main: size, **params})
 
 
 class Spec(_Part):
-    """A whole indexing run. `name` is the run's; a changed spec under the same name adds items.
+    """The description of an indexing run.
 
-    Without `model`, one is given to `index`.
+    `name` is the name of the run; a changed spec with the same name adds items. Without `model`, `index` needs a loaded
+    model.
     """
 
     name: str = Field(min_length=1, max_length=200)
@@ -203,33 +205,39 @@ class Spec(_Part):
 
     @property
     def text(self) -> str:
-        """The TOML text that it was read from."""
+        """The TOML text of the spec."""
         return self._text
 
     @property
     def origin(self) -> str:
-        """The file that it was read from, for messages."""
+        """The name of its file, for messages."""
         return self._origin
 
     @field_validator("name")
     @classmethod
     def _printable(cls, value: str) -> str:
         if not is_printable(value):
-            raise ValueError("expected printable text without blanks at its ends")
+            raise ValueError("expected printable text without leading or trailing spaces")
         return value
 
 
 def is_printable(value: str) -> bool:
-    """Whether a text may be a name: printable, without blanks at its ends."""
+    """Return whether a text may be a name: printable, without leading or trailing spaces."""
     return value.isprintable() and value == value.strip()
 
 
 def load_spec(path: str | Path) -> Spec:
-    """Read a spec file; relative paths in it are taken from the file's folder.
+    """Read a spec file; relative paths in it are relative to the folder of the file.
 
     Raises:
-        InputError: the file is missing or no TOML, or fields are missing, unknown or wrong: all of
-            them are named, with their path in the file and what was expected.
+        InputError: the file is missing or is not TOML, or fields are missing, unknown or invalid. The message lists
+            all of these fields, with their path in the file and the expected value.
+
+    Examples:
+        >>> file = folder / "spec.toml"
+        >>> _ = file.write_text(spec.text)
+        >>> load_spec(file).images.only
+        ('three', 'eight')
     """
     path = Path(path)
     try:
@@ -242,22 +250,31 @@ def load_spec(path: str | Path) -> Spec:
 
 
 def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -> Spec:
-    """A spec from TOML text; `folder`: where relative paths start.
+    """Return the spec that a TOML text describes.
+
+    Args:
+        text: TOML.
+        origin: name of the text in messages.
+        folder: folder to which relative paths in the text are relative; by default, the current folder.
 
     Raises:
         InputError: see `load_spec`.
+
+    Examples:
+        >>> parse_spec(spec.text).recipe[0].method
+        'eap'
     """
     values = read_toml(text, origin)
     try:
-        spec = Spec.model_validate(_from(folder, values) if folder else values)
+        spec = Spec.model_validate(_resolve_paths(folder, values) if folder else values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in _own_errors(error))) from error
+        raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in _root_errors(error))) from error
     spec._text, spec._origin = text, origin
     return spec
 
 
-def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Relative paths of the file resolved against its folder."""
+def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Resolve the relative paths in a spec against a folder."""
     listed = values.get("condition")
     places = [(values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")]
     places += [(condition, "path") for condition in listed] if isinstance(listed, list) else []
@@ -273,8 +290,8 @@ def _get(values: Mapping[str, Any], *keys: str) -> Any:
     return values
 
 
-def _own_errors(error: ValidationError) -> list[ErrorDetails]:
-    """The errors without those that only follow from another: a list that is short as its entry is wrong."""
+def _root_errors(error: ValidationError) -> list[ErrorDetails]:
+    """Return the errors except those that follow from others: a list that is too short because an entry is invalid."""
     details = error.errors(include_url=False)
     return [
         e
@@ -284,7 +301,7 @@ def _own_errors(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _explain(error: ErrorDetails) -> str:
-    """One pydantic error as: path, what was expected, what came."""
+    """Return the text of a pydantic error: path, what was expected, what was given."""
     place = "".join(_step(part) for part in error["loc"] if part not in _TAGS).lstrip(".") or "spec"
     got, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
@@ -313,7 +330,7 @@ def _step(part: int | str) -> str:
 
 
 def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
-    """Names of the fields of the table at a place in the spec."""
+    """Yield the names of the fields of a table in the spec."""
     tables: dict[tuple[str, ...], type[_Part]] = {
         (): Spec,
         ("model",): ModelSpec,
@@ -324,14 +341,14 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
     yield from tables[names].model_fields
 
 
-def named(value: str | KindSpec) -> tuple[str, dict[str, Any]]:
-    """Kind and parameters of a name or a table."""
+def kind_and_params(value: str | KindSpec) -> tuple[str, dict[str, Any]]:
+    """Return the kind and parameters of a name or a table."""
     return (value, {}) if isinstance(value, str) else (value.kind, value.params)
 
 
 @contextmanager
-def placed(spec: Spec, path: str) -> Iterator[None]:
-    """Errors of the block are raised with their path in the spec."""
+def errors_at(spec: Spec, path: str) -> Iterator[None]:
+    """Add the path in the spec to errors of the block."""
     try:
         yield
     except CircuitStoreError as error:

@@ -1,7 +1,7 @@
-"""What a run finds, on its way into the store: a thread writes it while the next item is computed.
+"""Writing of answers: a thread stores an item while the next one is computed.
 
-The store sees the calls of a run that writes before it computes on, in the same order and one at a time, only later.
-So whatever it promises of a writer that is killed holds here too.
+The store gets the same calls, in the same order and one at a time, as from a run that writes each item before it
+computes the next. So its guarantees for a killed writer hold here too.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from ..store.interrupts import deferred
 log = logging.getLogger("circuitstore")
 
 AHEAD = 1
-"""Items that may wait to be stored while the next is computed: each holds its scores in memory."""
+"""Number of items that may wait to be stored; the scores of each are in memory."""
 
 ITEMS_OWN = (CircuitStoreError, RuntimeError, ArithmeticError, OSError)
-"""Errors that are an item's own, so that the run goes on without it; but `StoreError` ends the run."""
+"""Errors of a single item, after which the run continues; except `StoreError`, which ends the run."""
 
 Step = tuple[WorkItem, Callable[[], object]]
 
 
 class Storing:
-    """The writing side of a run; a context manager, whose end waits until all that was handed over is stored.
+    """The writing side of a run; a context manager that waits at its end until everything queued is stored.
 
-    Its methods hand over and return. What is wrong with an item is recorded as its failure, and the rest of it is left
-    out. What the store raises ends the run: nothing is written after it, and the next method called raises it.
+    Its methods queue a step and return. An error of an item is recorded as its failure, and its later steps are
+    skipped. A `StoreError` ends the run: nothing is written after it, and the next method called raises it.
 
-    Queues alone pass between the threads: waiting for one may be interrupted by Ctrl-C at any instant. So the thread
-    calls nothing but the store: of any lock that the two shared, such as a progress bar's, the one that computes could
-    be torn away while it holds it, and then would wait here for the other for ever.
+    The threads share only queues, because Ctrl-C may interrupt the computing thread at any instant, and waiting for a
+    queue can be interrupted safely. Therefore the writing thread calls only the store. With a shared lock, such as that
+    of a progress bar, the computing thread could be interrupted while it has the lock, and then wait in `__exit__` for
+    the writing thread forever (a deadlock).
 
-    Attributes, to be read at the end:
-        done: items of which everything is stored.
-        circuits: circuits stored.
+    Attributes:
+        done: number of items that are completely stored; final at the end, like the others.
+        circuits: number of circuits stored.
         failed: error by item id.
     """
 
     def __init__(self, writer: Writer, run: str) -> None:
         self._writer, self._run = writer, run
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()  # with what, for every step
-        self._handed: deque[str] = deque()  # item of every step whose end was not seen yet
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()  # the error, or None, of every step
+        self._queued: deque[str] = deque()  # item of every step whose result was not read yet
         self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="circuitstore-storing", daemon=True)
         self.done = self.circuits = 0
@@ -62,14 +63,14 @@ class Storing:
             with deferred():
                 self._thread.start()
             return self
-        except BaseException:  # Ctrl-C: there is no `__exit__` then, and the thread would wait for ever
+        except BaseException:  # after Ctrl-C, `__exit__` is not called, and the thread would wait forever
             self._steps.put(None)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with deferred():  # what was found is not thrown away because of what came after it
+        with deferred():  # answers are stored in spite of a later error
             self._steps.put(None)
             self._thread.join()
         if self._broken is None or self._broken is error:
@@ -78,71 +79,71 @@ class Storing:
             raise self._broken
         log.warning("%s", self._broken)
 
-    # --- for the thread that computes --------------------------------------------------------------
+    # --- called by the computing thread ------------------------------------------------------------
 
     @property
     def ended(self) -> int:
-        """Items that are stored or failed by now."""
+        """Number of items that are stored or failed."""
         return self.done + len(self.failed)
 
     def begin(self) -> None:
-        """Before an item: wait until so few are on their way that another may follow."""
+        """Wait until the queue has room for another item."""
         self.check()
-        while len(set(self._handed)) > AHEAD:
-            self._see_one()
+        while len(set(self._queued)) > AHEAD:
+            self._read_one()
 
     def lease(self, item: WorkItem) -> None:
-        """An item is being worked at."""
-        self._hand(item, lambda: self._writer.lease_item(item.id))
+        """Lease an item."""
+        self._queue(item, lambda: self._writer.lease_item(item.id))
 
     def discovery(self, discovery: Discovery, journal: Journal) -> None:
-        """The answer to an item; its journal is of no use any more when that is stored."""
+        """Store the answer to an item, and then remove its journal."""
 
         def put() -> None:
             self._writer.put(discovery, run=self._run)
             journal.remove()
 
-        self._hand(discovery.item, put)
+        self._queue(discovery.item, put)
 
     def circuit(self, record: CircuitRecord, responses: Sequence[Response] = ()) -> None:
-        """A circuit, with the responses that it refers to."""
+        """Store a circuit with the responses that it refers to."""
 
         def put() -> None:
             self._writer.put(*responses, record, run=self._run)
             self.circuits += 1
 
-        self._hand(record.item, put)
+        self._queue(record.item, put)
 
     def end(self, item: WorkItem) -> None:
-        """That was all of an item."""
+        """Count an item as done."""
 
         def count() -> None:
             self.done += 1
 
-        self._hand(item, count)
+        self._queue(item, count)
 
     def fail(self, item: WorkItem, error: BaseException) -> None:
-        """An item has come to nothing, or to no more than was handed over."""
+        """Record that an item failed; the parts queued so far are kept."""
         message = _message(error)
-        self._hand(item, lambda: self._fail(item.id, message))
+        self._queue(item, lambda: self._fail(item.id, message))
 
     def check(self) -> None:
-        """Raise what ended the writing, if something did; waits for nothing."""
+        """Raise the error that ended the writing, if any, without waiting."""
         while not self._ended.empty():
-            self._see_one()
+            self._read_one()
 
-    def _hand(self, item: WorkItem, act: Callable[[], object]) -> None:
+    def _queue(self, item: WorkItem, act: Callable[[], object]) -> None:
         self.check()
-        self._handed.append(item.id)
+        self._queued.append(item.id)
         self._steps.put((item, act))
 
-    def _see_one(self) -> None:
+    def _read_one(self) -> None:
         error = self._ended.get()
-        self._handed.popleft()
+        self._queued.popleft()
         if error is not None:
             raise error
 
-    # --- the thread that writes --------------------------------------------------------------------
+    # --- the writing thread ------------------------------------------------------------------------
 
     def _work(self) -> None:
         while step := self._steps.get():
@@ -150,7 +151,7 @@ class Storing:
             try:
                 if self._broken is None and item.id not in self.failed:
                     self._take(item, act)
-            except BaseException as error:  # whatever it is, the run must hear of it
+            except BaseException as error:  # any error must reach the run
                 self._broken = error
             self._ended.put(self._broken)
 

@@ -1,4 +1,4 @@
-"""What a run works on, before anything is scored: model, images, and how the model reads them under each condition."""
+"""Survey of a run before anything is scored: model, images, and how the model classifies them per condition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .choice import Choice
 from .plan import Plan
 
 QUIET_S = 2.0
-"""Seconds that reading the images may take before a progress bar appears."""
+"""Seconds of reading images after which a progress bar appears."""
 
 COLUMNS = [
     "class", "condition", "tried", "accuracy", "attacked_accuracy", "success", "target", "word", *SPLITS,
@@ -24,22 +24,22 @@ COLUMNS = [
 
 
 def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: bool = False) -> Table:
-    """One row per class and condition of the items: `COLUMNS`.
+    """Return one row per class and condition of the items, with the columns `COLUMNS`.
 
-    `tried` candidates are those that are looked at until enough qualify. Of them `accuracy` is the share that the
-    model reads correctly unattacked, `attacked_accuracy` the same under the condition. `success` is the share of the
-    correctly read ones that the attack turns: into `target`, or into any other class where it aims at none. The last
-    three columns count the images chosen. Facts of the table: `model`, `weights`, `pixels`, `images`.
+    `tried` is the number of candidates that were classified until enough qualified. `accuracy` is the share of them
+    that the model classifies correctly without attack, `attacked_accuracy` the same under the condition. `success` is
+    the share of the correctly classified ones that the attack changes to `target`, or to any other class if it has no
+    target. The last three columns count the chosen images. Facts of the table: `model`, `weights`, `pixels`, `images`.
     """
-    asked = list({(i.target_class, i.condition, i.selection.rule): i for i in items}.values())
+    surveyed = list({(i.target_class, i.condition, i.selection.rule): i for i in items}.values())
     rows, notes = [], []
     shown_late: dict[str, Any] = {"delay": QUIET_S, "leave": False, "dynamic_ncols": True}
-    with Bar(total=len(asked), unit="row", desc="reading images", disable=not progress, **shown_late) as bar:
-        for item in asked:
+    with Bar(total=len(surveyed), unit="row", desc="reading images", disable=not progress, **shown_late) as bar:
+        for item in surveyed:
             bar.update()
             try:
                 rows.append(_row(plan, choice, item))
-            except InputError as error:  # items that need the image will fail by it
+            except InputError as error:  # items that need the image will fail
                 notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(("accuracy", "attacked_accuracy", "success"), float))
@@ -62,7 +62,7 @@ def _row(plan: Plan, choice: Choice, item: WorkItem) -> dict[str, Any]:
 
 
 def _aim(plan: Plan, cls: ClassInfo, condition: Condition) -> str | None:
-    """What counts as a success of the attack, for people."""
+    """Return the class that counts as a success of the attack, for people."""
     if not is_attack(condition):
         return None
     target = target_of(condition, plan.source, cls, plan.spec.seed)

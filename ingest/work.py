@@ -1,4 +1,4 @@
-"""Answer one work item: its images, the scores of every edge, the circuits, how well they do."""
+"""Answers to work items: scores of every edge, circuits, and their evaluation."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ from .choice import Choice
 from .plan import Plan, Planned, metric_target
 
 RANDOM_CIRCUITS = 10
-"""Size-matched random connected circuits evaluated beside every circuit."""
+"""Number of random connected circuits of the same size that are evaluated with every circuit."""
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What image pairs depend on, besides the split."""
+    """The values that image pairs depend on, in addition to the split."""
 
     cls: ClassInfo
     condition: Condition
@@ -68,14 +68,14 @@ class _Question:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of an item before it is answered.
+class StoredParts:
+    """The stored parts of an item, before it is answered.
 
     Attributes:
-        discovery: its answer, as it is stored; None where there is none.
+        discovery: its stored answer, or None.
         circuits: extractions whose circuits are stored.
-        sizes: sizes that circuits of another condition decided, by extraction.
-        responses: that are stored, by id, as far as the item needs them.
+        sizes: sizes found under another condition, by extraction.
+        responses: the stored responses that the item needs, by id.
     """
 
     discovery: Discovery | None = None
@@ -85,31 +85,35 @@ class Known:
 
 
 class Workbench:
-    """Answers the items of one plan, and never sees a store; keeps the images of the class in hand.
+    """Computes the answers to the items of one plan, without a store; caches the images of the current class.
 
     Attributes:
-        plan: what is asked.
-        choice: of which images.
+        plan: the plan.
+        choice: the images of its items.
     """
 
     def __init__(self, plan: Plan, choice: Choice) -> None:
         self.plan, self.choice = plan, choice
         self._sets: dict[tuple[_Question, str], tuple[ImagePairs, tuple[str, ...]]] = {}
-        """Image pairs, and what was warned of when they were made."""
+        """Image pairs, and the warnings raised when they were built."""
         self._responses: dict[str, Response] = {}
-        """Responses of the class in hand, by id: items that differ in method or size share them."""
+        """Responses of the current class, by id: items that differ in method or size share them."""
 
-    def answer(self, planned: Planned, known: Known, execution: Execution | None = None) -> Iterator[Part]:
-        """What an item lacks, part by part as it is found: its discovery, then each circuit after its responses.
+    def answer(self, planned: Planned, known: StoredParts, execution: Execution | None = None) -> Iterator[Part]:
+        """Yield the missing parts of an item as they are computed: its discovery, then responses and circuits.
 
-        The parts follow from the plan, the item and what is known of it. Circuits come from the discovery as it is
-        stored, so rounded, whether it was found now or before.
+        The responses of a circuit come before it.
+
+        The parts depend only on the plan, the item and `known`. Circuits are extracted from the rounded scores that are
+        stored, whether the discovery is new or not.
 
         Args:
+            planned: the item.
+            known: the parts that are stored.
             execution: its progress is in the method's unit; by default the plan's batch size and no journal.
 
         Raises:
-            InputError: no image qualifies, or an extraction that cannot be taken.
+            InputError: no image qualifies, or an extraction does not apply.
         """
         discovery = known.discovery
         if discovery is None:
@@ -118,25 +122,25 @@ class Workbench:
         for extraction in planned.extractions:
             if extraction not in known.circuits:
                 circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
-                found = self._evaluate(planned.item, extraction, circuit, known.responses)
-                yield from found.responses.values() if found else ()
-                yield circuit_record(discovery, extraction, circuit, found)
+                outcome = self._evaluate(planned.item, extraction, circuit, known.responses)
+                yield from outcome.responses.values() if outcome else ()
+                yield circuit_record(discovery, extraction, circuit, outcome)
 
     @property
     def execution(self) -> Execution:
-        """As the plan's spec asks."""
+        """The execution that the spec describes."""
         return Execution(self.plan.spec.batch_size)
 
     def _discover(self, item: WorkItem, execution: Execution) -> Discovery:
-        """What the item's method finds on its discovery images."""
+        """Run the item's method on its discovery images."""
         pairs = self._images(item, "discovery")
         if pairs is None:
             name, chosen = item.target_class.name, self.choice.of_item(item)
             raise InputError(f"class {name!r}: no discovery images qualify ({item.selection.rule}): {chosen.why}")
         began = time.monotonic()
         recipe = item.recipe
-        with _recorded() as said:
-            found = discover(
+        with _recorded() as texts:
+            answer = discover(
                 self._model(item),
                 pairs,
                 recipe.method,
@@ -147,21 +151,21 @@ class Workbench:
                 seed=recipe.seed,
                 execution=execution,
             )
-        scores = found.scores
+        scores = answer.scores
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
             **versions(self._model(item)),
             "seconds": round(time.monotonic() - began, 3),
-            "warnings": [*self._warnings_of(item), *said],
+            "warnings": [*self._warnings_of(item), *texts],
             "image_warnings": list(self.choice.of_item(item).warnings),
             "tally": self._tally(item),
             "images": self._provenance(item),
         }
-        return Discovery(item, scores, pairs.hashes, found.members, found.trace, provenance)
+        return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
 
     def _tally(self, item: WorkItem) -> dict[str, int | None] | None:
-        """How the model reads the candidates that were tried; None where one that was not chosen cannot be decoded."""
+        """Return how the model classifies the candidates that were tried; None if one of them cannot be decoded."""
         with suppress(BadImage):
             return asdict(self.choice.tally(item))
         return None
@@ -178,7 +182,7 @@ class Workbench:
         return self._sized(item, scores, extraction) if size is None else kind.again(scores, size, extraction)
 
     def _sized(self, item: WorkItem, scores: EdgeScores, extraction: Extraction) -> Circuit:
-        """The circuit whose size is found on selection images."""
+        """Return the circuit whose size is found on selection images."""
         pairs = self._images(item, "selection")
         if pairs is None:
             raise InputError(
@@ -193,21 +197,21 @@ class Workbench:
     def _evaluate(
         self, item: WorkItem, extraction: Extraction, circuit: Circuit, stored: Mapping[str, Response]
     ) -> Evaluated | None:
-        """On report images, where there are any."""
+        """Evaluate a circuit on report images; None if there are none."""
         pairs = self._images(item, "report")
         if pairs is None:
             return None
         trials = trials_of(item, circuit_id(item.id, extraction))
         known = {**self._responses, **stored}
-        found = evaluated(self._model(item), pairs, circuit, trials, known=known, execution=self.execution)
-        self._responses |= {response.id: response for response in found.responses.values()}
-        return found
+        outcome = evaluate_circuit(self._model(item), pairs, circuit, trials, known=known, execution=self.execution)
+        self._responses |= {response.id: response for response in outcome.responses.values()}
+        return outcome
 
     def _model(self, item: WorkItem) -> ViT:
         return self.plan.models[item.recipe.dtype]
 
     def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
-        """Every image of the item: split, hash and file, those of its attacked twin, and those of its partner."""
+        """Return a row per image of the item: split, hash, file, and those of its attacked twin and of its partner."""
         rows = []
         for split in SPLITS:
             refs = getattr(self.choice.of_item(item), split)
@@ -224,15 +228,16 @@ class Workbench:
         return rows
 
     def _images(self, item: WorkItem, split: Split) -> ImagePairs | None:
-        """The image pairs of one split, attacked and corrupted as the item asks; None where there are none."""
-        made = self._made(item, split)
-        return made and made[0]
+        """Return the image pairs of one split, attacked and corrupted; None if the split has no images."""
+        built = self._build(item, split)
+        return built and built[0]
 
     def _warnings_of(self, item: WorkItem) -> tuple[str, ...]:
-        """What was warned of when the pairs were made that a discovery rests on."""
-        return tuple(text for split in ("discovery", "selection") for text in (self._made(item, split) or ((), ()))[1])
+        """Return the warnings raised when the pairs of a discovery were built."""
+        return tuple(text for split in ("discovery", "selection") for text in (self._build(item, split) or ((), ()))[1])
 
-    def _made(self, item: WorkItem, split: Split) -> tuple[ImagePairs, tuple[str, ...]] | None:
+    def _build(self, item: WorkItem, split: Split) -> tuple[ImagePairs, tuple[str, ...]] | None:
+        """Build the image pairs of one split, once for all items with the same question, and record warnings."""
         refs = getattr(self.choice.of_item(item), split)
         if not refs:
             return None
@@ -243,7 +248,7 @@ class Workbench:
             self._sets.clear()
             self._responses.clear()
         if (question, split) not in self._sets:
-            with _recorded() as said:
+            with _recorded() as texts:
                 pairs = build_pairs(
                     self.plan.source,
                     self._model(item),
@@ -255,35 +260,35 @@ class Workbench:
                     partners=self.choice.partners(item, split, len(refs)),
                     target=target,
                 )
-            self._sets[question, split] = pairs, tuple(said)
+            self._sets[question, split] = pairs, tuple(texts)
         return self._sets[question, split]
 
 
 @contextmanager
 def _recorded() -> Iterator[list[str]]:
-    """Collects the texts of our own warnings; those of torch and timm may say that a number is wrong, and go on."""
-    said: list[str] = []
+    """Collect the texts of warnings of circuitstore; warnings of other packages are raised again."""
+    texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CircuitStoreWarning)
-        yield said
+        yield texts
     for warning in caught:
         if issubclass(warning.category, CircuitStoreWarning):
-            said.append(str(warning.message))
+            texts.append(str(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 Part = Discovery | Response | CircuitRecord
-"""What the answer to an item consists of."""
+"""A part of the answer to an item."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How a circuit does on images that chose nothing.
+    """The evaluation of a circuit on report images.
 
     Attributes:
         evaluation: the figures.
-        responses: image by image, what they were computed from; empty for an evaluation that was given.
+        responses: the values per image that they were computed from; empty for an evaluation by the user.
     """
 
     evaluation: Evaluation
@@ -291,25 +296,25 @@ class Evaluated:
 
 
 def circuit_record(
-    discovery: Discovery, extraction: Extraction, circuit: Circuit, found: Evaluated | None
+    discovery: Discovery, extraction: Extraction, circuit: Circuit, outcome: Evaluated | None
 ) -> CircuitRecord:
-    """A circuit of a discovery as it is stored."""
+    """Return the stored form of a circuit of a discovery."""
     item, scores = discovery.item, discovery.scores
     return CircuitRecord(
         item=item,
         extraction=extraction,
         circuit=replace(circuit, score=None, std=None) if scores is None else circuit.scored(scores),
         n_images=len(discovery.images),
-        evaluation=found and found.evaluation,
+        evaluation=outcome and outcome.evaluation,
         frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
         full_in=scores and scores.inflow,
         full_out=scores and scores.outflow,
         notes=(*_warnings(discovery), *_shortfall(circuit)),
-        responses={role: response.id for role, response in found.responses.items()} if found else {},
+        responses={role: response.id for role, response in outcome.responses.items()} if outcome else {},
     )
 
 
-def evaluated(
+def evaluate_circuit(
     model: ViT,
     pairs: ImagePairs,
     circuit: Circuit,
@@ -318,33 +323,37 @@ def evaluated(
     known: Mapping[str, Response] | None = None,
     execution: Execution = DEFAULT,
 ) -> Evaluated:
-    """Run a circuit on images that chose nothing, and random connected circuits of the same size.
+    """Evaluate a circuit, and random connected circuits of the same size, on report images.
 
     Args:
-        trials: what is run, as `trials_of` gives it.
-        known: responses by id that stay as they are, so that an evaluation always follows from those that are stored.
+        model: the model.
+        pairs: the report images.
+        circuit: the circuit.
+        trials: the runs to record, as returned by `trials_of`.
+        known: stored responses by id, which are reused, so that every evaluation follows from stored responses.
+        execution: batch size and progress.
 
     Raises:
-        InputError: pairs or a circuit that do not fit the model.
+        InputError: pairs or circuit do not fit the model.
     """
     metric, seed = trials["full"].metric, trials["full"].seed
     seeds = range(seed, seed + RANDOM_CIRCUITS)
-    rivals = [random_circuit(circuit.universe, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
-    found = outcomes(model, pairs, [circuit, *rivals], metric=metric, execution=execution)
+    randoms = [random_circuit(circuit.universe, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
+    measured = outcomes(model, pairs, [circuit, *randoms], metric=metric, execution=execution)
     responses: dict[Role, Response] = {}
-    for role, outcome in zip(ROLES, found, strict=False):
+    for role, outcome in zip(ROLES, measured, strict=False):
         trial = trials[role]
-        there = known.get(trial.id) if known else None
-        responses[role] = there or outcome.response(trial, pairs, versions(model))
+        stored = known.get(trial.id) if known else None
+        responses[role] = stored or outcome.response(trial, pairs, versions(model))
     evaluation = evaluation_of(*(Outcome.of(responses[role]) for role in ROLES))
-    random = tuple(float(outcome.metric.mean()) for outcome in found[len(ROLES) :])
+    random = tuple(float(outcome.metric.mean()) for outcome in measured[len(ROLES) :])
     return Evaluated(replace(evaluation, metric_random=random), responses)
 
 
 def _frequency(
     scores: EdgeScores, extraction: Extraction, circuit: Circuit, seed: int
 ) -> Float[np.ndarray, "edge"] | None:
-    """How often each edge is among the best; None where edges have no order, or scores per image were not kept."""
+    """Return the bootstrap frequency of each edge; None if edges have no order or scores per image were not kept."""
     size = circuit.size_requested
     ordered = extraction.kind in EXTRACTIONS and EXTRACTIONS[extraction.kind].take is not None
     if scores.per_image is None or scores.shares or not ordered or not size:
@@ -358,14 +367,14 @@ def _warnings(discovery: Discovery) -> Iterator[str]:
 
 
 def _shortfall(circuit: Circuit) -> Iterator[str]:
-    """What is to be said of a circuit that is the whole graph: that it tells nothing, and why it came out so."""
+    """Yield a note if the circuit is the whole graph, with the reason."""
     if circuit.n_edges == circuit.universe.n_edges:
         why = circuit.extraction if "all edges" in circuit.extraction else f"{circuit.extraction} leaves nothing out"
-        yield f"the circuit is every edge of the graph: {why}"
+        yield f"the circuit is the whole graph: {why}"
 
 
 def versions(model: ViT) -> Mapping[str, str]:
-    """Of what the answers come from: device, platform and packages."""
+    """Return device, platform and package versions, for the provenance of answers."""
     packages = ("circuitstore", "torch", "timm", "numpy")
     return {
         "device": str(model.device),

@@ -48,7 +48,7 @@ def test_every_image_is_on_it(seen: Preview) -> None:
         top += TITLE + GAP
         for s in seen.samples(cls):
             top += TEXT + GAP
-            assert [v.what for v in s.images[0]] == [
+            assert [v.kind for v in s.images[0]] == [
                 "clean",
                 *["attacked"] * (s.item.condition.kind != "natural"),
                 "corrupted",
@@ -70,7 +70,7 @@ def test_captions_have_the_predicted_class(seen: Preview, digits_model: ViT) -> 
         for views in s.images:
             for view in views:
                 logits = digits_model.logits(digits_model.preprocess.normalise(view.pixels[None].copy()))
-                assert view.read_as == digits_model.labels[int(logits.argmax())]
+                assert view.predicted == digits_model.labels[int(logits.argmax())]
                 assert view.name.startswith("digit ") or view.name in ("typographic", "unattacked-twin")
 
 

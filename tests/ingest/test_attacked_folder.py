@@ -1,4 +1,4 @@
-"""A folder of attacked images as a condition: planned, indexed, found again wherever it lies."""
+"""A folder of attacked images as a condition: planned, indexed, and recognised after it was moved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ edges = 4
 
 @pytest.fixture
 def attacked(photos: Path) -> Path:
-    """Beside the photos, every one of them turned upside down."""
+    """A folder next to the photos, with every photo turned upside down."""
     root = photos.parent / "attacked"
     for path in sorted(photos.rglob("*.*")):
         twin = root / path.parent.name / f"{path.stem}.png"
@@ -72,7 +72,7 @@ def test_it_is_a_condition_like_others(attacked: Path, imagenet_model: ViT, tmp_
         assert store.images(store.circuits(attack="natural")["id"][0]).to_pandas()["attacked_file"].isna().all()
 
 
-def test_its_place_is_no_other_question_its_content_is(attacked: Path, imagenet_model: ViT) -> None:
+def test_only_the_content_of_the_folder_matters_not_its_place(attacked: Path, imagenet_model: ViT) -> None:
     def ids(path: str) -> list[str]:
         (attacked.parent / "spec.toml").write_text(SPEC.replace("attacked/", path))
         return [p.item.id for p in make_plan(load_spec(attacked.parent / "spec.toml"), imagenet_model).items]
@@ -92,14 +92,17 @@ def test_images_without_a_twin_are_left_out_under_all_conditions(attacked: Path,
     assert {p.item.target_class.name for p in plan.items} == {"n02123045", "207"}
     counts = {(p.item.target_class.name, p.item.selection.n_candidates) for p in plan.items}
     assert counts == {("n02123045", 10), ("207", 9)}
-    assert f"no attacked image in {attacked} (my-pgd) of: Tiger cat; these classes are not asked" in plan.notices[0]
+    assert (
+        f"no attacked image in {attacked} (my-pgd) of: Tiger cat; these classes only serve as a contrast"
+        in plan.notices[0]
+    )
     assert f"skipped 207/4.jpg: no attacked twin of the same name in {attacked}" in plan.source.notices
     against = {name for p in plan.items for name in p.item.contrast.against}
     assert "Tiger cat" in against
 
 
 def test_only_successful_images(attacked: Path, imagenet_model: ViT, tmp_path: Path) -> None:
-    """The images that the attack turns into its target: none of these, as the message says."""
+    """No image is classified as the target of the attack, and the message says so."""
     text = SPEC.replace('choose = "all"', 'choose = "successful"').replace("photos/", str(attacked.parent / "photos"))
     spec = parse_spec(text.replace("attacked/", str(attacked)))
     failed = index(spec, model=imagenet_model, location=tmp_path / "store", progress=False).failed
@@ -107,10 +110,10 @@ def test_only_successful_images(attacked: Path, imagenet_model: ViT, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_twin_that_cannot_be_decoded_fails_its_class_alone(
+def test_a_twin_that_cannot_be_decoded_fails_only_its_class(
     attacked: Path, imagenet_model: ViT, tmp_path: Path
 ) -> None:
-    """The table says so before the run, the items that need it fail by it."""
+    """The survey reports it before the run, and the items that need the image fail."""
     path = attacked / "207" / "4.png"
     path.write_bytes(path.read_bytes()[:-400])
     spec = load_spec(attacked.parent / "spec.toml")
@@ -142,12 +145,12 @@ def test_a_twin_that_cannot_be_decoded_fails_its_class_alone(
         (
             "[[recipe]]",
             '[[condition]]\nkind = "folder"\npath = "photos/"\nname = "my-pgd"\n[[recipe]]',
-            "condition[2].name: 'my-pgd' is the name of",
+            "condition[2].name: 'my-pgd' is already the name of",
         ),
         ("per_class = 8", 'per_class = 8\nonly = ["207", "gone"]', "unknown class 'gone'"),
     ],
 )
-def test_what_cannot_be_is_refused(attacked: Path, imagenet_model: ViT, old: str, new: str, said: str) -> None:
+def test_invalid_folders_raise_errors(attacked: Path, imagenet_model: ViT, old: str, new: str, said: str) -> None:
     (attacked.parent / "empty").mkdir()
     path = attacked.parent / "spec.toml"
     path.write_text(SPEC.replace(old, new, 1))
@@ -156,7 +159,7 @@ def test_what_cannot_be_is_refused(attacked: Path, imagenet_model: ViT, old: str
     assert str(path) in str(caught.value) and said in str(caught.value), str(caught.value)
 
 
-def test_a_class_that_is_asked_by_name_needs_attacked_images(attacked: Path, imagenet_model: ViT) -> None:
+def test_a_class_in_only_needs_attacked_images(attacked: Path, imagenet_model: ViT) -> None:
     shutil.rmtree(attacked / "207")
     path = attacked.parent / "spec.toml"
     path.write_text(SPEC.replace("per_class = 8", 'per_class = 8\nonly = ["207", "Tiger cat"]'))

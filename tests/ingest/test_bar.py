@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line from time to time in a log file."""
+"""Progress of a run: a bar on a terminal, lines in a log file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from circuitstore.ingest import bar
-from circuitstore.ingest.bar import Bar, Lines, shown
+from circuitstore.ingest.bar import Bar, Lines, progress_display
 
 
 class Terminal(StringIO):
@@ -20,19 +20,19 @@ class Terminal(StringIO):
 
 def test_a_terminal_has_a_bar_and_a_file_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", StringIO())
-    assert isinstance(shown(3, wanted=True), Lines)
-    with shown(3, wanted=False) as silent:
+    assert isinstance(progress_display(3, wanted=True), Lines)
+    with progress_display(3, wanted=False) as silent:
         silent.reach(2)
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with shown(3, wanted=True) as drawn:
+    with progress_display(3, wanted=True) as drawn:
         assert isinstance(drawn, Bar)
         drawn.set_description("three · natural")
         drawn.reach(3)
     assert "three · natural: 100%" in sys.stderr.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_log_file_has_a_line_at_first_and_then_not_too_often(
+def test_a_log_file_has_a_line_at_first_and_then_one_per_interval(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 100.0

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""What the images of an item are contrasted with is stored, and can be asked for in Cypher and in Python."""
+"""The contrast of an item's images is stored, and can be queried in Cypher and Python."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.slow
-def test_a_circuit_says_word_target_and_contrast_classes(store: Store, digits_model: ViT) -> None:
+def test_a_circuit_has_word_target_and_contrast_classes(store: Store, digits_model: ViT) -> None:
     text = "MATCH (c:Circuit) RETURN c.word AS word, c.target AS target, c.against AS against, c.model_id AS model"
     frame = store.query(text).to_pandas()
     found = {tuple(None if v != v else v for v in row) for row in frame.itertuples(index=False, name=None)}
@@ -65,7 +65,7 @@ def test_a_circuit_says_word_target_and_contrast_classes(store: Store, digits_mo
     }
 
 
-def test_the_images_are_those_dealt_and_named(store: Store, digits_model: ViT) -> None:
+def test_the_stored_images_are_those_that_were_dealt(store: Store, digits_model: ViT) -> None:
     circuits = store.circuits(attack="natural", metric="logit")
     images = store.images(circuits["id"][0]).to_pandas()
     assert images.equals(store.images(circuits["discovery_id"][0]).to_pandas())
@@ -81,7 +81,7 @@ def test_the_images_are_those_dealt_and_named(store: Store, digits_model: ViT) -
     assert images["against"].tolist() == [others[i % 9] for i in range(20)]  # one round goes through all splits
 
 
-def test_images_that_are_contrasted_with_themselves_name_no_other(store: Store) -> None:
+def test_images_that_are_contrasted_with_themselves_have_no_partner(store: Store) -> None:
     circuits = store.circuits(corruption="unattacked-twin")
     images = store.images(circuits["id"][0]).to_pandas()
     assert images["against"].isna().all() and images["file"].notna().all()
@@ -108,13 +108,13 @@ def test_an_unknown_id_has_no_images(store: Store) -> None:
             'goal = "nine"',
             ["recipe[1].metric: metric 'logit-diff': unknown parameter 'goal'", "target"],
         ),
-        ('target = "nine"', 'target = "three"', ["recipe[1]", "target is the only class that is asked"]),
+        ('target = "nine"', 'target = "three"', ["recipe[1]", "target is the only class of the run"]),
         ('partners = "eight"', 'partners = "ate"', ["recipe[1]", "partners", "ate"]),
         ('partners = "eight"', 'partners = "three"', ["recipe[1]", "cannot be contrasted with itself"]),
         (
             'kind = "typographic"',
             'kind = "typographic"\ntext = "iPod"',
-            ["recipe[2]", "aims at", "class of neither the images nor the model", 'target = "…"'],
+            ["recipe[2]", "target of", "class of neither the images nor the model", 'target = "…"'],
         ),
         (
             'kind = "typographic"',
@@ -124,7 +124,7 @@ def test_an_unknown_id_has_no_images(store: Store) -> None:
         ('conditions = ["natural"]', "conditions = []", ["recipe[1].conditions", "at least 1"]),
     ],
 )
-def test_a_contrast_that_cannot_be_is_refused_in_the_plan(old: str, new: str, said: list[str]) -> None:
+def test_an_undefined_contrast_is_an_error_in_the_plan(old: str, new: str, said: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         make_plan(parse_spec(SPEC.replace(old, new, 1), origin="mine.toml"))
     assert all(words in str(caught.value) for words in ["mine.toml", *said]), str(caught.value)
@@ -134,10 +134,10 @@ def test_the_target_class_itself_is_left_out_and_reported() -> None:
     plan = make_plan(parse_spec(SPEC.replace('only = ["three"]', 'only = ["three", "nine"]')))
     asked = [(p.item.target_class.name, p.item.recipe.metric.text) for p in plan.items]
     assert ("nine", "logit-diff(target=nine)") not in asked and ("three", "logit-diff(target=nine)") in asked
-    assert plan.notices == ("class 'nine' is not asked for logit-diff(target=nine): it is the target",)
+    assert plan.notices == ("class 'nine' is left out for logit-diff(target=nine): it is the target",)
 
 
-def test_a_target_is_a_name_or_an_index_of_the_same_class() -> None:
+def test_a_target_may_be_the_name_or_the_index_of_a_class() -> None:
     by_name, by_index = (
         make_plan(parse_spec(SPEC.replace('target = "nine"', target))).items[2].item
         for target in ('target = "nine"', "target = 9")

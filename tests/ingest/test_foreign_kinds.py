@@ -43,7 +43,7 @@ every-second = 30
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of installed packages that holds the foreign one."""
+    """A folder of installed packages with the foreign one."""
     folder = tmp_path_factory.mktemp("site")
     source = shutil.copytree(PACKAGE, folder / "source")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
@@ -89,7 +89,7 @@ def test_a_store_with_foreign_kinds_is_read_without_the_package(store: str, tmp_
         assert write_report(opened, tmp_path / "report.html").exists()
 
 
-def test_a_spec_with_foreign_kinds_is_refused_without_the_package() -> None:
+def test_a_spec_with_foreign_kinds_needs_the_package() -> None:
     with pytest.raises(InputError, match=r"expected exactly one of retention.*; got every-second"):
         parse_spec(SPEC)
     with pytest.raises(InputError, match="unknown method 'sent'"):
@@ -105,7 +105,7 @@ def test_a_universe_of_the_package_is_found_by_its_name(site: Path) -> None:
 
 @pytest.fixture
 def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the installed package, to be broken, on the path of this process."""
+    """A copy of the installed package that tests can break, on the path of this process."""
     copy = Path(shutil.copytree(site, tmp_path / "site"))
     monkeypatch.syspath_prepend(copy)
     yield copy
@@ -113,7 +113,7 @@ def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def metrics() -> Registry[MetricKind, Metric]:
-    """A registry that has not looked for packages."""
+    """A registry that has not loaded packages yet."""
     return Registry("metric", "metrics", Metric, [MetricKind(key="logit", values=METRICS["logit"].values)])
 
 
@@ -131,7 +131,7 @@ def test_a_broken_entry_point_is_named_and_harms_no_other_kind(broken: Path, tar
         registry["tempered"]
 
 
-def test_a_foreign_kind_cannot_take_the_name_of_one_that_is_there(broken: Path) -> None:
+def test_a_foreign_kind_cannot_have_the_name_of_an_existing_kind(broken: Path) -> None:
     module = broken / "foreign_kinds.py"
     module.write_text(module.read_text(encoding="utf-8").replace('key="tempered"', 'key="logit"'), encoding="utf-8")
     with pytest.raises(InputError, match="metric 'logit' already exists"):

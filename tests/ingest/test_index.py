@@ -1,4 +1,4 @@
-"""The main job on real input: everything once, nothing twice, and a killed run goes on to the same store."""
+"""Indexing of real input: every item once, and a killed run is resumed with the same result."""
 
 import random
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from circuitstore.circuits import Discovery
 from circuitstore.ingest import Spec, dry_run, index, load_spec, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
-from circuitstore.ingest.work import Known, Workbench
+from circuitstore.ingest.work import StoredParts, Workbench
 from circuitstore.store import Store, open_store, rebuild_store
 from PIL import Image
 
@@ -23,7 +23,7 @@ from .conftest import SMALL
 
 
 def content(store: Store) -> pd.DataFrame:
-    """All circuits but for the time of their making; the checksum covers edges, values and evaluation."""
+    """All circuits without their time of creation; the checksum covers edges, values and evaluation."""
     circuits = store.circuits().drop(columns="created_ms").sort_values("id").reset_index(drop=True)
     circuits["discovery_sha256"] = [store.discovery(i).sha256 for i in circuits["discovery_id"]]
     return circuits
@@ -38,7 +38,7 @@ def undisturbed(small: Spec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_store_holds_what_was_asked_and_is_sound(undisturbed: Path, small: Spec) -> None:
+def test_the_store_has_what_was_requested_and_is_sound(undisturbed: Path, small: Spec) -> None:
     with open_store(undisturbed) as store:
         circuits = store.circuits()
         assert set(circuits["discovery_id"]) == {p.item.id for p in make_plan(small).items}
@@ -50,7 +50,7 @@ def test_the_store_holds_what_was_asked_and_is_sound(undisturbed: Path, small: S
         )
 
 
-def test_run_again_finds_all_there_and_computes_nothing(undisturbed: Path, small: Spec) -> None:
+def test_a_repeated_run_computes_nothing(undisturbed: Path, small: Spec) -> None:
     def files() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for p in (undisturbed / "archive").rglob("*.parquet")}
 
@@ -60,7 +60,7 @@ def test_run_again_finds_all_there_and_computes_nothing(undisturbed: Path, small
     assert files() == before
 
 
-def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
+def test_the_effect_study_reuses_the_size_of_natural(undisturbed: Path) -> None:
     with open_store(undisturbed) as store:
         circuits = store.circuits()
     effect = circuits[circuits["extraction"] == "retention(size_of=natural, target=0.8)"]
@@ -71,15 +71,15 @@ def test_the_effect_study_takes_the_size_of_natural(undisturbed: Path) -> None:
 def test_warnings_of_other_libraries_are_passed_on(small: Spec) -> None:
     plan = make_plan(small)
     bench, planned = Workbench(plan, Choice(plan)), replace(plan.items[0], extractions=())
-    list(bench.answer(planned, Known()))  # images are chosen once, outside of what is watched
+    list(bench.answer(planned, StoredParts()))  # images are chosen once, outside of what is watched
     plan.model.module.head.register_forward_hook(lambda *_: warnings.warn("a number may be wrong", stacklevel=1))
     with pytest.warns(UserWarning, match="a number may be wrong"):
-        (found,) = bench.answer(planned, Known())
+        (found,) = bench.answer(planned, StoredParts())
     assert isinstance(found, Discovery)
     assert "a number may be wrong" not in found.provenance["warnings"]
 
 
-def test_report_images_chose_nothing(undisturbed: Path) -> None:
+def test_report_images_are_used_for_nothing_else(undisturbed: Path) -> None:
     with open_store(undisturbed) as store:
         for discovery_id in store.circuits()["discovery_id"].unique():
             images = store.images(discovery_id).to_pandas()
@@ -138,8 +138,8 @@ def files(store: Path) -> int:
     return len(list((store / "archive").rglob("*.parquet")))
 
 
-def test_killed_again_and_again_and_run_again_gives_the_same_store(undisturbed: Path, tmp_path: Path) -> None:
-    """Each kill comes at a random instant after some more of the 18 files are there."""
+def test_a_run_that_is_killed_repeatedly_gives_the_same_store(undisturbed: Path, tmp_path: Path) -> None:
+    """Kill the run at random instants, each after a few more of the 18 files were written."""
     spec, store, log = tmp_path / "small.toml", tmp_path / "store", tmp_path / "log"
     spec.write_text(SMALL)
     arguments = ["index", str(spec), "--no-progress", "--store", str(store)]
@@ -156,7 +156,7 @@ def test_killed_again_and_again_and_run_again_gives_the_same_store(undisturbed: 
         assert len(killed.verify()) == 0
 
 
-def test_a_lost_answer_is_noticed_by_rebuild_and_given_again(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
+def test_a_lost_answer_is_noticed_by_rebuild_and_computed_again(undisturbed: Path, tmp_path: Path, small: Spec) -> None:
     store = tmp_path / "store"
     shutil.copytree(undisturbed, store)
     with open_store(store) as opened:
@@ -170,8 +170,8 @@ def test_a_lost_answer_is_noticed_by_rebuild_and_given_again(undisturbed: Path, 
         pd.testing.assert_frame_equal(content(mended), content(whole))
 
 
-def test_circuits_come_from_what_is_stored_whenever_they_are_taken(tmp_path: Path) -> None:
-    """Scores of a float64 model are kept in float32: a circuit taken later is the one taken at once."""
+def test_circuits_are_extracted_from_stored_scores(tmp_path: Path) -> None:
+    """Scores of a float64 model are stored in float32, and a circuit extracted later is the same."""
     double = SMALL.replace("steps = 2", 'steps = 2\ndtype = "float64"').replace('["three", "seven"]', '["three"]')
     less = double.replace("[[extract]]\nedges = 30\n", "")
     assert less != double
@@ -229,8 +229,8 @@ def test_a_folder_of_images_with_any_timm_model(tmp_path: Path) -> None:
         assert len(store.verify()) == 0
 
 
-def test_what_is_assumed_of_a_model_is_noted(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    """Once, however many floating-point types it is loaded in; and no warning beside the note."""
+def test_assumptions_about_a_model_are_notices(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """One notice, also if the model is loaded in several floating-point types, and no warning."""
     photos(tmp_path / "photos", ["tabby", "goldfish", "n02504458"], 8)
     both = FOLDER.replace(", seed = 0", "") + '[[recipe]]\nmethod = "eap"\nform = "block"\ndtype = "float64"\n'
     (tmp_path / "spec.toml").write_text(both)
@@ -244,8 +244,8 @@ def test_what_is_assumed_of_a_model_is_noted(tmp_path: Path, recwarn: pytest.War
     assert not list(recwarn)
 
 
-def test_what_fails_is_recorded_told_again_and_retried_when_asked(tmp_path: Path) -> None:
-    """A random model gets no image right: every item fails, by name, and the run ends well."""
+def test_failures_are_recorded_reported_again_and_retried_on_request(tmp_path: Path) -> None:
+    """A random model classifies no image correctly: every item fails, and the run ends normally."""
     photos(tmp_path / "photos", ["tabby", "goldfish", "n02504458"], 8)
     (tmp_path / "spec.toml").write_text(FOLDER.replace('choose = "all"', 'choose = "correct"'))
     spec = load_spec(tmp_path / "spec.toml")
@@ -255,7 +255,7 @@ def test_what_fails_is_recorded_told_again_and_retried_when_asked(tmp_path: Path
     assert all("no discovery images qualify" in error for error in result.failed.values())
     again = index(spec, location=tmp_path / "store", progress=False)
     assert again.failed.keys() == result.failed.keys()
-    assert all("asked again with --retry-failed" in error for error in again.failed.values())
+    assert all("retry with --retry-failed" in error for error in again.failed.values())
     with open_store(tmp_path / "store") as store:
         assert set(store.items(run="photos")["attempts"]) == {1}
     index(spec, location=tmp_path / "store", retry_failed=True, progress=False)

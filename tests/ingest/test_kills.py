@@ -15,7 +15,7 @@ KILLS = 6
 
 @pytest.mark.parametrize("engine", ["ladybug", "neo4j"])
 def test_killed_at_random_moments(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A store that is finished between two kills is looked at, and another one begun."""
+    """A store that is complete between two kills is checked, and another one started."""
     server = request.getfixturevalue("neo4j_server") if engine == "neo4j" else None
     if server is not None:
         server.empty()

@@ -1,4 +1,4 @@
-"""A name of a model or a data set means one thing in a store."""
+"""A name of a model or a data set has only one meaning in a store."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.slow
-def test_the_same_model_and_images_pass_without_a_word(store: Store, digits_model: ViT) -> None:
+def test_the_same_model_and_images_have_no_notice(store: Store, digits_model: ViT) -> None:
     assert check_names(store, digits_model, open_source("digits", digits_model)) == ()
 
 
-def test_another_model_of_the_same_name_is_refused(store: Store, digits_model: ViT) -> None:
+def test_another_model_with_the_same_name_is_an_error(store: Store, digits_model: ViT) -> None:
     tuned, source = replace(digits_model, computation="f" * 64), open_source("digits", digits_model)
     told = rf"'digits': its fingerprint is {digits_model.fingerprint[:12]}, this one's {tuned.fingerprint[:12]}"
     with pytest.raises(InputError, match=told):
@@ -57,15 +57,17 @@ def test_a_model_under_a_second_name_is_reported(store: Store, digits_model: ViT
     assert "has this model as 'digits'" in notice
 
 
-def test_other_images_under_the_same_name_are_refused(
+def test_other_images_under_the_same_name_are_an_error(
     store: Store, digits_model: ViT, imagenet_model: ViT, photos: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"data set named 'digits' with other images: none of the 4 looked up is here"):
+    with pytest.raises(
+        InputError, match=r"data set named 'digits' with other images: none of 4 compared images is here"
+    ):
         check_names(store, digits_model, open_source({"folder": photos}, imagenet_model, name="digits"))
     assert check_names(store, digits_model, open_source({"folder": photos}, imagenet_model)) == ()
 
 
-def test_an_index_of_other_images_writes_nothing(
+def test_indexing_other_images_writes_nothing(
     store: Store, tmp_path: Path, digits_model: ViT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = store.circuits()
@@ -77,14 +79,14 @@ def test_an_index_of_other_images_writes_nothing(
 
 
 @pytest.mark.slow
-def test_the_data_set_is_called_as_the_spec_says(tmp_path: Path) -> None:
+def test_the_spec_names_the_data_set(tmp_path: Path) -> None:
     index(parse_spec(SPEC.replace("per_class", 'name = "scans"\nper_class')), location=tmp_path, progress=False)
     with open_store(tmp_path) as named:
         assert set(named.circuits()["dataset"]) == {"scans"}
         assert named.query("MATCH (d:Dataset) RETURN d.name AS name").to_pandas()["name"].tolist() == ["scans"]
 
 
-def test_circuits_that_say_little_are_flagged_and_reported(store: Store) -> None:
+def test_circuits_are_flagged_and_reported(store: Store) -> None:
     flags = store.circuits().set_index("n_edges")["flag"].to_dict()
     assert flags[479] == "whole model, few images" and set(flags.values()) == {"whole model, few images", "few images"}
     found = store.query("MATCH (c:Circuit) RETURN c.n_edges AS n, c.flag AS flag").to_pandas()

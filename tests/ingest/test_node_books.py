@@ -1,4 +1,4 @@
-"""The named query of node books on stored circuits of a method that conserves: what flows in flows out."""
+"""The named query of node books on circuits of a method that conserves: inflow equals outflow."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def books(store: Store, extraction: str, steps: int) -> Iterator[pd.DataFrame]:
-    """Of each circuit, by node."""
+    """The node books of each circuit, by node."""
     circuits = store.circuits()
     found = circuits[circuits["extraction"].str.startswith(extraction) & circuits["method"].str.contains(f"={steps}")]
     assert len(found) == 1
@@ -53,14 +53,14 @@ def books(store: Store, extraction: str, steps: int) -> Iterator[pd.DataFrame]:
 
 
 def imbalance(book: pd.DataFrame) -> float:
-    """At the worst inner node, and between the ends, as a share of what `input` sends."""
+    """The largest imbalance of an inner node, and that between the ends, as shares of the outflow of `input`."""
     inner = book.drop(["input", "logits"])
     ends = abs(book.loc["logits", "full_in"] - book.loc["input", "full_out"])
     return max((inner["full_in"] - inner["full_out"]).abs().max(), ends) / abs(book.loc["input", "full_out"])
 
 
 @pytest.mark.slow
-def test_inflow_is_outflow_the_better_the_more_steps(store: Store) -> None:
+def test_inflow_approaches_outflow_with_more_steps(store: Store) -> None:
     for few, many in zip(books(store, "top", 4), books(store, "top", 24), strict=True):
         assert imbalance(many) < 0.2 * imbalance(few)
         assert imbalance(many) < 0.01

@@ -1,4 +1,4 @@
-"""Results that were found elsewhere are stored, read and kept like those of `index`, and never computed by it."""
+"""A user's own results are stored and read like those of `index`, which never computes them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ METHOD = {"kind": "my-gradients", "version": 2, "steps": 3}
 
 @dataclass(frozen=True)
 class World:
-    """A model, images of its classes, and scores that a program of one's own might give."""
+    """A model, images of its classes, and scores as a user's program may compute them."""
 
     model: ViT
     source: ImageSource
@@ -96,7 +96,7 @@ def world(digits_model: ViT) -> World:
 
 @pytest.fixture(params=["ladybug", "neo4j"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Of a store on each graph engine."""
+    """A store on each graph engine."""
     if request.param == "ladybug":
         return {"location": tmp_path / "data"}
     server = request.getfixturevalue("neo4j_server")
@@ -104,7 +104,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     return {"location": tmp_path / "data", "graph": server.url}
 
 
-def test_all_that_reads_a_store_reads_them(world: World, place: dict[str, Any], tmp_path: Path) -> None:
+def test_everything_that_reads_a_store_reads_them(world: World, place: dict[str, Any], tmp_path: Path) -> None:
     done = cs.store_results("mine", world.results(), **place)
     assert (done.done, done.skipped, done.circuits, done.failed, done.notices) == (4, 0, 8, {}, ())
     again = cs.store_results("mine", world.results(), **place)
@@ -136,7 +136,7 @@ def test_all_that_reads_a_store_reads_them(world: World, place: dict[str, Any], 
         assert store.circuits().empty and writer.graph.present() == {}
 
 
-def test_a_lost_catalog_is_made_again_from_the_archive(world: World, tmp_path: Path) -> None:
+def test_a_lost_catalog_is_rebuilt_from_the_archive(world: World, tmp_path: Path) -> None:
     cs.store_results("mine", world.results(), location=tmp_path)
     with open_store(tmp_path) as store:
         file = store.catalog.file
@@ -150,7 +150,7 @@ def test_a_lost_catalog_is_made_again_from_the_archive(world: World, tmp_path: P
         assert set(store.items()["state"]) == {"done"}
 
 
-def test_they_are_comparable_over_conditions_as_of_the_same_images(world: World, tmp_path: Path) -> None:
+def test_they_are_compared_over_conditions_as_circuits_of_the_same_images(world: World, tmp_path: Path) -> None:
     cs.store_results("mine", world.results(), location=tmp_path)
     with open_store(tmp_path) as store:
         notes = compare(store, "condition", extraction="edges(n=12)").notes
@@ -164,8 +164,8 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_circuits_answer_the_question_of_those_that_index_finds(world: World, computed: Path) -> None:
-    """A result that says what a spec says has the same question and extraction, so it stands beside the others."""
+def test_circuits_have_the_question_of_indexed_ones(world: World, computed: Path) -> None:
+    """A result described like a spec has the same question and extraction as an indexed one."""
     with open_store(computed) as store:
         found = {r.question: r for r in map(store.circuit, store.circuits(attack="natural")["id"])}
         scores = store.discovery(next(iter(found.values())).discovery_id).scores
@@ -182,7 +182,7 @@ def test_circuits_answer_the_question_of_those_that_index_finds(world: World, co
 
 @pytest.mark.parametrize("name", ["computed", "mine"])
 def test_index_neither_computes_nor_changes_them(world: World, tmp_path: Path, name: str) -> None:
-    """Under the same name or another."""
+    """The same result, stored under the same name or another."""
     cs.store_results("mine", world.results(), location=tmp_path)
     with open_store(tmp_path) as store:
         before = store.circuits()
@@ -199,7 +199,7 @@ def test_index_neither_computes_nor_changes_them(world: World, tmp_path: Path, n
         assert store.verify().to_pandas().empty
 
 
-def test_a_lost_answer_is_not_asked_again_and_can_be_stored_again(world: World, tmp_path: Path) -> None:
+def test_a_lost_answer_is_not_computed_and_can_be_stored_again(world: World, tmp_path: Path) -> None:
     cs.store_results("mine", world.results(), location=tmp_path)
     own = answer(world.results()[0])
     with open_store(tmp_path) as store:
@@ -218,14 +218,14 @@ def test_a_lost_answer_is_not_asked_again_and_can_be_stored_again(world: World, 
         assert len(store.circuits()) == 8
 
 
-def test_a_circuit_whose_discovery_is_lost_is_not_asked_of_index(world: World, tmp_path: Path) -> None:
+def test_a_circuit_whose_discovery_is_lost_is_not_computed_by_index(world: World, tmp_path: Path) -> None:
     own = answer(world.result(3))
     with create_store(tmp_path) as store, store.writer() as writer:
         writer.put(own.circuits[0], run="mine")
         assert store.items()["state"].tolist() == ["failed"] and writer.pending("mine") == []
 
 
-def test_circuits_are_evaluated_on_report_images_beside_random_ones(world: World) -> None:
+def test_circuits_are_evaluated_on_report_images_with_random_ones(world: World) -> None:
     clean = world.clean(3, first=12)
     report = world.patched(clean), clean
     images = world.images(3, True, corruption="unattacked-twin", target="eight")
@@ -242,7 +242,7 @@ def test_circuits_are_evaluated_on_report_images_beside_random_ones(world: World
     assert tuple(row["hash"] for row in rows[:12]) == own.discovery.images
 
 
-def test_an_evaluation_of_ones_own_is_kept(world: World, tmp_path: Path) -> None:
+def test_an_evaluation_by_the_user_is_kept(world: World, tmp_path: Path) -> None:
     scores = world.scores(0)
     evaluation = Evaluation(5, 3.0, 1.0, 2.0, 0.5, 1.0, 0.2, 0.6, 0.5)
     metric = {"kind": "my-metric", "version": 1}
@@ -265,7 +265,7 @@ def test_edges_that_were_only_selected(world: World, tmp_path: Path) -> None:
         assert found.circuit.edges == record.circuit.edges == ("input->m0", "m0->logits")
 
 
-def test_what_one_calls_an_extraction(world: World) -> None:
+def test_names_of_extractions(world: World) -> None:
     scores = world.scores(0)
     circuits = [
         scores.greedy(12),
@@ -292,7 +292,7 @@ def ids(*results: OwnResult) -> list[str]:
     return [answer(result).discovery.id for result in results]
 
 
-def test_the_order_of_the_images_is_no_other_question(world: World) -> None:
+def test_the_order_of_the_images_does_not_change_the_question(world: World) -> None:
     plain = world.result(3, True)
     clean = world.clean(3)
     turned = world.images(3, True, images=clean.flip(0), attacked=world.patched(clean).flip(0))
@@ -324,11 +324,11 @@ def test_other_images_are_another_question(world: World, change: Callable[[World
 @pytest.mark.parametrize(
     "change", [{"method": METHOD | {"version": 3}}, {"seed": 1}, {"direction": "denoising"}, {"metric": "kl"}]
 )
-def test_another_way_to_find_is_another_question(world: World, change: dict[str, Any]) -> None:
+def test_another_method_is_another_question(world: World, change: dict[str, Any]) -> None:
     assert ids(world.result(3)) != ids(world.result(3, **change))
 
 
-def test_what_is_only_told_is_no_other_question(world: World) -> None:
+def test_files_and_provenance_do_not_change_the_question(world: World) -> None:
     files = [f"three/{i}.png" for i in range(12)]
     told = world.result(3, images=world.images(3, files=files), provenance={"notebook": "a.ipynb"})
     assert ids(world.result(3)) == ids(told)
@@ -337,7 +337,7 @@ def test_what_is_only_told_is_no_other_question(world: World) -> None:
     assert own.provenance["notebook"] == "a.ipynb" and "torch" in own.provenance
 
 
-def test_files_are_known_by_their_bytes_as_index_knows_them(photos: Path, imagenet_model: ViT, world: World) -> None:
+def test_files_are_identified_by_their_bytes_as_in_index(photos: Path, imagenet_model: ViT, world: World) -> None:
     source = open_source({"folder": photos}, imagenet_model)
     refs = source.candidates(source.class_named("207"))
     images = world.images(3, images=[photos / ref.origin for ref in refs])
@@ -350,7 +350,7 @@ def test_files_are_known_by_their_bytes_as_index_knows_them(photos: Path, imagen
     )
 
 
-def test_pixels_are_known_by_value_type_and_shape(world: World) -> None:
+def test_pixels_are_identified_by_value_type_and_shape(world: World) -> None:
     clean = world.clean(3, count=2)
     assert content_hashes("x", clean) == content_hashes("x", clean.numpy()) != content_hashes("x", clean.double())
     strided = clean.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
@@ -364,7 +364,7 @@ def test_pixels_are_known_by_value_type_and_shape(world: World) -> None:
 
 
 def refused(tmp_path: Path, results: Any, run_name: Any = "mine") -> str:
-    """The message; nothing was written."""
+    """Return the error message, and check that nothing was written."""
     with pytest.raises(InputError) as caught:
         cs.store_results(run_name, results, location=tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -401,7 +401,7 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
     (wrong(method="eap-gi"), "did you mean 'eap-ig'"),
     (wrong(method={"kind": "eap-ig", "version": 3}), "'eap-ig' is a kind of circuitstore and has its own version"),
     (wrong(method={"kind": "eap-ig", "step": 3}), "method 'eap-ig': unknown parameter 'step'"),
-    (wrong(method={"kind": "mine", "version": 0}), "method: version: expected a whole number from 1 on, got 0"),
+    (wrong(method={"kind": "mine", "version": 0}), "method: version: expected a whole number of at least 1, got 0"),
     (wrong(method={"kind": "my method", "version": 1}), "method: expected the name of a kind"),
     (wrong(method={"version": 1}), "method: expected the name of a kind"),
     (wrong(method={"kind": "mine", "version": 1, "a": [1]}), "method: a: expected a text, a finite number"),
@@ -411,44 +411,50 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
     (wrong(metric="logit-diff"), "target: the metric logit-diff needs a target class, got none"),
     (wrong(metric={"kind": "logit-diff", "target": "three"}), "target: class 3 is the class itself"),
     (wrong(direction="forward"), "unknown direction 'forward'"),
-    (wrong(seed=-1), "seed: expected a whole number from 0 on, got -1"),
+    (wrong(seed=-1), "seed: expected a whole number of at least 0, got -1"),
     (wrong(scores=None, circuits=[]), "scores, circuits: expected scores, circuits, or both, got neither"),
     (wrong(scores=np.zeros(3)), "scores: expected EdgeScores, got ndarray"),
-    (wrong(provenance={"torch": "2"}), "provenance: torch is written by circuitstore"),
+    (wrong(provenance={"torch": "2"}), "provenance: torch is reserved by circuitstore"),
     (wrong(provenance={"x": float("inf")}), "provenance: expected JSON values by name"),
     (wrong(report=(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))), "clean: expected"),
     (
         wrong(metric={"kind": "my-metric", "version": 1}, report=(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32))),
-        "report: circuits cannot be evaluated by 'my-metric', a metric of your own; give their evaluations",
+        "report: circuits cannot be evaluated with your own metric 'my-metric'; give their evaluations",
     ),
     (
         lambda w: w.result(3, report=(w.clean(3)[:4], w.clean(7)[:4])),
-        "report: image 0 is image 0 of those that the result rests on",
+        "report: image 0 is also image 0 of `images`",
     ),
-    (lambda w: w.result(3, scores=w.scores(0, count=5), circuits=[]), "scores: they are of 5 images, but 12"),
+    (
+        lambda w: w.result(3, scores=w.scores(0, count=5), circuits=[]),
+        "scores: expected scores of the 12 images, got",
+    ),
     (
         lambda w: w.result(3, scores=EdgeScores(TOO_SMALL, np.zeros(TOO_SMALL.n_edges)), circuits=[]),
         "scores: their graph has 2 layers of 2 heads, digits has 4 of 4",
     ),
     (of_circuits(lambda s: [s]), "circuits: expected Circuit, or (Circuit, Evaluation), got EdgeScores"),
     (of_circuits(unpruned), "circuits: edge input->m0 is on no path through the block form"),
-    (of_circuits(lambda s: [s.top(9), s.top(9)]), "circuits: two are extracted by top(n=9); tell them apart"),
-    (of_circuits(lambda s: [s.top(9), s.top(8)], scores=None), "circuits: without scores one circuit answers"),
+    (of_circuits(lambda s: [s.top(9), s.top(9)]), "circuits: two have the extraction top(n=9); give one another name"),
+    (
+        of_circuits(lambda s: [s.top(9), s.top(8)], scores=None),
+        "circuits: without scores, expected at most one circuit",
+    ),
     (
         of_circuits(lambda s: [replace(s, mean=s.mean + 1).top(9)]),
-        "circuits: top(n=9) was extracted from other scores than those given",
+        "circuits: top(n=9) was extracted from other scores",
     ),
     (
         lambda w: w.result(3, circuits=[cs.Circuit.from_edges(w.model.graph("split"), ["input->logits"])]),
-        "circuits: form split beside block",
+        "circuits: expected form block, got split",
     ),
     (of_circuits(lambda s: [replace(s.top(9), extraction="by hand!")]), "expected a name, such as my-cut"),
     (wrong_images(class_name="drei"), "class_name: 'drei' is not a class"),
     (wrong_images(class_index=10), "class_index: digits has classes 0 to 9, got 10"),
-    (wrong_images(class_name=" three"), "class_name: expected 1 to 200 printable signs"),
-    (wrong_images(dataset=""), "dataset: expected 1 to 200 printable signs"),
-    (wrong_images(dataset="a\ud800"), "dataset: expected 1 to 200 printable signs"),
-    (wrong_images(word="a\nb"), "word: expected 1 to 200 printable signs"),
+    (wrong_images(class_name=" three"), "class_name: expected 1 to 200 printable characters"),
+    (wrong_images(dataset=""), "dataset: expected 1 to 200 printable characters"),
+    (wrong_images(dataset="a\ud800"), "dataset: expected 1 to 200 printable characters"),
+    (wrong_images(word="a\nb"), "word: expected 1 to 200 printable characters"),
     (wrong_images(against="eight"), "against: expected a list of names"),
     (wrong_images(target="acht"), "target: 'acht' is not a class"),
     (wrong_images(target="three"), "target: class 3 is the class itself"),
@@ -467,16 +473,16 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
 
 
 @pytest.mark.parametrize(("make", "said"), REFUSED, ids=[said[:50] for _, said in REFUSED])
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_invalid_results_are_errors_before_anything_is_written(
     world: World, tmp_path: Path, make: Callable[[World], Any], said: str
 ) -> None:
     message = refused(tmp_path, [make(world)])
     assert message.startswith("result 0: ") and said in message, message
 
 
-def test_a_run_without_name_or_results_is_refused(world: World, tmp_path: Path) -> None:
+def test_a_run_without_name_or_results_is_an_error(world: World, tmp_path: Path) -> None:
     for name in ("", " mine", "a\nb", "x" * 201, 5):
-        assert "run: expected 1 to 200 printable signs" in refused(tmp_path, [world.result(3)], name)
+        assert "run: expected 1 to 200 printable characters" in refused(tmp_path, [world.result(3)], name)
     assert "results: expected at least one OwnResult, got none" in refused(tmp_path, [])
     said = refused(tmp_path, [world.result(3), world.result(7), world.result(3, circuits=[])])
     assert said.startswith("results 0 and 2 answer the same question (digits, mine 'three', natural)")
@@ -489,7 +495,7 @@ def stored(world: World, tmp_path: Path) -> Iterator[Path]:
 
 
 def unchanged(folder: Path, act: Callable[[], object]) -> str:
-    """The message of what is refused; the store holds what it held."""
+    """Return the error message, and check that the store is unchanged."""
 
     def content() -> list[tuple[str, str]]:
         with open_store(folder) as store:
@@ -502,7 +508,7 @@ def unchanged(folder: Path, act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_another_answer_to_the_same_question_is_refused(world: World, stored: Path) -> None:
+def test_another_answer_to_the_same_question_is_an_error(world: World, stored: Path) -> None:
     other = world.scores(99)
     results = [world.result(8), world.result(7, scores=other, circuits=[other.greedy(12)])]
     said = unchanged(stored, lambda: cs.store_results("mine", results, location=stored))
@@ -510,7 +516,7 @@ def test_another_answer_to_the_same_question_is_refused(world: World, stored: Pa
     assert "raise its version" in said
 
 
-def test_other_edges_of_the_same_extraction_are_refused(world: World, stored: Path) -> None:
+def test_other_edges_of_the_same_extraction_are_an_error(world: World, stored: Path) -> None:
     scores = world.scores(30)
     result = world.result(3, scores=scores, circuits=[replace(scores.greedy(14), extraction="greedy(n=12)")])
     said = unchanged(stored, lambda: cs.store_results("mine", [result], location=stored))
@@ -532,7 +538,7 @@ def test_more_circuits_of_a_stored_result_are_added(world: World, stored: Path) 
         assert len(store.circuits("more")) == 1 and len(store.circuits()) == 9
 
 
-def test_names_mean_one_thing(world: World, stored: Path) -> None:
+def test_names_have_one_meaning(world: World, stored: Path) -> None:
     other = replace(world.model, computation="f" * 64)
     said = unchanged(stored, lambda: cs.store_results("mine", [world.result(8, model=other)], location=stored))
     assert "the store has another model named 'digits'" in said
@@ -541,8 +547,8 @@ def test_names_mean_one_thing(world: World, stored: Path) -> None:
     assert said.startswith("class_index: the store has mine 'seven' as class 7 of digits, here it is 3")
 
 
-def test_results_of_a_sample_do_not_make_it_another_data_set(world: World, computed: Path, tmp_path: Path) -> None:
-    """Own images under the name of an indexed data set are no sign that its folder is another one."""
+def test_own_results_of_a_sample_are_not_another_data_set(world: World, computed: Path, tmp_path: Path) -> None:
+    """Own images with the name of an indexed data set do not mean that its folder is a different one."""
     folder = shutil.copytree(computed, tmp_path / "data")
     results = [world.result(d, images=world.images(d, dataset="digits")) for d in range(10)]
     results += [world.result(d, True, images=world.images(d, True, dataset="digits")) for d in range(10)]
@@ -554,14 +560,14 @@ def test_results_of_a_sample_do_not_make_it_another_data_set(world: World, compu
 
 
 @pytest.mark.parametrize("named", ["", 'model = "vit_tiny_patch16_224"'])
-def test_index_takes_a_loaded_model(world: World, computed: Path, named: str) -> None:
-    """In place of one that the spec names, too."""
+def test_index_accepts_a_loaded_model(world: World, computed: Path, named: str) -> None:
+    """Also instead of a model in the spec."""
     spec = parse_spec(SPEC.replace('model = "digits"', named))
     done = index(spec, model=world.model, location=computed, progress=False)
     assert (done.done, done.skipped) == (0, 2)
 
 
-def test_index_computes_in_the_types_that_recipes_ask_for(world: World, tmp_path: Path) -> None:
+def test_index_computes_in_the_types_of_the_recipes(world: World, tmp_path: Path) -> None:
     spec = parse_spec(SPEC.replace('method = "eap"', 'method = "eap"\ndtype = "float64"'))
     assert index(spec, model=world.model, location=tmp_path, progress=False).done == 2
     with open_store(tmp_path) as store:
@@ -570,7 +576,7 @@ def test_index_computes_in_the_types_that_recipes_ask_for(world: World, tmp_path
     assert index(spec, location=tmp_path, progress=False).skipped == 2
 
 
-def test_a_model_that_cannot_be_used_is_refused(world: World, tmp_path: Path) -> None:
+def test_an_unusable_model_is_an_error(world: World, tmp_path: Path) -> None:
     spec = parse_spec(SPEC.replace('model = "digits"', ""), origin="mine.toml")
     with pytest.raises(InputError, match=r"mine.toml: model: this field is missing; .*index\(spec, model=…\)"):
         index(spec, location=tmp_path)

@@ -1,4 +1,4 @@
-"""A plan spells out every question once, and refuses what has no meaning."""
+"""A plan contains every item once, and raises errors for undefined combinations."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def test_every_class_condition_and_recipe_is_one_item(small: Spec) -> None:
     assert len({p.item.id for p in plan.items}) == len(plan.items)
 
 
-def test_natural_decides_the_size_of_the_effect_study_alone(small: Spec) -> None:
+def test_natural_determines_the_size_only_in_the_effect_study(small: Spec) -> None:
     natural, attacked, mechanism = make_plan(small).items[:3]
     assert natural.sized_by is None
     assert attacked.sized_by == natural.item
@@ -39,11 +39,11 @@ def test_natural_decides_the_size_of_the_effect_study_alone(small: Spec) -> None
     assert [e.text for e in mechanism.extractions] == ["retention(target=0.8)", "edges(n=30)"]
 
 
-def test_the_same_spec_asks_the_same_questions(small: Spec) -> None:
+def test_the_same_spec_has_the_same_items(small: Spec) -> None:
     assert [p.item.id for p in make_plan(small).items] == [p.item.id for p in make_plan(small).items]
 
 
-def test_images_are_chosen_by_the_float32_model_whatever_the_types_of_the_recipes(digits_model: ViT) -> None:
+def test_images_are_chosen_by_the_float32_model(digits_model: ViT) -> None:
     module = copy.deepcopy(digits_model.module)
     module.head.bias.data += 5000  # where bfloat16 has steps of 32, and no logit stands out
     prepared = digits_model.preprocess
@@ -71,7 +71,7 @@ def test_images_are_chosen_by_the_float32_model_whatever_the_types_of_the_recipe
     assert of_exact[0][2] != select_images(misread, three, per_class=per_class, rule="correct")
 
 
-def test_a_zero_shot_model_s_classes_are_told_in_the_spec(tmp_path: Path) -> None:
+def test_the_spec_has_the_classes_of_a_zero_shot_model(tmp_path: Path) -> None:
     tiny_config(tmp_path)
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -145,14 +145,14 @@ def test_another_question_has_another_id(small: Spec, old: str, new: str) -> Non
         ),
     ],
 )
-def test_a_name_that_nothing_carries_is_told_with_its_path(old: str, new: str, said: list[str]) -> None:
+def test_an_unknown_name_is_reported_with_its_path(old: str, new: str, said: list[str]) -> None:
     assert old in SMALL
     with pytest.raises(InputError) as caught:
         make_plan(parse_spec(SMALL.replace(old, new, 1), origin="mine.toml"))
     assert all(words in str(caught.value) for words in ["mine.toml", *said]), str(caught.value)
 
 
-def test_a_model_s_name_and_preprocessing_are_those_of_the_spec(tmp_path: Path) -> None:
+def test_a_model_has_name_and_preprocessing_of_the_spec(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_vit", num_classes=10, img_size=96).state_dict(), tmp_path / "tuned.pth")
     table = """model = { timm = "test_vit", checkpoint = "tuned.pth", image_size = 96, mean = [0.1, 0.2, 0.3], \
 std = [0.4, 0.5, 0.6], crop = 1, crop_mode = "squash", interpolation = "nearest" }"""

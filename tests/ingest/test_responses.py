@@ -1,4 +1,4 @@
-"""What an indexed run keeps of each report image, and what follows from it."""
+"""Stored responses of the report images, and what is computed from them."""
 
 from __future__ import annotations
 

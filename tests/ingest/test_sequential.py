@@ -1,4 +1,4 @@
-"""A spec that asks for a method that selects edges itself, one by one: its circuits, and going on after a kill."""
+"""A spec with a method that selects edges one by one: its circuits, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ index(load_spec(sys.argv[1]), location=sys.argv[2], progress=False)
 
 @pytest.fixture
 def runs_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many removals each call tries; the calls are made all the same."""
+    """Record the number of removals that each call tries; the calls are still executed."""
     made: list[int] = []
     without = SequentialRuns.without
 
@@ -58,7 +58,7 @@ def runs_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def kill_in_the_middle(spec: Path, store: Path) -> dict[str, np.ndarray]:
-    """Index, killed as soon as the journal holds something; gives what it holds."""
+    """Index, killed as soon as the journal has entries; return the journal."""
     command = [sys.executable, "-c", PROGRAM, str(spec), str(store)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(store.glob("archive/unfinished/*.journal")):
@@ -71,7 +71,7 @@ def kill_in_the_middle(spec: Path, store: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: list[int]) -> None:
+def test_a_run_killed_in_the_middle_of_a_class_is_resumed(tmp_path: Path, runs_made: list[int]) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
     whole = index(parse_spec(SPEC), location=tmp_path / "whole", progress=False)
@@ -100,7 +100,7 @@ def test_killed_in_the_middle_of_a_class_it_goes_on(tmp_path: Path, runs_made: l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [bytes(400), b"", b"another file"])
-def test_an_item_whose_journal_cannot_be_read_is_begun_anew(
+def test_an_item_with_an_unreadable_journal_starts_again(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = parse_spec(SPEC.replace('"vi-cd"', '"ugs"').replace("sweeps", "steps").replace("attention", "block"))

@@ -1,4 +1,4 @@
-"""A method whose scores are shares, from the spec to the comparison and the report: no step puts them in one order."""
+"""A method whose scores are shares, from spec to comparison and report: no step ranks them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ edges = 8
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Two classes, each with a circuit cut at a share and one grown from `logits`."""
+    """Two classes, each with a circuit by threshold and one grown from `logits`."""
     folder = tmp_path_factory.mktemp("routes")
     done = index(parse_spec(SPEC), location=folder, progress=False)
     assert (done.circuits, done.failed) == (4, {})
@@ -73,7 +73,7 @@ def test_circuits_cut_at_a_share_and_grown_are_compared_and_reported(routes: Sto
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_measures_of_rankings_are_refused_with_those_that_take_shares(routes: Store, measure: str) -> None:
+def test_measures_of_rankings_raise_errors_that_name_those_for_shares(routes: Store, measure: str) -> None:
     one, other = (routes.discovery(id).scores for id in routes.items()["id"])
     if measure not in ("overlap", "spearman"):
         assert compare(routes, measure=measure).facts["noise_floor"] > 0
@@ -86,7 +86,7 @@ def test_measures_of_rankings_are_refused_with_those_that_take_shares(routes: St
             ask()
 
 
-def test_how_often_an_edge_is_among_the_best_is_not_told_of_shares(routes: Store) -> None:
+def test_shares_have_no_bootstrap_frequency(routes: Store) -> None:
     for id in routes.circuits()["id"]:
         assert routes.circuit(id).frequency is None
     assert len(routes.query("MATCH ()-[f:FEEDS]->() WHERE f.frequency IS NOT NULL RETURN f.edge")) == 0

@@ -1,4 +1,4 @@
-"""A spec is read whole or refused with every mistake named by its path."""
+"""A spec is read completely, or an error names every mistake by its path."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_a_good_spec_is_read_with_its_defaults() -> None:
     assert spec.text == GOOD
 
 
-def test_relative_paths_start_at_the_files_folder(tmp_path: Path) -> None:
+def test_relative_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(GOOD)
     spec = load_spec(tmp_path / "spec.toml")
     assert not isinstance(spec.model, str) and not isinstance(spec.images.source, str)
@@ -52,19 +52,19 @@ def test_the_demo_spec_is_a_valid_one() -> None:
     assert demo_spec().name == "digits-typographic"
 
 
-def test_retention_extraction_names_whose_size_it_takes() -> None:
+def test_retention_extraction_names_the_condition_of_its_size() -> None:
     extract = parse_spec(GOOD.replace("top = 0.05", "retention = 0.9")).extract[0]
     assert sized_by(extract.extraction(), "natural").text == "retention(size_of=natural, target=0.9)"
     assert extract.extraction().text == "retention(target=0.9)"
 
 
 @pytest.mark.parametrize(("extract", "told"), [("retention = 1", "retention(target=1.0)"), ("threshold = 2", "t=2.0")])
-def test_a_whole_number_asks_for_the_same_circuit_as_its_decimal(extract: str, told: str) -> None:
+def test_a_whole_number_is_the_same_as_its_decimal(extract: str, told: str) -> None:
     found = {parse_spec(GOOD.replace("top = 0.05", text)).extract[0].extraction() for text in (extract, f"{extract}.0")}
     assert len(found) == 1 and told in found.pop().text
 
 
-def test_bisection_extraction_holds_its_share_and_buffer() -> None:
+def test_bisection_extraction_has_share_and_buffer() -> None:
     extract = parse_spec(GOOD.replace("top = 0.05", 'bisection = 0.9\nof = "faithfulness"\nabsolute = true')).extract[0]
     assert extract.extraction().text == "bisection(absolute=True, buffer=0.1, of=faithfulness, target=0.9)"
 
@@ -73,7 +73,7 @@ def test_bisection_extraction_holds_its_share_and_buffer() -> None:
     ("old", "new", "said"),
     [
         ("timm = ", "open_clip = 'ViT-B-32', timm = ", ["model", "exactly one of timm, open_clip"]),
-        ("timm = ", "classes = ['a'], timm = ", ["model", "they go with open_clip"]),
+        ("timm = ", "classes = ['a'], timm = ", ["model", "use them with open_clip"]),
         ("timm = ", "pretrained = 'laion', timm = ", ["model", "pretrained", "'laion'"]),
         ("timm = ", "open_clip = ", ["model", "expected classes"]),
         ("timm = ", "classes = ['a'], pretrained = true, open_clip = ", ["model", "the tag"]),
@@ -93,7 +93,7 @@ def test_bisection_extraction_holds_its_share_and_buffer() -> None:
         ('method = "eap-ig"', 'method = { kind = "eap-ig" }', ["recipe[0].method", "valid string"]),
         ("top = 0.05", "top = 2.5", ["extract[0]", "'top': n: ", "fraction", "2.5"]),
         ("top = 0.05", "retention = 1.5", ["extract[0]", "'retention': target: expected a share in (0, 1], got 1.5"]),
-        ("top = 0.05", "top = 0.05\nn = 9", ["extract[0]", "n: top = 0.05 gives it"]),
+        ("top = 0.05", "top = 0.05\nn = 9", ["extract[0]", "n: already set by top = 0.05"]),
         ("top = 0.05", "top = 0.05\nabsolut = true", ["extract[0]", "did you mean 'absolute'"]),
         ('timm = "vit_tiny_patch16_224"', 'tim = "x"', ["model.tim", "unknown field", "'timm'"]),
         ('folder = "photos"', 'foldr = "photos"', ["images.source.folder", "images.source.foldr"]),
@@ -114,14 +114,14 @@ def test_a_mistake_is_named_by_its_path(old: str, new: str, said: list[str]) -> 
     assert all(words in message for words in said), message
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     text = GOOD.replace("per_class = 12", "per_class = 0").replace("top = 0.05", "top = -1")
     with pytest.raises(InputError) as caught:
         parse_spec(text)
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["images.per_class", "extract[0]"]
 
 
-def test_a_missing_or_foreign_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the spec"):
         load_spec(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")

@@ -1,4 +1,4 @@
-"""What is found is written while the next item is computed, and the store is that of a run that writes in between."""
+"""Answers are written while the next item is computed; the store is that of a run that writes in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuitstore.circuits import CircuitRecord, Discovery
+from circuitstore.circuits import CircuitRecord, Discovery, Response
 from circuitstore.errors import StoreError
 from circuitstore.evaluation import Execution, Journal
 from circuitstore.ingest import index, make_plan, parse_spec
@@ -23,7 +23,7 @@ from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.executor import Parts
 from circuitstore.ingest.plan import Planned
 from circuitstore.ingest.storing import Storing
-from circuitstore.ingest.work import Known, Workbench
+from circuitstore.ingest.work import StoredParts, Workbench
 from circuitstore.store import Writer, create_store, open_store
 from circuitstore.store.kinds import Stored
 from circuitstore.testing.factories import make_discovery, make_item, make_record
@@ -48,7 +48,7 @@ method = "eap"
 [[extract]]
 retention = 0.8
 """
-"""Two items, of which the second takes the size of a circuit from the first."""
+"""Two items; the second reuses the size of a circuit of the first."""
 
 THREE = """
 name = "three"
@@ -64,28 +64,33 @@ method = "eap"
 [[extract]]
 edges = 20
 """
-"""Three items that need nothing of each other."""
+"""Three independent items."""
 
 
 def in_between(folder: Path) -> None:
-    """The run by hand: every result is written, and read back, before anything else is computed."""
+    """The run by hand: every result is written and read back before the next is computed."""
     plan = make_plan(parse_spec(SPEC))
     bench, sizes = Workbench(plan, Choice(plan)), {}
     with create_store(folder) as store, store.writer() as writer:
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         writer.start_run("small", SPEC, [p.item for p in plan.items], wanted)
         for planned in plan.items:
-            (found,) = bench.answer(replace(planned, extractions=()), Known())
+            (found,) = bench.answer(replace(planned, extractions=()), StoredParts())
             assert isinstance(found, Discovery)
             writer.put(found, run="small")
             by = planned.sized_by
-            known = Known(
+            known = StoredParts(
                 store.discovery(planned.item.id), sizes=dict.fromkeys(planned.extractions, by and sizes[by.id])
             )
-            for record in bench.answer(planned, known):
-                assert isinstance(record, CircuitRecord)
-                sizes[planned.item.id] = record.circuit.size_requested
-                writer.put(record, run="small")
+            responses: list[Response] = []
+            for part in bench.answer(planned, known):
+                if isinstance(part, Response):
+                    responses.append(part)
+                    continue
+                assert isinstance(part, CircuitRecord)
+                sizes[planned.item.id] = part.circuit.size_requested
+                writer.put(*responses, part, run="small")
+                responses = []
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +103,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 @pytest.fixture
 def discovered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the items that are computed, as it is begun; they are computed all the same."""
+    """Record the ids of the items when their computation starts; they are still computed."""
     ids: list[str] = []
     answer = Workbench.answer
 
-    def noted(self: Workbench, planned: Planned, known: Known, execution: Execution | None = None) -> Parts:
+    def noted(self: Workbench, planned: Planned, known: StoredParts, execution: Execution | None = None) -> Parts:
         ids.append(planned.item.id)
         yield from answer(self, planned, known, execution)
 
@@ -110,8 +115,8 @@ def discovered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ids
 
 
-def test_an_error_of_the_store_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, discovered: list[str]) -> None:
-    """The archive's folder of discoveries cannot be made; the circuits' could, and is not."""
+def test_an_error_of_the_store_ends_the_run_and_the_next_one_resumes(tmp_path: Path, discovered: list[str]) -> None:
+    """The archive's folder of discoveries cannot be created; the circuits' could be, and is not."""
     spec = parse_spec(THREE)
     create_store(tmp_path).close()
     astray = tmp_path / "archive" / "discoveries"
@@ -146,10 +151,10 @@ class Screen(StringIO):
         return super().write(text)
 
 
-def test_what_was_found_before_ctrl_c_is_stored(
+def test_answers_computed_before_ctrl_c_are_stored(
     tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes while the bar is drawn, with the first item on its way; the bar tells of that at the end."""
+    """Ctrl-C comes while the bar is drawn and the first item is being stored; the bar counts it at the end."""
     screen, put = Screen(), Writer.put
 
     def held_up(self: Writer, *values: Stored, run: str) -> None:
@@ -187,8 +192,8 @@ def test_a_ctrl_c_before_the_first_item_leaves_no_thread(tmp_path: Path, monkeyp
         assert not thread.is_alive()
 
 
-def test_a_run_goes_on_when_nobody_reads_its_bar() -> None:
-    """And the bars of other threads are drawn."""
+def test_a_run_continues_when_stderr_is_closed() -> None:
+    """The bars of other threads can still be drawn."""
     read, write = os.pipe()
     end = os.fdopen(write, "w", buffering=1)
     with Bar(total=3, file=end, mininterval=0) as bar:
@@ -206,8 +211,8 @@ def test_a_run_goes_on_when_nobody_reads_its_bar() -> None:
     assert "1/1" in other.getvalue()
 
 
-def test_what_is_wrong_with_an_item_fails_it_alone(tmp_path: Path) -> None:
-    """Its second circuit cannot be written; the first is stored, and the third is left out."""
+def test_an_error_of_an_item_fails_only_this_item(tmp_path: Path) -> None:
+    """The second circuit of an item cannot be written; the first is stored, and the third is skipped."""
     bad, good = (make_discovery(i, item=make_item(i, n_layers=2, n_heads=2)) for i in range(2))
     first, second, third = (make_record(bad, n) for n in (6, 8, 12))
     no_number = replace(second, full_in=np.full_like(second.full_in, np.nan))

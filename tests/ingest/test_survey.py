@@ -1,4 +1,4 @@
-"""What a run works on is shown before anything is scored, by looking at no more images than the run will."""
+"""The survey is reported before anything is scored, and classifies no more images than the run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ edges = 9
 
 
 class Seen:
-    """What `on_survey` was given, and how many circuits the store held at that moment."""
+    """The arguments of `on_survey`, and the number of circuits in the store at that moment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.surveys, self.circuits = folder, list[Table](), list[int]()
@@ -115,7 +115,7 @@ def test_the_figures_are_stored_with_each_answer(surveyed: tuple[Path, Seen]) ->
 
 
 @pytest.mark.slow
-def test_what_is_there_is_not_looked_at_again(surveyed: tuple[Path, Seen]) -> None:
+def test_stored_items_are_not_surveyed(surveyed: tuple[Path, Seen]) -> None:
     folder, _ = surveyed
     seen = Seen(folder)
     again = index(parse_spec(SPEC), location=folder, progress=False, on_survey=seen)
@@ -129,7 +129,7 @@ def test_what_is_there_is_not_looked_at_again(surveyed: tuple[Path, Seen]) -> No
     assert seen.surveys[0].frame.equals(seen.surveys[1].frame)
 
 
-def test_a_preview_says_the_same_and_stores_nothing(
+def test_a_preview_has_the_same_survey_and_stores_nothing(
     surveyed: tuple[Path, Seen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,7 +140,7 @@ def test_a_preview_says_the_same_and_stores_nothing(
 
 
 def test_no_more_images_are_read_than_a_run_reads(monkeypatch: pytest.MonkeyPatch, digits_model: ViT) -> None:
-    """Each tried candidate once unattacked and once under each attack."""
+    """Each tried candidate is classified once unattacked and once under each attack."""
     seen: list[int] = []
     logits = ViT.logits
 
@@ -155,8 +155,8 @@ def test_no_more_images_are_read_than_a_run_reads(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_successful_images_that_are_not_there_are_explained(tmp_path: Path) -> None:
-    """How many of how many are turned, into what, and by which word."""
+def test_a_lack_of_successful_images_is_explained(tmp_path: Path) -> None:
+    """How many of how many predictions change, to which class, and by which word."""
     text = SPEC.replace("per_class = 16", 'per_class = 16\nchoose = "successful"').replace('"three", "seven"', '"one"')
     spec = parse_spec(text.replace('text = "iPod"', 'text = "one"'))
     result = index(spec, location=tmp_path, progress=False)
@@ -165,7 +165,7 @@ def test_successful_images_that_are_not_there_are_explained(tmp_path: Path) -> N
     assert re.search(r"; the word 'one' turns 0 of (\d+) into 'one'; predicted: 'one' \(\1\)", first)
 
 
-def test_correct_images_that_are_not_there_are_explained(imagenet_model: ViT, photos: Path, tmp_path: Path) -> None:
+def test_a_lack_of_correct_images_is_explained(imagenet_model: ViT, photos: Path, tmp_path: Path) -> None:
     spec = parse_spec(
         f"""
         name = "photos"

@@ -1,4 +1,4 @@
-"""A run's items have short names, and different ones."""
+"""The items of a run have short and different names."""
 
 from __future__ import annotations
 

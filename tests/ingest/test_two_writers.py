@@ -1,4 +1,4 @@
-"""Two runs of the program on one store, and two stores that want one graph: one goes on, the other is told why not."""
+"""Two runs on one store, and two stores with one graph: one continues, the other raises an error with the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with create_store(sys.argv[1], graph=graph) as store, store.writer() as writer:
     sys.stdin.read()
 """
 ELSEWHERE = ["unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
-"""A machine of another name, with processes of its own."""
+"""A machine with another name and its own processes."""
 
 
 QUICK = """
@@ -75,7 +75,7 @@ class Held:
 
 
 def other_host() -> list[str]:
-    """The command that runs another in a namespace with another host name; skips where the system has none."""
+    """The command that runs another in a namespace with another host name; skips if the system has none."""
     shell = ["sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
     if subprocess.run([*ELSEWHERE, *shell, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("the system makes no namespaces for this user")
@@ -90,7 +90,7 @@ def held(request: pytest.FixtureRequest, tmp_path: Path, graph_url: str | None) 
     held.end()
 
 
-def test_a_second_run_is_refused_by_name_or_waits_and_goes_on(
+def test_a_second_run_raises_an_error_or_waits(
     held: Held, tmp_path: Path, graph_url: str | None, one_class: Spec
 ) -> None:
     process = " ".join(held.owner.split()[:5])  # process 4711 on host atlas
@@ -107,7 +107,7 @@ def test_a_second_run_is_refused_by_name_or_waits_and_goes_on(
         assert len(store.verify()) == 0
 
 
-def test_of_two_stores_that_race_for_an_empty_graph_one_has_it(tmp_path: Path, graph_url: str | None) -> None:
+def test_one_of_two_stores_that_race_for_an_empty_graph_gets_it(tmp_path: Path, graph_url: str | None) -> None:
     place = graph_url or f"ladybug://{tmp_path}/shared.lbdb"
     together = threading.Barrier(2)
 

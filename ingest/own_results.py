@@ -1,4 +1,4 @@
-"""Storing results of one's own: all of them are checked, then written in one session."""
+"""Storage of a user's own results: all of them are checked first, then written by one writer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .own import Answer, OwnResult, answer
 from .spec import is_printable
 
 CLOSE = 1e-3
-"""How far scores of the same computation may be apart on two machines, as a share of the largest."""
+"""Maximum difference between scores of the same computation on two machines, as a share of the largest score."""
 
 
 def store_results(
@@ -30,46 +30,53 @@ def store_results(
     wait_s: float = 0.0,
     **elsewhere: Unpack[Elsewhere],
 ) -> IndexResult:
-    """Store results that were found elsewhere; the same call again finds all there.
+    """Store results that were not computed by `index`.
 
-    All that reads stores works on them; `index` neither computes nor changes them.
+    Queries, comparisons and reports treat them like indexed results; `index` neither computes nor changes them.
+    Repeating the call changes nothing.
 
     Args:
-        run: name under which they are found again; a new one, or one that exists, of `index` too.
-        location: folder of the store; default `./circuitstore-data`. What is missing of the store is made.
+        run: name of the run, which may exist already, also as a run of `index`.
+        results: the results.
+        location: folder of the store, created if missing; default `./circuitstore-data`.
         wait_s: seconds to wait for another writer of the store.
         elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Returns:
-        `done` results and `circuits` that are new, `skipped` results that were there.
+        `done` and `circuits` count new results and circuits, `skipped` counts results that were already stored.
 
     Raises:
-        InputError: a result that does not fit together, that the store has another answer to, or whose model or class
-            the store knows as another; the position of the result is named. Nothing was written.
-        StoreError: the store cannot be made or written, or another writer holds it (`StoreBusy`).
+        InputError: a result is inconsistent, the store has another answer to the same question, or another model or
+            class has the same name in the store; the message gives the position of the result. Nothing was written.
+        StoreError: the store cannot be created or written, or another writer has it (`StoreBusy`).
+
+    Examples:
+        >>> images = cs.OwnImages(dataset="mine", class_name="three", images=pairs.clean, corruption="other-class")
+        >>> result = cs.OwnResult(model=model, images=images, method="eap", scores=scores, circuits=[scores.top(24)])
+        >>> store_results("mine", [result], location=folder).done
+        1
     """
     began = time.monotonic()
     if not isinstance(run, str) or not 1 <= len(run) <= 200 or not is_printable(run):
-        raise InputError(f"run: expected 1 to 200 printable signs without blanks at the ends, got {run!r}")
+        raise InputError(f"run: expected 1 to 200 printable characters without leading or trailing spaces, got {run!r}")
     answers = _answers(results)
-    made = create_store(location, **elsewhere)
-    with made as store, store.writer(wait_s=wait_s) as writer:
+    with create_store(location, **elsewhere) as store, store.writer(wait_s=wait_s) as writer:
         named = _check_names(store, answers)
-        for i, given in enumerate(answers):
-            _check_kept(store, given, f"result {i}")
-        there = [writer.has(DISCOVERY, given.discovery.id) for given in answers]
-        records = [record for given in answers for record in given.circuits]
+        for i, own in enumerate(answers):
+            _check_unchanged(store, own, f"result {i}")
+        known = [writer.has(DISCOVERY, own.discovery.id) for own in answers]
+        records = [record for own in answers for record in own.circuits]
         new = sum(not writer.has(CIRCUIT, record.id) for record in records)
-        for given in answers:
-            writer.put(given.discovery, *given.responses, *given.circuits, run=run)
+        for own in answers:
+            writer.put(own.discovery, *own.responses, *own.circuits, run=run)
         writer.project_pending()
         notices = (*named, *writer.notices)
-    return IndexResult(run, there.count(False), there.count(True), {}, new, notices, time.monotonic() - began)
+    return IndexResult(run, known.count(False), known.count(True), {}, new, notices, time.monotonic() - began)
 
 
 def _answers(results: Iterable[OwnResult]) -> list[Answer]:
     answers: list[Answer] = []
-    asked: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for i, result in enumerate(results):
         if not isinstance(result, OwnResult):
             raise InputError(f"result {i}: expected an OwnResult, got {type(result).__name__}")
@@ -77,11 +84,11 @@ def _answers(results: Iterable[OwnResult]) -> list[Answer]:
             answers.append(answer(result))
         except InputError as error:
             raise InputError(f"result {i}: {error}") from error
-        other = asked.setdefault(answers[-1].discovery.id, i)
+        other = positions.setdefault(answers[-1].discovery.id, i)
         if other != i:
             raise InputError(
                 f"results {other} and {i} answer the same question ({answers[-1].discovery.item.text}); store their "
-                "circuits as one result, or tell them apart by condition, method, metric, seed or images"
+                "circuits as one result, or give them different conditions, methods, metrics, seeds or images"
             )
     if not answers:
         raise InputError("results: expected at least one OwnResult, got none")
@@ -89,8 +96,8 @@ def _answers(results: Iterable[OwnResult]) -> list[Answer]:
 
 
 def _check_names(store: Store, answers: Sequence[Answer]) -> tuple[str, ...]:
-    """Notices about names; refuse names that the store gives to others."""
-    items = [given.discovery.item for given in answers]
+    """Return notices about names; raise an error if another model or class has the same name in the store."""
+    items = [own.discovery.item for own in answers]
     notices: dict[str, None] = {}
     for model in {item.model.id: item.model for item in items}.values():
         notices |= dict.fromkeys(check_model_name(store, model))
@@ -99,26 +106,26 @@ def _check_names(store: Store, answers: Sequence[Answer]) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def _check_kept(store: Store, given: Answer, place: str) -> None:
-    """Refuse an answer where the store has a different one to the same question: the first would be kept."""
-    mine = given.discovery
-    with suppress(StoreDamaged):  # then this one replaces it
+def _check_unchanged(store: Store, own: Answer, place: str) -> None:
+    """Raise an error if the store has a different answer to the same question: it would keep the first."""
+    mine = own.discovery
+    with suppress(StoreDamaged):  # this answer replaces a damaged one
         if not store.archive.has("discovery", mine.id):
             return
         theirs, _ = store.archive.discovery(mine.id)
         if theirs.sha256 != mine.sha256 and not _close(theirs, mine):
             raise InputError(
                 f"{place}: the store has another answer to this question ({mine.item.text}, {mine.item.recipe.text}), "
-                "and never changes what it has; if the attack, the method or the metric does something else now, raise "
-                "its version or state the parameter"
+                "and never changes it; if the attack, the method or the metric has changed, raise its version or add "
+                "the parameter"
             )
         if theirs.sha256 == mine.sha256:
-            for record in given.circuits:
+            for record in own.circuits:
                 _check_same_edges(store, record, place)
 
 
 def _close(a: Discovery, b: Discovery) -> bool:
-    """Whether two answers may be of one computation on two machines."""
+    """Return whether two answers may come from the same computation on two machines."""
     if a.scores is None or b.scores is None:
         return a.scores is b.scores and np.array_equal(a.circuit.members, b.circuit.members)
     return _near(a.scores, b.scores)
@@ -134,6 +141,6 @@ def _check_same_edges(store: Store, record: CircuitRecord, place: str) -> None:
     theirs, _ = store.archive.circuit(record.id)
     if not np.array_equal(theirs.circuit.members, record.circuit.members):
         raise InputError(
-            f"{place}: the store has other edges for {record.extraction.text} of this result; name the extraction "
-            'otherwise: dataclasses.replace(circuit, extraction="my-cut(n=24)")'
+            f"{place}: the store has other edges for {record.extraction.text} of this result; give the extraction "
+            'another name: dataclasses.replace(circuit, extraction="my-cut(n=24)")'
         )
