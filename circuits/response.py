@@ -1,4 +1,4 @@
-"""What a model does on each image of a set: of itself, or under an intervention such as a circuit."""
+"""Responses: metric and top class of a model on each image of a set, with or without an intervention."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 Role = Literal["full", "empty", "circuit"]
 ROLES: tuple[Role, ...] = ("full", "empty", "circuit")
-"""The three responses behind the evaluation of a circuit: of the model, with every edge corrupted, of the circuit."""
+"""The three responses behind the evaluation of a circuit: model, every edge corrupted, circuit."""
 
 
 class Intervention(Variant):
-    """What was done to the run: `none`, `corrupted` (every edge), `circuit` (every edge outside one of the store)."""
+    """Which edges are corrupted: `none`, `corrupted` (every edge), `circuit` (every edge outside a stored circuit)."""
 
     @classmethod
     def of_circuit(cls, id: str) -> Intervention:
-        """Corrupt every edge outside the circuit of this id."""
+        """Return the intervention that corrupts every edge outside the circuit with this id."""
         return cls.of("circuit", {"id": id})
 
 
@@ -49,19 +49,19 @@ EVERY_EDGE = Intervention("corrupted")
 
 @dataclass(frozen=True)
 class Trial:
-    """One question about behaviour: what does a model do on images of a class, under a condition and an intervention?
+    """One question about the behaviour of a model on images of a class, under a condition and an intervention.
 
     Attributes:
-        model: whose answers they are.
+        model: the model.
         target_class: true class of the images.
         condition: what was done to the images.
-        selection: which images.
+        selection: selection of the images.
         split: part of the selection, such as `report`.
-        metric: what is read from the logits.
-        intervention: what was done to the run.
-        corruption: where corrupted edges take their values from; None where no edge is corrupted.
-        dtype: floating-point type of the run.
-        seed: seed of everything random in the images.
+        metric: metric of the logits.
+        intervention: which edges are corrupted.
+        corruption: source of the values of corrupted edges; None if no edge is corrupted.
+        dtype: floating-point type of the forward passes.
+        seed: seed of all random choices of images.
         contrast: names of what the images are contrasted with; not part of the identity.
     """
 
@@ -79,7 +79,7 @@ class Trial:
 
     @classmethod
     def of(cls, item: WorkItem, intervention: Intervention, split: str = "report") -> Trial:
-        """The trial on the images of a work item. Method, form and direction of its recipe do not matter."""
+        """Return the trial on the images of a work item; method, form and direction of its recipe are ignored."""
         recipe = item.recipe
         return cls(
             item.model,
@@ -98,14 +98,14 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """Hash of model fingerprint, images, class, condition, metric and intervention."""
-        return digest({**self._asked(), "model": self.model.id})
+        return digest({**self._identity(), "model": self.model.id})
 
     @property
     def circuit(self) -> str | None:
-        """Id of the circuit that was run; None where none was."""
+        """Id of the circuit; None for other interventions."""
         return str(self.intervention["id"]) if self.intervention.kind == "circuit" else None
 
-    def _asked(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         values = {
             **identity_fields(self),
             "target_class": identity_fields(self.target_class),
@@ -117,7 +117,7 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         named = {} if self.contrast == Contrast() else {"contrast": asdict(self.contrast)}
-        return {**self._asked(), "model": asdict(self.model), **named}
+        return {**self._identity(), "model": asdict(self.model), **named}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Trial:
@@ -137,10 +137,10 @@ class Trial:
 
 
 def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
-    """The trials behind the evaluation of a circuit of an item, by role.
+    """Return the trials behind the evaluation of a circuit, by role.
 
     Args:
-        item: whose report images they are of.
+        item: item of the circuit, with the report images.
         circuit: id of the circuit.
 
     Examples:
@@ -154,16 +154,16 @@ def trials_of(item: WorkItem, circuit: str) -> dict[Role, Trial]:
 
 @dataclass(frozen=True, eq=False)
 class Response(Exportable):
-    """What a model did on each image of a trial.
+    """The answer to a trial: metric, top class and hit per image.
 
     Attributes:
         trial: the question.
-        images: SHA-256 of the content of each image, before the attack where there is one.
-        metric: of the logits; higher is better.
+        images: SHA-256 of the content of each image, before the attack, if there is one.
+        metric: metric of the logits; higher is better.
         predicted: index of the top class.
         true: index of the true class.
         hit: whether the top class is the one that the metric raises.
-        provenance: device, versions: results, not identity (JSON values).
+        provenance: device and versions (JSON values), not part of the identity.
     """
 
     trial: Trial
@@ -193,7 +193,7 @@ class Response(Exportable):
         return check.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per image: `image, true, predicted, hit, metric`."""
+        """Return a table with one row per image: `image, true, predicted, hit, metric`."""
         import pandas as pd
 
         values = {"true": self.true, "predicted": self.predicted, "hit": self.hit, "metric": self.metric}
@@ -208,7 +208,7 @@ class Response(Exportable):
         return self.to_pandas().head(n)
 
     def properties(self) -> dict[str, Any]:
-        """The columns of its catalog row, but `created_ms`, by name."""
+        """Return the columns of its catalog row except `created_ms`, by name."""
         trial = self.trial
         return {
             "id": self.id,

@@ -281,7 +281,7 @@ class _Engine:
         """
         item, discovery = planned.item, None
         if item.id in self.answered:
-            discovery = self.writer.sound(DISCOVERY, item.id)
+            discovery = self.writer.read_sound(DISCOVERY, item.id)
         if discovery is None:
             storing.lease(item)
         else:
@@ -294,7 +294,7 @@ class _Engine:
     def _responses(self, item: WorkItem) -> dict[str, Response]:
         """Return the stored responses that items share: of the model, and with every edge corrupted."""
         ids = [Trial.of(item, intervention).id for intervention in (NO_INTERVENTION, EVERY_EDGE)]
-        responses = [self.writer.sound(RESPONSE, id) for id in ids if self.writer.has(RESPONSE, id)]
+        responses = [self.writer.read_sound(RESPONSE, id) for id in ids if self.writer.has(RESPONSE, id)]
         return {response.id: response for response in responses if response is not None}
 
     def _execution(self, storing: Storing, bar: Bar | Lines, planned: Planned) -> Execution:
@@ -328,7 +328,7 @@ class _Engine:
                 f"the size comes from the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
                 "fix that first and run again with --retry-failed"
             )
-        sound = self.writer.sound(CIRCUIT, natural)
+        sound = self.writer.read_sound(CIRCUIT, natural)
         if sound is None:
             raise StoreDamaged(
                 f"the circuit of the natural condition ({self.titles[planned.sized_by.id]}), whose size is needed, "

@@ -1,4 +1,4 @@
-"""Named queries that responses answer: what the model and its circuits do on each image. The graph has no images.
+"""Named queries about the responses of the model and its circuits on each image, which the graph does not contain.
 
 The docstring of each function is the header of its query (`named.py`).
 """
@@ -22,7 +22,7 @@ _COLUMNS = [f"response_{role}" for role in ROLES]
 
 
 def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
-    """What the model, the model with every edge corrupted, and one circuit do on each report image.
+    """Responses of the model, of the model with every edge corrupted, and of one circuit on each report image.
 
     Parameters:
       circuit: circuit; its id, or the beginning of it
@@ -34,7 +34,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
       predicted_circuit: index of the circuit's top class
       hit_full: whether the model's top class is the one that the metric raises
       hit_empty: the same with every edge corrupted
-      hit_circuit: the same of the circuit
+      hit_circuit: the same for the circuit
       metric_full: metric of the model
       metric_empty: metric with every edge corrupted
       metric_circuit: metric of the circuit
@@ -59,7 +59,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
 
 
 def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
-    """How an attack changes what the model and each class's circuit do, compared image by image.
+    """Effect of an attack on the responses of the model and of each class's circuit, compared image by image.
 
     Parameters:
       condition: string = only, not natural; the attacked condition
@@ -68,14 +68,14 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
       class: name of the class
       images: report images that both conditions have
       accuracy_natural: share of hits of the model on the natural images
-      accuracy_attacked: the same on the attacked ones
+      accuracy_attacked: the same on the attacked images
       circuit_natural: share of hits of the natural condition's circuit on the natural images
       circuit_attacked: share of hits of the attacked condition's circuit on the attacked images
       lost: images that the circuit hits only when they are natural
       gained: images that it hits only when they are attacked
-      p: p-value of "lost and gained are equally likely", exact McNemar test, two-sided; one test a class, uncorrected
+      p: p-value of "lost and gained are equally likely", exact McNemar test, two-sided; one test per class, uncorrected
       change: mean over images of the circuit's metric, attacked − natural
-      change_se: its standard error; none of one image
+      change_se: its standard error; missing for one image
     """
     rows = store.circuits(columns=["id", "class", "class_index", "condition", "seed", *_COLUMNS], id=values["circuits"])
     stored = rows.dropna(subset=_COLUMNS)
@@ -92,7 +92,7 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
 
 
 def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, Any]:
-    """One class's figures, over the images that both conditions have."""
+    """Return the figures of one class, over the images that both conditions have."""
     columns = ("response_full", "response_circuit")
     pair = [
         [store.archive.response(str(row[column]))[0].to_pandas().set_index("image") for column in columns]
@@ -119,9 +119,9 @@ def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, 
 
 
 def _without(ids: Any) -> str:
-    """Note on circuits whose responses are not stored."""
+    """Return the note about circuits whose responses are not stored."""
     what = "1 circuit has" if len(ids) == 1 else f"{len(ids)} circuits have"
-    return f"{what} no responses: it has no report images, or its evaluation came from elsewhere or an earlier version"
+    return f"{what} no responses: no report images, or an evaluation that was imported or is from an earlier version"
 
 
 Answer = Callable[["Store", Mapping[str, Any]], Table]

@@ -1,4 +1,4 @@
-"""Where circuits are kept: archive (Parquet), catalog (SQL) and graph, and the one writer of the three."""
+"""The store of circuits: archive (Parquet), catalog (SQL), graph, and the single writer of all three."""
 
 from .archive import Archive as Archive
 from .catalog import Catalog as Catalog

@@ -1,9 +1,9 @@
-"""The archive: a folder of immutable Parquet files, the truth from which the rest can be rebuilt.
+"""The archive: a folder of immutable Parquet files, from which catalog and graph can be rebuilt.
 
 A value is the file `archive/FOLDER/ab/<id>.parquet`: the folder is that of its kind (`kinds.KINDS`), `ab` the first two
-digits of its id. `archive/runs` has what each run was asked for, and when. Files are created whole by `write_atomic`
-and never changed; `encoding` says what is in them. Whatever is read is compared with its checksum. `archive/unfinished`
-has the progress on items that are not answered yet, which may be lost.
+digits of its id. `archive/runs` contains the requests of runs. Files are created whole by `write_atomic` and never
+changed; `encoding` describes their content. All data read are compared with their checksums. `archive/unfinished`
+contains the progress on unanswered items, which may be lost.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from ..errors import InputError, StoreDamaged, StoreError, StoreVersion, cut
 from . import encoding, files
 from .kinds import CIRCUIT, DISCOVERY, KINDS, RESPONSE, Stored, StoredKind, kind_of
 from .lease import Permit
-from .runs import Asked
+from .runs import RunRequest
 
 V = TypeVar("V", bound=Stored)
 
 RUN = "run"
-"""What runs were asked for, beside the kinds of values."""
+"""The kind of the requests of runs, in addition to the kinds of values."""
 
 SUFFIX = ".parquet"
-MAX_ID = 200  # with the suffixes of what is set aside it is still a file's name
+MAX_ID = 200  # with the suffix of a file that was set aside, it must still be a valid file name
 IDENTITY = "store.json"
-"""Names the store that an archive belongs to, so that a lost catalog can be made again."""
+"""File with the id of the store that an archive belongs to, so that a lost catalog can be rebuilt."""
 
 UNSEALED = {"store", "format"}
-"""What is in such a file that has no checksum yet, as it had none at first; the next writer adds it."""
+"""Keys of such a file in its first format, without a checksum; the next writer adds it."""
 
 REMOVING = "removing.json"
-"""Names what is being removed, from before the catalog forgets it until it is gone."""
+"""File with the ids that are being removed, written before they are deleted from the catalog."""
 
 _UNFINISHED = "unfinished"
-"""The folder of the journals, beside those of what is finished."""
+"""Folder of the journals."""
 
-_END = b"PAR1"  # how a Parquet file ends
+_END = b"PAR1"  # last bytes of a Parquet file
 
 DAMAGED = ".damaged"
 """Suffix of a file that was set aside."""
@@ -55,12 +55,12 @@ DAMAGED = ".damaged"
 class Archive:
     """The files of one store.
 
-    Reading raises `StoreDamaged`, naming the file and the remedy, when a file is missing, cut short or
-    altered, and `StoreVersion` when a newer version wrote it. Writing raises `StoreError`.
+    Reading raises `StoreDamaged`, which names the file and the remedy, if a file is missing, cut short or altered, and
+    `StoreVersion` if a newer version wrote it. Writing raises `StoreError`.
     """
 
     def __init__(self, folder: Path, permit: Permit = nullcontext) -> None:
-        """The archive in a folder; whatever changes it needs the `permit` of the writer."""
+        """Initialize the archive in a folder; changes require the `permit` of the writer."""
         self.folder, self.permit = folder, permit
 
     @property
@@ -68,10 +68,10 @@ class Archive:
         """Id of the store that the archive belongs to; None for a folder without archive.
 
         Raises:
-            StoreDamaged: the file that names it is damaged.
+            StoreDamaged: the file with the id is damaged.
         """
         path = self.folder / IDENTITY
-        found = _unsealed(path, "run: circuitstore rebuild, which writes it again")
+        found = _unsealed(path, "run circuitstore rebuild, which writes it again")
         if found is None:
             return None
         if found["format"] > encoding.FORMAT:
@@ -82,31 +82,31 @@ class Archive:
         return found["store"]
 
     def make(self, store_id: str) -> None:
-        """Make the folder of a store's archive, with its identity."""
+        """Create the folder of the archive, with the id of its store."""
         identity = {"store": store_id, "format": encoding.FORMAT}
         files.write_atomic(self.folder / IDENTITY, _sealed(identity), self.permit)
 
     def seal(self, store_id: str) -> None:
-        """Write the file that names the store again if it has no checksum yet."""
+        """Write the file with the store's id again if it has no checksum yet."""
         with suppress(OSError, ValueError):
             if set(json.loads((self.folder / IDENTITY).read_bytes())) == UNSEALED:
                 self.make(store_id)
 
     def identity_in_runs(self) -> str | None:
-        """Id of the store as the files of its runs name it, for when `identity` is lost; None where none does."""
+        """Return the store's id from a request of a run, for use if `identity` is lost; None if there is none."""
         for id in self.ids(RUN):
             with suppress(StoreDamaged):
                 return str(self._read(RUN, id, [])[0]["store"])
         return None
 
     def path(self, kind: str, id: str) -> Path:
-        """The path of a file, whether it is there or not. `kind`: a name in `KINDS`, or `RUN`; here and below.
+        """Return the path of a file, which need not exist. `kind`, here and below: a name in `KINDS`, or `RUN`.
 
         Raises:
-            InputError: the id is no text, or names a folder.
+            InputError: the id is not a string of letters and digits.
         """
         if not isinstance(id, str) or not id.isalnum() or len(id) > MAX_ID:
-            raise InputError(f"expected the id of a {kind} in full, letters and digits, got {cut(repr(id))}")
+            raise InputError(f"expected the full id of a {kind}, in letters and digits, got {cut(repr(id))}")
         return self._folder(kind) / id[:2] / f"{id}{SUFFIX}"
 
     def _folder(self, kind: str) -> Path:
@@ -116,7 +116,7 @@ class Archive:
         return self.path(kind, id).is_file()
 
     def looks_whole(self, kind: str, id: str) -> bool:
-        """Whether a file is there and is not cut short; its content is not read."""
+        """Return whether a file exists and is not cut short, without reading its content."""
         try:
             with self.path(kind, id).open("rb") as file:
                 file.seek(-len(_END), os.SEEK_END)
@@ -125,7 +125,7 @@ class Archive:
             return False
 
     def ids(self, kind: str) -> Iterator[str]:
-        """Ids of all files of a kind, sorted; their content is not read."""
+        """Return the ids of all files of a kind, sorted, without reading their content."""
         found = sorted(self._folder(kind).glob(f"??/*{SUFFIX}"))
         return (path.name.removesuffix(SUFFIX) for path in found if path.name[:2] == path.parent.name)
 
@@ -133,22 +133,22 @@ class Archive:
         return any(next(self.ids(kind), None) for kind in (*KINDS, RUN))
 
     def leftovers(self) -> list[Path]:
-        """Temporary files; where no writer is at work, a killed one left them."""
+        """Return the temporary files. If no writer is running, they are leftovers of a killed one."""
         return sorted(self.folder.rglob(f"*{files.TEMPORARY}"))
 
     def sweep(self) -> int:
-        """Delete temporary files that a killed writer left; returns how many. For the one writer only."""
+        """Delete the temporary files of a killed writer; return their number. Only the writer may call it."""
         left = self.leftovers()
         for path in left:
             files.remove(path, self.permit)
         return len(left)
 
     def journal(self, id: str) -> Path:
-        """Where a long method keeps what it has found so far for the item of this id."""
+        """Return the path of the file in which a long method stores its progress on an item."""
         return self.folder / _UNFINISHED / f"{id}.journal"
 
     def sweep_journals(self, kept: Collection[str]) -> int:
-        """Delete the journals of all items but these, and what else is beside them; returns how many files."""
+        """Delete all files in the folder of journals except the journals of these items; return their number."""
         journals = {self.journal(id) for id in kept}
         left = [path for path in (self.folder / _UNFINISHED).glob("*") if path not in journals]
         for path in left:
@@ -159,16 +159,16 @@ class Archive:
         """Store a value that is canonical (`StoredKind.canonical`).
 
         Raises:
-            InputError: a circuit that is not pruned.
+            InputError: the value is a circuit that is not pruned.
         """
         kind = kind_of(value)
         if flaw := kind.flaw(value):
             raise InputError(f"{kind.name} {value.id[:12]}: {flaw}")
         self._write(kind.name, value.id, kind.encode(value, created_ms))
 
-    def write_asked(self, asked: Asked, store_id: str) -> None:
-        """Keep what a run was asked for."""
-        self._write(RUN, asked.id, encoding.asked_to_table(asked, store_id))
+    def write_request(self, request: RunRequest, store_id: str) -> None:
+        """Store a request of a run."""
+        self._write(RUN, request.id, encoding.request_to_table(request, store_id))
 
     def _write(self, kind: str, id: str, table: pa.Table) -> None:
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
@@ -177,20 +177,20 @@ class Archive:
             table,
             sink,
             compression="zstd",
-            use_dictionary=False,  # hardly a value occurs twice
-            use_byte_stream_split=cast(Any, floats),  # exponents beside exponents compress, mantissas do not
+            use_dictionary=False,  # few values occur twice
+            use_byte_stream_split=cast(Any, floats),  # groups exponents, which compress, apart from mantissas
             write_statistics=False,
         )
         files.write_atomic(self.path(kind, id), memoryview(sink.getvalue()), self.permit)
 
-    def asked(self, id: str) -> Asked:
-        """What a run was asked for at one time."""
+    def request(self, id: str) -> RunRequest:
+        """Return a request of a run."""
         header, table = self._read(RUN, id, None)
         with self._naming(RUN, id):
-            return encoding.asked_from_table(header, table)
+            return encoding.request_from_table(header, table)
 
     def read(self, kind: StoredKind[V], id: str) -> tuple[V, int]:
-        """A value, bit by bit as it was stored, and its `created_ms` (epoch milliseconds)."""
+        """Return a value, bit by bit as it was stored, and its `created_ms` (epoch milliseconds)."""
         header, table = self._read(kind.name, id, None)
         with self._naming(kind.name, id):
             value = kind.decode(header, table)
@@ -199,7 +199,7 @@ class Archive:
             return value, header["created_ms"]
 
     def discovery(self, id: str, *, per_image: bool = True) -> tuple[Discovery, int]:
-        """A discovery as by `read`; without `per_image` only means, deviations and selected edges are read."""
+        """Return a discovery as by `read`; without `per_image`, read only means, deviations and selected edges."""
         if per_image:
             return self.read(DISCOVERY, id)
         header, table = self._read(DISCOVERY.name, id, ["mean", "std", "member"])
@@ -207,34 +207,34 @@ class Archive:
             return encoding.discovery_means(header, table), header["created_ms"]
 
     def circuit(self, id: str) -> tuple[CircuitRecord, int]:
-        """A circuit as by `read`; values per edge are NaN outside the circuit."""
+        """Return a circuit as by `read`; values per edge are NaN outside the circuit."""
         return self.read(CIRCUIT, id)
 
     def response(self, id: str) -> tuple[Response, int]:
-        """A response as by `read`."""
+        """Return a response as by `read`."""
         return self.read(RESPONSE, id)
 
     def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
-        """Mean scores of discoveries over the same universe, reading nothing else.
+        """Read only the mean scores of discoveries over the same universe.
 
         Raises:
-            InputError: no ids, a discovery without scores, or universes that differ.
+            InputError: there are no ids, a discovery has no scores, or the universes differ.
         """
         rows, universes = [], []
         for id in _listed(ids):
             header, table = self._read(DISCOVERY.name, id, ["mean"])
             if header["scores"] is None:
-                raise InputError(f"discovery {id} holds selected edges and no scores")
+                raise InputError(f"discovery {id} has selected edges but no scores")
             with self._naming(DISCOVERY.name, id):
                 universes.append(encoding.header_universe(header))
                 rows.append(encoding.column(header, table, "mean"))
         return _stacked(rows, universes, ids)
 
     def members(self, ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
-        """Member edges of circuits over the same universe, reading nothing else.
+        """Read only the member edges of circuits over the same universe.
 
         Raises:
-            InputError: no ids, or universes that differ.
+            InputError: there are no ids, or the universes differ.
         """
         rows, universes = [], []
         for id in _listed(ids):
@@ -246,35 +246,35 @@ class Archive:
         return _stacked(rows, universes, ids)
 
     def remove(self, kind: str, id: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it exists."""
         files.remove(self.path(kind, id), self.permit)
 
     def announce_removal(self, ids: Mapping[str, Sequence[str]]) -> None:
-        """Write down what is going to be removed, so that it is told from what a lost catalog does not list."""
+        """Store the ids that will be removed, to distinguish their files from those that a lost catalog listed."""
         files.write_atomic(
             self.folder / REMOVING, _sealed({kind: list(some) for kind, some in ids.items()}), self.permit
         )
 
     def announced(self) -> dict[str, list[str]]:
-        """What a removal that has not ended was to remove.
+        """Return the announced ids of an unfinished removal, by kind.
 
         Raises:
-            StoreDamaged: that cannot be read; what it names stays.
+            StoreDamaged: the file cannot be read; the values that it names are kept.
         """
-        found = _unsealed(self.folder / REMOVING, "what it names is kept, and circuitstore verify lists it") or {}
+        found = _unsealed(self.folder / REMOVING, "its files are kept, and circuitstore verify lists them") or {}
         return {kind: found.get(kind, []) for kind in (*KINDS, RUN)}
 
     def end_removal(self) -> None:
-        """All that was announced is removed."""
+        """Delete the list of announced ids, after all of them were removed."""
         files.remove(self.folder / REMOVING, self.permit)
 
     def set_aside(self, kind: str, id: str) -> Path | None:
-        """Rename a damaged file, so that it can be made anew; returns its new path, None where there is none."""
+        """Rename a damaged file, so that it can be written again; return its new path, or None if there is no file."""
         path = self.path(kind, id)
         return files.rename(path, path.with_name(path.name + DAMAGED), self.permit) if path.exists() else None
 
     def _read(self, kind: str, id: str, columns: list[str] | None) -> tuple[encoding.Header, pa.Table]:
-        """Header and the wanted columns, as far as the file has them."""
+        """Read the header and those of the given columns that the file has."""
         with self._naming(kind, id):
             try:
                 with pq.ParquetFile(self.path(kind, id)) as file:
@@ -286,32 +286,32 @@ class Archive:
             except (OSError, pa.ArrowException, ValueError) as error:
                 raise StoreDamaged(f"it cannot be read: {str(error).splitlines()[0]}") from error
             if (header["kind"], header["id"]) != (kind, id):
-                raise StoreDamaged(f"it holds the {header['kind']} {header['id']}")
+                raise StoreDamaged(f"it contains the {header['kind']} {header['id']}")
             return header, table
 
     @contextmanager
     def _naming(self, kind: str, id: str) -> Iterator[None]:
-        """Adds file and remedy to what is found wrong with a file."""
+        """Add the path and the remedy to errors about a file."""
         try:
             yield
         except StoreVersion as error:
             raise StoreVersion(f"{self.path(kind, id)}: {error}") from None
         except StoreDamaged as error:
             again = "which writes it again" if kind == RUN else "then index again, or store your own result again"
-            remedy = f"put it back from a backup, or run: circuitstore rebuild, {again}"
+            remedy = f"restore it from a backup, or run circuitstore rebuild, {again}"
             raise StoreDamaged(f"{kind} file {self.path(kind, id)}: {error}; {remedy}") from error.__cause__
 
 
 def _sealed(value: Mapping[str, Any]) -> bytes:
-    """A JSON object with its checksum."""
+    """Encode a JSON object with its checksum."""
     return json.dumps({**value, "sha256": digest(dict(value))}).encode()
 
 
 def _unsealed(path: Path, remedy: str) -> dict[str, Any] | None:
-    """The JSON object in a file that `_sealed` made; None where there is no file.
+    """Return the JSON object in a file that `_sealed` encoded; None if there is no file.
 
     Raises:
-        StoreDamaged: it does not match its checksum.
+        StoreDamaged: the object does not match its checksum.
         StoreError: the file cannot be read.
     """
     try:
@@ -329,10 +329,10 @@ def _unsealed(path: Path, remedy: str) -> dict[str, Any] | None:
 
 
 def _listed(ids: Sequence[str]) -> Sequence[str]:
-    """The ids, if they are several.
+    """Return the ids if they are a list.
 
     Raises:
-        InputError: it is one text, or nothing to go through.
+        InputError: they are a string, or not iterable.
     """
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise InputError(f"expected a list of ids, got {cut(repr(ids))}")

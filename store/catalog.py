@@ -1,7 +1,7 @@
-"""The catalog: a SQL database of what was asked, done, failed and why; opened read-only or to write.
+"""The catalog: a SQL database of runs, items and stored values, opened read-only or for writing.
 
-A file of SQLite, or a database on a PostgreSQL server, by URL. One transaction a call of `reading` or `writing`,
-so that every method here is all or nothing.
+Its URL names a SQLite file or a database on a PostgreSQL server. Each call of `reading` or `writing` is one
+transaction, so every method is atomic.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ from .kinds import KINDS
 log = logging.getLogger("circuitstore")
 
 RETURN_S = 60.0
-"""Seconds to wait for a server that answered before, and may be starting again."""
+"""Seconds to wait for a server that answered before and may be restarting."""
 
 AGAIN_S = 0.5
-"""Seconds between looks whether it does."""
+"""Seconds between attempts to connect to it."""
 
-_ALEMBIC = threading.Lock()  # it keeps what it works on in globals, so that stores made at once would mix
+_ALEMBIC = threading.Lock()  # Alembic keeps its state in globals, so only one thread may use it
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations" / "catalog"
 _KINDS = {"sqlite": sqlite, "postgresql": postgres}
 
 
 def parsed(url: str | sa.URL) -> sa.URL:
-    """A catalog's URL, as a value that shows no password.
+    """Parse a catalog's URL into an object whose `repr` hides the password.
 
     Raises:
-        InputError: it is none; says no more of it than its beginning, since the rest may hold a password.
+        InputError: the URL is not valid. The message has only its beginning, since the rest may contain a password.
     """
     expected = "expected sqlite:///folder/catalog.sqlite or postgresql+psycopg://user@host/name"
     try:
-        made = sa.make_url(url)
+        parsed_url = sa.make_url(url)
     except (ArgumentError, ValueError):
         begins = f"a text that begins with {str(url).split(':')[0][:20]!r}"
         raise InputError(
-            f"catalog: {expected}, got {begins}, which is no URL; in it, / and @ of a password are written %2F and %40"
+            f"catalog: {expected}, got {begins}, which is not a URL; write / and @ of a password as %2F and %40"
         ) from None
-    if made.drivername == "postgresql":
-        made = made.set(drivername=postgres.DRIVER)
-    if made.drivername not in ("sqlite", "sqlite+pysqlite", postgres.DRIVER):
-        raise InputError(f"catalog: {expected}, got a URL of {made.drivername}://")
-    if made.drivername.startswith("sqlite") and "?" in str(url) and not isinstance(url, sa.URL):
-        raise InputError("catalog: the URL of a file has no question mark; write %3F for one in the file's name")
-    for name in made.query:
+    if parsed_url.drivername == "postgresql":
+        parsed_url = parsed_url.set(drivername=postgres.DRIVER)
+    if parsed_url.drivername not in ("sqlite", "sqlite+pysqlite", postgres.DRIVER):
+        raise InputError(f"catalog: {expected}, got a URL of {parsed_url.drivername}://")
+    if parsed_url.drivername.startswith("sqlite") and "?" in str(url) and not isinstance(url, sa.URL):
+        raise InputError("catalog: the URL of a file has no question mark; write %3F for one in the name")
+    for name in parsed_url.query:
         if "password" in name.lower():
             raise InputError(
-                f"catalog: {name} stands after the question mark of the URL, where others would see it; "
+                f"catalog: {name} is after the question mark of the URL, where others could see it; "
                 "give the password in the environment variable PGPASSWORD or in the file ~/.pgpass"
             )
-    return made
+    return parsed_url
 
 
 class Catalog:
     """One open catalog.
 
-    Connections are opened as they are needed and not kept, so a fork is harmless and nothing stays open.
+    Connections are opened when needed and not kept, so a fork does no harm and nothing stays open.
 
     Attributes:
-        url: where it is, without the password.
-        read_only: whether writing is refused, by the database itself.
+        url: its URL, without the password.
+        read_only: whether the database rejects writes.
     """
 
     def __init__(self, url: str | sa.URL, *, read_only: bool) -> None:
@@ -93,34 +93,35 @@ class Catalog:
 
     @unbroken
     def reading(self) -> Iterator[Connection]:
-        """A consistent view.
+        """Yield a connection with a consistent view.
 
         Raises:
-            StoreError: the database is missing, busy, or refuses; `StoreDamaged` when it is none;
-                `StoreUnreachable` when its server does not answer.
+            StoreError: the database is missing or busy, or reports an error.
+            StoreDamaged: it is not a database.
+            StoreUnreachable: its server does not answer.
         """
-        with self._said(), self._begun(writing=False) as connection:
+        with self._translated(), self._begun(writing=False) as connection:
             yield connection
 
     @unbroken
     def writing(self) -> Iterator[Connection]:
-        """A transaction, committed durably at the end, undone on an error; one at a time.
+        """Yield a transaction, committed durably at the end and rolled back on an error; one at a time.
 
         Raises:
-            StoreError: as for `reading`, or there is no room.
+            StoreError: as for `reading`, or the disk is full.
         """
-        with self._said(), self._begun(writing=True) as connection:
+        with self._translated(), self._begun(writing=True) as connection:
             yield connection
             fault("catalog.commit.before")
             connection.commit()
         fault("catalog.commit.after")
 
     def _begun(self, *, writing: bool) -> Connection:
-        """A connection at the start of a transaction, to be closed; waits for a server that is starting again."""
+        """Return a connection with a transaction, which the caller closes; wait for a server that is restarting."""
         end = time.monotonic() + (RETURN_S if self._reached else 0.0)
         while True:
             try:
-                with self._said():
+                with self._translated():
                     connection = self._engine.connect().execution_options(writing=writing)
                     try:
                         connection.begin()
@@ -138,43 +139,43 @@ class Catalog:
                 return connection
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError as error:  # what is entered refers to what was looked up in the same transaction
+        except IntegrityError as error:  # new rows refer only to rows that the same transaction has read
             raise StoreDamaged(
-                f"catalog {self.url}: its rows contradict each other ({error.orig}); run: circuitstore rebuild, "
-                "which makes them again from the archive"
+                f"catalog {self.url}: its rows contradict each other ({error.orig}); run circuitstore rebuild, "
+                "which writes them again from the archive"
             ) from error
         except DBAPIError as error:
             raise self._kind.translated(error, f"catalog {self.url}") from error
 
     def version(self) -> str | None:
-        """The revision of its tables; None for an empty database."""
+        """Return the revision of its tables; None for an empty database."""
         with self.reading() as connection:
             present = sa.inspect(connection).get_table_names()
             if not present:
                 return None
             if "alembic_version" not in present or "store" not in present:
                 raise StoreError(
-                    f"catalog {self.url}: expected a catalog of circuitstore or an empty database, found tables of "
-                    f"something else ({', '.join(sorted(present)[:5])}); it was left alone; choose another"
+                    f"catalog {self.url}: expected a catalog of circuitstore or an empty database, found other tables "
+                    f"({', '.join(sorted(present)[:5])}); it was not changed; choose another database"
                 )
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
     def check_version(self) -> None:
-        """Refuse tables of another version.
+        """Check that the tables have the current version.
 
         Raises:
-            StoreVersion: names both versions and the command that mends it.
+            StoreVersion: they have another one; the message names both and the remedy.
         """
         found = self.version()
         if found == tables.SCHEMA:
             return
         if found is None:
             raise StoreError(
-                f"catalog {self.url} is empty: the making of the store was interrupted; "
-                "make it with: circuitstore index SPEC.toml (or circuitstore demo)"
+                f"catalog {self.url} is empty: the creation of the store was interrupted; "
+                "create it with: circuitstore index SPEC.toml (or circuitstore demo)"
             )
         what = f"catalog {self.url} has schema {found}, this version of circuitstore reads {tables.SCHEMA}"
         if found > tables.SCHEMA:
@@ -182,13 +183,13 @@ class Catalog:
         raise StoreVersion(f"{what}; bring it up to date with: circuitstore migrate")
 
     def upgrade(self, writing: Callable[[], AbstractContextManager[Connection]] | None = None) -> str | None:
-        """Create the tables, or bring older ones up to date, in one transaction; returns the revision found.
+        """Create the tables or migrate older ones, in one transaction; return the previous revision.
 
         Args:
-            writing: gives that transaction, for a writer that holds a lease in older tables.
+            writing: returns that transaction, for a writer with a lease in older tables.
 
         Raises:
-            StoreVersion: the tables are of a newer version.
+            StoreVersion: the tables have a newer version.
         """
         found = self.version()
         if found is not None and found >= tables.SCHEMA:
@@ -207,7 +208,7 @@ class Catalog:
         return found
 
     def flaw(self) -> str | None:
-        """What the engine finds wrong with the file; None where it finds nothing, and for a server."""
+        """Return the first error that the engine finds in the file; None if there is none, and for a server."""
         if self.file is None:
             return None
         with self.reading() as connection:
@@ -217,15 +218,15 @@ class Catalog:
                 raise sqlite.translated_text(str(error), f"catalog {self.url}") from error
 
     def check(self) -> None:
-        """Refuse a damaged file, whose lists may contradict each other.
+        """Check that the file is not damaged.
 
         Raises:
-            StoreDamaged: names what is wrong and the remedy.
+            StoreDamaged: it is; the message has the error and the remedy.
         """
         if reason := self.flaw():
             raise StoreDamaged(
-                f"catalog {self.url} is damaged ({reason}); put it back from a backup, or run: circuitstore rebuild, "
-                "which makes a new one from the archive and what can still be read of this one"
+                f"catalog {self.url} is damaged ({reason}); restore it from a backup, or run circuitstore rebuild, "
+                "which creates a new one from the archive and from the rows of this one that can still be read"
             )
 
     def store_id(self) -> str | None:
@@ -233,7 +234,7 @@ class Catalog:
             return connection.execute(select(tables.store.c.id)).scalar()
 
     def lists_anything(self) -> bool:
-        """Whether it says that something is in the archive."""
+        """Return whether it lists any value of the archive."""
         with self.reading() as connection:
             counts = [select(kind.table.c.id).limit(1) for kind in KINDS.values()]
             return any(connection.execute(c).first() for c in counts)

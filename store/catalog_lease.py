@@ -1,6 +1,6 @@
 """The lease on a store, as a row of its catalog.
 
-Every function works in the transaction of the connection that it is given.
+Every function runs in the transaction of its connection.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ WRITER = "writer"
 
 
 def holder(connection: Connection) -> tuple[str, int] | None:
-    """Owner and end (epoch milliseconds) of the lease, lapsed or not; None when it is free.
+    """Return owner and end (epoch milliseconds) of the lease, expired or not; None if it is free.
 
-    Who asks in a transaction that writes has it to himself: nobody else takes the lease until that ends.
+    In a write transaction the answer stays valid until the transaction ends.
     """
     row = connection.execute(select(leases.c.owner, leases.c.until_ms).where(leases.c.name == WRITER)).first()
     return None if row is None or row.owner is None else (row.owner, row.until_ms)
 
 
 def writing_process(connection: Connection) -> str | None:
-    """The owner of the lease; None where it is free, has lapsed, or is a dead writer's."""
+    """Return the owner of the lease; None if it is free, has expired, or belongs to a dead writer."""
     held = holder(connection)
     return None if held is None or held[1] < now_ms() or is_dead(held[0]) else held[0]
 
 
 def check_claim(connection: Connection) -> None:
-    """Return if the lease may be taken: it is free, has lapsed, or is a dead writer's.
+    """Check that the lease is free, has expired, or belongs to a dead writer.
 
     Raises:
-        StoreBusy: another holds it; the message names it and the remedy.
+        StoreBusy: another writer holds it; the message names that writer and the remedy.
     """
     held = holder(connection)
     if held is not None and held[1] > now_ms() and not is_dead(held[0]):
@@ -48,7 +48,7 @@ def claim(connection: Connection, owner: str, until_ms: int) -> None:
 
 
 def renew(connection: Connection, owner: str, until_ms: int) -> None:
-    """Let the lease hold for longer; nothing happens when it is not the owner's."""
+    """Extend the lease; do nothing if it belongs to another owner."""
     connection.execute(update(leases).where(_held_by(owner)).values(until_ms=until_ms))
 
 
@@ -61,10 +61,9 @@ def _held_by(owner: str) -> sa.ColumnElement[bool]:
 
 
 def busy(owner: str, until_ms: int) -> str:
-    """Who writes, and what to do."""
+    """Return the message that names the writer and the remedy."""
     left = max(0, until_ms - now_ms()) / 1000
     return (
-        f"the store is being written by {shown(owner)}; wait for it or stop it "
-        f"(--wait SECONDS waits). If it is gone already, its lease "
-        f"ends {left:.0f} s from now unless it renews it; then run the same command again"
+        f"the store is being written by {shown(owner)}; wait for it (--wait SECONDS) or stop it. If it has ended, its "
+        f"lease expires in {left:.0f} s; then run the same command again"
     )

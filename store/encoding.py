@@ -1,4 +1,4 @@
-"""Discoveries, circuits, responses and what runs were asked for as Arrow tables, and back, bit by bit.
+"""Lossless conversion of discoveries, circuits, responses and requests of runs to Arrow tables and back.
 
 A table's columns are arrays in flat index order; everything else is JSON in the schema's metadata
 (the header), so one file is enough to rebuild its rows of the catalog and its part of the graph.
@@ -8,11 +8,10 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 | discovery | edges of the universe | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
 | response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
-| run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better than the header would |
+| run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better here than in the header |
 
-Columns that have no values are left out. Scores per image are mantissas; each image's power of two
-is in the header. The header has its own checksum and those of all columns, so that a part of a file
-can be trusted without reading the rest.
+Columns without values are left out. Scores per image are mantissas; each image's power of two is in the header. The
+header has its own checksum and those of all columns, so that a part of a file can be checked without reading the rest.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ from ..circuits import (
 )
 from ..circuits.scores import from_half, to_half
 from ..errors import InputError, StoreDamaged, StoreVersion
-from .runs import Asked
+from .runs import RunRequest
 
 FORMAT = 1
-"""Version of the files; a reader refuses newer ones."""
+"""Version of the file format; reading a newer one raises StoreVersion."""
 
 HEADER, CHECKSUM = b"circuitstore", b"circuitstore.sha256"
 Header = dict[str, Any]
@@ -56,7 +55,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 def header_universe(header: Header) -> Universe:
-    """The universe whose edges a file's arrays speak of.
+    """Return the universe whose edges index the arrays of a file.
 
     Raises:
         StoreVersion: no installed package has it.
@@ -68,30 +67,30 @@ def _universe(model: ModelInfo, use: UniverseUse) -> Universe:
     try:
         return universe_of(model, use)
     except InputError as error:
-        raise StoreVersion(f"its universe is not known here: {error}") from error
+        raise StoreVersion(f"its universe is unknown: {error}") from error
 
 
 def _check_universe(what: str, item: WorkItem, universe: Universe) -> None:
-    """Make sure that what is stored is over the universe that its question names: it is read back so.
+    """Check that a value is over the universe that its question names, because it is read with that one.
 
     Raises:
         InputError: it is over another one, or no installed package has that one.
     """
-    asked = universe_of(item.model, item.recipe.over)
-    if universe != asked:
-        raise InputError(f"{what}: expected edges of {asked}, the universe of its question, got those of {universe}")
+    expected = universe_of(item.model, item.recipe.over)
+    if universe != expected:
+        raise InputError(f"{what}: expected edges of {expected}, the universe of its question, got those of {universe}")
 
 
 def column_checksum(values: np.ndarray) -> str:
-    """SHA-256 of the little-endian bytes."""
+    """Return the SHA-256 of the little-endian bytes."""
     return sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data).hexdigest()
 
 
 def to_table(header: Header, columns: Columns) -> pa.Table:
-    """A table with the header in its metadata.
+    """Return a table with the header in its metadata.
 
     Raises:
-        InputError: the header holds something that JSON does not (NaN, an array …).
+        InputError: the header has a value that JSON cannot represent (NaN, an array …).
     """
     header = header | {"format": FORMAT, "columns": {name: column_checksum(v) for name, v in columns.items()}}
     try:
@@ -106,10 +105,10 @@ def to_table(header: Header, columns: Columns) -> pa.Table:
 
 
 def header_of(schema: pa.Schema) -> Header:
-    """The header of a file, checked.
+    """Return the header of a file, after checking it.
 
     Raises:
-        StoreDamaged: there is none, or it does not match its checksum.
+        StoreDamaged: there is no header, or it does not match its checksum.
         StoreVersion: the file was written by a newer version.
     """
     metadata = schema.metadata or {}
@@ -125,7 +124,7 @@ def header_of(schema: pa.Schema) -> Header:
 
 
 def column(header: Header, table: pa.Table, name: str) -> np.ndarray:
-    """A column, held against its checksum.
+    """Return a column, after comparing it with its checksum.
 
     Raises:
         StoreDamaged: it is missing or does not match.
@@ -143,7 +142,13 @@ def _optional(header: Header, table: pa.Table, name: str) -> np.ndarray | None:
 
 
 def rounded(discovery: Discovery) -> Discovery:
-    """The discovery as the archive gives it back: float32, scores per image as `EdgeScores.rounded`."""
+    """Return the discovery with the precision of the archive: float32, and `EdgeScores.rounded` for scores per image.
+
+    Examples:
+        >>> discovery = store.discovery(store.circuits()["discovery_id"].iloc[0])
+        >>> rounded(discovery).sha256 == discovery.sha256
+        True
+    """
     scores = discovery.scores
     if scores is None:
         return discovery
@@ -155,7 +160,7 @@ def rounded(discovery: Discovery) -> Discovery:
 
 
 def discovery_to_table(discovery: Discovery, created_ms: int) -> pa.Table:
-    """A discovery that is `rounded`, as the table of its file."""
+    """Return the table of a discovery that is `rounded`."""
     scores, columns = discovery.scores, {}
     if scores is not None:
         _check_universe(f"discovery {discovery.id[:12]}", discovery.item, scores.universe)
@@ -210,7 +215,7 @@ def discovery_from_table(header: Header, table: pa.Table) -> Discovery:
 
 
 def discovery_means(header: Header, table: pa.Table) -> Discovery:
-    """A discovery without its scores per image; each array is held against its own checksum."""
+    """Return a discovery without its scores per image, after comparing each array with its checksum."""
     facts = header["scores"]
     slim = header if facts is None else header | {"scores": facts | {"exponents": None}}
     item = WorkItem.from_dict(header["item"])
@@ -236,20 +241,20 @@ def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> E
         additive=facts["additive"],
         signed=facts["signed"],
         residual=facts["residual"],
-        residual_absolute=facts.get("residual_absolute"),  # files of the first release do not say,
-        shares=facts.get("shares", False),  # nor this
+        residual_absolute=facts.get("residual_absolute"),  # missing in files of the first release,
+        shares=facts.get("shares", False),  # as is this
     )
 
 
 def _check_identity(header: Header, value: Discovery | CircuitRecord | Response) -> None:
     if value.id != header["id"]:
-        raise StoreDamaged(f"it says that it is {header['id']}, its content is {value.id}")
+        raise StoreDamaged(f"its header has the id {header['id']}, its content has {value.id}")
     if value.sha256 != header["sha256"]:
-        raise StoreDamaged(f"its checksum is {header['sha256']}, its content gives {value.sha256}")
+        raise StoreDamaged(f"its checksum is {header['sha256']}, that of its content is {value.sha256}")
 
 
 def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
-    """A circuit as the table of its file: values of member edges only."""
+    """Return the table of a circuit, with the values of member edges only."""
     circuit = record.circuit
     _check_universe(f"circuit {record.id[:12]}", record.item, circuit.universe)
     members = np.flatnonzero(circuit.members)
@@ -278,7 +283,7 @@ def circuit_to_table(record: CircuitRecord, created_ms: int) -> pa.Table:
 
 
 def _shortest(values: Iterable[float] | None) -> list[float] | None:
-    """Each as the shortest decimal number that is the same float32: a third of the digits of a double."""
+    """Return each value as the shortest decimal of the same float32, a third of the digits of a double."""
     return None if values is None else [float(str(np.float32(v))) for v in values]
 
 
@@ -317,7 +322,7 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
 
 
 def response_to_table(response: Response, created_ms: int) -> pa.Table:
-    """A response as the table of its file."""
+    """Return the table of a response."""
     header: Header = {
         "kind": "response",
         "id": response.id,
@@ -349,45 +354,45 @@ def response_from_table(header: Header, table: pa.Table) -> Response:
     return response
 
 
-def asked_to_table(asked: Asked, store_id: str) -> pa.Table:
-    """What a run was asked for, as the table of its file, which also names the store that it is of."""
+def request_to_table(request: RunRequest, store_id: str) -> pa.Table:
+    """Return the table of a request of a run, with the id of its store."""
     content = {
-        "items": [item.to_dict() for item in asked.items],
-        "circuits": [[item, extraction.to_dict()] for item, extraction in asked.circuits],
+        "items": [item.to_dict() for item in request.items],
+        "circuits": [[item, extraction.to_dict()] for item, extraction in request.circuits],
     }
     header: Header = {
         "kind": "run",
-        "id": asked.id,
+        "id": request.id,
         "store": store_id,
-        "run": asked.run,
-        "spec": asked.spec,
-        "created_ms": asked.created_ms,
+        "run": request.run,
+        "spec": request.spec,
+        "created_ms": request.created_ms,
     }
     text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     return to_table(header, {"asked": np.frombuffer(text, np.uint8)})
 
 
-def asked_from_table(header: Header, table: pa.Table) -> Asked:
-    """Inverse of `asked_to_table`.
+def request_from_table(header: Header, table: pa.Table) -> RunRequest:
+    """Inverse of `request_to_table`.
 
     Raises:
-        StoreDamaged: it does not match its checksum, or is another's than it says.
+        StoreDamaged: it does not match its checksum or its id.
     """
     content = json.loads(column(header, table, "asked").tobytes())
-    asked = Asked(
+    request = RunRequest(
         header["run"],
         header["spec"],
         tuple(WorkItem.from_dict(item) for item in content["items"]),
         tuple((item, Extraction.from_dict(extraction)) for item, extraction in content["circuits"]),
         header["created_ms"],
     )
-    if asked.id != header["id"]:
-        raise StoreDamaged(f"it says that it is {header['id']}, its content is {asked.id}")
-    return asked
+    if request.id != header["id"]:
+        raise StoreDamaged(f"its header has the id {header['id']}, its content has {request.id}")
+    return request
 
 
 def mask(universe: Universe, edges: Integer[np.ndarray, "member"]) -> Bool[np.ndarray, "edge"]:
-    """Member edges as booleans."""
+    """Return member edges as booleans."""
     members = np.zeros(universe.n_edges, bool)
     members[edges] = True
     return members

@@ -1,9 +1,9 @@
-"""Named points at which a test can kill the process, or stop it, to prove that nothing is lost there.
+"""Fault injection: named points at which a test can kill or suspend the process.
 
-Each point is passed by its literal name, before and after every fsync, rename and commit, so the
-tests find all of them by reading the source. The environment variable `CIRCUITSTORE_FAULT` holds
-`NAME`, `NAME:N` or `NAME:N:SIGNAL`; the N-th time (default: the first) that the point is passed, the process gets
-the signal (default: `SIGKILL`; with `SIGSTOP` it sleeps until somebody sends `SIGCONT`).
+The points are before and after every fsync, rename and commit, with literal names, so that the tests find all of them
+by reading the source. The environment variable `CIRCUITSTORE_FAULT` is `NAME`, `NAME:N` or `NAME:N:SIGNAL`: when the
+point is passed for the N-th time (default: the first), the process receives the signal (default: `SIGKILL`; `SIGSTOP`
+suspends it until `SIGCONT`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _counting = threading.Lock()
 
 
 def fault(name: str) -> None:
-    """Die, or sleep, here if the environment says so; otherwise nothing."""
+    """Send the process the signal that the environment variable requests at this point, if any."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return

@@ -1,9 +1,9 @@
-"""What keeps a writer that was suspended from changing anything after another one has begun: a fence.
+"""A fence that keeps a suspended writer from changing anything after another writer has started.
 
-A lease alone does not: between looking at it and the act that it allows, a process may sleep for an hour. So an act
-takes effect under a lock on the file `writer.lock` of the store's folder, which names the one writer that may act; and
-whoever takes the lease puts its own name there, under the same lock. An act is a single rename, removal or commit, so
-that nobody who sleeps between two acts holds the lock.
+A lease is not enough, because a process may be suspended between checking it and acting on it. So every act runs under
+a lock on the file `writer.lock` in the store's folder, which names the only writer that may act. A process that takes
+the lease writes its own name there, under the same lock. An act is a single rename, removal or commit, so a process
+that is suspended between two acts does not hold the lock.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from .locks import Lock, note_in
 NAME = "writer.lock"
 
 BUSY_S = 60.0
-"""Seconds to wait for the lock: who holds it is in the middle of an act, or was suspended there."""
+"""Seconds to wait for the lock, whose holder is in the middle of an act, or suspended there."""
 
 AGAIN_S = 0.01
-"""Seconds between tries."""
+"""Seconds between attempts."""
 
 
 class Fence:
-    """The fence of one store as one writer meets it; used from several threads."""
+    """The fence of a store, for one writer; several threads may use it."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         self._path, self._owner = folder / NAME, owner
         self._turn = threading.Lock()
-        self._acting = 0  # threads of ours that act; the lock is held meanwhile
+        self._acting = 0  # threads that are acting; the lock is held while there are any
         self._lock: Lock | None = None
 
     @contextmanager
     def closed(self) -> Iterator[Callable[[], None]]:
-        """While nobody acts; what it gives names our writer as the one that may act.
+        """Keep everyone from acting; yield a function that names this writer as the one that may act.
 
         Raises:
-            StoreBusy: another process is in the middle of an act, and does not end it.
+            StoreBusy: another process is in the middle of an act and does not finish it.
         """
         lock = self._taken()
         try:
@@ -53,11 +53,14 @@ class Fence:
 
     @unbroken
     def act(self, holds: Callable[[], bool]) -> Iterator[None]:
-        """For one act. `holds` tells whether the lease is ours, and is asked only where the file names another.
+        """Allow one act.
+
+        Args:
+            holds: returns whether this writer has the lease; called only if the file names another writer.
 
         Raises:
-            LeaseLost: it is not.
-            StoreBusy: as `closed`.
+            LeaseLost: this writer does not have the lease.
+            StoreBusy: as for `closed`.
         """
         with holding(self._turn):
             if not self._acting:
@@ -73,7 +76,7 @@ class Fence:
                     self._lock = None
 
     def leave(self) -> None:
-        """Name nobody, if our writer is named."""
+        """Clear the name, if it is this writer's."""
         lock = self._taken()
         try:
             if note_in(self._path) == self._owner:
@@ -85,7 +88,7 @@ class Fence:
     def _admitted(self, holds: Callable[[], bool]) -> Lock:
         lock = self._taken()
         try:
-            if note_in(self._path) != self._owner:  # whoever was about to take the lease may have died before it did
+            if note_in(self._path) != self._owner:  # the other may have died before it took the lease
                 if not holds():
                     raise LeaseLost.to(note_in(self._path) or None)
                 lock.write(self._owner)
@@ -99,8 +102,8 @@ class Fence:
         while not (lock := Lock.take(self._path)):
             if time.monotonic() > end:
                 raise StoreBusy(
-                    f"{self._path} has been locked for {BUSY_S:g} s by a process that is changing the store, the last "
-                    f"that began being {shown(note_in(self._path))}; if that is suspended, resume it or end it"
+                    f"{self._path} has been locked for {BUSY_S:g} s by a process that is changing the store; the last "
+                    f"writer was {shown(note_in(self._path))}; if it is suspended, resume it or end it"
                 )
             time.sleep(AGAIN_S)
             safe_point()
@@ -109,21 +112,21 @@ class Fence:
 
 @contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """While nobody acts, and no writer is known to be alive: for replacing the catalog that has the lease.
+    """Keep everyone from acting while the catalog, which contains the lease, is replaced.
 
-    Whoever wrote before must then look at the new catalog before the next act, and finds that the lease is lost.
+    An earlier writer must check the new catalog before its next act, and finds that it has lost the lease.
 
     Raises:
-        StoreBusy: a process of this host writes.
+        StoreBusy: a process of this host writes to the store.
     """
     fence = Fence(folder, "")
     with fence.closed() as name_nobody:
         if (owner := named(folder)) and is_alive(owner):
-            raise StoreBusy(f"the store is being written by {shown(owner)}; wait for it, or end it")
+            raise StoreBusy(f"the store is being written by {shown(owner)}; wait for it or stop it")
         name_nobody()
         yield
 
 
 def named(folder: Path) -> str | None:
-    """Who was named last as the writer that may act, and has not left since; None for nobody."""
+    """Return the writer that may act; None if there is none."""
     return note_in(folder / NAME) or None

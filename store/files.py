@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic and durable operations on files and folders."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .faults import fault
 from .lease import Permit
 
 TEMPORARY = ".tmp"
-"""Suffix of a file that is being written; one that is found later was left by a killed writer."""
+"""Suffix of a file that is being written, or that a killed writer left."""
 
 DEEPEST = "archive/discoveries/ab/" + "f" * 100
-"""As long as the longest path in a store's folder: an id, what kind of file it is, and whose temporary file."""
+"""A path as long as the longest in a store's folder: an id, and the suffixes of a temporary file."""
 
 _numbers = itertools.count(1)
 
 
 def write_atomic(path: Path, data: bytes | memoryview, permit: Permit = nullcontext) -> None:
-    """Write `path` durably: under a temporary name of its own, fsync, rename, fsync of the folder.
+    """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder.
 
-    A reader sees the whole file or none; after the call it survives a power cut. The rename needs the `permit`.
+    A reader sees the whole file or none; after the call it survives a power cut. The rename runs under the `permit`.
 
     Raises:
-        StoreError: no room, no permission, or the disk failed; nothing is left behind.
+        StoreError: the disk is full or failed, or there is no permission; no temporary file is left.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{next(_numbers)}{TEMPORARY}")
-    with _said(path):
+    with _translated(path):
         make_folder(path.parent)
         try:
             fault("archive.write.before")
@@ -54,11 +54,11 @@ def write_atomic(path: Path, data: bytes | memoryview, permit: Permit = nullcont
 
 
 def reachable(path: Path, within: str = "") -> Path:
-    """The path, if the system can tell whether something is there, or at a place within it.
+    """Return the path, after checking that the system can look it up, and a path within it.
 
     Raises:
-        InputError: the path is not UTF-8, so neither database can open it.
-        StoreError: it is too long, or in a folder that may not be entered.
+        InputError: the path is not UTF-8, so the databases cannot open it.
+        StoreError: it is too long, or there is no permission to enter a folder of it.
     """
     try:
         str(path).encode()
@@ -73,17 +73,17 @@ def reachable(path: Path, within: str = "") -> Path:
 
 
 def ensure_folder(folder: Path) -> None:
-    """Make a folder and its parents, unless they are there.
+    """Create a folder and its parents, unless they exist.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
-    with _said(folder):
+    with _translated(folder):
         make_folder(folder)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, durably; OSError where that is impossible."""
+    """Create a folder and its parents durably, unless they exist. Raises OSError if that fails."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -95,7 +95,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """fsync of a folder: makes the names in it durable. On Windows, which has none, the file system sees to that."""
+    """Make the names in a folder durable by fsync; on Windows, which has none, the file system does it."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -106,12 +106,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove(path: Path, permit: Permit = nullcontext) -> None:
-    """Delete a file, if it is there and with the `permit`.
+    """Delete a file under the `permit`, if it exists.
 
     Raises:
         StoreError: it cannot be deleted.
     """
-    with _said(path):
+    with _translated(path):
         fault("archive.remove.before")
         with permit():
             path.unlink(missing_ok=True)
@@ -119,12 +119,12 @@ def remove(path: Path, permit: Permit = nullcontext) -> None:
 
 
 def rename(path: Path, target: Path, permit: Permit = nullcontext) -> Path:
-    """Rename a file durably, with the `permit`; returns its new path.
+    """Rename a file durably under the `permit`; return its new path.
 
     Raises:
         StoreError: it cannot be renamed.
     """
-    with _said(path):
+    with _translated(path):
         fault("archive.aside.before")
         with permit():
             path.replace(target)
@@ -135,8 +135,8 @@ def rename(path: Path, target: Path, permit: Permit = nullcontext) -> Path:
 
 
 @contextlib.contextmanager
-def _said(path: Path) -> Iterator[None]:
-    """Failures of the disk as `StoreError` with the path and what to do."""
+def _translated(path: Path) -> Iterator[None]:
+    """Raise errors of the disk as `StoreError` with path and remedy."""
     try:
         yield
     except OSError as error:
@@ -144,18 +144,18 @@ def _said(path: Path) -> Iterator[None]:
 
 
 def explain(error: OSError, path: Path, what: str = "write") -> str:
-    """What could not be done, where, and what to do, for an error of the operating system."""
+    """Return the message for an error of the operating system: operation, path, reason and remedy."""
     match error.errno:
         case errno.ENAMETOOLONG:
             remedy = "choose a place with a shorter path"
         case errno.EACCES | errno.EPERM if what == "reach":
-            remedy = "this account may not enter the folder; have its owner allow that, or choose another place"
+            remedy = "this account has no permission to enter the folder; ask its owner for it, or choose another place"
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            remedy = "there is no room left; free some, then run the same command again: it goes on where it stopped"
+            remedy = "there is no room left; free some, then run the same command again: it resumes where it stopped"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             remedy = "the folder is not writable; change its permissions or choose another with --store FOLDER"
         case errno.ENOTDIR | errno.EEXIST | errno.ENOENT:
             remedy = "a store is a folder; something else is in its place; choose another with --store FOLDER"
         case _:
-            remedy = "the disk failed; nothing half-written was kept; run the same command again"
+            remedy = "the disk failed; no incomplete file was kept; run the same command again"
     return f"cannot {what} {path}: {error.strerror or error}; {remedy}"

@@ -1,11 +1,11 @@
-"""Ctrl-C while the store is at work: it waits until what is begun has ended.
+"""Deferral of Ctrl-C until the current operation of the store has finished.
 
-Python may raise KeyboardInterrupt between any two instructions of the main thread: where a lock was just taken, or a
-transaction begun, and nobody is there yet to let go of it. That is so in every `__enter__` that is written in Python,
-after every `yield` of `contextlib.contextmanager`, and in the libraries beneath. What was taken stays taken for as long
-as the traceback lives, or for ever, and whoever wants it next, as the writer does when it closes, waits for it.
+Python may raise KeyboardInterrupt between any two instructions of the main thread, for example just after a lock was
+taken or a transaction begun, before any code that would release it runs. This can happen in every `__enter__` written
+in Python, after every `yield` of `contextlib.contextmanager`, and in libraries. The lock then stays taken as long as
+the traceback exists, or forever, and the next code that needs it, such as the closing writer, hangs.
 
-So whoever takes something does it within `deferred`, in which no handler of a signal raises.
+So code that takes a resource does so within `deferred`, in which no signal handler raises.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from types import FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 AGAIN_S = 0.1
-"""How long a wait for a lock goes on without a look at what was raised meanwhile."""
+"""Seconds between checks for deferred exceptions while waiting for a lock."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""Those that programs let raise something; others end the process, or do nothing, at once."""
+"""Signals whose handlers may raise; others end the process or do nothing, at once."""
 
-_depth = 0  # of `deferred`, in the main thread: no other runs handlers
-_handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # those in whose place `_arrived` is
+_depth = 0  # nesting of `deferred` in the main thread; other threads run no handlers
+_handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # handlers that `_arrived` replaces
 _raised: BaseException | None = None
 
 
 class deferred:
-    """What a signal's handler raises, such as KeyboardInterrupt, is raised when the outermost of these ends.
+    """A context manager that defers exceptions of signal handlers, such as KeyboardInterrupt, to its outermost end.
 
     The handlers themselves run at once, so that one that ends the process does. In threads other than the main one
-    nothing is raised anyway, and this does nothing. In a process that is forked meanwhile it has ended.
+    handlers do not raise, and this does nothing. In a forked process it has ended.
     """
 
-    _pid: int | None = None  # of the process in whose main thread it was entered
+    _pid: int | None = None  # process in whose main thread it was entered
 
     def __enter__(self) -> None:
         global _depth, _raised
@@ -53,7 +53,7 @@ class deferred:
                 handler = signal.getsignal(number)
                 if callable(handler) and handler is not _arrived:
                     _handlers[number] = handler
-                    signal.signal(number, _arrived)  # of the last one, SIGINT: from here on none is raised
+                    signal.signal(number, _arrived)  # after SIGINT, the last one, nothing is raised
         self._pid = os.getpid()
         _depth += 1
 
@@ -67,17 +67,17 @@ class deferred:
         _put_back()
         raised, _raised = _raised, None
         if raised is not None:
-            raise raised.with_traceback(None)  # else it would hold on to all that was at work when it arrived
+            raise raised.with_traceback(None)  # the traceback would keep the frames alive
 
 
 def _put_back() -> None:
     for number, handler in _handlers.items():
-        if signal.getsignal(number) is _arrived:  # it may have put another in its place
+        if signal.getsignal(number) is _arrived:  # unless the handler was replaced
             signal.signal(number, handler)
 
 
 def _forked() -> None:
-    """The thread that forks is the main one of the child; what was begun goes on in the parent, and ends there."""
+    """Reset the state in a forked child, whose operations continue only in the parent."""
     global _depth, _raised
     _depth, _raised = 0, None
     _put_back()
@@ -102,7 +102,7 @@ def _is_main() -> bool:
 
 
 def safe_point() -> None:
-    """Raise what waits, within `deferred`: for places where long work may be left, as by any other error."""
+    """Raise a deferred exception now, at a point where long work may be aborted as by any other error."""
     global _raised
     if _depth and _raised is not None and _is_main():
         raised, _raised = _raised, None
@@ -111,7 +111,7 @@ def safe_point() -> None:
 
 @contextlib.contextmanager
 def holding(lock: threading.Lock | threading.RLock) -> Iterator[None]:
-    """A lock, to be taken within `deferred`: the wait for it is a safe point."""
+    """Hold a lock that is taken within `deferred`; waiting for it is a safe point."""
     while not lock.acquire(timeout=AGAIN_S):
         safe_point()
     try:
@@ -121,25 +121,25 @@ def holding(lock: threading.Lock | threading.RLock) -> Iterator[None]:
 
 
 def await_(condition: threading.Condition, holds: Callable[[], object]) -> None:
-    """Wait within `deferred`, and with the condition's lock, until something holds: the wait is a safe point."""
+    """Wait within `deferred`, with the condition's lock, until `holds` is true; waiting is a safe point."""
     while not holds():
         if not condition.wait(AGAIN_S):
             safe_point()
 
 
 def unbroken(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
-    """`contextlib.contextmanager`, all of whose block is `deferred`: for what a thread takes for a moment."""
-    made = contextlib.contextmanager(function)
+    """Decorate like `contextlib.contextmanager`, with the whole block `deferred`: for short operations."""
+    manager = contextlib.contextmanager(function)
 
     @functools.wraps(function)
     def enter(*args: P.args, **named: P.kwargs) -> AbstractContextManager[T]:
-        return _Unbroken(made(*args, **named))
+        return _Unbroken(manager(*args, **named))
 
     return enter
 
 
 class _Unbroken(Generic[T]):
-    """A context manager that is entered, and left, within `deferred`."""
+    """A context manager whose block is within `deferred`."""
 
     def __init__(self, inner: AbstractContextManager[T]) -> None:
         self._inner, self._deferred = inner, deferred()

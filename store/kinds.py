@@ -1,6 +1,6 @@
-"""What a store can hold: discoveries, circuits, responses. Archive, catalog, writer and upkeep loop over these kinds.
+"""Kinds of stored values: discoveries, circuits, responses. Archive, catalog, writer and upkeep loop over these kinds.
 
-A new kind is a value in `KINDS`, with its table in `tables` and a migration that makes it.
+A new kind is a value in `KINDS`, with its table in `tables` and a migration that creates the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import encoding, tables
 
 Stored = Discovery | CircuitRecord | Response
 V = TypeVar("V", bound=Stored)
-Asked = tuple[WorkItem, Extraction | None]
+Question = tuple[WorkItem, Extraction | None]
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class StoredKind(Generic[V]):
     """One kind of value that a store holds, each under its id and with its checksum.
 
     Attributes:
-        name: what it is called.
-        folder: of its files in the archive.
+        name: name of the kind.
+        folder: folder of its files in the archive.
         value: class of its values.
-        encode: makes the table of a file from a value and the time at which it was stored (epoch milliseconds).
-        decode: makes the value from header and table.
-        table: of the catalog; its key is `id`, and it has `sha256` and `created_ms`.
-        row: makes the row of `table` from a value and that time.
+        encode: returns the table of a file, given a value and the time of storage (epoch milliseconds).
+        decode: returns the value, given header and table.
+        table: table of the catalog, with key `id` and columns `sha256` and `created_ms`.
+        row: returns the row of `table`, given a value and its time of storage.
         kept: ids that a run refers to, directly or through other values; garbage collection removes all others.
-        asked: the question that a value answers, entered with it; None where the catalog has no questions of its kind.
-        canonical: the value as the archive gives it back.
-        flaw: what makes a value unfit to be stored; None where nothing does.
+        question: returns the question that a value answers; None if the catalog has no questions of this kind.
+        canonical: returns the value as the archive reads it back.
+        flaw: returns why a value cannot be stored; None if it can.
         answers: whether its id is that of an item, which is done as soon as the value is stored.
-        projected: whether the graph shows it.
+        projected: whether the graph contains it.
     """
 
     name: str
@@ -49,7 +49,7 @@ class StoredKind(Generic[V]):
     table: sa.Table
     row: Callable[[V, int], dict[str, Any]]
     kept: sa.Select[Any]
-    asked: Callable[[V], Asked | None]
+    question: Callable[[V], Question | None]
     canonical: Callable[[V], V] = lambda value: value
     flaw: Callable[[V], str | None] = lambda value: None
     answers: bool = False
@@ -62,7 +62,7 @@ def _discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
 
 
 def _circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
-    """The catalog's row of a circuit."""
+    """Return the catalog's row of a circuit."""
     responses = {f"response_{role}": record.responses.get(role) for role in ROLES}
     more = {"question": record.question, "discovery_id": record.discovery_id, "created_ms": created_ms}
     return record.properties() | responses | more
@@ -81,16 +81,15 @@ kept_items = select(_items.id).where(
         _items.id.in_(_kept_circuits.with_only_columns(_circuits.discovery_id)),
     )
 )
-"""Ids of the items that a run, or a circuit that is kept, refers to."""
+"""Ids of the items that a run or a kept circuit refers to."""
 
 RESPONSES = tuple(_circuits[f"response_{role}"] for role in ROLES)
 """Columns of a circuit that refer to responses."""
 
 _kept_responses = sa.union_all(
     *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES),
-    select(tables.responses.c.id).where(
-        tables.responses.c.circuit.in_(_of_runs)
-    ),  # its circuit may be in the archive only
+    # by circuit: the circuit may be only in the archive
+    select(tables.responses.c.id).where(tables.responses.c.circuit.in_(_of_runs)),
 ).subquery()
 
 DISCOVERY = StoredKind(
@@ -102,7 +101,7 @@ DISCOVERY = StoredKind(
     tables.discoveries,
     _discovery_row,
     kept=kept_items,
-    asked=lambda discovery: (discovery.item, None),
+    question=lambda discovery: (discovery.item, None),
     canonical=encoding.rounded,
     answers=True,
 )
@@ -115,8 +114,8 @@ CIRCUIT = StoredKind(
     tables.circuits,
     _circuit_row,
     kept=_of_runs,
-    asked=lambda record: (record.item, record.extraction),
-    flaw=lambda record: record.circuit.astray,  # no graph could show it
+    question=lambda record: (record.item, record.extraction),
+    flaw=lambda record: record.circuit.astray,  # no graph could represent it
     projected=True,
 )
 RESPONSE = StoredKind(
@@ -128,13 +127,13 @@ RESPONSE = StoredKind(
     tables.responses,
     _response_row,
     kept=select(_kept_responses),
-    asked=lambda response: None,
+    question=lambda response: None,
 )
 
 KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT)}
-"""All kinds by name. What others refer to comes first."""
+"""All kinds by name. A kind comes before those that refer to it."""
 
 
 def kind_of(value: V) -> StoredKind[V]:
-    """The kind of a value."""
+    """Return the kind of a value."""
     return next(kind for kind in KINDS.values() if isinstance(value, kind.value))

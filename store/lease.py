@@ -1,4 +1,4 @@
-"""Who writes: one writer of one process, named so that others can tell whether it still lives."""
+"""Names of writers, from which other processes can determine whether a writer is still alive."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from typing import Self
 from ..errors import StoreBusy
 
 Permit = Callable[[], AbstractContextManager[object]]
-"""What a writer enters around everything that takes effect: a rename, a removal, a commit. It raises `LeaseLost` if the
-writer may not write any more, and no other writer begins while it is entered (`fence`)."""
+"""The context of every change by a writer: a rename, a removal, a commit. Entering it raises `LeaseLost` if the writer
+has lost the lease; no other writer can start within it (`fence`)."""
 
 LEASE_S = 60.0
-"""Seconds for which a lease holds without being renewed."""
+"""Seconds after which a lease expires if it is not renewed."""
 
 RENEW_S = 15.0
 """Seconds between renewals."""
 
 PROC = Path("/proc")
-"""Where the system tells of processes; it may tell nothing, or nothing of those of others."""
+"""Where the system describes processes; it may be missing, or hide those of other users."""
 
 
 class LeaseLost(StoreBusy):
-    """Another writer has taken the lease over, be it at work or not: this one must write no more."""
+    """Another writer has taken over the lease, so this one must not write."""
 
     @classmethod
     def to(cls, owner: str | None) -> Self:
-        """The error, given whose the lease is now; None: nobody's."""
+        """Create the error, given the current owner of the lease, or None."""
         who = f"{shown(owner)} took over" if owner else "another writer took over and has ended"
         return cls(
-            f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s, as when a machine sleeps, and "
-            f"{who}; nothing was changed since; run the same command again"
+            f"the lease on the store was lost: it was not renewed for {LEASE_S:g} s (as when a computer sleeps), and "
+            f"{who}; this process has changed nothing since; run the same command again"
         )
 
 
 _TEXT = re.compile(r"process (\d+) on host (\S+) \(started (\S+), space (\S*), writer (\d+)\)")
 _numbers = itertools.count(1)
-_live: set[int] = set()  # numbers of this process's writers that have not ended
+_live: set[int] = set()  # numbers of the current writers of this process
 
 
 def now_ms() -> int:
-    """Epoch milliseconds."""
+    """Return the current time in epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A writer.
+    """The owner of a lease: one writer of one process.
 
     Attributes:
-        host: name of its machine.
-        space: the pid namespace (container) that its process belongs to; empty where unknown.
-        pid: number of its process.
-        started: when that started: boot of the machine and clock ticks since; empty where unknown.
-        number: tells the writers of a process apart.
+        host: name of its host.
+        space: pid namespace (container) of its process; empty if unknown.
+        pid: id of its process.
+        started: start of the process, as boot id and clock ticks since boot; empty if unknown.
+        number: distinguishes the writers of a process.
     """
 
     host: str
@@ -74,18 +74,18 @@ class Owner:
 
     @classmethod
     def new(cls) -> Self:
-        """A new writer of this process; it lives until it is retired, or the process ends."""
+        """Create a writer of this process; it is alive until it is retired or the process ends."""
         number = next(_numbers)
         _live.add(number)
         return cls(_host(), _space(), os.getpid(), started(os.getpid()), number)
 
     def retire(self) -> None:
-        """This writer has ended."""
+        """Mark this writer as ended."""
         _live.discard(self.number)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Inverse of `text`; None for a text of another kind."""
+        """Parse `text`; return None if it has another format."""
         match = _TEXT.fullmatch(text)
         if match is None:
             return None
@@ -94,13 +94,13 @@ class Owner:
 
     @property
     def text(self) -> str:
-        """For people, and exact: `process 4711 on host atlas (started 5d3c:123456, space 4026531836, writer 1)`."""
+        """Unique description: `process 4711 on host atlas (started 5d3c:123456, space 4026531836, writer 1)`."""
         begun = self.started or "unknown"
         return f"process {self.pid} on host {self.host} (started {begun}, space {self.space}, writer {self.number})"
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to be dead: of this host, and its process, or it alone, has ended."""
+        """Whether it is known to be dead: it ran on this host, and the writer or its process has ended."""
         if (self.host, self.space) != (_host(), _space()):
             return False
         if not exists(self.pid):
@@ -112,27 +112,27 @@ class Owner:
 
 
 def shown(owner: str) -> str:
-    """The owner of a lease as messages name it: process and host."""
+    """Return the owner of a lease as messages name it: process and host."""
     known = Owner.parse(owner)
     return owner if known is None else f"process {known.pid} on host {known.host}"
 
 
 def is_alive(owner: str) -> bool:
-    """Whether the owner of a lease, given as its text, is known to be alive: of this host, and not dead."""
+    """Return whether the owner of a lease, given as its text, is known to be alive: on this host and not dead."""
     known = Owner.parse(owner)
     return known is not None and (known.host, known.space) == (_host(), _space()) and not known.is_dead
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the owner of a lease, given as its text, is known to be dead."""
+    """Return whether the owner of a lease, given as its text, is known to be dead."""
     known = Owner.parse(owner)
     return known is not None and known.is_dead
 
 
 def exists(pid: int) -> bool:
-    """Whether there is a process of this number on this host; True where the system cannot be asked."""
+    """Return whether a process with this id exists on this host; True if that is unknown."""
     if sys.platform == "win32":
-        return True  # there `os.kill` ends the process
+        return True  # `os.kill` would end the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -143,20 +143,20 @@ def exists(pid: int) -> bool:
 
 
 def started(pid: int) -> str:
-    """When a process of this host started, as boot id and clock ticks; empty where the system does not tell.
+    """Return the start of a process of this host, as boot id and clock ticks; empty if unknown.
 
-    A number can come again, a number with its start cannot.
+    Process ids are reused, but not together with a start.
     """
     return _seen(pid)[1]
 
 
 def _seen(pid: int) -> tuple[str, str]:
-    """State (`Z`: a zombie) and start of a process; both empty where the system does not tell."""
+    """Return state (`Z`: a zombie) and start of a process; both empty if unknown."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return "", ""
-    state, *rest = stat.rpartition(")")[2].split()  # the name before may hold anything
+    state, *rest = stat.rpartition(")")[2].split()  # the name before may contain any characters
     return state, f"{_boot()}:{rest[18]}"
 
 

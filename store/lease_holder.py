@@ -1,9 +1,9 @@
-"""Holding the right to write: a lease in the catalog and one in the graph, renewed until they are given back.
+"""The leases of a writer in the catalog and in the graph, renewed until they are released.
 
-The catalog's decides who writes; the graph's names the writer to whoever sees only the graph. Each is renewed
-by a thread of its own: a database may let one wait for long (a bulk load, a backup), and that must not cost
-the other. A lease that ran out is renewed like any other if nobody has taken it since; one that somebody took is lost,
-even if it is free again: `LeaseHolder.permit` and `LeaseHolder.writing` let nothing take effect after that.
+The catalog's lease decides who may write; the graph's names the writer to processes that see only the graph. Each is
+renewed by its own thread, because a database may block for long (a bulk load, a backup). An expired lease is renewed
+like any other unless another writer has taken it since. Then it is lost, even if it is free again, and
+`LeaseHolder.permit` and `LeaseHolder.writing` raise LeaseLost.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ T = TypeVar("T")
 log = logging.getLogger("circuitstore")
 
 RETRY_S = 5.0
-"""Seconds until what failed in a thread is tried again."""
+"""Minimum seconds until a failed action of a thread is tried again."""
 
 
 class LeaseHolder:
-    """The lease of one writer, from its making to `release`.
+    """The lease of one writer, from its creation to `release`.
 
     Attributes:
-        owner: the writer, as the leases name it.
+        owner: name of the writer in the leases.
     """
 
     def __init__(self, catalog: Catalog, folder: Path, wait_s: float = 0.0) -> None:
-        """Take the lease in the catalog of the store in a folder, waiting for another writer to end.
+        """Take the lease in the catalog of the store in a folder, waiting for another writer to finish.
 
         Raises:
-            StoreBusy: another writer holds it; the message names it.
+            StoreBusy: another writer holds the lease; the message names it.
         """
         self._owner, self._catalog = Owner.new(), catalog
         self.owner = self._owner.text
@@ -54,7 +54,7 @@ class LeaseHolder:
         self._stop = threading.Event()
         self._broken: StoreError | None = None
         try:
-            patiently(self._claim, wait_s)
+            retry_while_busy(self._claim, wait_s)
         except BaseException:
             self._owner.retire()
             raise
@@ -62,24 +62,24 @@ class LeaseHolder:
         self.repeat(self._renew_in_graph, RENEW_S)
 
     def hold(self, graph: GraphBackend, wait_s: float = 0.0) -> None:
-        """Take the lease in the graph as well, in the place of an earlier one; `release` closes the graph."""
+        """Take the lease in the graph, which replaces an earlier one; `release` closes the graph."""
 
         def claim() -> None:
             held = graph.lease()
             over = held.owner if held is not None and is_dead(held.owner) else None
             graph.claim(self.owner, _until(), over=over)
 
-        patiently(claim, wait_s)
+        retry_while_busy(claim, wait_s)
         self._graph = graph
 
-    def let_go(self) -> None:
-        """Leave a graph that cannot be reached to itself; its lease lapses."""
+    def drop_graph(self) -> None:
+        """Forget a graph that cannot be reached; its lease expires."""
         self._graph = None
 
     def repeat(self, act: Callable[[], None], every_s: float) -> None:
-        """Do something again and again in a thread, until `release`.
+        """Call a function repeatedly in a thread, until `release`.
 
-        A `StoreError` is logged and the thing tried again, but a lost lease, and any other error, ends the writer.
+        A `StoreError` is logged, and the function called again; a lost lease and any other error end the writer.
         """
         thread = threading.Thread(target=self._repeat, args=(act, every_s), name="circuitstore-writer", daemon=True)
         self._threads.append(thread)
@@ -96,19 +96,19 @@ class LeaseHolder:
             except StoreError as error:
                 log.info("the writer will try again: %s", error)
                 wait = min(max(wait, RETRY_S), RENEW_S)
-            except BaseException as error:  # whatever it is, those who call the writer must hear of it
+            except BaseException as error:  # every method of the writer raises it
                 log.exception("the writer was ended by an error in its thread")
                 self._broken = StoreError(
-                    f"the writer was ended by an error of its own ({type(error).__name__}: {error}); what was stored "
-                    "before stays: run the same command again, and report the error, which the log tells in full"
+                    f"the writer was ended by an internal error ({type(error).__name__}: {error}); stored values are "
+                    "kept; run the same command again, and report the error with its traceback in the log"
                 )
 
     def _claim(self) -> None:
         with self._catalog.reading() as connection:
-            catalog_lease.check_claim(connection)  # else a writer that is at work would be held up
+            catalog_lease.check_claim(connection)  # before the fence, which blocks a running writer
         with self._fence.closed() as name_us, self._catalog.writing() as connection:
             catalog_lease.claim(connection, self.owner, _until())
-            name_us()  # before the commit: killed in between, the earlier writer is still the one
+            name_us()  # before the commit: after a kill in between, the earlier writer still has the lease
 
     def _renew(self) -> None:
         with self.writing() as connection:
@@ -124,18 +124,18 @@ class LeaseHolder:
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Raise what ended the writer, if something did."""
+        """Raise the error that ended the writer, if any."""
         if self.released:
-            raise StoreError("this writer is closed; ask the store for another")
+            raise StoreError("this writer is closed; open another with Store.writer")
         if self._broken is not None:
             raise self._broken
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction of the catalog in which the lease is known to be ours.
+        """Yield a transaction of the catalog, after checking in it that this writer has the lease.
 
         Raises:
-            LeaseLost: it is not any more.
+            LeaseLost: it has lost the lease.
         """
         self.check()
         with self._catalog.writing() as connection:
@@ -145,10 +145,10 @@ class LeaseHolder:
 
     @contextlib.contextmanager
     def permit(self) -> Iterator[None]:
-        """For one act outside of the catalog, while which nobody else becomes the writer; see `lease.Permit`.
+        """Allow one act outside the catalog, during which no other writer can start; see `lease.Permit`.
 
         Raises:
-            LeaseLost: the lease is not ours any more.
+            LeaseLost: this writer has lost the lease.
         """
         self.check()
         with contextlib.ExitStack() as acting:
@@ -171,11 +171,11 @@ class LeaseHolder:
         return error
 
     def release(self) -> None:
-        """Give the leases back, the graph closed before the next writer asks for it."""
+        """Release the leases, after closing the graph, which the next writer opens."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        with contextlib.ExitStack() as steps:  # each is taken even if another fails; last in, first out
+        with contextlib.ExitStack() as steps:  # each runs even if another fails; last in, first out
             steps.callback(self._owner.retire)
             steps.callback(self._release)
             if self._graph is not None:
@@ -192,8 +192,8 @@ def _until() -> int:
     return now_ms() + int(1000 * LEASE_S)
 
 
-def patiently(act: Callable[[], T], wait_s: float) -> T:
-    """What `act` gives, tried again for so long as another writer is in the way."""
+def retry_while_busy(act: Callable[[], T], wait_s: float) -> T:
+    """Return the result of `act`, which is called again while it raises StoreBusy, for up to `wait_s` seconds."""
     deadline = time.monotonic() + wait_s
     while True:
         try:

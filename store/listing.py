@@ -1,4 +1,4 @@
-"""Tables of what the catalog knows, for people."""
+"""Tables of runs, items, circuits and responses, from the catalog."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .tables import runs as runs_table
 
 
 def _frame(connection: Connection, query: Select[*tuple[Any, ...]]) -> pd.DataFrame:
-    """Rows of a query; numbers that may be missing are NaN, counts that may be missing `<NA>`."""
+    """Return the rows of a query; missing numbers are NaN, missing counts `<NA>`."""
     result = connection.execute(query)
     frame = pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
     for column in query.selected_columns:
@@ -89,7 +89,7 @@ _LATER = exists().where(
         sa.and_(_later.c.created_ms == circuits_table.c.created_ms, _later.c.id > circuits_table.c.id),
     ),
 )
-"""That a later circuit answers the same question. Ids are hexadecimal: every language sorts them alike."""
+"""Condition that a later circuit answers the same question. Every collation sorts the hexadecimal ids alike."""
 
 
 def circuits(
@@ -119,13 +119,13 @@ def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:
-    """Ids of the circuits that a run wants."""
+    """Return a query for the ids of the circuits that a run requests."""
     ledger.known_run(connection, run)
     return select(run_circuits.c.circuit).where(run_circuits.c.run == run)
 
 
 def _known(table: str, there: Collection[str], names: Iterable[str]) -> list[str]:
-    """The names, all of them columns."""
+    """Return the names, after checking that they are columns."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InputError(f"expected names of columns, such as ['class'], got {cut(repr(names))}")
     for name in (known := list(names)):
@@ -134,7 +134,7 @@ def _known(table: str, there: Collection[str], names: Iterable[str]) -> list[str
 
 
 def _equal(table: str, there: Mapping[str, Any], equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-    """That the columns, or what is computed of them, have these values."""
+    """Return the conditions that columns, or expressions of columns, have these values."""
     _known(table, there, equals)
     return [
         _is_one_of(column, value) if isinstance(column := there[name], sa.Column) else column if value else ~column
@@ -150,14 +150,14 @@ def count_circuits(connection: Connection, columns: Sequence[str], run: str | No
 
 
 def _is_one_of(column: sa.Column[Any], value: object) -> sa.ColumnElement[bool]:
-    """Whether a column has a value, or one of a collection of values; None is a missing one."""
+    """Return the condition that a column has a value, or one of a collection of values; None is a missing value."""
     several = _several(column.name, value)
     there = column.in_([plain for v in several if (plain := _plain(column.type, v)) is not None])
     return sa.or_(there, column.is_(None)) if any(v is None for v in several) else there
 
 
 def _several(name: str, value: object) -> Sequence[Any]:
-    """The values of a collection, which may be of several kinds; or the one value."""
+    """Return the values of a collection of any supported type, or a single value in a list."""
     if isinstance(value, list | tuple | Set | np.ndarray | pd.Series | pd.Index):
         return [plain(name, v) for v in value]
     found = plain(name, value)
@@ -165,9 +165,9 @@ def _several(name: str, value: object) -> Sequence[Any]:
 
 
 def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | None:
-    """A value as its column would hold it, numbers and their texts alike; None where that cannot be.
+    """Convert a value, a number or its text, to the type of a column; return None if that is impossible.
 
-    Databases differ in what they make of a value of another kind: some find it, some do not, some give an error.
+    Databases differ in their treatment of values of another type: some match them, some do not, some raise an error.
     """
     kind = type_.python_type
     with suppress(TypeError, ValueError, OverflowError):
@@ -181,7 +181,7 @@ def _plain(type_: sa.types.TypeEngine[Any], value: Any) -> str | int | float | N
 
 
 def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem]:
-    """The questions with these ids, as they were asked, by id."""
+    """Return the work items with these ids, by id."""
     found = {}
     for chunk in sql.chunks(ids):
         rows = connection.execute(select(items_table.c.id, items_table.c.item).where(items_table.c.id.in_(chunk)))
@@ -190,10 +190,10 @@ def work_items(connection: Connection, ids: Iterable[str]) -> dict[str, WorkItem
 
 
 def resolve_discovery(connection: Connection, id: str) -> str:
-    """The full id of the one discovery that an id, or its first digits, means: its own or one of its circuits'.
+    """Return the full id of a discovery, given its id or that of one of its circuits, or the first digits.
 
     Raises:
-        InputError: none, or several.
+        InputError: none or several match.
     """
     try:
         circuit = resolve(connection, "circuit", id)
@@ -204,26 +204,26 @@ def resolve_discovery(connection: Connection, id: str) -> str:
 
 
 def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extraction]:
-    """How the circuits with these ids are extracted, by id; without those that no run asks for."""
+    """Return the extractions of the circuits with these ids that a run requests, by id."""
     found = {}
     for chunk in sql.chunks(ids):
-        asked = select(run_circuits.c.circuit, run_circuits.c.extraction).where(run_circuits.c.circuit.in_(chunk))
-        found |= {id: sql.parsed(Extraction, text) for id, text in connection.execute(asked)}
+        query = select(run_circuits.c.circuit, run_circuits.c.extraction).where(run_circuits.c.circuit.in_(chunk))
+        found |= {id: sql.parsed(Extraction, text) for id, text in connection.execute(query)}
     return found
 
 
 def resolve(connection: Connection, kind: str, id: str) -> str:
-    """The full id of the one value of a kind whose id begins so.
+    """Return the full id of the only value of a kind whose id begins with `id`.
 
     Raises:
-        InputError: none, or several; or what is given is no text.
+        InputError: none or several match, or `id` is not text.
     """
     if not isinstance(id, str):
         raise InputError(f"expected the id of a {kind}, or its beginning, as text, got {type(id).__name__}")
     table = KINDS[kind].table
     if connection.scalar(select(table.c.id).where(table.c.id == sql.storable(id))) == id:
         return id
-    begins = func.substr(table.c.id, 1, len(id)) == id  # LIKE would mind case here and not there
+    begins = func.substr(table.c.id, 1, len(id)) == id  # databases differ in whether LIKE is case-sensitive
     query = select(table.c.id).where(begins).order_by(table.c.id).limit(5)
     found = list(connection.execute(query).scalars()) if id == sql.storable(id) else []
     if len(found) == 1 and id:
@@ -233,6 +233,4 @@ def resolve(connection: Connection, kind: str, id: str) -> str:
             f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of "
             f"{'items' if KINDS[kind].answers else KINDS[kind].folder}"
         )
-    raise InputError(
-        f"several have an id that begins with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits"
-    )
+    raise InputError(f"several ids begin with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits")

@@ -1,4 +1,4 @@
-"""Where a store is: a folder, or URLs for its catalog and its graph."""
+"""The location of a store: a folder, with optional URLs for its catalog and its graph."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .graph.urls import refuse_credentials, url_of
 DEFAULT = "circuitstore-data"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-"""How a URL begins, also one that became a `Path`, in which `//` is `/`; one letter is a drive of Windows."""
+"""The beginning of a URL, or of a URL as a `Path`, in which `//` is `/`. One letter is a drive of Windows."""
 
 
 class Elsewhere(TypedDict, total=False):
-    """Parts of a store that are not in its folder: keywords of every function that opens a store.
+    """Parts of a store outside its folder: keyword arguments of every function that opens a store.
 
     Attributes:
         graph: URL of its graph (`neo4j://…`, `bolt://…`, `ladybug:///…`); by default in the folder.
         catalog: URL of its catalog (`sqlite:///…`; `postgresql+psycopg://…` with the extra `postgres`); by default in
             the folder.
-        account: of the graph's server; by default the one in the environment (`CIRCUITSTORE_NEO4J_USER`,
+        account: account of the graph's server; by default the one in the environment (`CIRCUITSTORE_NEO4J_USER`,
             `CIRCUITSTORE_NEO4J_PASSWORD`).
     """
 
@@ -39,13 +39,13 @@ class Elsewhere(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Location:
-    """The parts of a store.
+    """The locations of the parts of a store.
 
     Attributes:
-        folder: holds the archive, and the catalog and the graph unless their URLs say otherwise.
-        catalog: URL of the SQL database; no text, which would show its password.
+        folder: contains the archive, and by default the catalog and the graph.
+        catalog: URL of the SQL database, as an object, because a string would show its password.
         graph: URL of the graph database.
-        account: of the graph's server; None: the one in the environment.
+        account: account of the graph's server; None: the one in the environment.
     """
 
     folder: Path
@@ -62,11 +62,11 @@ class Location:
         catalog: str | None = None,
         account: Account | None = None,
     ) -> Self:
-        """The parts of the store in a folder (default `./circuitstore-data`), explicit URLs first.
+        """Return the location of the store in a folder (default `./circuitstore-data`); URLs replace its parts.
 
         Raises:
-            InputError: a URL where a folder is expected, a password in the graph's, or no URL where one is.
-            StoreError: the folder's path is too long, or the folder may not be entered.
+            InputError: the folder is a URL, a URL is not valid, or the graph's URL has a password.
+            StoreError: the folder's path is too long, or there is no permission to enter the folder.
         """
         if graph:
             refuse_credentials(graph)
@@ -87,6 +87,6 @@ def _folder(location: str | Path) -> Path:
     if url := _URL.match(str(location)):
         raise InputError(
             f"store: expected a folder, got a URL of {url[1]}://; the archive is always a folder; "
-            "a graph or catalog elsewhere has its own option (graph=…, --graph; catalog=…, --catalog)"
+            "give the URL of a graph or catalog as graph=… or catalog=… (--graph, --catalog)"
         )
     return reachable(Path(location).absolute(), DEEPEST)

@@ -1,6 +1,6 @@
-"""Locks between processes, on every system: a file that one handle has locked, and a note in it.
+"""Locks between processes on every operating system: a locked file with a note in it.
 
-`filelock` knows each system's own lock, which is gone when its process ends, however that ends.
+`filelock` uses the lock of the operating system, which is released when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """A lock that is held, until `release`. Made by `take`.
+    """A lock, created by `take` and held until `release`.
 
-    On Windows nobody else can read the byte that is locked, the first; the note begins behind it.
+    On Windows other handles cannot read the locked byte, the first one; so the note begins after it.
 
     Attributes:
-        left: the note that was in the file when it was taken.
+        left: the note in the file when the lock was taken.
     """
 
     def __init__(self, descriptor: int, left: str) -> None:
@@ -37,10 +37,10 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """Lock a file, made if it is not there; None if another handle, in this process or another, has it locked.
+        """Lock a file, and create it if needed; return None if another handle, of any process, has locked it.
 
         Raises:
-            StoreError: the file cannot be written, or its file system knows no locks.
+            StoreError: the file cannot be written, or its file system has no locks.
         """
         try:
             make_folder(path.parent)
@@ -55,32 +55,32 @@ class Lock:
         except OSError as error:
             if error.errno in NO_LOCKS:
                 raise StoreError(
-                    f"{path} cannot be locked: its file system has no locks ({error.strerror}), and two writers would "
-                    "harm each other; choose another place"
+                    f"{path} cannot be locked: its file system has no locks ({error.strerror}), and two writers could "
+                    "damage the store; choose another place"
                 ) from error
             raise StoreError(explain(error, path)) from error
         return None
 
     def write(self, note: str) -> None:
-        """Put a note in the place of the one that is in the file, durably."""
+        """Replace the note in the file, durably."""
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.write(self._descriptor, f"\n{note}".encode())
         os.fsync(self._descriptor)
 
     def release(self) -> None:
-        """Let go of it; the file and its note stay."""
+        """Release the lock; the file and its note stay."""
         unlock_descriptor(self._descriptor)
         self.forget()
 
     def forget(self) -> None:
-        """In a forked child: give up the handle; the parent keeps the lock."""
+        """Close the handle, in a forked child; the parent keeps the lock."""
         _held.discard(self)
         os.close(self._descriptor)
 
 
 def note_in(path: Path) -> str:
-    """The note in a file that may be locked; empty where there is none, or no file."""
+    """Return the note in a file that may be locked; empty if there is no note or no file."""
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(1)
@@ -90,7 +90,7 @@ def note_in(path: Path) -> str:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody has a file locked; False where that cannot be told."""
+    """Return whether a file is locked; False if that is unknown."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -101,7 +101,7 @@ def is_held(path: Path) -> bool:
 
 
 def _disown() -> None:
-    """In a forked child a lock would outlast the parent as long as the child lives."""
+    """Close all handles in a forked child, which would otherwise keep the locks after the parent has ended."""
     for lock in list(_held):
         lock.forget()
 

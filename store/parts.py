@@ -1,4 +1,4 @@
-"""Archive and catalog as the one writer of a store has them: to write, under its lease, with notices for the user."""
+"""Archive and catalog as the writer of a store uses them: writable, under its lease, with notices for the user."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from .lease_holder import LeaseHolder
 
 log = logging.getLogger("circuitstore")
 
+RECOMPUTED = "the next index run computes it again; store your own results again yourself"
+
 
 class Parts:
-    """What a writer shares with those who work for it: the graph's `Projection`, upkeep, rebuilding.
+    """The parts that a writer shares with its `Projection`, upkeep and rebuilding.
 
     Attributes:
         store_id: id of the store.
         archive: its files.
         catalog: its SQL database.
-        lease_holder: holds the lease.
-        lock: held by a thread while it changes several parts.
+        lease_holder: the writer's lease.
+        lock: a thread holds it while it changes several parts.
     """
 
     def __init__(self, store_id: str, archive: Archive, catalog: Catalog, lease_holder: LeaseHolder) -> None:
@@ -38,47 +40,47 @@ class Parts:
         self._pid = os.getpid()
 
     @property
-    def are_ours(self) -> bool:
-        """Whether this process took the lease, and is no fork of the one that did."""
+    def in_own_process(self) -> bool:
+        """Whether this process took the lease, rather than a process that it was forked from."""
         return self._pid == os.getpid()
 
     def check(self) -> None:
-        """Return if this process may write: the lease is its own, and nothing has ended the writer.
+        """Raise an error if this process may not write.
 
         Raises:
-            StoreError: it may not.
+            StoreError: the process is a fork of the writer's, or the writer is closed or has failed.
         """
-        if not self.are_ours:
+        if not self.in_own_process:
             raise StoreError(
                 f"this writer belongs to process {self._pid}; a forked process ({os.getpid()}) cannot use it: "
-                "let the first process write, and give it results instead"
+                "let the first process write, and pass results to it"
             )
         self.lease_holder.check()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction of the catalog in which the lease is known to be ours."""
+        """Yield a transaction of the catalog, after checking in it that this writer has the lease."""
         self.check()
         with self.lease_holder.writing() as connection:
             yield connection
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was mended, taken over, or put aside, in words for the user."""
+        """Messages for the user about repairs and about files that were reused or set aside."""
         return tuple(self._notices)
 
-    def say(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         """Add a notice, and log it."""
         self._notices.append(notice)
         log.warning("%s", notice)
 
     def set_aside(self, kind: str, id: str, error: StoreDamaged) -> None:
-        """Put a damaged file away, and delete it from the catalog, so that it is computed again.
+        """Rename a damaged file, and delete its value from the catalog, so that it is computed again.
 
-        A circuit that the graph may show goes there first: `Projection.set_aside`.
+        For circuits, which must be deleted from the graph first, use `Projection.set_aside`.
         """
         path = self.archive.set_aside(kind, id)
         with self.writing() as connection:
             answers.forget(connection, KINDS[kind], [id])
         where = f"; it was set aside as {path}" if path else ""
-        self.say(f"{error}{where}; the next index run asks its item again; a result of your own has to be stored again")
+        self.notify(f"{error}{where}; {RECOMPUTED}")

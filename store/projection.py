@@ -1,7 +1,7 @@
-"""The writer's way into the graph: circuits in groups, on without a graph that is away, and filling in what it lacks.
+"""Projection of circuits into the graph: in groups, with recovery from a graph that cannot be reached.
 
-What the graph lacks is the catalog's circuits minus the graph's, by id and checksum. So nothing is kept for a graph
-that cannot be reached: when it is there again it may have lost much, or be another, and is filled in all the same.
+The graph lacks the catalog's circuits minus its own, by id and checksum. So nothing is queued for a graph that cannot
+be reached: when it can be reached again, it may have lost circuits or be another one, and is filled in either case.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from .graph.contract import GraphBackend
 from .interrupts import deferred, safe_point
 from .kinds import CIRCUIT
 from .lease import LeaseLost
-from .lease_holder import patiently
+from .lease_holder import retry_while_busy
 from .location import Location
 from .parts import Parts
 
 GROUP = 50
-"""Circuits projected at once while indexing; whoever puts more than twice as many waits for the graph."""
+"""Circuits per group while indexing; a thread that queues more than twice as many waits for the graph."""
 
 REFILL = 400
-"""Circuits read and projected at once when the graph is filled from the archive."""
+"""Circuits per group when the graph is filled from the archive."""
 
 EDGES = 500_000
-"""Edges at once, whatever the number of circuits: others wait for the graph meanwhile."""
+"""Approximate maximum number of edges per group, because readers wait for the graph meanwhile."""
 
 GROUP_S = 5.0
-"""Seconds that a circuit waits for others, where the graph is quick."""
+"""Minimum seconds that a circuit waits for its group to fill."""
 
 PATIENCE, LONGEST_S = 50, 30.0
-"""How often as long as the last group took it waits else, up to so many seconds: the embedded engine takes a few tenths
-of a second for a group however small, which beside the work that goes on are lost to that."""
+"""The wait is this multiple of the time that the last group took, up to this many seconds. The embedded engine takes a
+few tenths of a second even for a small group, during which other work is slower."""
 
 TICK_S = 0.5
-"""Seconds between looks at the queue."""
+"""Seconds between checks of the queue."""
 
 GRAPH_WAIT_S = 120.0
-"""Seconds for which a graph that cannot be reached is waited for when there is nothing else to do."""
+"""Seconds to wait for a graph that cannot be reached, when all other work is done."""
 
 AGAIN_S = 2.0
-"""Seconds between looks whether it can be reached again."""
+"""Seconds between attempts to reach it."""
 
 
 class Projection:
-    """The graph of a writer, and the circuits on their way into it.
+    """The graph of a writer, and the queue of circuits to project into it.
 
-    Those who put circuits do not wait for the graph: a thread of the writer brings them there. One thread at a time is
-    at work in it, by `_in_graph`; `_waiting` is held for moments, to see what is to be done. Both are taken after the
-    writer's lock, where that is needed too, and in this order.
+    Threads that store circuits do not wait for the graph: a thread of the writer projects them. `_in_graph` is held
+    while a thread writes to the graph, `_waiting` briefly while it reads or changes the queue. Locks are taken in this
+    order: the writer's lock, `_in_graph`, `_waiting`.
     """
 
     def __init__(self, parts: Parts, location: Location) -> None:
@@ -63,31 +63,31 @@ class Projection:
         self._opened: GraphBackend | None = None
         self._queue: dict[str, tuple[CircuitRecord, int]] = {}
         self._queued_at = self._took_s = 0.0
-        self._away: StoreUnreachable | None = None  # why the graph is done without for now
+        self._unreachable: StoreUnreachable | None = None  # why the graph cannot be reached
         self._again_at = 0.0
 
     def open(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
-        """Open the graph (`how`: `open_graph` or `recreate_graph`) and take its lease, waiting for another writer."""
-        graph = self._opened = patiently(lambda: self._by(how), wait_s)
+        """Open the graph by `how` (`open_graph` or `recreate_graph`) and take its lease, waiting for another writer."""
+        graph = self._opened = retry_while_busy(lambda: self._by(how), wait_s)
         for notice in graph.notices:
-            self._parts.say(notice)
+            self._parts.notify(notice)
         self._parts.lease_holder.hold(graph, wait_s)
 
     def start(self) -> None:
-        """From now on no circuit waits long, and a graph that is away is looked for."""
+        """Start the thread that projects queued circuits and reconnects to a lost graph."""
         self._parts.lease_holder.repeat(self._tick, TICK_S)
 
     def close(self) -> None:
-        """Let go of the graph, if it was opened."""
+        """Close the graph, if it was opened."""
         if self._opened is not None:
             self._opened.close()
 
     @property
     def graph(self) -> GraphBackend:
-        """Its database, as opened last: while it is away, the one that was lost. Readers never get a closed one.
+        """The last opened graph, which may be unreachable; never a closed one.
 
         Raises:
-            StoreError: what ended the writer.
+            StoreError: the error that ended the writer.
         """
         self._parts.check()
         assert self._opened is not None
@@ -100,10 +100,10 @@ class Projection:
     # --- circuits, in groups -----------------------------------------------------------------------
 
     def add(self, record: CircuitRecord, created_ms: int) -> None:
-        """Bring a circuit that the catalog lists into the graph, with its group, after `LONGEST_S` at the latest."""
+        """Queue a listed circuit; it is projected with its group, after at most `LONGEST_S`."""
         with self._waiting:
-            if self._away is not None:
-                return  # it is filled in when the graph is there again
+            if self._unreachable is not None:
+                return  # `_rejoin` adds it
             if not self._queue:
                 self._queued_at = time.monotonic()
             self._queue[record.id] = record, created_ms
@@ -112,23 +112,23 @@ class Projection:
             self._put_group()
 
     def drop(self, id: str) -> None:
-        """Take a circuit out of the graph; from one that is away it goes when that is there again."""
+        """Remove a circuit from the graph, or later by `_rejoin` if the graph cannot be reached."""
         with self._in_graph:
             with self._waiting:
                 self._queue.pop(id, None)
-            if self._away is None:
+            if self._unreachable is None:
                 try:
                     self.graph.remove([id])
                 except StoreUnreachable as error:
-                    self._do_without(error)
+                    self._disconnect(error)
 
     def _makes(self, groups: int) -> bool:
-        """Whether what is queued makes so many groups."""
+        """Return whether the queue fills this many groups."""
         edges = sum(record.circuit.n_edges for record, _ in self._queue.values())
         return len(self._queue) >= groups * GROUP or edges >= groups * EDGES
 
     def _put_group(self) -> bool:
-        """Bring the first group of the queue into the graph, if that can be reached; returns whether that was done."""
+        """Project the first group of the queue; return False if there is none or the graph cannot be reached."""
         with self._in_graph:
             if not self._queue:
                 return False
@@ -140,7 +140,7 @@ class Projection:
             try:
                 _put(graph, [first[id] for id in ids])
             except StoreUnreachable as error:
-                self._do_without(error)
+                self._disconnect(error)
                 return False
             with self._waiting:
                 self._queue = {id: queued for id, queued in self._queue.items() if id not in ids}
@@ -149,9 +149,9 @@ class Projection:
             return True
 
     def _tick(self) -> None:
-        if self._away is not None:
+        if self._unreachable is not None:
             if time.monotonic() >= self._again_at:
-                self._look_again()
+                self._reconnect()
         elif self._is_due():
             self._put_group()
 
@@ -160,10 +160,10 @@ class Projection:
             patience = max(GROUP_S, min(PATIENCE * self._took_s, LONGEST_S))
             return bool(self._queue) and (self._makes(1) or time.monotonic() - self._queued_at >= patience)
 
-    # --- what the graph lacks ----------------------------------------------------------------------
+    # --- filling the graph -------------------------------------------------------------------------
 
     def fill(self) -> int:
-        """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many."""
+        """Project all listed circuits that the graph lacks or has with another checksum; return their number."""
         with self._parts.lock, self._in_graph:
             self.flush()
             with self._parts.catalog.reading() as connection:
@@ -173,13 +173,13 @@ class Projection:
             graph.remove([id for id, sha in present.items() if listed.get(id, sha) != sha])
             filled = self.load({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
             if filled:
-                self._parts.say(
-                    f"the graph lacked {filled} of {len(listed)} circuits; they were filled in from the archive"
+                self._parts.notify(
+                    f"the graph lacked {filled} of {len(listed)} circuits; they were added from the archive"
                 )
             return filled
 
     def load(self, sizes: Mapping[str, int]) -> int:
-        """Bring circuits of the archive, given by id with their edges, into the graph; returns how many were sound."""
+        """Project circuits of the archive, given by id with their number of edges; return how many were sound."""
         done = 0
         for ids in batches(sizes):
             safe_point()
@@ -191,7 +191,7 @@ class Projection:
     # --- damaged files -----------------------------------------------------------------------------
 
     def sound_circuits(self, ids: Sequence[str]) -> list[tuple[CircuitRecord, int]]:
-        """Circuits of the archive with their `created_ms`; damaged and lost ones are set aside and left out."""
+        """Return circuits of the archive with their `created_ms`; set damaged and lost ones aside."""
         sound = []
         for id in ids:
             try:
@@ -201,19 +201,19 @@ class Projection:
         return sound
 
     def set_aside(self, id: str, error: StoreDamaged) -> None:
-        """Put a damaged circuit away, out of the graph first, so that it is computed again."""
+        """Remove a damaged circuit from the graph and set its file aside, so that it is computed again."""
         self.drop(id)
         self._parts.set_aside(CIRCUIT.name, id, error)
 
-    # --- a graph that is away ----------------------------------------------------------------------
+    # --- a graph that cannot be reached ------------------------------------------------------------
 
     def flush(self, wait_s: float | None = None) -> None:
-        """Bring into the graph what it lacks of what was put; see `Writer.flush`."""
+        """Project all queued circuits; see `Writer.flush`."""
         deadline = time.monotonic() + (GRAPH_WAIT_S if wait_s is None else wait_s)
         with self._parts.lock:
             while self._put_group():
                 pass
-            while self._away is not None:
+            while self._unreachable is not None:
                 try:
                     with deferred():
                         self._rejoin(self._by(open_graph))
@@ -222,30 +222,30 @@ class Projection:
                 except (StoreUnreachable, StoreBusy) as error:
                     if time.monotonic() >= deadline:
                         raise StoreUnreachable(
-                            f"{error}; nothing is lost: what the graph lacks is in the archive, and the same command "
-                            "run again fills it in"
+                            f"{error}; nothing is lost: the missing circuits are in the archive; run the same command "
+                            "again to add them to the graph"
                         ) from error
                     time.sleep(min(AGAIN_S, max(0.0, deadline - time.monotonic())))
                     safe_point()
 
-    def _do_without(self, error: StoreUnreachable) -> None:
-        if self._away is None:
-            self._parts.say(
-                f"{error}; the work goes on without it: what is found is kept in the archive, and brought into the "
-                "graph when that can be reached again"
+    def _disconnect(self, error: StoreUnreachable) -> None:
+        if self._unreachable is None:
+            self._parts.notify(
+                f"{error}; the work continues without it: results are stored in the archive, and added to the graph "
+                "when it can be reached again"
             )
         with self._waiting:
-            self._away, self._queue = error, {}
+            self._unreachable, self._queue = error, {}
             self._again_at = time.monotonic() + AGAIN_S
-        self._parts.lease_holder.let_go()
+        self._parts.lease_holder.drop_graph()
 
-    def _look_again(self) -> None:
-        """Look, in the writer's thread, whether the graph can be reached again; nobody is held up by the looking."""
+    def _reconnect(self) -> None:
+        """Try, in the writer's thread, to open a lost graph again, without blocking other threads."""
         self._again_at = time.monotonic() + AGAIN_S
         graph = self._by(open_graph)
         if self._parts.lock.acquire(timeout=AGAIN_S):
             try:
-                if self._away is not None and not self._parts.lease_holder.released:
+                if self._unreachable is not None and not self._parts.lease_holder.released:
                     self._rejoin(graph)
                     return
             finally:
@@ -253,31 +253,35 @@ class Projection:
         graph.close()
 
     def _rejoin(self, graph: GraphBackend) -> None:
-        """Go on with a graph that was opened anew: it may have lost much, or be another. Under the writer's lock."""
+        """Continue with a graph that was opened again, and fill it. The caller holds the writer's lock."""
         try:
             lost = self.graph
             self._parts.lease_holder.hold(graph)
         except BaseException:
             graph.close()
             raise
-        self._opened, self._away = graph, None
+        self._opened, self._unreachable = graph, None
         lost.close()
         try:
             graph.sweep()
             self.fill()
         except StoreUnreachable as error:
-            self._do_without(error)
+            self._disconnect(error)
             raise
 
 
 def _put(graph: GraphBackend, group: Sequence[tuple[CircuitRecord, int]]) -> None:
-    """Circuits with their `created_ms`."""
+    """Write circuits, given with their `created_ms`, to a graph."""
     if group:
         graph.put([record for record, _ in group], {record.id: created for record, created in group})
 
 
 def batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Circuits, given by id with their edges, in groups of at most `REFILL` and about `EDGES`, at least one."""
+    """Yield groups of circuit ids, at most `REFILL` circuits and about `EDGES` edges each.
+
+    Args:
+        sizes: number of edges of each circuit, by id.
+    """
     batch: list[str] = []
     edges = 0
     for id, size in sizes.items():

@@ -1,4 +1,4 @@
-"""What runs were asked for: kept in the archive, a file each time, so that a lost catalog can be made again."""
+"""Runs and their requests, which the archive keeps, one file each, so that a lost catalog can be rebuilt."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from functools import cached_property
 from ..circuits import Extraction, WorkItem, circuit_id, digest
 
 KEY = 32
-"""Digits of an id that say which run it is of."""
+"""Leading digits of a request's id that identify its run."""
 
 
 def run_key(name: str) -> str:
-    """How the ids begin of all that one run was asked for."""
+    """Return the digits with which the ids of all requests of a run begin."""
     return digest(["run", name])[:KEY]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a run was asked for at one time: what is new, or all of it.
+class RunRequest:
+    """A request of a run: all that it wants, or an addition to earlier requests.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         spec: its TOML text.
         items: in order.
-        circuits: item id and extraction of each circuit that is wanted.
-        created_ms: when (epoch milliseconds).
+        circuits: item id and extraction of each requested circuit.
+        created_ms: time of the request (epoch milliseconds).
     """
 
     run: str
@@ -45,21 +45,21 @@ class Asked:
         """Ids of the circuits."""
         return [circuit_id(item, extraction) for item, extraction in self.circuits]
 
-    def is_as(self, other: Asked) -> bool:
-        """Whether both ask for the same, at whatever time."""
-        mine, theirs = ([a.run, a.spec, [i.id for i in a.items], a.wanted] for a in (self, other))
+    def is_same(self, other: RunRequest) -> bool:
+        """Return whether both requests have the same content, whatever their times."""
+        mine, theirs = ([r.run, r.spec, [i.id for i in r.items], r.wanted] for r in (self, other))
         return mine == theirs
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands after all that it was asked for.
+    """A run after all of its requests.
 
     Attributes:
-        spec: the last one.
-        created_ms, changed_ms: when it was first and last asked for something new.
+        spec: that of the last request.
+        created_ms, changed_ms: times of the first and the last request.
         items: ids, in order.
-        circuits: ids of those that are wanted.
+        circuits: ids of the requested circuits.
     """
 
     spec: str
@@ -69,11 +69,11 @@ class Run:
     circuits: frozenset[str]
 
 
-def merged(asked: Iterable[Asked]) -> dict[str, Run]:
-    """Runs by name, given all that was asked for, in any order."""
-    found: dict[str, list[Asked]] = {}
-    for one in in_order(asked):
-        found.setdefault(one.run, []).append(one)
+def merge_requests(requests: Iterable[RunRequest]) -> dict[str, Run]:
+    """Return runs by name, given all of their requests, in any order."""
+    by_run: dict[str, list[RunRequest]] = {}
+    for request in sort_requests(requests):
+        by_run.setdefault(request.run, []).append(request)
     return {
         name: Run(
             several[-1].spec,
@@ -82,10 +82,10 @@ def merged(asked: Iterable[Asked]) -> dict[str, Run]:
             tuple(dict.fromkeys(item.id for one in several for item in one.items)),
             frozenset(id for one in several for id in one.wanted),
         )
-        for name, several in found.items()
+        for name, several in by_run.items()
     }
 
 
-def in_order(asked: Iterable[Asked]) -> list[Asked]:
-    """As it was asked for, one after the other."""
-    return sorted(asked, key=lambda one: (one.created_ms, one.id))
+def sort_requests(requests: Iterable[RunRequest]) -> list[RunRequest]:
+    """Return the requests in the order of their times."""
+    return sorted(requests, key=lambda request: (request.created_ms, request.id))

@@ -1,8 +1,7 @@
-"""A damaged catalog: finding out that it is, reading what can be read of it, and setting it aside for a new one.
+"""Damaged catalogs: detecting the damage, reading the rows that can be read, and setting the file aside.
 
-A SQLite file has no checksums. So a catalog counts as damaged when the engine finds an error in it, when it has other
-tables than it should, or when it names another store than the archive. Its rows are compared with the archive later
-(`rebuilding`).
+A SQLite file has no checksums. So a catalog counts as damaged if the engine finds an error in it, if it has the wrong
+tables, or if it has another store id than the archive. Its rows are compared with the archive later (`rebuilding`).
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ from .files import sync_folder
 from .tables import SCHEMA, metadata
 
 ASIDE, BEGUN = "-set-aside", "-rebuilding"
-"""How the name of a folder ends that holds a damaged catalog: for good, and until there is a new one."""
+"""Suffixes of the folder of a damaged catalog, after a rebuild and during it."""
 
-BESIDE = ("-wal", "-shm", "-journal", "")
-"""How the names of a database's files end, the database itself last."""
+ENDINGS = ("-wal", "-shm", "-journal", "")
+"""Suffixes of the files of a database, the database itself last."""
 
 NEAR = 2
-"""Digits in which the id of a store may differ for it to be the same one, damaged: those of two stores differ in 30."""
+"""Maximum number of digits in which a damaged store id differs from the original; ids of two stores differ in 30."""
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What a catalog lists.
+class CatalogRows:
+    """The rows of a catalog.
 
     Attributes:
-        rows: of each table, by its name, as far as they could be read.
-        unread: tables of which some rows could not.
-        what: which catalog, and what is wrong with it; empty for one that is in use.
+        rows: rows of each table, by its name, as far as they could be read.
+        unread: tables with rows that could not be read.
+        what: description of a damaged catalog; empty for the current one.
     """
 
     rows: Mapping[str, list[dict[str, Any]]]
@@ -58,16 +57,16 @@ class Listed:
 
     @classmethod
     def of(cls, connection: Connection) -> Self:
-        """All that the catalog in use lists."""
+        """Read all rows of the current catalog."""
         tables = metadata.sorted_tables
         return cls({t.name: [dict(row) for row in connection.execute(select(t)).mappings()] for t in tables})
 
     @classmethod
     def of_damaged(cls, file: Path, what: str) -> Self:
-        """What can be read of a damaged SQLite file, from either end of each table. The file is not touched."""
+        """Read the rows of a damaged SQLite file, from both ends of each table, without changing the file."""
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "catalog"
-            for end in BESIDE:
+            for end in ENDINGS:
                 with suppress(FileNotFoundError):
                     shutil.copyfile(f"{file}{end}", f"{copy}{end}")
             with closing(sqlite3.connect(copy)) as connection:
@@ -78,21 +77,21 @@ class Listed:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of a damaged catalog: what became of it, and what is lost."""
+        """Messages for the user about a damaged catalog: where it is kept, and what is lost."""
         if not self.unread:
             return (f"{self.what}; all of its rows could be read",)
-        lost = "which items had failed and why, and how often and when items were tried, is lost where they could not"
+        lost = "errors, number and time of attempts of the items in unreadable rows are lost"
         return (f"{self.what}; not all rows of {', '.join(self.unread)} could be read: {lost}",)
 
     @property
     def store(self) -> str | None:
-        """Id of the store; None where it cannot be read."""
+        """Id of the store; None if it cannot be read."""
         ids = [row["id"] for row in self.rows["store"]]
         return ids[0] if len(ids) == 1 and _is_id(ids[0]) else None
 
 
 def _rows(connection: sqlite3.Connection, table: sa.Table) -> tuple[list[dict[str, Any]], bool]:
-    """Rows of a table, and whether these are all."""
+    """Return the rows of a table that can be read, and whether these are all."""
     number, names = sa.literal_column("rowid"), [column.name for column in table.columns]
     found: dict[int, list[Any]] = {}
     whole = False
@@ -110,14 +109,15 @@ def _rows(connection: sqlite3.Connection, table: sa.Table) -> tuple[list[dict[st
 
 
 def damage(file: Path, store_id: str | None) -> str | None:
-    """What is wrong with a catalog's SQLite file; None where it is sound, missing, empty, or of another version.
+    """Return the error in a catalog's SQLite file; None if it is sound, missing, empty, or of another version.
 
     Args:
-        store_id: of the store that it must be of; None where that is not known.
+        file: the SQLite file.
+        store_id: expected id of its store; None if unknown.
 
     Raises:
-        StoreForeign: the file is somebody else's; it is left as it is.
-        StoreError: it cannot be opened, or another program has it locked.
+        StoreForeign: the file is not a catalog of circuitstore.
+        StoreError: it cannot be opened, or another program has locked it.
     """
     if not file.is_file() or not file.stat().st_size:
         return None
@@ -129,7 +129,7 @@ def damage(file: Path, store_id: str | None) -> str | None:
             raise sqlite.translated_text(text, f"catalog {file}") from error
         if not _looks_ours(file):
             raise StoreForeign(
-                f"{file} is no catalog of circuitstore ({text}) and is left as it is; give another path for the catalog"
+                f"{file} is not a catalog of circuitstore ({text}); it was not changed; give another path"
             ) from error
         return text
 
@@ -137,41 +137,41 @@ def damage(file: Path, store_id: str | None) -> str | None:
 def _found_by_engine(file: Path) -> str | None:
     uri = f"{file.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, timeout=sqlite.BUSY_S, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")  # it can be written
+        connection.execute("BEGIN IMMEDIATE")  # raises if the file cannot be written
         connection.execute("ROLLBACK")
         return sqlite.flaw(connection)
 
 
 def _found_by_us(file: Path, store_id: str | None) -> str | None:
-    """What is wrong with its tables, if it has some of ours."""
+    """Return the error in the tables; None if they are sound or not those of circuitstore."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
     with Catalog(f"sqlite:///{file}", read_only=True).reading() as connection:
         present = set(sa.inspect(connection).get_table_names())
         if len(present & set(metadata.tables)) < len(metadata.tables) // 2:
-            return None  # empty, or something else: it is refused when it is opened
+            return None  # empty, or another database: opening it raises
         version = MigrationContext.configure(connection).get_current_revision()
         ours = not compare_metadata(MigrationContext.configure(connection), metadata)
         if version != SCHEMA and (not ours or _is_newer(version)):
-            return None if re.fullmatch(r"\d{4}", version or "") else f"it says that it is of version {version}"
+            return None if re.fullmatch(r"\d{4}", version or "") else f"its version is {version}"
         if not ours:
             return "its tables are not those of a catalog"
         if version != SCHEMA:
-            return f"it has the tables of version {SCHEMA} and says that it is of version {version}"
-        rows = Listed.of(connection).rows  # every text can be decoded
+            return f"it has the tables of version {SCHEMA}, but its version is {version}"
+        rows = CatalogRows.of(connection).rows  # raises if text cannot be decoded
         ids = [row["id"] for row in rows["store"]]
         if not any(rows.values()):
-            return None  # its making was interrupted
+            return None  # its creation was interrupted
     if len(ids) != 1 or not _is_id(ids[0]):
-        return "it does not say of which store it is"
+        return "it has no store id"
     if store_id and ids[0] != store_id and sum(a != b for a, b in zip(ids[0], store_id, strict=True)) <= NEAR:
-        return f"it says that it is of store {ids[0]}, the archive that it is of {store_id}"
+        return f"its store id is {ids[0]}, that of the archive is {store_id}"
     return None
 
 
 def _is_newer(version: str | None) -> bool:
-    """Whether a version is newer than ours, and is not ours with one bit flipped."""
+    """Return whether a version is newer than the current one, and not the current one with one bit flipped."""
     if version is None or not re.fullmatch(r"\d{4}", version) or version < SCHEMA:
         return False
     return sum((ord(a) ^ ord(b)).bit_count() for a, b in zip(version, SCHEMA, strict=True)) > 1
@@ -182,7 +182,7 @@ def _is_id(text: object) -> bool:
 
 
 def _looks_ours(file: Path) -> bool:
-    """Whether a file that the engine cannot read has the names of our tables in it."""
+    """Return whether a file that the engine cannot read contains the names of the catalog's tables."""
     content = file.read_bytes()
     return sum(name.encode() in content for name in metadata.tables) >= len(metadata.tables) // 2
 
@@ -190,17 +190,19 @@ def _looks_ours(file: Path) -> bool:
 # --- setting aside ---------------------------------------------------------------------------------
 
 
-def salvaged(file: Path, folder: Path, store_id: str | None) -> Listed | None:
-    """Set the catalog of the store in a folder aside if it is damaged; returns what can be read of it.
+def recover(file: Path, folder: Path, store_id: str | None) -> CatalogRows | None:
+    """Set a damaged catalog aside and read its rows; return None if it is sound.
 
-    After a rebuild that was interrupted, that is what the first catalog listed that it had set aside. Until `finish`,
-    `unfinished` names the folder that it is in.
+    After an interrupted rebuild, read the rows of the first catalog that it set aside. Until `finish` is called,
+    `unfinished` returns the folder of that catalog.
 
     Args:
+        file: the catalog's SQLite file.
+        folder: folder of the store.
         store_id: as for `damage`, whose errors it raises.
 
     Raises:
-        StoreBusy: a process writes the store.
+        StoreBusy: a process writes to the store.
     """
     kept, why = unfinished(file), "a rebuild that was interrupted had set it aside"
     if kept is not None and not (kept / file.name).is_file():
@@ -211,16 +213,16 @@ def salvaged(file: Path, folder: Path, store_id: str | None) -> Listed | None:
             kept, why = moved, reason
     if kept is None:
         return None
-    return Listed.of_damaged(kept / file.name, f"{file} was damaged ({why}); it is kept in {_final(kept)}")
+    return CatalogRows.of_damaged(kept / file.name, f"{file} was damaged ({why}); it is kept in {_final(kept)}")
 
 
 def unfinished(file: Path) -> Path | None:
-    """The folder with the damaged catalog that a rebuild has set aside and not yet replaced."""
+    """Return the folder of a damaged catalog that a rebuild has set aside and not yet replaced."""
     return next(iter(_begun(file)), None)
 
 
 def finish(file: Path) -> None:
-    """Give what was set aside its last name: the new catalog is complete."""
+    """Rename the folder of the damaged catalog when the new catalog is complete."""
     for kept in _begun(file):
         fault("catalog.aside.finish")
         kept.rename(_final(kept))
@@ -242,10 +244,10 @@ def _new_folder(file: Path) -> Path:
 
 
 def _move(file: Path, kept: Path, folder: Path) -> Path:
-    """Move a catalog with its log while nobody writes; the database last, so that a second call ends the first."""
+    """Move a catalog while nobody writes; the database last, so that a second call completes an interrupted one."""
     with fence.closed(folder):
         kept.mkdir(exist_ok=True)
-        for end in BESIDE:
+        for end in ENDINGS:
             fault("catalog.aside.between")
             with suppress(FileNotFoundError):
                 Path(f"{file}{end}").rename(kept / f"{file.name}{end}")

@@ -1,4 +1,4 @@
-"""What the statements of the catalog share: rows in chunks, rows that are new, texts that every database holds."""
+"""Helpers for statements on the catalog: rows in chunks, new rows, and text that every database can store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import StoreDamaged
 P = TypeVar("P", WorkItem, Extraction)
 
 CHUNK = 500
-"""Rows a statement: databases limit the parameters of one."""
+"""Rows per statement: databases limit the number of parameters."""
 
 
 def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
@@ -26,14 +26,14 @@ def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 
 def bytewise(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A column as a key to sort by: texts by their code points, whatever the language of the database."""
+    """Return a column as a sort key that orders text by code points, whatever the collation of the database."""
     if not isinstance(column.type, sa.String):
         return column
     return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
 
 
-def enter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert the rows whose primary key is not there; returns how many were."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows whose primary key does not exist; return their number."""
     key = list(table.primary_key.columns)[-1]
     fixed = list(table.primary_key.columns)[:-1]
     new: list[Mapping[str, Any]] = []
@@ -47,20 +47,20 @@ def enter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
 
 
 def storable(text: str) -> str:
-    """A text as every database can hold it: what is no character (half a surrogate pair, NUL) is written out."""
+    """Return text that every database can store: NUL and unpaired surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def parsed(kind: type[P], text: str) -> P:
-    """An item or extraction from its JSON in the catalog.
+    """Parse an item or extraction from its JSON in the catalog.
 
     Raises:
-        StoreDamaged: it is none.
+        StoreDamaged: the JSON is not valid.
     """
     try:
         return kind.from_dict(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreDamaged(
-            f"the catalog holds {text[:60]!r}… where a {kind.__name__} should be ({type(error).__name__}: {error}); "
-            "run: circuitstore rebuild, which makes it again from the archive"
+            f"the catalog has {text[:60]!r}… instead of a {kind.__name__} ({type(error).__name__}: {error}); "
+            "run circuitstore rebuild, which writes it again from the archive"
         ) from error

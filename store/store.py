@@ -1,4 +1,4 @@
-"""A store, open for reading: tables of what is there, circuits and scores, queries of the graph."""
+"""A store open for reading: tables of its content, circuits and scores, and queries of the graph."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _IMAGE_COLUMNS = [
 
 
 class Store:
-    """A store, read-only. A context manager; `close` lets go of the graph.
+    """A read-only store, and a context manager; `close` closes the graph.
 
-    May be used from several threads. A forked process may go on reading: it opens the graph anew.
+    Several threads may use it. A forked process may continue to read: it opens the graph again.
 
     Attributes:
-        location: where its parts are.
-        id: tells it from other stores; archive, catalog and graph carry the same.
+        location: locations of its parts.
+        id: unique id; archive, catalog and graph have the same.
         archive: its files.
         catalog: its SQL database, read-only.
     """
@@ -63,7 +63,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the graph; calling again does nothing."""
+        """Close the graph; a second call does nothing."""
         with self._lock:
             if self._graph is not None and self._pid == os.getpid():
                 self._graph.close()
@@ -71,10 +71,10 @@ class Store:
 
     @property
     def graph(self) -> GraphBackend:
-        """The graph database; read-only, or the writer's while there is one.
+        """The graph database: read-only, or that of the current writer.
 
         Raises:
-            StoreError: it is missing, damaged, another store's, or cannot be reached.
+            StoreError: it is missing or damaged, belongs to another store, or cannot be reached.
         """
         with self._lock:
             if self._pid != os.getpid():
@@ -88,17 +88,17 @@ class Store:
             return self._graph
 
     def runs(self) -> pd.DataFrame:
-        """Runs, oldest first.
+        """Return the runs, oldest first.
 
         Columns: `run, items, done, leased, failed, wanted, circuits, circuits_wanted, created_ms, changed_ms, spec`.
-        `done` items have their discovery; `circuits` of the `circuits_wanted` are stored; `changed_ms` is when the run
-        or one of its items last changed.
+        `done` items have their discovery; `circuits` of the `circuits_wanted` are stored; `changed_ms` is the last
+        change of the run or of one of its items.
         """
         with self.catalog.reading() as connection:
             return listing.runs(connection)
 
     def items(self, run: str | None = None, state: str | None = None) -> pd.DataFrame:
-        """Work items, in the run's order.
+        """Return the work items, in the order of the run.
 
         Columns: `id, state, error, attempts, model, dataset, class, class_index, condition, method, form, corruption,
         metric, changed_ms`.
@@ -107,84 +107,85 @@ class Store:
             state: `wanted`, `leased`, `done` or `failed`.
 
         Raises:
-            InputError: no such run or state.
+            InputError: there is no such run or state.
         """
         with self.catalog.reading() as connection:
             return listing.items(connection, run, state)
 
     def circuits(self, run: str | None = None, *, columns: Sequence[str] | None = None, **equals: Any) -> pd.DataFrame:
-        """Circuits, sorted by class, condition and recipe.
+        """Return the circuits, sorted by class, condition and recipe.
 
         Columns: `CircuitRecord.properties`, `question`, `discovery_id`, `created_ms`; `newest`: whether no later
-        circuit, of the run if one is given, answers the same question; `counts`: whether it is the newest and has no
+        circuit (of the run, if one is given) answers the same question; `counts`: whether it is the newest and has no
         flag.
 
         Args:
-            columns: only these.
-            equals: columns and the value, or list of values, that they must have, such as `class_index=3`,
+            run: only the circuits of this run.
+            columns: only these columns.
+            equals: columns with the value, or list of values, that they must have, such as `class_index=3`,
                 `attack=["natural", "typographic"]`, `counts=True`, `**{"class": "3"}`.
 
         Raises:
-            InputError: no such run or column.
+            InputError: there is no such run or column.
         """
         with self.catalog.reading() as connection:
             return listing.circuits(connection, run, equals, columns)
 
     def count_circuits(self, columns: Sequence[str], run: str | None = None) -> pd.DataFrame:
-        """How many circuits, of the run if one is given, have the same values in some of `circuits`' columns.
+        """Count circuits (of the run, if one is given) by their values in the given columns of `circuits`.
 
-        Columns: these, and `circuits`.
+        Columns: those given, and `circuits`.
 
         Raises:
-            InputError: no such run or column.
+            InputError: there is no such run or column.
         """
         with self.catalog.reading() as connection:
             return listing.count_circuits(connection, columns, run)
 
     def circuit_id(self, start: str) -> str:
-        """The id of the one circuit whose id begins so.
+        """Return the full id of the only circuit whose id begins with these digits.
 
         Raises:
-            InputError: no circuit, or several.
+            InputError: no circuit or several circuits match.
         """
         with self.catalog.reading() as connection:
             return listing.resolve(connection, "circuit", start)
 
     def responses(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
-        """Responses: what the model did image by image, of itself and as each circuit. Sorted by class and condition.
+        """Return the responses of the models and of their circuits on each image, sorted by class and condition.
 
         Columns: `Response.properties` and `created_ms`; `intervention` is `none` (the model), `corrupted` (every edge)
-        or `circuit`, whose id is in the column of that name. The columns `response_full`, `response_empty` and
-        `response_circuit` of `circuits` refer to them.
+        or `circuit`, whose id is in the column `circuit`. The columns `response_full`, `response_empty` and
+        `response_circuit` of `circuits` refer to the responses.
 
         Args:
             run: only those that the circuits of this run refer to.
             equals: as for `circuits`.
 
         Raises:
-            InputError: no such run or column.
+            InputError: there is no such run or column.
         """
         with self.catalog.reading() as connection:
             return listing.responses(connection, run, equals)
 
     def response(self, id: str) -> Response:
-        """A response by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""
+        """Return a response by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
         with self.catalog.reading() as connection:
             id = listing.resolve(connection, "response", id)
         return self.archive.response(id)[0]
 
     def writing_process(self) -> str | None:
-        """Which process writes now, in words; None when none does."""
+        """Return a description of the process that writes to the store; None if there is none."""
         with self.catalog.reading() as connection:
             return catalog_lease.writing_process(connection)
 
     def circuit(self, id: str) -> CircuitRecord:
-        """A circuit by its id, or by the first digits of it if no other begins so.
+        """Return a circuit by its id, or by the first digits of it if they are unique.
 
-        Scores and deviations are those of all edges, from its discovery; frequencies are NaN outside it.
+        Scores and deviations of all edges come from its discovery; frequencies are NaN outside the circuit.
 
         Raises:
-            InputError: no circuit, or several.
+            InputError: no circuit or several circuits match.
             StoreDamaged: its file is missing or damaged.
         """
         id = self.circuit_id(id)
@@ -194,14 +195,14 @@ class Store:
                 return record
             scores = self.archive.discovery(record.discovery_id, per_image=False)[0].scores
         except StoreDamaged:
-            self.circuit_id(id)  # the writer may have removed it meanwhile: then that is what is told
+            self.circuit_id(id)  # raises InputError if the writer has removed it meanwhile
             raise
         if scores is None:
             return record
         return replace(record, circuit=record.circuit.scored(scores))
 
     def discovery(self, id: str) -> Discovery:
-        """A discovery by its id, or by the first digits of it if no other begins so. Errors as for `circuit`."""
+        """Return a discovery by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
         id = self._discovery_id(id)
         try:
             return self.archive.discovery(id)[0]
@@ -210,12 +211,12 @@ class Store:
             raise
 
     def images(self, id: str) -> Table:
-        """The images behind a discovery or circuit, given by its id or the first digits of it.
+        """Return the images of a discovery or circuit, given by its id or the first digits of it.
 
-        Columns `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`; `attacked_hash`,
-        `attacked_file` of its attacked twin; and of the image that it is contrasted with `against` (its class),
-        `against_hash`, `against_file`. Missing where attacked or corrupted images come from no other file. In the order
-        of the scores per image. Errors as for `circuit`.
+        Columns: `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`; `attacked_hash`,
+        `attacked_file` of the attacked twin; `against` (class), `against_hash`, `against_file` of the image that it is
+        contrasted with. A value is missing if the attacked or corrupted image comes from no other file. Rows are in the
+        order of the scores per image. Errors as for `circuit`.
         """
         with self.catalog.reading() as connection:
             id = listing.resolve_discovery(connection, id)
@@ -228,11 +229,14 @@ class Store:
             return listing.resolve(connection, "discovery", id)
 
     def members(self, circuit_ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
-        """Member edges of circuits on one graph, in flat edge order. Ids in full; errors as for `circuit`."""
+        """Return the member edges of circuits on one graph, in flat edge order, given full ids.
+
+        Errors as for `circuit`.
+        """
         return self.archive.members(circuit_ids)
 
     def scores(self, discovery_ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
-        """Mean scores (float32) of discoveries on one graph; scores per image are not read. Ids in full."""
+        """Return the mean scores (float32) of discoveries on one graph, given full ids; reads no scores per image."""
         return self.archive.scores(discovery_ids)
 
     def query(
@@ -244,20 +248,22 @@ class Store:
         max_rows: int = 10_000,
         max_mib: int = 64,
     ) -> Table:
-        """Rows of a Cypher query that only reads; the same from every engine, or refused by all.
+        """Return the rows of a read-only Cypher query; every engine gives the same answer or raises an error.
 
         Args:
-            params: values by name: text, numbers, truth values, None, and lists of them; those of NumPy, pandas, torch
-                and Arrow as well, and Decimal, UUID, paths, enumerations and times with a zone (milliseconds).
-            timeout_s: seconds after which the query is ended, and within one more told so.
-            max_rows: rows after which the answer is cut, with a note.
-            max_mib: how large an answer may be, as it is sent by the engine.
+            cypher: the query.
+            params: values by name: text, numbers, booleans, None, and lists of these; also values of NumPy, pandas,
+                torch and Arrow, and Decimal, UUID, paths, enumerations and times with a zone (milliseconds).
+            timeout_s: seconds until the query is stopped; the error follows within another second.
+            max_rows: maximum number of rows; a longer answer is cut, with a note.
+            max_mib: maximum size of the answer as the engine sends it.
 
         Raises:
-            QueryRefused: it could write, or reach files or the network, or no timeout would end it.
-            InputError: a parameter has no value, a value no parameter or no meaning; a limit is out of range.
-            QueryFailed: it does not parse, names what is not in the schema, compares what has different kinds, ran out
-                of time or memory, or its answer is too large.
+            QueryRefused: the query could write or reach files or the network, or no timeout could stop it.
+            InputError: a parameter has no value; a value has no parameter or is of no supported type; a limit is out of
+                range.
+            QueryFailed: the query does not parse, uses a name that is not in the schema, compares values of different
+                kinds, or ran out of time or memory, or its answer is too large.
         """
         check_text(cypher)
         within = limits(timeout_s, max_rows, max_mib)
@@ -266,19 +272,19 @@ class Store:
         return table if query.columns is None else table.renamed(query.columns)
 
     def verify(self) -> Table:
-        """Holds archive, catalog and graph against each other: `part, kind, id, what, remedy`, a row a difference.
+        """Compare archive, catalog and graph; columns `part, kind, id, what, remedy`, with one row per difference.
 
-        No rows: the store is sound.
+        There are no rows if the store is sound.
         """
         return differences(self.archive, self.catalog, lambda: self.graph)
 
     @contextmanager
-    def writer(self, wait_s: float = 0.0, *, anew: bool = False) -> Iterator[Writer]:
-        """The one writer of the store, for a `with` block; what is queued is in the graph when it ends.
+    def writer(self, wait_s: float = 0.0, *, empty_graph: bool = False) -> Iterator[Writer]:
+        """Return the only writer of the store, for a `with` block, at whose end all queued circuits are in the graph.
 
         Args:
-            wait_s: seconds to wait for another writer to end.
-            anew: start with an empty graph, for `Writer.rebuild`, whatever the version of the one that is there.
+            wait_s: seconds to wait for another writer to finish.
+            empty_graph: replace the graph, whatever its version, by an empty one, for `Writer.rebuild`.
 
         Raises:
             StoreBusy: another process writes; the message names it.
@@ -289,12 +295,12 @@ class Store:
                 self.close()
                 if self._writer is not None:
                     raise StoreError("this store has a writer already; use that one")
-                writer = self._writer = Writer(self.location, self.id, wait_s, anew=anew)
+                writer = self._writer = Writer(self.location, self.id, wait_s, empty_graph=empty_graph)
             yield writer
             writer.close()
         except BaseException:
             if writer is not None:
-                with suppress(StoreError):  # what could not be projected is filled in by the next writer
+                with suppress(StoreError):  # the next writer adds what could not be projected
                     writer.close(wait_s=0.0)
             raise
         finally:

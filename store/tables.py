@@ -1,6 +1,6 @@
-"""Tables of the catalog: what was asked, what is stored, who writes. Portable SQL; no engine's own types.
+"""Tables of the catalog: requests, stored values and leases, in portable SQL without engine-specific types.
 
-`migrations/catalog` makes them; a test holds the two against each other.
+`migrations/catalog` creates them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 metadata = MetaData()
 
 SCHEMA = "0004"
-"""The revision of `migrations/catalog` that these tables are."""
+"""The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
     "store",
@@ -37,7 +37,7 @@ runs = Table(
 )
 
 STATES = ("wanted", "leased", "done", "failed")
-"""Of an item: to be asked; a writer is at it; its discovery is stored; it failed and is asked again on request only."""
+"""States of an item: to be computed; in work; its discovery is stored; failed, until `retry_failed` resets it."""
 
 items = Table(
     "items",
@@ -116,7 +116,7 @@ circuits = Table(
     Column("sha256", String(64), nullable=False),
     Column("question", String(64), nullable=False, index=True),  # see CircuitRecord.question
     Column("discovery_id", ForeignKey("items.id"), nullable=False, index=True),
-    # responses behind its evaluation; no foreign keys, as each part of a store can be made again without the others
+    # responses of its evaluation; no foreign keys, because a response may be missing
     Column("response_full", String(64)),
     Column("response_empty", String(64)),
     Column("response_circuit", String(64)),
@@ -140,7 +140,7 @@ responses = Table(
     Column("corruption", Text),
     Column("split", String(16), nullable=False),
     Column("intervention", Text, nullable=False),
-    Column("circuit", String(64), index=True),  # as imported: it may not be stored
+    Column("circuit", String(64), index=True),  # no foreign key: the circuit of an imported response may not be stored
     Column("dtype", String(16), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("n_images", Integer, nullable=False),
@@ -154,7 +154,7 @@ run_circuits = Table(
     "run_circuits",
     metadata,
     Column("run", ForeignKey("runs.name"), primary_key=True),
-    Column("circuit", String(64), primary_key=True, index=True),  # wanted before it exists: no foreign key
+    Column("circuit", String(64), primary_key=True, index=True),  # no foreign key: requested before it exists
     Column("item", ForeignKey("items.id"), nullable=False, index=True),
     Column("extraction", Text, nullable=False),  # JSON of Extraction.to_dict
 )

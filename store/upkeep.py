@@ -1,4 +1,4 @@
-"""Keeping a store in order: collecting what no run refers to."""
+"""Garbage collection: removal of values that no run refers to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .runs import KEY, run_key
 
 
 def collect(parts: Parts, graph: GraphBackend) -> Table:
-    """See `Writer.gc`. Graph first, files last, by a list that outlives a kill: the next writer finishes the work.
+    """See `Writer.gc`. The graph comes first, files last; after a kill the next writer finishes from a stored list.
 
-    Files that neither the catalog nor that list names are no rubbish: they may be all that is left of a lost catalog.
+    Files that neither the catalog nor that list names are kept, because they may be all that is left of a lost catalog.
     """
     with parts.catalog.reading() as connection:
         loose, unused = answers.unreferenced(connection), answers.unreferenced_items(connection)
@@ -30,13 +30,13 @@ def collect(parts: Parts, graph: GraphBackend) -> Table:
     with parts.writing() as connection:
         for name, kind in KINDS.items():
             answers.forget(connection, kind, loose[name])
-        ledger.strike_items(connection, unused)
+        ledger.delete_items(connection, unused)
     with parts.catalog.reading() as connection:
-        asked = ledger.unanswered(connection)
-    removed = finish_removal(parts) + parts.archive.sweep_journals(asked)
+        unanswered = ledger.unanswered(connection)
+    removed = finish_removal(parts) + parts.archive.sweep_journals(unanswered)
     lost = sum(len(unlisted(parts, kind)) for kind in (*KINDS, RUN))
     if lost:
-        parts.say(f"{lost} files of the archive are in no catalog, and were kept; circuitstore rebuild takes them up")
+        parts.notify(f"{lost} archive files are not in the catalog and were kept; circuitstore rebuild adds them")
     return counts(
         {
             "circuits removed from the graph": len(gone),
@@ -47,12 +47,12 @@ def collect(parts: Parts, graph: GraphBackend) -> Table:
 
 
 def finish_removal(parts: Parts) -> int:
-    """Remove the files that a collection announced and the catalog has forgotten; returns how many."""
+    """Remove the files that a removal announced and the catalog no longer lists; return their number."""
     removed = 0
     try:
         announced = parts.archive.announced()
     except StoreDamaged as error:
-        parts.say(str(error))
+        parts.notify(str(error))
         announced = {}
     for kind, ids in announced.items():
         gone = unlisted(parts, kind) if ids else set()
@@ -64,7 +64,7 @@ def finish_removal(parts: Parts) -> int:
 
 
 def unlisted(parts: Parts, kind: str) -> set[str]:
-    """Files that the catalog does not list."""
+    """Return the ids of files that the catalog does not list."""
     there = set(parts.archive.ids(kind))
     with parts.catalog.reading() as connection:
         if kind == RUN:

@@ -1,6 +1,6 @@
-"""Holding the three parts of a store against each other, difference by difference.
+"""Comparison of the three parts of a store, with one row per difference.
 
-The archive is held against its own checksums, the catalog against the archive, the graph against both.
+The archive is compared with its own checksums, the catalog with the archive, and the graph with both.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from .graph.content import GraphContent
 from .graph.contract import GraphBackend
 from .kinds import CIRCUIT, KINDS, StoredKind
 from .lease import shown
-from .runs import Asked, Run, merged, run_key
+from .runs import Run, RunRequest, merge_requests, run_key
 from .tables import discoveries, items
 
 REBUILD = "circuitstore rebuild"
-SWEPT = "the next circuitstore index sweeps it"
+SWEPT = "the next circuitstore index removes it"
 WAIT = "wait for the server, or start it, then run circuitstore verify again"
 AGAIN = "index again to compute it, or store it again if it is your own"
-COMPUTE = f"put the file back from a backup, or: circuitstore rebuild, then {AGAIN}"
+COMPUTE = f"restore the file from a backup, or run circuitstore rebuild, then {AGAIN}"
 WRITE_AGAIN = "circuitstore rebuild writes it again"
-TAKE_UP = "circuitstore rebuild takes it up"
+ADD = "circuitstore rebuild adds it"
 
 MOVE = (
-    "name another with --graph, or move the file away (empty the server's database, if nobody needs what is in it), "
-    "and run circuitstore rebuild"
+    "give another graph with --graph, or move the file away (empty the server's database, if nobody needs its "
+    "content), and run circuitstore rebuild"
 )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it should be.
+    """One difference between the parts of a store.
 
     Attributes:
         part: `archive`, `catalog` or `graph`.
-        kind: of difference, such as `missing file`.
-        id: of the value or item; of a run, its name or the id of its file.
-        what: in words.
-        remedy: what mends it.
+        kind: kind of difference, such as `missing file`.
+        id: id of the value or item; for a run, its name or the id of its file.
+        what: description.
+        remedy: how to repair it.
     """
 
     part: str
@@ -65,7 +65,9 @@ def differences(archive: Archive, catalog: Catalog, graph: Callable[[], GraphBac
     """See `Store.verify`.
 
     Args:
-        graph: opens it; what that raises is a difference.
+        archive: the archive.
+        catalog: the catalog.
+        graph: opens the graph; an error that it raises is reported as a difference.
     """
     sound: dict[str, set[str]] = {name: set() for name in KINDS}
     found = [*_catalog(catalog), *_unfinished(archive, catalog), *_runs(archive, catalog)]
@@ -73,7 +75,7 @@ def differences(archive: Archive, catalog: Catalog, graph: Callable[[], GraphBac
         found += _values(archive, catalog, kind, sound[name])
     found += [*_states(catalog), *_graph(archive, catalog, graph, sound[CIRCUIT.name])]
     busy = _writing_process(catalog)
-    busy_note = "writes to the store meanwhile; what it has in hand may be listed here"
+    busy_note = "is writing to the store; unfinished writes may be listed here"
     notes = () if busy is None else (f"{shown(busy)} {busy_note}",)
     return Table(pd.DataFrame([astuple(d) for d in found], columns=COLUMNS), notes)
 
@@ -84,7 +86,7 @@ def _writing_process(catalog: Catalog) -> str | None:
 
 
 def _unfinished(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
-    """Temporary files; a writer that is at work has some of its own."""
+    """Yield the temporary files, unless a writer is running, which has its own."""
     if _writing_process(catalog) is None:
         for path in archive.leftovers():
             what = f"{path} was left by an interrupted run"
@@ -92,52 +94,52 @@ def _unfinished(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
 
 
 def _catalog(catalog: Catalog) -> Iterator[Difference]:
-    """What the engine finds wrong with a catalog that is a file, which has no checksums."""
+    """Yield the error that the engine finds in a catalog file, which has no checksums."""
     if reason := catalog.flaw():
         yield Difference("catalog", "damaged file", "", f"{catalog.file}: {reason}", REBUILD)
 
 
 def _runs(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
-    """Runs of the catalog against what the archive keeps of them."""
+    """Compare the runs of the catalog with the requests in the archive."""
     with catalog.reading() as connection:
         listed = ledger.listed_runs(connection)
-    asked: list[Asked] = []
+    requests: list[RunRequest] = []
     ids = list(archive.ids(RUN))
     for id in ids:
         try:
-            asked.append(archive.asked(id))
+            requests.append(archive.request(id))
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), WRITE_AGAIN)
-    kept = merged(asked)
+    kept = merge_requests(requests)
     for name in sorted(kept.keys() - listed.keys()):
-        yield Difference("archive", "orphan file", name, f"the catalog does not list the run {name}", TAKE_UP)
-    whole = len(asked) == len(ids)
+        yield Difference("archive", "orphan file", name, f"the catalog does not list the run {name}", ADD)
+    whole = len(requests) == len(ids)
     for name, run in listed.items():
         if name in kept and whole and (wrong := _changed(run, kept[name])):
             what = f"{', '.join(wrong)} of the run {name}: the archive's differ"
             yield Difference("catalog", "altered row", name, what, REBUILD)
         elif not any(id.startswith(run_key(name)) for id in ids):
-            what = f"the archive does not keep what the run {name} was asked for"
+            what = f"the archive has no request of the run {name}"
             yield Difference("archive", "missing file", name, what, f"any circuitstore index, or {WRITE_AGAIN}")
 
 
 def _changed(run: Run, kept: Run) -> list[str]:
-    """In what a run of the catalog differs from what the archive keeps of it."""
+    """Return the fields in which a run of the catalog differs from the requests in the archive."""
     return [field.name for field in fields(Run) if getattr(run, field.name) != getattr(kept, field.name)]
 
 
 def _files(archive: Archive, kind: str, listed: set[str]) -> Iterator[Difference]:
-    """Files that the catalog does not list, and listed ones that are not there."""
+    """Yield files that the catalog does not list, and listed files that do not exist."""
     there = set(archive.ids(kind))
     for id in sorted(there - listed):
         what = f"the catalog does not list {archive.path(kind, id)}"
-        yield Difference("archive", "orphan file", id, what, TAKE_UP)
+        yield Difference("archive", "orphan file", id, what, ADD)
     for id in sorted(listed - there):
-        yield Difference("archive", "missing file", id, f"{archive.path(kind, id)} is not there", COMPUTE)
+        yield Difference("archive", "missing file", id, f"{archive.path(kind, id)} does not exist", COMPUTE)
 
 
 def _values(archive: Archive, catalog: Catalog, kind: StoredKind[Any], sound: set[str]) -> Iterator[Difference]:
-    """Values of a kind in archive and catalog; ids of the sound ones are put into `sound`."""
+    """Compare the values of a kind in archive and catalog; add the ids of the sound ones to `sound`."""
     with catalog.reading() as connection:
         rows = answers.rows(connection, kind)
     yield from _files(archive, kind.name, set(rows))
@@ -157,7 +159,7 @@ def _values(archive: Archive, catalog: Catalog, kind: StoredKind[Any], sound: se
 
 
 def _states(catalog: Catalog) -> Iterator[Difference]:
-    """Items whose rows contradict themselves, or that are called done and have no discovery."""
+    """Yield items whose rows contradict themselves, or that are `done` without a discovery."""
     with catalog.reading() as connection:
         altered = list(ledger.altered_items(connection))
     for id, what in altered:
@@ -166,13 +168,13 @@ def _states(catalog: Catalog) -> Iterator[Difference]:
     with catalog.reading() as connection:
         wrong = list(connection.execute(select(items.c.id).where(items.c.state == "done", ~answered)).scalars())
     for id in wrong:
-        yield Difference("catalog", "wrong state", id, "the item is done, its discovery is not listed", REBUILD)
+        yield Difference("catalog", "wrong state", id, "the item is done, but its discovery is not listed", REBUILD)
 
 
 def _graph(
     archive: Archive, catalog: Catalog, open_graph: Callable[[], GraphBackend], sound: set[str]
 ) -> Iterator[Difference]:
-    """The graph against the archive's sound circuits, node by node and edge by edge."""
+    """Compare the graph with the archive's sound circuits, node by node and edge by edge."""
     with catalog.reading() as connection:
         listed = answers.stored(connection, CIRCUIT)
     try:
@@ -188,10 +190,10 @@ def _graph(
         yield Difference("graph", "missing graph", "", str(error), REBUILD)
         return
     for id in sorted(listed.keys() - present.keys()):
-        remedy = f"{REBUILD}, or any index run, which fills it in"
-        yield Difference("graph", "missing circuit", id, "the catalog lists it, the graph lacks it", remedy)
+        remedy = f"{REBUILD}, or any index run, which adds it"
+        yield Difference("graph", "missing circuit", id, "the catalog lists it, but the graph lacks it", remedy)
     for id in sorted(present.keys() - listed.keys()):
-        what = "the graph shows it, the catalog does not list it"
+        what = "the graph contains it, but the catalog does not list it"
         yield Difference("graph", "extra circuit", id, what, f"circuitstore gc, or {REBUILD}")
     shared = Shared()
     for id in sorted(present.keys() & sound):
@@ -199,12 +201,12 @@ def _graph(
             record, created = archive.circuit(id)
             shared.add(record)
             found = GraphContent.of(record, created).differences(graph.content(id))
-        except (InputError, StoreError) as error:  # listed, and not found by its key: the file is broken
+        except (InputError, StoreError) as error:  # present but not found by its key: the database is damaged
             found = [str(error)]
         for what in found:
             yield Difference("graph", "altered circuit", id, what, REBUILD)
     for label, key, what in shared.differences(graph):
         yield Difference("graph", f"altered {label}", key, what, REBUILD)
-    if _writing_process(catalog) is None:  # whose nodes come before their circuits
+    if _writing_process(catalog) is None:  # a writer writes nodes before their circuits
         for id, what in strays(graph).items():
             yield Difference("graph", "orphan nodes", id, what, f"none is needed: {SWEPT}; or {REBUILD}")

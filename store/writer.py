@@ -1,9 +1,9 @@
-"""The one writer of a store: archive first, catalog next, graph last, in groups.
+"""The single writer of a store. It writes to the archive, then to the catalog, then in groups to the graph.
 
-At every instant the archive holds what the catalog lists, and the catalog lists what the graph shows.
-A graph that cannot be reached holds nobody up (`projection`).
-A killed writer leaves at most a file that the catalog does not list yet, circuits that the graph lacks,
-and temporary things without meaning; the next one sweeps, takes up and fills in at its start.
+At any time the archive contains all that the catalog lists, and the catalog lists all that the graph contains. The
+writer does not wait for a graph that cannot be reached (`projection`). A killed writer leaves at most files that the
+catalog does not list yet, circuits that the graph lacks, and temporary files. The next writer starts by removing the
+temporary files and adding the rest.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from .parts import Parts
 from .projection import Projection
 from .rebuilding import rebuild
 from .requests import Requests
-from .runs import Asked
-from .salvage import Listed
+from .runs import RunRequest
+from .salvage import CatalogRows
 
 V = TypeVar("V", bound=Stored)
 
 PARENTS: list[object] = []
-"""What a parent process had open: of no use after a fork, but letting go of it would hang."""
+"""Objects that a parent process had open: useless after a fork, but their finalizers would hang."""
 
 
 class Writer:
-    """Made by `Store.writer`. Methods may be called from several threads, not across a fork.
+    """The writer of a store, created by `Store.writer`. Several threads may use it, but not a forked process.
 
-    Every method raises `StoreBusy` when the lease was lost (the process was stopped for more than a
-    minute, and another took over), and `StoreError` when the disk or a database refuses; what was
-    stored before stays, and the same command goes on from there. After the lease was lost nothing
-    changes in archive, catalog or graph, wherever the process was stopped.
+    Every method raises `StoreBusy` if the lease was lost (the process was suspended for more than a minute and another
+    writer took over), and `StoreError` if the disk or a database fails. Values stored before are kept, and the same
+    command resumes from there. After the loss of the lease the writer changes neither archive nor catalog nor graph,
+    wherever the process was suspended.
 
     Attributes:
-        archive: its files, to write.
-        catalog: its SQL database, to write.
-        graph: its graph database, to write.
+        archive: the store's files, writable.
+        catalog: its SQL database, writable.
+        graph: its graph database, writable.
     """
 
-    def __init__(self, location: Location, store_id: str, wait_s: float = 0.0, *, anew: bool = False) -> None:
+    def __init__(self, location: Location, store_id: str, wait_s: float = 0.0, *, empty_graph: bool = False) -> None:
         self.catalog = Catalog(location.catalog, read_only=False)
         with ExitStack() as held:
             held.callback(self.catalog.close)
@@ -64,10 +64,10 @@ class Writer:
             self._projection = Projection(self._parts, location)
             held.callback(self._projection.close)
             held.callback(lease_holder.release)
-            self._projection.open(recreate_graph if anew else open_graph, wait_s)
+            self._projection.open(recreate_graph if empty_graph else open_graph, wait_s)
             self._tidy()
-            if not anew:  # for a rebuild, which does both itself
-                self._requests.keep_lost()
+            if not empty_graph:  # a rebuild does both itself
+                self._requests.write_missing()
                 self.project_pending()
             self._projection.start()
             self._held = held.pop_all()
@@ -75,10 +75,10 @@ class Writer:
     # --- opening and closing -----------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        """Sweep what a killed writer left, finish what it removed, free its items."""
+        """Remove temporary files of a killed writer, finish its removals and release its items."""
         swept = self.archive.sweep()
         if swept:
-            self._parts.say(f"{swept} unfinished files of an interrupted run were removed from the archive")
+            self._parts.notify(f"{swept} unfinished files of an interrupted run were removed from the archive")
         upkeep.finish_removal(self._parts)
         self.archive.seal(self._parts.store_id)
         self.graph.sweep()
@@ -86,15 +86,15 @@ class Writer:
             ledger.free_leased(connection)
 
     def close(self, wait_s: float | None = None) -> None:
-        """`flush`, and give the lease back; calling again does nothing."""
-        if not self._parts.are_ours:
+        """Flush (see `flush`) and release the lease; a second call does nothing."""
+        if not self._parts.in_own_process:
             PARENTS.append(self)
             return
         with deferred(), self._held:
             if not self._parts.lease_holder.released:
                 self.flush(wait_s)
 
-    # --- what every method needs -------------------------------------------------------------------
+    # --- properties --------------------------------------------------------------------------------
 
     @property
     def graph(self) -> GraphBackend:
@@ -102,12 +102,12 @@ class Writer:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was mended, taken over, or put aside, in words for the user."""
+        """Messages for the user about repairs and about files that were reused or set aside."""
         return self._parts.notices
 
     @property
     def owner(self) -> str:
-        """How the leases name this writer."""
+        """Name of this writer in the leases."""
         return self._parts.lease_holder.owner
 
     # --- runs and items ----------------------------------------------------------------------------
@@ -119,17 +119,18 @@ class Writer:
         items: Sequence[WorkItem],
         circuits: Sequence[tuple[str, Extraction]] = (),
     ) -> None:
-        """Enter a run: what it asks. Again with another spec: what is new is added.
+        """Store the request of a run. If the run exists, add what is new.
 
-        What the archive holds of it already, from a killed run or a lost catalog, is taken up.
+        Requested values that the archive already contains, from a killed run or a lost catalog, are adopted.
 
         Args:
-            name: of the run.
+            name: name of the run.
             spec: its TOML text.
-            circuits: wanted circuits: item id and extraction.
+            items: requested items.
+            circuits: requested circuits: item id and extraction.
         """
         with self._parts.lock:
-            self._requests.enter(Asked(name, spec, tuple(items), tuple(circuits), now_ms()))
+            self._requests.add_run(RunRequest(name, spec, tuple(items), tuple(circuits), now_ms()))
             with self.catalog.reading() as connection:
                 there = [w.id for w in ledger.pending(connection, name) if self.archive.has(DISCOVERY.name, w.id)]
                 absent = [id for id in there if answers.checksum(connection, DISCOVERY, id) is None]
@@ -137,15 +138,15 @@ class Writer:
                 answered, found = ledger.stored_of(connection, name)
                 responses = ledger.responses_of(connection, name)
             self._set_lost_aside({DISCOVERY: answered, RESPONSE: responses, CIRCUIT: found})
-            taken = [self.take_up(DISCOVERY, id) for id in absent]
-            taken += [self.take_up(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
+            taken = [self.adopt(DISCOVERY, id) for id in absent]
+            taken += [self.adopt(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
             if sum(taken):
-                self._parts.say(f"{sum(taken)} results of an earlier run were found in the archive and taken up")
+                self._parts.notify(f"{sum(taken)} results of an earlier run were found in the archive and reused")
 
-    def take_up(self, kind: StoredKind[Any], id: str) -> bool:
-        """Enter what the archive holds and the catalog does not; a damaged file is set aside instead.
+    def adopt(self, kind: StoredKind[Any], id: str) -> bool:
+        """List a value that is in the archive but not in the catalog; return False if its damaged file was set aside.
 
-        The responses that a circuit refers to are entered before it, as far as the archive holds them.
+        The responses that a circuit refers to are listed first, if the archive contains them.
         """
         try:
             value, created = self.archive.read(kind, id)
@@ -155,27 +156,27 @@ class Writer:
         if isinstance(value, CircuitRecord):
             for response in value.responses.values():
                 if self.archive.has(RESPONSE.name, response):
-                    self.take_up(RESPONSE, response)
-        self._enter([(value, created)])
+                    self.adopt(RESPONSE, response)
+        self._list([(value, created)])
         return True
 
-    def _enter(self, values: Sequence[tuple[Stored, int]]) -> None:
-        """List values of the archive, in one transaction; the graph gets those that it shows with their group."""
+    def _list(self, values: Sequence[tuple[Stored, int]]) -> None:
+        """List values of the archive, in one transaction, and queue circuits for the graph."""
         with self._parts.writing() as connection:
-            new = [(v, created) for v, created in values if answers.enter_value(connection, v, created)]
+            new = [(v, created) for v, created in values if answers.add_value(connection, v, created)]
         for value, created in new:
             if isinstance(value, CircuitRecord):
                 self._projection.add(value, created)
 
     def _set_lost_aside(self, ids: Mapping[StoredKind[Any], Sequence[str]]) -> None:
-        """Have what the catalog lists, and the archive lost or has but the beginning of, computed again."""
+        """Set aside listed values whose files are missing or cut short, so that they are computed again."""
         for kind, listed in ids.items():
             for id in listed:
                 if not self.archive.looks_whole(kind.name, id):
-                    self.sound(kind, id)
+                    self.read_sound(kind, id)
 
-    def sound(self, kind: StoredKind[V], id: str) -> V | None:
-        """A value of the archive; a damaged or lost one is set aside, so that it is computed again."""
+    def read_sound(self, kind: StoredKind[V], id: str) -> V | None:
+        """Return a value of the archive; if it is damaged or lost, set it aside and return None."""
         try:
             return self.archive.read(kind, id)[0]
         except StoreDamaged as error:
@@ -183,61 +184,61 @@ class Writer:
             return None
 
     def set_aside(self, kind: StoredKind[Any], id: str, error: StoreDamaged) -> None:
-        """Put a damaged file away, and delete it from graph and catalog, so that it is computed again."""
+        """Rename a damaged file, and delete its value from graph and catalog, so that it is computed again."""
         if kind.projected:
             self._projection.set_aside(id, error)
         else:
             self._parts.set_aside(kind.name, id, error)
 
     def pending(self, run: str) -> list[WorkItem]:
-        """Items of a run that have not failed and lack their discovery or a wanted circuit, in its order."""
+        """Return the items of a run that have not failed and lack their discovery or a requested circuit, in order."""
         with self.catalog.reading() as connection:
             return ledger.pending(connection, run)
 
     def failures(self, run: str) -> dict[str, str]:
-        """Error of each failed item of a run, by item id."""
+        """Return the error of each failed item of a run, by item id."""
         with self.catalog.reading() as connection:
             return ledger.failures(connection, run)
 
     def lease_item(self, id: str) -> None:
-        """An item is being worked at: state `leased`, one attempt more."""
+        """Set the state of an item to `leased` and count an attempt."""
         self._set_state(id, "leased", attempt=True)
 
     def fail(self, id: str, error: str) -> None:
-        """An item failed; it is not asked again until `retry_failed`."""
+        """Set the state of an item to `failed`; only `retry_failed` resets it."""
         self._set_state(id, "failed", error=error)
 
     def _set_state(self, id: str, state: str, *, error: str | None = None, attempt: bool = False) -> None:
         with self._parts.writing() as connection:
             if not ledger.set_state(connection, id, state, error=error, attempt=attempt):
-                raise InputError(f"the catalog has no item {id}; enter it with start_run first")
+                raise InputError(f"the catalog has no item {id}; add it with start_run first")
 
     def retry_failed(self, run: str) -> int:
-        """Failed items of a run are asked again; returns how many."""
+        """Reset the failed items of a run, so that they are computed again; return their number."""
         with self._parts.writing() as connection:
             return ledger.retry_failed(connection, run)
 
     # --- values ------------------------------------------------------------------------------------
 
     def stored(self, run: str) -> tuple[set[str], set[str]]:
-        """Ids of the discoveries, and of the circuits, of a run that are stored."""
+        """Return the ids of the stored discoveries and of the stored circuits of a run."""
         with self.catalog.reading() as connection:
             answered, found = ledger.stored_of(connection, run)
         return set(answered), set(found)
 
     def has(self, kind: StoredKind[Any], id: str) -> bool:
-        """Whether a value is stored."""
+        """Return whether a value is stored."""
         with self.catalog.reading() as connection:
             return answers.checksum(connection, kind, id) is not None
 
     def put(self, *values: Stored, run: str) -> None:
-        """Store values and have a run refer to them; those that others refer to come first.
+        """Store values and make a run refer to them; a value comes before those that refer to it.
 
-        With a discovery its item is done; its scores are kept as `encoding.rounded`. A circuit appears in the graph
-        with its group: after half a minute at the latest, plus the time that a group takes. A response belongs to a run
+        A discovery completes its item; its scores are stored as by `encoding.rounded`. A circuit appears in the graph
+        with its group: after at most half a minute plus the time that a group takes. A response belongs to a run
         through the circuits that refer to it.
 
-        A value that is there already stays: the first wins, another one is dropped with a notice.
+        A stored value is never replaced: a different value with the same id is dropped with a notice.
 
         Raises:
             InputError: an edge of a circuit is on no path from input to logits.
@@ -245,12 +246,12 @@ class Writer:
         with self._parts.lock:
             self._parts.check()
             for value in values:
-                if (asked := kind_of(value).asked(value)) is not None:
-                    self._requests.add(run, *asked)
-            self._enter([self._first(value) for value in values])
+                if (question := kind_of(value).question(value)) is not None:
+                    self._requests.add(run, *question)
+            self._list([self._first(value) for value in values])
 
     def _first(self, value: Stored) -> tuple[Stored, int]:
-        """What the archive holds under the value's id, after the value was written if there was nothing sound."""
+        """Return the value in the archive with the same id; write the given one if there is none that is sound."""
         kind = kind_of(value)
         value = kind.canonical(value)
         if self.archive.has(kind.name, value.id):
@@ -260,9 +261,9 @@ class Writer:
                 self.set_aside(kind, value.id, error)
             else:
                 if there.sha256 != value.sha256:
-                    self._parts.say(
-                        f"{kind.name} {value.id} is stored already, from other arithmetic (another device or library "
-                        "version): the first result was kept, this one dropped"
+                    self._parts.notify(
+                        f"{kind.name} {value.id} is already stored with other values (from another device or library "
+                        "version): the first result was kept, this one was dropped"
                     )
                 return there, created
         created = now_ms()
@@ -272,54 +273,53 @@ class Writer:
     # --- the graph ---------------------------------------------------------------------------------
 
     def flush(self, wait_s: float | None = None) -> None:
-        """Bring into the graph what it lacks of what was put.
+        """Write all queued circuits to the graph.
 
         Args:
             wait_s: seconds to wait for a graph that cannot be reached; by default `projection.GRAPH_WAIT_S`.
 
         Raises:
-            StoreUnreachable: it still could not be; the next writer fills it in.
+            StoreUnreachable: the graph still cannot be reached; the next writer adds the circuits.
         """
         self._projection.flush(wait_s)
 
     def project_pending(self) -> int:
-        """Bring into the graph what the catalog lists and the graph lacks, or has otherwise; returns how many.
+        """Write to the graph all listed circuits that it lacks or has with another checksum; return their number.
 
-        That is: after a kill, a few; after the graph was lost, emptied or put back to an older copy, many.
+        After a kill these are a few; after the graph was lost, emptied or restored from an older copy, many.
         """
         return self._projection.fill()
 
     # --- upkeep ------------------------------------------------------------------------------------
 
     def delete_run(self, name: str) -> None:
-        """Remove a run and its references; what no other run refers to is collected by `gc`.
+        """Delete a run and its references; `gc` removes values that no other run refers to.
 
         Raises:
-            InputError: no such run.
+            InputError: there is no such run.
         """
         with self._parts.lock:
             self._requests.delete(name)
 
     def gc(self) -> Table:
-        """Remove what no run refers to, from graph, catalog and archive; columns `what, count`.
+        """Remove values that no run refers to from graph, catalog and archive; columns `what, count`.
 
-        Files that the catalog has never listed are kept, with a notice; `rebuild` takes them up.
+        Files that the catalog has never listed are kept, with a notice; `rebuild` adds them.
 
-        To be run when nobody reads: a reader may hold ids of what goes.
+        Call it when nobody reads the store, since readers may have ids of removed values.
         """
         with self._parts.lock:
             self.flush()
             return upkeep.collect(self._parts, self.graph)
 
-    def rebuild(self, old: Listed | None = None) -> Table:
-        """Make all that the catalog lists, and the graph, again from the archive; columns `what, count`.
+    def rebuild(self, old: CatalogRows | None = None) -> Table:
+        """Rebuild the catalog and the graph from the archive; columns `what, count`.
 
-        What is in the catalog only, such as failures and times of items, is kept. Files that neither the catalog
-        lists nor a run refers to are given to the run `recovered`; damaged files are set aside and their items asked
-        again.
+        Data that only the catalog has, such as failures and times of items, are kept. Files that neither the catalog
+        lists nor a run refers to are added to the run `recovered`. Damaged files are set aside and their items reset.
 
         Args:
-            old: what could be read of a catalog that was lost meanwhile; by default the one that is there.
+            old: rows that could be read of a lost catalog; by default those of the current one.
         """
         with self._parts.lock:
             self.flush()

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection that the catalog hands over, in its transaction."""
+"""Alembic's environment: migrations run on the catalog's connection, in its transaction."""
 
 from alembic import context
 

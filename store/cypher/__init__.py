@@ -1,1 +1,1 @@
-"""The queries that users may ask: texts that only read, that end, and that every engine answers alike."""
+"""Checks of users' queries: a query only reads, can be stopped, and has the same answer on every engine."""

@@ -1,4 +1,4 @@
-"""What is known of an expression, and checks of its kind: what the engines would answer differently is refused."""
+"""Static knowledge about expressions, and checks of kinds that raise an error if the engines would differ."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import NoReturn
 from .cursor import Cursor
 from .kinds import ANY, NULL, TEXT, Kind, interchangeable
 
-DIFFER = "the engines differ in what they make of it"
+DIFFER = "the engines treat it differently"
 
 ATOM = 10
-"""How strongly what is no operation binds."""
+"""Binding strength of an expression that is not an operation."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of an expression.
+    """Static knowledge about an expression.
 
     Attributes:
-        kind: of its values.
-        level: of its outermost operator; what stands in brackets is an atom.
+        kind: kind of its values.
+        level: binding strength of its outermost operator; an expression in brackets is an atom.
         sure: whether it is never null.
         constant: whether it is a literal or a parameter.
-        number: 0 where it is a constant number that is 0, or a constant text that is empty; else another one.
+        number: 0 for the constant number 0 and for a constant empty text; otherwise not 0.
     """
 
     kind: Kind
@@ -36,7 +36,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Result:
-    """One of the values that an expression may have, or is given: where it stands, and how it is written."""
+    """A possible value or an argument of an expression, with its place and its text."""
 
     at: int
     shown: str
@@ -44,36 +44,36 @@ class Result:
 
 
 class Checks(Cursor):
-    """A place in a text, with the checks of expressions that have been read."""
+    """A cursor with checks of the expressions that it has read."""
 
     def of_kind(self, at: int, value: Value, due: Kind, what: str, end: int | None = None) -> None:
-        """Refuse an expression at `at` that is of another kind than `what` takes."""
+        """Raise QueryFailed if the expression at `at` has another kind than `what` takes."""
         if value.kind not in (due, ANY, NULL):
             self.refuse(at, f"{what} takes a {due}, and {self.shown(at, end)} is a {value.kind}")
 
     def of_number(self, at: int, value: Value, what: str, end: int | None = None) -> None:
-        """Refuse an expression at `at` that is no number."""
+        """Raise QueryFailed if the expression at `at` is not a number."""
         if not value.kind.is_number and value.kind != ANY:
             self.refuse(at, f"{what} takes numbers, and {self.shown(at, end)} is a {value.kind}")
 
     def differ(self, at: int, a: str, kind_a: Kind, b: str, kind_b: Kind) -> NoReturn:
-        """Refuse two expressions of different kinds."""
+        """Raise QueryFailed for two expressions of different kinds."""
         hint = "write 1.0 for 1" if kind_a.is_number and kind_b.is_number else "use values of one kind"
         if {kind_a, kind_b} & {TEXT} and any(k.is_number for k in (kind_a, kind_b)):
             hint = "write a text in quotes ('3'; on the command line --param 'name=\"3\"'), a number without"
         self.refuse(at, f"{a} is a {kind_a}, and {b} a {kind_b}: {hint}")
 
     def no_null(self, at: int, kind: Kind, what: str) -> None:
-        """Refuse a list that may hold null."""
+        """Raise QueryFailed for a list that may contain null."""
         if kind.has_null:
             self.refuse(
                 at,
-                f"{what} takes a list of values without null, from the text or a parameter: LadybugDB takes null for a "
-                "value that differs; leave it out, or compare one by one with =",
+                f"{what} takes a list of values without null, from the text or a parameter: LadybugDB treats null as a "
+                "different value; leave it out, or compare one by one with =",
             )
 
     def one_kind(self, results: Sequence[Result]) -> Kind:
-        """The kind of an expression that has one of these values."""
+        """Return the kind of an expression that has one of these values."""
         kinds = {r.value.kind for r in results}
         known = [r for r in results if r.value.kind not in (NULL, ANY)]
         for r in known[1:]:

@@ -1,7 +1,7 @@
-"""Reads a query clause by clause, so that both engines give one answer, or the query is refused.
+"""Reads a query clause by clause, and raises an error if the engines would answer it differently.
 
-What would be answered differently is refused by its place, with what to write instead: see `expressions`, and below,
-one relationship that may be matched twice. What cannot be read here is left to the engine.
+The message gives the place and what to write instead: see `expressions`, and below, a relationship that may be matched
+twice. Text that cannot be read here is left to the engine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tokens import Tokens
 
 @dataclass(frozen=True)
 class Link:
-    """A relationship of a pattern: where it stands, in which path, its types (none: any), and `>`, `<` or `-`."""
+    """A relationship of a pattern: place, number of its path, types (none: any), and direction `>`, `<` or `-`."""
 
     at: int
     path: int
@@ -28,19 +28,19 @@ class Link:
     direction: str
 
     def may_be(self, other: Link, between: Sequence[Link]) -> bool:
-        """Whether both may match one relationship. Along a path in one direction they cannot: no graph has a cycle."""
+        """Return whether both may match one relationship. Along a directed path they cannot: there are no cycles."""
         along = self.path == other.path and {link.direction for link in between} in ({">"}, {"<"})
         return not along and (not self.types or not other.types or bool(self.types & other.types))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known of a query.
+    """Static knowledge about a query.
 
     Attributes:
-        columns: names of its columns, as the text gives them; None where that is not known.
-        sorted_numbers: where in the text the expressions end by whose numbers, not all whole, is sorted.
-        whole_sums: where the sums of whole numbers begin.
+        columns: names of its columns, as in the text; None if unknown.
+        sorted_numbers: offsets in the text at which sort expressions end whose numbers may not be whole.
+        whole_sums: offsets at which sums of whole numbers begin.
     """
 
     columns: tuple[str, ...] | None = None
@@ -49,20 +49,20 @@ class Reading:
 
 
 def read(tokens: Tokens, params: Mapping[str, Any]) -> Reading:
-    """What the text of a query says.
+    """Read the text of a query.
 
     Raises:
-        QueryFailed: the engines would answer differently; the message says where, and what to write instead.
+        QueryFailed: the engines would answer differently; the message gives the place and what to write instead.
     """
     return _read(tokens, tuple(sorted((name, _known(value)) for name, value in params.items())))
 
 
 def _known(value: Any) -> tuple[Kind, float | None]:
-    """The kind of a parameter's value; and 0 for a number that is 0 or a text that is empty, 1 for others."""
+    """Return the kind of a parameter's value, with 0 for the number 0 and empty text, and 1 for other scalars."""
     return kind_of(value), float(bool(value)) if isinstance(value, int | float | str) else None
 
 
-@lru_cache(maxsize=64)  # of texts that passed
+@lru_cache(maxsize=64)
 def _read(tokens: Tokens, params: tuple[tuple[str, tuple[Kind, float | None]], ...]) -> Reading:
     clauses = Clauses(tokens, dict(params))
     try:
@@ -74,7 +74,7 @@ def _read(tokens: Tokens, params: tuple[tuple[str, tuple[Kind, float | None]], .
 class Clauses(Expressions):
     """Reads a whole query.
 
-    `bound`: what is known of the variables that a pattern brings. `sorted_numbers`: as in `Reading`.
+    `bound`: value of the variables of the current pattern. `sorted_numbers`: as in `Reading`.
     """
 
     def __init__(self, tokens: Tokens, params: Mapping[str, tuple[Kind, float | None]]) -> None:
@@ -83,7 +83,7 @@ class Clauses(Expressions):
         self.sorted_numbers: list[int] = []
 
     def columns(self) -> tuple[str, ...] | None:
-        """Names of the columns of the whole query."""
+        """Read the whole query; return the names of its columns."""
         first = found = self.part()
         while self.accept("UNION"):
             at = self.i
@@ -92,16 +92,14 @@ class Clauses(Expressions):
             found = self.part()
             for (name, a), (_, b) in zip(first or (), found or (), strict=False):
                 if not same(a.kind, b.kind):
-                    self.refuse(
-                        at - 1, f"column {name} is {a.kind} before UNION and {b.kind} after it; make them alike"
-                    )
+                    self.refuse(at - 1, f"column {name} is {a.kind} before UNION and {b.kind} after it; use one kind")
         self.accept(";")
         if self.i < len(self.tokens):
             raise NotRead
         return None if first is None else tuple(name for name, _ in first)
 
     def part(self) -> list[tuple[str, Value]] | None:
-        """A query, or a side of a UNION: names and kinds of its columns."""
+        """Read a query or a side of a UNION; return names and values of its columns."""
         while True:
             match self.expect("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN"):
                 case "MATCH":
@@ -129,7 +127,7 @@ class Clauses(Expressions):
             self.condition()
 
     def projection(self) -> list[tuple[str, Value]] | None:
-        """What follows WITH or RETURN, up to LIMIT: names and kinds, None with `*`. They are the scope from then on."""
+        """Read the part after WITH or RETURN, up to LIMIT; return the columns (None with `*`), the new scope."""
         self.accept("DISTINCT")
         columns: list[tuple[str, Value]] = []
         everything = bool(self.accept("*"))
@@ -177,13 +175,13 @@ class Clauses(Expressions):
                 if one.may_be(links[i], links[i : j + 1]):
                     self.refuse(
                         one.at,
-                        "two relationships of this MATCH may be the same one on LadybugDB, and not on Neo4j; put the "
-                        "second into a MATCH of its own, where they may on both, and compare them if they must differ",
+                        "two relationships of this MATCH may be the same one on LadybugDB, but not on Neo4j; put the "
+                        "second into a separate MATCH, where both allow it, and compare them if they must differ",
                     )
         self.where()
 
     def path(self, number: int, links: list[Link]) -> None:
-        """A pattern of one path, `(a)-[:T]->(b)`, perhaps with a name before it."""
+        """Read a pattern of one path, `(a)-[:T]->(b)`, with or without a name."""
         if self.at(self.i + 1) == "=":
             self.scope[self.name()] = self.bound
             self.expect("=")
@@ -236,7 +234,7 @@ class Clauses(Expressions):
         return name
 
     def properties(self) -> None:
-        """`{name: value, …}` of a node or relationship."""
+        """Read `{name: value, …}` of a node or relationship."""
         if not self.accept("{"):
             return
         while not self.accept("}"):

@@ -1,4 +1,4 @@
-"""A query's tokens, read one after another."""
+"""A cursor over the tokens of a query."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .tokens import Token, Tokens
 
 
 class NotRead(Exception):
-    """The text goes on differently from what is known here: it is left to the engine."""
+    """The text has a form that is not known here; it is left to the engine."""
 
 
 class Cursor:
-    """A place in the tokens of a text."""
+    """A position in the tokens of a text."""
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
@@ -28,7 +28,7 @@ class Cursor:
         return self.tokens.at(i).text
 
     def accept(self, *texts: str) -> str:
-        """The symbol or keyword that is there, if it is one of these; '' else."""
+        """Read the current symbol or keyword and return it if it is one of these; otherwise return ''."""
         found = self.token.upper or self.token.text
         if self.token.kind in ("symbol", "word", "range") and found in texts:
             self.i += 1
@@ -48,20 +48,20 @@ class Cursor:
         return self.at(self.i - 1).strip("`")
 
     def source(self, first: int, end: int | None = None) -> str:
-        """The text of the tokens from `first` on, up to the present one."""
+        """Return the text of the tokens from `first` up to `end`, by default up to the current one."""
         last = self.tokens[(self.i if end is None else end) - 1]
         return self.tokens.text[self.tokens[first].start : last.start + len(last.text)]
 
     def refuse(self, at: int, what: str) -> NoReturn:
         where = self.tokens.place(self.tokens[min(at, len(self.tokens) - 1)])
-        raise QueryFailed(f"{where}: {what}; circuitstore docs queries has the dialect")
+        raise QueryFailed(f"{where}: {what}; circuitstore docs queries describes the dialect")
 
     def shown(self, first: int, end: int | None = None) -> str:
-        """`source`, shortened for a message."""
+        """Return `source`, shortened for a message."""
         return shorten(self.source(first, end), 60)
 
     def labels(self) -> frozenset[str]:
-        """`:A|B`; none with `!`, `%` or brackets, which mean many."""
+        """Read `:A|B`; raise NotRead for `!`, `%` or brackets, which mean many labels."""
         found: set[str] = set()
         many = False
         while self.token.text in (":", "|", "&"):

@@ -1,16 +1,15 @@
-"""What a Cypher text may not ask for, because no timeout would end it.
+"""Limits on Cypher text that no timeout could stop.
 
-Both engines look at the clock between rows, and not while they read a text, plan it or evaluate one expression. What
-is bounded here kept an engine busy for minutes, or until its memory was gone, long after the time allowed had passed:
+Both engines check the time between rows, but not while they parse a text, plan it or evaluate one expression. Without
+these limits a query can run for minutes after its timeout, or use up all memory:
 
 - LadybugDB's parser doubles its work with each nested CASE, Neo4j's planner with each nested subquery;
 - LadybugDB's planner doubles its work with each relationship that it may join in another order;
-- Neo4j brings conditions into a normal form that grows exponentially with XOR, and its regular expressions
-  try every way to match;
+- Neo4j converts conditions to a normal form that grows exponentially with XOR, and its regular expressions backtrack;
 - `WITH a + a AS a`, `WITH [a, a] AS a` double a value at each step; `[x IN a | a]` squares it, and `any(x IN a WHERE
   any(y IN a WHERE …))` the time.
 
-All that remains is at most polynomial in the text and in the values of parameters.
+The cost of the remaining queries is at most polynomial in the text and in the values of parameters.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from collections.abc import Iterator, Sequence
 from .tokens import END, Token, Tokens, words
 
 MAX_CASES = 8
-"""CASEs within each other."""
+"""Nested CASEs."""
 
 MAX_SUBQUERIES = 3
-"""EXISTS and COUNT within each other."""
+"""Nested EXISTS and COUNT."""
 
 MAX_RELATIONSHIPS = 8
-"""Of the MATCHes that no WITH or UNION parts."""
+"""Relationships in MATCH clauses that no WITH or UNION separates."""
 
 MAX_XORS = 5
 MAX_NOTS = 5
-"""NOTs on end."""
+"""Consecutive NOTs."""
 
 MAX_LABELS = 20
 """Labels or types of one node or relationship."""
@@ -39,7 +38,7 @@ MAX_PROPERTIES = 4
 """Properties of properties: `a.b.c.d.e`."""
 
 MAX_GROWTH = 100
-"""How many times larger than what it was made of a value may become."""
+"""Maximum size of a value relative to the values from which it is built."""
 
 _CLAUSES = words("MATCH OPTIONAL WHERE WITH UNWIND RETURN ORDER UNION")
 _KEYWORDS = _CLAUSES | words(
@@ -53,10 +52,10 @@ _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 
 
 def check_effort(tokens: Tokens) -> None:
-    """Return if a text, whose brackets match, asks for nothing that a timeout does not end.
+    """Check that a text with matching brackets keeps the limits.
 
     Raises:
-        QueryRefused: it does; names the place and what to write instead.
+        QueryRefused: it does not; the message gives the place and what to write instead.
     """
     opened = list(_openers(tokens))
     for rule in (_nested, _relationships, _repeated, _comprehensions, _growth):
@@ -64,7 +63,7 @@ def check_effort(tokens: Tokens) -> None:
 
 
 def _openers(tokens: Tokens) -> Iterator[tuple[int, ...]]:
-    """For each token the brackets and CASEs that it stands in, by the index of their first token, outermost first."""
+    """Yield for each token the indices of the brackets and CASEs around it, outermost first."""
     inside: list[int] = []
     for i, token in enumerate(tokens):
         case_ends = token.upper == "END" and bool(inside) and tokens[inside[-1]].upper == "CASE"
@@ -76,20 +75,20 @@ def _openers(tokens: Tokens) -> Iterator[tuple[int, ...]]:
 
 
 def _is_name(tokens: Tokens, i: int) -> bool:
-    """Of a property, label, type or function."""
+    """Return whether a token is the name of a property, label, type or function."""
     return tokens.at(i - 1).text in (".", ":", "|") or tokens.at(i + 1).text in ("(", ":")
 
 
 def _nested(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
     for i, token in enumerate(tokens):
         around = [*opened[i], i]
-        for name, most, is_one in (
+        for name, maximum, is_one in (
             ("CASE", MAX_CASES, _is_case),
             ("EXISTS and COUNT", MAX_SUBQUERIES, _is_subquery),
             ("any, all, none and single", 1, _is_quantifier),
         ):
-            if is_one(tokens, i) and sum(is_one(tokens, k) for k in around) > most:
-                tokens.refuse(token, f"{name} may not be nested deeper than {most}; part the query by WITH")
+            if is_one(tokens, i) and sum(is_one(tokens, k) for k in around) > maximum:
+                tokens.refuse(token, f"{name} may not be nested deeper than {maximum}; split the query with WITH")
 
 
 def _is_case(tokens: Tokens, i: int) -> bool:
@@ -105,7 +104,7 @@ def _is_quantifier(tokens: Tokens, i: int) -> bool:
 
 
 def _relationships(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
-    """`-[` and `--` begin one; a WITH or UNION, and each subquery, starts the count anew."""
+    """Limit the relationships, which begin with `-[` or `--`; WITH, UNION and subqueries restart the count."""
     counts: dict[int, int] = {}
     for i, token in enumerate(tokens):
         part = next((k for k in reversed(opened[i]) if tokens[k].text == "{"), -1)
@@ -124,7 +123,7 @@ def _relationships(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
             if counts[part] > MAX_RELATIONSHIPS:
                 tokens.refuse(
                     token,
-                    f"more than {MAX_RELATIONSHIPS} relationships are matched at once; part them by WITH, "
+                    f"more than {MAX_RELATIONSHIPS} relationships are matched at once; separate them by WITH, "
                     "or follow paths with [:FEEDS*1..5]",
                 )
 
@@ -145,18 +144,18 @@ def _repeated(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
             properties += 1
         elif before.text != ".":
             properties = 0
-        for found, most, what in (
+        for found, maximum, what in (
             (xors, MAX_XORS, "XORs"),
-            (nots, MAX_NOTS, "NOTs or signs on end"),
+            (nots, MAX_NOTS, "NOTs or signs in a row"),
             (labels, MAX_LABELS, "labels or types at once"),
             (properties, MAX_PROPERTIES, "properties of properties"),
         ):
-            if found > most:
-                tokens.refuse(token, f"more than {most} {what}; write it shorter, or part the query by WITH")
+            if found > maximum:
+                tokens.refuse(token, f"more than {maximum} {what}; shorten it, or split the query with WITH")
 
 
 def _comprehensions(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
-    """`|` may stand between types only."""
+    """Allow `|` only between types."""
     for i, token in enumerate(tokens):
         if token.text != "|":
             continue
@@ -165,27 +164,27 @@ def _comprehensions(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
         types = all(t.kind in ("word", "quoted", "param") or t.text in (":", "|", "&", "!") for t in within)
         is_list = any(t.upper == "IN" for t in within) or not types
         if first == i or (tokens[first].text == "[" and is_list):
-            tokens.refuse(token, "lists are not made by […|…]; write UNWIND list AS x … collect(x)")
+            tokens.refuse(token, "list comprehensions […|…] are not allowed; write UNWIND list AS x … collect(x)")
 
 
 def _growth(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
-    """A value is at most so many times larger than another as the other stands in the expression that makes it."""
-    most = growth = 1
+    """Limit the growth of values: a value is at most n times as large as one that its expression uses n times."""
+    maximum = growth = 1
     names = 0
     grows = matches = False
     for i, token in enumerate([*tokens, END]):
         inside = opened[i] if i < len(tokens) else ()
         ends = _ends_clause(tokens, i, inside)
         if ends or (len(inside) == 0 and (token.upper in _APART or token.text in _COMPARISONS)):
-            most, names, grows = max(most, names if grows else 1), 0, False
+            maximum, names, grows = max(maximum, names if grows else 1), 0, False
         if ends:
-            growth, most, matches = growth * most, 1, token.upper in ("MATCH", "OPTIONAL")
+            growth, maximum, matches = growth * maximum, 1, token.upper in ("MATCH", "OPTIONAL")
             if growth > MAX_GROWTH:
                 at = tokens[-1] if token is END else token
                 tokens.refuse(
                     at,
-                    f"what is put together by + and […] up to here could be more than {MAX_GROWTH} times as large "
-                    "as what it is made of; use fewer names, or fewer WITH",
+                    f"a value built by + and […] up to here could be more than {MAX_GROWTH} times as large as its "
+                    "parts; use fewer names, or fewer WITH",
                 )
             growth = 1 if token.upper == "UNION" else growth
         grows = grows or token.text == "+" or (token.text in ("[", "{") and not matches)
@@ -193,13 +192,13 @@ def _growth(tokens: Tokens, opened: Sequence[tuple[int, ...]]) -> None:
 
 
 def _is_variable(tokens: Tokens, i: int, token: Token) -> bool:
-    """Perhaps: a label is counted as well, which after `:` may be a map's value."""
+    """Return whether a token may be a variable; a label counts, since after `:` it may be a map's value."""
     is_value = token.kind in ("word", "quoted") and token.upper not in _KEYWORDS
     return is_value and tokens.at(i - 1).text != "." and tokens.at(i + 1).text not in ("(", ":")
 
 
 def _ends_clause(tokens: Tokens, i: int, inside: tuple[int, ...]) -> bool:
-    """Whether a clause begins here, at the top or in a subquery; or the text ends."""
+    """Return whether a clause of the query or of a subquery begins here, or the text ends."""
     if i >= len(tokens):
         return True
     top = not inside or tokens[inside[-1]].text == "{"

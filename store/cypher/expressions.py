@@ -1,7 +1,7 @@
-"""Reads a query's expressions, for what the two engines would answer differently.
+"""Reads a query's expressions, and raises an error for those that the two engines evaluate differently.
 
-It refuses what one engine casts, rounds or looks up differently from the other: values of two kinds (`kinds`),
-divisions of whole numbers, null in a list that is searched, numbered elements of a list.
+These are values of two kinds (`kinds`), divisions of whole numbers, null in a list that is searched, and access to list
+elements by number, which one engine casts, rounds or looks up differently from the other.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Expressions(Operators):
     """Reads expressions.
 
     Attributes:
-        params: the kind of each parameter's value; and, of a number, whether it is 0.
-        scope: what is known of the variables at the present place.
-        whole_sums: where in the text the sums of whole numbers begin.
+        params: kind of each parameter's value, and 0 for 0 and empty text.
+        scope: values of the variables at the current position.
+        whole_sums: offsets in the text at which sums of whole numbers begin.
     """
 
     def __init__(self, tokens: Tokens, params: Mapping[str, tuple[Kind, float | None]]) -> None:
@@ -55,11 +55,11 @@ class Expressions(Operators):
 
     @abstractmethod
     def pattern(self) -> None:
-        """Read a pattern that stands where an expression may."""
+        """Read a pattern in the place of an expression."""
 
     @abstractmethod
     def subquery(self) -> None:
-        """Read what is between the braces of EXISTS or COUNT."""
+        """Read the part between the braces of EXISTS or COUNT."""
 
     @abstractmethod
     def where(self) -> None:
@@ -70,7 +70,7 @@ class Expressions(Operators):
         self.of_kind(first, self.expression(), TRUTH, "a condition")
 
     def expression(self, level: int = OR, *, unwound: bool = False) -> Value:
-        """An expression whose operators bind at least so strongly."""
+        """Read an expression whose operators bind at least as strongly as `level`."""
         first = self.i
         value = self.prefixed(unwound=unwound)
         while True:
@@ -155,7 +155,7 @@ class Expressions(Operators):
         return replace(value, level=ATOM)
 
     def is_pattern(self) -> bool:
-        """Whether the bracket begins a pattern: `(a)-[…` or `(a)--`."""
+        """Return whether the bracket begins a pattern: `(a)-[…` or `(a)--`."""
         depth = 0
         for i in range(self.i, len(self.tokens)):
             depth += (self.at(i) in ("(", "[", "{")) - (self.at(i) in (")", "]", "}"))
@@ -180,7 +180,7 @@ class Expressions(Operators):
         known = [kind for kind in kinds if kind not in (NULL, ANY)]
         for kind in known[1:]:
             if not comparable(known[0], kind):
-                self.refuse(first, f"a list holds values of one kind, this one a {known[0]} and a {kind}")
+                self.refuse(first, f"a list has values of one kind, this one has a {known[0]} and a {kind}")
         has_null = not unwound and not all(v.constant for v in values)
         return Value(list_of(kinds, has_null=has_null))
 
@@ -198,7 +198,7 @@ class Expressions(Operators):
         return Value(ANY)
 
     def named(self) -> Value:
-        """A constant, a CASE, a subquery, a function or a variable."""
+        """Read a constant, a CASE, a subquery, a function or a variable."""
         word, after = self.token.upper, self.at(self.i + 1)
         if word in ("NULL", "TRUE", "FALSE"):
             self.i += 1
@@ -235,11 +235,11 @@ class Expressions(Operators):
         self.expect("END")
         kind = self.one_kind(results)
         if kind == NULL:
-            self.refuse(first - 1, "CASE is null here, whatever the case; one of its values must be another")
+            self.refuse(first - 1, "CASE is always null here; at least one of its values must not be null")
         return Value(kind, sure=is_complete and all(r.value.sure for r in results))
 
     def case_value(self, first: int, subject: Value) -> None:
-        """What follows WHEN in `CASE subject WHEN value`."""
+        """Read the value after WHEN in `CASE subject WHEN value`."""
         at = self.i
         value = self.expression()
         if not interchangeable(subject.kind, value.kind):
@@ -256,7 +256,7 @@ class Expressions(Operators):
         return Result(at, self.shown(at), value)
 
     def function(self, name: str) -> Value:
-        """A function whose opening bracket has been read."""
+        """Read the rest of a function whose opening bracket has been read."""
         upper, at = name.upper(), self.i - 2
         if upper in _QUANTIFIERS and self.at(self.i + 1).upper() == "IN":
             return self.quantifier()
@@ -282,7 +282,7 @@ class Expressions(Operators):
         return Value(kind_of_result(upper, given[0].value.kind if given else ANY), sure=is_sure)
 
     def quantifier(self) -> Value:
-        """`any(x IN list WHERE condition)`, after the bracket."""
+        """Read `any(x IN list WHERE condition)`, after the bracket."""
         name = self.name()
         self.expect("IN")
         first = self.i

@@ -1,4 +1,4 @@
-"""The kinds of what functions return."""
+"""Kinds of the results of functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TEXTS = words("TOLOWER LOWER TRIM LTRIM RTRIM LEFT RIGHT TOSTRING")
 
 
 def kind_of_result(function: str, first: Kind) -> Kind:
-    """The kind of a function's result, by the kind of its first argument."""
+    """Return the kind of a function's result, given the kind of its first argument."""
     match function:
         case "COUNT" | "LENGTH" | "SIZE":
             return WHOLE

@@ -1,17 +1,16 @@
-r"""Is a Cypher text harmless? One answer for both engines, by what is allowed, never by what is forbidden.
+r"""A check, the same for both engines, that a Cypher text can only read the graph. It has a list of allowed words.
 
-The text is cut into tokens and every word must have a known role: an allowed keyword, an allowed
-function before `(`, a property after `.`, a label or type after `:` or `|`, a map key, or a variable
-where a value is due. Two values in a row never are Cypher, so a clause that this module does not
-know cannot follow anything, and a text cannot begin with one. Nothing here parses: a text that passes
-may still be refused by the engine, but none of its readings writes, reaches a file or the network.
-What no timeout would end is refused as well: `effort.py`.
+The text is split into tokens, and every word must have a known role: an allowed keyword, an allowed function before
+`(`, a property after `.`, a label or type after `:` or `|`, a map key, or a variable where a value is expected. Two
+values in a row are never valid Cypher, so an unknown clause cannot follow anything, and a text cannot begin with one.
+The text is not parsed: the engine may still reject a text that passes, but no reading of it writes or reaches a file or
+the network. Text that no timeout could stop is also rejected: `effort.py`.
 
-Behind this wall stands a second one, which differs. Neo4j runs every query in READ access mode, in which all
-that changes data or schema fails; LOAD CSV and procedures that only read are let through. LadybugDB runs it on a
-handle that is open for reading only, or in a read-only transaction of the writer's: no data and no schema change;
-but LOAD FROM and COPY … TO reach any file, INSTALL and LOAD EXTENSION the network, CALL sets the engine's own settings,
-and a second statement in the same text escapes the transaction. Against these there is this wall alone.
+The engines add a second check. Neo4j runs every query in READ access mode, in which all changes of data and schema
+fail, but LOAD CSV and read-only procedures do not. LadybugDB runs it on a read-only handle or in a read-only
+transaction of the writer, without changes of data or schema; but LOAD FROM and COPY … TO reach any file, INSTALL and
+LOAD EXTENSION the network, CALL changes settings of the engine, and a second statement in the same text escapes the
+transaction. Only this module prevents these.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .tokens import Token, Tokens, refuse, words
 
 MAX_TOKENS = 1_500
 MAX_DEPTH = 40
-"""LadybugDB's parser recurses: 9,900 sums or 280 nested CASEs end the process with a stack overflow."""
+"""LadybugDB's parser is recursive: 9,900 sums or 280 nested CASEs end the process with a stack overflow."""
 
 CLAUSES = ("MATCH", "OPTIONAL MATCH", "WHERE", "WITH", "UNWIND", "RETURN", "ORDER BY", "SKIP", "LIMIT", "UNION")
 
@@ -45,7 +44,7 @@ _NEVER_BARE = words(
     "CREATE MERGE SET DELETE DETACH NODETACH REMOVE INSERT FOREACH CALL LOAD COPY EXPORT IMPORT ATTACH INSTALL "
     "UNINSTALL DROP ALTER GRANT DENY REVOKE TERMINATE SHOW USE CYPHER EXPLAIN PROFILE"
 )
-"""Not even variables: the rule on two values in a row already stops these clauses; this is the second lock."""
+"""Not allowed even as variables. The rule about two values in a row already excludes these clauses."""
 
 FUNCTIONS = words(
     "count collect sum avg min max stdev stdevp percentilecont percentiledisc "
@@ -56,24 +55,24 @@ FUNCTIONS = words(
     "id elementid type label labels keys properties nodes relationships rels startnode endnode "
     "shortestpath allshortestpaths"
 )
-"""Of either engine, none with an effect, or an answer much larger than what it is given: `replace` of one letter by
-many, again and again, and `cast` to an array of 2,000,000,000 numbers took all memory there was. Nor any that means
-different things on the two: `log` is to the base 10 or e, `substring` counts from 1 or 0, `reverse` turns a list or its
-text round, `toUpper` has capitals of its own."""
+"""Functions of either engine without side effects. Excluded are functions whose result is much larger than their
+arguments (repeated `replace` of one letter by many, or `cast` to an array of 2,000,000,000 numbers, used up all
+memory), and those that differ between the engines: `log` has base 10 or e, `substring` counts from 1 or 0, `reverse`
+reverses a list or its text, `toUpper` has other capitals."""
 
 _OF_ENTITIES = words("id elementid type label labels keys properties nodes relationships rels startnode endnode")
-"""Functions of nodes, relationships and paths: LadybugDB crashes when one is given null itself."""
+"""Functions of nodes, relationships and paths: LadybugDB crashes if the argument is a literal null."""
 
 _OPEN, _CLOSE = "([{", ")]}"
 _PAIR = dict(zip(_OPEN, _CLOSE, strict=True))
 
 
-@lru_cache(maxsize=64)  # of texts that passed
+@lru_cache(maxsize=64)
 def check_read_only(tokens: Tokens) -> None:
-    """Return if a Cypher text can only read the graph, on LadybugDB and on Neo4j.
+    """Check that a Cypher text can only read the graph, on LadybugDB and on Neo4j.
 
     Raises:
-        QueryRefused: it could do more, or is not surely harmless; names the word and its place.
+        QueryRefused: it may do more; the message gives the word and its place.
     """
     _Check(tokens).run()
 
@@ -81,8 +80,7 @@ def check_read_only(tokens: Tokens) -> None:
 class _Check:
     """One pass over the tokens.
 
-    `complete`: a value has just ended. `map_colon`: the last colon followed a map key, so that a value
-    comes after it and no label.
+    `complete`: a value has just ended. `map_colon`: the last colon followed a map key, so a value follows, not a label.
     """
 
     def __init__(self, tokens: Tokens) -> None:
@@ -96,7 +94,7 @@ class _Check:
             too_many = f"more than {MAX_TOKENS} words and signs; pass long lists as parameters"
             self.tokens.refuse(self.tokens[MAX_TOKENS], too_many)
         if not self.tokens:
-            refuse(self.tokens.text, 0, f"the query is empty; it begins with one of {', '.join(sorted(_FIRST))}")
+            refuse(self.tokens.text, 0, f"the query is empty; it must begin with one of {', '.join(sorted(_FIRST))}")
         if self.tokens[0].upper not in _FIRST:
             self.not_allowed(self.tokens[0])
         for i, token in enumerate(self.tokens):
@@ -109,12 +107,12 @@ class _Check:
         check_effort(self.tokens)
 
     def is_map_key(self, i: int) -> bool:
-        """`name` in `{name: …, name: …}`."""
+        """Return whether a token is a `name` in `{name: …, name: …}`."""
         inside = bool(self.brackets) and self.brackets[-1] == "{"
         return inside and self.tokens.at(i - 1).text in ("{", ",") and self.tokens.at(i + 1).text == ":"
 
     def is_name(self, i: int) -> bool:
-        """Property, label, type or map key: any word may stand there, keywords too."""
+        """Return whether a token is a property, label, type or map key, which may be any word, even a keyword."""
         before = self.tokens.at(i - 1)
         if before.text == ":":
             return not self.map_colon
@@ -125,7 +123,7 @@ class _Check:
         match token.text:
             case ";":
                 if i + 1 < len(self.tokens):
-                    self.tokens.refuse(token, "one statement a query; nothing may follow the ;")
+                    self.tokens.refuse(token, "a query is one statement; nothing may follow the ;")
             case ".":
                 self.dot(i, token)
             case ":":
@@ -148,10 +146,10 @@ class _Check:
         before, after = self.tokens.at(i - 1), self.tokens.at(i + 1)
         owner = before.kind in ("word", "quoted", "param") or before.text in _CLOSE
         if not owner or after.kind not in ("word", "quoted"):
-            self.tokens.refuse(token, "a dot stands between a variable and a property")
+            self.tokens.refuse(token, "a dot must be between a variable and a property")
 
     def word(self, i: int, token: Token) -> None:
-        """A bare word in the place of a keyword, a function or a variable."""
+        """Check a bare word in the place of a keyword, a function or a variable."""
         name, after = token.upper, self.tokens.at(i + 1).text
         if name == "CASE":
             self.open(token, name)
@@ -168,7 +166,7 @@ class _Check:
             self.value(i, token)
 
     def value(self, i: int, token: Token) -> None:
-        """A literal, parameter, variable, name or function: never right after another value."""
+        """Check a literal, parameter, variable, name or function, which must not follow another value."""
         if self.complete:
             self.not_allowed(token)
         if token.kind in ("word", "quoted") and self.tokens.at(i + 1).text == "(":
@@ -184,10 +182,10 @@ class _Check:
         if name.lower() not in FUNCTIONS:
             close = nearest(name, FUNCTIONS)
             hint = f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(sorted(FUNCTIONS))}"
-            self.tokens.refuse(self.tokens.at(start), f"{cut(name)}( is no allowed function; {hint}")
-        given = self.tokens.at(i + 2)
-        if name.lower() in _OF_ENTITIES and (given.kind not in ("word", "quoted") or given.upper in _VALUES):
-            self.tokens.refuse(given, f"{name}( takes a node, relationship or path by its name")
+            self.tokens.refuse(self.tokens.at(start), f"{cut(name)}( is not an allowed function; {hint}")
+        argument = self.tokens.at(i + 2)
+        if name.lower() in _OF_ENTITIES and (argument.kind not in ("word", "quoted") or argument.upper in _VALUES):
+            self.tokens.refuse(argument, f"{name}( takes a node, relationship or path by its name")
 
     def not_allowed(self, token: Token) -> NoReturn:
         named = token.upper in _NEVER_BARE and token is not self.tokens[0]

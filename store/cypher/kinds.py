@@ -1,7 +1,7 @@
-"""The kinds of values in a query: text, whole number, number, truth value, list; and which may stand together.
+"""The kinds of values in a query (text, whole number, number, truth value, list), and which can be combined.
 
-LadybugDB gives every expression a type and casts, silently, what is of another: 3 to '3', 2.5 to 2. Neo4j looks at the
-values: 3 is not '3', and a comparison that makes no sense is null. So what is of two kinds is refused.
+LadybugDB gives every expression a type and silently casts values of other types: 3 to '3', 2.5 to 2. Neo4j compares the
+values: 3 is not '3', and a comparison of different types is null. So combining different kinds is an error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .tokens import words
 
 @dataclass(frozen=True)
 class Kind:
-    """What kind of value an expression has.
+    """The kind of the values of an expression.
 
     Attributes:
-        name: as it is called in messages.
-        of: the kind of a list's elements.
-        has_null: whether null is, or may be, among a list's elements.
+        name: name in messages.
+        of: kind of a list's elements.
+        has_null: whether a list may contain null.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Kind:
 
 
 ANY = Kind("value")
-"""Not known from the text."""
+"""Unknown from the text."""
 
 NULL = Kind("null")
 TEXT, WHOLE, NUMBER, TRUTH = Kind("text"), Kind("whole number"), Kind("number"), Kind("truth value")
@@ -53,25 +53,25 @@ PROPERTIES: Mapping[str, Kind] = _OURS | {
     for schema in (*SHARED.values(), CIRCUIT, NODE, FEEDS)
     for field in schema
 }
-"""By name alone: no two labels have a property of one name and two kinds."""
+"""Kinds of properties, by name only: no two labels have properties of the same name and different kinds."""
 
 
 ALWAYS_THERE = words(
     "attack checksum class condition corruption dataset direction dtype edge extraction form id key kind method metric "
     "model name port sha256"
 )
-"""Texts that no node or relationship lacks."""
+"""Text properties that are never null."""
 
 
 def list_of(elements: Sequence[Kind], *, has_null: bool = False) -> Kind:
-    """The kind of a list."""
+    """Return the kind of a list."""
     known = [kind for kind in elements if kind not in (NULL, ANY)]
     of = NUMBER if NUMBER in known and all(k.is_number for k in known) else known[0] if known else ANY
     return Kind("list", of, has_null or NULL in elements)
 
 
 def kind_of(value: Any) -> Kind:
-    """The kind of a parameter's value."""
+    """Return the kind of a parameter's value."""
     match value:
         case None:
             return NULL
@@ -89,7 +89,7 @@ def kind_of(value: Any) -> Kind:
 
 
 def comparable(a: Kind, b: Kind) -> bool:
-    """Whether values of two kinds may be compared: both engines then give the same answer."""
+    """Return whether both engines compare values of two kinds alike."""
     if ANY in (a, b) or NULL in (a, b):
         return True
     if a.of is not None and b.of is not None:
@@ -98,10 +98,10 @@ def comparable(a: Kind, b: Kind) -> bool:
 
 
 def interchangeable(a: Kind, b: Kind) -> bool:
-    """Whether either may be the value of one expression: LadybugDB would round a number to a whole one."""
+    """Return whether one expression may have values of both kinds: LadybugDB would round numbers to whole ones."""
     return comparable(a, b) and (a == b or not (a.is_number and b.is_number))
 
 
 def same(a: Kind, b: Kind) -> bool:
-    """Whether either may be in one column: LadybugDB takes no null beside another kind there."""
+    """Return whether one column may have values of both kinds: LadybugDB rejects null with another kind."""
     return interchangeable(a, b) and (a == NULL) == (b == NULL)

@@ -1,10 +1,9 @@
-"""Does a query name only what there is? One answer for both engines, from the tokens of its text.
+"""A check, the same for both engines, of the labels, types, properties and parameters in a query.
 
-LadybugDB refuses a label, type or property that it does not know; Neo4j finds nothing, and names what somebody
-else may have written. A parameter without a value is empty for one and an error for the other. Here both are told
-the same, with the place and the names that are near.
+LadybugDB raises an error for an unknown label, type or property; Neo4j finds nothing. A parameter without a value is
+null for one and an error for the other. Here both cases raise an error with the place and the nearest names.
 
-What cannot be told from the text is left to the engine: properties of what is no node or relationship of a pattern.
+Properties of values other than nodes and relationships of a pattern are unknown from the text and left to the engine.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from .tokens import Tokens
 _KEYWORDS = frozenset(
     ["MATCH", "OPTIONAL", "WHERE", "WITH", "UNWIND", "RETURN", "UNION", "ALL", "AND", "OR", "XOR", "NOT", "IN"]
 ) | {"EXISTS", "COUNT", "WHEN", "THEN", "ELSE", "CASE", "AS", "BY"}
-"""After which a bracket begins a pattern, or an expression in brackets; after other words it is a function's."""
+"""Keywords after which a bracket begins a pattern or an expression; after other words it belongs to a function."""
 
 
 def check_parameters(tokens: Tokens, given: Collection[str]) -> None:
-    """Return if the values given are those that a query asks for.
+    """Check that the given values are those of the query's parameters.
 
     Raises:
-        InputError: one is missing, or is asked for nowhere.
+        InputError: a value is missing, or has no parameter.
     """
     check_given("the query", tokens.params, tokens.params, given)
 
 
 def check_given(where: str, allowed: Collection[str], required: Collection[str], given: Collection[str]) -> None:
-    """Return if the names of the values given are right.
+    """Check the names of the given values.
 
     Raises:
-        InputError: one is not among the `allowed`, or one of the `required` is not there.
+        InputError: one is not among the `allowed`, or one of the `required` is missing.
     """
     for name in given:
         if name not in allowed:
@@ -48,22 +47,21 @@ def check_given(where: str, allowed: Collection[str], required: Collection[str],
         )
 
 
-@lru_cache(maxsize=64)  # of texts that passed
+@lru_cache(maxsize=64)
 def check_names(tokens: Tokens) -> None:
-    """Return if the labels, types and properties in a query's patterns, and of their variables, are the schema's.
+    """Check that the labels, types and properties of a query's patterns and their variables are in the schema.
 
     Raises:
-        QueryFailed: one is not; the message says where, and what is near.
+        QueryFailed: one is not; the message gives the place and the nearest names.
     """
-    for part in tokens.split("UNION"):  # variables of one side mean nothing to the other
+    for part in tokens.split("UNION"):  # each side has its own variables
         _Part(part).check()
 
 
 class _Part:
-    """The part of a query in which a variable means one thing.
+    """A part of a query with its own variables.
 
-    `bound`: what the patterns say of a variable: its labels or types, none where it has none. `opaque`: variables
-    that are something else as well, or that cannot be told.
+    `bound`: labels or types of the variables of patterns. `opaque`: variables that have, or may have, other values.
     """
 
     def __init__(self, tokens: Tokens) -> None:
@@ -91,7 +89,7 @@ class _Part:
         return before.kind != "word" or before.upper in _KEYWORDS
 
     def _pattern(self, start: int, end: str, schema: Mapping[str, tuple[str, ...]]) -> None:
-        """`(n:Label {…})` or `[r:TYPE*1..3 {…}]`, if it is one, from its bracket."""
+        """Read `(n:Label {…})` or `[r:TYPE*1..3 {…}]` from its bracket, if it is a pattern."""
         i, variable = start + 1, None
         if self._is_word(i) and self.at(i + 1) in (":", end, "{", "*"):
             variable, i = self.at(i), i + 1
@@ -105,7 +103,7 @@ class _Part:
         labels = {_bare(self.at(at)) for at in names}
         if self.at(i) == "{":
             for key in self._keys(i):
-                self._held(schema, labels, key, "")
+                self._check_property(schema, labels, key, "")
         if variable is not None and many:
             self.opaque.add(variable)
         elif variable is not None:
@@ -121,7 +119,7 @@ class _Part:
         return self.tokens.at(i).kind in ("word", "quoted")
 
     def _names(self, i: int) -> tuple[list[int], int]:
-        """Where the names after a colon are, as in `:A|B`, and where they end."""
+        """Return the positions of the names after a colon, as in `:A|B`, and the position after them."""
         found: list[int] = []
         if self.at(i) != ":":
             return found, i
@@ -134,7 +132,7 @@ class _Part:
         return found, i
 
     def _keys(self, start: int) -> Iterator[int]:
-        """Where the keys of a map are."""
+        """Yield the positions of the keys of a map."""
         depth = 0
         for i in range(start, len(self.tokens)):
             text = self.at(i)
@@ -145,7 +143,7 @@ class _Part:
                 yield i
 
     def _alias(self, i: int) -> None:
-        """`WITH c AS d`: the same by another name; any other value may be anything."""
+        """Read `WITH c AS d`, which renames a variable; other values are opaque."""
         new, old = self.at(i + 1), self.at(i - 1)
         plain = self.at(i - 2) == "," or self.at(i - 2).upper() in ("WITH", "DISTINCT", "RETURN")
         if new == old:
@@ -158,18 +156,18 @@ class _Part:
 
     def _property(self, variable: str, at: int) -> None:
         if variable in self.bound and variable not in self.opaque:
-            self._held(*self.bound[variable], at, variable)
+            self._check_property(*self.bound[variable], at, variable)
 
-    def _held(self, schema: Mapping[str, tuple[str, ...]], labels: set[str], at: int, variable: str) -> None:
-        """Make sure that one of the labels has the property; one of all where there are none."""
+    def _check_property(self, schema: Mapping[str, tuple[str, ...]], labels: set[str], at: int, variable: str) -> None:
+        """Check that one of the labels has the property, or any label if there are none."""
         names = {name for label in labels or schema for name in schema[label]}
         offered = {name for label in labels or set(schema) - set(OURS) for name in schema[label]}
         if (name := _bare(self.at(at))) not in names:
             self._refuse(at, f"property of {variable}" if variable else "property", name, offered)
 
     def _refuse(self, at: int, what: str, name: str, valid: Collection[str]) -> NoReturn:
-        told = unknown(what, name, valid, where=self.tokens.place(self.tokens[at]))
-        raise QueryFailed(f"{told}; circuitstore docs graph tells the schema")
+        error = unknown(what, name, valid, where=self.tokens.place(self.tokens[at]))
+        raise QueryFailed(f"{error}; circuitstore docs graph describes the schema")
 
 
 def _bare(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Operations: values joined by an operator, whose kinds must be such that the engines agree on the result."""
+"""Operations, with checks that the engines agree on the result for the kinds of the operands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .checks import ATOM, DIFFER, Checks, Value
 from .kinds import ANY, ENTITY, NULL, NUMBER, TEXT, TRUTH, WHOLE, comparable
 
 OR, XOR, AND, NOT, COMPARISON, SUM, PRODUCT, POWER, SIGN = range(1, 10)
-"""How strongly operators bind."""
+"""Binding strengths of operators."""
 
 LEVELS = {
     "OR": OR,
@@ -22,14 +22,14 @@ LEVELS = {
 
 
 class Operators(Checks):
-    """Reads what follows an operator."""
+    """Reads operators and their second operands."""
 
     @abstractmethod
     def expression(self, level: int = OR) -> Value:
-        """Read an expression whose operators bind at least so strongly."""
+        """Read an expression whose operators bind at least as strongly as `level`."""
 
     def operation(self, first: int, at: int, operator: str, left: Value) -> Value:
-        """The value of `left`, which begins at `first`, and what follows the operator at `at`."""
+        """Read the second operand of the operator at `at`, whose first operand `left` begins at `first`."""
         binding = LEVELS[operator]
         if operator in ("OR", "XOR", "AND"):
             self.of_kind(first, left, TRUTH, operator, at)
@@ -46,16 +46,16 @@ class Operators(Checks):
             self.of_number(where, operand, operator, end)
         if operator in "/%" and left.kind == right.kind == WHOLE and not right.number:
             rest = f"1.0 * {self.shown(first, at)} {operator} {self.shown(second)}"
-            self.refuse(at, f"whole numbers are divided, which fails where the second is 0; write {rest}")
+            self.refuse(at, f"division of whole numbers fails if the second is 0; write {rest}")
         is_whole = operator != "^" and left.kind == right.kind == WHOLE
         return Value(WHOLE if is_whole else ANY if ANY in (left.kind, right.kind) else NUMBER, binding)
 
     def joined(self, first: int, at: int, left: Value, second: int, right: Value) -> Value:
-        """Texts, or lists, that `+` joins."""
+        """Return the value of texts or lists joined by `+`."""
         kinds, sure = (left.kind, right.kind), left.sure and right.sure
         is_mixed = any(k.of is not None for k in kinds) and any(k.of is None and k != ANY for k in kinds)
         if kinds == (NULL, NULL) or TRUTH in kinds or ENTITY in kinds:
-            self.refuse(first, f"+ takes numbers, texts or lists, and not {left.kind} + {right.kind}")
+            self.refuse(first, f"+ takes numbers, texts or lists, not {left.kind} + {right.kind}")
         if is_mixed or not comparable(*kinds):
             self.differ(first, self.shown(first, at), left.kind, self.shown(second), right.kind)
         for where, end, operand in ((first, at, left), (second, None, right)):
@@ -63,7 +63,7 @@ class Operators(Checks):
                 shown = self.shown(where, end)
                 self.refuse(
                     where,
-                    f"{shown} may be null, and a text + null is the text on LadybugDB, and null on Neo4j; write "
+                    f"{shown} may be null, and text + null is the text on LadybugDB, but null on Neo4j; write "
                     f"coalesce({shown}, '')",
                 )
         return Value(left.kind if left.kind not in (ANY, NULL) else right.kind, SUM, sure)
@@ -92,9 +92,7 @@ class Operators(Checks):
                         self.refuse(second, f"put {self.shown(second)} in brackets: {DIFFER}")
                     if operator == "CONTAINS" and (not right.constant or right.number == 0):
                         shown = self.shown(second)
-                        self.refuse(
-                            second, f"CONTAINS takes a text, or a parameter, that is not empty, and not {shown}"
-                        )
+                        self.refuse(second, f"CONTAINS takes a text or parameter that is not empty, not {shown}")
                 elif not comparable(left.kind, right.kind):
                     self.differ(first, self.shown(first, at), left.kind, self.shown(second), right.kind)
                 self.no_null(second, right.kind, operator)
@@ -102,7 +100,7 @@ class Operators(Checks):
         return Value(TRUTH, COMPARISON)
 
     def member(self, first: int, at: int, left: Value) -> None:
-        """`left IN list`."""
+        """Check `left IN list`."""
         second = self.i
         right = self.expression(SUM)
         if right.kind in (ANY, NULL):

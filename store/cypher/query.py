@@ -1,4 +1,4 @@
-"""The front door for the texts of users: what passes may be asked of any engine."""
+"""The entry point for queries of users: all checks in order."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .values import plain_params
 
 @dataclass(frozen=True)
 class Query:
-    """A text that only reads, and that every engine answers alike.
+    """A read-only query that every engine answers alike.
 
     Attributes:
-        text: in Cypher.
-        values: of its parameters, by name.
-        columns: names of its columns, as the text gives them; None where they are not known from it.
+        text: Cypher text.
+        values: values of its parameters, by name.
+        columns: names of its columns, as in the text; None if unknown.
     """
 
     text: str
@@ -32,9 +32,9 @@ class Query:
         """Check a text and the values of its parameters.
 
         Raises:
-            QueryRefused: it could write, or reach files or the network, or no timeout would end it.
-            InputError: a parameter has no value, a value no parameter or no meaning.
-            QueryFailed: it names what is not in the schema, or the engines would answer differently.
+            QueryRefused: the query could write or reach files or the network, or no timeout could stop it.
+            InputError: a parameter has no value; a value has no parameter or is of no supported type.
+            QueryFailed: it uses a name that is not in the schema, or the engines would answer differently.
         """
         tokens = tokenize(text)
         check_read_only(tokens)

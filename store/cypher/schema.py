@@ -1,4 +1,4 @@
-"""The schema of the graph: labels, types of relationships, and their properties, with the kinds of the values."""
+"""The schema of the graph: labels, relationship types, and their properties with their types."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ SHARED = {
     ),
     "Component": pa.schema([("key", pa.string()), *UNIVERSE_NODE, ("model", pa.string())]),
 }
-"""What circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model`
-of a component are keys of what it belongs to."""
+"""Nodes that circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model` of
+a component are keys of their parents."""
 
 _QUESTION = ("model", "model_id", "dataset", "class", "attack", "condition", "word", "target", "against")
 _RECIPE = ("method", "form", "corruption", "metric", "direction", "extraction")
@@ -66,16 +66,16 @@ CIRCUIT = pa.schema(
     + [(name, pa.float64()) for name in (*_EVALUATED, *_ACCURACY)]
     + [(name, pa.string()) for name in REFERENCES]
 )
-"""Properties of circuits, then the keys of what else they refer to: `model_id` is a property and a key."""
+"""Properties of circuits, then keys of other nodes that they refer to; `model_id` is both."""
 
 OURS = {
     "Store": ("id", "schema", "lease_owner", "lease_until_ms"),
     "Migration": ("version", "name", "checksum"),
 }
-"""May be asked for, and are not offered."""
+"""Internal nodes: queries may use them, but messages do not suggest them."""
 
 _PARENTS = {"Class": "dataset", "Component": "model"}
-"""The column of `SHARED` that is a relationship in the graph."""
+"""Columns of `SHARED` that are relationships in the graph."""
 
 NODES: Mapping[str, tuple[str, ...]] = {
     **{label: tuple(n for n in of.names if n != _PARENTS.get(label)) for label, of in SHARED.items()},

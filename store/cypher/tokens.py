@@ -1,7 +1,7 @@
-r"""A Cypher text cut into tokens, as LadybugDB and Neo4j both cut it.
+r"""A tokenizer for Cypher text that agrees with LadybugDB and Neo4j.
 
-Where the two cut differently (doubled quotes, `**` in comments, other spaces, unicode escapes, letters that fold to
-ASCII) the text is refused, so that both read what is read here.
+If the two engines would tokenize a text differently (doubled quotes, `**` in comments, other spaces, unicode escapes,
+letters that fold to ASCII), it raises an error.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _TOKEN = re.compile(
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
 @dataclass(frozen=True)
 class Token:
-    """`kind` is the name of the group of the tokeniser's expression; `start` the offset in the text."""
+    """A token: `kind` is the name of its group in `_TOKEN`, `start` its offset in the text."""
 
     kind: str
     text: str
@@ -46,17 +46,17 @@ class Token:
 
     @property
     def upper(self) -> str:
-        """The keyword that a bare word may be; '' for all else."""
+        """The bare word in upper case, which may be a keyword; '' for other tokens."""
         return self.text.upper() if self.kind == "word" else ""
 
 
 END = Token("end", "", -1)
-"""Stands where there is no token."""
+"""The token before the first and after the last one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """A Cypher text, or a part of it, as its tokens, without spaces and comments.
+    """The tokens of a Cypher text or a part of it, without spaces and comments.
 
     Attributes:
         text: the whole text.
@@ -76,11 +76,11 @@ class Tokens:
         return self.all[i]
 
     def at(self, i: int) -> Token:
-        """A token; `END` before the first and after the last."""
+        """Return a token; `END` before the first and after the last."""
         return self.all[i] if 0 <= i < len(self.all) else END
 
     def split(self, keyword: str) -> Iterator[Tokens]:
-        """The parts between the places where a keyword stands."""
+        """Yield the parts between the occurrences of a keyword."""
         start = 0
         for i, token in enumerate(self.all):
             if token.upper == keyword:
@@ -90,11 +90,11 @@ class Tokens:
 
     @property
     def params(self) -> tuple[str, ...]:
-        """Names of the parameters, each as often as it is asked for."""
+        """Names of the parameters, each as often as it occurs."""
         return tuple(t.text[1:].strip("`") for t in self.all if t.kind == "param")
 
     def place(self, token: Token) -> str:
-        """Where a token stands, in words."""
+        """Return line and column of a token, for messages."""
         return place(self.text, token.start)
 
     def refuse(self, token: Token, what: str) -> NoReturn:
@@ -102,12 +102,12 @@ class Tokens:
         refuse(self.text, token.start, what)
 
 
-@lru_cache(maxsize=64)  # of texts that passed
+@lru_cache(maxsize=64)
 def tokenize(text: str) -> Tokens:
-    """The tokens of a Cypher text.
+    """Return the tokens of a Cypher text.
 
     Raises:
-        QueryRefused: a character outside strings, backticks and comments that begins no token.
+        QueryRefused: a character outside strings, backticks and comments begins no token.
     """
     _check_characters(text)
     return Tokens(text, tuple(_found(text)))
@@ -121,7 +121,7 @@ def _found(text: str) -> Iterator[Token]:
             refuse(text, at, _unreadable(text[at]))
         kind, found = str(match.lastgroup), match.group()
         if found == "/" and text.startswith("/*", at):
-            refuse(text, at, "a comment without end")
+            refuse(text, at, "unterminated comment")
         if kind != "space":
             yield Token(kind, found, at)
         elif text.startswith("/*", at) and "**" in found[2:-2] + found[-2:-1]:
@@ -130,23 +130,23 @@ def _found(text: str) -> Iterator[Token]:
 
 
 def refuse(text: str, at: int, what: str) -> NoReturn:
-    """Raise `QueryRefused` with the place in words."""
+    """Raise `QueryRefused` with line and column."""
     raise QueryRefused(f"{place(text, at)}: {what}")
 
 
 def place(text: str, at: int) -> str:
-    """An offset in words: line and column, from 1."""
+    """Return line and column of an offset, from 1, for messages."""
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
 def _check_characters(text: str) -> None:
-    """What would change the reading of the text inside strings and comments too."""
+    """Reject characters that change the reading of the text even within strings and comments."""
     if len(text) > MAX_LENGTH:
-        refuse(text, MAX_LENGTH, f"the text has {len(text)} characters, at most {MAX_LENGTH} are read")
+        refuse(text, MAX_LENGTH, f"the text has {len(text)} characters, at most {MAX_LENGTH} are allowed")
     if found := re.search(r"\\u", text, re.IGNORECASE):
         refuse(text, found.start(), r"unicode escapes (\u…) are not allowed; write the character itself")
-    if found := re.search(r"to_json\s*\(", text, re.IGNORECASE):  # LadybugDB's client pastes the parameter in there,
-        refuse(text, found.start(), "to_json(…) is not allowed, in strings and comments neither")  # quotes and all
+    if found := re.search(r"to_json\s*\(", text, re.IGNORECASE):  # LadybugDB's client inserts parameters there
+        refuse(text, found.start(), "to_json(…) is not allowed, not even in strings and comments")
     if found := re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text.replace("\r\n", " \n")):
         refuse(text.replace("\r\n", " \n"), found.start(), f"control character {found.group()!r} is not allowed")
 
@@ -154,12 +154,12 @@ def _check_characters(text: str) -> None:
 def _unreadable(char: str) -> str:
     match char:
         case "'" | '"':
-            return r"""a string without end, or with an escape other than \\ \' \" \b \f \n \r \t"""
+            return r"""unterminated string, or an escape other than \\ \' \" \b \f \n \r \t"""
         case "`":
-            return "a name in backticks that is empty, without end, or holds a backslash"
+            return "a name in backticks that is empty or unterminated or has a backslash"
         case "$":
             return "$ must be followed by the name of a parameter"
         case _ if char.isascii():
-            return f"character {char!r} is no part of a query"
+            return f"character {char!r} is not allowed in a query"
         case _:
-            return f"character {char!r} may stand in strings, backticks and comments only"
+            return f"character {char!r} is only allowed in strings, backticks and comments"

@@ -1,4 +1,4 @@
-"""What is given beside a query's text: the values of its parameters, and its limits."""
+"""Values of a query's parameters, and its limits."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ MAX_ROWS = 10**9
 MAX_MIB = 1 << 16
 
 _AS_PYTHON = ("tolist", "to_pylist", "as_py")
-"""How NumPy, pandas, torch and Arrow call what gives plain Python values."""
+"""Methods of NumPy, pandas, torch and Arrow that return plain Python values."""
 
 _EXPECTED = "expected text, a number, true, false, null, or a list of these"
 
 
 def check_text(text: object) -> None:
-    """Return if what is given as a query is text.
+    """Check that a query is text.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is not.
     """
     if not isinstance(text, str):
         raise InputError(f"expected a query as text, got {type(text).__name__}")
 
 
 def plain_params(params: object) -> dict[str, Any]:
-    """The values of a query's parameters as both engines take them; see `plain`."""
+    """Convert the values of a query's parameters to types that both engines accept; see `plain`."""
     if params is None:
         return {}
     if not isinstance(params, Mapping):
@@ -47,7 +47,7 @@ def plain_params(params: object) -> dict[str, Any]:
 
 
 class Limits(TypedDict):
-    """What a query may take; the arguments of `GraphBackend.run`."""
+    """Limits of a query: arguments of `GraphBackend.run`."""
 
     timeout_s: float
     max_rows: int
@@ -55,34 +55,35 @@ class Limits(TypedDict):
 
 
 def limits(timeout_s: float, max_rows: int, max_mib: int) -> Limits:
-    """The limits of a query, if they are such that every engine can keep them.
+    """Return the limits of a query, after checking that every engine can keep them.
 
     Raises:
-        InputError: one is not; says what is expected.
+        InputError: a limit is out of range.
     """
     if not _is_between(timeout_s, 0.001, MAX_TIMEOUT_S):
         expected = f"expected 0.001 to {MAX_TIMEOUT_S:,.0f} seconds"
         raise InputError(f"timeout_s (--timeout): {expected}, got {cut(repr(timeout_s))}")
-    for name, value, most in (("max_rows", max_rows, MAX_ROWS), ("max_mib", max_mib, MAX_MIB)):
-        if not _is_between(value, 1, most) or not isinstance(value, int | np.integer):
-            expected = f"(--{name.replace('_', '-')}): expected a whole number from 1 to {most:,}"
+    for name, value, maximum in (("max_rows", max_rows, MAX_ROWS), ("max_mib", max_mib, MAX_MIB)):
+        if not _is_between(value, 1, maximum) or not isinstance(value, int | np.integer):
+            expected = f"(--{name.replace('_', '-')}): expected a whole number from 1 to {maximum:,}"
             raise InputError(f"{name} {expected}, got {cut(repr(value))}")
     return {"timeout_s": float(timeout_s), "max_rows": int(max_rows), "max_mib": int(max_mib)}
 
 
-def _is_between(value: Any, least: float, most: float) -> bool:
+def _is_between(value: Any, minimum: float, maximum: float) -> bool:
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return is_number and bool(least <= value <= most)
+    return is_number and bool(minimum <= value <= maximum)
 
 
 def plain(where: str, value: Any) -> Any:
-    """A parameter's value as both engines take it: None, bool, int, float, str, or a list or a dict of these.
+    """Convert a parameter's value to a type that both engines accept: None, bool, int, float, str, or list or dict.
 
-    Scalars and arrays of NumPy, pandas, torch and Arrow become Python's, as do Decimal, UUID, paths and the values of
-    enumerations. A missing value of pandas is null, a time with its zone milliseconds since 1970, as `created_ms` is.
+    Scalars and arrays of NumPy, pandas, torch and Arrow become Python values, as do Decimal, UUID, paths and values of
+    enumerations. A missing value of pandas becomes null; a time with a zone becomes milliseconds since 1970, like
+    `created_ms`.
 
     Raises:
-        InputError: it has no such meaning; says what came, and what to give instead.
+        InputError: the type is not supported; the message names it and what to give instead.
     """
     match value:
         case None | bool():
@@ -97,7 +98,7 @@ def plain(where: str, value: Any) -> Any:
             return _number(where, float(value))
         case Decimal():
             is_whole = value.is_finite() and value.adjusted() < 30 and value == value.to_integral_value()
-            number = math.nan if value.is_nan() else value  # which may be a signaling one, which no float is
+            number = math.nan if value.is_nan() else value  # a signaling NaN cannot be converted to float
             return _whole(where, int(value)) if is_whole else _number(where, float(number))
         case UUID():
             return str(value)
@@ -121,7 +122,7 @@ def plain(where: str, value: Any) -> Any:
 
 
 def _converted(where: str, value: Any) -> Any:
-    """What a library's array, column or scalar holds."""
+    """Convert a library's array, column or scalar."""
     for name in _AS_PYTHON:
         convert = getattr(value, name, None)
         if callable(convert) and not isinstance(value, type | bytes | memoryview):
@@ -135,7 +136,7 @@ def _text(where: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{where}: expected text, got half of a character (a surrogate): {cut(repr(value))}") from None
+        raise InputError(f"{where}: expected text, got an unpaired surrogate: {cut(repr(value))}") from None
     return value
 
 
@@ -153,7 +154,7 @@ def _number(where: str, value: float) -> float:
 
 def _milliseconds(where: str, value: Any) -> int:
     if value.tzinfo is None:
-        raise InputError(f"{where}: a time without its zone; add tzinfo, or give milliseconds since 1970")
+        raise InputError(f"{where}: expected a time with a zone; add tzinfo, or give milliseconds since 1970")
     return value.value // 10**6
 
 
@@ -173,7 +174,7 @@ def _list(where: str, values: Sequence[Any]) -> list[Any]:
 
 
 def _single(where: str, value: Any, *not_these: type) -> Any:
-    """An element of a list or a dict."""
+    """Convert an element of a list or a dict."""
     nested = (list, tuple, range, Set, *not_these)
     found = value if isinstance(value, nested) else plain(where, value)
     if isinstance(found, nested):
@@ -192,7 +193,7 @@ def _refused(where: str, value: Any) -> InputError:
         case complex():
             hint = "give its parts"
         case _:
-            hint = "a generator is given as list(…)" if hasattr(value, "__next__") else ""
+            hint = "convert a generator with list(…)" if hasattr(value, "__next__") else ""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return InputError(f"{where}: {_EXPECTED}, got {name}" + (f"; {hint}" if hint else ""))

@@ -101,7 +101,7 @@ def test_values_of_another_type_raise_an_error(type: str, value: Any) -> None:
         ("top-edges", {}, "no value for circuit"),
         ("top-edges", {"circuit": "f", "limmit": 3}, "did you mean 'limit'"),
         ("top-edges", {"circuit": "xyz"}, "no circuit has an id that begins with 'xyz'"),
-        ("top-edges", {"circuit": ""}, "several have an id that begins with ''"),
+        ("top-edges", {"circuit": ""}, "several ids begin with ''"),
         ("circuits-of-class", {"class": "clas-3"}, "did you mean 'class-3'"),
         ("edges-shared-by", {"classes": ["class-1", "klass"], **MAIN, "extraction": "edges(n=24)"}, "'klass'"),
         ("consensus-edges", {}, r"parameter model: the store has circuits with 3 values; give one of: toy-3x2; vit \("),
@@ -212,7 +212,7 @@ def test_several_circuits_of_a_class_are_noted(library: Library) -> None:
 def test_an_ambiguous_id_raises_an_error(library: Library) -> None:
     ids = sorted(library.store.circuits()["id"])
     shared = next(a[:1] for a, b in pairwise(ids) if a[0] == b[0])
-    with pytest.raises(InputError, match="several have an id that begins with"):
+    with pytest.raises(InputError, match="several ids begin with"):
         run(library.store, "top-edges", {"circuit": shared})
 
 

@@ -139,7 +139,7 @@ def test_no_flipped_bit_goes_unnoticed(archive: Archive, world: Any, seed: int) 
 def test_a_missing_file_and_one_in_anothers_place(archive: Archive, world: Any) -> None:
     first, second = (archive.path("circuit", r.id) for r in world.records[:2])
     first.write_bytes(second.read_bytes())
-    with pytest.raises(StoreDamaged, match=f"holds the circuit {world.records[1].id}"):
+    with pytest.raises(StoreDamaged, match=f"contains the circuit {world.records[1].id}"):
         archive.circuit(world.records[0].id)
     first.unlink()
     with pytest.raises(StoreDamaged, match="is missing"):

@@ -25,7 +25,7 @@ from circuitstore.errors import InputError, StoreBusy, StoreDamaged, StoreError,
 from circuitstore.store import CIRCUIT, answers, catalog_lease, ledger, listing, postgres, sql, sqlite, tables
 from circuitstore.store.catalog import Catalog
 from circuitstore.store.lease import Owner, now_ms
-from circuitstore.store.runs import Asked
+from circuitstore.store.runs import RunRequest
 from circuitstore.testing.factories import make_discovery, make_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,7 +83,7 @@ def run_row(name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "spec": "", "created_ms": 1, "changed_ms": 1} | changes
 
 
-def enter_run(connection: sa.Connection, name: str) -> None:
+def add_run(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.insert(tables.runs).values(run_row(name)))
 
 
@@ -158,7 +158,7 @@ def test_something_elses_database_is_left_alone(catalog_url: str) -> None:
     with writable(catalog_url).writing() as connection:
         connection.exec_driver_sql("CREATE TABLE recipes (cake TEXT)")
     for act in (writable(catalog_url).upgrade, Catalog(catalog_url, read_only=True).check_version):
-        with pytest.raises(StoreError, match=r"tables of something else \(recipes\)"):
+        with pytest.raises(StoreError, match=r"found other tables \(recipes\)"):
             act()
 
 
@@ -172,7 +172,7 @@ def test_a_reader_cannot_write(url: str) -> None:
     reader = Catalog(url, read_only=True)
     for open in (reader.reading, reader.writing):
         with pytest.raises(StoreError, match=r"read-?only"), open() as connection:
-            enter_run(connection, "r")
+            add_run(connection, "r")
             connection.commit()
     assert run_names(url) == []
 
@@ -182,7 +182,7 @@ def test_a_writers_reading_cannot_block_or_be_blocked(url: str) -> None:
     with catalog.reading() as reader:
         assert reader.execute(sa.select(tables.runs)).all() == []
         with catalog.writing() as connection:
-            enter_run(connection, "r")
+            add_run(connection, "r")
             assert ledger.run_names(reader) == []
     assert run_names(url) == ["r"]
 
@@ -191,14 +191,14 @@ def test_a_reader_sees_one_moment(url: str) -> None:
     with Catalog(url, read_only=True).reading() as reader:
         assert ledger.run_names(reader) == []
         with writable(url).writing() as connection:
-            enter_run(connection, "r")
+            add_run(connection, "r")
         assert ledger.run_names(reader) == []
     assert run_names(url) == ["r"]
 
 
 def test_a_transaction_is_all_or_nothing(url: str) -> None:
     with pytest.raises(ZeroDivisionError), writable(url).writing() as connection:
-        enter_run(connection, "r")
+        add_run(connection, "r")
         raise ZeroDivisionError
     assert run_names(url) == []
 
@@ -215,7 +215,7 @@ def test_references_are_enforced(url: str) -> None:
 def test_a_locked_catalog_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (sqlite, postgres):
         monkeypatch.setattr(kind, "BUSY_S", 0.1)
-    with writable(url).writing(), pytest.raises(StoreBusy, match="has had it locked for"), writable(url).writing():
+    with writable(url).writing(), pytest.raises(StoreBusy, match="has locked it for"), writable(url).writing():
         pass
 
 
@@ -224,7 +224,7 @@ def test_writers_come_one_after_another_and_see_what_was_written_before(url: str
 
     def add() -> None:
         with catalog.writing() as connection:
-            enter_run(connection, str(len(ledger.run_names(connection))))
+            add_run(connection, str(len(ledger.run_names(connection))))
 
     assert together([add] * 8) == [None] * 8
     assert sorted(run_names(url)) == [str(i) for i in range(8)]
@@ -260,7 +260,7 @@ def test_texts_and_large_numbers_come_back_and_sort_alike(
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
             rows = [run_row(name, spec=spec, changed_ms=ms) for name in names]
-            assert sql.enter(connection, tables.runs, rows) == len(names)
+            assert sql.insert_new(connection, tables.runs, rows) == len(names)
             assert ledger.run_names(connection) == sorted(names)
             assert {(r.spec, r.changed_ms) for r in connection.execute(sa.select(tables.runs))} == {(spec, ms)}
             raise Undone
@@ -277,8 +277,8 @@ def test_floats_come_back_to_the_last_bit(catalogs: list[Catalog], record: Circu
     row = CIRCUIT.row(record, 1) | {"metric_full": value}
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
-            ledger.enter_items(connection, [record.item], 1)
-            sql.enter(connection, tables.circuits, [row])
+            ledger.add_items(connection, [record.item], 1)
+            sql.insert_new(connection, tables.circuits, [row])
             assert answers.rows(connection, CIRCUIT) == {record.id: row}
             raise Undone
 
@@ -294,7 +294,7 @@ def record() -> CircuitRecord:
 def test_any_error_can_be_written_down(catalogs: list[Catalog], record: CircuitRecord, text: str) -> None:
     for catalog in catalogs:
         with pytest.raises(Undone), catalog.writing() as connection:
-            ledger.enter_run(connection, Asked("run", "", (record.item,), (), 1))
+            ledger.add_run(connection, RunRequest("run", "", (record.item,), (), 1))
             assert ledger.set_state(connection, record.item.id, "failed", error=text) == 1
             kept = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
             assert ledger.failures(connection, "run") == {record.item.id: kept}
@@ -312,8 +312,8 @@ def listed(catalogs: list[Catalog], record: CircuitRecord) -> list[Catalog]:
     ]
     for catalog in catalogs:
         with catalog.writing() as connection:
-            ledger.enter_items(connection, [record.item], 1)
-            sql.enter(connection, tables.circuits, rows)
+            ledger.add_items(connection, [record.item], 1)
+            sql.insert_new(connection, tables.circuits, rows)
     return catalogs
 
 
@@ -386,7 +386,7 @@ def test_no_id_begins_so(listed: list[Catalog], beginning: str) -> None:
 
 def test_several_ids_begin_so(listed: list[Catalog]) -> None:
     for catalog in listed:
-        with catalog.reading() as connection, pytest.raises(InputError, match="several have an id"):
+        with catalog.reading() as connection, pytest.raises(InputError, match="several ids begin with"):
             listing.resolve(connection, "circuit", "")
 
 
@@ -412,7 +412,7 @@ TURNS = 5
 @pytest.mark.slow
 def test_of_processes_that_want_the_lease_one_gets_it(url: str) -> None:
     with writable(url).writing() as connection:
-        ledger.enter_store(connection, "store")
+        ledger.add_store(connection, "store")
     forking = multiprocessing.get_context("fork")
     barrier, won = forking.Barrier(3), forking.SimpleQueue()
     processes = [forking.Process(target=compete, args=(url, barrier, won)) for _ in range(3)]

@@ -22,7 +22,7 @@ from circuitstore.store.archive import Archive
 from circuitstore.store.fence import Fence
 from circuitstore.store.graph import open_graph
 from circuitstore.store.lease import LeaseLost
-from circuitstore.store.lease_holder import patiently
+from circuitstore.store.lease_holder import retry_while_busy
 from circuitstore.store.locks import Lock, note_in
 
 from ..fixtures import made
@@ -205,7 +205,7 @@ def test_a_migration_that_slept_through_its_lease_changes_nothing_more(
     place, sleeper = Place(folder, None, None), sleeper_of("ladybug")
     assert sleeper.start("migrate", place, point) == "asleep", folder.with_name("said").read_text()
     others = place.others
-    patiently(lambda: migrate_store(**others), 60)
+    retry_while_busy(lambda: migrate_store(**others), 60)
     with create_store(**others) as store, store.writer(wait_s=60) as writer:
         AGAIN.fill(writer, "again")
     versions = graph_version(folder)

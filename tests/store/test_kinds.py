@@ -53,7 +53,7 @@ def note_kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredKind[Any]]:
         table,
         row=lambda note, created_ms: {"id": note.id, "sha256": note.sha256, "created_ms": created_ms},
         kept=sa.select(table.c.id).where(table.c.id.like("kept%")),
-        asked=lambda note: None,
+        question=lambda note: None,
     )
     monkeypatch.setitem(KINDS, kind.name, kind)
     yield kind
@@ -75,7 +75,7 @@ def test_a_new_kind_is_stored_verified_collected_and_rebuilt(filled: Path, note_
 
         store.archive.path("note", "loose1").unlink()
         assert differences(store) == [("missing file", "loose1")]
-        assert writer.sound(note_kind, "loose1") is None
+        assert writer.read_sound(note_kind, "loose1") is None
         writer.put(loose, run="run")
         assert differences(store) == []
 
@@ -86,7 +86,7 @@ def test_a_new_kind_is_stored_verified_collected_and_rebuilt(filled: Path, note_
         with writer.catalog.writing() as connection:
             connection.execute(sa.delete(note_kind.table))
         assert differences(store) == [("orphan file", "kept1")]
-        assert {row["what"]: row["count"] for row in writer.rebuild()}["notes taken up from the archive"] == 1
+        assert {row["what"]: row["count"] for row in writer.rebuild()}["notes added from the archive"] == 1
         assert differences(store) == []
 
 
@@ -145,5 +145,5 @@ def test_another_response_to_the_same_trial_is_dropped(filled: Path, world: Any)
     other = type(first)(first.trial, first.images, first.metric + 1, first.predicted, first.true, first.hit)
     with open_store(filled) as store, store.writer() as writer:
         writer.put(other, run="run")
-        assert any(f"response {first.id} is stored already" in notice for notice in writer.notices)
+        assert any(f"response {first.id} is already stored" in notice for notice in writer.notices)
         assert np.array_equal(store.response(first.id).metric, first.metric)

@@ -102,7 +102,7 @@ def test_a_folder_that_may_not_be_entered_is_told(filled: Path) -> None:
         os.seteuid(65534)
         for folder in (filled, inner):
             for act in (open_store, create_store, rebuild_store):
-                with pytest.raises(StoreError, match="may not enter the folder"):
+                with pytest.raises(StoreError, match="no permission to enter the folder"):
                     act(folder)
 
     filled.chmod(0o744)  # to be listed, not to be entered

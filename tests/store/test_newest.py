@@ -41,7 +41,7 @@ def store(catalog_url: str, tmp_path: Path) -> Iterator[Store]:
     item = make_item(n_layers=1, n_heads=1)
     with create_store(tmp_path / "data", catalog=catalog_url) as store:
         with Catalog(catalog_url, read_only=False).writing() as connection:
-            ledger.enter_items(connection, [item], 1)
+            ledger.add_items(connection, [item], 1)
             connection.execute(
                 sa.insert(tables.runs), [{"name": n, "spec": "", "created_ms": 1, "changed_ms": 1} for n in RUNS]
             )

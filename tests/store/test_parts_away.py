@@ -78,5 +78,5 @@ def test_a_file_that_the_archive_lost_is_computed_anew_by_the_next_run(
         HARM[harm](path)
         with store.writer() as writer:
             world.fill(writer)
-            assert any("asks its item again" in notice for notice in writer.notices)
+            assert any("computes it again" in notice for notice in writer.notices)
     assert_equals_undisturbed(filled, world)

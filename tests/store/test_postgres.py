@@ -34,7 +34,7 @@ def own_server(postgres_server: PostgresServer) -> OwnServer:
     return postgres_server
 
 
-def enter_run(connection: sa.Connection, name: str) -> None:
+def add_run(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.insert(tables.runs).values(name=name, spec="", created_ms=1, changed_ms=1))
 
 
@@ -138,7 +138,7 @@ def test_one_database_may_hold_several_catalogs_in_schemas(url: str, postgres_se
     other = f"{url}?options=-csearch_path%3Dsecond"
     assert Catalog(other, read_only=False).upgrade() is None
     with Catalog(other, read_only=False).writing() as connection:
-        enter_run(connection, "r")
+        add_run(connection, "r")
     assert runs(other) == ["r"] and runs(url) == []
 
 
@@ -158,7 +158,7 @@ def test_an_account_that_may_only_read_reads(reader_url: str) -> None:
     catalog = Catalog(reader_url, read_only=False)
     assert runs(reader_url) == [] and catalog.version() == tables.SCHEMA
     with pytest.raises(StoreError, match=r"permission denied.*grant"), catalog.writing() as connection:
-        enter_run(connection, "r")
+        add_run(connection, "r")
 
 
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_server: PostgresServer) -> None:
@@ -183,17 +183,17 @@ def test_a_connection_dropped_in_a_transaction_leaves_nothing_and_is_told(
 ) -> None:
     catalog = Catalog(url, read_only=False)
     with pytest.raises(StoreUnreachable, match="run the same command again"), catalog.writing() as connection:
-        enter_run(connection, "lost")
+        add_run(connection, "lost")
         assert postgres_server.drop_connections(url) == 1
-        enter_run(connection, "never")
+        add_run(connection, "never")
     with catalog.writing() as connection:
-        enter_run(connection, "kept")
+        add_run(connection, "kept")
     assert runs(url) == ["kept"]
 
 
 def test_a_commit_on_a_dropped_connection_is_none(url: str, postgres_server: PostgresServer) -> None:
     with pytest.raises(StoreUnreachable), Catalog(url, read_only=False).writing() as connection:
-        enter_run(connection, "lost")
+        add_run(connection, "lost")
         postgres_server.drop_connections(url)
     assert runs(url) == []
 
@@ -204,9 +204,9 @@ def test_a_stopped_process_does_not_keep_others_waiting(url: str, monkeypatch: p
         pytest.raises(StoreUnreachable, match="stood still"),
         Catalog(url, read_only=False).writing() as connection,
     ):
-        enter_run(connection, "lost")
+        add_run(connection, "lost")
         with Catalog(url, read_only=False).writing() as other:  # waits until the server has ended the first
-            enter_run(other, "kept")
+            add_run(other, "kept")
     assert runs(url) == ["kept"]
 
 
@@ -220,12 +220,12 @@ def test_a_commit_is_on_disk_even_where_the_server_need_not(url: str, postgres_s
 def test_what_was_committed_outlives_a_crash_of_the_server(url: str, own_server: OwnServer) -> None:
     catalog = Catalog(url, read_only=False)
     with pytest.raises(StoreUnreachable), catalog.writing() as connection:
-        enter_run(connection, "lost")
+        add_run(connection, "lost")
         own_server.kill()
     own_server.start()
     assert runs(url) == []
     with catalog.writing() as connection:
-        enter_run(connection, "kept")
+        add_run(connection, "kept")
     own_server.kill()
     own_server.start()
     assert runs(url) == ["kept"]

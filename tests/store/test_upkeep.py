@@ -64,7 +64,7 @@ def test_gc_keeps_files_that_nobody_lists(filled: Path, world: Any) -> None:
         with writer.catalog.writing() as connection:
             answers.forget(connection, CIRCUIT, [record.id])
         assert counts(writer.gc()) == [1, 0, 0, 0, 0]
-        assert "1 files of the archive are in no catalog" in writer.notices[-1]
+        assert "1 archive files are not in the catalog" in writer.notices[-1]
         assert [(row["kind"], row["id"]) for row in store.verify()] == [("orphan file", record.id)]
         writer.rebuild()
         assert len(store.verify()) == 0 and record.id in store.graph.present()

@@ -62,7 +62,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         lambda s, w: circuit_file(s, w).write_bytes(s.archive.path("circuit", w.records[1].id).read_bytes()),
         "archive",
         "damaged file",
-        "it holds the circuit",
+        "it contains the circuit",
     ),
     "discovery file lost": (lambda s, w: discovery_file(s, w).unlink(), "archive", "missing file", "is not there"),
     "discovery file cut": (lambda s, w: discovery_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),

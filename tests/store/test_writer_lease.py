@@ -32,7 +32,7 @@ from circuitstore.store import (
 from circuitstore.store import writer as module
 from circuitstore.store.graph.ladybug.backend import LadybugGraph
 from circuitstore.store.lease import Owner, now_ms
-from circuitstore.store.runs import Asked
+from circuitstore.store.runs import RunRequest
 
 from ..waiting import LONG_S, until
 from .conftest import make_world
@@ -68,7 +68,10 @@ def test_a_second_writer_is_refused_by_name_or_waits(filled: Path) -> None:
     with open_store(filled) as store:
         with another_writer(filled) as process:
             assert str(process.pid) in str(store.writing_process())
-            with pytest.raises(StoreBusy, match=rf"written by process {process.pid} on host .*wait for it or stop it"):
+            with pytest.raises(
+                StoreBusy,
+                match=rf"written by process {process.pid} on host .*wait for it .*or stop it",
+            ):
                 store.writer().__enter__()
             assert len(store.circuits()) == 6
             assert process.stdin is not None
@@ -205,7 +208,7 @@ ACTS: dict[str, Callable[[Writer, Any], object]] = {
     "start_run": lambda writer, world: NEW.start(writer, "second"),
     "put a discovery": lambda writer, world: writer.put(NEW.discoveries[3], run="run"),
     "put a circuit": lambda writer, world: writer.put(NEW.records[3], run="run"),
-    "take_up": lambda writer, world: writer.take_up(CIRCUIT, world.records[0].id),
+    "adopt": lambda writer, world: writer.adopt(CIRCUIT, world.records[0].id),
     "fail": lambda writer, world: writer.fail(world.items[0].id, "too late"),
     "lease_item": lambda writer, world: writer.lease_item(world.items[0].id),
     "retry_failed": lambda writer, world: writer.retry_failed("run"),
@@ -215,7 +218,7 @@ ACTS: dict[str, Callable[[Writer, Any], object]] = {
     "set_aside": lambda writer, world: writer.set_aside(CIRCUIT, world.records[0].id, StoreDamaged("too late")),
     "flush": lambda writer, world: writer.flush(),
     "archive.write": lambda writer, world: writer.archive.write(NEW.discoveries[3], 1),
-    "archive.write_asked": lambda writer, world: writer.archive.write_asked(Asked("r", "", (), (), 1), "s"),
+    "archive.write_request": lambda writer, world: writer.archive.write_request(RunRequest("r", "", (), (), 1), "s"),
     "archive.remove": lambda writer, world: writer.archive.remove("circuit", world.records[0].id),
     "archive.set_aside": lambda writer, world: writer.archive.set_aside("circuit", world.records[0].id),
     "archive.announce_removal": lambda writer, world: writer.archive.announce_removal({"circuit": []}),

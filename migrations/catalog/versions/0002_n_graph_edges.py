@@ -1,4 +1,4 @@
-"""How many edges the whole graph of a circuit's form has."""
+"""Number of edges of the whole graph of a circuit's form."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def n_graph_edges(item: dict[str, Any]) -> int:
-    """Of the graph that an item asks of: before layer l come 1 + (heads + 1) l senders."""
+    """Return the number of edges of an item's graph; there are 1 + (heads + 1) l senders before layer l."""
     form, layers = item["recipe"]["form"], item["model"]["n_layers"]
     heads = 1 if form == "block" else item["model"]["n_heads"]
     inputs = {"split": 3 * heads, "head": heads, "attention": 1, "block": 1}[form]

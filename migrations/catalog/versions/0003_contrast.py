@@ -1,4 +1,4 @@
-"""Of circuits: which model by its fingerprint, what the images were contrasted with, a flag, and which question."""
+"""Columns of circuits: fingerprint of the model, contrast of the images, flag and question."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def _fill(connection: sa.Connection) -> None:
 
 
 def values(row: sa.RowMapping, item: dict[str, Any]) -> dict[str, str]:
-    """The new columns of a circuit; what its images were contrasted with was not recorded."""
+    """Return the new columns of a circuit; the contrast of its images was not recorded."""
     edges, everything = row["n_edges"], row["n_graph_edges"]
     reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": row["n_images"] < 6}
     return {
@@ -45,10 +45,10 @@ def values(row: sa.RowMapping, item: dict[str, Any]) -> dict[str, str]:
 
 
 def question(item: dict[str, Any], extraction: str) -> str:
-    """As `CircuitRecord.question` at this version."""
+    """Return `CircuitRecord.question` as of this version."""
     recipe, target = item["recipe"], item["target_class"]
     method, metric, corruption = (text(recipe[name]) for name in ("method", "metric", "corruption"))
-    asked = [
+    parts = [
         item["model"]["id"],
         f"{target['dataset']}/{target['class_index']}/{target['name']}",
         text(item["condition"]),
@@ -57,7 +57,7 @@ def question(item: dict[str, Any], extraction: str) -> str:
         recipe["seed"],
         extraction,
     ]
-    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

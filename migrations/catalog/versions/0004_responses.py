@@ -1,4 +1,4 @@
-"""What a model did image by image, and which such responses are behind the evaluation of a circuit."""
+"""Responses per image, and references of circuits to the responses behind their evaluation."""
 
 import sqlalchemy as sa
 from alembic import op

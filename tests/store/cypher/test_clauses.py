@@ -40,14 +40,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (C + "RETURN c.class + 1", {}, "+ takes numbers, and c.class is a text"),
     (C + "RETURN c.class - 1", {}, "- takes numbers, and c.class is a text"),
     (C + "RETURN sum(c.class)", {}, "sum( takes numbers"),
-    ("RETURN [1, 'a'] AS x", {}, "a list holds values of one kind"),
+    ("RETURN [1, 'a'] AS x", {}, "a list has values of one kind"),
     ("RETURN 1 + null AS x", {}, "null is a null"),
     # one expression of two kinds, which LadybugDB rounds
     (C + "RETURN CASE WHEN c.n_edges > 3 THEN 1 ELSE 2.5 END", {}, "1 is a whole number, and 2.5 a number: write 1.0"),
     (C + "RETURN coalesce(c.faithfulness, 0)", {}, "write 1.0 for 1"),
     (C + "RETURN CASE c.n_edges WHEN 2.5 THEN 'a' ELSE 'b' END", {}, "CASE is a whole number, and 2.5 a number"),
     (C + "RETURN CASE c.class WHEN c.condition THEN 1 ELSE 0 END", {}, "CASE WHEN … = c.condition"),
-    (C + "RETURN CASE WHEN c.n_edges > 3 THEN null END", {}, "CASE is null here"),
+    (C + "RETURN CASE WHEN c.n_edges > 3 THEN null END", {}, "CASE is always null"),
     ("RETURN 1 AS x UNION RETURN 2.5 AS x", {}, "column x is whole number before UNION and number after it"),
     ("RETURN null AS x UNION RETURN 1 AS x", {}, "column x is null before UNION"),
     # null
@@ -63,7 +63,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (C + "WHERE c.class CONTAINS c.condition RETURN c.id", {}, "that is not empty"),
     # division, precedence, order
     (C + "RETURN c.n_edges / c.n_nodes", {}, "write 1.0 * c.n_edges / c.n_nodes"),
-    (C + "RETURN c.n_edges % $k", {"k": 0}, "whole numbers are divided"),
+    (C + "RETURN c.n_edges % $k", {"k": 0}, "division of whole numbers fails"),
     (C + "WHERE 1 < c.n_edges < 3 RETURN c.id", {}, "in brackets"),
     (C + "WHERE c.n_edges + 1 IN [3] RETURN c.id", {}, "put c.n_edges + 1 in brackets before IN"),
     (C + "WHERE c.class STARTS WITH 'a' + 'b' RETURN c.id", {}, "put 'a' + 'b' in brackets"),
@@ -75,8 +75,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("RETURN 1e400 AS x", {}, "too large"),
     # relationships that may be one
     ("MATCH (a:Node)-[f:FEEDS]->(b)<-[g:FEEDS]-(d) RETURN a.name", {}, "column 30: two relationships of this MATCH"),
-    ("MATCH (a)-[:FEEDS]->(b), (c)-[:FEEDS|CONTAINS]->(d) RETURN a.name", {}, "MATCH of its own"),
-    ("MATCH (a)-[f:FEEDS]-(b)-[g]->(c) RETURN a.name", {}, "MATCH of its own"),
+    ("MATCH (a)-[:FEEDS]->(b), (c)-[:FEEDS|CONTAINS]->(d) RETURN a.name", {}, "into a separate MATCH"),
+    ("MATCH (a)-[f:FEEDS]-(b)-[g]->(c) RETURN a.name", {}, "into a separate MATCH"),
     ("MATCH (a)-[:FEEDS*1..3]-(b) RETURN a.name", {}, "needs a direction"),
 ]
 
@@ -118,7 +118,9 @@ def test_what_is_the_same_on_both_is_let_through(text: str, params: dict[str, An
     assert read(tokenize(text), params).columns is not None
 
 
-@pytest.mark.parametrize("text", [*HARMLESS, *(pytest.param(q.text, id=n) for n, q in named_queries().items())])
+@pytest.mark.parametrize(
+    "text", [*HARMLESS, *(pytest.param(q.text, id=n) for n, q in named_queries().items() if q.text)]
+)
 def test_real_questions_are_read_to_their_end(text: str) -> None:
     params = {t.text[1:]: "a" for t in tokenize(text) if t.kind == "param"}
     types = {p.name: p for q in named_queries().values() if q.text == text for p in q.parameters}
