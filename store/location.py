@@ -13,7 +13,7 @@ from ..errors import InputError
 from .catalog import parsed
 from .files import DEEPEST, reachable
 from .graph.neo4j.account import Account
-from .graph.urls import refuse_credentials, url_of
+from .graph.urls import check_no_credentials, url_of
 
 DEFAULT = "circuitstore-data"
 
@@ -69,7 +69,7 @@ class Location:
             StoreError: the folder's path is too long, or there is no permission to enter the folder.
         """
         if graph:
-            refuse_credentials(graph)
+            check_no_credentials(graph)
         folder = _folder(location or DEFAULT)
         return cls(
             folder,

@@ -1,1 +1,1 @@
-"""Shipped tests and factories: what a graph backend of your own must pass, and data to try it on."""
+"""Shipped tests for graph backends of other packages, and factories of test data."""

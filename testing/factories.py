@@ -1,4 +1,4 @@
-"""Made-up discoveries and circuits of any size, the same for the same seed: for tests and benchmarks."""
+"""Synthetic discoveries and circuits of any size, deterministic by seed, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_item(
     metric: str = "logit",
     corruption: str = "other-class",
 ) -> WorkItem:
-    """A work item; other `seed`: other images. A `universe` takes the place of the form."""
+    """Return a work item; another `seed` selects other images. A `universe` replaces the form."""
     model = ModelInfo(digest(["model", n_layers, n_heads]), f"toy-{n_layers}x{n_heads}", n_layers, n_heads, 64, 10)
     params = {} if attack == "natural" else {"text": "other class"}
     recipe = Recipe(
@@ -68,10 +68,10 @@ def make_item(
 def make_discovery(
     seed: int = 0, *, n_images: int = 8, item: WorkItem | None = None, universe: Universe | None = None
 ) -> Discovery:
-    """Scores with a part shared by all seeds, one of the class, and one of each image; rounded as archived.
+    """Return scores that sum a part shared by all seeds, one per class, and one per image; rounded as archived.
 
     Args:
-        universe: that of the item, where it is of a package that need not be installed.
+        universe: the item's universe, if its package may not be installed.
     """
     item = item or make_item(seed)
     universe = universe or universe_of(item.model, item.recipe.over)
@@ -89,7 +89,7 @@ def _hashes(seed: int, class_index: int, count: int) -> list[str]:
 
 
 def make_record(discovery: Discovery, n: int = 40) -> CircuitRecord:
-    """The greedy circuit of `n` edges with a made-up evaluation."""
+    """Return the greedy circuit of `n` edges with a synthetic evaluation."""
     scores = discovery.scores
     assert scores is not None and scores.per_image is not None
     circuit = greedy(scores, n)
@@ -107,7 +107,7 @@ def make_record(discovery: Discovery, n: int = 40) -> CircuitRecord:
 
 
 def make_responses(item: WorkItem, circuit: str, n_images: int = 4) -> dict[Role, Response]:
-    """Made-up responses behind the evaluation of a circuit, by role."""
+    """Return synthetic responses for the evaluation of a circuit, by role."""
     found: dict[Role, Response] = {}
     for i, (role, trial) in enumerate(trials_of(item, circuit).items()):
         rng = np.random.default_rng([i, item.target_class.class_index])
@@ -119,7 +119,7 @@ def make_responses(item: WorkItem, circuit: str, n_images: int = 4) -> dict[Role
 
 
 def with_responses(record: CircuitRecord) -> tuple[CircuitRecord, list[Response]]:
-    """The record with references to made-up responses, and these."""
+    """Return the record with references to synthetic responses, and the responses."""
     responses = make_responses(record.item, record.id)
     ids = {role: response.id for role, response in responses.items()}
     return replace(record, responses=ids), list(responses.values())
@@ -128,7 +128,7 @@ def with_responses(record: CircuitRecord) -> tuple[CircuitRecord, list[Response]
 def make_records(
     count: int, *, n: int = 40, form: str = "split", n_layers: int = 4, n_heads: int = 4
 ) -> list[CircuitRecord]:
-    """Records over ten classes, natural and typographic in turn."""
+    """Return records over ten classes, alternately natural and typographic."""
     return [
         make_record(
             make_discovery(
@@ -149,7 +149,7 @@ def make_records(
 
 
 def make_neuron_records(chosen: str, count: int = 1, *, n: int = 3) -> list[CircuitRecord]:
-    """Records over a universe of neurons, one for each of some classes."""
+    """Return records over a universe of neurons, one for each of `count` classes."""
     use, records = neurons(chosen), []
     for index in range(count):
         item = make_item(class_index=index, universe=use, n_layers=chosen.count("|") + 1)

@@ -1,13 +1,13 @@
-"""What every graph backend must pass: subclass `GraphContract`, give the fixture `place`, run pytest.
+"""The tests that every graph backend must pass: subclass `GraphContract`, define the fixture `place`, run pytest.
 
     class TestMine(GraphContract):
         @pytest.fixture
         def place(self, tmp_path):
             return GraphPlace(f"mine://{tmp_path}/graph")
 
-The place is a database of its own, empty at the start of each test. Further promises are tested where the subclass
-gives what that needs: `faults_of_put`, `faults_of_remove`, `faults_of_clear` and the fixture `foreign`. A test that a
-backend cannot pass is overridden by a skip that says why.
+The place is a separate database, empty at the start of each test. Some tests run only if the subclass defines what they
+need: `faults_of_put`, `faults_of_remove`, `faults_of_clear` and the fixture `foreign`. Override a test that a backend
+cannot pass with a skip that gives the reason.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .graph_writing import Writing
 
 
 class GraphContract(Owning, Writing, Reading):
-    """The tests; each says in its name what a backend promises, and `store.graph.contract` in prose."""
+    """The tests; each is named after a requirement of the contract in `store.graph.contract`."""
 
     @pytest.fixture
     def place(self) -> GraphPlace:
-        raise NotImplementedError("a subclass of GraphContract gives the fixture `place`")
+        raise NotImplementedError("a subclass of GraphContract must define the fixture `place`")
 
     @pytest.fixture
     def foreign(self) -> GraphPlace:
-        """A database that holds something else than circuits."""
-        pytest.skip("the subclass gives no fixture `foreign`")
+        """A database with other data than circuits."""
+        pytest.skip("the subclass does not define the fixture `foreign`")

@@ -1,8 +1,8 @@
-"""A graph backend driven beside a plain dictionary, in any order of operations: `graph_machine`.
+"""Comparison of a graph backend with a dictionary over random sequences of operations: `graph_machine`.
 
     TestMine = graph_machine(new_place).TestCase
 
-where `new_place` gives a context manager over a new, empty `GraphPlace`.
+where `new_place` returns a context manager over a new, empty `GraphPlace`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ some = st.sets(st.integers(0, POOL - 1), max_size=4)
 
 @lru_cache(maxsize=1)
 def pool() -> tuple[CircuitRecord, ...]:
-    """Small circuits of two forms; the last ones without values."""
+    """Return small circuits of two forms; the last `BARE` have no values."""
     records = [
         *make_records(5, n=8, n_layers=2, n_heads=2),
         *make_records(3, n=8, form="attention", n_layers=2, n_heads=2),
@@ -37,7 +37,7 @@ def pool() -> tuple[CircuitRecord, ...]:
 
 
 class GraphMachine(RuleBasedStateMachine):
-    """The operations of a store's writer on one database; `expected` is what it must hold."""
+    """The operations of a store's writer on one database; `expected` is its expected content."""
 
     def new_place(self) -> AbstractContextManager[GraphPlace]:
         raise NotImplementedError("use graph_machine")
@@ -106,5 +106,5 @@ class GraphMachine(RuleBasedStateMachine):
 
 
 def graph_machine(new_place: NewPlace) -> type[GraphMachine]:
-    """The machine over a backend's databases."""
+    """Return the state machine for a backend's databases."""
     return type("GraphMachine", (GraphMachine,), {"new_place": lambda self: new_place()})

@@ -1,4 +1,4 @@
-"""What a graph backend promises of whose it is: opening, the lease, closing, forks, and being made anew."""
+"""Tests of ownership for `GraphContract`: opening, the lease, closing, forks and recreation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .graph_place import STORE, GraphPlace, assert_holds, created, in_a_fork, la
 
 
 def acts(graph: GraphBackend, records: Sequence[CircuitRecord]) -> list[Callable[[], object]]:
-    """All that changes a graph that holds the first two of three records."""
+    """Return all operations that change a graph with the first two of three records."""
     return [
         lambda: graph.put(records, created(records)),
         lambda: graph.remove([records[0].id]),
@@ -29,9 +29,9 @@ def acts(graph: GraphBackend, records: Sequence[CircuitRecord]) -> list[Callable
 
 
 class Owning:
-    """A part of `GraphContract`."""
+    """The tests of ownership."""
 
-    def test_everything_is_there_after_opening_again(self, place: GraphPlace):
+    def test_content_persists_after_reopening(self, place: GraphPlace):
         records = make_records(3)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -42,7 +42,7 @@ class Owning:
             graph.put(more, created(more))
             assert_holds(graph, more)
 
-    def test_the_lease_is_one_owners_until_it_lapses(self, place: GraphPlace):
+    def test_the_lease_has_one_owner_until_it_lapses(self, place: GraphPlace):
         with place.open() as graph:
             assert graph.lease() is None
             until = later()
@@ -74,7 +74,7 @@ class Owning:
             assert graph.lease() == Lease("fourth", until)
 
     def test_a_writer_that_lost_the_lease_changes_nothing(self, place: GraphPlace):
-        """Whether it is held by the other, or free again; and the other does not wait for it."""
+        """The lease belongs to another writer or is free again; the other writer does not have to wait."""
         records = make_records(3)
         with place.open() as first:
             first.put(records[:2], created(records))
@@ -82,7 +82,7 @@ class Owning:
             try:
                 second = place.open()
             except StoreBusy:
-                pytest.skip("while one opens it for writing, nobody else can")
+                pytest.skip("only one process can open the database for writing")
             with second:
                 second.claim("second", later())
                 for give_back in (False, True):
@@ -117,7 +117,7 @@ class Owning:
             assert_holds(graph, records[:2])
             assert graph.lease() == lease
 
-    def test_a_database_of_another_store_is_refused_untouched(self, place: GraphPlace):
+    def test_a_database_of_another_store_raises_and_is_unchanged(self, place: GraphPlace):
         records = make_records(1)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -127,14 +127,14 @@ class Owning:
         with place.open() as graph:
             assert_holds(graph, records)
 
-    def test_after_close_it_says_so(self, place: GraphPlace):
+    def test_methods_raise_after_close(self, place: GraphPlace):
         graph = place.open()
         graph.close()
         graph.close()
         with pytest.raises(StoreError, match="closed"):
             graph.present()
 
-    def test_one_of_several_who_claim_at_once_gets_the_lease(self, place: GraphPlace):
+    def test_one_of_several_concurrent_claims_succeeds(self, place: GraphPlace):
         until, refused = later(), []
 
         def claim(owner: str) -> None:
@@ -152,7 +152,7 @@ class Owning:
             held = graph.lease()
         assert held is not None and sorted([held.owner, *refused]) == [f"owner {i}" for i in range(4)]
 
-    def test_a_reader_makes_no_database(self, place: GraphPlace):
+    def test_a_reader_creates_no_database(self, place: GraphPlace):
         for _ in range(2):
             with pytest.raises(StoreError, match=r"there is no graph at .*circuitstore rebuild"):
                 place.open(read_only=True)
@@ -160,7 +160,7 @@ class Owning:
             assert graph.present() == {} and graph.notices == () and graph.url == place.url and not graph.read_only
 
     @pytest.mark.parametrize("read_only", [False, True])
-    def test_what_is_not_ours_is_left_as_it_is(self, foreign: GraphPlace, read_only):
+    def test_other_data_raises_and_is_unchanged(self, foreign: GraphPlace, read_only):
         for _ in range(2):
             with pytest.raises(StoreForeign, match="not a graph of circuits"):
                 foreign.open(read_only=read_only)
@@ -173,7 +173,7 @@ class Owning:
         with place.open() as graph:
             assert_holds(graph, records)
 
-    def test_made_anew_it_is_empty_and_its_stores_alone(self, place: GraphPlace):
+    def test_recreating_empties_only_a_database_of_the_store(self, place: GraphPlace):
         records = make_records(2)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -189,7 +189,7 @@ class Owning:
             assert_holds(graph, records)
 
     @pytest.mark.parametrize("read_only", [False, True])
-    def test_after_a_fork_it_says_so(self, place: GraphPlace, read_only):
+    def test_methods_raise_after_a_fork(self, place: GraphPlace, read_only):
         def use() -> None:
             with pytest.raises(StoreError, match="does not survive a fork"):
                 graph.present()
@@ -201,7 +201,7 @@ class Owning:
             in_a_fork(use)
             assert graph.present() == {}
 
-    def test_a_fork_opens_it_anew(self, place: GraphPlace):
+    def test_a_fork_can_open_it_again(self, place: GraphPlace):
         def use() -> None:
             graph.close()
             with place.open(read_only=True) as again:

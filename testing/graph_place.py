@@ -1,4 +1,4 @@
-"""Where a graph backend is tried out, what it must hold afterwards, and circuits to do it with."""
+"""Places, assertions and circuits for the tests of graph backends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARED = ("Model", "Dataset", "Class", "Condition", "Recipe", "Component")
 
 @dataclass(frozen=True)
 class GraphPlace:
-    """A database, by the URL at which `open_graph` finds it: any number of times, in this and other processes."""
+    """A database, by its URL: `open` may be called any number of times, in this and other processes."""
 
     url: str
 
@@ -32,28 +32,28 @@ class GraphPlace:
 
 
 def created(records: Sequence[CircuitRecord]) -> dict[str, int]:
-    """Times for records: 1, 2, 3 … ms."""
+    """Return creation times for records: 1, 2, 3 … ms."""
     return {r.id: i for i, r in enumerate(records, 1)}
 
 
 def later() -> int:
-    """An hour from now, in epoch milliseconds."""
+    """Return the time in an hour, in epoch milliseconds."""
     return int(time.time() * 1000) + 3_600_000
 
 
 def bare(record: CircuitRecord) -> CircuitRecord:
-    """The record as of a method that only selects, on no report images."""
+    """Return the record without values, as from a method without scores and without report images."""
     circuit = replace(record.circuit, score=None, std=None)
     return replace(record, circuit=circuit, frequency=None, full_in=None, full_out=None, evaluation=None, n_images=1)
 
 
 def count(graph: GraphBackend, label: str) -> int:
-    """Nodes of a label."""
+    """Return the number of nodes of a label."""
     return int(graph.run(f"MATCH (x:{label}) RETURN count(x) AS n").to_pandas()["n"].item())
 
 
 def assert_holds(graph: GraphBackend, records: Sequence[CircuitRecord], times: dict[str, int] | None = None) -> None:
-    """The graph holds these circuits, exactly, and no others."""
+    """Assert that the graph has exactly these circuits."""
     times = times or created(records)
     assert graph.present() == {r.id: r.sha256 for r in records}
     for record in records:
@@ -62,17 +62,17 @@ def assert_holds(graph: GraphBackend, records: Sequence[CircuitRecord], times: d
 
 
 def in_a_fork(act: Callable[[], None], within_s: int = 600) -> None:
-    """Do something in a fork of this process.
+    """Call a function in a fork of this process.
 
     Raises:
-        AssertionError: it failed, or took longer; what it said is in the standard error.
+        AssertionError: it failed or exceeded the time limit; its traceback is in standard error.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks of processes with threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn about forks of processes with threads
         child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(within_s)  # what an engine does with an inherited handle may be to wait for ever
+        signal.alarm(within_s)  # an engine may wait forever on an inherited handle
         try:
             act()
         except BaseException:

@@ -1,4 +1,4 @@
-"""What a graph backend promises of reading: queries, and readers beside a writer."""
+"""Tests of reading for `GraphContract`: queries, and readers concurrent with a writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDLESS = "UNWIND range(1, 300000) AS a UNWIND range(1, 300000) AS b WITH a, b W
 
 
 class Reading:
-    """A part of `GraphContract`."""
+    """The tests of reading."""
 
     def test_rows_are_plain_python_values(self, place: GraphPlace):
         records = make_records(3)
@@ -43,7 +43,7 @@ class Reading:
             assert answer.to_pandas().to_numpy().tolist() == [[record.id, 2]]
             assert_holds(graph, [record])
 
-    def test_rows_are_capped_and_the_cap_is_told(self, place: GraphPlace):
+    def test_rows_are_capped_with_a_note(self, place: GraphPlace):
         with place.open() as graph:
             capped = graph.run("UNWIND [1, 2, 3, 4] AS i RETURN i", max_rows=3)
             whole = graph.run("UNWIND [1, 2, 3, 4] AS i RETURN i", max_rows=4)
@@ -55,7 +55,7 @@ class Reading:
             answer = graph.run("MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n")
         assert list(answer.to_pandas().columns) == ["id", "n"] and len(answer) == 0
 
-    def test_a_query_that_never_ends_is_ended(self, place: GraphPlace):
+    def test_a_query_that_never_ends_is_stopped(self, place: GraphPlace):
         with place.open() as graph:
             started = time.monotonic()
             with pytest.raises(QueryFailed, match=r"longer than 0.3 s"):
@@ -64,7 +64,7 @@ class Reading:
             assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
 
     @pytest.mark.parametrize("read_only", [False, True])
-    def test_a_long_query_does_not_hold_up_others(self, place: GraphPlace, read_only):
+    def test_a_long_query_does_not_delay_others(self, place: GraphPlace, read_only):
         records = make_records(1)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -90,7 +90,7 @@ class Reading:
             assert graph.run("RETURN 1 AS one").to_pandas()["one"].tolist() == [1]
             assert len(graph.run(many + answer, texts, max_rows=10**6)) in (1, 40_000)
 
-    def test_sums_of_nothing_and_of_much_are_those_of_opencypher(self, place: GraphPlace):
+    def test_sums_of_no_rows_and_large_products_are_those_of_opencypher(self, place: GraphPlace):
         text = "UNWIND $some AS x WITH x WHERE x > $least RETURN sum(x) AS total, sum(0.5 * x) AS half, avg(x) AS mean"
         with place.open() as graph:
             nothing = graph.run(text, {"some": [1, 2], "least": 5}).to_pandas()
@@ -112,7 +112,7 @@ class Reading:
             target.keys() - {"label"}
         )
 
-    def test_a_division_by_zero_is_no_number(self, place: GraphPlace):
+    def test_a_division_by_zero_raises(self, place: GraphPlace):
         with place.open() as graph, pytest.raises(QueryFailed, match="divided by 0"):
             graph.run("UNWIND [1.0, 0.0] AS x RETURN 1.0 / x AS y")
 
@@ -132,15 +132,15 @@ class Reading:
             assert_holds(graph, records)
             assert len(graph.run("MATCH (d:Dataset) RETURN d.name")) == 1
 
-    def test_a_query_that_does_not_parse_says_so(self, place: GraphPlace):
+    def test_a_query_that_does_not_parse_raises(self, place: GraphPlace):
         with place.open() as graph, pytest.raises(QueryFailed, match="MATCH"):
             graph.run("MATCH (c:Circuit RETURN c")
 
-    def test_content_of_an_unknown_circuit_is_an_error(self, place: GraphPlace):
+    def test_content_of_an_unknown_circuit_raises(self, place: GraphPlace):
         with place.open() as graph, pytest.raises(InputError, match="nothing-such"):
             graph.content("nothing-such")
 
-    def test_a_reader_reads_and_refuses_to_write(self, place: GraphPlace):
+    def test_a_reader_reads_and_cannot_write(self, place: GraphPlace):
         records = make_records(2)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -170,7 +170,7 @@ class Reading:
             writer.clear()
             assert_holds(reader, [])
 
-    def test_readers_never_meet_half_a_circuit(self, place: GraphPlace):
+    def test_readers_never_find_part_of_a_circuit(self, place: GraphPlace):
         records = make_records(24)
         wrong: list[object] = []
         reads = 0
@@ -185,7 +185,7 @@ class Reading:
             with place.open(read_only=True) as graph:
                 opened.wait()
                 ended = False
-                while not ended:  # once more when all is written
+                while not ended:  # once more after the last write
                     ended = done.is_set()
                     try:
                         frame = graph.run(text).to_pandas()

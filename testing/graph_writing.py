@@ -1,4 +1,4 @@
-"""What a graph backend promises of writing: `put`, `remove`, `sweep` and `clear`, killed at any point."""
+"""Tests of writing for `GraphContract`: `put`, `remove`, `sweep` and `clear`, also killed at any point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .killing import DONE, killed_at
 
 
 class Writing:
-    """A part of `GraphContract`."""
+    """The tests of writing."""
 
     faults_of_put: ClassVar[tuple[str, ...]] = ()
     """Points of `circuitstore.store.faults` that the backend's `put` passes."""
@@ -31,7 +31,7 @@ class Writing:
             graph.put(records, created(records))
             assert_holds(graph, records)
 
-    def test_what_is_missing_in_a_record_is_null(self, place: GraphPlace):
+    def test_missing_values_of_a_record_are_null(self, place: GraphPlace):
         first, second = make_records(2)
         records = [bare(first), second]
         with place.open() as graph:
@@ -67,7 +67,7 @@ class Writing:
             models = graph.run("MATCH (k:Component)-[:PART_OF]->(m:Model) RETURN m.name AS m, count(k) AS k ORDER BY m")
         assert models.to_pandas().to_numpy().tolist() == [["toy-2x3", 10], ["toy-4x4", 22 + 4]]
 
-    def test_circuits_over_neurons_stand_beside_others(self, place: GraphPlace):
+    def test_circuits_over_neurons_and_over_computation_graphs(self, place: GraphPlace):
         path, several = make_neuron_records("5 | 17 | 3 | 17"), make_neuron_records("5 9 | 2 17 | 3 17 | 1 8", 2)
         records = [*path, *make_records(2), *several]
         with place.open() as graph:
@@ -86,7 +86,7 @@ class Writing:
         assert found.iloc[:, 4].isna().all() and {name for _, name, *_ in rows} >= {"m1.n17", "m3.n17"}
         assert parts.to_pandas()["name"].tolist() == ["m1.n17", "m2.n17", "m3.n17"]
 
-    def test_parallel_edges_into_one_head_are_kept_apart(self, place: GraphPlace):
+    def test_parallel_edges_into_one_head_are_separate(self, place: GraphPlace):
         record = max(make_records(10, n=200), key=lambda r: r.circuit.n_edges)
         edges = (record.circuit.graph.edge(record.circuit.graph.edge_index[name]) for name in record.circuit.edges)
         parallel = max(Counter((edge.sender, edge.receiver) for edge in edges).values())
@@ -94,12 +94,12 @@ class Writing:
         with place.open() as graph:
             graph.put([record], created([record]))
             assert_holds(graph, [record])
-            most = graph.run(
+            counts = graph.run(
                 "MATCH (:Circuit {id: $id})-[:HAS]->(n:Node)-[f:FEEDS]->(m:Node) "
                 "WITH n, m, count(f) AS edges, count(DISTINCT f.port) AS ports RETURN max(edges), max(ports)",
                 {"id": record.id},
             )
-        assert most.to_pandas().to_numpy().tolist() == [[parallel, parallel]]
+        assert counts.to_pandas().to_numpy().tolist() == [[parallel, parallel]]
 
     def test_structural_links_join_input_to_logits(self, place: GraphPlace):
         record = make_records(1, form="attention")[0]
@@ -125,7 +125,7 @@ class Writing:
             graph.put([], {})
             assert_holds(graph, records)
 
-    def test_other_content_under_a_known_id_is_refused_and_nothing_is_written(self, place: GraphPlace):
+    def test_other_content_under_a_known_id_raises_and_nothing_is_written(self, place: GraphPlace):
         first, second = make_records(2)
         other = replace(first, n_images=first.n_images + 1)
         assert other.id == first.id
@@ -137,7 +137,7 @@ class Writing:
             graph.put([second], {second.id: 2})
             assert_holds(graph, [first, second])
 
-    def test_a_group_that_is_refused_leaves_the_graph_as_it_was_and_usable(self, place: GraphPlace):
+    def test_an_invalid_group_leaves_the_graph_unchanged_and_usable(self, place: GraphPlace):
         first, second = make_records(2)
         with place.open() as graph:
             with pytest.raises(KeyError):
@@ -146,7 +146,7 @@ class Writing:
             graph.put([first, second], created([first, second]))
             assert_holds(graph, [first, second])
 
-    def test_remove_takes_circuits_and_leaves_what_is_shared(self, place: GraphPlace):
+    def test_remove_deletes_circuits_and_keeps_shared_nodes(self, place: GraphPlace):
         records = make_records(4)
         with place.open() as graph:
             graph.put(records, created(records))
@@ -157,7 +157,7 @@ class Writing:
             graph.put(records, created(records))
             assert_holds(graph, records)
 
-    def test_sweep_finds_nothing_where_all_is_well(self, place: GraphPlace):
+    def test_sweep_finds_nothing_in_a_sound_graph(self, place: GraphPlace):
         records = make_records(2)
         with place.open() as graph:
             assert graph.sweep() == 0
@@ -182,7 +182,7 @@ class Writing:
 
     def test_a_put_killed_anywhere_is_whole_or_nothing(self, place: GraphPlace):
         if not self.faults_of_put:
-            pytest.skip("the backend names no fault points of put")
+            pytest.skip("the subclass defines no fault points of put")
         before, records = make_records(2), make_records(5)
         for point in self.faults_of_put:
             with place.open() as graph:
@@ -198,7 +198,7 @@ class Writing:
                 graph.put(records, created(records))
                 assert_holds(graph, records)
 
-    def test_what_was_put_outlives_a_kill(self, place: GraphPlace):
+    def test_circuits_survive_a_kill_after_put(self, place: GraphPlace):
         records = make_records(3)
         killed_at(DONE, "put", place.url, STORE, 3)
         with place.open() as graph:
@@ -207,7 +207,7 @@ class Writing:
 
     def test_a_put_after_a_killed_one_needs_no_sweep(self, place: GraphPlace):
         if not self.faults_of_put:
-            pytest.skip("the backend names no fault points of put")
+            pytest.skip("the subclass defines no fault points of put")
         records = make_records(3)
         with place.open():
             pass
@@ -218,7 +218,7 @@ class Writing:
 
     def test_a_remove_killed_anywhere_is_whole_or_nothing(self, place: GraphPlace):
         if not self.faults_of_remove:
-            pytest.skip("the backend names no fault points of remove")
+            pytest.skip("the subclass defines no fault points of remove")
         records = make_records(3)
         for point in self.faults_of_remove:
             with place.open() as graph:
@@ -243,7 +243,7 @@ class Writing:
 
     def test_a_clear_killed_anywhere_leaves_whole_circuits(self, place: GraphPlace):
         if not self.faults_of_clear:
-            pytest.skip("the backend names no fault points of clear")
+            pytest.skip("the subclass defines no fault points of clear")
         records = make_records(3)
         for point in self.faults_of_clear:
             with place.open() as graph:

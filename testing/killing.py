@@ -1,4 +1,4 @@
-"""Processes that die at a named fault point, to see what they leave: `killed_at`."""
+"""Processes that are killed at a named fault point, so that tests can check what they leave: `killed_at`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..store.graph import open_graph
 from .factories import make_records
 
 DONE = "testing.done"
-"""The point at which a task has ended, and the graph is not closed yet."""
+"""The fault point between the end of a task and closing the graph."""
 
 
 def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> None:
-    """Run a task on a graph in another process, which is killed when it passes a fault point.
+    """Run a task on a graph in another process, which is killed when it reaches a fault point.
 
     Args:
         point: `NAME` or `NAME:N`, see `circuitstore.store.faults`; or `DONE`.
-        task: `put` (the first `count` records of the factory, at times 1, 2, 3 … ms), `remove` (of these),
+        task: `put` (the first `count` records of the factory, with times 1, 2, 3 … ms), `remove` (the same records),
             `clear` or `open`.
-        url: of the graph.
-        store_id: whose the graph is.
-        count: how many records.
+        url: URL of the graph.
+        store_id: id of the store that the graph belongs to.
+        count: number of records.
 
     Raises:
-        AssertionError: the process did not pass the point.
+        AssertionError: the process did not reach the point.
     """
     command = [sys.executable, "-m", __name__, task, url, store_id, str(count)]
     done = subprocess.run(command, env={**os.environ, VARIABLE: point}, capture_output=True, text=True, check=False)

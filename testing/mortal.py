@@ -1,4 +1,4 @@
-"""Work on small stores, and a process that does it and may be killed at it: `Mortal`."""
+"""Operations on small stores, and a process that runs them and may be killed meanwhile: `Mortal`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DISCOVERIES, SIZES = 3, (6, 12)
 
 @dataclass(frozen=True)
 class StorePlace:
-    """Where a store is: its folder, and the URL of its graph where that is on a server."""
+    """The place of a store: its folder, and the URL of its graph if that is on a server."""
 
     folder: Path
     graph: str | None = None
@@ -36,7 +36,7 @@ class StorePlace:
 
 @lru_cache(maxsize=1)
 def pool() -> tuple[tuple[Discovery, CircuitRecord, list[Response]], ...]:
-    """Circuits, each after the discovery that it shares with another, and with its responses."""
+    """Return circuits with their discovery, which two of them share, and their responses."""
     found = [
         make_discovery(i, n_images=4, item=make_item(i, class_index=i, n_layers=2, n_heads=2))
         for i in range(DISCOVERIES)
@@ -45,12 +45,12 @@ def pool() -> tuple[tuple[Discovery, CircuitRecord, list[Response]], ...]:
 
 
 def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
-    """Index circuits of the pool under a run, as the engine does: what is there already is not computed again."""
-    asked = [pool()[i] for i in sorted(chosen)]
-    items = {d.id: d.item for d, *_ in asked}
-    wanted = [(r.discovery_id, r.extraction) for _, r, _ in asked]
+    """Store circuits of the pool under a run, as the engine does: existing discoveries are not put again."""
+    results = [pool()[i] for i in sorted(chosen)]
+    items = {d.id: d.item for d, *_ in results}
+    wanted = [(r.discovery_id, r.extraction) for _, r, _ in results]
     writer.start_run(run, f'name = "{run}"', list(items.values()), wanted)
-    for discovery, record, responses in asked:
+    for discovery, record, responses in results:
         if not writer.has(DISCOVERY, discovery.id):
             writer.lease_item(discovery.id)
             writer.put(discovery, run=run)
@@ -58,7 +58,7 @@ def put(writer: Writer, run: str, chosen: Collection[int]) -> None:
 
 
 def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:
-    """One of the operations that may be killed and done again; `open`: none besides what opening takes."""
+    """Run an operation that may be killed and repeated; `open` runs only what opening does."""
     match task:
         case "put":
             put(writer, run, chosen)
@@ -70,12 +70,12 @@ def do(task: str, writer: Writer, run: str, chosen: Collection[int]) -> None:
 
 
 class Mortal:
-    """A process that works on stores in forks of itself, which may be killed: importing once makes that affordable.
+    """A process that runs tasks in forks of itself, which may be killed; the imports are needed only once.
 
-    The account of a server must be in the environment when it is made.
+    The account of a server must be in the environment when the object is created.
 
     Attributes:
-        killed: how many were, by task.
+        killed: number of killed forks, by task.
     """
 
     def __init__(self) -> None:
@@ -89,17 +89,17 @@ class Mortal:
     def __exit__(self, *exc: object) -> None:
         self._process.communicate()
 
-    def does(self, place: StorePlace, task: str, run: str, chosen: Collection[int], point: str) -> None:
-        """Do a task on a store, to its end or to the fault point `NAME:N`, counted from where the writer is open.
+    def run(self, place: StorePlace, task: str, run: str, chosen: Collection[int], point: str) -> None:
+        """Run a task on a store, to its end or to the fault point `NAME:N`, counted after the writer was opened.
 
-        For the task `open` it is counted from the beginning.
+        For the task `open`, it is counted from the beginning.
 
         Raises:
-            AssertionError: it failed otherwise; what it said is in the standard error.
+            AssertionError: the task failed for another reason; its traceback is in standard error.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        asked = [str(place.folder), place.graph, task, run, sorted(chosen), point]
-        self._process.stdin.write(f"{json.dumps(asked)}\n")
+        request = [str(place.folder), place.graph, task, run, sorted(chosen), point]
+        self._process.stdin.write(f"{json.dumps(request)}\n")
         self._process.stdin.flush()
         status = int(self._process.stdout.readline())
         assert status in (0, -signal.SIGKILL), f"{task} before {point} ended with {status}"
@@ -107,16 +107,16 @@ class Mortal:
 
 
 def main() -> None:
-    """Do what the lines of the standard input ask for, each in a fork; answer with its exit status."""
+    """Run each request from standard input in a fork, and print its exit status."""
     pool()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            os._exit(_done(line))
+            os._exit(_status(line))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _done(line: str) -> int:
+def _status(line: str) -> int:
     folder, graph, task, run, chosen, point = json.loads(line)
     if task == "open":
         os.environ[VARIABLE] = point

@@ -17,21 +17,21 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Neurons(Universe):
-    """Neurons of MLPs, each of which feeds those of the next MLP.
+    """Neurons of MLPs, with an edge from each to every neuron of the next MLP.
 
     Attributes:
-        chosen: indices of the neurons, by MLP.
+        chosen: indices of the neurons of each MLP.
     """
 
     chosen: tuple[tuple[int, ...], ...]
 
     @property
     def text(self) -> str:
-        """`neurons 5 9 | 17 | 3`."""
+        """The neurons of each MLP, such as `neurons 5 9 | 17 | 3`."""
         return f"neurons {' | '.join(' '.join(map(str, of)) for of in self.chosen)}"
 
     def make_components(self) -> tuple[Component, ...]:
-        """Return `m0.n5` …, by MLP."""
+        """Return `m0.n5` …, in the order of MLPs."""
         return tuple(
             Component(f"m{layer}.n{neuron}", "neuron", layer, neuron=neuron)
             for layer, of in enumerate(self.chosen)

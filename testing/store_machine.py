@@ -1,9 +1,9 @@
-"""A whole store driven beside a plain dictionary, in any order of operations, and killed on the way: `store_machine`.
+"""Comparison of a whole store with a dictionary over random operations and kills: `store_machine`.
 
     with Mortal() as mortal:
         run_state_machine_as_test(store_machine(new_place, mortal), settings=settings(...))
 
-where `new_place` gives a context manager over a new, empty `StorePlace`.
+where `new_place` returns a context manager over a new, empty `StorePlace`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POINTS_OF_PUT = (
     "graph.shared.before",
     "graph.commit.before",
     "graph.commit.after",
-    "graph.publish.before",  # where circuits come hidden and are shown afterwards; other backends do not pass it
+    "graph.publish.before",  # only backends that write circuits hidden first have this point
 )
 POINTS_OF_UPKEEP = (
     ("gc", "graph.remove.before"),
@@ -39,8 +39,8 @@ POINTS_OF_UPKEEP = (
     ("rebuild", "graph.commit.after"),
     ("rebuild", "catalog.commit.before"),
 )
-POINTS_OF_MENDING = ("graph.commit.before", "graph.commit.after", "catalog.commit.before", "catalog.commit.after")
-"""Fault points that every backend passes."""
+POINTS_OF_REPAIR = ("graph.commit.before", "graph.commit.after", "catalog.commit.before", "catalog.commit.after")
+"""Fault points that every backend has."""
 
 CIRCUITS = "MATCH (c:Circuit) RETURN c.id AS id, c.n_edges AS n"
 EDGES = "MATCH (c:Circuit {id: $id})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) RETURN f.edge AS edge"
@@ -50,11 +50,11 @@ which = st.integers(0, DISCOVERIES * len(SIZES) - 1)
 some = st.sets(which, min_size=1, max_size=4)
 run_names = st.sampled_from(RUNS)
 times = st.integers(1, 4)
-again = st.none() | st.sampled_from(POINTS_OF_MENDING)
+again = st.none() | st.sampled_from(POINTS_OF_REPAIR)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The operations on one store. `asked` is what each run refers to, `stored` what the store must hold."""
+    """The operations on one store. `requested` is what each run refers to, `stored` the expected circuits."""
 
     mortal: Mortal
 
@@ -69,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.place = self.around.enter_context(self.new_place())
         create_store(self.place.folder, graph=self.place.graph).close()
-        self.asked: dict[str, set[int]] = {}
+        self.requested: dict[str, set[int]] = {}
         self.stored: set[int] = set()
         self.open()
 
@@ -88,18 +88,18 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.stored)
     @rule(run=run_names, data=st.data(), other=st.booleans())
     def put_again(self, run: str, data: st.DataObject, other: bool) -> None:
-        """The same circuit, or one of other arithmetic: the first stays."""
+        """Put the same circuit again, or one with other values: the first is kept."""
         i = data.draw(st.sampled_from(sorted(self.stored)))
-        told = len(self.writer.notices)
+        before = len(self.writer.notices)
         self.writer.put(bare(pool()[i][1]) if other else pool()[i][1], run=run)
-        assert len(self.writer.notices) == told + other
-        self.asked.setdefault(run, set()).add(i)
+        assert len(self.writer.notices) == before + other
+        self.requested.setdefault(run, set()).add(i)
 
     @rule(run=run_names)
     def retire(self, run: str) -> None:
-        if run in self.asked:
+        if run in self.requested:
             self.writer.delete_run(run)
-            del self.asked[run]
+            del self.requested[run]
         else:
             with pytest.raises(InputError, match="run"):
                 self.writer.delete_run(run)
@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """In between the store is read, by nobody who may write."""
+        """Close the writer, read the store with a reader, and open the writer again."""
         self.held.close()
         with self.place.open() as reader:
             assert reader.verify().to_pandas().empty
@@ -135,14 +135,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.open()
 
     @precondition(lambda self: self.stored)
-    @rule(data=st.data(), mend=st.sampled_from(["project", "rebuild", "reopen"]))
-    def lose_circuits(self, data: st.DataObject, mend: str) -> None:
-        """Circuits vanish from the graph alone."""
+    @rule(data=st.data(), repair=st.sampled_from(["project", "rebuild", "reopen"]))
+    def lose_circuits(self, data: st.DataObject, repair: str) -> None:
+        """Remove circuits from the graph only, and repair it."""
         lost = data.draw(st.sets(st.sampled_from(sorted(self.stored)), min_size=1))
         self.writer.flush()
         self.store.graph.remove(self.ids(lost))
         assert self.differences() == {("graph", "missing circuit", id) for id in self.ids(lost)}
-        match mend:
+        match repair:
             case "project":
                 assert self.writer.project_pending() == len(lost)
             case "rebuild":
@@ -157,43 +157,45 @@ class StoreMachine(RuleBasedStateMachine):
         assert f"lacked {lost} of {len(self.stored)} circuits" in " ".join(self.writer.notices)
 
     @precondition(lambda self: len(self.stored) < len(pool()))
-    @rule(data=st.data(), mend=st.sampled_from(["gc", "rebuild"]))
-    def show_a_stranger(self, data: st.DataObject, mend: str) -> None:
-        """The graph shows a circuit that the catalog does not list."""
+    @rule(data=st.data(), repair=st.sampled_from(["gc", "rebuild"]))
+    def put_an_extra_circuit(self, data: st.DataObject, repair: str) -> None:
+        """Put a circuit into the graph that the catalog does not list, and repair it."""
         record = pool()[data.draw(which.filter(lambda i: i not in self.stored))][1]
         self.writer.flush()
         self.store.graph.put([record], {record.id: 1})
         assert self.differences() == {("graph", "extra circuit", record.id)}
-        do(mend, self.writer, "", ())
-        self.expect(mend)
+        do(repair, self.writer, "", ())
+        self.expect(repair)
         self.sound()
 
-    @rule(run=run_names, chosen=some, point=st.sampled_from(POINTS_OF_PUT), time=times, again=again, mend=st.booleans())
+    @rule(
+        run=run_names, chosen=some, point=st.sampled_from(POINTS_OF_PUT), time=times, again=again, repair=st.booleans()
+    )
     def crash_while_putting(
-        self, run: str, chosen: set[int], point: str, time: int, again: str | None, mend: bool
+        self, run: str, chosen: set[int], point: str, time: int, again: str | None, repair: bool
     ) -> None:
-        self.crash("put", run, chosen, f"{point}:{time}", again, mend)
+        self.crash("put", run, chosen, f"{point}:{time}", again, repair)
 
     @rule(task_and_point=st.sampled_from(POINTS_OF_UPKEEP), again=again)
     def crash_at_upkeep(self, task_and_point: tuple[str, str], again: str | None) -> None:
         task, point = task_and_point
         self.crash(task, "", (), point, again, False)
 
-    def crash(self, task: str, run: str, chosen: Collection[int], point: str, again: str | None, mend: bool) -> None:
-        """Another process does something and is killed at the N-th pass of a point, if it gets there.
+    def crash(self, task: str, run: str, chosen: Collection[int], point: str, again: str | None, repair: bool) -> None:
+        """Run a task in another process, which is killed at the N-th pass of a fault point, if it gets there.
 
-        So may be the one after it, which begins with mending what the first left. The next writer finds the store
-        sound but for files that no catalog lists yet, and does the same again.
+        A second process, which repairs what the first left, may be killed too. The next writer must find the store
+        sound, except for files that the catalog does not list yet; it runs the task again.
         """
         self.held.close()
         before = set(self.stored)
-        self.mortal.does(self.place, task, run, chosen, point)
+        self.mortal.run(self.place, task, run, chosen, point)
         if again is not None:
-            self.mortal.does(self.place, "open", "", (), again)
+            self.mortal.run(self.place, "open", "", (), again)
         self.open()
         assert {kind for _, kind, _ in self.differences()} <= {"orphan file"}
         between = set(self.store.circuits()["id"])
-        if mend:
+        if repair:
             self.writer.rebuild()
             assert not self.differences()
         do(task, self.writer, run, chosen)
@@ -202,22 +204,22 @@ class StoreMachine(RuleBasedStateMachine):
         self.sound()
 
     def expect(self, task: str, run: str = "", chosen: Collection[int] = ()) -> None:
-        """What an operation does to the dictionary."""
+        """Apply an operation to the dictionary."""
         if task == "put":
-            self.asked.setdefault(run, set()).update(chosen)
+            self.requested.setdefault(run, set()).update(chosen)
             self.stored.update(chosen)
         elif task == "gc":
-            self.stored.intersection_update(set().union(*self.asked.values()))
+            self.stored.intersection_update(set().union(*self.requested.values()))
 
     @invariant()
     def lists_what_was_put(self) -> None:
         assert set(self.store.circuits()["id"]) == self.ids(self.stored)
         counted = self.store.runs().set_index("run")[["circuits", "circuits_wanted"]]
         assert {str(run): tuple(row) for run, row in counted.iterrows()} == {
-            run: (len(asked), len(asked)) for run, asked in self.asked.items()
+            run: (len(ids), len(ids)) for run, ids in self.requested.items()
         }
-        for run, asked in self.asked.items():
-            assert set(self.store.circuits(run)["id"]) == self.ids(asked)
+        for run, chosen in self.requested.items():
+            assert set(self.store.circuits(run)["id"]) == self.ids(chosen)
 
     def ids(self, chosen: Collection[int]) -> set[str]:
         return {pool()[i][1].id for i in chosen}
@@ -231,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.graph.present() == {pool()[i][1].id: pool()[i][1].sha256 for i in self.stored}
 
     def answers(self, store: Store) -> None:
-        """Queries against what the dictionary says."""
+        """Compare the answers of queries with the dictionary."""
         circuits = {pool()[i][1].id: pool()[i][1].circuit for i in self.stored}
         found = store.query(CIRCUITS).to_pandas()
         assert dict(zip(found["id"], found["n"], strict=True)) == {id: c.n_edges for id, c in circuits.items()}
@@ -245,5 +247,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def store_machine(new_place: Callable[[], AbstractContextManager[StorePlace]], mortal: Mortal) -> type[StoreMachine]:
-    """The machine over a backend's stores."""
+    """Return the state machine for a backend's stores."""
     return type("StoreMachine", (StoreMachine,), {"new_place": lambda self: new_place(), "mortal": mortal})

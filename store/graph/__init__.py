@@ -1,7 +1,7 @@
-"""Graph databases that hold circuits, behind one contract: `open_graph` finds the one that a URL names.
+"""Graph databases of circuits, behind one contract: `open_graph` opens the one that a URL names.
 
-Installed packages may bring others: an entry point in the group `circuitstore.graph`, whose name is the scheme of the
-URLs and whose value a subclass of `GraphBackend`.
+Installed packages may add backends with an entry point in the group `circuitstore.graph`, whose name is the scheme of
+the URLs and whose value is a subclass of `GraphBackend`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from ..interrupts import deferred
 from ..lease import Permit
 from .contract import GraphBackend
 from .neo4j.account import Account
-from .urls import FILE, SERVER, refuse_credentials, scheme_of
+from .urls import FILE, SERVER, check_no_credentials, scheme_of
 
 GROUP = "circuitstore.graph"
-"""Where packages tell of their backends."""
+"""Group of the entry points by which packages add backends."""
 
 SCHEMES = (FILE, *SERVER)
 
@@ -32,23 +32,24 @@ def open_graph(
 ) -> GraphBackend:
     """Open the graph database of a store: `ladybug:///absolute/path` (embedded), or `neo4j://host:port/database`.
 
-    A Neo4j server is reached by `neo4j://` or `bolt://`, with `+s` (TLS) or `+ssc` (TLS, any certificate) after them;
-    other schemes are those of the backends that are installed besides.
+    The scheme of a Neo4j server is `neo4j` or `bolt`, optionally followed by `+s` (TLS) or `+ssc` (TLS, any
+    certificate). Installed backends add other schemes.
 
-    A database that is not there yet is created, unless `read_only`. What had to be mended or set aside is
-    told in the backend's `notices`.
+    A database that does not exist is created, unless `read_only`. The backend's `notices` say what was repaired or set
+    aside.
 
     Args:
-        url: which engine, and where.
-        store_id: the store that the database belongs to, or is to belong to.
-        read_only: refuse all writing.
-        account: of a server; by default the one in the environment.
-        permit: what the store's writer enters around whatever takes effect.
+        url: the engine and the place.
+        store_id: the store that the database belongs to, or will belong to.
+        read_only: whether methods that write raise an error.
+        account: account of a server; by default the one in the environment.
+        permit: entered around each commit.
 
     Raises:
-        InputError: a URL of an unknown kind, or with a password in it.
-        StoreError: not there (read-only), not ours, of another store, or not to be opened.
-        StoreVersion: its schema is of another version; the message says what to do.
+        InputError: the URL's scheme is unknown, or it contains a password.
+        StoreError: the database does not exist (read-only), has other data, belongs to another store, or cannot be
+            opened.
+        StoreVersion: its schema has another version; the message says what to do.
         StoreBusy: another process has it open for writing.
     """
     with deferred():
@@ -58,11 +59,11 @@ def open_graph(
 def migrate_graph(
     url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
 ) -> tuple[str, ...]:
-    """Bring a store's graph to the schema of this program; gives back the names of the migrations applied.
+    """Update a store's graph to the schema of this program, and return the names of the migrations applied.
 
     Raises:
-        StoreVersion: its schema is newer, or was made otherwise.
-        InputError, StoreError, StoreBusy: as `open_graph`.
+        StoreVersion: its schema is newer, or was made by another form of a migration.
+        InputError, StoreError, StoreBusy: as in `open_graph`.
     """
     with deferred():
         return _backend(url).migrate(url, store_id=store_id, permit=permit, **_account(url, account))
@@ -71,25 +72,25 @@ def migrate_graph(
 def recreate_graph(
     url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext
 ) -> GraphBackend:
-    """Open a store's graph for writing, empty and of this program's schema, whatever its version was.
+    """Open a store's graph for writing, empty and with this program's schema, whatever its version was.
 
-    What cannot be read by this program is set aside, or goes where that is not possible (a server); the backend's
-    `notices` tell.
+    A database that this program cannot read is set aside, or deleted if that is not possible (on a server); the
+    backend's `notices` say so.
 
     Raises:
-        InputError, StoreError, StoreBusy: as `open_graph`; a database that is not this store's is left as it is.
+        InputError, StoreError, StoreBusy: as in `open_graph`; a database of another store is not changed.
     """
     with deferred():
         return _backend(url).recreate(url, store_id=store_id, permit=permit, **_account(url, account))
 
 
 def _account(url: str, account: Account | None) -> dict[str, Account]:
-    """The argument that the backends of servers take besides."""
+    """Return the additional argument of the backends of servers."""
     return {"account": account} if account is not None and scheme_of(url) in SERVER else {}
 
 
 def _backend(url: str) -> type[GraphBackend]:
-    refuse_credentials(url)
+    check_no_credentials(url)
     scheme = scheme_of(url)
     if scheme == FILE:
         from .ladybug.backend import LadybugGraph

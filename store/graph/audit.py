@@ -1,4 +1,4 @@
-"""What a graph holds beside its circuits, one by one: what they share, and what belongs to none of them."""
+"""Checks of the parts of a graph that do not belong to one circuit: shared nodes, and nodes of no circuit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .contract import GraphBackend
 from .rows import shared_rows
 
 SHOWN = 3
-"""Nodes that a message names at most."""
+"""Maximum number of nodes that a message names."""
 
 _ALL = {"timeout_s": 3600.0, "max_rows": 1 << 40, "max_mib": 1 << 16}
 _PARENTS = {
@@ -26,14 +26,14 @@ _STRAYS = """
 
 
 class Shared:
-    """The models, classes, components … that circuits refer to, as they ought to be."""
+    """The expected models, classes, components … that circuits refer to."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[Any, ...]] = set()
         self._rows: dict[str, dict[str, list[dict[str, Any]]]] = {label: {} for label in SHARED}
 
     def add(self, record: CircuitRecord) -> None:
-        """What a circuit refers to. Two may describe the same thing otherwise: either is right, the first one wins."""
+        """Add what a circuit refers to. If two circuits describe the same node differently, both are accepted."""
         item = record.item
         of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, record.circuit.universe)
         if of in self._seen:
@@ -46,7 +46,7 @@ class Shared:
                     known.append(row)
 
     def differences(self, graph: GraphBackend) -> Iterator[tuple[str, str, str]]:
-        """`label, key, what` of each that is missing from a graph, there more than once, or otherwise."""
+        """Yield `label, key, description` of each node that is missing, duplicated or different in a graph."""
         for label, wanted in self._rows.items():
             found: dict[str, list[dict[str, Any]]] = {}
             for row in _rows(graph, _text(label)):
@@ -56,7 +56,7 @@ class Shared:
 
 
 def strays(graph: GraphBackend) -> dict[str, str]:
-    """Nodes that no circuit has, told in words, by the id of the circuit that they were made for."""
+    """Return a description of the nodes of no circuit, by the id of the circuit that they were created for."""
     nodes, had = (_rows(graph, text)[0][0] for text in _COUNTS)
     if nodes == had:
         return {}
@@ -67,21 +67,21 @@ def strays(graph: GraphBackend) -> dict[str, str]:
 
 
 def _text(label: str) -> str:
-    """The question for all nodes of a label, with the columns of its schema."""
+    """Return the query for all nodes of a label, with the columns of its schema."""
     parent, join, key = _PARENTS.get(label, ("", "", ""))
     columns = [f"{key if name == parent else f'x.{name}'} AS c{i}" for i, name in enumerate(SHARED[label].names)]
     return f"MATCH (x:{label}) {join} RETURN {', '.join(columns)}"
 
 
 def _rows(graph: GraphBackend, text: str) -> list[list[Any]]:
-    """Rows of a question, as Python values, None where there is none."""
+    """Return the rows of a query as Python values, None if missing."""
     frame = graph.run(text, **_ALL).to_pandas().astype(object)
     return frame.where(frame.notna(), None).to_numpy().tolist()
 
 
 def _differences(label: str, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
     if len(found) != 1:
-        yield f"the {label} is missing" if not found else f"the {label} is there {len(found)} times"
+        yield f"the {label} is missing" if not found else f"the {label} occurs {len(found)} times"
         return
     if found[0] in wanted:
         return

@@ -1,4 +1,4 @@
-"""What a graph database holds of one circuit, in canonical order, and how two such contents differ."""
+"""The content of one circuit in a graph database, in canonical order, and differences between two contents."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ...circuits import CircuitRecord, Condition, digest
 
 @dataclass(frozen=True, eq=False)
 class GraphContent:
-    """One circuit as a graph database holds it.
+    """One circuit as a graph database stores it.
 
     Attributes:
-        properties: of its `Circuit` node, `created_ms` included.
-        relations: keys of what it refers to: `model`, `class`, `dataset`, `condition`, `recipe`.
-        nodes: `name, kind, layer, head, neuron, full_in, full_out, component`, by name. `component` is the key of the
-            component that the node is an instance of.
-        edges: `edge, sender, receiver, port, score, std, rank, frequency`, by edge.
-        links: structural links, `above, below`, by both.
+        properties: properties of its `Circuit` node, including `created_ms`.
+        relations: keys of the nodes that it refers to: `model`, `class`, `dataset`, `condition`, `recipe`.
+        nodes: `name, kind, layer, head, neuron, full_in, full_out, component`, sorted by name. `component` is the
+            key of the component that the node is an instance of.
+        edges: `edge, sender, receiver, port, score, std, rank, frequency`, sorted by edge.
+        links: structural links, `above, below`, sorted by both.
     """
 
     properties: Mapping[str, Any]
@@ -33,7 +33,7 @@ class GraphContent:
 
     @classmethod
     def of(cls, record: CircuitRecord, created_ms: int) -> GraphContent:
-        """What a graph database ought to hold of a circuit."""
+        """Return the content that a graph database should have for a circuit."""
         item, circuit = record.item, record.circuit
         universe, index = circuit.universe, np.flatnonzero(circuit.members)
         edges = [universe.edge(int(i)) for i in index]
@@ -82,7 +82,7 @@ class GraphContent:
         edges: Mapping[str, Sequence[Any]],
         links: Mapping[str, Sequence[Any]],
     ) -> GraphContent:
-        """Content from columns of Python values (None where there is none), brought into canonical order."""
+        """Return content in canonical order from columns of Python values (None for missing values)."""
 
         def frame(values: Mapping[str, Sequence[Any]], by: list[str]) -> pd.DataFrame:
             return pd.DataFrame(dict(values), dtype=object).sort_values(by, ignore_index=True)
@@ -96,7 +96,7 @@ class GraphContent:
         )
 
     def differences(self, other: GraphContent) -> list[str]:
-        """What differs between this content (what ought to be) and another (what is), a sentence each."""
+        """Return the differences of `other` (actual) from this content (expected), one sentence each."""
         found = [
             f"{name} is {theirs!r}, expected {ours!r}"
             for mine, others in ((self.properties, other.properties), (self.relations, other.relations))
@@ -110,12 +110,12 @@ class GraphContent:
 
 
 def condition_key(condition: Condition) -> str:
-    """Key of a condition's node: hash of kind, parameters and version."""
+    """Return the key of a condition's node: the hash of kind, parameters and version."""
     return digest(condition.to_dict())
 
 
 def canonical(values: np.ndarray | None, at: Any) -> list[float | None]:
-    """Values in canonical form: float32 with one zero, as Python floats."""
+    """Return values in canonical form: float32 with one zero, as Python floats."""
     if values is None:
         return [None] * len(at)
     return (np.asarray(values)[at].astype(np.float32) + np.float32(0)).tolist()

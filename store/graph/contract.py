@@ -1,38 +1,38 @@
-"""What a graph database must do to hold circuits: the contract of every backend.
+"""The contract of every graph backend.
 
-The graph is a projection. The archive owns the circuits, the catalog owns the list of what there should
-be; a backend may lose everything at any time and is filled again from them. What it must never do is show
-something that is not so: half a circuit, a circuit twice, values other than the archive's.
+The graph is a projection. The archive owns the circuits, and the catalog owns the list of circuits that should exist. A
+backend may lose everything at any time and is filled again from them. It must never show incorrect data: part of a
+circuit, a circuit twice, or values other than the archive's.
 
-**Who owns what.** A graph database belongs to one store, whose id is written in its `Store` node when the
-schema is created. A database that holds another store's id, or something that is not ours, is refused
-untouched. One writer at a time; it holds the lease (`claim`), and writes in groups (`put`). Readers open
-with `read_only=True` and may come and go at any time; each call sees what was committed before it.
+**Ownership.** A graph database belongs to one store, whose id is written to its `Store` node when the schema is
+created. A database with another store's id, or with other data, raises an error and is not changed. There is one writer
+at a time; it has the lease (`claim`) and writes in groups (`put`). Readers open with `read_only=True` and may open and
+close at any time; each call sees what was committed before it.
 
-**Immutable, create-only.** A circuit is never changed in place. `put` adds circuits that are missing,
-`remove` takes them away; nothing replaces. The `Circuit` node is the commit marker: it becomes visible, with
-all its nodes, edges and links, in one transaction at the end of `put`. Before that the circuit does not
-exist: `present` does not list it, queries that start at a `Circuit` do not meet it, and `sweep` removes
-what a killed `put` left. A backend may write it hidden before, under another label: on Neo4j it is `Arriving`
-until whoever reads has begun when all of it was there, and `Removed` until whoever met it has ended.
+**Immutable, create-only.** A circuit is never changed in place. `put` adds missing circuits and `remove` deletes
+circuits; nothing replaces them. The `Circuit` node is the commit marker: it becomes visible, with all its nodes, edges
+and links, in one transaction at the end of `put`. Before that, the circuit does not exist: `present` does not list it,
+queries that start at a `Circuit` do not find it, and `sweep` removes what a killed `put` left. A backend may write it
+hidden before, under another label. On Neo4j it is `Arriving` until the transactions have ended that began before it was
+complete, and `Removed` until the transactions have ended that may have read it.
 
-**Fenced.** A writer may have been suspended, and another have taken over, at any instant. So what takes effect does so
-with the `permit` of the writer, entered around each commit and nothing else, and, where another could write the same
-database, only while the lease is still held by whom `claim` gave it to. Both raise `LeaseLost`, and nothing changes.
+**Fenced.** A writer may be suspended, and another may take over, at any time. Therefore each commit, and nothing else,
+runs inside the writer's `permit`. If another process could write the same database, each commit also checks that the
+owner that called `claim` still has the lease. Both checks raise `LeaseLost`, and nothing changes.
 
 **Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim`, `renew` and `release` may be called again after any
-failure, by the same or another process; together with `present` that is all that resuming needs. A call that
-is refused for its arguments adds no circuit, and the backend can be used on.
+failure, by the same or another process. With `present`, this is all that resuming needs. A call with invalid arguments
+adds no circuit, and the backend stays usable.
 
-**Durable.** What a call has written when it returns outlives the process, however that ends.
+**Durable.** Once a call returns, what it has written survives any end of the process.
 
-**Values.** Edge and node values are float32 (the archive's canonical form) with one zero, figures of the evaluation
-are float64, and both are given back unchanged; what a record lacks is null. Nodes and edges are rows of the two tables
-that a circuit's universe makes, whatever these hold (`rows.universe_tables`). Edges into the q, k and v of one head are
-relationships of their own, told apart by `edge` and `port`. Labels and properties are those of `docs/graph.md`.
+**Values.** Edge and node values are float32 (the archive's canonical form) with one zero. Figures of the evaluation are
+float64. Both are returned unchanged; values that a record lacks are null. Nodes and edges are rows of the two tables of
+a circuit's universe, whatever their contents (`rows.universe_tables`). Edges into the q, k and v of one head are
+separate relationships, distinguished by `edge` and `port`. Labels and properties are those of `docs/graph.md`.
 
-`docs/backends.md` tells how to make a backend of your own; `circuitstore.testing.graph_contract.GraphContract` tests
-what is promised here, all but how a database is told of that cannot be reached.
+`docs/backends.md` describes how to write a backend. `circuitstore.testing.graph_contract.GraphContract` tests this
+contract, except for the errors about a database that cannot be reached.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ from .content import GraphContent
 
 @dataclass(frozen=True)
 class Lease:
-    """Who may write: `owner` in words that name host and process, until `until_ms` (epoch milliseconds)."""
+    """The right to write: `owner` is a text that names host and process, `until_ms` when it lapses (epoch ms)."""
 
     owner: str
     until_ms: int
 
     def refusal(self, url: str) -> str:
-        """What to tell a writer who cannot have it."""
+        """Return the message for another writer that claims it."""
         seconds = max(0, round(self.until_ms / 1000 - time.time()))
         return (
-            f"{url} is being written by {shown(self.owner)}; wait until it is done (--wait SECONDS), or end it: "
+            f"{url} is being written by {shown(self.owner)}; wait until it has finished (--wait SECONDS), or stop it: "
             f"its lease lapses in {seconds} s unless it is renewed"
         )
 
 
 class GraphBackend(ABC):
-    """One open graph database. See the module's text for what holds for all methods.
+    """One open graph database. The module's docstring describes what holds for all methods.
 
-    Every method raises `StoreError` when the database cannot be reached or refuses, when the backend was closed, and
-    in a fork of the process that opened it, where the database is to be opened anew. The methods that write raise it
-    as well when the backend was opened read-only. A backend may be used from several threads, whose queries (`run`) run
-    side by side: a long one does not hold up others.
+    Every method raises `StoreError` if the database cannot be reached or reports an error, if the backend was closed,
+    and in a fork of the process that opened it, which must open the database again. Methods that write also raise it if
+    the backend was opened read-only. A backend may be used from several threads. Their queries (`run`) run
+    concurrently: a long one does not delay others.
 
     Attributes:
-        url: where the database is; never holds a password.
-        read_only: whether writing is refused.
-        notices: what had to be mended or set aside when the database was opened, in words for the user.
-        engine: by which named queries may declare a text for this engine; empty where they are asked as they are.
+        url: URL of the database; never contains a password.
+        read_only: whether methods that write raise an error.
+        notices: messages for the user about what was repaired or set aside when the database was opened.
+        engine: the name under which named queries may have a separate text for this engine; empty if none has one.
     """
 
     engine: ClassVar[str] = ""
@@ -88,73 +88,72 @@ class GraphBackend(ABC):
 
     @abstractmethod
     def __init__(self, url: str, *, store_id: str, read_only: bool = False, permit: Permit = nullcontext) -> None:
-        """Open the database of a store, made if it is not there; see `open_graph`, which calls this.
+        """Open the database of a store, and create it if it does not exist; called by `open_graph`.
 
         Args:
-            permit: to be entered around each commit, and whatever else takes effect.
+            permit: entered around each commit and every other action with a lasting effect.
 
         Raises:
-            StoreError: not there and `read_only`, or not to be opened.
-            StoreForeign: it belongs to another store, or is something else; it is left as it is.
-            StoreVersion: its schema is of another version; the message names the command that mends it.
-            StoreBusy: another process has it open for writing, where the engine takes one alone.
+            StoreError: it does not exist and `read_only`, or cannot be opened.
+            StoreForeign: it belongs to another store or has other data; it is not changed.
+            StoreVersion: its schema has another version; the message names the command that fixes this.
+            StoreBusy: another process has it open for writing, if the engine allows only one.
         """
 
     @classmethod
     @abstractmethod
     def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
-        """Bring the schema up to this program's, circuits kept; the names of the steps taken. See `migrate_graph`.
+        """Update the schema, keep the circuits, and return the names of the steps; see `migrate_graph`.
 
-        Nothing happens, and nothing is named, where it is up to date. Errors as on opening.
+        If the schema is current, nothing happens and the result is empty. Errors are those of opening.
         """
 
     @classmethod
     @abstractmethod
     def recreate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> Self:
-        """Open for writing, empty and of this program's schema, whatever its version was. See `recreate_graph`.
+        """Open for writing, empty and with this program's schema, whatever its version was; see `recreate_graph`.
 
-        Errors as on opening, but `StoreVersion`.
+        Errors are those of opening, except `StoreVersion`.
         """
 
     @abstractmethod
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
-        """Add a group of circuits, and the models, classes, conditions, recipes they refer to.
+        """Add a group of circuits, and the models, classes, conditions and recipes that they refer to.
 
-        Circuits that are present with the same checksum are skipped. Each other circuit becomes visible
-        whole or not at all; when the call returns all are visible. What a killed `put` left is in nobody's way. A group
-        may be of any size, of several models and universes; larger ones are faster, until the arrays no longer fit in
-        memory.
+        Circuits that are present with the same checksum are skipped. Each other circuit becomes visible as a whole or
+        not at all; when the call returns, all are visible. Leftovers of a killed `put` do not disturb it. A group may
+        have any size, and several models and universes; larger groups are faster, as long as the arrays fit in memory.
 
         Args:
             records: the circuits; an id may occur once.
-            created_ms: when each circuit (by id) was made, in epoch milliseconds.
+            created_ms: creation time of each circuit by id, in epoch milliseconds.
 
         Raises:
-            StoreDamaged: a circuit is present with another checksum; nothing of the group is written.
+            StoreDamaged: a circuit is present with another checksum; none of the group is written.
         """
 
     @abstractmethod
     def present(self) -> dict[str, str]:
-        """Checksum (`CircuitRecord.sha256`) of every visible circuit, by id."""
+        """Return the checksum (`CircuitRecord.sha256`) of every visible circuit, by id."""
 
     @abstractmethod
     def remove(self, ids: Collection[str]) -> None:
-        """Take circuits away, with their nodes and edges; unknown ids are ignored.
+        """Remove circuits with their nodes and edges; unknown ids are ignored.
 
-        What circuits share (models, classes, components …) stays. A killed `remove` leaves each circuit
-        either visible and whole, or invisible, its rest to be swept.
+        What circuits share (models, classes, components …) stays. A killed `remove` leaves each circuit either visible
+        and whole, or invisible, with leftovers for `sweep`.
         """
 
     @abstractmethod
     def sweep(self) -> int:
-        """Remove the nodes that no visible circuit has, left by a killed `put` or `remove`; returns how many."""
+        """Remove the nodes of no visible circuit, left by a killed `put` or `remove`, and return their number."""
 
     @abstractmethod
     def content(self, circuit_id: str) -> GraphContent:
-        """All that the database holds of a circuit, in canonical order, to be held against the archive.
+        """Return everything that the database stores of a circuit, in canonical order, to compare with the archive.
 
         Raises:
-            InputError: no such circuit.
+            InputError: there is no such circuit.
         """
 
     @abstractmethod
@@ -167,60 +166,60 @@ class GraphBackend(ABC):
         max_rows: int = 10_000,
         max_mib: int = 64,
     ) -> Table:
-        """Rows of a Cypher query, in the portable dialect, whose text, names and values `Store.query` has checked.
+        """Return the rows of a Cypher query in the portable dialect; `Store.query` has checked text, names and values.
 
-        At most `max_rows` rows; a note says so when there were more. Integers are int, floats float (`to_table`); an
-        answer without rows has its columns. Parameters are values, never text. Whatever the query asks for, this
-        process lives on, its memory does not grow by much more than the answer, which has at most `max_mib` MiB as it
-        is sent, and Ctrl-C ends the query.
+        The table has at most `max_rows` rows, and a note if there were more. Integers are int, floats are float
+        (`to_table`); an answer without rows has its columns. Parameters are values, never text. Whatever the query
+        does, this process survives, its memory grows by little more than the answer, which has at most `max_mib` MiB
+        as sent, and Ctrl-C stops the query.
 
-        The answer is of whole circuits only, of those that the query reaches through a `Circuit`. Where the engine
-        gives a query no view of its own (Neo4j), the writer waits for the queries that it is shown, for 60 s at most:
-        one of a longer `timeout_s`, of an account that the writer's may not see, or at another member of a cluster
-        may meet circuits without all of their edges if they came or went meanwhile.
+        The answer contains only whole circuits, if the query reaches them through a `Circuit`. On an engine without
+        snapshot isolation (Neo4j), the writer waits up to 60 s for the running queries that it can see. A query may
+        therefore find circuits without all of their edges, if they were added or removed meanwhile, in three cases: its
+        `timeout_s` is longer, the writer's account may not see its account, or it runs on another member of a cluster.
 
         Raises:
-            QueryFailed: it does not parse, writes, ran longer than `timeout_s` (told at most a second later), or its
-                answer is too large; the next query is answered.
+            QueryFailed: the query does not parse, writes, ran longer than `timeout_s` (raised at most a second later),
+                or its answer is too large; the backend stays usable.
         """
 
     @abstractmethod
     def lease(self) -> Lease | None:
-        """Who holds the lease, lapsed or not; None before the first claim and after a release."""
+        """Return the lease, lapsed or not; None before the first claim and after a release."""
 
     @abstractmethod
     def claim(self, owner: str, until_ms: int, *, over: str | None = None) -> None:
-        """Take the lease; of several who claim it at once one gets it.
+        """Take the lease; of several concurrent claims, one succeeds.
 
-        It is taken when it is free, has lapsed, is `owner`'s already, or is held by `over` (an owner of
-        whom the caller knows that it is dead).
+        The claim succeeds if the lease is free, has lapsed, is already `owner`'s, or belongs to `over` (an owner that
+        the caller knows to be dead).
 
         Raises:
-            StoreBusy: another holds it; the message names it.
+            StoreBusy: another owner has it; the message names it.
         """
 
     @abstractmethod
     def renew(self, owner: str, until_ms: int) -> None:
-        """Let the lease hold for longer, lapsed or not.
+        """Extend the lease, lapsed or not.
 
         Raises:
-            LeaseLost: it is not `owner`'s, or not any more.
+            LeaseLost: it is not `owner`'s, or no longer.
         """
 
     @abstractmethod
     def release(self, owner: str) -> None:
-        """Give the lease back; nothing happens when another holds it, or nobody."""
+        """Release the lease; nothing happens if another owner has it, or none."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Remove everything but the store's id, the schema and the lease: the start of a rebuild.
+        """Remove everything except the store's id, the schema and the lease: the start of a rebuild.
 
-        Killed, it leaves some circuits whole, the rest gone or to be swept.
+        A killed `clear` leaves some circuits whole; the others are removed or left for `sweep`.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the database; calling again does nothing."""
+        """Close the database; calling again does nothing."""
 
     def __enter__(self) -> Self:
         return self

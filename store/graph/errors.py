@@ -1,4 +1,4 @@
-"""What every backend refuses, in the same words."""
+"""Checks and errors that all backends share, so that their messages agree."""
 
 from __future__ import annotations
 
@@ -9,61 +9,60 @@ from ...errors import QueryFailed, StoreError, StoreForeign
 
 
 def check_owner(ids: Sequence[str], store_id: str, url: str) -> None:
-    """Make sure that a database is this store's.
+    """Check that a database belongs to this store.
 
     Args:
-        ids: of the stores that it names.
+        ids: the ids in its `Store` nodes.
 
     Raises:
-        StoreForeign: it is not.
+        StoreForeign: it does not.
     """
     if list(ids) != [store_id]:
         raise StoreForeign(
-            f"{url} belongs to store {', '.join(ids) or 'none'}, this is store {store_id}; every store needs a graph "
-            "of its own: give another database with --graph URL"
+            f"{url} belongs to store {', '.join(ids) or 'none'}, this is store {store_id}; every store needs its own "
+            "graph: give another database with --graph URL"
         )
 
 
 def check_usable(url: str, opened_by: int, is_open: bool) -> None:
-    """Make sure that this process (by its number) opened the database, and has not closed it.
+    """Check that this process (by its id) opened the database and has not closed it.
 
     Raises:
-        StoreError: a fork, or closed.
+        StoreError: this is a fork, or the database was closed.
     """
     if os.getpid() != opened_by:
         raise StoreError(
-            f"{url} was opened by process {opened_by} and does not survive a fork; open the store again here"
+            f"{url} was opened by process {opened_by} and does not survive a fork; open the store again in this process"
         )
     if not is_open:
         raise StoreError(f"{url} is closed; open the store again")
 
 
 def not_ours(url: str) -> StoreForeign:
-    """The database holds something that no circuitstore made."""
+    """Return the error for a database with other data than circuits."""
     return StoreForeign(
-        f"{url} holds a database that is not a graph of circuits, and is left as it is; give another one for the "
-        "graph with --graph URL"
+        f"{url} holds a database that is not a graph of circuits; it was not changed; give another one with --graph URL"
     )
 
 
-def nothing_there(where: object) -> StoreError:
-    """A reader makes no database."""
-    return StoreError(f"there is no graph at {where}; make it from the archive with: circuitstore rebuild")
+def no_graph(where: object) -> StoreError:
+    """Return the error for a reader of a database that does not exist."""
+    return StoreError(f"there is no graph at {where}; build it from the archive with: circuitstore rebuild")
 
 
 def reading_only(url: str, what: str) -> StoreError:
-    """A reader was asked for `what`, which writes."""
-    return StoreError(f"{url} is open for reading only, {what} writes; open the store's writer")
+    """Return the error for an operation `what` that writes, on a database opened read-only."""
+    return StoreError(f"{url} is open for reading only, and {what} writes; use the store's writer")
 
 
 def too_long(timeout_s: float) -> QueryFailed:
-    """A query had not ended in its time."""
-    return QueryFailed(f"the query ran longer than {timeout_s:g} s and was ended; narrow it, or allow it more time")
+    """Return the error for a query that exceeded its timeout."""
+    return QueryFailed(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it, or raise its timeout")
 
 
 def too_large(max_mib: int) -> QueryFailed:
-    """An answer has more bytes than it may have."""
+    """Return the error for an answer that exceeds its maximum size."""
     return QueryFailed(
-        f"the answer is larger than {max_mib} MiB; return fewer columns, count instead of collecting, give fewer rows "
-        "with LIMIT, or allow more with --max-mib, in Python with max_mib=…"
+        f"the answer is larger than {max_mib} MiB; return fewer columns, count instead of collecting, return fewer "
+        "rows with LIMIT, or raise the maximum with --max-mib (in Python max_mib=…)"
     )

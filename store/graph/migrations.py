@@ -16,11 +16,11 @@ _SCHEMA = re.compile(r"(//.*\n|\s)*(CREATE|DROP)\s+(\w+\s+)?(CONSTRAINT|INDEX)\b
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the schema: `0001_schema` of a backend.
+    """One step of a backend's schema, such as `0001_schema`.
 
-    A step may change both schema and data. It takes effect with its record, in one transaction; where an engine
-    changes its schema outside of it (Neo4j), what it defines comes first and may be defined again, so that a step
-    that was interrupted is taken anew.
+    A step may change both schema and data. It takes effect in one transaction with its record. On Neo4j, which changes
+    its schema outside of that transaction, the schema statements come first and can be repeated, so an interrupted
+    step can be applied again.
     """
 
     version: int
@@ -33,7 +33,7 @@ class Migration:
 
     @property
     def schema(self) -> tuple[str, ...]:
-        """The statements that make or drop a constraint or an index; on some engines none shares a transaction."""
+        """The statements that create or drop a constraint or an index; Neo4j needs a separate transaction for each."""
         return tuple(s for s in self.statements if _SCHEMA.match(s))
 
     @property
@@ -43,14 +43,14 @@ class Migration:
 
     @cached_property
     def statements(self) -> tuple[str, ...]:
-        """A statement ends at a line that ends in a semicolon."""
+        """All statements; each ends at a line that ends in a semicolon."""
         parts = re.split(r";\s*$", self.text, flags=re.MULTILINE)
         return tuple(part.strip() for part in parts if part.strip())
 
 
 @lru_cache(maxsize=8)
 def migrations(backend: str) -> tuple[Migration, ...]:
-    """All migrations of a backend, `ladybug` or `neo4j`, by version."""
+    """Return all migrations of a backend, `ladybug` or `neo4j`, by version."""
     folder = files("circuitstore.migrations.graph") / backend
     found = []
     for file in folder.iterdir():
@@ -60,38 +60,38 @@ def migrations(backend: str) -> tuple[Migration, ...]:
 
 
 def pending(backend: str, applied: Mapping[int, str], url: str) -> tuple[Migration, ...]:
-    """The migrations that a database still needs.
+    """Return the migrations that a database still needs.
 
     Args:
-        backend: whose migrations.
+        backend: `ladybug` or `neo4j`.
         applied: checksum of each migration that the database has recorded, by version.
-        url: of the database, for the message.
+        url: URL of the database, for the message.
 
     Raises:
-        StoreVersion: the database has migrations that this program does not know, or knows otherwise.
+        StoreVersion: the database has migrations that this program does not know, or that differ from its own.
     """
     known = {m.version: m for m in migrations(backend)}
     latest = max(known)
     if applied and max(applied) > latest:
         raise StoreVersion(
-            f"{url} has schema version {max(applied)}, this circuitstore knows versions up to {latest}; install the "
-            "newer circuitstore, or make the graph anew from the archive with this one: circuitstore rebuild"
+            f"{url} has schema version {max(applied)}, this circuitstore knows versions up to {latest}; install a "
+            "newer circuitstore, or rebuild the graph from the archive with this one: circuitstore rebuild"
         )
     for version, checksum in applied.items():
         if checksum != known[version].checksum:
             raise StoreVersion(
                 f"{url}: schema version {version} was made by another form of {known[version].name!r} (checksum "
-                f"{checksum[:12]}, here {known[version].checksum[:12]}); make the graph anew from the archive: "
+                f"{checksum[:12]}, expected {known[version].checksum[:12]}); rebuild the graph from the archive with: "
                 "circuitstore rebuild"
             )
     return tuple(m for v, m in known.items() if v not in applied)
 
 
 def check_current(backend: str, applied: Mapping[int, str], url: str) -> None:
-    """Make sure that a database needs no migration.
+    """Check that a database needs no migration.
 
     Raises:
-        StoreVersion: it has another schema than this program; the message says what to do.
+        StoreVersion: its schema is not that of this program; the message says what to do.
     """
     missing = pending(backend, applied, url)
     if missing:

@@ -1,4 +1,4 @@
-"""What every backend is asked in the same words: the portable Cypher behind `put`, `content` and the lease."""
+"""Portable Cypher that all backends share, behind `put`, `content` and the lease."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .content import GraphContent
 from .contract import Lease
 
 Ask = Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]
-"""Runs one statement with parameters and gives its rows."""
+"""Runs one statement with parameters and returns its rows."""
 
 PRESENT = "MATCH (c:Circuit) RETURN c.id, c.sha256"
 PRESENT_OF = "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted}) RETURN c.id, c.sha256"
@@ -23,7 +23,7 @@ SET_LEASE = "MATCH (s:Store) SET s.lease_owner = $owner, s.lease_until_ms = $unt
 
 _PROPERTIES = tuple(name for name in CIRCUIT.names if name not in REFERENCES)
 _CIRCUIT = "MATCH (c:Circuit {id: $id}) RETURN " + ", ".join(f"c.{name}" for name in _PROPERTIES)
-_RELATIONS = {  # one by one: together they are planned badly
+_RELATIONS = {  # separate queries, because the planner handles a combined one badly
     "model": "MATCH (:Circuit {id: $id})-[:OF_MODEL]->(m:Model) RETURN m.id",
     "class": "MATCH (:Circuit {id: $id})-[:OF_CLASS]->(k:Class) RETURN k.key",
     "dataset": "MATCH (:Circuit {id: $id})-[:OF_CLASS]->(:Class)-[:OF_DATASET]->(d:Dataset) RETURN d.name",
@@ -43,31 +43,31 @@ _LINKS = """
 
 
 def missing(ask: Ask, records: Sequence[CircuitRecord], url: str) -> list[CircuitRecord]:
-    """The circuits that are not in the database.
+    """Return the circuits that are not in the database.
 
     Raises:
-        StoreDamaged: one is there with other content.
+        StoreDamaged: the database has one of them with another checksum.
     """
     have = {row[0]: row[1] for row in ask(PRESENT_OF, {"ids": [r.id for r in records]})}
     for record in records:
         if have.get(record.id, record.sha256) != record.sha256:
             raise StoreDamaged(
-                f"{url} holds circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
-                f"{record.sha256[:12]}; make the graph anew from the archive: circuitstore rebuild"
+                f"{url} has circuit {record.id[:12]} with checksum {have[record.id][:12]}, the archive's is "
+                f"{record.sha256[:12]}; rebuild the graph from the archive with: circuitstore rebuild"
             )
     return [r for r in records if r.id not in have]
 
 
 def content(ask: Ask, circuit_id: str, url: str) -> GraphContent:
-    """All that a database holds of a circuit; `ask` must answer from one state throughout.
+    """Return everything that a database stores of a circuit; `ask` must answer from one state throughout.
 
     Raises:
-        InputError: no such circuit.
+        InputError: the database has no such circuit.
     """
     at = {"id": circuit_id}
     circuits = ask(_CIRCUIT, at)
     if not circuits:
-        raise InputError(f"{url} holds no circuit {circuit_id!r}")
+        raise InputError(f"{url} has no circuit {circuit_id!r}")
     relations = {name: ", ".join(row[0] for row in ask(text, at)) for name, text in _RELATIONS.items()}
     return GraphContent.sorted(
         dict(zip(_PROPERTIES, circuits[0], strict=True)),
@@ -79,16 +79,16 @@ def content(ask: Ask, circuit_id: str, url: str) -> GraphContent:
 
 
 def lease(ask: Ask) -> Lease | None:
-    """Who holds the lease."""
+    """Return the lease, or None if there is none."""
     owner, until_ms = ask(LEASE, {})[0]
     return None if owner is None else Lease(owner, until_ms)
 
 
 def check_claim(ask: Ask, owner: str, over: str | None, url: str) -> None:
-    """Return if `owner` may take the lease; nobody else may change it until `ask` has set it.
+    """Check that `owner` may take the lease. No one else may change it until the caller has set it.
 
     Raises:
-        StoreBusy: another holds it.
+        StoreBusy: another owner has it.
     """
     held = lease(ask)
     if held and held.owner not in (owner, over) and held.until_ms > time.time() * 1000:
@@ -96,10 +96,10 @@ def check_claim(ask: Ask, owner: str, over: str | None, url: str) -> None:
 
 
 def check_renewal(ask: Ask, owner: str) -> None:
-    """Return if the lease is `owner`'s; nobody else may change it until `ask` has set it.
+    """Check that `owner` has the lease. No one else may change it until the caller has set it.
 
     Raises:
-        LeaseLost: it is not, or not any more.
+        LeaseLost: it does not, or no longer.
     """
     held = lease(ask)
     if held is None or held.owner != owner:

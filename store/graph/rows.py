@@ -1,4 +1,4 @@
-"""Circuits as columns: the tables of a whole group, made without a Python loop over edges."""
+"""Circuits as Arrow tables, computed for a whole group without a Python loop over edges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GroupRows:
     """The tables of a group of circuits, one row per node or relationship.
 
     Attributes:
-        nodes: columns of `NODE`.
+        nodes: the columns of `NODE`.
         feeds: keys of the two nodes, then the properties of the edge.
         contains: keys of the two nodes of each structural link.
         instance_of: key of the node, key of the component.
@@ -38,7 +38,7 @@ class GroupRows:
 
     @classmethod
     def of(cls, records: Sequence[CircuitRecord]) -> GroupRows:
-        """The tables of circuits of any models and universes; those of one universe are handled together."""
+        """Return the tables of circuits of any models and universes; those of one universe are processed together."""
         groups: dict[Universe, list[CircuitRecord]] = {}
         for record in records:
             groups.setdefault(record.circuit.universe, []).append(record)
@@ -48,13 +48,13 @@ class GroupRows:
 
 @dataclass(frozen=True)
 class UniverseTables:
-    """A universe as Arrow tables, to take rows from.
+    """A universe as Arrow tables, from which rows are taken.
 
     Attributes:
-        nodes: columns of `UNIVERSE_NODE`.
-        edges: columns of `UNIVERSE_EDGE`.
-        sender, receiver: row of the node at either end of each edge.
-        above, below: likewise of each structural link.
+        nodes: the columns of `UNIVERSE_NODE`.
+        edges: the columns of `UNIVERSE_EDGE`.
+        sender, receiver: rows of the nodes at the ends of each edge.
+        above, below: rows of the nodes at the ends of each structural link.
     """
 
     nodes: pa.RecordBatch
@@ -67,7 +67,7 @@ class UniverseTables:
 
 @lru_cache(maxsize=16)
 def universe_tables(universe: Universe) -> UniverseTables:
-    """The tables of a universe, made once."""
+    """Return the tables of a universe (cached)."""
     edges = universe.edges
     above, below = universe.link_ends
     return UniverseTables(
@@ -116,10 +116,10 @@ def _rows_of_universe(universe: Universe, records: Sequence[CircuitRecord]) -> t
 
 
 def alive_nodes(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
-    """The circuit's nodes.
+    """Return which nodes of the universe the circuit has.
 
     Raises:
-        InputError: a member edge is on no path through the universe.
+        InputError: an edge of the circuit is on no path through the universe.
     """
     circuit, edges = record.circuit, record.circuit.universe.edges
     alive = np.zeros(len(circuit.universe.components), bool)
@@ -130,13 +130,13 @@ def alive_nodes(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
 
 
 def _join(owners: pa.Array, owner: Int[np.ndarray, "node"], names: pa.Array) -> pa.Array:
-    """`owner/name` for each name, whose owner is at the same position."""
+    """Return `owner/name` for each name; `owner` is its index in `owners`."""
     join = pc.get_function("binary_join_element_wise")
     return join.call([owners.take(pa.array(owner)), names, pa.scalar("/")])
 
 
 def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] | np.ndarray) -> pa.Array:
-    """The chosen values of all circuits in canonical form (float32, one zero); null for a circuit without values."""
+    """Return the chosen values of all circuits in canonical form (float32, one zero); null if a circuit has none."""
     parts = [
         pa.nulls(int(mask.sum()), pa.float64())
         if of_one is None
@@ -147,7 +147,7 @@ def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] |
 
 
 def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What the circuits share: by label, by key, a row with the columns of `SHARED`."""
+    """Return the nodes that circuits share: rows with the columns of `SHARED`, by label and key."""
     rows: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in SHARED}
     universes: dict[tuple[str, Universe], None] = {}
     for record in records:
@@ -165,7 +165,7 @@ def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[st
 
 
 def circuit_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> list[dict[str, Any]]:
-    """A row with the columns of `CIRCUIT` for each circuit."""
+    """Return a row with the columns of `CIRCUIT` for each circuit."""
     return [
         {
             **r.properties(),

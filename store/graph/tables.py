@@ -1,4 +1,4 @@
-"""Rows of a query as a `Table`, the same from every engine."""
+"""Conversion of a query's rows to a `Table` that is the same for every engine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SCALARS = {type(None), bool, int, float, str, Decimal}
 def to_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], max_rows: int, plain: Callable[[Any], Any] = lambda v: v
 ) -> Table:
-    """At most `max_rows` rows, with a note where there were more.
+    """Return at most `max_rows` rows, with a note if there were more.
 
-    Columns of integers are int64, or Int64 where a value is missing; columns of numbers float64; all
-    others keep Python's values.
+    Columns of integers are int64, or Int64 if values are missing; columns of numbers are float64; all others keep the
+    Python values.
 
     Args:
-        plain: makes `entity`s of an engine's nodes and relationships, within lists too.
+        plain: converts an engine's nodes and relationships to `entity` dictionaries, also within lists.
 
     Raises:
-        QueryFailed: a number is infinite or none, which only a division by zero makes: some engines refuse it.
+        QueryFailed: a number is infinite or NaN. Only a division by zero yields these; some engines raise an error.
     """
     kept = list(islice(iter(rows), max_rows + 1))
     values = [[row[i] for row in kept] for i in range(len(columns))]
@@ -38,14 +38,14 @@ def to_table(
     for name, column in zip(columns, values, strict=True):
         if any(type(value) is float and not math.isfinite(value) for value in column):
             raise QueryFailed(
-                f"column {name} has a number that is infinite or undefined: something is divided by 0 there; leave "
-                "such rows out with WHERE, or write CASE WHEN b <> 0 THEN 1.0 * a / b END"
+                f"column {name} has a number that is infinite or undefined: something is divided by 0; exclude "
+                "such rows with WHERE, or write CASE WHEN b <> 0 THEN 1.0 * a / b END"
             )
     return _table(columns, values, len(kept), max_rows)
 
 
 def entity(kind: str, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A node or a relationship, the same from every engine.
+    """Return a node or a relationship as a dictionary that is the same for every engine.
 
     Args:
         kind: `label` or `type`.
@@ -54,11 +54,11 @@ def entity(kind: str, name: str, properties: Mapping[str, Any]) -> dict[str, Any
 
 
 def unpacked(packed: Table, max_rows: int) -> Table:
-    """The rows of an answer that has many of them in one, as `to_table` gives them.
+    """Return the rows of an answer that packs many rows into one, as `to_table` returns them.
 
     Args:
-        packed: rows that each stand for as many as the lists in it are long, which are equally long; an empty list
-            in such a list stands for a missing value. What is no list is that of all of them.
+        packed: rows whose lists have equal lengths, with one element per unpacked row; an empty list as an element is
+            a missing value. A value that is not a list belongs to all unpacked rows.
     """
     columns: list[list[Any]] = [[] for _ in packed.frame.columns]
     for row in packed.frame.itertuples(index=False, name=None):
@@ -70,7 +70,7 @@ def unpacked(packed: Table, max_rows: int) -> Table:
 
 
 def _table(names: Sequence[str], columns: Sequence[list[Any]], count: int, max_rows: int) -> Table:
-    """The table of columns of `count` values each."""
+    """Return the table of columns of `count` values each."""
     notes = (more_than(max_rows),) if count > max_rows else ()
     frame = pd.DataFrame({i: _column(values[:max_rows]) for i, values in enumerate(columns)})
     frame.columns = list(names)
@@ -78,7 +78,7 @@ def _table(names: Sequence[str], columns: Sequence[list[Any]], count: int, max_r
 
 
 def _column(values: list[Any]) -> Any:
-    """What pandas makes a column of."""
+    """Return the values as a pandas column."""
     kinds = _kinds(values)
     if Decimal in kinds:
         values = [_plain(value) for value in values]
@@ -98,7 +98,7 @@ def _kinds(values: list[Any]) -> set[type]:
 
 
 def _plain(value: Any) -> Any:
-    """Whole decimals (LadybugDB's sums of integers) as int, other decimals as float."""
+    """Return whole decimals (LadybugDB's sums of integers) as int, other decimals as float."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value

@@ -1,4 +1,4 @@
-"""URLs of graph databases: which engine, and which file or server."""
+"""URLs of graph databases, which name the engine and the file or server."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SERVER = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
 def scheme_of(url: str) -> str:
-    """What stands before `://`, in lower case; empty for a text without."""
+    """Return the part before `://` in lower case, or the empty text if there is none."""
     scheme, mark, _ = url.partition("://")
     return scheme.lower() if mark else ""
 
 
 def url_of(path: Path) -> str:
-    """The URL of a file of the embedded engine, given by its absolute path."""
+    """Return the URL of a file of the embedded engine, given by its absolute path."""
     return FILE + path.as_uri().removeprefix("file")
 
 
 def path_of(url: str) -> Path:
-    """The file that `ladybug:///absolute/path` names; only `%XX` means anything else than what is written.
+    """Return the file that `ladybug:///absolute/path` names; only `%XX` is decoded.
 
     Raises:
-        InputError: no absolute path.
+        InputError: the path is not absolute.
         StoreError: the path cannot be reached.
     """
     rest = url.partition("://")[2]
@@ -40,29 +40,29 @@ def path_of(url: str) -> Path:
 
 
 def split_server(url: str) -> SplitResult:
-    """The parts of `bolt://host:port/database`.
+    """Split `bolt://host:port/database` into its parts.
 
     Raises:
-        InputError: it is no such URL.
+        InputError: the URL does not have this form.
     """
     try:
         parts = urlsplit(url)
         if parts.hostname and parts.port != 0 and not parts.query and not parts.fragment:
             return parts
-    except ValueError:  # a port that is no number, or half an IPv6 address
+    except ValueError:  # a port that is not a number, or an incomplete IPv6 address
         pass
     raise InputError(f"graph URL {url!r}: expected {scheme_of(url)}://HOST:PORT/DATABASE")
 
 
-def refuse_credentials(url: str) -> None:
-    """Make sure that the URL of a server has no user or password in it: it is shown in messages and logs.
+def check_no_credentials(url: str) -> None:
+    """Check that the URL of a server contains no user or password, because messages and logs show it.
 
     Raises:
-        InputError: it has; the message does not repeat them.
+        InputError: it contains them; the message does not repeat them.
     """
     scheme, _, rest = url.partition("://")
     if "@" in rest and scheme_of(url) != FILE:
         raise InputError(
-            f"graph URL {scheme}://…@…: expected no user and no password in it; set CIRCUITSTORE_NEO4J_USER and "
+            f"graph URL {scheme}://…@…: expected a URL without user and password; set CIRCUITSTORE_NEO4J_USER and "
             f"CIRCUITSTORE_NEO4J_PASSWORD in the environment, and give {scheme}://HOST:PORT/DATABASE"
         )

@@ -291,7 +291,7 @@ def test_a_graph_that_migrating_makes_anew_is_filled_and_told(kept: Kept, caplog
     doubt(kept.folder)
     with caplog.at_level(logging.WARNING, logger="circuitstore"):
         kept.migrate()
-    assert re.search(r"earlier write .* failed.*made anew.*lacked (\d+) of \1 circuits", caplog.text, re.DOTALL)
+    assert re.search(r"earlier write .* failed.*created again.*lacked (\d+) of \1 circuits", caplog.text, re.DOTALL)
     with kept.open() as store:
         assert len(store.verify()) == 0, str(store.verify())
 

@@ -53,13 +53,13 @@ T = TypeVar("T")
 
 
 class LadybugGraph(GraphBackend):
-    """A LadybugDB file; see `GraphBackend` for what its methods promise.
+    """A LadybugDB file; its methods are documented in `GraphBackend`.
 
-    A writer keeps the file open and locked. Connections live for one call: the engine's caches of prepared statements
-    would otherwise hold on to every table loaded. A reader has the file open in processes of their own (`Snapshots`),
-    and opens it again whenever it has changed; so has a writer for the queries of users (`run`), which it does not
-    trust. These run beside each other and beside what the writer does; one during which the file changes is repeated
-    while nothing is written.
+    A writer keeps the file open and locked. A connection is used for one call: otherwise the engine's caches of
+    prepared statements would keep every loaded table. A reader opens the file in separate processes (`Snapshots`), and
+    again whenever it has changed. A writer does the same for queries of users (`run`), which may crash the engine.
+    These run concurrently with each other and with the writer. If the file changes during one, it is repeated while
+    nothing is written.
     """
 
     def __init__(self, url: str, *, store_id: str, read_only: bool = False, permit: Permit = nullcontext) -> None:
@@ -79,10 +79,10 @@ class LadybugGraph(GraphBackend):
         self._writer: Lock | None = None
         self._database: ladybug.Database | None = None
         self._snapshots = Snapshots(self._path, url, self._pid)
-        self._failure: StoreError | None = None  # of a write: the database is not touched again
-        self._is_ours = False  # until the file has told
-        self._may_have_rests = True  # of a put that was killed or failed; until swept
-        self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once asked for
+        self._failure: StoreError | None = None  # of a write: the database is not used again
+        self._is_ours = False  # until the owner is checked
+        self._may_have_leftovers = True  # of a put that was killed or failed; until swept
+        self._shared: dict[str, set[str]] = {}  # keys of the shared nodes by label, once read
 
     @classmethod
     def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
@@ -122,15 +122,15 @@ class LadybugGraph(GraphBackend):
             missing = portable.missing(_ask(connection), records, self.url)
             if not missing:
                 return
-            if self._may_have_rests:
+            if self._may_have_leftovers:
                 self._sweep(connection)
-            self._may_have_rests = True
+            self._may_have_leftovers = True
             self._create_shared(connection, missing)
             load_circuits(connection, missing, created_ms, self._permit)
-            self._may_have_rests = False
+            self._may_have_leftovers = False
 
     def _create_shared(self, connection: ladybug.Connection, records: Sequence[CircuitRecord]) -> None:
-        """Create the models, classes … that are not there yet."""
+        """Create the models, classes … that do not exist yet."""
         if not self._shared:
             self._shared = {label: {row[0] for row in _rows(connection, _KEYS[label])} for label in SHARED}
         wanted = shared_rows(records)
@@ -148,7 +148,7 @@ class LadybugGraph(GraphBackend):
 
     def remove(self, ids: Collection[str]) -> None:
         wanted = sorted(set(ids))
-        for start in range(0, len(wanted), REMOVE_AT_ONCE):  # others have their turn in between
+        for start in range(0, len(wanted), REMOVE_AT_ONCE):  # other threads may run in between
             self._remove(wanted[start : start + REMOVE_AT_ONCE])
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -169,14 +169,14 @@ class LadybugGraph(GraphBackend):
             return self._sweep(connection)
 
     def _sweep(self, connection: ladybug.Connection) -> int:
-        """Every node of a visible circuit has one HAS, so two counts tell whether there is something to do."""
+        """Remove leftovers; every node of a visible circuit has one HAS, so two counts show whether there are any."""
         nodes, had = (_rows(connection, text)[0][0] for text in _COUNTS)
         if nodes != had:
             fault("graph.sweep.before")
             with self._permit():
                 connection.execute(_SWEEP)
             fault("graph.sweep.after")
-        self._may_have_rests = False
+        self._may_have_leftovers = False
         return nodes - had
 
     def content(self, circuit_id: str) -> GraphContent:
@@ -194,14 +194,14 @@ class LadybugGraph(GraphBackend):
         values = dict(params or {})
         texts = dict.fromkeys(
             (adapted(text, values), text)
-        )  # as it is, where that cannot be read: messages name places
+        )  # the original if the adapted text does not parse, so that messages have its positions
 
         def query(engine: Engine) -> Table:
             failed = RuntimeError()
-            for asked in texts:
+            for variant in texts:
                 try:
                     limits = {"timeout_s": timeout_s, "max_rows": max_rows, "max_bytes": max_mib << 20}
-                    columns, rows = engine.ask(asked, values, **limits)
+                    columns, rows = engine.ask(variant, values, **limits)
                     return to_table(columns, rows, max_rows, plain)
                 except RuntimeError as error:
                     failed = error
@@ -209,7 +209,7 @@ class LadybugGraph(GraphBackend):
                         break
             raise query_failed(failed, text, timeout_s, max_mib, engine.rows) from failed
 
-        with self._said():
+        with self._explained():
             return self._snapshots.read(query, self._turns.reading)
 
     def lease(self) -> Lease | None:
@@ -231,7 +231,7 @@ class LadybugGraph(GraphBackend):
 
     def release(self, owner: str) -> None:
         if self._failure is not None:
-            return  # the next writer makes the graph anew, the lease with it
+            return  # the next writer rebuilds the graph, including the lease
         with self._writing("release") as connection:
             held = portable.lease(_ask(connection))
             if held and held.owner == owner:
@@ -242,7 +242,7 @@ class LadybugGraph(GraphBackend):
     def clear(self) -> None:
         with self._turn(writes="clear"):
             held = self.lease()
-            self._shared, self._may_have_rests = {}, True
+            self._shared, self._may_have_leftovers = {}, True
             database = self._opened()
             with doubted(self._path, database):
                 database.close()
@@ -255,7 +255,7 @@ class LadybugGraph(GraphBackend):
         if os.getpid() != self._pid:
             return
         with deferred():
-            self._snapshots.close()  # before a turn is taken, which a query may wait for
+            self._snapshots.close()  # before waiting for a turn, which a query may wait for
             with self._turns.writing():
                 if self._database is not None and self._failure is None:
                     fault("graph.close.before")
@@ -268,13 +268,13 @@ class LadybugGraph(GraphBackend):
                 self._database = self._writer = None
 
     def _seal(self) -> None:
-        """Leave the checksum of the file that was just closed, where all of it is in one file."""
+        """Store the checksum of the file that was just closed, if the engine left no other files."""
         if self._is_ours and self._writer is not None and engine_files(self._path) == [self._path]:
-            with suppress(OSError):  # on a full disk it stays unchecked
+            with suppress(OSError):  # on a full disk there is no checksum
                 self._writer.write(seal_of(self._path))
 
     def _open(self) -> None:
-        """Open the file, made where it is missing and wanted, and make sure that it is this store's."""
+        """Open the file and check that it is this store's; a writer creates a missing one."""
         if not self.read_only:
             self._writer = lock_for_writing(self._path)
             self._database, self.notices = open_for_writing(self._path, self._writer, self._permit)
@@ -283,7 +283,7 @@ class LadybugGraph(GraphBackend):
         self._check_owner()
 
     def _make(self) -> None:
-        with self._said():
+        with self._explained():
             if self._database is not None:
                 self._database.close()
             making.create(self._path, self._store_id, self._permit)
@@ -293,10 +293,10 @@ class LadybugGraph(GraphBackend):
         return {row[0] for row in self._read(lambda ask: ask(_TABLES, {}))}
 
     def _check_owner(self) -> None:
-        """Refuse what is not ours.
+        """Check that the database belongs to this store.
 
         Raises:
-            StoreForeign: another store's database, or something else altogether.
+            StoreForeign: it belongs to another store, or has other data.
         """
         if not {"Store", "Migration"} <= self._tables():
             raise errors.not_ours(self.url)
@@ -305,9 +305,9 @@ class LadybugGraph(GraphBackend):
         self._is_ours = True
 
     def _read(self, query: Callable[[portable.Ask], T]) -> T:
-        """What a query of ours gives, from one committed state, without a chance to write."""
+        """Return the result of an internal query, on one committed state, without the possibility to write."""
         if self.read_only:
-            with self._said():
+            with self._explained():
                 return self._snapshots.read(lambda engine: query(engine.rows))
         with self._turn(), ladybug.Connection(self._opened()) as connection:
             connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -315,7 +315,7 @@ class LadybugGraph(GraphBackend):
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[ladybug.Connection]:
-        """A connection for writing; an open transaction is undone when it is left by an error."""
+        """Enter a connection for writing; an error rolls back an open transaction."""
         with self._turn(writes=what):
             database = self._opened()
             with ladybug.Connection(database) as connection, doubted(self._path, database):
@@ -323,15 +323,15 @@ class LadybugGraph(GraphBackend):
 
     @unbroken
     def _turn(self, *, writes: str | None = None) -> Iterator[None]:
-        """A turn of this thread with the writer's database; the engine's errors as `StoreError`."""
+        """Enter a turn of this thread with the writer's database; raise the engine's errors as `StoreError`."""
         if writes and self.read_only:
             raise errors.reading_only(self.url, writes)
-        errors.check_usable(self.url, self._pid, True)  # a fork may have inherited the lock, held
+        errors.check_usable(self.url, self._pid, True)  # a fork may have inherited a locked lock
         with self._turns.writing() if writes else self._turns.reading():
             errors.check_usable(self.url, self._pid, self._database is not None)
             if writes and self._failure is not None:
                 raise self._failure
-            with self._said(writes=writes is not None):
+            with self._explained(writes=writes is not None):
                 yield
 
     def _opened(self) -> ladybug.Database:
@@ -339,14 +339,14 @@ class LadybugGraph(GraphBackend):
         return self._database
 
     @contextmanager
-    def _said(self, *, writes: bool = False) -> Iterator[None]:
+    def _explained(self, *, writes: bool = False) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
-            told = failure(self._path, error)
+            explained = failure(self._path, error)
             if writes:
-                self._failure = told
-            raise told from error
+                self._failure = explained
+            raise explained from error
 
 
 _OWNERS = "MATCH (s:Store) RETURN s.id"
@@ -368,7 +368,7 @@ _SWEEP = "MATCH (n:Node) WHERE NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) } DETAC
 
 
 def _rows(connection: ladybug.Connection, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
-    """Rows of one statement."""
+    """Return the rows of one statement."""
     return cast(list[list[Any]], cast(ladybug.QueryResult, connection.execute(text, dict(params or {}))).get_all())
 
 

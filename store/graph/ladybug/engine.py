@@ -1,8 +1,8 @@
-"""LadybugDB in a process of its own, so that no query can take this program along.
+"""LadybugDB in a separate process, so that no query can crash this program.
 
-There are texts that crash the engine, that neither its timeout nor Ctrl-C ends, and whose answer takes all memory. In a
-process of its own a crash is an exception here, a query that does not end is ended by ending the process, and memory is
-limited by the operating system. The process is kept between queries; the next one after its end starts another.
+Some queries crash the engine, are stopped neither by its timeout nor by Ctrl-C, or have answers that take all memory.
+With a separate process, a crash raises an exception here, a query that does not end is stopped by killing the process,
+and the operating system limits the memory. The process is reused between queries, and started again if it has ended.
 """
 
 from __future__ import annotations
@@ -28,61 +28,61 @@ from .file import BUFFER_POOL_SIZE, MAX_DB_SIZE
 from .worker import LENGTH, OUT_OF_MEMORY
 
 HEAP = 1 << 30
-"""Bytes that a query may take besides the buffer pool and its answer."""
+"""Bytes that a query may use in addition to the buffer pool and its answer."""
 
 GROWTH = 8
-"""How many times more memory the rows of an answer take than their pickle."""
+"""Memory that the rows of an answer take, as a multiple of the size of their pickle."""
 
 OPEN_S = 120.0
 LATE_S = 0.5
-"""Seconds after its timeout at which a query is ended that the engine itself has not ended."""
+"""Seconds after its timeout at which the process is killed if the engine has not stopped the query itself."""
 
 PROGRAM = Path(worker.__file__)
 
 _ERRORS: Mapping[str, type[Exception]] = {"ValueError": ValueError, "IndexError": IndexError}
-"""What the engine raises besides RuntimeError, where a file changes beneath it."""
+"""Exceptions other than RuntimeError that the engine raises if the file changes while it reads."""
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Ended(RuntimeError):
-    """The engine's process is gone, and with it the query."""
+    """The engine's process has ended, and with it the query."""
 
 
 class Crashed(Ended):
-    """It ended by itself."""
+    """The process crashed."""
 
 
 class Overdue(Ended):
-    """It was ended, as it had not answered in time."""
+    """The process was killed because it did not answer in time."""
 
 
 class OutOfMemory(Ended):
-    """It had no memory left."""
+    """The process ran out of memory."""
 
 
 class TooLarge(RuntimeError):
-    """The answer has more bytes than it may have."""
+    """The answer exceeds its maximum size."""
 
 
 class Engine:
-    """The engine, with one database open at a time. For one thread at a time.
+    """The engine, with one database open at a time. Not thread-safe.
 
-    Methods raise what the engine raises, mostly RuntimeError, and `Ended` when the process is gone: then the engine is
-    of no more use.
+    Methods raise the engine's exceptions, mostly RuntimeError, and `Ended` if the process has ended: then the object
+    cannot be used any more.
 
     Attributes:
-        ended: whether the process is gone.
+        ended: whether the process has ended.
     """
 
     def __init__(self) -> None:
         """Start the process.
 
         Raises:
-            StoreError: no Python program is known that could be started.
+            StoreError: `sys.executable` is not set.
         """
         if not sys.executable:
-            raise StoreError("LadybugDB is run by a Python program of its own, and sys.executable names none; set it")
+            raise StoreError("LadybugDB runs in a separate Python process, but sys.executable is not set; set it")
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(PROGRAM)],
             stdin=subprocess.PIPE,
@@ -101,25 +101,26 @@ class Engine:
         self._send(sys.path)
 
     def open(self, path: Path, *, read_only: bool = True) -> None:
-        """Open a database, in the place of the one that is open."""
+        """Open a database, and close the one that is open."""
         options = {"buffer_pool_size": BUFFER_POOL_SIZE, "max_db_size": MAX_DB_SIZE, "read_only": read_only}
         self._request("open", (str(path), options), OPEN_S)
 
     def shut(self) -> None:
-        """Close the database that is open, with all that was done to it on disk."""
+        """Close the open database; all changes are then on disk."""
         self._request("close", (), OPEN_S)
 
     def rows(self, text: str, params: Mapping[str, Any]) -> list[list[Any]]:
-        """Rows of a statement of ours, which needs no limit."""
+        """Return the rows of an internal statement, without limits."""
         return self._request("ask", (text, dict(params), None, None, None))[1]
 
     def ask(
         self, text: str, params: Mapping[str, Any], *, timeout_s: float, max_rows: int, max_bytes: int
     ) -> tuple[Sequence[str], list[list[Any]]]:
-        """Column names and rows of a statement of a user's, one row more than `max_rows` where there are more.
+        """Return column names and rows of a user's statement; one row more than `max_rows` if there are more.
 
         Raises:
-            TooLarge: the answer has more bytes; and what the class tells of.
+            TooLarge: the answer has more than `max_bytes` bytes.
+            Ended, RuntimeError: as described for the class.
         """
         heap = HEAP + GROWTH * max_bytes
         timeout_ms = max(1, round(timeout_s * 1000))
@@ -127,7 +128,7 @@ class Engine:
         return self._request("ask", arguments, timeout_s + LATE_S, max_bytes)
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self.ended = True
         self._end()
 
@@ -135,7 +136,7 @@ class Engine:
         """In a forked child: leave the process to the parent."""
         self.ended = True
         self._end.detach()
-        self._process.returncode = 0  # as far as this process is concerned; it cannot wait for it
+        self._process.returncode = 0  # the child cannot wait for it
         self._requests.close()
         self._answers.close()
 
@@ -147,7 +148,7 @@ class Engine:
             self._send((name, arguments, max_bytes))
             (length,) = LENGTH.unpack(self._read(LENGTH.size, ends))
             error, value = _Plain(io.BytesIO(self._read(length, ends))).load()
-        except BaseException:  # Ctrl-C too: what it would answer belongs to no request any more
+        except BaseException:  # Ctrl-C too: its answer would be read as that of the next request
             self.close()
             raise
         if error == TooLarge.__name__:
@@ -175,31 +176,31 @@ class Engine:
         return bytes(found)
 
     def _await(self, ends: float | None) -> None:
-        """Return when there is something to read."""
+        """Wait until there is something to read."""
         while True:
             left = AGAIN_S if ends is None else min(AGAIN_S, ends - time.monotonic())
             if self._readable.poll(max(0.0, left) * 1000):
                 return
             safe_point()
             if left <= 0:
-                raise Overdue("LadybugDB did not answer in time, and was ended")
+                raise Overdue("LadybugDB did not answer in time and was stopped")
 
     def _gone(self) -> NoReturn:
         status = self._process.wait()
         if status == OUT_OF_MEMORY:
-            raise OutOfMemory("LadybugDB had no memory left")
+            raise OutOfMemory("LadybugDB ran out of memory")
         with suppress(ValueError):
             raise Crashed(f"LadybugDB crashed ({signal.Signals(-status).name})")
         raise Crashed(f"LadybugDB's process ended with exit code {status}")
 
 
 class _Plain(pickle.Unpickler):
-    """Reads plain values, and the decimals that sums of integers are; nothing that could run code."""
+    """An unpickler of plain values and of decimals (sums of integers), which cannot run code."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) == ("decimal", "Decimal"):
             return super().find_class(module_name, global_name)
-        raise pickle.UnpicklingError(f"LadybugDB gave a value of type {module_name}.{global_name}")
+        raise pickle.UnpicklingError(f"LadybugDB returned a value of type {module_name}.{global_name}")
 
 
 def _end(process: subprocess.Popen[bytes], started_by: int) -> None:

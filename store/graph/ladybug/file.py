@@ -1,8 +1,8 @@
-"""Opening a LadybugDB file for writing: one process at a time, damage set aside and said.
+"""Opening a LadybugDB file for writing: one process at a time; damaged files are set aside and reported.
 
-What is known of the engine and shapes this module. Its own lock on the file is lost as soon as the process
-closes any other handle to it, so a lock file of ours stands beside it. A write-ahead log cut short by a
-crash of the machine may refuse to replay; its valid part is opened after a copy of everything was kept.
+Two properties of the engine matter here. It loses its lock on the file as soon as the process closes any other handle
+to it, so this module uses a separate lock file. A write-ahead log truncated by a crash of the machine may fail to
+replay; then everything is copied first, and the valid part is opened.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ from ...lease import Permit
 from ...locks import Lock, note_in
 from .seal import is_intact
 
-MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which containers refuse
+MAX_DB_SIZE = 1 << 36  # the default maps 8 TiB, which fails in containers
 BUFFER_POOL_SIZE = 1 << 30
 OUR_SUFFIX = ".lbdb"
 DOUBTED = ".doubted"
 HOLDER = "process "
-"""How the note in the lock file begins while a process writes."""
-NOT_THE_ENGINES = (".lock", "-set-aside", DOUBTED)
+"""Beginning of the note in the lock file while a process writes."""
+OUR_SUFFIXES = (".lock", "-set-aside", DOUBTED)
 NO_ROOM = ("No space left", "Disk quota exceeded", "Cannot write to file")
-"""How the engine says that the disk is full."""
+"""Messages of the engine when the disk is full."""
 LITTLE_ROOM = 1 << 20
-"""Bytes; with fewer to spare, whatever it says is put down to that: it fails to read what it could not write."""
+"""Bytes; with less free space, any error is reported as a full disk, because the engine fails to read what it could
+not write."""
 
 _open: weakref.WeakSet[ladybug.Database] = weakref.WeakSet()
 
 
 def _disown() -> None:
-    """In a forked child: give up what belongs to the parent.
+    """In a forked child: keep the parent's databases.
 
-    The engine's threads are not there, and letting go of a database would wait for them for ever, so it is kept.
+    A fork does not have the engine's threads, and releasing a database would wait for them forever.
     """
     for database in _open:
         keep(database)
@@ -60,65 +61,65 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 def keep(database: ladybug.Database) -> None:
-    """Never let go of a database, not even when the interpreter ends."""
+    """Never release a database, not even when the interpreter exits."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
 
 
 def engine_files(path: Path) -> list[Path]:
-    """The database file and what the engine keeps beside it (logs, shadow pages), those that exist."""
+    """Return the existing files of a database: its file, and the engine's logs and shadow pages."""
     return [p for p in sorted(path.parent.glob(f"{escape(path.name)}*")) if _is_of(path, p.name)]
 
 
 def _is_of(path: Path, name: str) -> bool:
     if name == path.name:
         return True
-    suffix = name.removeprefix(path.name)  # of the file that is asked about, which may be a `.new` one
-    return suffix.startswith(".") and not suffix.startswith(".new") and not suffix.endswith(NOT_THE_ENGINES)
+    suffix = name.removeprefix(path.name)  # the file itself may end in `.new`
+    return suffix.startswith(".") and not suffix.startswith(".new") and not suffix.endswith(OUR_SUFFIXES)
 
 
 def lock_for_writing(path: Path) -> Lock:
-    """The right to write a file, for one handle of one process.
+    """Lock a file for writing by one handle of one process.
 
     Raises:
-        StoreBusy: another handle, in this process or another, has it.
+        StoreBusy: another handle, in this or another process, has the lock.
         StoreError: the folder cannot be written.
     """
     beside = lock_of(path)
-    for _ in range(5):  # readers take it for an instant, to see whether a writer is at work
+    for _ in range(5):  # readers take the lock briefly, to see whether there is a writer
         if lock := Lock.take(beside):
-            with suppress(OSError):  # on a full disk it holds without a name
+            with suppress(OSError):  # on a full disk the lock has no name
                 lock.write(f"{HOLDER}{os.getpid()} on {socket.gethostname()}")
             return lock
         time.sleep(0.02)
-    note = note_in(beside)  # for an instant it is the checksum that the last writer left
+    note = note_in(beside)  # briefly, it is still the checksum of the last writer
     raise StoreBusy(
         f"{path} is open for writing by {note if note.startswith(HOLDER) else 'another process'}; "
-        "wait for it (--wait SECONDS), or end it and try again"
+        "wait until it has finished (--wait SECONDS), or stop it and try again"
     )
 
 
 def lock_of(path: Path) -> Path:
-    """The lock file that stands beside a file."""
+    """Return the lock file of a database file."""
     return path.with_name(f"{path.name}.lock")
 
 
 class Opened(NamedTuple):
-    """An open database, or None where nothing usable was there; and what was done, in words for the user."""
+    """An open database, or None if nothing usable exists; and messages for the user about what was done."""
 
     database: ladybug.Database | None
     notices: tuple[str, ...] = ()
 
 
 def open_for_writing(path: Path, lock: Lock, permit: Permit) -> Opened:
-    """Open an existing file, of which the caller holds the lock; what is done to files needs the `permit`.
+    """Open an existing file, whose lock the caller has; changes of files need the `permit`.
 
-    A file to which a write failed is discarded. A damaged one is copied aside, with all that lies beside it,
-    and its valid part is opened; where there is none, or nobody knows which part is valid, it is made anew.
+    A file to which a write failed is discarded. A damaged file is copied to a folder, with its logs, and its valid part
+    is opened; if there is no valid part, or it cannot be determined, the file is discarded.
 
     Raises:
-        StoreBusy: a program without our lock has the file open.
-        StoreVersion: the file's format is of another LadybugDB.
-        StoreError: not a database, and not named like one of ours, so perhaps somebody's file.
+        StoreBusy: a program that ignores the lock file has the file open.
+        StoreVersion: the file has the format of another version of LadybugDB.
+        StoreForeign: not a database, and its name does not end in `.lbdb`, so it may be a file of the user.
     """
     if not is_intact(path, lock.left):
         return _give_up(path, _set_aside(path, permit, move=False), "it does not match its checksum", permit)
@@ -130,13 +131,13 @@ def open_for_writing(path: Path, lock: Lock, permit: Permit) -> Opened:
         with permit():
             _doubt(path).unlink()
         fault("graph.doubted.after")
-        return Opened(None, (f"an earlier write to {path} failed, as on a full disk; it is made anew",))
+        return Opened(None, (f"an earlier write to {path} failed, for example on a full disk; it is created again",))
     if not path.exists():
         return _without_main_file(path, permit)
     try:
         return Opened(connectable(path))
     except RuntimeError as error:
-        refuse_hopeless(path, error)
+        check_repairable(path, error)
         reason = str(error).splitlines()[0]
     kept = _set_aside(path, permit, move=False)
     try:
@@ -145,13 +146,13 @@ def open_for_writing(path: Path, lock: Lock, permit: Permit) -> Opened:
         return _give_up(path, kept, reason, permit)
     return Opened(
         database,
-        (f"{path} was damaged ({reason}); its valid part is in use, what it was is kept in {kept}",),
+        (f"{path} was damaged ({reason}); its valid part is used, and the damaged file is kept in {kept}",),
     )
 
 
 @contextmanager
 def kept_if_torn(database: ladybug.Database) -> Iterator[None]:
-    """Keeps a database to which the engine fails to write: it would write again when let go, and end the process."""
+    """Keep a database when a write fails: when released, it would write again and end the process."""
     try:
         yield
     except RuntimeError:
@@ -161,9 +162,9 @@ def kept_if_torn(database: ladybug.Database) -> Iterator[None]:
 
 @contextmanager
 def doubted(path: Path, database: ladybug.Database) -> Iterator[None]:
-    """Marks the file as not to be trusted when the engine fails to write, so that it is made anew later.
+    """Mark the file when a write fails, so that it is discarded when it is opened again.
 
-    On a full disk the engine leaves tables without their indexes, and opens them afterwards without a word.
+    On a full disk, the engine leaves tables without their indexes, and later opens them without an error.
     """
     try:
         with kept_if_torn(database):
@@ -175,7 +176,7 @@ def doubted(path: Path, database: ladybug.Database) -> Iterator[None]:
 
 
 def failure(path: Path, error: RuntimeError) -> StoreError:
-    """What the engine says while it works, in words for the user where the disk is full."""
+    """Return the error for the user, which explains a full disk."""
     if any(words in str(error) for words in NO_ROOM) or shutil.disk_usage(path.parent).free < LITTLE_ROOM:
         return StoreError(explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path))
     return StoreError(f"graph {path}: {error}")
@@ -186,7 +187,7 @@ def _doubt(path: Path) -> Path:
 
 
 def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_failure: bool = True) -> ladybug.Database:
-    """A database that answers; raises RuntimeError as the engine does."""
+    """Open a database and check that it accepts connections; raise the engine's RuntimeError otherwise."""
     database = ladybug.Database(
         path,
         buffer_pool_size=BUFFER_POOL_SIZE,
@@ -203,37 +204,37 @@ def connectable(path: Path, *, read_only: bool = False, throw_on_wal_replay_fail
     return database
 
 
-def refuse_hopeless(path: Path, error: RuntimeError) -> None:
-    """Raise what no mending helps against; return where the file may be damaged, or busy for a moment."""
+def check_repairable(path: Path, error: RuntimeError) -> None:
+    """Raise errors that no repair can fix; return if the file may be damaged or briefly busy."""
     text = str(error)
     if any(words in text for words in NO_ROOM):
         raise failure(path, error) from error
     if path.is_dir():
-        raise StoreError(f"the graph {path} is a folder; give the name of a file in it") from error
+        raise StoreError(f"the graph {path} is a folder; give the path of a file") from error
     if "Could not set lock on file" in text:
         pid = re.search(r"PID (\d+)", text)
         who = f"process {pid[1]}" if pid else "another program"
-        raise StoreBusy(f"{path} is open for writing by {who}; end it and try again") from error
+        raise StoreBusy(f"{path} is open for writing by {who}; stop it and try again") from error
     if versions := re.search(r"file version: (\d+), Current build storage version: (\d+)", text):
         raise StoreVersion(
             f"{path} has LadybugDB format {versions[1]}, ladybug {ladybug.__version__} reads format {versions[2]}; use "
-            "the circuitstore that wrote it, or make the graph anew from the archive: circuitstore rebuild"
+            "the circuitstore that wrote it, or rebuild the graph from the archive with: circuitstore rebuild"
         ) from error
     if "not a valid" in text and path.suffix != OUR_SUFFIX and path.stat().st_size:
         raise StoreForeign(
-            f"{path} is not a LadybugDB file and is left as it is; give another path for the graph"
+            f"{path} is not a LadybugDB file; it was not changed; give another path for the graph"
         ) from error
 
 
 def discard(path: Path, *, but_main: bool = False) -> None:
-    """Delete what the engine keeps beside the file, then the file itself."""
+    """Delete the engine's other files, then the file itself."""
     for file in reversed(engine_files(path)):
         if file != path or not but_main:
             file.unlink()
 
 
 def set_aside(path: Path, permit: Permit) -> Path:
-    """Move the file, and all that lies beside it, into a folder of its own; gives back the folder."""
+    """Move the file and the engine's other files into a new folder, and return the folder."""
     return _set_aside(path, permit, move=True)
 
 
@@ -241,7 +242,7 @@ def _without_main_file(path: Path, permit: Permit) -> Opened:
     if not engine_files(path):
         return Opened(None)
     kept = _set_aside(path, permit, move=True)
-    return Opened(None, (f"{path} is gone, a new one is made; the log that it left is kept in {kept}",))
+    return Opened(None, (f"{path} is missing, a new one is created; its log is kept in {kept}",))
 
 
 def _give_up(path: Path, kept: Path, reason: str, permit: Permit) -> Opened:
@@ -251,7 +252,7 @@ def _give_up(path: Path, kept: Path, reason: str, permit: Permit) -> Opened:
     fault("graph.hopeless.after")
     return Opened(
         None,
-        (f"{path} was damaged beyond repair ({reason}) and is made anew; what it was is kept in {kept}",),
+        (f"{path} was damaged beyond repair ({reason}) and is created again; the damaged file is kept in {kept}",),
     )
 
 

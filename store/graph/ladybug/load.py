@@ -1,11 +1,10 @@
 """Loading a group of circuits into LadybugDB: bulk copies, then one transaction that makes them visible.
 
-COPY is the only fast way in. It must not share a transaction with other writes (killed near the commit it
-tears), so nodes and edges are copied first, each COPY a transaction of its own, and nothing that starts at a
-`Circuit` can see them; the last transaction creates the circuits and joins them to their nodes.
+Only COPY is fast. It must not share a transaction with other writes, which a kill near the commit would corrupt.
+Nodes and edges are therefore copied first, each COPY in a separate transaction; queries that start at a `Circuit` do
+not see them. The last transaction creates the circuits and joins them to their nodes.
 
-Each statement gets Arrow tables made for it alone: the engine crashes when it meets the same table object
-twice.
+Each statement gets new Arrow tables, because the engine crashes if it gets the same table object twice.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ CREATE_CIRCUITS = """
         accuracy_full: accuracy_full, accuracy_empty: accuracy_empty, accuracy_circuit: accuracy_circuit,
         retention: retention, seed: seed, sha256: sha256, created_ms: created_ms})"""
 
-# `WITH` between the two look-ups, or the planner joins every circuit with every node first.
+# without the `WITH` between the two lookups, the planner joins every circuit with every node first
 JOIN_CIRCUITS = (
     """LOAD FROM $rows MATCH (c:Circuit {id: id}) WITH c, model_id MATCH (m:Model {id: model_id})
        CREATE (c)-[:OF_MODEL]->(m)""",
@@ -77,7 +76,7 @@ COPY_NODES = f"COPY Node({', '.join(NODE.names)}) FROM $rows"
 def create_shared(
     connection: ladybug.Connection, rows: Mapping[str, Sequence[Mapping[str, Any]]], permit: Permit = nullcontext
 ) -> None:
-    """Create nodes that circuits share, by label as in `SHARED`, in one transaction; none may exist yet."""
+    """Create shared nodes, by label as in `SHARED`, in one transaction; none may exist yet."""
     connection.execute("BEGIN TRANSACTION")
     for label, schema in SHARED.items():
         if rows[label]:
@@ -94,7 +93,7 @@ def load_circuits(
     created_ms: Mapping[str, int],
     permit: Permit = nullcontext,
 ) -> None:
-    """Add circuits of which nothing is in the database yet; what they refer to is."""
+    """Add circuits that are not in the database; the nodes that they refer to must exist."""
     group = GroupRows.of(records)
     fault("graph.nodes.before")
     with permit():
@@ -125,6 +124,6 @@ def _make_visible(connection: ladybug.Connection, circuits: pa.Table, has: pa.Ta
 
 
 def load(connection: ladybug.Connection, statement: str, rows: pa.Table) -> None:
-    """Run a statement over rows, handed over in a table object of its own; nothing for no rows."""
+    """Run a statement over rows in a new table object; do nothing if there are no rows."""
     if len(rows):
         connection.execute(statement, {"rows": pa.Table.from_batches(rows.to_batches(), rows.schema)})

@@ -1,4 +1,4 @@
-"""Making a LadybugDB file with the schema of the graph, and bringing an older one up to date."""
+"""Creating a LadybugDB file with the schema of the graph, and migrating an older one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACKEND = "ladybug"
 
 
 def applied(ask: portable.Ask) -> dict[int, str]:
-    """Checksums of the migrations that a database has had, by version."""
+    """Return the checksums of the migrations applied to a database, by version."""
     found = ask("MATCH (m:Migration) RETURN m.version, m.checksum", {})
     return {int(version): str(checksum) for version, checksum in found}
 
@@ -42,7 +42,7 @@ def _apply(connection: ladybug.Connection, migration: Migration) -> None:
 
 
 def create(path: Path, store_id: str, permit: Permit) -> None:
-    """Put an empty database of this store in the place of what is there: at once, or not at all."""
+    """Replace the file by an empty database of this store, atomically."""
     new = path.with_name(f"{path.name}.new")
     discard(new)
     database = connectable(new)
@@ -56,7 +56,7 @@ def create(path: Path, store_id: str, permit: Permit) -> None:
             fault("graph.schema.before")
             connection.execute("COMMIT")
             fault("graph.schema.after")
-            connection.execute("CHECKPOINT")  # so that all of it is in the one file that is renamed
+            connection.execute("CHECKPOINT")  # so that the one file that is renamed contains everything
         database.close()
     fault("graph.create.before")
     with permit():

@@ -1,9 +1,8 @@
 """Reading a LadybugDB file that another process may be writing.
 
-The engine gives a reader no stable view of a file whose writer is in a checkpoint: it refuses to open, or, in
-rare cases, pages change beneath a query. So a read counts only when the file stayed the same from before
-it was opened until after the answer was there; otherwise it is done again, for a while. The engine runs in a process
-of its own, which a query may end.
+The engine has no stable view of a file during a writer's checkpoint: opening fails, or, rarely, pages change during a
+query. So a read counts only if the file did not change from before it was opened until after the answer; otherwise it
+is repeated, up to a time limit. The engine runs in a separate process, which a query may end.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ import stamina
 from ....errors import StoreBusy, StoreDamaged
 from ...interrupts import await_, safe_point, unbroken
 from ...locks import is_held, note_in
-from ..errors import check_usable, nothing_there
+from ..errors import check_usable, no_graph
 from .engine import Engine, Overdue
-from .file import engine_files, lock_for_writing, lock_of, refuse_hopeless
+from .file import check_repairable, engine_files, lock_for_writing, lock_of
 from .seal import is_intact
 
 AT_ONCE = 8
-"""Queries that run at once, each in a process of its own; the next one waits for one of them."""
+"""Maximum number of concurrent queries, each in a separate process; further queries wait."""
 
 IDLE = 2
-"""Processes that are kept for the next queries."""
+"""Maximum number of idle processes kept for further queries."""
 
 RETRY_S = 10.0
-SETTLED_S = 0.02  # a file changed within this time may change again without its time stamp telling
+SETTLED_S = 0.02  # after a change, another within this time may leave the time stamp the same
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 _TORN = (ValueError, IndexError)
-"""What the engine raises as well, its own exceptions apart, when sizes that it reads change beneath it."""
+"""Exceptions that the engine raises, in addition to its own, if sizes change while it reads them."""
 
 T = TypeVar("T")
 Signature = tuple[tuple[str, int, int, int], ...]
-"""Name, inode, size and time of change (ns) of the file and of all beside it; main file first."""
+"""Name, inode, size and modification time (ns) of each of the engine's files; main file first."""
 
 
 class _Unsettled(Exception):
@@ -50,14 +49,14 @@ class _Unsettled(Exception):
 
 
 class Snapshot:
-    """A file opened for reading, opened again whenever a writer changed it. For one thread at a time."""
+    """A file opened for reading, and again after each change by a writer. Not thread-safe."""
 
     def __init__(self, path: Path, intact: set[tuple[Signature, str]] | None = None) -> None:
-        """A reader of a file, which it opens when it first reads.
+        """Create a reader of a file, which it opens when it first reads.
 
         Args:
-            intact: the state of the file that was last found to match its checksum, which is the text beside it;
-                shared by those that read the same file, so that one of them checks it.
+            intact: the last state of the file that matched its checksum, with the note that contains the checksum;
+                shared by all readers of the file, so that only one checks it.
         """
         self._path = path
         self._engine: Engine | None = None
@@ -65,18 +64,18 @@ class Snapshot:
         self._intact = set() if intact is None else intact
 
     def read(self, query: Callable[[Engine], T], calm: Callable[[], AbstractContextManager[object]] = nullcontext) -> T:
-        """What `query` returns for the engine with one committed state open.
+        """Return the result of `query`, called with an engine that has one committed state open.
 
         Args:
             calm: entered before the query is repeated because the file changed during it.
 
         Raises:
-            StoreError: there is no such file, or it cannot be read.
-            StoreVersion: its format is of another LadybugDB.
-            StoreDamaged: it cannot be opened, and nobody is writing it; or it does not match its checksum.
-            StoreBusy: it was being written for `RETRY_S` seconds on end.
-            Overdue: a query did not end in its time.
-            RuntimeError: from the query itself, over a file that did not change meanwhile.
+            StoreError: the file does not exist, or cannot be read.
+            StoreVersion: it has the format of another version of LadybugDB.
+            StoreDamaged: it cannot be opened although no one is writing it, or does not match its checksum.
+            StoreBusy: it was written continuously for `RETRY_S` seconds.
+            Overdue: the query did not end in time.
+            RuntimeError: the query failed, and the file did not change during it.
         """
         with suppress(_Unsettled):
             return self._read_once(query)
@@ -93,13 +92,13 @@ class Snapshot:
                     return self._read_once(query)
         except _Unsettled as error:
             raise StoreBusy(
-                f"{self._path} was being written without a pause for {RETRY_S:.0f} s ({error}); "
-                "try again in a moment, or when the writer is done"
+                f"{self._path} was written without a pause for {RETRY_S:.0f} s ({error}); "
+                "try again in a moment, or when the writer has finished"
             ) from error
         raise AssertionError("stamina gives up with the last error")
 
     def _read_once(self, query: Callable[[Engine], T]) -> T:
-        engine = self._running()  # before the file is looked at: starting takes longer than many a pause of a writer
+        engine = self._running()  # before reading the file's state: starting takes longer than many pauses of a writer
         before = _signature(self._path)
         if before != self._seen:
             self._open(engine, before)
@@ -107,7 +106,7 @@ class Snapshot:
             answer = query(engine)
         except Overdue:
             raise
-        except Exception:  # whatever it was, in whose words ever: it was said of a file that changed
+        except Exception:  # any error may result from the change of the file
             if _main(_signature(self._path)) != _main(before):
                 raise _Unsettled("changed during a query") from None
             raise
@@ -116,17 +115,17 @@ class Snapshot:
         return answer
 
     def _running(self) -> Engine:
-        """The engine, started again if a query ended it."""
+        """Return the engine, started again if a query ended it."""
         if self._engine is None or self._engine.ended:
             if not self._path.exists():
-                raise nothing_there(self._path)
+                raise no_graph(self._path)
             self._engine, self._seen = Engine(), ()
         return self._engine
 
     def _open(self, engine: Engine, signature: Signature) -> None:
         self._seen = ()
         if not self._path.exists():
-            raise nothing_there(self._path)
+            raise no_graph(self._path)
         if time.time_ns() - max(changed for *_, changed in signature) < SETTLED_S * 1e9:
             raise _Unsettled("changed a moment ago")
         self._check_seal(signature)
@@ -135,7 +134,7 @@ class Snapshot:
         except _TORN as error:
             raise _Unsettled(str(error)) from error
         except RuntimeError as error:
-            refuse_hopeless(self._path, error)
+            check_repairable(self._path, error)
             self._recover(error)
             raise _Unsettled(str(error).splitlines()[0]) from error
         self._seen = signature
@@ -150,11 +149,11 @@ class Snapshot:
         elif note_in(lock_of(self._path)) == note:
             raise StoreDamaged(
                 f"the graph {self._path} does not match its checksum: the disk altered it, or another program wrote to "
-                "it; fill it again from the archive with: circuitstore rebuild"
+                "it; rebuild it from the archive with: circuitstore rebuild"
             )
 
     def _recover(self, error: RuntimeError) -> None:
-        """Let the engine finish what a killed writer left, which it does not do for readers."""
+        """Let the engine recover from a killed writer, which it does not do when it opens read-only."""
         if is_held(lock_of(self._path)):
             return
         try:
@@ -168,21 +167,21 @@ class Snapshot:
         except RuntimeError as worse:
             raise StoreDamaged(
                 f"the graph {self._path} is damaged ({str(worse).splitlines()[0]}); "
-                "fill it again from the archive with: circuitstore rebuild"
+                "rebuild it from the archive with: circuitstore rebuild"
             ) from error
         finally:
             engine.close()
             lock.release()
 
     def close(self) -> None:
-        """End the engine; the next `read` starts another."""
+        """End the engine; the next `read` starts a new one."""
         if self._engine is not None:
             self._engine.close()
         self._engine, self._seen = None, ()
 
 
 class Snapshots:
-    """A file opened for reading once for each query that runs, so that none waits for another."""
+    """A file opened for reading once for each concurrent query, so that queries do not wait for each other."""
 
     def __init__(self, path: Path, url: str, opened_by: int) -> None:
         self._path, self._url, self._pid = path, url, opened_by
@@ -193,17 +192,17 @@ class Snapshots:
         self._intact: set[tuple[Signature, str]] = set()
 
     def read(self, query: Callable[[Engine], T], calm: Callable[[], AbstractContextManager[object]] = nullcontext) -> T:
-        """What `query` returns; see `Snapshot.read`.
+        """Return the result of `query`; see `Snapshot.read`.
 
         Raises:
-            StoreError: they are closed, or were opened by another process.
+            StoreError: the snapshots are closed, or were opened by another process.
         """
         with self._one() as snapshot:
             return snapshot.read(query, calm)
 
     @unbroken
     def _one(self) -> Iterator[Snapshot]:
-        check_usable(self._url, self._pid, True)  # a fork may have inherited the lock, held
+        check_usable(self._url, self._pid, True)  # a fork may have inherited a locked lock
         with self._change:
             await_(self._change, lambda: self._in_use < AT_ONCE or not self._is_open)
             check_usable(self._url, self._pid, self._is_open)
@@ -222,7 +221,7 @@ class Snapshots:
                 snapshot.close()
 
     def close(self) -> None:
-        """Refuse further queries, wait for those that run, and end all processes."""
+        """Raise errors for further queries, wait for running ones, and end all processes."""
         with self._change:
             self._is_open = False
             self._change.notify_all()
@@ -243,5 +242,5 @@ def _signature(path: Path) -> Signature:
 
 
 def _main(signature: Signature) -> Signature:
-    """The main file's part: what is appended to the log does not touch a database that is open."""
+    """Return the main file's part: appending to the log does not affect an open database."""
     return signature[:1]

@@ -1,9 +1,9 @@
-"""A portable query in the words in which LadybugDB answers it as openCypher has it.
+"""Adapting a portable query to LadybugDB, so that its answer is that of openCypher.
 
-What is worked around: the engine's sum of no values is null instead of 0, and sums of whole numbers are of a type of
-their own; a small whole number that is given as a parameter has eight bits, so that `$a * $b` overflows;
-`COUNT { MATCH (c)… }` loses the rows in which it is 0 where no property of c is read; it sorts -0.0 below all other
-numbers. Nothing of a value comes into the text.
+These differences are worked around. The engine's sum of no values is null instead of 0, and sums of integers have
+another type. A small integer parameter has eight bits, so `$a * $b` overflows. `COUNT { MATCH (c)… }` loses the rows in
+which it is 0, unless a property of c is read. -0.0 is sorted below all other numbers. Values are never inserted into
+the text.
 """
 
 from __future__ import annotations
@@ -20,33 +20,36 @@ from ...cypher.tokens import Token, Tokens, tokenize
 _KEYS = {label: schema.names[0] for label, schema in SHARED.items()} | {"Circuit": "id", "Node": "key"}
 
 _UNTYPED = {"SKIP", "LIMIT", ".."}
-"""After which the engine takes a bare number or parameter only."""
+"""Tokens after which the engine accepts only a bare number or parameter."""
 
 
 def adapted(text: str, params: Mapping[str, Any]) -> str:
-    """The text to ask LadybugDB; it has passed the guard, so its brackets match."""
+    """Return the text for LadybugDB; the input has passed the guard, so its brackets match."""
     found = tokenize(text)
     reading = _reading(found, params)
-    put = [(end, " + 0.0") for end in reading.sorted_numbers]
+    inserts = [(end, " + 0.0") for end in reading.sorted_numbers]
     for i, token in enumerate(found):
         before, after = (found[k] if 0 <= k < len(found) else token for k in (i - 1, i + 1))
         if token.upper == "SUM" and after.text == "(" and before.text not in (".", ":"):
             before_it, after_it = ("to_int64(", ")") if token.start in reading.whole_sums else ("", "")
             end = found[_closing(found, i + 1)].start + 1
-            put += [(token.start, f"{before_it}coalesce("), (end, f", 0){after_it}")]
+            inserts += [(token.start, f"{before_it}coalesce("), (end, f", 0){after_it}")]
         elif token.upper == "COUNT" and after.text == "{":
             end = _closing(found, i + 1)
             if key := _key_of_outer(found, i, end):
-                put += [(token.start, "("), (found[end].start + 1, f" + CASE WHEN {key} IS NULL THEN 0 ELSE 0 END)")]
+                inserts += [
+                    (token.start, "("),
+                    (found[end].start + 1, f" + CASE WHEN {key} IS NULL THEN 0 ELSE 0 END)"),
+                ]
         elif _is_whole(token, params) and not {before.upper, before.text} & _UNTYPED:
-            put += [(token.start, "to_int64("), (token.start + len(token.text), ")")]
-    for at, words in sorted(put, key=lambda one: one[0], reverse=True):
+            inserts += [(token.start, "to_int64("), (token.start + len(token.text), ")")]
+    for at, words in sorted(inserts, key=lambda one: one[0], reverse=True):
         text = text[:at] + words + text[at:]
     return text
 
 
 def _reading(tokens: Tokens, params: Mapping[str, Any]) -> Reading:
-    with suppress(QueryFailed):  # one of ours, for this engine only
+    with suppress(QueryFailed):  # a text of this package, for this engine only
         return read(tokens, params)
     return Reading()
 
@@ -56,7 +59,7 @@ def _is_whole(token: Token, params: Mapping[str, Any]) -> bool:
 
 
 def _closing(found: Tokens, start: int) -> int:
-    """Where the bracket that opens at `start` closes."""
+    """Return the index of the bracket that closes the one at `start`."""
     depth = 0
     for i in range(start, len(found)):
         depth += (found[i].text in "([{") - (found[i].text in ")]}")
@@ -66,7 +69,7 @@ def _closing(found: Tokens, start: int) -> int:
 
 
 def _key_of_outer(found: Tokens, start: int, end: int) -> str:
-    """A property of the first node of a subquery's pattern that a pattern before it has bound; '' where none has."""
+    """Return a property of the first node in a subquery that an earlier pattern has bound; '' if there is none."""
     labels: dict[str, str] = {}
     for i in _nodes(found, 1, start):
         label = found[i + 2].text.strip("`") if found[i + 1].text == ":" else ""
@@ -76,7 +79,7 @@ def _key_of_outer(found: Tokens, start: int, end: int) -> str:
 
 
 def _nodes(found: Tokens, start: int, end: int) -> Iterator[int]:
-    """Where names stand that a pattern gives to nodes; or a function has for its argument."""
+    """Yield the indices of names that are nodes in a pattern, or arguments of a function."""
     for i in range(start, end):
         is_name = found[i].kind in ("word", "quoted") and found[i].upper not in ("COUNT", "EXISTS")
         if is_name and found[i - 1].text == "(" and found[i + 1].text in (":", ")", "{"):

@@ -1,4 +1,4 @@
-"""Threads of one process that share a database that is written: who may go on, and who waits."""
+"""A fair lock for threads that read and write one database."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ...interrupts import await_, unbroken
 
 
 class Turns:
-    """Lets one thread write at a time, and any number read while none writes.
+    """A lock that lets one thread write at a time, and any number read while none writes.
 
-    Nobody waits for ever: a thread that waits to write goes before those that come to read later, and those that wait
-    to read when a write ends go before the next write. The thread that writes may read, and write again.
+    No thread waits forever: a waiting writer goes before readers that arrive later, and readers that wait when a write
+    ends go before the next write. The lock is reentrant: the writing thread may read, and write again.
     """
 
     def __init__(self) -> None:
         self._change = threading.Condition()
         self._writer: int | None = None  # the thread that writes
-        self._depth = 0  # how often it has begun to
-        self._readers = 0  # threads that read
-        self._to_write = self._to_read = 0  # threads that wait
-        self._next = 0  # of those that wait to read, how many go before the next write
+        self._depth = 0  # of nested writes by this thread
+        self._readers = 0  # number of threads that read
+        self._to_write = self._to_read = 0  # number of threads that wait
+        self._next = 0  # number of waiting readers that go before the next write
 
     @unbroken
     def writing(self) -> Iterator[None]:
-        """A turn to write."""
+        """Enter a turn to write."""
         me = threading.get_ident()
         with self._change:
             if self._writer != me:
@@ -43,7 +43,7 @@ class Turns:
 
     @unbroken
     def reading(self) -> Iterator[None]:
-        """A turn to read."""
+        """Enter a turn to read."""
         with self._change:
             writes = self._writer == threading.get_ident()
             if not writes:
@@ -72,5 +72,5 @@ class Turns:
             self._next = max(0, self._next - 1)
         finally:
             self._to_read -= 1
-            self._next = min(self._next, self._to_read)  # one of them may have been interrupted
+            self._next = min(self._next, self._to_read)  # a reader may have been interrupted
             self._change.notify_all()

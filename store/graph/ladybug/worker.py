@@ -1,8 +1,8 @@
-"""The program that runs LadybugDB in a process of its own; `engine` starts it and sends it requests.
+"""The program that runs LadybugDB in a separate process; `engine` starts it and sends it requests.
 
-It is run by its path and imports nothing of this package, so it starts in about a tenth of a second. Each request and
-each answer is one pickle: requests come on standard input, answers go to standard output, after their length. The
-process ends when standard input does, even in the middle of a query, so it never outlives the program that started it.
+It is run by its path and imports nothing from this package, so it starts in about 0.1 s. Each request and each answer
+is one pickle: requests arrive on standard input; answers, preceded by their length, go to standard output. The process
+ends when standard input is closed, even during a query, so it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 OUT_OF_MEMORY = 70
-"""Exit status where there was no memory left: what remains of it is not to be relied on."""
+"""Exit status after running out of memory: the state of the process is unreliable then."""
 
 LENGTH = struct.Struct("<Q")
 STATUS = Path("/proc/self/status")
 
 
 class TooLarge(Exception):
-    """An answer has more bytes than it may have."""
+    """An answer exceeds its maximum size."""
 
 
 class Worker:
-    """The requests by name: `open`, `ask` and `close`."""
+    """The requests, by name: `open`, `ask` and `close`."""
 
     def __init__(self) -> None:
         self._database: Any = None
-        self._data_size = 0  # of the process, once the database is open: most of it is reserved, not used
+        self._data_size = 0  # of the process after opening the database: mostly reserved, not used
 
     def open(self, path: str, options: dict[str, Any]) -> None:
-        """Open a database, in the place of the one that is open."""
+        """Open a database, and close the one that is open."""
         import ladybug
 
         self.close()
         _limit("RLIMIT_DATA", None)
         if options["read_only"]:
-            _limit("RLIMIT_FSIZE", 0)  # no file is written, whatever a query asks for
+            _limit("RLIMIT_FSIZE", 0)  # no query can write a file
         database = ladybug.Database(path, **options)
         try:
             ladybug.Connection(database).close()
@@ -58,12 +58,12 @@ class Worker:
         max_rows: int | None,
         heap: int | None,
     ) -> tuple[list[str], list[list[Any]]]:
-        """Column names and rows of a statement.
+        """Return column names and rows of a statement.
 
         Args:
-            timeout_ms: after which the engine gives it up, if it looks at the clock.
-            max_rows: how many rows are read at most.
-            heap: bytes that the engine, besides its buffer pool, and the rows may take.
+            timeout_ms: the engine's timeout, which some statements ignore.
+            max_rows: maximum number of rows to read.
+            heap: maximum bytes of the rows and of the engine without its buffer pool.
         """
         import ladybug
 
@@ -76,26 +76,26 @@ class Worker:
             return result.get_column_names(), rows
 
     def close(self) -> None:
-        """Close the database that is open, if one is."""
+        """Close the open database, if there is one."""
         if self._database is not None:
             self._database.close()
         self._database = None
 
 
-def _limit(name: str, most: int | None) -> None:
-    """Set a limit of this process, where the system has such limits."""
+def _limit(name: str, maximum: int | None) -> None:
+    """Set a resource limit of this process, on systems that have them."""
     if os.name != "posix":
         return
     import resource
 
     what = getattr(resource, name)
     hard = resource.getrlimit(what)[1]
-    limits = [limit for limit in (most, hard) if limit not in (None, resource.RLIM_INFINITY)]
+    limits = [limit for limit in (maximum, hard) if limit not in (None, resource.RLIM_INFINITY)]
     resource.setrlimit(what, (min(limits, default=resource.RLIM_INFINITY), hard))
 
 
 def _data_size() -> int:
-    """Bytes of private writable memory that this process has mapped; 0 where that is not known."""
+    """Return the bytes of private writable memory that this process has mapped; 0 if unknown."""
     if not STATUS.exists():
         return 0
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmData:"))
@@ -103,7 +103,7 @@ def _data_size() -> int:
 
 
 def answer(worker: Worker, name: str, arguments: tuple[Any, ...], max_bytes: int | None) -> bytes:
-    """The pickled answer to a request: the name of the exception, or None, and what it says, or the result."""
+    """Return the pickled answer to a request: `(None, result)`, or name and message of the exception."""
     try:
         packed = pickle.dumps((None, getattr(worker, name)(*arguments)), 5)
         if max_bytes is not None and len(packed) > max_bytes:
@@ -116,7 +116,7 @@ def answer(worker: Worker, name: str, arguments: tuple[Any, ...], max_bytes: int
 
 
 def listen(requests: SimpleQueue[Any]) -> None:
-    """Queue what comes; end the process when nothing can come any more."""
+    """Queue incoming requests; end the process when standard input is closed."""
     try:
         while True:
             requests.put(pickle.load(sys.stdin.buffer))
@@ -125,7 +125,7 @@ def listen(requests: SimpleQueue[Any]) -> None:
 
 
 def own_output() -> BinaryIO:
-    """Standard output for the answers only: what the engine prints goes nowhere."""
+    """Return standard output for the answers, and redirect what the engine prints to the null device."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return answers
@@ -134,7 +134,7 @@ def own_output() -> BinaryIO:
 def main() -> None:
     answers, requests = own_output(), SimpleQueue[Any]()
     threading.Thread(target=listen, args=(requests,), daemon=True).start()
-    sys.path[:] = requests.get()  # those of the program that started this one
+    sys.path[:] = requests.get()  # the path of the program that started this one
     worker = Worker()
     while True:
         packed = answer(worker, *requests.get())

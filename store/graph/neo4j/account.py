@@ -1,4 +1,4 @@
-"""Who asks a Neo4j server: user and password, kept out of every text."""
+"""The account of a Neo4j server: user and password, which no message or repr contains."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Account:
     """An account of a Neo4j server.
 
     Attributes:
-        password: shown nowhere; None asks without one, as a server without authentication allows.
-        user: its name, shown in messages.
+        password: never shown; None if the server has no authentication.
+        user: name of the user, shown in messages.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -24,5 +24,5 @@ class Account:
 
     @classmethod
     def of_environment(cls) -> Self:
-        """The account that `CIRCUITSTORE_NEO4J_USER` and `CIRCUITSTORE_NEO4J_PASSWORD` name."""
+        """Return the account in `CIRCUITSTORE_NEO4J_USER` and `CIRCUITSTORE_NEO4J_PASSWORD`."""
         return cls(os.environ.get(PASSWORD) or None, os.environ.get(USER) or DEFAULT_USER)

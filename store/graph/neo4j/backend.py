@@ -1,4 +1,4 @@
-"""The graph database of a server: Neo4j 5.26 or newer, over Bolt."""
+"""The backend for a Neo4j server, 5.26 or newer, over Bolt."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from .making import BACKEND
 from .server import Server, ask_in, rows
 
 TRANSACTIONS_AT_ONCE = 2
-"""Groups of circuits that are loaded side by side: one is encoded here while the server creates the other."""
+"""Number of groups loaded concurrently: one is encoded here while the server creates the other."""
 
 T = TypeVar("T")
 
 
 class Neo4jGraph(GraphBackend):
-    """A database of a Neo4j server; see `GraphBackend` for what its methods promise.
+    """A database of a Neo4j server; its methods are documented in `GraphBackend`.
 
-    The database is this store's alone. The account comes from the caller or the environment, never from the URL.
+    No other store may use the database. The account comes from the caller or the environment, never from the URL.
     """
 
     engine = BACKEND
@@ -70,8 +70,8 @@ class Neo4jGraph(GraphBackend):
     def _begin(self, url: str, store_id: str, read_only: bool, account: Account | None, permit: Permit) -> None:
         self.url, self.read_only, self.notices = url, read_only, ()
         self._store_id, self._pid = store_id, os.getpid()
-        self._lock = threading.RLock()  # one of our threads writes at a time
-        self._may_have_rests = True  # of a put or a removal that was killed or failed; until swept
+        self._lock = threading.RLock()  # one thread writes at a time
+        self._may_have_leftovers = True  # of a put or remove that was killed or failed; until swept
         server = Server(url, account or Account.of_environment(), read_only=read_only, permit=permit)
         self._server: Server | None = server
         self._lease = OwnLease(server, store_id)
@@ -90,14 +90,14 @@ class Neo4jGraph(GraphBackend):
             if (missing or lost) and held and held.until_ms > time.time() * 1000 and not is_dead(held.owner):
                 raise StoreBusy(held.refusal(url))
             with graph._writing("migrate") as server:
-                schema.mend(server, lost)
+                schema.repair(server, lost)
                 for migration in missing:
                     making.step(server, migration)
         return (*map(str, lost), *(f"{m.version:04d}_{m.name}" for m in missing))
 
     @classmethod
     def recreate(cls, url: str, *, store_id: str, account: Account | None = None, permit: Permit = nullcontext) -> Self:
-        """See `recreate_graph`. A database cannot be set aside: what is in it goes."""
+        """See `recreate_graph`. A database on a server cannot be set aside: its contents are deleted."""
         with cls._unchecked(url, store_id, account, permit) as graph:
             graph.clear()
             try:
@@ -105,7 +105,7 @@ class Neo4jGraph(GraphBackend):
             except StoreVersion as unreadable:
                 with graph._writing("recreate") as server:
                     making.redefine(server)
-                notices = (f"{unreadable}; it was emptied and made anew",)
+                notices = (f"{unreadable}; it was emptied and its schema created again",)
             else:
                 notices = ()
         again = cls(url, store_id=store_id, account=account, permit=permit)
@@ -114,7 +114,7 @@ class Neo4jGraph(GraphBackend):
 
     @classmethod
     def _unchecked(cls, url: str, store_id: str, account: Account | None, permit: Permit) -> Self:
-        """Open for writing, of whatever version."""
+        """Open for writing, whatever the version of the schema."""
         graph = cls.__new__(cls)
         graph._begin(url, store_id, False, account, permit)
         try:
@@ -129,7 +129,7 @@ class Neo4jGraph(GraphBackend):
             missing = server.read(lambda tx: self._missing(tx, records))
             if not missing:
                 return
-            if self._may_have_rests:
+            if self._may_have_leftovers:
                 self._sweep(server)
             server.write(lambda tx: self._create_shared(tx, missing))
             fault("graph.shared.after")
@@ -140,12 +140,12 @@ class Neo4jGraph(GraphBackend):
                 try:
                     server.write(lambda tx: self._create(tx, group, load, again=next(again)))
                 except StoreDamaged:
-                    if server.read(lambda tx: missing_shared(tx, group)):  # it was all there a moment ago
+                    if server.read(lambda tx: missing_shared(tx, group)):  # it existed a moment ago
                         raise self._lost() from None
                     raise
                 fault("graph.commit.after")
 
-            self._may_have_rests = True
+            self._may_have_leftovers = True
             with ThreadPoolExecutor(TRANSACTIONS_AT_ONCE) as pool:
                 for _ in pool.map(create, in_groups(missing)):
                     pass
@@ -153,7 +153,7 @@ class Neo4jGraph(GraphBackend):
             with readers.changing(server):
                 server.write(lambda tx: self._publish(tx, missing))
                 fault("graph.publish.after")
-            self._may_have_rests = False
+            self._may_have_leftovers = False
 
     def _create_shared(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
         create_shared(tx, records)
@@ -162,9 +162,9 @@ class Neo4jGraph(GraphBackend):
     def _create(
         self, tx: neo4j.ManagedTransaction, group: Sequence[CircuitRecord], load: Mapping[str, Any], *, again: bool
     ) -> None:
-        """The circuits; done again, those that are missing: the answer to an earlier commit may have been lost.
+        """Create the circuits of a group; if repeated, only missing ones: the answer to a commit may have been lost.
 
-        Looking first takes three statements for each transaction, so it is left out where `put` has just looked.
+        The check takes three statements per transaction, so the first attempt skips it; `put` has just checked.
         """
         if again:
             wanted = {r.id for r in self._missing(tx, group)}
@@ -174,10 +174,10 @@ class Neo4jGraph(GraphBackend):
         fault("graph.commit.before")
 
     def _publish(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
-        """Make what was put visible.
+        """Make the circuits visible.
 
         Raises:
-            StoreUnreachable: it is not all there any more.
+            StoreUnreachable: some of them no longer exist.
         """
         readers.publish(tx, [r.id for r in records])
         if self._missing(tx, records):
@@ -186,15 +186,15 @@ class Neo4jGraph(GraphBackend):
 
     def _lost(self) -> StoreUnreachable:
         return StoreUnreachable(
-            f"{self.url} lost circuits while they were put, or what they share: it was emptied, or another writer took "
+            f"{self.url} lost circuits, or what they share, while they were put: it was emptied or another writer took "
             "over; run the same command again"
         )
 
     def _missing(self, tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> list[CircuitRecord]:
-        """The records that are not in the database; see `portable.missing`.
+        """Return the records that are not in the database; see `portable.missing`.
 
         Raises:
-            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+            StoreUnreachable: the database was emptied or replaced since it was opened.
         """
         self._lease.check_store(tx)
         return portable.missing(ask_in(tx), records, self.url)
@@ -204,10 +204,10 @@ class Neo4jGraph(GraphBackend):
 
     def remove(self, ids: Collection[str]) -> None:
         with self._writing("remove") as server:
-            had_rests, self._may_have_rests = self._may_have_rests, True
+            had_leftovers, self._may_have_leftovers = self._may_have_leftovers, True
             remove.hide(server, sorted(set(ids)))
             remove.delete_hidden(server, self._readers)
-            self._may_have_rests = had_rests
+            self._may_have_leftovers = had_leftovers
 
     def sweep(self) -> int:
         with self._writing("sweep") as server:
@@ -216,14 +216,14 @@ class Neo4jGraph(GraphBackend):
     def _sweep(self, server: Server) -> int:
         readers.retract(server)
         swept = remove.sweep(server, self._readers)
-        self._may_have_rests = False
+        self._may_have_leftovers = False
         return swept
 
     def content(self, circuit_id: str) -> GraphContent:
         def ask(tx: neo4j.ManagedTransaction) -> GraphContent:
             found = portable.content(ask_in(tx), circuit_id, self.url)
             if not rows(tx, portable.PRESENT_OF, {"ids": [circuit_id]}):
-                raise InputError(f"{self.url} holds no circuit {circuit_id!r} any more")
+                raise InputError(f"{self.url} no longer has circuit {circuit_id!r}")
             return found
 
         return self._read(ask)
@@ -279,7 +279,7 @@ class Neo4jGraph(GraphBackend):
 
     def clear(self) -> None:
         with self._writing("clear") as server:
-            self._may_have_rests = True
+            self._may_have_leftovers = True
             remove.hide(server, list(self.present()))
             self._sweep(server)
             remove.delete_shared(server)
@@ -290,18 +290,18 @@ class Neo4jGraph(GraphBackend):
             self._server = None
 
     def _open(self) -> None:
-        """Make the schema where the database is empty and it is wanted, and make sure that it is this store's.
+        """Check that the database is this store's; a writer creates the schema if it is empty.
 
         Raises:
-            StoreError: nothing there (read-only).
-            StoreForeign: another store's database, or something else altogether.
+            StoreError: the database is empty (read-only).
+            StoreForeign: it belongs to another store, or has other data.
         """
         if not self._read(lambda tx: rows(tx, OWNERS)):
             if self._read(lambda tx: rows(tx, _NODES) or schema.is_foreign(tx)):
                 raise errors.not_ours(self.url)
             if self.read_only:
-                raise errors.nothing_there(self.url)
-            with self._writing("making it") as server:
+                raise errors.no_graph(self.url)
+            with self._writing("creating it") as server:
                 making.make(server, self._store_id)
         ids = [str(row[0]) for row in self._read(lambda tx: rows(tx, OWNERS))]
         errors.check_owner(ids, self._store_id, self.url)
@@ -311,7 +311,7 @@ class Neo4jGraph(GraphBackend):
                 self._lease.end_other_writers(over=held.owner if held and is_dead(held.owner) else None)
 
     def _check_schema(self) -> None:
-        """Make sure that the schema is this program's, and whole.
+        """Check that the schema is this program's, and complete.
 
         Raises:
             StoreVersion: it is not; the message says what to do.
@@ -324,12 +324,12 @@ class Neo4jGraph(GraphBackend):
 
     @unbroken
     def _writing(self, what: str) -> Iterator[Server]:
-        """The server, for one thread at a time."""
+        """Enter the server for writing, one thread at a time."""
         with holding(self._lock):
             yield self._writable(what)
 
     def _writable(self, what: str) -> Server:
-        """The server, also while another thread writes: the lease is renewed meanwhile."""
+        """Return the server, even while another thread writes, so that the lease can be renewed."""
         if self.read_only:
             raise errors.reading_only(self.url, what)
         return self._connected()

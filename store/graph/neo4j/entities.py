@@ -1,4 +1,4 @@
-"""Nodes, relationships and paths as Neo4j's driver gives them, in the form of every engine."""
+"""Conversion of Neo4j's nodes, relationships and paths to the form that all engines share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..tables import entity
 
 
 def plain(value: Any) -> Any:
-    """A value whose nodes and relationships are `entity`s; a path is the list of them in its order."""
+    """Return a value with nodes and relationships as `entity` dictionaries; a path becomes their list, in order."""
     match value:
         case list():
             return [plain(v) for v in value]

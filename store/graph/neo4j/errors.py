@@ -1,7 +1,7 @@
-"""What the Neo4j driver and server say when something fails, in words for the user.
+"""Messages for users about errors of the Neo4j driver and server.
 
-The driver's own messages are long and name no remedy; what they were caused by (a name that does not resolve, a
-certificate, a port where nothing listens) tells more. None of them holds the password.
+The driver's own messages are long and suggest no remedy; their causes (a name that does not resolve, a certificate, a
+port where nothing listens) are more useful. None of the messages contains the password.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from .account import PASSWORD, USER
 OLDEST = (5, 26)
 NEEDED = "circuitstore needs Neo4j 5.26 or newer"
 SHOWN = 300
-"""Letters of the server's own words that are shown at most."""
+"""Maximum number of characters of the server's message that are shown."""
 
 _PLACE = re.compile(r"^(?P<what>.*?) \(line (?P<line>\d+), column (?P<column>\d+) \(offset: \d+\)\)", re.DOTALL)
 _ACCOUNT = f"set {USER} and {PASSWORD}, or neo4j_user and neo4j_password in circuitstore.toml"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who was asked what, for messages.
+class Target:
+    """The database and user that messages name.
 
     Attributes:
-        url: of the graph, as the user gave it.
-        user: in whose name.
-        database: which one of the server's.
+        url: URL of the graph, as the user wrote it.
+        user: name of the account.
+        database: name of the database on the server.
     """
 
     url: str
@@ -54,12 +54,12 @@ class Asked:
     database: str
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """The driver's errors as `StoreError`, and `StoreUnreachable` where waiting may help."""
+    def explaining(self) -> Iterator[None]:
+        """Raise the driver's errors as `StoreError`, or as `StoreUnreachable` if waiting may help."""
         try:
             yield
         except UnsupportedServerProduct as error:
-            raise StoreError(f"{self.url} answers, and is no server that can be used; {NEEDED}") from error
+            raise StoreError(f"{self.url} answers, but is not a supported server; {NEEDED}") from error
         except (ServiceUnavailable, SessionExpired) as error:
             raise self._unreachable(error) from error
         except Neo4jError as error:
@@ -73,31 +73,31 @@ class Asked:
         match cause:
             case ssl.SSLCertVerificationError():
                 return StoreError(
-                    f"{self.url} shows a certificate that this machine does not trust ({cause.verify_message}); name "
-                    "the file of the authority that signed it in SSL_CERT_FILE, or, where nobody can come between, "
+                    f"{self.url} has a certificate that this machine does not trust ({cause.verify_message}); set "
+                    "SSL_CERT_FILE to the certificate of the authority that signed it, or, on a trusted network, "
                     f"accept any certificate with {self._scheme}+ssc://{host}"
                 )
             case ssl.SSLError():
                 return StoreUnreachable(
-                    f"{self.url} does not speak TLS at this port ({cause.reason}); give {self._scheme}://{host}, or "
-                    "turn TLS on in the server; while it is starting, wait a moment"
+                    f"{self.url} does not speak TLS at this port ({cause.reason}); use {self._scheme}://{host}, or "
+                    "enable TLS on the server; if it is starting, wait a moment"
                 )
             case gaierror():
                 return StoreUnreachable(f"{self.url} cannot be reached: there is no host of that name; correct the URL")
             case ConnectionRefusedError():
                 return StoreUnreachable(
                     f"{self.url} cannot be reached: nothing listens there; start the server, wait until it has "
-                    "started, or correct host and port (Bolt has 7687)"
+                    "started, or correct host and port (Bolt uses 7687)"
                 )
             case TimeoutError():
                 return StoreUnreachable(
-                    f"{self.url} cannot be reached: no answer in time; correct host and port (Bolt has 7687, the "
-                    "browser another), or see whether a firewall is in between"
+                    f"{self.url} cannot be reached: no answer in time; correct host and port (Bolt uses 7687, the "
+                    "browser another), or check for a firewall in between"
                 )
-        tls = "" if "+" in self.url.partition("://")[0] else f", or give {self._scheme}+s:// if it wants TLS"
+        tls = "" if "+" in self.url.partition("://")[0] else f", or use {self._scheme}+s:// if it requires TLS"
         return StoreUnreachable(
-            f"{self.url} cannot be reached ({first_line(cause)}); while the server is starting, wait a moment; else "
-            f"start it, correct host and port (Bolt has 7687){tls}"
+            f"{self.url} cannot be reached ({first_line(cause)}); if the server is starting, wait a moment; "
+            f"otherwise start it, correct host and port (Bolt uses 7687){tls}"
         )
 
     def _refused(self, error: Neo4jError) -> StoreError:
@@ -106,18 +106,18 @@ class Asked:
             case "CredentialsExpired":
                 return StoreError(
                     f"{self.url}: the password of user {self.user!r} must be changed before it is used; run, in the "
-                    "browser or with cypher-shell -d system, ALTER CURRENT USER SET PASSWORD FROM 'old' TO 'new', and "
-                    f"give the new one ({_ACCOUNT})"
+                    "browser or with cypher-shell -d system, ALTER CURRENT USER SET PASSWORD FROM 'old' TO 'new', then "
+                    f"use the new one ({_ACCOUNT})"
                 )
             case "AuthenticationRateLimit":
                 return StoreError(
-                    f"{self.url} refuses user {self.user!r} for a while, after several wrong passwords; correct it "
-                    f"({_ACCOUNT}), wait some seconds, and try again"
+                    f"{self.url} refuses user {self.user!r} for a while after several wrong passwords; correct the "
+                    f"password ({_ACCOUNT}), wait a few seconds, and try again"
                 )
             case "DatabaseNotFound":
                 return StoreError(
                     f"{self.url}: the server has no database {self.database!r}; correct the end of the URL, "
-                    "or make the database (Community has one, 'neo4j')"
+                    "or create the database (the Community edition has only 'neo4j')"
                 )
             case "DatabaseUnavailable":
                 return StoreUnreachable(
@@ -125,23 +125,23 @@ class Asked:
                 )
             case "ConstraintCreationFailed":
                 return StoreError(
-                    f"{self.url} holds what its schema forbids ({first_line(error)}); make the graph anew from the "
-                    "archive: circuitstore rebuild"
+                    f"{self.url} contains data that its schema forbids ({first_line(error)}); rebuild the graph from "
+                    "the archive with: circuitstore rebuild"
                 )
             case "Forbidden":
                 return StoreError(
-                    f"{self.url} does not let user {self.user!r} do this ({first_line(error)}); grant it reading, "
-                    "writing and the making of constraints and indexes, or give another account"
+                    f"{self.url} does not let user {self.user!r} do this ({first_line(error)}); allow it to "
+                    "read, write and create constraints and indexes, or use another account"
                 )
         if _out_of_time(error):
             return StoreBusy(
-                f"{self.url}: another program holds a lock that is needed; end its transaction (SHOW TRANSACTIONS "
-                "names it), or try again when it has ended"
+                f"{self.url}: another program has a lock that is needed; terminate its transaction (SHOW TRANSACTIONS "
+                "lists it), or try again when it has ended"
             )
         if terminated(error):
             return StoreUnreachable(
-                f"{self.url}: an administrator of the server terminated what was being done there, and it was undone; "
-                "run the same command again once they allow it"
+                f"{self.url}: an administrator of the server terminated the transaction, which was undone; run the "
+                "same command again once they allow it"
             )
         if isinstance(error, AuthError):
             why = "no password was given" if "missing key `scheme`" in str(error) else first_line(error)
@@ -154,21 +154,21 @@ class Asked:
         return self.url.partition("://")[0].partition("+")[0]
 
 
-def refuse_other_servers(agent: str, url: str) -> None:
-    """Return if the server, by what it says of itself (`Neo4j/5.26.1`), is one that can be used.
+def check_server(agent: str, url: str) -> None:
+    """Check that a server is supported, by its user agent (`Neo4j/5.26.1`).
 
     Raises:
-        StoreError: it is too old, or no Neo4j.
+        StoreError: it is too old, or not Neo4j.
     """
     version = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
     if version is None:
-        raise StoreError(f"{url} is {agent!r}, which is not known; {NEEDED}: give the URL of one")
+        raise StoreError(f"{url} is {agent!r}, an unknown server; {NEEDED}: use the URL of one")
     if (int(version[1]), int(version[2])) < OLDEST:
         raise StoreError(f"{url} is {agent}; {NEEDED}: upgrade the server")
 
 
 def ended(error: Neo4jError) -> bool:
-    """Whether the server ended a transaction: its time was over, or an administrator terminated it."""
+    """Return whether the server ended a transaction: by its timeout, or because an administrator terminated it."""
     return _out_of_time(error) or terminated(error)
 
 
@@ -177,23 +177,23 @@ def _out_of_time(error: Neo4jError) -> bool:
 
 
 def terminated(error: Neo4jError) -> bool:
-    """By `TERMINATE TRANSACTIONS`; the driver makes a client's error of the server's transient one."""
+    """Return whether `TERMINATE TRANSACTIONS` ended it; the driver turns this transient error into a client error."""
     return (error.code or "").endswith(".Transaction.Terminated")
 
 
 def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
-    """The error for a query's `text`; errors that are not the query's are given back as they are."""
+    """Return the error for a query's `text`; errors with other causes are returned unchanged."""
     code = error.code or ""
     if _out_of_time(error):
         return errors.too_long(timeout_s)
     if terminated(error):
         return QueryFailed(
-            "an administrator of the server terminated the query; narrow it, or ask it again once they allow it"
+            "an administrator of the server terminated the query; narrow it, or run it again once they allow it"
         )
     if "OutOfMemory" in code:
         return QueryFailed(
             "the query needs more memory than the server has for it; narrow it with WHERE, "
-            "bound the hops of its paths (*1..3), or give fewer rows with LIMIT"
+            "bound the hops of its paths (*1..3), or return fewer rows with LIMIT"
         )
     if ".Statement." not in code and (isinstance(error, TransientError) or not isinstance(error, ClientError)):
         return error
@@ -210,7 +210,7 @@ def query_failed(error: Neo4jError, text: str, timeout_s: float) -> Exception:
     )
 
 
-_READ_ON = "circuitstore docs queries tells the dialect, circuitstore docs graph the schema"
+_READ_ON = "see circuitstore docs queries for the dialect, circuitstore docs graph for the schema"
 
 
 def first_line(error: BaseException) -> str:
@@ -219,6 +219,6 @@ def first_line(error: BaseException) -> str:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What it all came from: the deepest cause, or the first of several."""
+    """Return the root cause: the deepest one, the first of several."""
     inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
     return error if inner is None else _root(inner)

@@ -1,4 +1,4 @@
-"""The lease in a Neo4j database, and whether the database is still the one that was opened."""
+"""The lease in a Neo4j database, and the check that the database is still the one that was opened."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..contract import Lease
 from .server import Server, ask_in, rows
 
 CLAIM_S = 60.0
-"""Seconds after which the server gives up a claim that waits for another's locks."""
+"""Seconds after which the server ends a claim that waits for locks."""
 
 OWNERS = "MATCH (s:Store {singleton: true}) RETURN s.id"
 
-_HELD = "MATCH (s:Store {singleton: true}) SET s.singleton = true RETURN s.id, s.lease_owner"  # locks, as `_LOCK`
-_LOCK = "MATCH (s:Store) SET s.singleton = true"  # nobody else can change the lease until the transaction ends
+_HELD = "MATCH (s:Store {singleton: true}) SET s.singleton = true RETURN s.id, s.lease_owner"  # locks, like `_LOCK`
+_LOCK = "MATCH (s:Store) SET s.singleton = true"  # no one else can change the lease until the transaction ends
 
 
 class OwnLease:
-    """The lease as one connection has it; asked before each of its commits."""
+    """The lease of one connection, checked before each of its commits."""
 
     def __init__(self, server: Server, store_id: str) -> None:
         self._server, self._store_id = server, store_id
-        self._owner: str | None = None  # whom the lease was given to by this connection
+        self._owner: str | None = None  # the owner that claimed the lease over this connection
         server.before_commit = self.check
 
     def held(self) -> Lease | None:
-        """Who holds it; see `GraphBackend.lease`."""
+        """Return the lease; see `GraphBackend.lease`."""
         return self._server.read(lambda tx: portable.lease(ask_in(tx)))
 
     def claim(self, owner: str, until_ms: int, over: str | None) -> None:
-        """Take it; see `GraphBackend.claim`."""
+        """Take the lease; see `GraphBackend.claim`."""
 
         @neo4j.unit_of_work(timeout=CLAIM_S)
         def work(tx: neo4j.ManagedTransaction) -> None:
@@ -52,7 +52,7 @@ class OwnLease:
         fault("graph.lease.after")
 
     def renew(self, owner: str, until_ms: int) -> None:
-        """Let it hold for longer; see `GraphBackend.renew`."""
+        """Extend the lease; see `GraphBackend.renew`."""
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
@@ -62,7 +62,7 @@ class OwnLease:
         self._server.write(work)
 
     def release(self, owner: str) -> None:
-        """Give it back; see `GraphBackend.release`."""
+        """Release the lease; see `GraphBackend.release`."""
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
@@ -76,19 +76,19 @@ class OwnLease:
         fault("graph.release.after")
 
     def end_other_writers(self, owner: str = "", over: str | None = None) -> None:
-        """End the transactions of earlier writers, if the lease may be taken: nobody shall wait for their locks.
+        """End the transactions of earlier writers, and so release their locks, if the lease may be taken.
 
         Raises:
-            StoreBusy: another holds the lease, and may be at work.
+            StoreBusy: another owner has the lease, and may be writing.
         """
         self._server.read(lambda tx: portable.check_claim(ask_in(tx), owner, over, self._server.url))
         self._server.end_other_writers()
 
     def check(self, tx: neo4j.ManagedTransaction) -> None:
-        """Return if this is still the store's graph, and the lease still ours if we had it, until the transaction ends.
+        """Check that this is still the store's graph, and that a claimed lease is not lost; holds until the commit.
 
         Raises:
-            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+            StoreUnreachable: the database was emptied or replaced since it was opened.
             LeaseLost: another writer took the lease.
         """
         found = rows(tx, _HELD)
@@ -97,13 +97,13 @@ class OwnLease:
             raise LeaseLost.to(found[0][1])
 
     def check_store(self, tx: neo4j.ManagedTransaction) -> None:
-        """Return if this is still the store's graph.
+        """Check that this is still the store's graph.
 
         Raises:
-            StoreUnreachable: the database was emptied, or exchanged, since it was opened.
+            StoreUnreachable: the database was emptied or replaced since it was opened.
         """
         self._check_ids([row[0] for row in rows(tx, OWNERS)])
 
     def _check_ids(self, ids: list[str]) -> None:
         if ids != [self._store_id]:
-            raise StoreUnreachable(f"{self._server.url} does not hold the graph of store {self._store_id} any more")
+            raise StoreUnreachable(f"{self._server.url} no longer holds the graph of store {self._store_id}")

@@ -1,8 +1,8 @@
-"""The limits of a user's query on Neo4j that its server and driver do not keep exactly.
+"""Limits of a user's query that the Neo4j server and driver do not enforce exactly.
 
-The server looks at its clock every two seconds, later on a busy machine, and sends a row of any size; the driver waits
-for the server, and reads what comes into memory. So a query runs in a thread of its own that is not waited for beyond
-the query's time, and the bytes that its connection receives are counted.
+The server checks timeouts every two seconds, or later if it is busy, and sends rows of any size. The driver waits for
+the server and reads everything into memory. A query therefore runs in a separate thread, which is abandoned after the
+query's timeout, and the bytes that its connection receives are counted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .. import errors
 T = TypeVar("T")
 
 LATE_S = 0.5
-"""Seconds after its timeout at which a query is given up that the server has not ended."""
+"""Seconds after its timeout at which a query is abandoned if the server has not ended it."""
 
 
 class _Stop(asyncio.CancelledError):
-    """Raised where the driver reads: it then drops the connection, and the server ends the transaction."""
+    """Raised in the driver's read: it then drops the connection, and the server ends the transaction."""
 
 
 class Limits:
-    """The time and the bytes of one query. `work` in `keep` must run its transaction within `on`."""
+    """The time and size limits of one query. The `work` of `keep` must run its transaction within `on`."""
 
     def __init__(self, url: str, timeout_s: float, max_mib: int) -> None:
         self._url, self._timeout_s, self._max_mib = url, timeout_s, max_mib
@@ -42,11 +42,13 @@ class Limits:
         self._lock = threading.Lock()
 
     def keep(self, work: Callable[[], T]) -> T:
-        """What `work` gives in a thread of its own, which is left to itself when the time is over.
+        """Return the result of `work`, run in a separate thread that is abandoned after the timeout.
+
+        Errors of `work` are raised here.
 
         Raises:
-            QueryFailed: the time is over, or the answer is larger than it may be; and what `work` raises.
-            StoreUnreachable: the time was over before the server began.
+            QueryFailed: the timeout has passed, or the answer is too large.
+            StoreUnreachable: the timeout passed before the server began.
         """
         ends = time.monotonic() + self._timeout_s + LATE_S
         answer: Future[T] = Future()
@@ -65,8 +67,8 @@ class Limits:
         if self._begun:
             return errors.too_long(self._timeout_s)
         return StoreUnreachable(
-            f"{self._url} has not begun the query within {self._timeout_s:g} s: its server is busy, or is starting; "
-            "try again, or allow the query more time"
+            f"{self._url} has not begun the query within {self._timeout_s:g} s: the server is busy or starting; "
+            "try again, or raise the query's timeout"
         )
 
     def _run(self, work: Callable[[], T], answer: Future[T]) -> None:
@@ -79,9 +81,9 @@ class Limits:
 
     @contextmanager
     def on(self, tx: neo4j.ManagedTransaction) -> Iterator[None]:
-        """A transaction that has just begun, with what it receives counted.
+        """Count the bytes that a transaction receives; enter when it has just begun.
 
-        The driver has no public way to count: where its inside is another, only the server limits the size of a row.
+        The driver has no public API for this. If its internals differ, only the server limits the size of a row.
         """
         self._begun = True
         inbox: Any = getattr(getattr(tx, "_connection", None), "inbox", None)
@@ -99,13 +101,13 @@ class Limits:
                 inbox._socket, self._socket = socket, None
 
     def count(self, received: int) -> None:
-        """Stop the transaction if, with these bytes, it has received too many, or is not waited for any more."""
+        """Stop the transaction if these bytes exceed the limit, or if it was abandoned."""
         self._received += received
         if self._stopped or self._received > self._max_mib << 20:
             raise _Stop
 
     def _stop(self) -> None:
-        """Drop the connection, if the transaction is still there."""
+        """Drop the connection if the transaction is still running."""
         with self._lock:
             self._stopped = True
             if self._socket is not None:
@@ -113,7 +115,7 @@ class Limits:
 
 
 class _Counted:
-    """A socket of the driver's that tells how many bytes it receives."""
+    """A socket of the driver that reports how many bytes it receives."""
 
     def __init__(self, socket: Any, count: Callable[[int], None]) -> None:
         self._socket, self._count = socket, count

@@ -1,7 +1,7 @@
-"""Loading circuits into Neo4j: what they share first, then a statement for each group, in one transaction.
+"""Loading circuits into Neo4j: shared nodes first, then each group with one statement in one transaction.
 
-A circuit's nodes are made and collected into a list, its relationships join them by their place in that list: nothing
-is looked up but what circuits share.
+A circuit's nodes are created and collected in a list, and its relationships refer to their positions in the list. Only
+shared nodes are looked up.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..rows import UniverseTables, alive_nodes, circuit_rows, shared_rows, unive
 from .server import rows
 
 EDGES_AT_ONCE = 5_000
-"""Edges of a transaction with several circuits in it. The server keeps a transaction in its heap until the commit, and
-its garbage collector copies what it keeps: with twice as many edges it works up to twice as long, most where others use
-the processors, too. With half as many, more of the edges' names are sent more than once, and commits are waited for."""
+"""Maximum edges of a transaction with several circuits. The server keeps a transaction in its heap until the commit,
+and its garbage collector copies it: with twice as many edges, the collector works up to twice as long, most on a busy
+machine. With half as many, more names of edges are sent repeatedly, and there are more commits to wait for."""
 
 _KNOWN = {
     "Model": "MATCH (x:Model) WHERE x.id IN $keys RETURN x.id",
@@ -44,7 +44,7 @@ _CREATE = {
 }
 _PARENT = {"Class": "dataset", "Component": "model"}
 
-# all that is looked up has a unique key, so the first plan is good for any size of the graph
+# all lookups use a unique key, so the first plan suits any size of the graph
 CREATE_CIRCUITS = """
     CYPHER replan=skip
     UNWIND range(0, size($components) - 1) AS i
@@ -88,7 +88,7 @@ CREATE_CIRCUITS = """
 def missing_shared(
     tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """The models, classes … of circuits that are not there, by label."""
+    """Return the models, classes … of circuits that do not exist, by label."""
     missing = {}
     for label, wanted in shared_rows(records).items():
         known = {row[0] for row in rows(tx, _KNOWN[label], {"keys": list(wanted)})}
@@ -97,7 +97,7 @@ def missing_shared(
 
 
 def create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]) -> None:
-    """Create the models, classes … of circuits that are not there yet."""
+    """Create the models, classes … of circuits that do not exist yet."""
     for label, missing in missing_shared(tx, records).items():
         parent = _PARENT.get(label)
         own = [{k: v for k, v in row.items() if k != parent} for row in missing]
@@ -106,7 +106,7 @@ def create_shared(tx: neo4j.ManagedTransaction, records: Sequence[CircuitRecord]
 
 
 def in_groups(records: Sequence[CircuitRecord]) -> Iterator[list[CircuitRecord]]:
-    """The records in groups of at most `EDGES_AT_ONCE` edges, but at least one circuit."""
+    """Yield the records in groups of at most `EDGES_AT_ONCE` edges, but at least one circuit."""
     group: list[CircuitRecord] = []
     edges = 0
     for record in records:
@@ -120,25 +120,25 @@ def in_groups(records: Sequence[CircuitRecord]) -> Iterator[list[CircuitRecord]]
 
 
 def create_circuits(tx: neo4j.ManagedTransaction, group: Mapping[str, Any]) -> None:
-    """Create the circuits of `load_rows`, hidden; none of them is there, what they refer to is.
+    """Create the circuits of `load_rows`, hidden. None of them may exist, but the nodes that they refer to must.
 
     Raises:
-        StoreDamaged: not everything could be created, so that the transaction must not be committed.
+        StoreDamaged: not everything could be created, so the transaction must not be committed.
     """
-    made = tx.run(CREATE_CIRCUITS, dict(group)).consume().counters
+    counters = tx.run(CREATE_CIRCUITS, dict(group)).consume().counters
     circuits = group["circuits"]
     nodes = sum(1 + len(row["nodes"]) for row in circuits)
     relationships = sum(4 + 2 * len(row["nodes"]) + len(row["edges"]) + len(row["above"]) for row in circuits)
-    if (made.nodes_created, made.relationships_created) != (nodes, relationships):
+    if (counters.nodes_created, counters.relationships_created) != (nodes, relationships):
         raise StoreDamaged(
-            f"of {nodes} nodes and {relationships} relationships of a group of circuits {made.nodes_created} and "
-            f"{made.relationships_created} could be made: what circuits share is damaged in the graph; make it anew "
-            "from the archive: circuitstore rebuild"
+            f"of {nodes} nodes and {relationships} relationships of a group of circuits, {counters.nodes_created} and "
+            f"{counters.relationships_created} could be created: shared nodes of the graph are damaged; rebuild it "
+            "from the archive with: circuitstore rebuild"
         )
 
 
 def load_rows(records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> dict[str, Any]:
-    """Parameters of `CREATE_CIRCUITS`: a row a circuit, and the components and edges that the rows point into."""
+    """Return the parameters of `CREATE_CIRCUITS`: a row per circuit, and the components and edges they index."""
     groups: dict[tuple[str, Universe], list[int]] = {}
     for i, record in enumerate(records):
         groups.setdefault((record.item.model.id, record.circuit.universe), []).append(i)
@@ -156,7 +156,7 @@ def _add(
     records: Sequence[CircuitRecord],
     properties: Sequence[dict[str, Any]],
 ) -> None:
-    """Add the circuits of one universe to the parameters, and what any of them has of it."""
+    """Add the circuits of one universe to the parameters, with the components and edges that they use."""
     alive, members = [alive_nodes(r) for r in records], [r.circuit.members for r in records]
     nodes, edges = np.any(alive, axis=0), np.any(members, axis=0)
     node_at = len(load["components"]) + np.cumsum(nodes) - 1
@@ -176,7 +176,7 @@ def _add(
 def _values(
     record: CircuitRecord, tables: UniverseTables, node: Int[np.ndarray, "node"], edge: Int[np.ndarray, "edge"]
 ) -> dict[str, list[Any]]:
-    """Columns of a circuit's nodes, edges and links, whose ends are places among its nodes."""
+    """Return columns of a circuit's nodes, edges and links, whose ends are positions among its nodes."""
     ranks = record.circuit.ranks
     place = np.full(len(tables.nodes), -1)
     place[node] = np.arange(len(node))

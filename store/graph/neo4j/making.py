@@ -1,4 +1,4 @@
-"""Making the schema of a Neo4j database, and bringing an older one up to date."""
+"""Creating the schema of a Neo4j database, and migrating an older one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _RECORD = """
 
 
 def applied(tx: neo4j.ManagedTransaction) -> dict[int, str]:
-    """Checksums of the migrations that a database has had, by version."""
+    """Return the checksums of the migrations applied to a database, by version."""
     return {int(version): str(checksum) for version, checksum in rows(tx, _APPLIED)}
 
 
 def make(server: Server, store_id: str) -> None:
-    """Make the schema in an empty database, for a store; nothing happens if another process has just done so."""
+    """Create the schema for a store in an empty database; do nothing if another process has just done so."""
 
     def work(tx: neo4j.ManagedTransaction) -> None:
         rows(tx, _CREATE_STORE, {"id": store_id})
@@ -40,7 +40,7 @@ def make(server: Server, store_id: str) -> None:
     try:
         server.write(work)
     except StoreError as error:
-        if not isinstance(error.__cause__, ConstraintError):  # another was faster: see whose it is now
+        if not isinstance(error.__cause__, ConstraintError):  # another process was faster; the caller checks the owner
             raise
     fault("graph.create.after")
 
@@ -53,27 +53,27 @@ def step(server: Server, migration: Migration) -> None:
 
 
 def _define(server: Server, migration: Migration) -> None:
-    """The part of a migration that shares no transaction with anything; it may be run again."""
+    """Run the schema statements of a migration, each in a separate transaction; they can be repeated."""
     for statement in migration.schema:
         server.define(statement)
 
 
 def _migrate(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
-    """A step of an existing database. Run again after an answer was lost, it finds its record and does nothing."""
+    """Run the data statements of a step; if it is repeated after a lost answer, do nothing."""
     if not rows(tx, _RECORDED, {"version": migration.version}):
         _fill(tx, migration)
     fault("graph.migrate.before")
 
 
 def _fill(tx: neo4j.ManagedTransaction, migration: Migration) -> None:
-    """The rest of a migration, and its record."""
+    """Run the data statements of a migration, and record it."""
     for statement in migration.data:
         rows(tx, statement)
     rows(tx, _RECORD, {"version": migration.version, "name": migration.name, "checksum": migration.checksum})
 
 
 def redefine(server: Server) -> None:
-    """Put this program's schema in the place of another version's."""
+    """Replace another version's schema by this program's."""
     kinds = {"CONSTRAINTS": "CONSTRAINT", "INDEXES": "INDEX"}
     for many, one in kinds.items():
         show = f"SHOW {many} YIELD name WHERE name STARTS WITH $ours RETURN name"

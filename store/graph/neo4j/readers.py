@@ -1,19 +1,19 @@
-"""Circuits that come and go in Neo4j while others read.
+"""Adding and removing circuits in Neo4j while others read.
 
-The server's isolation is read-committed: a query sees what is committed while it runs, and it looks things up in the
-order of its plan. One that has read the edges first, and the circuits after them, meets the circuits of a commit in
-between without an edge. So circuits come hidden (`Arriving`), the transactions that run at that time are waited for,
-and only then they become `Circuit`: whoever meets one began when all of it was there. They go the same way back
-(`remove`). Killed in between, the next sweep takes away what is hidden.
+The server's isolation is read-committed: a query sees commits made while it runs, and reads in the order of its plan. A
+query that reads the edges first and the circuits afterwards would find the circuits of a commit in between without
+edges. Circuits are therefore created hidden (`Arriving`). The writer then waits for the running transactions to end,
+and only then makes them `Circuit`: every transaction that finds one began after it was complete. Removal is the reverse
+(`remove`). If the writer is killed in between, the next sweep removes hidden circuits.
 
-The step between hidden and visible cannot be waited out: a query that comes to a circuit from its nodes looks at its
-label once for each, before and after that commit. So it is told by two others around it, that it begins (a new `epoch`
-of the store) and that it is over, and our own queries are asked again when it fell into them (a sequence lock), in the
-same transaction, which the next circuits wait for. So their answers are of whole circuits even where a transaction is
-not waited for; a query past this program is not asked again.
+Waiting does not help for the step from hidden to visible: a query that reaches a circuit from its nodes reads its label
+once per node, before and after that commit. So two other commits around it announce its begin (a new `epoch` of the
+store) and its end, and a query of this program is repeated if the step happened during it (a sequence lock). The
+repetition is in the same transaction, which the next circuits wait for. The answers therefore contain whole circuits
+even if the writer does not wait for a transaction; queries of other programs are not repeated.
 
-A server shows its own transactions, not those of other members of a cluster, and an account without the right to list
-them (Enterprise) sees its own alone, without a word that there are others: those are not waited for. Source: Neo4j's
+A server shows its own transactions, not those of other members of a cluster. An account without the privilege to list
+them (Enterprise) sees only its own, without an error. The writer does not wait for the others. Source: Neo4j's
 Operations Manual, "Show and terminate transactions".
 """
 
@@ -35,16 +35,16 @@ from .server import WRITER, Server, rows, transactions
 T = TypeVar("T")
 
 GRACE_S = 60.0
-"""Seconds for which a running transaction holds up a writer at most, once."""
+"""Maximum seconds that a writer waits for a running transaction, once."""
 
-TOLD_S = 5.0
-"""Seconds of waiting after which it is told."""
+LOGGED_S = 5.0
+"""Seconds of waiting after which a warning is logged."""
 
 CHANGE_S = 5.0
-"""Seconds that the step from hidden to visible takes at most, which is a commit; else its writer was killed."""
+"""Maximum seconds of the step from hidden to visible, which is one commit; after that, its writer was killed."""
 
 TRIES = 4
-"""How often a query is asked at most."""
+"""Maximum number of times that a query runs."""
 
 _ARRIVING = "MATCH (c:Arriving) WHERE c.id IN $ids RETURN c.id"
 _PUBLISH = "MATCH (c:Arriving) WHERE c.id IN $ids REMOVE c:Arriving SET c:Circuit"
@@ -53,30 +53,30 @@ _CHANGE = "MATCH (s:Store) SET s.epoch = coalesce(s.epoch, 0) + 1, s.changing_si
 _CHANGED = "MATCH (s:Store) REMOVE s.changing_since_ms"
 _EPOCH = """
     MATCH (s:Store)
-    RETURN s.epoch, s.changing_since_ms, coalesce(timestamp() - s.changing_since_ms < $most, false)"""
+    RETURN s.epoch, s.changing_since_ms, coalesce(timestamp() - s.changing_since_ms < $max_ms, false)"""
 
 log = logging.getLogger("circuitstore")
 
 
 def arriving(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> set[str]:
-    """Which of these circuits are there, hidden."""
+    """Return which of these circuits exist hidden."""
     return {row[0] for row in rows(tx, _ARRIVING, {"ids": ids})}
 
 
 def publish(tx: neo4j.ManagedTransaction, ids: Sequence[str]) -> None:
-    """Make circuits that arrived whole visible, all at once; the readers have been waited for."""
+    """Make complete hidden circuits visible, all at once; call after waiting for the readers."""
     rows(tx, _PUBLISH, {"ids": ids})
     changes(tx)
 
 
 def changes(tx: neo4j.ManagedTransaction) -> None:
-    """Tell that circuits become visible or invisible with this transaction."""
+    """Record that this transaction makes circuits visible or invisible."""
     rows(tx, _CHANGE)
 
 
 @contextmanager
 def changing(server: Server) -> Iterator[None]:
-    """Around a transaction of `changes`: told before and after it."""
+    """Announce a transaction of `changes` before and after it."""
     server.write(_begin)
     fault("graph.changing.after")
     try:
@@ -97,7 +97,7 @@ def _end(tx: neo4j.ManagedTransaction) -> None:
 
 
 def retract(server: Server) -> None:
-    """Give what a killed or failed writer left hidden to the removal; nothing changes any more."""
+    """Mark what a killed or failed writer left hidden as removed, and end its announced change."""
 
     def work(tx: neo4j.ManagedTransaction) -> None:
         rows(tx, _RETRACT)
@@ -107,11 +107,11 @@ def retract(server: Server) -> None:
 
 
 def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T], url: str) -> T:
-    """What `ask` gives in a transaction, asked again if circuits became visible or invisible meanwhile.
+    """Return the result of `ask` in a transaction, repeated if circuits became visible or invisible meanwhile.
 
     Raises:
         StoreBusy: they did each time.
-        QueryFailed: as `ask`; that it was asked again is told.
+        QueryFailed: raised by `ask`; the message says how often it ran.
     """
     for times in range(TRIES):
         before = _settled(tx)
@@ -119,19 +119,19 @@ def undisturbed(tx: neo4j.ManagedTransaction, ask: Callable[[], T], url: str) ->
             answer = ask()
         except QueryFailed as error:
             if times:
-                told = f"{error}; as circuits became visible, or went, while it ran, it was asked {times + 1} times"
-                raise QueryFailed(told) from error.__cause__
+                text = f"{error}; it ran {times + 1} times, because circuits were added or removed meanwhile"
+                raise QueryFailed(text) from error.__cause__
             raise
         if _epoch(tx)[0] == before:
             return answer
     raise StoreBusy(
-        f"{url}: circuits became visible, or went, each of the {TRIES} times that this was asked; ask again when less "
-        "is written, or at the member of the cluster that is written"
+        f"{url}: circuits were added or removed each of the {TRIES} times that this query ran; run it again when less "
+        "is written, or on the cluster member that is written to"
     )
 
 
 def _settled(tx: neo4j.ManagedTransaction) -> list[list[Any]]:
-    """The epoch, when nobody that is alive is about to end it; by the clocks of the server and of this machine."""
+    """Return the epoch, after waiting for a change in progress; by the clocks of the server and of this machine."""
     begun, last = time.monotonic(), None
     while True:
         epoch, is_changing = _epoch(tx)
@@ -143,15 +143,15 @@ def _settled(tx: neo4j.ManagedTransaction) -> list[list[Any]]:
 
 
 def _epoch(tx: neo4j.ManagedTransaction) -> tuple[list[list[Any]], bool]:
-    """Where the store is, and whether that is about to change."""
-    found = rows(tx, _EPOCH, {"most": int(CHANGE_S * 1000)})
+    """Return the epoch of the store, and whether a change is in progress."""
+    found = rows(tx, _EPOCH, {"max_ms": int(CHANGE_S * 1000)})
     return [row[:2] for row in found], any(row[2] for row in found)
 
 
 class Readers:
-    """The transactions of others in a database, as far as its server shows them to our account.
+    """The transactions of readers in a database, as far as the server shows them to the account.
 
-    Those of writers do not count: nobody sees what they read.
+    Those of writers are excluded, because their reads are not shown to users.
     """
 
     def __init__(self, server: Server) -> None:
@@ -159,18 +159,18 @@ class Readers:
         self._outlasted: set[str] = set()
 
     def await_end(self) -> None:
-        """Wait until the transactions that run now have ended, for `GRACE_S` at most, and for none of them again."""
+        """Wait up to `GRACE_S` until the running transactions have ended; never wait for the same one again."""
         begun = time.monotonic()
-        told = False
+        is_logged = False
         earlier = self._running() - self._outlasted
         while earlier := earlier & self._running():
             waited = time.monotonic() - begun
             if waited > GRACE_S:
                 self._outlasted |= earlier
                 return
-            if waited > TOLD_S and not told:
-                told = True
-                text = "the graph is written when %d open transactions of others have ended, or in %g s"
+            if waited > LOGGED_S and not is_logged:
+                is_logged = True
+                text = "waiting to write the graph until %d open transactions of others have ended, for %g s at most"
                 log.warning(text, len(earlier), GRACE_S)
             time.sleep(0.02)
             safe_point()

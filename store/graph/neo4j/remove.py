@@ -1,9 +1,9 @@
 """Removing circuits from Neo4j while others read.
 
-The server's isolation is read-committed: a query that has met a circuit sees its nodes vanish. So circuits are hidden
-first (`Circuit` becomes `Removed`), then the transactions that run at that time are waited for, and only then they go,
-some circuits at a time: first their edges, then their nodes, then themselves. The server keeps a transaction in its
-memory, so each is bounded, by relationships too: a node may have thousands. Killed in between, the next sweep goes on.
+The server's isolation is read-committed: a query that has found a circuit would see its nodes vanish. Circuits are
+therefore hidden first (`Circuit` becomes `Removed`). The writer waits for the running transactions, then deletes some
+circuits at a time: their edges, their nodes, and the `Removed` nodes. The server keeps a transaction in memory, so each
+is bounded, including its relationships: a node may have thousands. After a kill, the next sweep continues.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from .server import Server, rows
 
 HIDE_AT_ONCE = 1000
 CIRCUITS_AT_ONCE = 20
-"""Circuits whose rests are looked for at once, so that the looking does not take longer the more are to go."""
+"""Circuits searched for leftovers at once, so that the time does not grow with the number of circuits to remove."""
 
 EDGES_AT_ONCE = 10_000
-"""Relationships of a transaction that deletes edges, at most."""
+"""Maximum relationships of a transaction that deletes edges."""
 
 NODES_AT_ONCE = 500
-"""Nodes of a transaction that deletes nodes, which have two or three relationships by then."""
+"""Maximum nodes of a transaction that deletes nodes, which have two or three relationships left."""
 
 STRAYS_AT_ONCE = 50_000
-"""Nodes without a circuit that are looked for at once: each look goes through all nodes that there are."""
+"""Nodes without a circuit searched for at once: each search scans all nodes."""
 
 _HIDE = "UNWIND $ids AS id MATCH (c:Circuit {id: id}) REMOVE c:Circuit SET c:Removed"
-_HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $most"
+_HIDDEN = "MATCH (c:Removed) RETURN elementId(c) LIMIT $limit"
 _DELETE_EDGES = (
     "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
-    "MATCH (c)-[:HAS]->(:Node)-[e:FEEDS|CONTAINS]->() WITH e LIMIT $most DELETE e RETURN count(*)"
+    "MATCH (c)-[:HAS]->(:Node)-[e:FEEDS|CONTAINS]->() WITH e LIMIT $limit DELETE e RETURN count(*)"
 )
 _DELETE_NODES = (
     "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
-    "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
+    "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $limit DETACH DELETE n RETURN count(*)"
 )
 _DELETE_CIRCUITS = "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id DETACH DELETE c RETURN count(*)"
 _IS_STRAY = "NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }"
-_STRAYS = f"MATCH (n:Node) WHERE {_IS_STRAY} RETURN elementId(n) LIMIT $most"
+_STRAYS = f"MATCH (n:Node) WHERE {_IS_STRAY} RETURN elementId(n) LIMIT $limit"
 _STRAY = f"UNWIND $ids AS id MATCH (n:Node) WHERE elementId(n) = id AND {_IS_STRAY} "
-_DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $most DELETE e RETURN count(*)"
+_DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $limit DELETE e RETURN count(*)"
 _DELETE_STRAY = _STRAY + "DETACH DELETE n RETURN count(*)"
 _DELETE_SHARED = (
-    "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $most DETACH DELETE x RETURN count(*)"
+    "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $limit DETACH DELETE x RETURN count(*)"
 )
 _COUNTS = ("MATCH (n:Node) RETURN count(n)", "MATCH (:Circuit)-[h:HAS]->() RETURN count(h)")
 
 
 def hide(server: Server, ids: Sequence[str]) -> None:
-    """Make circuits invisible; those that are not there are ignored."""
+    """Make circuits invisible; unknown ids are ignored."""
 
     def work(tx: neo4j.ManagedTransaction, some: Sequence[str]) -> None:
         rows(tx, _HIDE, {"ids": some})
@@ -80,20 +80,20 @@ def delete_hidden(server: Server, readers: Readers) -> None:
         _repeat(server, _DELETE_CIRCUITS, CIRCUITS_AT_ONCE, ids)
 
 
-def _found(server: Server, text: str, most: int) -> list[str]:
-    """Some of the nodes that a statement finds, as the server names them."""
-    return [row[0] for row in server.unchecked(lambda tx: rows(tx, text, {"most": most}))]
+def _found(server: Server, text: str, limit: int) -> list[str]:
+    """Return element ids of up to `limit` nodes that a statement finds."""
+    return [row[0] for row in server.unchecked(lambda tx: rows(tx, text, {"limit": limit}))]
 
 
 def delete_shared(server: Server) -> None:
-    """Delete what circuits share; there are no circuits any more."""
+    """Delete shared nodes; call after all circuits were deleted."""
     _repeat(server, _DELETE_SHARED, NODES_AT_ONCE)
 
 
 def sweep(server: Server, readers: Readers) -> int:
-    """Delete the nodes that no visible circuit has; gives back how many there were.
+    """Delete the nodes of no visible circuit, and return their number.
 
-    Every node of a visible circuit has one HAS, and the server keeps both counts, so that asking costs nothing.
+    Every node of a visible circuit has one HAS, and the server maintains both counts, so the check is cheap.
     """
     nodes, had = (server.unchecked(lambda tx, text=text: rows(tx, text))[0][0] for text in _COUNTS)
     delete_hidden(server, readers)
@@ -110,18 +110,18 @@ def _delete_strays(server: Server) -> None:
             _delete(server, _DELETE_STRAY, NODES_AT_ONCE, ids)
 
 
-def _repeat(server: Server, text: str, most: int, ids: Sequence[str] = ()) -> None:
-    """Run a statement that deletes at most so many until nothing is left."""
-    while _delete(server, text, most, ids) == most:
+def _repeat(server: Server, text: str, limit: int, ids: Sequence[str] = ()) -> None:
+    """Repeat a statement that deletes up to `limit` nodes or relationships until nothing is left."""
+    while _delete(server, text, limit, ids) == limit:
         pass
 
 
-def _delete(server: Server, text: str, most: int, ids: Sequence[str]) -> int:
-    """Run a statement that deletes at most so many, in a transaction; returns how many."""
+def _delete(server: Server, text: str, limit: int, ids: Sequence[str]) -> int:
+    """Delete up to `limit` nodes or relationships in a transaction, and return their number."""
     safe_point()
 
     def work(tx: neo4j.ManagedTransaction) -> int:
-        deleted = rows(tx, text, {"most": most, "ids": ids})[0][0]
+        deleted = rows(tx, text, {"limit": limit, "ids": ids})[0][0]
         fault("graph.remove.before")
         return deleted
 

@@ -1,4 +1,4 @@
-"""The constraints and indexes that a Neo4j database must have, and whether it has them."""
+"""The constraints and indexes that a Neo4j database must have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..migrations import Migration
 from .server import Server, rows
 
 NAMES = "circuitstore_"
-"""How the names of our constraints and indexes begin."""
+"""Prefix of the names of this package's constraints and indexes."""
 
 _COMMENT = re.compile(r"//.*")
 _CREATE = re.compile(
@@ -35,7 +35,7 @@ class Rule:
     """A uniqueness constraint, or an index of a property.
 
     Attributes:
-        statement: that makes it.
+        statement: the statement that creates it.
     """
 
     name: str
@@ -49,20 +49,20 @@ class Rule:
 
 
 def rules(migrations: Iterable[Migration]) -> dict[str, Rule]:
-    """What stands after these migrations, by name."""
+    """Return the constraints and indexes that exist after these migrations, by name."""
     found: dict[str, Rule] = {}
     for statement in (s for m in migrations for s in m.statements):
         text = _COMMENT.sub("", statement)
-        if made := _CREATE.match(text):
-            rule = Rule(made["name"], made[1] == "CONSTRAINT", made["label"], made["property"], text.strip())
+        if create := _CREATE.match(text):
+            rule = Rule(create["name"], create[1] == "CONSTRAINT", create["label"], create["property"], text.strip())
             found[rule.name] = rule
-        elif gone := _DROP.match(text):
-            found.pop(gone["name"], None)
+        elif drop := _DROP.match(text):
+            found.pop(drop["name"], None)
     return found
 
 
 def missing(tx: neo4j.ManagedTransaction, migrations: Sequence[Migration]) -> list[Rule]:
-    """The constraints and indexes that are not there, fail, or are others under the same name."""
+    """Return the constraints and indexes that are missing, have failed, or differ from the one of that name."""
     there = {name: tuple(rest) for name, *rest in rows(tx, _SHOW, {"ours": NAMES})}
     return [r for r in rules(migrations).values() if not _is(r, there.get(r.name))]
 
@@ -77,27 +77,27 @@ def _is(rule: Rule, shown: tuple[list[str], list[str], bool, str] | None) -> boo
 
 
 def check_whole(tx: neo4j.ManagedTransaction, migrations: Sequence[Migration], url: str) -> None:
-    """Return if the database has all that its schema version has.
+    """Check that the database has all constraints and indexes of its schema version.
 
     Raises:
-        StoreVersion: something is missing; the message names it and the command that makes it again.
+        StoreVersion: some are missing; the message names them and the command that creates them again.
     """
     if lost := missing(tx, migrations):
         raise StoreVersion(
-            f"{url} has schema version {migrations[-1].version}, but of what belongs to it there is no more: "
-            f"{', '.join(map(str, lost))}; make that again with: circuitstore migrate"
+            f"{url} has schema version {migrations[-1].version}, but lacks "
+            f"{', '.join(map(str, lost))}; create what is missing with: circuitstore migrate"
         )
 
 
-def mend(server: Server, lost: Sequence[Rule]) -> None:
-    """Make constraints and indexes again."""
+def repair(server: Server, lost: Sequence[Rule]) -> None:
+    """Create constraints and indexes again."""
     for rule in lost:
-        # names cannot be parameters; these are the migrations' own
+        # names cannot be parameters; these come from the migrations
         server.define(f"DROP CONSTRAINT {rule.name} IF EXISTS")
         server.define(f"DROP INDEX {rule.name} IF EXISTS")
         server.define(rule.statement)
 
 
 def is_foreign(tx: neo4j.ManagedTransaction) -> bool:
-    """Whether somebody else's constraints or indexes are there."""
+    """Return whether the database has constraints or indexes of others."""
     return any(rows(tx, text, {"ours": NAMES}) for text in _FOREIGN)

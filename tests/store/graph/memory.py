@@ -1,7 +1,7 @@
-"""A backend as small as one can be, as somebody else would write it: an engine that speaks Cypher, without a file.
+"""A minimal backend, as another package would write it: an engine with Cypher, without a file.
 
-The engine is LadybugDB in memory, so the loading of rows is that of the embedded backend; the rest needs no more than
-what the store gives every backend. Databases are this process's, by their URL, and gone with it.
+The engine is LadybugDB in memory, so rows are loaded as in the embedded backend; the rest uses only what the store
+provides for every backend. Databases belong to this process, by their URL, and end with it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MemoryGraph(GraphBackend):
         self._owner: str | None = None
         if url not in databases:
             if read_only:
-                raise errors.nothing_there(url)
+                raise errors.no_graph(url)
             databases[url] = made(store_id)
         tables = self._read(lambda ask: {row[0] for row in ask("CALL show_tables() RETURN name", {})})
         if "Store" not in tables:
@@ -61,7 +61,7 @@ class MemoryGraph(GraphBackend):
     @classmethod
     def migrate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> tuple[str, ...]:
         cls(url, store_id=store_id).close()
-        return ()  # made by this program, which is the only one that sees it
+        return ()  # created by this program, the only one that can access it
 
     @classmethod
     def recreate(cls, url: str, *, store_id: str, permit: Permit = nullcontext) -> Self:
@@ -72,7 +72,7 @@ class MemoryGraph(GraphBackend):
     def put(self, records: Sequence[CircuitRecord], created_ms: Mapping[str, int]) -> None:
         with self._writing("put") as (connection, ask):
             if missing := portable.missing(ask, records, self.url):
-                ask(f"{_STRAY} DETACH DELETE n", {})  # of a group that was refused half way
+                ask(f"{_STRAY} DETACH DELETE n", {})  # of a group that failed halfway
                 known = {label: {row[0] for row in ask(text, {})} for label, text in _KEYS.items()}
                 shared = shared_rows(missing).items()
                 lacking = {at: [row for key, row in new.items() if key not in known[at]] for at, new in shared}
@@ -120,7 +120,7 @@ class MemoryGraph(GraphBackend):
                     raise errors.too_long(timeout_s) from error
                 raise QueryFailed(f"{text!r}: {error}") from error
             rows = cast(list[list[Any]], result.get_n(max_rows + 1))
-            if len(pickle.dumps(rows)) > max_mib << 20:  # after the fact: this engine runs in this process
+            if len(pickle.dumps(rows)) > max_mib << 20:  # only afterwards: this engine runs in this process
                 raise errors.too_large(max_mib)
             return to_table(result.get_column_names(), rows, max_rows, plain)
 
@@ -174,7 +174,7 @@ class MemoryGraph(GraphBackend):
         with _turn, self._connection() as connection:
             ask = _asked_of(connection)
             if self._owner and what not in ("claim", "release"):
-                portable.check_renewal(ask, self._owner)  # nobody else has a turn until this one ends
+                portable.check_renewal(ask, self._owner)  # no other thread has a turn until this one ends
             yield connection, ask
 
 
@@ -190,7 +190,7 @@ def empty() -> ladybug.Database:
 
 
 def made(store_id: str) -> ladybug.Database:
-    """An empty graph of a store."""
+    """Return an empty graph of a store."""
     database = empty()
     with ladybug.Connection(database) as connection:
         for migration in migrations("ladybug"):

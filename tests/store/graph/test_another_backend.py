@@ -1,4 +1,4 @@
-"""A backend that no part of the program knows, found by its entry point, keeps the contract and serves a store."""
+"""A backend found by its entry point passes the contract and serves a store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENTRY = f"[{GROUP}]\nmemory = {memory.__name__}:MemoryGraph\n"
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What the installation of its package would leave."""
+    """Create what installing the backend's package would create."""
     folder = tmp_path_factory.mktemp("site-packages")
     package = folder / "memory_backend-1.0.dist-info"
     package.mkdir()
@@ -61,19 +61,19 @@ class TestMemory(GraphContract):
             connection.execute("CREATE NODE TABLE Person(name STRING, PRIMARY KEY (name))")
         return place
 
-    @pytest.mark.skip("what is in memory goes with the process")
-    def test_what_was_put_outlives_a_kill(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    @pytest.mark.skip("a database in memory ends with its process")
+    def test_circuits_survive_a_kill_after_put(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    @pytest.mark.skip("what is in memory is in one process")
-    def test_a_fork_opens_it_anew(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    @pytest.mark.skip("a database in memory belongs to one process")
+    def test_a_fork_can_open_it_again(self) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
-def test_driven_beside_a_dictionary() -> None:
+def test_it_agrees_with_a_dictionary() -> None:
     few = settings(max_examples=5, stateful_step_count=10, deadline=None)
     run_state_machine_as_test(graph_machine(new_place), settings=few)
 
 
-def test_a_store_keeps_its_graph_there(tmp_path: Path, world: Any) -> None:
+def test_a_store_uses_it(tmp_path: Path, world: Any) -> None:
     with new_place() as place:
         with create_store(tmp_path, graph=place.url) as store, store.writer() as writer:
             world.fill(writer)
@@ -83,12 +83,12 @@ def test_a_store_keeps_its_graph_there(tmp_path: Path, world: Any) -> None:
             assert len(store.verify()) == 0
 
 
-def test_a_scheme_that_nobody_brings_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_scheme_raises_with_suggestions() -> None:
     with pytest.raises(InputError, match=r"unknown graph database 'memry'; did you mean 'memory'"):
         open_graph("memry://graph", store_id=STORE)
 
 
-def test_the_page_names_what_there_is() -> None:
+def test_the_page_names_existing_functions() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert f'entry-points."{GROUP}"' in text
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -96,6 +96,6 @@ def test_the_page_names_what_there_is() -> None:
     exec(compile(example, PAGE.name, "exec"), names)
     assert issubclass(names["TestMine"], GraphContract)
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)
-    told = [(module, name) for module, what in rows for name in re.findall(r"`(\w+)`", what)]
-    assert len(told) > 8
-    assert [t for t in told if not hasattr(import_module(f"circuitstore.store.graph.{t[0]}"), t[1])] == []
+    names_of = [(module, name) for module, what in rows for name in re.findall(r"`(\w+)`", what)]
+    assert len(names_of) > 8
+    assert [t for t in names_of if not hasattr(import_module(f"circuitstore.store.graph.{t[0]}"), t[1])] == []

@@ -1,4 +1,4 @@
-"""The hazards of LadybugDB: kills, damage, strangers' files, two writers. What it must do is in the contract."""
+"""Tests of LadybugDB in addition to the contract: kills, damage, files of others, two writers."""
 
 import os
 import random
@@ -44,7 +44,7 @@ def filled(path: Path, count: int = 4) -> None:
 
 
 def raw(path: Path, *statements: str) -> None:
-    """Statements run past our code, as another program would."""
+    """Run statements without the backend, as another program would."""
     database = ladybug.Database(path, max_db_size=1 << 36, buffer_pool_size=1 << 26)
     with database, ladybug.Connection(database) as connection:
         for statement in statements:
@@ -70,7 +70,7 @@ def test_killed_while_it_is_made_it_is_made_again(path, task, point):
 
 
 def test_killed_at_any_time_it_is_consistent(path):
-    """Group after group is put by a process that is killed at a random time; readers and writers then agree."""
+    """A process that puts groups is killed at a random time; readers and writers then agree."""
     script = (
         "import sys\n"
         "from circuitstore.store.graph import open_graph\n"
@@ -100,7 +100,7 @@ def test_killed_at_any_time_it_is_consistent(path):
 
 
 def left_with_a_log(path: Path) -> Path:
-    """A graph whose last circuits are in the write-ahead log only."""
+    """Create a graph whose last circuits are only in the write-ahead log."""
     filled(path, 2)
     killed_at("graph.remove.after", "remove", url(path), STORE, 1)
     log = path.with_name(f"{path.name}.wal")
@@ -149,7 +149,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(path, damage):
 
 
 @pytest.mark.parametrize("place", range(12))
-def test_a_flipped_bit_is_noticed_by_readers_and_mended_by_a_writer(path, place):
+def test_a_flipped_bit_is_detected_by_readers_and_repaired_by_a_writer(path, place):
     filled(path)
     content = bytearray(path.read_bytes())
     content[(2 * place + 1) * len(content) // 24] ^= 1 << place % 8
@@ -175,7 +175,7 @@ def test_a_file_that_is_being_written_has_no_checksum(path):
         with opened(path, read_only=True) as reader:
             assert_holds(reader, RECORDS)
     assert note_in(lock_of(path)) == seal_of(path)
-    lock_of(path).write_text("\nsha256 cut")  # by a machine that failed
+    lock_of(path).write_text("\nsha256 cut")  # after a crash of the machine
     with opened(path, read_only=True) as reader:
         assert_holds(reader, RECORDS)
 
@@ -192,11 +192,11 @@ def test_a_log_without_its_file_is_set_aside(path):
     left_with_a_log(path)
     path.unlink()
     with opened(path) as graph:
-        assert graph.present() == {} and "is gone" in graph.notices[0]
+        assert graph.present() == {} and "is missing" in graph.notices[0]
     assert set_aside(path)
 
 
-def test_a_missing_file_is_made_by_a_writer_and_told_by_a_reader(path):
+def test_a_missing_file_is_created_by_a_writer_and_raises_for_a_reader(path):
     with pytest.raises(StoreError, match=r"no graph at .*circuitstore rebuild"):
         opened(path, read_only=True)
     assert list(path.parent.iterdir()) == []
@@ -204,7 +204,7 @@ def test_a_missing_file_is_made_by_a_writer_and_told_by_a_reader(path):
         assert graph.present() == {} and graph.notices == ()
 
 
-def test_yesterdays_file_is_filled_up(path):
+def test_an_older_file_gets_further_circuits(path):
     filled(path, 3)
     yesterday = path.read_bytes()
     filled(path, 6)
@@ -218,7 +218,7 @@ def test_yesterdays_file_is_filled_up(path):
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_strangers_file_is_left_as_it_is(tmp_path, read_only):
+def test_a_file_of_others_raises_and_is_unchanged(tmp_path, read_only):
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("not a database\n" * 500)
     database = tmp_path / "other.lbdb"
@@ -235,14 +235,14 @@ def test_a_strangers_file_is_left_as_it_is(tmp_path, read_only):
         assert c.execute("MATCH (p:Person) RETURN p.name").get_all() == [["Ada"]]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_an_empty_database_is_taken(path):
+def test_an_empty_database_can_be_used(path):
     raw(path)
     with opened(path) as graph:
         graph.put(RECORDS, TIMES)
         assert_holds(graph, RECORDS)
 
 
-def test_a_file_of_another_engine_version_is_refused_and_can_be_made_anew(path):
+def test_a_file_of_another_engine_version_raises_and_can_be_recreated(path):
     filled(path)
     content = bytearray(path.read_bytes())
     content[4] = 99
@@ -257,7 +257,7 @@ def test_a_file_of_another_engine_version_is_refused_and_can_be_made_anew(path):
     assert (set_aside(path)[0] / path.name).read_bytes() == content
 
 
-def test_a_schema_of_the_future_is_refused_and_can_be_made_anew(path):
+def test_a_newer_schema_raises_and_can_be_recreated(path):
     filled(path)
     raw(path, "CREATE (:Migration {version: 99, name: 'from_the_future', checksum: 'x'})")
     for read_only in (False, True):
@@ -278,7 +278,7 @@ def test_a_current_graph_needs_no_migration(path):
         assert graph.present() == {} and graph.notices == ()
 
 
-def test_a_second_writer_is_refused_by_name(path):
+def test_a_second_writer_raises_with_the_name_of_the_first(path):
     attempt = (
         "import sys\n"
         "from circuitstore.errors import StoreBusy\n"
@@ -322,7 +322,7 @@ def test_another_programs_lock_is_respected(path):
         other.send_signal(signal.SIGKILL)
 
 
-def test_a_folder_that_cannot_be_written_is_told():
+def test_a_folder_that_cannot_be_written_raises():
     with pytest.raises(StoreError, match="cannot write"):
         opened(Path("/proc/nowhere/graph.lbdb"))
 
@@ -352,7 +352,7 @@ def test_an_error_over_a_file_that_changes_meanwhile_does_not_count(path, error)
         raise error
 
     assert snapshot.read(query) == "answered"
-    with pytest.raises(type(error)):  # over a file that nobody touched it is the query's own
+    with pytest.raises(type(error)):  # the file did not change, so the error is the query's
         snapshot.read(refuse)
     snapshot.close()
 

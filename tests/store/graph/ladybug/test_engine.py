@@ -1,4 +1,4 @@
-"""Queries that crash LadybugDB, that nothing ends, or that take all memory: the program lives on, and asks again."""
+"""The program survives queries that crash LadybugDB, never end, or take all memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def count(graph: LadybugGraph) -> int:
 
 
 def process_of(graph: LadybugGraph) -> int:
-    """The process that answers its queries."""
+    """Return the id of the process that answers the queries."""
     engine = graph._snapshots._idle[-1]._engine
     assert engine is not None
     return engine._process.pid
@@ -97,7 +97,7 @@ def test_one_row_cannot_take_all_memory(graph: LadybugGraph, monkeypatch: pytest
 
 
 def test_a_query_writes_no_file(graph: LadybugGraph, tmp_path: Path) -> None:
-    """Behind the guard, which refuses the text."""
+    """Without the guard, which would reject the text."""
     for at, text in enumerate(["COPY (RETURN 'x' AS x) TO '{}.csv'", "COPY (RETURN 'x' AS x) TO '{}.parquet'"]):
         with pytest.raises(QueryFailed):
             graph.run(text.format(tmp_path / f"stolen{at}"))
@@ -120,7 +120,7 @@ def test_the_process_ends_with_its_graph(url: str) -> None:
 
 
 def test_the_process_is_light(graph: LadybugGraph) -> None:
-    """Neither torch nor pandas nor this package is loaded in it."""
+    """It imports neither torch nor pandas nor this package."""
     count(graph)
     loaded = Path(f"/proc/{process_of(graph)}/maps").read_text()
     assert "ladybug" in loaded
@@ -128,7 +128,7 @@ def test_the_process_is_light(graph: LadybugGraph) -> None:
 
 
 def test_the_process_ends_with_its_parent(url: str) -> None:
-    """Whatever it does then: a killed program leaves nothing that computes on."""
+    """A killed program leaves no process that continues to compute."""
     script = (
         "import sys, threading\n"
         "from circuitstore.store.graph import open_graph\n"
@@ -161,7 +161,7 @@ def test_a_fork_leaves_the_process_to_its_parent(url: str) -> None:
                 os._exit(0)
         os.close(told)
         assert count(graph) == 2
-    await_gone(process)  # the child does not hold its input open
+    await_gone(process)  # the child does not keep its input open
     os.close(tell)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -175,7 +175,7 @@ def test_threads_get_their_own_answers(graph: LadybugGraph) -> None:
 
 
 def test_what_the_engine_gives_runs_no_code(url: str) -> None:
-    """An answer is read as plain values, whatever has become of the process that gives it."""
+    """An answer is read as plain values, even if the process was compromised."""
     engine = Engine()
     script = "import os, struct, sys, pickle; data = pickle.dumps((None, os.getpid)); "
     script += "sys.stdout.buffer.write(struct.pack('<Q', len(data)) + data); sys.stdout.flush(); input()"

@@ -1,4 +1,4 @@
-"""What a query that fails is told: names that are near, places, and where to read on."""
+"""Messages of failing queries: similar names, positions, and the page to read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphBackend]:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("MATCH (c:Circut) RETURN c.id", "unknown label or type 'Circut'; did you mean 'Circuit'"),
         ("MATCH (c:Circuit)-[:HASS]->(n) RETURN n.name", "did you mean 'HAS'"),
@@ -32,23 +32,23 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphBackend]:
         ("MATCH (c:Circuit)\nRETURN (c", "line 2, column"),
         (
             "MATCH (c:Circuit) RETURN c.id AS order",
-            "line 1, column 34, in 'MATCH (c:Circuit) RETURN c.id AS order': mismatched input 'order'; circuitstore",
+            "line 1, column 34, in 'MATCH (c:Circuit) RETURN c.id AS order': mismatched input 'order'; see",
         ),
         (
             "MATCH (c:Circuit) RETURN sum(c.id)",
-            "SUM did not receive correct arguments: Actual: (STRING); circuitstore docs",
+            "SUM did not receive correct arguments: Actual: (STRING); see circuitstore docs",
         ),
     ],
 )
-def test_a_query_that_fails_is_told_what_there_is(graph: GraphBackend, text: str, told: str) -> None:
+def test_a_failing_query_names_existing_names(graph: GraphBackend, text: str, message: str) -> None:
     with pytest.raises(QueryFailed) as caught:
         graph.run(text)
-    assert told in str(caught.value) and "circuitstore docs" in str(caught.value)
+    assert message in str(caught.value) and "circuitstore docs" in str(caught.value)
     assert "exception" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
     assert len(graph.run("MATCH (c:Circuit) RETURN c.id")) == 0
 
 
 @pytest.mark.slow
-def test_a_query_that_needs_too_much_memory_is_told_how_to_need_less(graph: GraphBackend) -> None:
+def test_a_query_that_needs_too_much_memory_suggests_how_to_reduce_it(graph: GraphBackend) -> None:
     with pytest.raises(QueryFailed, match=r"memory.*hops.*LIMIT"):
         graph.run("UNWIND range(1, 90000) AS a UNWIND range(1, 90000) AS b RETURN collect([a, b])", timeout_s=LONG_S)

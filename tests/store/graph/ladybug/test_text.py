@@ -1,4 +1,4 @@
-"""What a query becomes for LadybugDB; that the answers are right is tested by `tests/query/test_parity.py`."""
+"""The text that a query becomes for LadybugDB; `tests/query/test_parity.py` tests the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that share a LadybugDB graph: queries beside each other and beside what is written."""
+"""Threads that share a LadybugDB graph: concurrent queries and writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 class Held:
-    """Queries that stay in the middle of their work until they may go on."""
+    """Queries that are suspended until they are released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Semaphore(0), threading.Event()
@@ -108,7 +108,7 @@ def test_what_is_written_does_not_wait_for_a_query_which_is_repeated(
     with open_graph(url, store_id=STORE) as graph:
         assert isinstance(graph, LadybugGraph)
         running = held.start(pool, graph)
-        graph.clear()  # which changes the file for sure
+        graph.clear()  # always changes the file
         graph.put(RECORDS[:3], created(RECORDS))
         assert not running.done() and counted(graph) == 3
         held.go.set()
@@ -169,7 +169,7 @@ def test_own_reads_run_beside_each_other(url: str, pool: ThreadPoolExecutor) -> 
 
 
 def test_turns_are_for_one_that_writes_or_any_number_that_read() -> None:
-    """Many threads in any order: nobody reads while another writes, and all have their turns."""
+    """Many threads in random order: no thread reads while another writes, and all get their turns."""
     own, state = Turns(), {"readers": 0, "writers": 0}
     guard, wrong = threading.Lock(), []
 
@@ -200,7 +200,7 @@ def test_turns_are_for_one_that_writes_or_any_number_that_read() -> None:
 
 
 def test_nobody_waits_for_ever() -> None:
-    """One that waits to write goes before later reads, and these go before the next write."""
+    """A waiting writer goes before later readers, and these go before the next writer."""
     own, order = Turns(), list[str]()
 
     def act(kind: str) -> None:

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""The hazards of a Neo4j server: strangers' databases, accounts, kills, damage. What it must do is in the contract."""
+"""Tests of a Neo4j server in addition to the contract: databases of others, accounts, kills, damage."""
 
 import os
 import re
@@ -71,7 +71,7 @@ def test_the_schema_has_its_constraints_and_the_index_of_edges(server):
 
 @pytest.mark.parametrize("name", ["difference-of-two", "edges-of-circuit"])
 def test_rows_that_are_sent_in_one_keep_what_is_missing(server, name):
-    """A circuit of a method that gives no scores, beside one with scores."""
+    """A circuit of a method without scores, together with one with scores."""
     unscored = replace(RECORDS[1], circuit=replace(RECORDS[1].circuit, score=None, std=None))
     records = [RECORDS[0], replace(unscored, frequency=None, full_in=None, full_out=None)]
     query = named_queries()[name]
@@ -89,21 +89,21 @@ ENDLESS = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b WITH a WHER
 
 
 @pytest.mark.parametrize("asked", ["query", "transaction"])
-def test_what_an_administrator_terminates_is_told_as_that(server, asked):
+def test_a_termination_by_an_administrator_is_reported(server, asked):
     filled(server, 1)
     with opened(server) as graph, ThreadPoolExecutor(1) as other:
         if asked == "query":
             going = other.submit(graph.run, ENDLESS, timeout_s=LONG_S)
-            error, told = QueryFailed, r"administrator of the server terminated the query; narrow it"
+            error, message = QueryFailed, r"administrator of the server terminated the query; narrow it"
         else:
             work = neo4j.unit_of_work(timeout=LONG_S)(lambda tx: tx.run(ENDLESS).consume())
             going = other.submit(graph._server.read, work)
-            error, told = StoreUnreachable, r"^bolt:.*administrator.*terminated.*undone; run the same command again"
+            error, message = StoreUnreachable, r"^bolt:.*administrator.*terminated.*undone; run the same command again"
         text = "SHOW TRANSACTIONS YIELD transactionId, currentQuery WHERE currentQuery = $endless RETURN transactionId"
         while not (found := server.ask(text, endless=ENDLESS)):
             assert not going.done()
         server.ask("TERMINATE TRANSACTION $id", id=found[0][0])
-        with pytest.raises(error, match=told):
+        with pytest.raises(error, match=message):
             going.result(timeout=LONG_S)
         assert len(graph.present()) == 1
 
@@ -119,16 +119,16 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_constraint_or_index_that_somebody_dropped_is_named_and_made_again(server, how):
+def test_a_dropped_constraint_or_index_is_named_and_created_again(server, how):
     filled(server, 1)
-    broken, told = BROKEN[how]
+    broken, message = BROKEN[how]
     if how == "another in its place":
         server.ask("DROP CONSTRAINT circuitstore_node")
     server.ask(broken)
     for read_only in (False, True):
-        with pytest.raises(StoreVersion, match=rf"schema version \d.*{told}; .*circuitstore migrate"):
+        with pytest.raises(StoreVersion, match=rf"schema version \d.*{message}; .*circuitstore migrate"):
             opened(server, read_only=read_only)
-    assert migrate_graph(server.url, store_id=STORE) == (told,)
+    assert migrate_graph(server.url, store_id=STORE) == (message,)
     with opened(server) as graph:
         assert_holds(graph, RECORDS[:1], TIMES)
     assert migrate_graph(server.url, store_id=STORE) == ()
@@ -177,7 +177,7 @@ def test_a_strangers_database_is_left_as_it_is(server, read_only, theirs):
     server.strip()
 
 
-def test_an_empty_database_is_told_by_a_reader(server):
+def test_an_empty_database_raises_for_a_reader(server):
     with pytest.raises(StoreError, match=r"no graph at bolt://.*circuitstore rebuild"):
         opened(server, read_only=True)
     assert server.ask("MATCH (n) RETURN count(n)") == [[0]]
@@ -250,7 +250,7 @@ def test_who_has_met_a_circuit_sees_it_whole_while_it_is_removed(server):
         removal.start()
         while writer.present():
             time.sleep(0.01)
-        time.sleep(0.2)  # in which it would go on, if it did not wait
+        time.sleep(0.2)  # it would continue during this time if it did not wait
         (row,) = reader.run(count, ids=met)
         assert removal.is_alive() and row["edges"] == sum(r.circuit.n_edges for r in RECORDS[:4])
         reader.commit()
@@ -258,7 +258,7 @@ def test_who_has_met_a_circuit_sees_it_whole_while_it_is_removed(server):
         assert_holds(writer, [])
 
 
-def test_the_account_comes_from_the_environment_and_is_never_told(server, monkeypatch):
+def test_the_account_comes_from_the_environment_and_is_never_shown(server, monkeypatch):
     filled(server)
     secret = os.environ[PASSWORD]
     with opened(server) as graph:
@@ -278,7 +278,7 @@ def test_a_missing_password_is_called_so(server, monkeypatch):
         opened(server)
 
 
-def test_a_database_that_the_server_has_not_is_told(server):
+def test_a_missing_database_raises(server):
     with pytest.raises(StoreError, match=r"no database 'elsewhere'"):
         open_graph(f"{server.address}/elsewhere", store_id=STORE)
 
@@ -290,7 +290,7 @@ def test_the_database_may_be_left_out_and_routing_used(server):
             assert_holds(graph, RECORDS[:4], TIMES)
 
 
-def test_a_server_that_is_not_there_is_told():
+def test_an_unreachable_server_raises():
     for scheme in ("bolt", "neo4j", "neo4j+s"):
         with pytest.raises(StoreError, match=r"127\.0\.0\.1:9.* cannot be reached"):
             open_graph(f"{scheme}://127.0.0.1:9/neo4j", store_id=STORE)
@@ -321,7 +321,7 @@ def test_a_query_that_needs_too_much_memory_is_ended(server):
 
 
 def test_a_server_that_goes_away_and_comes_back(server):
-    """What was committed is there, and a graph that was open before goes on."""
+    """Commits persist, and a graph that was open before can still be used."""
     if not hasattr(server, "kill"):
         pytest.skip("the server was not started by the tests")
     with opened(server) as graph, opened(server, read_only=True) as reader:

@@ -1,4 +1,4 @@
-"""Reaching a Neo4j server: schemes, TLS, accounts, and one clear message for each way in which it fails."""
+"""Connections to a Neo4j server: schemes, TLS, accounts, and a clear message for each failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from circuitstore.errors import QueryFailed, StoreError, StoreUnreachable
 from circuitstore.store.graph import open_graph
 from circuitstore.store.graph.neo4j.account import Account
-from circuitstore.store.graph.neo4j.errors import refuse_other_servers
+from circuitstore.store.graph.neo4j.errors import check_server
 from circuitstore.testing.factories import make_records
 from circuitstore.testing.graph_place import STORE, assert_holds, created
 
@@ -22,7 +22,7 @@ OLD, NEW = "first-password", "second-password"
 
 @pytest.fixture(scope="module")
 def server(neo4j_server):
-    """Filled; nothing here changes it."""
+    """A server with circuits; no test here changes it."""
     neo4j_server.strip()
     with open_graph(neo4j_server.url, store_id=STORE) as graph:
         graph.put(RECORDS, created(RECORDS))
@@ -63,7 +63,7 @@ def test_a_certificate_must_be_trusted(tls, monkeypatch, capfd, scheme):
         reader(url)
     assert f"{scheme}+ssc://127.0.0.1:" in str(refused.value) and "SSL_CERT_FILE" in str(refused.value)
     assert not isinstance(refused.value, StoreUnreachable)  # waiting does not help
-    assert capfd.readouterr() == ("", "")  # what the driver logs is told once, by us
+    assert capfd.readouterr() == ("", "")  # the driver's log messages are not printed
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.certificate))
     with reader(url) as graph:
         assert_holds(graph, RECORDS)
@@ -77,8 +77,8 @@ def test_an_account_given_goes_before_the_environment(server, monkeypatch):
     assert server.password not in f"{account!r} {account}"
 
 
-def test_several_wrong_passwords_are_told_as_such(server):
-    """Those of a user of its own: it is refused for some seconds."""
+def test_several_wrong_passwords_are_reported(server):
+    """A separate user, because the server then refuses it for some seconds."""
     server.ask("CREATE OR REPLACE USER guess SET PASSWORD $new CHANGE NOT REQUIRED", database="system", new=NEW)
     said = []
     for _ in range(4):
@@ -91,7 +91,7 @@ def test_several_wrong_passwords_are_told_as_such(server):
     server.ask("DROP USER guess", database="system")
 
 
-def test_a_password_that_must_be_changed_is_told_with_the_statement(server):
+def test_a_password_that_must_be_changed_is_reported_with_the_statement(server):
     server.ask("CREATE OR REPLACE USER fresh SET PASSWORD $old CHANGE REQUIRED", database="system", old=OLD)
     with pytest.raises(StoreError, match=r"'fresh' must be changed.*ALTER CURRENT USER SET PASSWORD") as refused:
         reader(server.url, account=Account(OLD, "fresh"))
@@ -119,7 +119,7 @@ def test_a_port_where_nothing_listens(scheme):
 
 @contextmanager
 def closing_port() -> Iterator[int]:
-    """A port that accepts and hangs up, as a container's does whose server is starting."""
+    """A port that accepts and closes connections, as that of a container does whose server is starting."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -139,7 +139,7 @@ def closing_port() -> Iterator[int]:
 
 def test_a_server_that_hangs_up():
     with closing_port() as port:
-        with pytest.raises(StoreUnreachable, match=r"starting, wait a moment.*bolt\+s:// if it wants TLS"):
+        with pytest.raises(StoreUnreachable, match=r"starting, wait a moment.*bolt\+s:// if it requires TLS"):
             reader(f"bolt://127.0.0.1:{port}/neo4j")
         with pytest.raises(StoreUnreachable, match=r"starting, wait a moment"):
             reader(f"bolt+s://127.0.0.1:{port}/neo4j")
@@ -159,16 +159,16 @@ def test_a_web_servers_port():
 @pytest.mark.parametrize("agent", ["Neo4j/5.25.1", "Neo4j/4.4.38", "Neo4j/v5.11.0 compatible (Memgraph)"])
 def test_a_server_that_is_too_old_or_unknown(agent):
     with pytest.raises(StoreError, match=r"bolt://host.*needs Neo4j 5\.26 or newer"):
-        refuse_other_servers(agent, "bolt://host")
+        check_server(agent, "bolt://host")
 
 
 @pytest.mark.parametrize("agent", ["Neo4j/5.26.0", "Neo4j/5.27-aura", "Neo4j/2025.01.0", "Neo4j/2026.09.0"])
 def test_a_server_that_is_new_enough(agent):
-    refuse_other_servers(agent, "bolt://host")
+    check_server(agent, "bolt://host")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("MATCH (c:Circuit)\nRETURN (c", r"line 2, column 10, in 'RETURN \(c': Invalid input"),
         ("MATCH (c:Circuit) RETURN pow(2, 3)", r"line 1, column 26, in .*Unknown function 'pow'"),
@@ -177,8 +177,8 @@ def test_a_server_that_is_new_enough(agent):
         ("MATCH (c:Circuit) RETURN left(c.id, -1)", "left|negative"),
     ],
 )
-def test_a_query_that_fails_is_told_in_one_line_with_its_place(server, text, told):
+def test_a_failing_query_is_reported_in_one_line_with_its_position(server, text, message):
     with reader(server.url) as graph:
-        with pytest.raises(QueryFailed, match=told) as failed:
+        with pytest.raises(QueryFailed, match=message) as failed:
             graph.run(text)
         assert "circuitstore docs queries" in str(failed.value) and len(str(failed.value).splitlines()) == 1

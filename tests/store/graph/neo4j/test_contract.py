@@ -13,13 +13,13 @@ from ....neo4j_server import Neo4jServer
 
 
 def emptied(server: Neo4jServer) -> GraphPlace:
-    """The server's one database."""
+    """The server's only database."""
     server.empty()
     return GraphPlace(server.url)
 
 
 class Neo4jContract(GraphContract):
-    """The contract on a server, which the fixture `server` gives."""
+    """The contract on the server of the fixture `server`."""
 
     faults_of_put = (
         "graph.shared.before",
@@ -45,7 +45,7 @@ class Neo4jContract(GraphContract):
 
     @pytest.fixture
     def place(self, server: Neo4jServer, monkeypatch: pytest.MonkeyPatch) -> GraphPlace:
-        monkeypatch.setattr(readers, "CHANGE_S", 0.3)  # for which readers wait after each kill there
+        monkeypatch.setattr(readers, "CHANGE_S", 0.3)  # readers wait for this time after each such kill
         return emptied(server)
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""The time and the size of a query on Neo4j: nobody waits for a server that does not end it, or reads all it sends."""
+"""Time and size limits of a query on Neo4j, even if the server does not enforce them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_errors_and_answers_are_those_of_the_work(error: Exception) -> None:
 
 
 def test_the_server_ends_what_is_not_waited_for(graph: Neo4jGraph, neo4j_server: Any) -> None:
-    """Long before its own time is over: the connection is dropped."""
+    """The connection is dropped long before the query's timeout."""
     threads = threading.active_count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LATE_S", -999.5)
@@ -101,7 +101,7 @@ def test_ctrl_c_is_heard_at_once(graph: Neo4jGraph) -> None:
 
 @pytest.mark.parametrize("text", [LARGE, MANY])
 def test_an_answer_is_left_when_it_grows_too_large(graph: Neo4jGraph, text: str) -> None:
-    """Also in the middle of a row: this holds the driver that is installed to what is known of its inside."""
+    """Also within a row: this tests the assumptions about the internals of the installed driver."""
     seen: list[int] = []
 
     class Watched(Limits):

@@ -1,4 +1,4 @@
-"""The newest series of Neo4j keeps the same contract."""
+"""The newest series of Neo4j passes the same contract."""
 
 import pytest
 from circuitstore.errors import QueryFailed, StoreForeign
@@ -31,7 +31,7 @@ def test_it_is_the_newest(newest):
 
 
 def test_every_path_of_a_graph_works(newest):
-    """Made from nothing, a stranger's refused, a query's mistake told."""
+    """Create a graph, reject one with other data, and report the mistake in a query."""
     newest.strip()
     newest.ask("CREATE (:Person {name: 'Ada'})")
     with pytest.raises(StoreForeign):
@@ -41,5 +41,5 @@ def test_every_path_of_a_graph_works(newest):
     with open_graph(newest.url, store_id=STORE) as graph:
         graph.put(records, created(records))
         assert_holds(graph, records)
-        with pytest.raises(QueryFailed, match=r"line 1, column 26, in .*Unknown function 'pow'; circuitstore docs"):
+        with pytest.raises(QueryFailed, match=r"line 1, column 26, in .*Unknown function 'pow'; see circuitstore docs"):
             graph.run("MATCH (c:Circuit) RETURN pow(2, 3)")

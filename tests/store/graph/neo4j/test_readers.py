@@ -1,4 +1,4 @@
-"""Whoever reads a Neo4j database began when all of a circuit was there, and ends before anything of it goes."""
+"""Readers of a Neo4j database begin after a circuit that they find is complete, and end before it is deleted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @contextmanager
 def reader(server: Neo4jServer) -> Iterator[Callable[..., list]]:
-    """A transaction that has read something, and stays open."""
+    """A transaction that has read something and stays open."""
     with (
         neo4j.GraphDatabase.driver(server.address, auth=(server.user, server.password)) as driver,
         driver.session(database=server.database, default_access_mode=neo4j.READ_ACCESS) as session,
@@ -64,7 +64,7 @@ def connected(server: Neo4jServer) -> Iterator[Server]:
 
 
 def await_answer(server: Neo4jServer, text: str, answer: int) -> None:
-    """Ask others' transactions until the answer is this."""
+    """Repeat a query in other transactions until it has this answer."""
     until(lambda: server.ask(text) == [[answer]], f"never {answer}: {text}")
 
 
@@ -72,7 +72,7 @@ def await_answer(server: Neo4jServer, text: str, answer: int) -> None:
 def test_a_circuit_is_not_seen_by_who_began_before_all_of_it_was_there(
     server: Neo4jServer, spelled: Callable[[str], str]
 ) -> None:
-    """It would meet the circuits, having found no edges: the order in which a query looks things up is its plan's."""
+    """Otherwise it would find circuits without edges: a query reads in the order of its plan."""
     records = make_records(3)
     nodes = sum(r.circuit.n_nodes for r in records)
     url = f"{server.address}/{spelled(server.database)}"
@@ -100,7 +100,7 @@ def test_nothing_of_a_circuit_goes_before_who_met_it_has_ended(server: Neo4jServ
 
 
 def test_a_query_is_asked_again_when_circuits_went_while_it_ran(server: Neo4jServer) -> None:
-    """One that comes to a circuit from its nodes would see some of them with a circuit, and others without."""
+    """Otherwise a query that reaches a circuit from its nodes would find only some of them with a circuit."""
     records = make_records(2)
     with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
         graph.put(records, created(records))
@@ -120,7 +120,7 @@ def test_a_query_is_asked_again_when_circuits_went_while_it_ran(server: Neo4jSer
         removals[0].result(timeout=LONG_S)
 
 
-def test_a_query_into_which_circuits_come_each_time_is_refused(server: Neo4jServer) -> None:
+def test_a_query_during_which_circuits_change_each_time_raises(server: Neo4jServer) -> None:
     asked = []
     with open_graph(server.url, store_id=STORE), connected(server) as other:
 
@@ -147,7 +147,7 @@ def test_a_query_waits_while_circuits_become_visible(server: Neo4jServer, monkey
 
 @pytest.mark.parametrize("hours", [-1, 0, 1])
 def test_a_killed_writer_is_not_waited_for(server: Neo4jServer, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    """Whatever became of the server's clock."""
+    """For any change of the server's clock."""
     monkeypatch.setattr(readers, "CHANGE_S", 0.3)
     with open_graph(server.url, store_id=STORE) as graph, connected(server) as other, readers.changing(other):
         server.ask("MATCH (s:Store) SET s.changing_since_ms = timestamp() + $ms", ms=hours * 3_600_000)
@@ -162,7 +162,7 @@ def test_what_a_failed_put_left_hidden_is_in_nobodys_way(server: Neo4jServer, mo
             raise StoreError("the server is gone")
 
         write = Server.write
-        with monkeypatch.context() as patch:  # from the moment when all is there
+        with monkeypatch.context() as patch:  # from the time when all circuits are written
             patch.setattr(Readers, "await_end", lambda self: patch.setattr(Server, "write", refuse))
             with pytest.raises(StoreError, match="gone"):
                 graph.put(records, created(records))
@@ -182,7 +182,7 @@ def test_what_is_lost_before_it_is_visible_is_not_taken_for_put(
         lose = "MATCH (c:Arriving) WITH c LIMIT 1 DETACH DELETE c"
         with monkeypatch.context() as patch:
             patch.setattr(Readers, "await_end", lambda self: server.ask(lose))
-            with pytest.raises(StoreUnreachable, match="lost circuits while they were put"):
+            with pytest.raises(StoreUnreachable, match="lost circuits, or what they share"):
                 graph.put(records, created(records))
         assert graph.present() == {}
         graph.put(records, created(records))
@@ -193,11 +193,11 @@ def test_what_is_lost_before_it_is_visible_is_not_taken_for_put(
 def test_a_database_that_is_emptied_while_circuits_are_put_is_told(
     server: Neo4jServer, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    """Not as damaged: it is made anew and filled, as one that was emptied at another moment."""
+    """It is not reported as damaged: it is created again and filled, as after being emptied at another time."""
     with open_graph(server.url, store_id=STORE) as graph:
         empty = {"graph.shared.after": lambda: server.ask(lost)}
         monkeypatch.setattr(module, "fault", lambda point: empty.get(point, lambda: None)())
-        with pytest.raises(StoreUnreachable, match=r"lost circuits while they were put|holds? the graph of store"):
+        with pytest.raises(StoreUnreachable, match=r"lost circuits, or what they share|holds? the graph of store"):
             graph.put(make_records(3), created(make_records(3)))
     if "Class" not in lost:
         assert server.ask("MATCH (n) RETURN count(n)") == [[0]], "what is left would be taken for another's database"
@@ -220,7 +220,7 @@ def test_the_lease_is_renewed_while_a_put_waits_for_a_reader(server: Neo4jServer
 def test_nobody_waits_for_the_transactions_of_another_writer(
     server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process was killed or suspended, and the server goes on with what it had begun, locks and all."""
+    """Its process was killed or suspended, and the server keeps its transaction and locks."""
     monkeypatch.setattr(readers, "GRACE_S", 250.0)  # waiting would end at the test's timeout
     records = make_records(3)
     with open_graph(server.url, store_id=STORE) as graph:

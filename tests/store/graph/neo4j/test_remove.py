@@ -1,4 +1,4 @@
-"""A transaction of a removal is bounded, however dense the circuits are: the server keeps it in its memory."""
+"""Transactions of a removal are bounded for circuits of any density, because the server keeps them in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINKS = "MATCH ()-[r:FEEDS|CONTAINS|HAS|INSTANCE_OF|OF_MODEL|OF_CLASS|UNDER|FOUN
 
 @pytest.fixture
 def deleted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Relationships that each statement of a removal deleted, as the server counts; a transaction has one."""
+    """The relationships that each statement (one per transaction) of a removal deleted, as counted by the server."""
     found: list[int] = []
 
     def counted(tx: neo4j.ManagedTransaction, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
@@ -35,7 +35,7 @@ def deleted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("how", ["remove", "sweep"])
 def test_dense_circuits_go_some_edges_at_a_time(neo4j_server: Neo4jServer, deleted: list[int], how: str) -> None:
-    """Two of nearly a whole model, whose few nodes have more edges than a transaction may delete."""
+    """Two circuits of nearly a whole model, whose few nodes have more edges than a transaction may delete."""
     neo4j_server.empty()
     found = [make_discovery(i, n_images=2, item=make_item(i, n_layers=8, n_heads=8)) for i in range(2)]
     records = [make_record(discovery, 6000) for discovery in found]
@@ -47,7 +47,7 @@ def test_dense_circuits_go_some_edges_at_a_time(neo4j_server: Neo4jServer, delet
         if how == "remove":
             graph.remove([r.id for r in records])
             assert sum(deleted) == links
-        else:  # as somebody's hand may have left it
+        else:  # as a manual change may have left it
             neo4j_server.ask("MATCH (c:Circuit) DETACH DELETE c")
             assert graph.sweep() == sum(r.circuit.n_nodes for r in records)
         assert max(deleted) == remove.EDGES_AT_ONCE
@@ -57,7 +57,7 @@ def test_dense_circuits_go_some_edges_at_a_time(neo4j_server: Neo4jServer, delet
 def test_all_nodes_are_looked_through_as_seldom_as_possible(
     neo4j_server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many transactions it takes to delete those without a circuit, so that a sweep's time grows with them."""
+    """Nodes without a circuit are deleted in any number of transactions; a sweep takes time linear in their number."""
     neo4j_server.empty()
     records = make_records(3)
     monkeypatch.setattr(remove, "NODES_AT_ONCE", 3)
