@@ -225,7 +225,7 @@ def test_a_circuit_whose_discovery_is_lost_is_not_computed_by_index(world: World
         assert store.items()["state"].tolist() == ["failed"] and writer.pending("mine") == []
 
 
-def test_circuits_are_evaluated_on_report_images_with_random_ones(world: World) -> None:
+def test_circuits_are_evaluated_on_report_images_with_random_ones(world: World, tmp_path: Path) -> None:
     clean = world.clean(3, first=12)
     report = world.patched(clean), clean
     images = world.images(3, True, corruption="unattacked-twin", target="eight")
@@ -240,6 +240,14 @@ def test_circuits_are_evaluated_on_report_images_with_random_ones(world: World) 
     rows = own.discovery.provenance["images"]
     assert [row["split"] for row in rows] == ["discovery"] * 12 + ["report"] * 12
     assert tuple(row["hash"] for row in rows[:12]) == own.discovery.images
+    cs.store_results("mine", [result], location=tmp_path)
+    with open_store(tmp_path) as store:
+        for record in own.circuits:
+            responses = {role: store.response(id) for role, id in store.circuit(record.id).responses.items()}
+            assert responses.keys() == {"full", "empty", "circuit"} and record.evaluation is not None
+            assert responses["circuit"].metric.mean() == record.evaluation.metric_circuit
+            assert list(responses["full"].images) == [row["hash"] for row in rows[12:]]
+        assert len(store.verify()) == 0
 
 
 def test_an_evaluation_by_the_user_is_kept(world: World, tmp_path: Path) -> None:
