@@ -268,7 +268,7 @@ def metric_target(source: ImageSource, metric: Metric) -> int | None:
         return None
     index = source.class_index_of(str(named))
     if index is None:
-        raise unknown("class", kind_and_params, [c.name for c in source.classes], where=f"metric {metric.kind}: target")
+        raise unknown("class", named, [c.name for c in source.classes], where=f"metric {metric.kind}: target")
     return index
 
 
