@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 FEW = settings(
-    max_examples=8,
+    max_examples=16,
     stateful_step_count=8,
     deadline=None,
     derandomize=True,
