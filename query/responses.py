@@ -42,7 +42,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
     id = values["circuit"]
     row = store.circuits(columns=_COLUMNS, id=id).iloc[0]
     if row.isna().any():
-        return Table(pd.DataFrame(columns=list(_OF_CIRCUIT)), (_without([id]),))
+        return Table(pd.DataFrame(columns=list(_OF_CIRCUIT)), (_missing_note([id]),))
     full, empty, circuit = (store.archive.response(str(row[column]))[0] for column in _COLUMNS)
     images = store.images(id).frame
     files = dict(zip(images["hash"], images["file"], strict=True))
@@ -79,10 +79,11 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
     """
     rows = store.circuits(columns=["id", "class", "class_index", "condition", "seed", *_COLUMNS], id=values["circuits"])
     stored = rows.dropna(subset=_COLUMNS)
-    notes = [_without(set(rows["id"]) - set(stored["id"]))] if len(stored) < len(rows) else []
+    notes = [_missing_note(set(rows["id"]) - set(stored["id"]))] if len(stored) < len(rows) else []
     found = []
     for _, pair in stored.groupby(["class_index", "seed"], sort=True):
-        natural, attacked = (pair[of_it] for of_it in (pair["condition"] == NATURAL, pair["condition"] != NATURAL))
+        is_natural = pair["condition"] == NATURAL
+        natural, attacked = pair[is_natural], pair[~is_natural]
         if len(natural) and len(attacked):
             found.append(_paired(store, natural.iloc[-1], attacked.iloc[-1]))
     if any(row["images"] == 0 for row in found):
@@ -118,7 +119,7 @@ def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, 
     }
 
 
-def _without(ids: Any) -> str:
+def _missing_note(ids: Any) -> str:
     """Return the note about circuits whose responses are not stored."""
     what = "1 circuit has" if len(ids) == 1 else f"{len(ids)} circuits have"
     return f"{what} no responses: no report images, or an evaluation that was imported or is from an earlier version"

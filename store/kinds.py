@@ -5,7 +5,7 @@ A new kind is a value in `KINDS`, with its table in `tables` and a migration tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import or_, select
 
-from ..circuits import ROLES, CircuitRecord, Discovery, Extraction, Response, WorkItem
+from ..circuits import ROLES, CircuitRecord, Discovery, Extraction, Response, Role, WorkItem
 from . import encoding, tables
 
 Stored = Discovery | CircuitRecord | Response
@@ -39,6 +39,7 @@ class StoredKind(Generic[V]):
         flaw: returns why a value cannot be stored; None if it can.
         answers: whether its id is that of an item, which is done as soon as the value is stored.
         projected: whether the graph contains it.
+        refers_to: returns the other values that a value refers to: ids by the name of their kind.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StoredKind(Generic[V]):
     flaw: Callable[[V], str | None] = lambda value: None
     answers: bool = False
     projected: bool = False
+    refers_to: Callable[[V], Mapping[str, Collection[str]]] = lambda value: {}
 
 
 def _discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def _discovery_row(discovery: Discovery, created_ms: int) -> dict[str, Any]:
 
 def _circuit_row(record: CircuitRecord, created_ms: int) -> dict[str, Any]:
     """Return the catalog's row of a circuit."""
-    responses = {f"response_{role}": record.responses.get(role) for role in ROLES}
+    responses = {column.name: record.responses.get(role) for role, column in RESPONSES.items()}
     more = {"question": record.question, "discovery_id": record.discovery_id, "created_ms": created_ms}
     return record.properties() | responses | more
 
@@ -83,11 +85,11 @@ kept_items = select(_items.id).where(
 )
 """Ids of the items that a run or a kept circuit refers to."""
 
-RESPONSES = tuple(_circuits[f"response_{role}"] for role in ROLES)
-"""Columns of a circuit that refer to responses."""
+RESPONSES: dict[Role, sa.Column[Any]] = {role: _circuits[f"response_{role}"] for role in ROLES}
+"""Columns of a circuit that refer to responses, by role."""
 
 _kept_responses = sa.union_all(
-    *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES),
+    *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES.values()),
     # by circuit: the circuit may be only in the archive
     select(tables.responses.c.id).where(tables.responses.c.circuit.in_(_of_runs)),
 ).subquery()
@@ -117,6 +119,7 @@ CIRCUIT = StoredKind(
     question=lambda record: (record.item, record.extraction),
     flaw=lambda record: record.circuit.astray,  # no graph could represent it
     projected=True,
+    refers_to=lambda record: {"response": record.responses.values()},
 )
 RESPONSE = StoredKind(
     "response",

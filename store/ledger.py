@@ -160,7 +160,7 @@ def known_run(connection: Connection, run: str) -> None:
 
 _IS_LISTED = exists().where(
     circuits.c.id == run_circuits.c.circuit,
-    *(or_(column.is_(None), exists().where(responses.c.id == column)) for column in RESPONSES),
+    *(or_(column.is_(None), exists().where(responses.c.id == column)) for column in RESPONSES.values()),
 )
 """Condition that a requested circuit is stored, with the responses that it refers to."""
 
@@ -201,7 +201,7 @@ def stored_of(connection: Connection, run: str) -> tuple[list[str], list[str]]:
 def responses_of(connection: Connection, run: str) -> list[str]:
     """Return the ids of the listed responses that the circuits of a run refer to."""
     mine = select(circuits).where(circuits.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
-    referred = sa.union(*(mine.with_only_columns(column) for column in RESPONSES)).subquery()
+    referred = sa.union(*(mine.with_only_columns(column) for column in RESPONSES.values())).subquery()
     return list(connection.scalars(select(responses.c.id).where(responses.c.id.in_(select(referred)))))
 
 

@@ -21,7 +21,7 @@ from ..results import Table
 from . import answers, ledger
 from .archive import RUN, Archive
 from .interrupts import deferred, safe_point
-from .kinds import CIRCUIT, DISCOVERY, KINDS, Stored, StoredKind
+from .kinds import CIRCUIT, DISCOVERY, KINDS, Question, Stored, StoredKind
 from .lease import now_ms
 from .parts import RECOMPUTED, Parts
 from .projection import Projection
@@ -121,7 +121,7 @@ def _found(parts: Parts) -> ArchiveContents:
     return found
 
 
-Row = tuple[dict[str, Any], tuple[WorkItem, Extraction | None] | None]
+Row = tuple[dict[str, Any], Question | None]
 
 
 def _sound_rows(parts: Parts, kind: StoredKind[Any]) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import CIRCUIT, DISCOVERY, RESPONSE, Stored, StoredKind, kind_of
+from .kinds import CIRCUIT, DISCOVERY, KINDS, RESPONSE, Stored, StoredKind, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -146,17 +146,17 @@ class Writer:
     def adopt(self, kind: StoredKind[Any], id: str) -> bool:
         """List a value that is in the archive but not in the catalog; return False if its damaged file was set aside.
 
-        The responses that a circuit refers to are listed first, if the archive contains them.
+        The values that it refers to are listed first, if the archive contains them.
         """
         try:
             value, created = self.archive.read(kind, id)
         except StoreDamaged as error:
             self.set_aside(kind, id, error)
             return False
-        if isinstance(value, CircuitRecord):
-            for response in value.responses.values():
-                if self.archive.has(RESPONSE.name, response):
-                    self.adopt(RESPONSE, response)
+        for name, ids in kind.refers_to(value).items():
+            for other in ids:
+                if self.archive.has(name, other):
+                    self.adopt(KINDS[name], other)
         self._list([(value, created)])
         return True
 

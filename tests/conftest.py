@@ -79,6 +79,7 @@ SLOW = {
     "test_newest.py",
     "test_output.py",
     "test_own.py",
+    "test_own_refused.py",
     "test_packaging.py",
     "test_parity.py",
     "test_parts_away.py",

@@ -1,7 +1,13 @@
-"""A small run over the digits: three classes, both studies."""
+"""A small run over the digits: three classes, both studies. A user's own results, and a run that `index` computed."""
+
+from pathlib import Path
 
 import pytest
-from circuitstore.ingest import Spec, parse_spec
+from circuitstore.images import open_source
+from circuitstore.ingest import Spec, index, parse_spec
+from circuitstore.models import ViT
+
+from .own_world import SPEC, World
 
 SMALL = """
 name = "small"
@@ -33,3 +39,15 @@ edges = 30
 @pytest.fixture(scope="session")
 def small() -> Spec:
     return parse_spec(SMALL)
+
+
+@pytest.fixture(scope="module")
+def world(digits_model: ViT) -> World:
+    return World(digits_model, open_source("digits", digits_model))
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("computed")
+    index(parse_spec(SPEC), location=folder, progress=False)
+    return folder

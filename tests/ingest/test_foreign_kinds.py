@@ -125,10 +125,10 @@ def test_a_broken_entry_point_is_named_and_harms_no_other_kind(broken: Path, tar
     (info,) = broken.glob("*.dist-info")
     entries = (info / "entry_points.txt").read_text(encoding="utf-8").replace("foreign_kinds:TEMPERED", target)
     (info / "entry_points.txt").write_text(entries, encoding="utf-8")
-    registry = metrics()
-    assert registry["logit"].key == "logit"
+    found = metrics()
+    assert found["logit"].key == "logit"
     with pytest.raises(InputError, match=f"entry point 'tempered' of circuitstore.metrics: .*{said}"):
-        registry["tempered"]
+        found["tempered"]
 
 
 def test_a_foreign_kind_cannot_have_the_name_of_an_existing_kind(broken: Path) -> None:

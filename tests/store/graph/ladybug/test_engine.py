@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,21 +24,6 @@ from circuitstore.testing.graph_place import STORE, assert_holds, created
 RECORDS = make_records(4, n=12, n_layers=2, n_heads=2)
 CRASHES = "WITH null AS p RETURN nodes(p) AS x"
 NEVER_ENDS = "RETURN 9223372036854775807! AS x"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"ladybug://{tmp_path}/graph.lbdb"
-    with open_graph(url, store_id=STORE) as graph:
-        graph.put(RECORDS[:2], created(RECORDS))
-    return url
-
-
-@pytest.fixture(params=["reader", "writer"])
-def graph(request: pytest.FixtureRequest, url: str) -> Iterator[LadybugGraph]:
-    with open_graph(url, store_id=STORE, read_only=request.param == "reader") as opened:
-        assert isinstance(opened, LadybugGraph)
-        yield opened
 
 
 def count(graph: LadybugGraph) -> int:

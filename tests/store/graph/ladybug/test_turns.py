@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,21 +23,6 @@ from ....waiting import LONG_S, until
 
 RECORDS = make_records(6, n=12, n_layers=2, n_heads=2)
 COUNT = "MATCH (c:Circuit) RETURN count(*) AS n"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"ladybug://{tmp_path}/graph.lbdb"
-    with open_graph(url, store_id=STORE) as graph:
-        graph.put(RECORDS[:2], created(RECORDS))
-    return url
-
-
-@pytest.fixture(params=["reader", "writer"])
-def graph(request: pytest.FixtureRequest, url: str) -> Iterator[LadybugGraph]:
-    with open_graph(url, store_id=STORE, read_only=request.param == "reader") as opened:
-        assert isinstance(opened, LadybugGraph)
-        yield opened
 
 
 @pytest.fixture
