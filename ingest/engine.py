@@ -30,7 +30,7 @@ from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..evaluation import Execution, Journal
 from ..models import ViT, plain_torch
 from ..results import Table
-from ..store import CIRCUIT, DISCOVERY, RESPONSE, Elsewhere, Writer, create_store
+from ..store import CIRCUIT, DISCOVERY, RESPONSE, PartLocations, Writer, create_store
 from .bar import Bar, Lines, progress_display
 from .choice import Choice
 from .executor import LocalExecutor, Parts
@@ -83,7 +83,7 @@ def index(
     wait_s: float = 0.0,
     progress: bool = True,
     on_survey: Callable[[Table], None] = lambda survey: None,
-    **elsewhere: Unpack[Elsewhere],
+    **locations: Unpack[PartLocations],
 ) -> IndexResult:
     """Plan a run, compute the answers that the store lacks, and store them.
 
@@ -97,7 +97,7 @@ def index(
         wait_s: seconds to wait for another writer of the store.
         progress: show item, rate and remaining time on stderr.
         on_survey: called with the result's `survey` before the first item is answered; not called if no item is open.
-        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
+        locations: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Raises:
         InputError: the spec names something that does not exist, or gives its model or data set a name that another
@@ -113,7 +113,7 @@ def index(
     """
     began = time.monotonic()
     plan = make_plan(spec, model)
-    with create_store(location, **elsewhere) as store, store.writer(wait_s=wait_s) as writer:
+    with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
         runs = store.runs()

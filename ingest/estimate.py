@@ -16,7 +16,7 @@ from ..errors import StoreMissing
 from ..images import quotas
 from ..models import ViT
 from ..results import Table
-from ..store import Elsewhere, open_store
+from ..store import PartLocations, open_store
 from .choice import Choice
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
@@ -40,7 +40,7 @@ def dry_run(
     model: ViT | None = None,
     progress: bool = False,
     on_survey: Callable[[Table], None] | None = None,
-    **elsewhere: Unpack[Elsewhere],
+    **locations: Unpack[PartLocations],
 ) -> Table:
     """Estimate the cost of a run, without computing or storing anything: one row per recipe and condition.
 
@@ -55,7 +55,7 @@ def dry_run(
         model: a loaded model, used instead of the model in the spec.
         progress: show a bar on stderr if reading the images takes more than two seconds.
         on_survey: called with the `survey` of the items that are not done; if omitted, no images are read.
-        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
+        locations: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Raises:
         InputError: see `make_plan`.
@@ -65,7 +65,7 @@ def dry_run(
         [['natural', 2, 0, 16]]
     """
     plan = make_plan(spec, model)
-    stored = _stored(location, **elsewhere)
+    stored = _stored(location, **locations)
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
         on_survey(survey(plan, Choice(plan), todo, progress=progress))
     forward_s = _seconds_per_forward(plan)
@@ -112,10 +112,10 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
 
 
-def _stored(location: str | Path | None, **elsewhere: Unpack[Elsewhere]) -> frozenset[str]:
+def _stored(location: str | Path | None, **locations: Unpack[PartLocations]) -> frozenset[str]:
     """Return the ids of the answered items and the circuits of a store; empty if there is no store yet."""
     try:
-        with open_store(location, **elsewhere) as store:
+        with open_store(location, **locations) as store:
             return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
     except StoreMissing:
         return frozenset()

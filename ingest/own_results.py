@@ -12,7 +12,7 @@ import numpy as np
 
 from ..circuits import CircuitRecord, Discovery, EdgeScores
 from ..errors import InputError, StoreDamaged
-from ..store import CIRCUIT, DISCOVERY, Elsewhere, Store, create_store
+from ..store import CIRCUIT, DISCOVERY, PartLocations, Store, create_store
 from .engine import IndexResult
 from .names import check_class_name, check_model_name
 from .own import Answer, OwnResult, answer
@@ -28,7 +28,7 @@ def store_results(
     *,
     location: str | Path | None = None,
     wait_s: float = 0.0,
-    **elsewhere: Unpack[Elsewhere],
+    **locations: Unpack[PartLocations],
 ) -> IndexResult:
     """Store results that were not computed by `index`.
 
@@ -40,7 +40,7 @@ def store_results(
         results: the results.
         location: folder of the store, created if missing; default `./circuitstore-data`.
         wait_s: seconds to wait for another writer of the store.
-        elsewhere: `graph`, `catalog`, `account` of the store, as for `open_store`.
+        locations: `graph`, `catalog`, `account` of the store, as for `open_store`.
 
     Returns:
         `done` and `circuits` count new results and circuits, `skipped` counts results that were already stored.
@@ -60,7 +60,7 @@ def store_results(
     if not isinstance(run, str) or not 1 <= len(run) <= 200 or not is_printable(run):
         raise InputError(f"run: expected 1 to 200 printable characters without leading or trailing spaces, got {run!r}")
     answers = _answers(results)
-    with create_store(location, **elsewhere) as store, store.writer(wait_s=wait_s) as writer:
+    with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = _check_names(store, answers)
         for i, own in enumerate(answers):
             _check_unchanged(store, own, f"result {i}")

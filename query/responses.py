@@ -79,9 +79,11 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
     """
     rows = store.circuits(columns=["id", "class", "class_index", "condition", "seed", *_COLUMNS], id=values["circuits"])
     stored = rows.dropna(subset=_COLUMNS)
+    dtypes = store.responses(id=list(stored["response_circuit"]))[["id", "dtype"]]
+    stored = stored.merge(dtypes.set_index("id"), left_on="response_circuit", right_index=True)
     notes = [_missing_note(set(rows["id"]) - set(stored["id"]))] if len(stored) < len(rows) else []
     found = []
-    for _, pair in stored.groupby(["class_index", "seed"], sort=True):
+    for _, pair in stored.groupby(["class_index", "seed", "dtype"], sort=True):
         is_natural = pair["condition"] == NATURAL
         natural, attacked = pair[is_natural], pair[~is_natural]
         if len(natural) and len(attacked):

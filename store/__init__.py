@@ -7,8 +7,8 @@ from .graph.neo4j.account import Account as Account
 from .kinds import CIRCUIT as CIRCUIT
 from .kinds import DISCOVERY as DISCOVERY
 from .kinds import RESPONSE as RESPONSE
-from .location import Elsewhere as Elsewhere
 from .location import Location as Location
+from .location import PartLocations as PartLocations
 from .opening import create_store as create_store
 from .opening import migrate_store as migrate_store
 from .opening import open_store as open_store

@@ -21,7 +21,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 """The beginning of a URL, or of a URL as a `Path`, in which `//` is `/`. One letter is a drive of Windows."""
 
 
-class Elsewhere(TypedDict, total=False):
+class PartLocations(TypedDict, total=False):
     """Parts of a store outside its folder: keyword arguments of every function that opens a store.
 
     Attributes:

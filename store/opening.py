@@ -18,18 +18,18 @@ from .graph import migrate_graph
 from .interrupts import deferred
 from .lease import LeaseLost
 from .lease_holder import LeaseHolder
-from .location import Elsewhere, Location
+from .location import Location, PartLocations
 from .salvage import CatalogRows
 from .store import Store
 from .tables import SCHEMA
 
 
-def open_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Store:
+def open_store(location: str | Path | None = None, **locations: Unpack[PartLocations]) -> Store:
     """Open a store for reading; only its `Store.writer` changes it.
 
     Args:
         location: its folder; default `./circuitstore-data`.
-        elsewhere: `graph`, `catalog`, `account`, if these are not in the folder; see `Elsewhere`.
+        locations: `graph`, `catalog`, `account`, if these are not in the folder; see `PartLocations`.
 
     Raises:
         StoreError: there is no store, or it cannot be opened.
@@ -41,7 +41,7 @@ def open_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere
         ...     opened.id == store.id
         True
     """
-    place = Location.of(location, **elsewhere)
+    place = Location.of(location, **locations)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     _refuse_unfinished(database)
     if _is_missing(database):
@@ -50,7 +50,7 @@ def open_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere
     return Store(place, database, _agreed_id(archive, database))
 
 
-def create_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Store:
+def create_store(location: str | Path | None = None, **locations: Unpack[PartLocations]) -> Store:
     """Open a store for reading, and create it if it does not exist; see `open_store` for arguments and errors.
 
     Completes a store whose creation was interrupted.
@@ -63,7 +63,7 @@ def create_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhe
         ...     len(new.circuits())
         0
     """
-    place = Location.of(location, **elsewhere)
+    place = Location.of(location, **locations)
     archive, database = Archive(place.archive), Catalog(place.catalog, read_only=True)
     _refuse_unfinished(database)
     full = archive.identity is not None and archive.holds_anything()
@@ -89,7 +89,7 @@ def _complete(place: Location) -> Store:
     return Store(place, Catalog(place.catalog, read_only=True), id)
 
 
-def migrate_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewhere]) -> Table:
+def migrate_store(location: str | Path | None = None, **locations: Unpack[PartLocations]) -> Table:
     """Migrate the catalog and the graph of a store to the current version; columns `part, what`.
 
     A graph that was lost, or to which a write failed, is created again and filled from the archive.
@@ -104,7 +104,7 @@ def migrate_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewh
         >>> list(migrate_store(folder / "store"))
         [{'part': 'catalog', 'what': 'up to date'}, {'part': 'graph', 'what': ...}]
     """
-    place = Location.of(location, **elsewhere)
+    place = Location.of(location, **locations)
     database = Catalog(place.catalog, read_only=False)
     _refuse_unfinished(database)
     if database.file is not None and not database.file.is_file():
@@ -132,7 +132,9 @@ def migrate_store(location: str | Path | None = None, **elsewhere: Unpack[Elsewh
     return Table(pd.DataFrame({"part": ["catalog", "graph"], "what": results}))
 
 
-def rebuild_store(location: str | Path | None = None, *, wait_s: float = 0.0, **elsewhere: Unpack[Elsewhere]) -> Table:
+def rebuild_store(
+    location: str | Path | None = None, *, wait_s: float = 0.0, **locations: Unpack[PartLocations]
+) -> Table:
     """Rebuild catalog and graph of a store from its archive; see `Writer.rebuild`.
 
     The catalog may be lost or damaged, the graph also of another version. A damaged catalog file is set aside and
@@ -149,7 +151,7 @@ def rebuild_store(location: str | Path | None = None, *, wait_s: float = 0.0, **
         >>> rebuild_store(folder / "store").first(2).to_pandas()["count"].tolist()
         [0, 0]
     """
-    place = Location.of(location, **elsewhere)
+    place = Location.of(location, **locations)
     database, archive = Catalog(place.catalog, read_only=True), Archive(place.archive)
     if _is_missing(database) and not archive.folder.is_dir():
         raise StoreMissing(_no_store(place))
