@@ -30,7 +30,7 @@ import torch  # noqa: E402
 from circuitstore.circuits import ComputationGraph, Extraction  # noqa: E402
 from circuitstore.models import ViT, load_model  # noqa: E402
 from circuitstore.store import create_store  # noqa: E402
-from circuitstore.testing.factories import make_discovery, make_item, make_record  # noqa: E402
+from circuitstore.testing.factories import make_discovery, make_item, make_record, with_responses  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
@@ -338,8 +338,8 @@ def filled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.start_run("made up", 'name = "made up"', items, wanted)
         for item in items:
             discovery = make_discovery(0, item=item)
-            writer.put(discovery, run="made up")
-            writer.put(make_record(discovery), run="made up")
+            record, responses = with_responses(make_record(discovery))
+            writer.put(discovery, *responses, record, run="made up")
     return folder
 
 
