@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -28,6 +28,8 @@ CONNECT_S = 10.0
 ANSWER_S = 20.0  # for the first response, and for a free connection
 RETRY_S = 30.0  # while a server restarts
 FIRST_RETRY_S = 0.1  # doubled each time; a reset connection is usually available again at once
+LOST_COMMITS = 7
+"""Maximum number of times that a transaction is repeated because the answer to its commit was lost."""
 
 WRITER = "circuitstore_writer"
 """Key in the metadata of a writer's transaction; its value identifies the connection."""
@@ -113,14 +115,14 @@ class Server:
 
     def read(self, work: Work[T]) -> T:
         """Return the result of `work` in a transaction that cannot write."""
-        return self._twice(lambda: self._read(work))
+        return self._committed(lambda: self._read(work))
 
     def unchecked(self, work: Work[T]) -> T:
         """Run `work` as `write` does, without permit and check.
 
         Used to read on the cluster member that is written to, and for actions allowed after the lease is lost.
         """
-        return self._twice(lambda: self._write(work))
+        return self._committed(lambda: self._write(work))
 
     def write(self, work: Work[T]) -> T:
         """Return the result of `work` in a transaction, which is durable when the call returns, or has no effect.
@@ -141,7 +143,7 @@ class Server:
 
                 return self._write(_timed_as(work, last))
 
-        return self._twice(act)
+        return self._committed(act)
 
     @contextmanager
     def _ended_for_a_reason(self) -> Iterator[None]:
@@ -154,13 +156,16 @@ class Server:
                     pass
             raise
 
-    def _twice(self, act: Callable[[], T]) -> T:
-        """Return the result of `act`, repeated if the answer to the commit was lost: it may have succeeded or not."""
+    def _committed(self, act: Callable[[], T]) -> T:
+        """Return the result of `act`, repeated if the answer to the commit was lost: it may have succeeded or not.
+
+        Several connections may be lost in a row, so once is not enough.
+        """
         with self._target.explaining():
-            try:
-                return act()
-            except IncompleteCommit:
-                return act()
+            for _ in range(LOST_COMMITS):
+                with suppress(IncompleteCommit):
+                    return act()
+            return act()
 
     def _read(self, work: Work[T]) -> T:
         with self._session(neo4j.READ_ACCESS) as session:
