@@ -104,6 +104,6 @@ def test_every_wrong_type_raises_a_clear_error():
     )
     assert all("load it: " in found for what, found in printed.items() if " of a " in what)
     on_tensors = {found for what, found in printed.items() if what.endswith(" on tensors")}
-    made_by = "cs.ImagePairs.of(model, clean, corrupted, labels)"
-    assert on_tensors == {f"pairs: expected ImagePairs, got Tensor; make them of tensors by {made_by}"}
+    created = "create them from tensors with cs.ImagePairs.of(model, clean, corrupted, labels)"
+    assert on_tensors == {f"pairs: expected ImagePairs, got Tensor; {created}"}
     assert "model.labels.index(name)" in printed["labels as names"]

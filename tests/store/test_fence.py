@@ -189,7 +189,7 @@ def test_a_writer_that_slept_through_its_lease_changes_nothing_more(
     code, said = sleeper.wake(), place.folder.with_name("said").read_text()
     assert place.content() == before
     assert code == "2" and said.count("error: ") == 1 and "Traceback" not in said, said
-    told = "stood still" if point.startswith("catalog.commit.before") else "lease on the store was lost"
+    told = "suspended for too long" if point.startswith("catalog.commit.before") else "lease on the store was lost"
     assert told in said and "run the same command again" in said
     with open_store(**place.others) as store:
         assert len(store.verify()) == 0, str(store.verify())

@@ -201,7 +201,7 @@ def test_a_commit_on_a_dropped_connection_is_none(url: str, postgres_server: Pos
 def test_a_stopped_process_does_not_keep_others_waiting(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "SILENT_S", 0.2)
     with (
-        pytest.raises(StoreUnreachable, match="stood still"),
+        pytest.raises(StoreUnreachable, match="suspended for too long"),
         Catalog(url, read_only=False).writing() as connection,
     ):
         add_run(connection, "lost")

@@ -35,4 +35,4 @@ def test_driven_beside_a_dictionary(engine: str, request: pytest.FixtureRequest)
 
     with Mortal() as mortal:
         run_state_machine_as_test(store_machine(new_place, mortal), settings=FEW)
-    assert mortal.killed["put"] and mortal.killed["gc"] and mortal.killed["rebuild"]
+    assert mortal.killed.total() > 3  # which tasks, depends on the examples drawn; test_faults.py kills each of them

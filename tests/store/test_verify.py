@@ -54,7 +54,7 @@ def flipped_byte(store: Store, world: Any) -> None:
 
 PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
     # what is done: (how, part, kind of difference, words in its description)
-    "circuit file lost": (lambda s, w: circuit_file(s, w).unlink(), "archive", "missing file", "is not there"),
+    "circuit file lost": (lambda s, w: circuit_file(s, w).unlink(), "archive", "missing file", "does not exist"),
     "circuit file cut": (lambda s, w: circuit_file(s, w).write_bytes(b"PAR1"), "archive", "damaged file", "be read"),
     "circuit file empty": (lambda s, w: circuit_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),
     "circuit file of a flipped byte": (flipped_byte, "archive", "damaged file", "circuit file"),
@@ -64,7 +64,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         "damaged file",
         "it contains the circuit",
     ),
-    "discovery file lost": (lambda s, w: discovery_file(s, w).unlink(), "archive", "missing file", "is not there"),
+    "discovery file lost": (lambda s, w: discovery_file(s, w).unlink(), "archive", "missing file", "does not exist"),
     "discovery file cut": (lambda s, w: discovery_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),
     "circuit forgotten": (
         lambda s, w: catalog(s, sa.delete(tables.circuits).where(tables.circuits.c.id == w.records[0].id)),
@@ -90,7 +90,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         "altered row",
         "sha256 is '0000",
     ),
-    "response file lost": (lambda s, w: response_file(s, w).unlink(), "archive", "missing file", "is not there"),
+    "response file lost": (lambda s, w: response_file(s, w).unlink(), "archive", "missing file", "does not exist"),
     "response file cut": (lambda s, w: response_file(s, w).write_bytes(b"PAR1"), "archive", "damaged file", "be read"),
     "response forgotten": (
         lambda s, w: catalog(s, sa.delete(tables.responses).where(tables.responses.c.id == w.responses[0].id)),
@@ -147,7 +147,7 @@ def test_what_a_killed_writer_left_is_named(filled: Path, world: Any) -> None:
 
 def test_verifying_beside_a_writer_says_so(filled: Path) -> None:
     with open_store(filled) as store, store.writer():
-        assert "writes to the store meanwhile" in store.verify().notes[0]
+        assert "is writing to the store" in store.verify().notes[0]
 
 
 # --- in the graph, past our code, on both engines --------------------------------------------------------

@@ -86,7 +86,7 @@ def test_several_wrong_passwords_are_reported(server):
             reader(server.url, account=Account("not-the-password", "guess"))
         said.append(str(refused.value))
     assert "refuses user 'guess'" in said[0] and "CIRCUITSTORE_NEO4J_PASSWORD" in said[0]
-    assert "for a while" in said[-1] and "wait some seconds" in said[-1]
+    assert "for a while" in said[-1] and "wait a few seconds" in said[-1]
     assert "not-the-password" not in "".join(said)
     server.ask("DROP USER guess", database="system")
 
