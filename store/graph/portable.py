@@ -20,6 +20,8 @@ PRESENT = "MATCH (c:Circuit) RETURN c.id, c.sha256"
 PRESENT_OF = "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted}) RETURN c.id, c.sha256"
 LEASE = "MATCH (s:Store) RETURN s.lease_owner, s.lease_until_ms"
 SET_LEASE = "MATCH (s:Store) SET s.lease_owner = $owner, s.lease_until_ms = $until_ms"
+RELEASE = "MATCH (s:Store {lease_owner: $owner}) SET s.lease_owner = NULL, s.lease_until_ms = NULL"
+"""Does nothing if another owner has the lease, or if the database was emptied."""
 
 _PROPERTIES = tuple(name for name in CIRCUIT.names if name not in REFERENCES)
 _CIRCUIT = "MATCH (c:Circuit {id: $id}) RETURN " + ", ".join(f"c.{name}" for name in _PROPERTIES)

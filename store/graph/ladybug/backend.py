@@ -233,11 +233,9 @@ class LadybugGraph(GraphBackend):
         if self._failure is not None:
             return  # the next writer rebuilds the graph, including the lease
         with self._writing("release") as connection:
-            held = portable.lease(_ask(connection))
-            if held and held.owner == owner:
-                fault("graph.release.before")
-                connection.execute(portable.SET_LEASE, {"owner": None, "until_ms": None})
-                fault("graph.release.after")
+            fault("graph.release.before")
+            connection.execute(portable.RELEASE, {"owner": owner})
+            fault("graph.release.after")
 
     def clear(self) -> None:
         with self._turn(writes="clear"):

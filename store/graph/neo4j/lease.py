@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import neo4j
 
 from ....errors import StoreUnreachable
@@ -25,12 +27,13 @@ class OwnLease:
 
     def __init__(self, server: Server, store_id: str) -> None:
         self._server, self._store_id = server, store_id
+        self._claims = threading.Lock()
         self._owner: str | None = None  # the owner that claimed the lease over this connection
         server.before_commit = self.check
 
     def held(self) -> Lease | None:
         """Return the lease; see `GraphBackend.lease`."""
-        return self._server.read(lambda tx: portable.lease(ask_in(tx)))
+        return self._server.read(lambda tx: portable.lease(self._ask(tx)))
 
     def claim(self, owner: str, until_ms: int, over: str | None) -> None:
         """Take the lease; see `GraphBackend.claim`."""
@@ -38,17 +41,18 @@ class OwnLease:
         @neo4j.unit_of_work(timeout=CLAIM_S)
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            portable.check_claim(ask_in(tx), owner, over, self._server.url)
+            portable.check_claim(self._ask(tx), owner, over, self._server.url)
             rows(tx, portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
             fault("graph.lease.before")
 
         self.end_other_writers(owner, over)
-        before, self._owner = self._owner, owner
-        try:
-            self._server.write(work)
-        except BaseException:
-            self._owner = before
-            raise
+        with self._claims:  # `check` compares with one owner
+            before, self._owner = self._owner, owner
+            try:
+                self._server.write(work)
+            except BaseException:
+                self._owner = before
+                raise
         fault("graph.lease.after")
 
     def renew(self, owner: str, until_ms: int) -> None:
@@ -56,7 +60,7 @@ class OwnLease:
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            portable.check_renewal(ask_in(tx), owner)
+            portable.check_renewal(self._ask(tx), owner)
             rows(tx, portable.SET_LEASE, {"owner": owner, "until_ms": until_ms})
 
         self._server.write(work)
@@ -66,9 +70,7 @@ class OwnLease:
 
         def work(tx: neo4j.ManagedTransaction) -> None:
             rows(tx, _LOCK)
-            held = portable.lease(ask_in(tx))
-            if held and held.owner == owner:
-                rows(tx, portable.SET_LEASE, {"owner": None, "until_ms": None})
+            rows(tx, portable.RELEASE, {"owner": owner})
             fault("graph.release.before")
 
         self._server.unchecked(work)
@@ -81,7 +83,7 @@ class OwnLease:
         Raises:
             StoreBusy: another owner has the lease, and may be writing.
         """
-        self._server.read(lambda tx: portable.check_claim(ask_in(tx), owner, over, self._server.url))
+        self._server.read(lambda tx: portable.check_claim(self._ask(tx), owner, over, self._server.url))
         self._server.end_other_writers()
 
     def check(self, tx: neo4j.ManagedTransaction) -> None:
@@ -103,6 +105,11 @@ class OwnLease:
             StoreUnreachable: the database was emptied or replaced since it was opened.
         """
         self._check_ids([row[0] for row in rows(tx, OWNERS)])
+
+    def _ask(self, tx: neo4j.ManagedTransaction) -> portable.Ask:
+        """Check that this is still the store's graph, and return what asks it for the lease."""
+        self.check_store(tx)
+        return ask_in(tx)
 
     def _check_ids(self, ids: list[str]) -> None:
         if ids != [self._store_id]:

@@ -142,9 +142,7 @@ class MemoryGraph(GraphBackend):
 
     def release(self, owner: str) -> None:
         with self._writing("release") as (_, ask):
-            held = portable.lease(ask)
-            if held and held.owner == owner:
-                ask(portable.SET_LEASE, {"owner": None, "until_ms": None})
+            ask(portable.RELEASE, {"owner": owner})
         self._owner = None
 
     def clear(self) -> None:

@@ -203,6 +203,17 @@ def test_a_database_that_is_emptied_while_circuits_are_put_is_told(
         assert server.ask("MATCH (n) RETURN count(n)") == [[0]], "what is left would be taken for another's database"
 
 
+def test_the_lease_of_an_emptied_database_is_neither_read_nor_renewed_and_may_be_released(server: Neo4jServer) -> None:
+    """So the writer goes on, and creates the graph again: its thread renews the lease at any instant."""
+    with open_graph(server.url, store_id=STORE) as graph:
+        graph.claim("first", later())
+        server.empty()
+        for act in (graph.lease, lambda: graph.renew("first", later()), lambda: graph.claim("first", later())):
+            with pytest.raises(StoreUnreachable, match="no longer holds the graph of store"):
+                act()
+        graph.release("first")
+
+
 def test_the_lease_is_renewed_while_a_put_waits_for_a_reader(server: Neo4jServer) -> None:
     records = make_records(3)
     with open_graph(server.url, store_id=STORE) as graph, ThreadPoolExecutor(1) as pool:
