@@ -5,7 +5,7 @@ The archive is compared with its own checksums, the catalog with the archive, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -110,10 +110,15 @@ def _runs(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
             requests.append(archive.request(id))
         except StoreDamaged as error:
             yield Difference("archive", "damaged file", id, str(error), WRITE_AGAIN)
-    kept = merge_requests(requests)
+    whole = len(requests) == len(ids)
+    for one in requests:
+        if not _is_listed(one, listed):  # the process that wrote it was killed
+            yield Difference(
+                "archive", "orphan file", one.id, f"the catalog does not list this request of {one.run}", ADD
+            )
+    kept = merge_requests(one for one in requests if _is_listed(one, listed))
     for name in sorted(kept.keys() - listed.keys()):
         yield Difference("archive", "orphan file", name, f"the catalog does not list the run {name}", ADD)
-    whole = len(requests) == len(ids)
     for name, run in listed.items():
         if name in kept and whole and (wrong := _changed(run, kept[name])):
             what = f"{', '.join(wrong)} of the run {name}: the archive's differ"
@@ -121,6 +126,11 @@ def _runs(archive: Archive, catalog: Catalog) -> Iterator[Difference]:
         elif not any(id.startswith(run_key(name)) for id in ids):
             what = f"the archive has no request of the run {name}"
             yield Difference("archive", "missing file", name, what, f"any circuitstore index, or {WRITE_AGAIN}")
+
+
+def _is_listed(request: RunRequest, listed: Mapping[str, Run]) -> bool:
+    """Return whether the catalog's row of a run is as new as a request; where there is no row, the run is reported."""
+    return request.run not in listed or request.created_ms <= listed[request.run].changed_ms
 
 
 def _changed(run: Run, kept: Run) -> list[str]:

@@ -45,6 +45,12 @@ def unfinished_file(store: Store, world: Any) -> None:
     path.with_name(path.name + ".tmp").write_bytes(b"half")
 
 
+def unlisted_request(store: Store, world: Any) -> None:
+    (id,) = store.archive.ids("run")
+    request = store.archive.request(id)
+    store.archive.write_request(replace(request, created_ms=request.created_ms + 1), store.id)
+
+
 def flipped_byte(store: Store, world: Any) -> None:
     """In the middle of the values."""
     data = bytearray(circuit_file(store, world).read_bytes())
@@ -66,6 +72,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
     ),
     "discovery file lost": (lambda s, w: discovery_file(s, w).unlink(), "archive", "missing file", "does not exist"),
     "discovery file cut": (lambda s, w: discovery_file(s, w).write_bytes(b""), "archive", "damaged file", "be read"),
+    "request unlisted": (unlisted_request, "archive", "orphan file", "does not list this request"),
     "circuit forgotten": (
         lambda s, w: catalog(s, sa.delete(tables.circuits).where(tables.circuits.c.id == w.records[0].id)),
         "archive",
@@ -123,7 +130,7 @@ def test_a_planted_difference_is_named_and_mended(filled: Path, world: Any, plan
     with open_store(filled) as store:
         found = store.verify()
         assert any((r["part"], r["kind"]) == (part, kind) and words in r["what"] for r in found), str(found)
-        known = {v.id for v in (*world.discoveries, *world.records, *world.responses)}
+        known = {v.id for v in (*world.discoveries, *world.records, *world.responses)} | set(store.archive.ids("run"))
         strangers = planted == "stranger in graph"
         assert strangers or all(r["id"] in known or r["kind"] == "missing graph" for r in found)
         assert all("circuitstore" in r["remedy"] for r in found)
