@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .images import image_pairs as image_pairs
     from .ingest import OwnImages as OwnImages
     from .ingest import OwnResult as OwnResult
+    from .ingest import cross_evaluate as cross_evaluate
     from .ingest import index as index
     from .ingest import load_spec as load_spec
     from .ingest import store_results as store_results
@@ -69,6 +70,7 @@ _WHERE = {
     "OwnResult": "ingest",
     "Table": "results",
     "completeness": "evaluation",
+    "cross_evaluate": "ingest",
     "discover": "discovery",
     "evaluate": "evaluation",
     "faithfulness_curve": "evaluation",

@@ -52,9 +52,8 @@ def main() -> None:
             for seed in range(args.draws):
                 classes = contrast_classes(corruption, source, cls, seed=seed, count=36)
                 dealt = deal_partners([pool(chosen[c], seed) for c in classes], len(chosen[cls].discovery))
-                pairs = build_pairs(
-                    source, model, cls, chosen[cls].discovery, natural, corruption, seed=seed, partners=dealt
-                )
+                predictions = Predictions(source, model, seed)
+                pairs = build_pairs(predictions, cls, chosen[cls].discovery, natural, corruption, partners=dealt)
                 scores.append(score_edges(model, pairs, steps=5))
             between.append(similar([top(s, args.edges) for s in scores]))
             floor.append(np.mean([halved(s, args.edges) for s in scores]))

@@ -100,7 +100,7 @@ def digits(names: list[str], seed: int, images: int) -> Iterator[Subject]:
         for split in ("discovery", "selection", "report"):
             refs = getattr(own, split)[:images]
             partners = deal_partners([getattr(others, split)[:images]], len(refs))
-            splits[split] = build_pairs(source, model, cls, refs, natural, corruption, seed=seed, partners=partners)
+            splits[split] = build_pairs(predictions, cls, refs, natural, corruption, partners=partners)
         yield Subject("digits", name, seed, model, splits)
 
 

@@ -1,4 +1,4 @@
-"""Commands that look at images and index them: demo, index, preview."""
+"""Commands that look at images, index them, and evaluate circuits on them: demo, index, preview, cross."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import CatalogUrl, Form, GraphUrl, Progress, StoreFolder, Wait, settings
+from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
 from .output import NOTES, Destination, emit, print_message, print_message_rows
+from .pairs import parse_pairs
+from .pairs import text as as_text
 
 if TYPE_CHECKING:
     from ..ingest import IndexResult, Spec
@@ -111,6 +113,44 @@ def preview(
         from ..analysis import write_sheet
 
         print_message(f"sheet: {write_sheet(seen, out)}")
+
+
+def cross(
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC.toml", help="The model and the images to evaluate circuits on.")
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN", help="The run whose circuits are evaluated; default: the spec's."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="NAME=VALUE",
+            help="Only circuits with this property, such as attack=natural; repeat a name to allow several values.",
+        ),
+    ] = None,
+    form: Form = None,
+    out: Out = None,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Evaluate stored circuits on other classes, or in another model.
+
+    Evaluates every circuit of a run on the report images of each class and condition of the spec, in the
+    model of the spec: cross-class faithfulness, or the circuits of a base model in a fine-tuned one.
+    Nothing is stored.
+    """
+    from .. import ingest
+
+    to = Destination.of(out, form)
+    place = settings(store, graph, catalog).place
+    equals = parse_pairs("--where", where or [], as_text)
+    shown = progress and not NOTES.quiet
+    emit(ingest.cross_evaluate(ingest.load_spec(spec), run=run, where=equals, **place, progress=shown), to)
 
 
 def _print_survey(survey: Table) -> None:

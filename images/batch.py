@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..circuits import ClassInfo
+from ..models import ViT
 from .seeds import rank
 from .source import ImageRef, ImageSource
 
@@ -24,6 +25,7 @@ class Batch:
         refs: the images.
         partners: the partner of each image; empty if the corruption pairs nothing.
         seed: seed of everything random.
+        model: the model whose gradients a gradient attack follows; None where no condition needs one.
     """
 
     source: ImageSource
@@ -31,6 +33,7 @@ class Batch:
     refs: tuple[ImageRef, ...]
     partners: tuple[ImageRef, ...]
     seed: int
+    model: ViT | None = None
 
     @cached_property
     def views(self) -> UInt8[np.ndarray, "image height width 3"]:

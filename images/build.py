@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..circuits import NATURAL, ClassInfo, Condition, Contrast, Corruption
-from ..errors import InputError, unknown
+from ..errors import InputError, unknown, warn
 from ..evaluation import ImagePairs
 from ..models import ViT, runs_model
 from .batch import Batch
-from .conditions import CONDITIONS, Views, attack, attacked_file, is_attack, target_of, words
+from .condition_kind import Views
+from .conditions import CONDITIONS, attacked_file, is_attack, notice_of, target_of, words
 from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, needs_attack
 from .partners import deal_partners
+from .predictions import Predictions
 from .select import order_candidates
 from .source import ImageRef, ImageSource
 from .sources import open_source
@@ -123,7 +125,8 @@ def image_pairs(
     """
     if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
         raise InputError(f"n: expected a positive whole number of images, got {n!r}")
-    opened = _open(model, source)
+    predictions = Predictions(_open(model, source), model, seed)
+    opened = predictions.source
     by_name = {c.name: c for c in opened.classes}
     if class_name not in by_name:
         raise unknown("class", class_name, by_name, where=opened.name)
@@ -133,7 +136,9 @@ def image_pairs(
     refs = order_candidates(opened.candidates(cls), seed)[:n]
     against = contrast_classes(corruption, opened, cls, seed=seed, count=len(refs))
     partners = deal_partners([order_candidates(opened.candidates(c), seed) for c in against], len(refs))
-    return build_pairs(opened, model, cls, refs, condition, corruption, seed=seed, partners=partners)
+    if notice := notice_of(condition):
+        warn(notice)
+    return build_pairs(predictions, cls, refs, condition, corruption, partners=partners)
 
 
 @runs_model
@@ -149,29 +154,25 @@ def _open(model: ViT, source: str | Path | Mapping[str, Any] | ImageSource) -> I
 
 
 def build_pairs(
-    source: ImageSource,
-    model: ViT,
+    predictions: Predictions,
     cls: ClassInfo,
     refs: Sequence[ImageRef],
     condition: Condition,
     corruption: Corruption,
     *,
-    seed: int = 0,
     partners: Sequence[ImageRef] = (),
     target: int | None = None,
 ) -> ImagePairs:
     """Return the image pairs of one class, condition and corruption, on the CPU; see `ImagePairs.of` for warnings.
 
     Args:
-        source: source of the images.
-        model: the model that the images are normalised for.
+        predictions: the source of the images, the model that they are normalised for, and the seed.
         cls: class of the images.
         refs: the images, of one split.
         condition: condition of the clean images.
         corruption: corruption of the corrupted images.
-        seed: seed of everything random.
         partners: the partner of each image for `other-class`, see `deal_partners`.
-        target: logit of the metric's target class; by default the attack's.
+        target: logit of the metric's target class; by default each image's under the attack, see `Predictions.targets`.
 
     Raises:
         InputError: no images; a corruption without the partners or attack that it needs; an attack that is not
@@ -181,29 +182,28 @@ def build_pairs(
     Examples:
         >>> three = source.class_named("three")
         >>> natural, blur = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("blur")
-        >>> build_pairs(source, model, three, source.candidates(three)[:4], natural, blur).clean.shape
+        >>> build_pairs(Predictions(source, model), three, source.candidates(three)[:4], natural, blur).clean.shape
         torch.Size([4, 3, 32, 32])
     """
-    attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
-    aim = target_of(condition, source, cls, seed) if target is None else target
+    model = predictions.model
+    attacked, corrupted = build_views(predictions, cls, refs, condition, corruption, partners=partners)
     return ImagePairs.of(
         model,
         model.preprocess.normalise(attacked),
         model.preprocess.normalise(corrupted),
         [cls.class_index] * len(refs),
-        None if aim is None else [aim] * len(refs),
+        predictions.targets(cls, refs, condition) if target is None else [target] * len(refs),
         hashes=[ref.hash for ref in refs],
     )
 
 
 def build_views(
-    source: ImageSource,
+    predictions: Predictions,
     cls: ClassInfo,
     refs: Sequence[ImageRef],
     condition: Condition,
     corruption: Corruption,
     *,
-    seed: int = 0,
     partners: Sequence[ImageRef] = (),
 ) -> tuple[Views, Views]:
     """Return the same images as 8-bit views, not normalised: under the condition, and corrupted.
@@ -213,7 +213,8 @@ def build_views(
     Examples:
         >>> three = source.class_named("three")
         >>> natural, blur = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("blur")
-        >>> clean, corrupted = build_views(source, three, source.candidates(three)[:4], natural, blur)
+        >>> refs = source.candidates(three)[:4]
+        >>> clean, corrupted = build_views(Predictions(source, model), three, refs, natural, blur)
         >>> corrupted.shape, corrupted.dtype
         ((4, 32, 32, 3), dtype('uint8'))
     """
@@ -224,5 +225,5 @@ def build_views(
             f"corruption {corruption.kind}: contrasts an attacked image with itself unattacked, but the condition is "
             f"{condition.kind}; choose an attack or another corruption"
         )
-    batch = Batch(source, cls, tuple(refs), tuple(partners), seed)
-    return attack(condition, batch), corrupt(corruption, batch)
+    batch = Batch(predictions.source, cls, tuple(refs), tuple(partners), predictions.seed)
+    return predictions.views(cls, refs, condition), corrupt(corruption, batch)

@@ -6,56 +6,18 @@ hash and the seed, not on other images or their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import UInt8
 
 from ..circuits import NATURAL, ClassInfo, Condition
-from ..circuits.kinds import Kind, Registry, choice, whole
-from ..errors import InputError, unknown
-from .batch import Batch, later_class
+from ..circuits.kinds import ABSENT, REQUIRED, Registry, choice, whole
+from ..errors import InputError
+from .batch import Batch
+from .condition_kind import OTHER_CLASS, ConditionKind, Views, class_named, other_class
+from .gradient_kinds import FGSM, PGD, UNTARGETED
 from .params import colour, label, number, rgb, share, text
 from .seeds import Draws
 from .source import ImageRef, ImageSource
 from .writing import PLACES, Lettering, write
-
-OTHER_CLASS = "other class"
-"""Value of `text` that means the word of the class two places later in the cycle, or of the other class of two."""
-
-Views = UInt8[np.ndarray, "image height width 3"]
-
-
-def _no_target(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
-    return None
-
-
-def _no_words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
-    return ()
-
-
-def _no_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
-    return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConditionKind(Kind):
-    """A kind of condition.
-
-    Attributes:
-        apply: returns the images of a batch under the condition.
-        attacked: whether the condition is an attack.
-        target: returns the logit of the attack's target class, or None.
-        words: returns the words that the attack writes.
-        file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
-    """
-
-    apply: Callable[[Condition, Batch], Views]
-    attacked: bool = True
-    target: Callable[[Condition, ImageSource, ClassInfo, int], int | None] = _no_target
-    words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]] = _no_words
-    file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file
 
 
 def is_attack(condition: Condition) -> bool:
@@ -82,6 +44,28 @@ def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: i
         7
     """
     return CONDITIONS[condition.kind].target(condition, source, cls, seed)
+
+
+def freezes_target(condition: Condition) -> bool:
+    """Return whether each image's target class is the one that the model predicts under the attack.
+
+    Examples:
+        >>> freezes_target(CONDITIONS.resolve("fgsm", {"eps": "8/255"}))
+        True
+        >>> freezes_target(CONDITIONS.resolve("fgsm", {"eps": "8/255", "target": "seven"}))
+        False
+    """
+    return CONDITIONS[condition.kind].follows_gradients and condition["target"] == UNTARGETED
+
+
+def attacker_of(condition: Condition) -> str | None:
+    """Return the short fingerprint of the model whose gradients an attack follows, or `ITSELF`; None for others."""
+    return str(condition["model"]) if CONDITIONS[condition.kind].follows_gradients else None
+
+
+def notice_of(condition: Condition) -> str | None:
+    """Return what the user should know about the condition's parameters, or None."""
+    return CONDITIONS[condition.kind].notice(condition)
 
 
 def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
@@ -113,7 +97,7 @@ def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) 
             f"typographic, text = {OTHER_CLASS!r}: needs two classes (the image's and the one written), "
             f"but {source.name} has one; give the text itself"
         )
-    return source.word(later_class(source.classes, seed, cls, 2 if len(source.classes) > 2 else 1))
+    return source.word(other_class(source, cls, seed))
 
 
 def _words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
@@ -158,10 +142,7 @@ def _named_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed
     named = dict(condition.params).get("target")
     if named is None:
         return None
-    index = source.class_index_of(str(named))
-    if index is None:
-        raise unknown("class", named, [c.name for c in source.classes], where=f"condition {condition.text}: target")
-    return index
+    return class_named(condition, source, str(named))
 
 
 CONDITIONS: Registry[ConditionKind, Condition] = Registry(
@@ -200,11 +181,13 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
             apply=_from_folder,
             target=_named_class,
             params={
-                "name": label("a name for the attack", required=True),
-                "target": label("name, label or index of the attack's target class", required=False),
+                "name": label("a name for the attack", default=REQUIRED),
+                "target": label("name, label or index of the attack's target class", default=ABSENT),
             },
             file=_in_folder,
         ),
+        FGSM,
+        PGD,
     ),
 )
 """All conditions by key."""

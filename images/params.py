@@ -1,12 +1,13 @@
-"""Parameters of conditions and corruptions: shares, texts, names and colours."""
+"""Parameters of conditions and corruptions: shares, budgets, texts, names and colours."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from PIL import ImageColor
 
-from ..circuits.kinds import ABSENT, REQUIRED, Param, is_number
+from ..circuits.kinds import REQUIRED, Param, is_number
 from ..circuits.recipe import Scalar
 from .font import spell
 
@@ -22,6 +23,30 @@ def share(default: float, low: float, high: float) -> Param:
     return Param(default, f"a share of the image's height, {low:g} to {high:g}", read)
 
 
+def budget(default: Scalar = REQUIRED, *, auto: bool = False) -> Param:
+    """Return the parameter for a perturbation in pixels of [0, 1]; with `auto`, also for the word `auto`.
+
+    The canonical form is `8/255` for whole grey levels, else a number, so that equal budgets are equal.
+    """
+
+    def read(value: Any) -> Scalar:
+        if auto and value == "auto":
+            return "auto"
+        exact = Fraction(value.replace(" ", "") if isinstance(value, str) else str(float(value)))
+        if isinstance(value, bool) or not 0 < exact <= 1:
+            raise ValueError(value)
+        levels = float(exact * 255)
+        return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 and exact < 1 else float(exact)
+
+    allowed = 'a number above 0 and up to 1, in pixels of [0, 1], or a fraction such as "8/255"'
+    return Param(default, allowed + (" or 'auto'" if auto else ""), read)
+
+
+def pixels(value: Scalar) -> float:
+    """Return a resolved budget as a number."""
+    return float(Fraction(str(value)))
+
+
 def text(default: str, allowed: str) -> Param:
     """Return the parameter for a text that the font can write; outer blanks do not count."""
 
@@ -34,8 +59,8 @@ def text(default: str, allowed: str) -> Param:
     return Param(default, allowed, read)
 
 
-def label(allowed: str, *, required: bool) -> Param:
-    """Return the parameter for a name without a default; a class may be named by its index."""
+def label(allowed: str, *, default: Any) -> Param:
+    """Return the parameter for a name; a class may be named by its index."""
 
     def read(value: Any) -> Scalar:
         plain = " ".join(str(value).split())
@@ -43,7 +68,7 @@ def label(allowed: str, *, required: bool) -> Param:
             raise ValueError(value)
         return plain
 
-    return Param(REQUIRED if required else ABSENT, allowed, read)
+    return Param(default, allowed, read)
 
 
 def colour(default: str, *, none: bool = False) -> Param:

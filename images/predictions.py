@@ -1,22 +1,28 @@
-"""A model's predictions for images, unattacked and under conditions; every image is run once."""
+"""Images under conditions, and a model's predictions for them; every image is attacked once and run once."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ..circuits import ClassInfo, Condition
+from ..errors import InputError
 from ..models import ViT
 from .batch import Batch
-from .conditions import attack, is_attack, target_of
+from .condition_kind import Views
+from .conditions import attack, attacker_of, freezes_target, is_attack, target_of
+from .gradient_kinds import ITSELF
 from .source import ImageRef, ImageSource
 
 BATCH = 64
 """Number of images per batch."""
+
+_CACHE_BYTES = 256 * 2**20
+"""Memory for attacked views: all recipes, corruptions and splits of a class use the same ones."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +61,29 @@ def _share(part: int | None, whole: int) -> float | None:
     return None if part is None or not whole else part / whole
 
 
+@dataclass(frozen=True)
+class _Predicted:
+    """The class with the highest logit, and the one with the highest logit apart from the true class."""
+
+    index: int
+    rival: int
+
+
 class Predictions:
-    """The classes that one model predicts for the images of a source.
+    """The images of a source under conditions, and the classes that one model predicts for them.
 
     Attributes:
         source: source of the images.
         model: the model.
         seed: seed of everything random in attacks.
+        attackers: other models whose gradients attacks may follow.
     """
 
-    def __init__(self, source: ImageSource, model: ViT, seed: int = 0) -> None:
-        self.source, self.model, self.seed = source, model, seed
-        self._known: dict[tuple[str, Condition | None], int] = {}
+    def __init__(self, source: ImageSource, model: ViT, seed: int = 0, attackers: Sequence[ViT] = ()) -> None:
+        self.source, self.model, self.seed, self.attackers = source, model, seed, tuple(attackers)
+        self._by_key: Mapping[str, ViT] = {short_fingerprint(m): m for m in (*attackers, model)}
+        self._known: dict[tuple[str, Condition | None], _Predicted] = {}
+        self._views: OrderedDict[tuple[str, Condition], UInt8[np.ndarray, "height width 3"]] = OrderedDict()
 
     def of(
         self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None
@@ -77,13 +94,74 @@ class Predictions:
             BadImage: an image cannot be decoded.
             InputError: the attack is not possible.
         """
+        return np.array([p.index for p in self._of(cls, refs, condition)], int)
+
+    def _of(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None) -> list[_Predicted]:
         under = condition if condition is not None and is_attack(condition) else None
         new = [ref for ref in dict.fromkeys(refs) if (ref.hash, under) not in self._known]
         for start in range(0, len(new), BATCH):
-            batch = Batch(self.source, cls, tuple(new[start : start + BATCH]), (), self.seed)
-            predicted = predict(self.model, batch.views if under is None else attack(under, batch))
-            self._known |= {(ref.hash, under): int(index) for ref, index in zip(batch.refs, predicted, strict=True)}
-        return np.array([self._known[ref.hash, under] for ref in refs], int)
+            batch = new[start : start + BATCH]
+            logits = _logits(self.model, self.views(cls, batch, under))
+            rivals = logits.copy()
+            rivals[:, cls.class_index] = -np.inf
+            both = zip(logits.argmax(1).tolist(), rivals.argmax(1).tolist(), strict=True)
+            self._known |= {(ref.hash, under): _Predicted(*p) for ref, p in zip(batch, both, strict=True)}
+        return [self._known[ref.hash, under] for ref in refs]
+
+    def views(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None) -> Views:
+        """Return the images as the model sees them, before normalisation, unattacked or under a condition.
+
+        Raises:
+            BadImage: an image cannot be decoded.
+            InputError: the attack is not possible.
+
+        Examples:
+            >>> predictions, three = Predictions(source, model), source.class_named("three")
+            >>> pgd = CONDITIONS.resolve("pgd", {"eps": "8/255"})
+            >>> predictions.views(three, source.candidates(three)[:4], pgd).shape
+            (4, 32, 32, 3)
+        """
+        if condition is None or not is_attack(condition):
+            return Batch(self.source, cls, tuple(refs), (), self.seed).views
+        found = {ref.hash: v for ref in refs if (v := self._views.get((ref.hash, condition))) is not None}
+        if new := [ref for ref in dict.fromkeys(refs) if ref.hash not in found]:
+            batch = Batch(self.source, cls, tuple(new), (), self.seed, self.attacker(condition))
+            found |= {ref.hash: view for ref, view in zip(new, attack(condition, batch), strict=True)}
+        for ref in refs:
+            self._views[ref.hash, condition] = found[ref.hash]
+            self._views.move_to_end((ref.hash, condition))
+        while len(self._views) * found[refs[0].hash].nbytes > _CACHE_BYTES:
+            self._views.popitem(last=False)
+        return np.stack([found[ref.hash] for ref in refs])
+
+    def attacker(self, condition: Condition) -> ViT | None:
+        """Return the model whose gradients a condition follows; None if it follows none.
+
+        Raises:
+            InputError: it is not loaded.
+        """
+        key = attacker_of(condition)
+        if key in (None, ITSELF):
+            return key and self.model
+        if key not in self._by_key:
+            raise InputError(
+                f"{condition.text}: follows the gradients of a model that is not loaded; expected 'itself' or one of "
+                f"{', '.join(f'{key} ({m.name})' for key, m in self._by_key.items())}"
+            )
+        return self._by_key[key]
+
+    def targets(
+        self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition
+    ) -> Int[np.ndarray, "image"] | None:
+        """Return each image's target class under an attack; None without a target.
+
+        It is the attack's target, or, for an untargeted gradient attack, the class that the model predicts for the
+        attacked image; if the attack fails, the class with the highest logit apart from the true one.
+        """
+        if freezes_target(condition):
+            return np.array([p.rival for p in self._of(cls, refs, condition)], int)
+        target = target_of(condition, self.source, cls, self.seed)
+        return None if target is None else np.full(len(refs), target)
 
     def correct(self, cls: ClassInfo, refs: Sequence[ImageRef]) -> Bool[np.ndarray, "image"]:
         """Return which images the model classifies correctly, unattacked."""
@@ -113,7 +191,7 @@ class Predictions:
         return ", ".join(f"{self.source.name_of(index)!r} ({count})" for index, count in counts)
 
 
-def predict(model: ViT, views: UInt8[np.ndarray, "image height width 3"]) -> Int[np.ndarray, "image"]:
+def predict(model: ViT, views: Views) -> Int[np.ndarray, "image"]:
     """Return the class with the highest logit for each 8-bit view.
 
     Examples:
@@ -121,4 +199,13 @@ def predict(model: ViT, views: UInt8[np.ndarray, "image height width 3"]) -> Int
         >>> predict(model, np.stack([source.view(ref) for ref in source.candidates(three)[:4]]))
         array([3, 3, 3, 3])
     """
-    return model.logits(model.preprocess.normalise(views)).argmax(dim=-1).cpu().numpy()
+    return _logits(model, views).argmax(1)
+
+
+def _logits(model: ViT, views: Views) -> Float[np.ndarray, "image class"]:
+    return model.logits(model.preprocess.normalise(views)).float().cpu().numpy()
+
+
+def short_fingerprint(model: ViT) -> str:
+    """Return the first 16 hexadecimal digits of a model's fingerprint, which name it in conditions."""
+    return model.fingerprint[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
+from .cross import cross_evaluate as cross_evaluate
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run

@@ -28,7 +28,7 @@ class Choice:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._known: dict[tuple[str, str, str], Selected] = {}
-        self.predictions = Predictions(plan.source, plan.model, plan.spec.seed)
+        self.predictions = Predictions(plan.source, plan.model, plan.spec.seed, plan.attackers)
 
     def of(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
         """Return the images of a class that qualify by a rule (see `RULES`)."""

@@ -10,6 +10,9 @@ from ..errors import CircuitStoreWarning, InputError
 from ..models import ViT, in_dtype, load_clip, load_model
 from .spec import ModelSpec, Spec, errors_at
 
+CHOOSING = "float32"
+"""Floating-point type in which models choose and attack images, independent of the recipes."""
+
 
 def models_of(spec: Spec, loaded: ViT | None, dtypes: Sequence[str]) -> dict[str, ViT]:
     """Return the model of a spec, or a loaded model instead, in each floating-point type.
@@ -27,6 +30,41 @@ def models_of(spec: Spec, loaded: ViT | None, dtypes: Sequence[str]) -> dict[str
     with errors_at(spec, "model"), warnings.catch_warnings():
         warnings.simplefilter("ignore", CircuitStoreWarning)  # the plan has them as notices
         return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in dtypes}
+
+
+def attackers_of(spec: Spec, model: ViT) -> dict[int, ViT]:
+    """Return the models that attack images instead of the model of the run, by the index of their condition.
+
+    Raises:
+        InputError: a model cannot be loaded, its images have another size, or its classes are others.
+    """
+    found = {}
+    for i, condition in enumerate(spec.condition):
+        if condition.model is not None:
+            with errors_at(spec, f"condition[{i}].model"):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", CircuitStoreWarning)
+                    found[i] = _load_model(condition.model, spec.device, CHOOSING)
+                check_attacker(found[i], model)
+    return found
+
+
+def check_attacker(attacker: ViT, model: ViT) -> None:
+    """Check that a model can attack the images of another model.
+
+    Raises:
+        InputError: the size of its images or its classes differ.
+    """
+    if attacker.image_size != model.image_size:
+        theirs, ours = (f"{m.image_size[0]} × {m.image_size[1]}" for m in (attacker, model))
+        raise InputError(f"{attacker.name} reads images of {theirs} pixels, {model.name} of {ours}; they must be equal")
+    if attacker.n_classes != model.n_classes or (
+        attacker.labels is not None and model.labels is not None and attacker.labels != model.labels
+    ):
+        raise InputError(
+            f"{attacker.name} and {model.name} have different classes ({attacker.n_classes} and {model.n_classes}), so "
+            "an attack on a class of one is no attack on the same class of the other"
+        )
 
 
 def _in_dtypes(model: ViT, dtypes: Sequence[str]) -> dict[str, ViT]:

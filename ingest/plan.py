@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,23 +30,25 @@ from ..images import (
     CORRUPTIONS,
     BadImage,
     ImageSource,
+    Predictions,
+    attacker_of,
     build_pairs,
     contrast,
     contrast_classes,
     deal_partners,
+    freezes_target,
     is_attack,
     needs_attack,
+    notice_of,
     open_source,
     order_candidates,
+    short_fingerprint,
     surroundings,
     target_of,
 )
 from ..models import ViT, plain_torch
-from .loading import models_of
+from .loading import CHOOSING, attackers_of, models_of
 from .spec import FolderSpec, RecipeSpec, Spec, errors_at, kind_and_params
-
-CHOOSING = "float32"
-"""Floating-point type in which the model chooses and attacks images, independent of the recipes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Plan:
         spec: the spec that was planned.
         models: the model in each floating-point type that a recipe uses.
         source: the images.
+        attackers: other models whose gradients attacks follow.
         items: class by class; within a study, the condition that determines sizes comes first.
         notices: messages for the user about the model and the plan.
     """
@@ -88,6 +91,7 @@ class Plan:
     spec: Spec
     models: dict[str, ViT]
     source: ImageSource
+    attackers: tuple[ViT, ...]
     items: tuple[Planned, ...]
     notices: tuple[str, ...] = ()
 
@@ -113,17 +117,18 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
         >>> [planned.item.target_class.name for planned in make_plan(spec).items]
         ['three', 'eight']
     """
-    conditions = []
-    for i, condition in enumerate(spec.condition):
-        with errors_at(spec, f"condition[{i}]"):
-            conditions.append(CONDITIONS.resolve(condition.kind, condition.params))
-    recipes = [_requested_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-    dtypes = sorted({CHOOSING, *(requested.recipe.dtype for requested in recipes)})
+    requests = _requests(spec, {})  # errors in the spec are raised before a model is loaded
+    dtypes = sorted({CHOOSING, *(requested.recipe.dtype for requested in requests)})
     models = models_of(spec, model, dtypes)
     chooser = models[CHOOSING]
+    attackers = attackers_of(spec, chooser)
+    recipes = _requests(spec, attackers)
     with errors_at(spec, "images.source"):
         source = open_source(_source(spec), chooser, name=spec.images.name, attacked=_attacked_folders(spec))
+    predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
+    conditions = (condition for requested in recipes for condition in requested.conditions)
+    notices |= dict.fromkeys(notice for c in conditions if (notice := notice_of(c)))
     if model is not None and spec.model is not None:
         notices[f"the loaded model {model.name} is used instead of the model in {spec.origin}"] = None
     classes = _classes(spec, source, notices)
@@ -132,12 +137,24 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
         _check_extractions(spec, chooser, requested)
         with errors_at(spec, f"recipe[{i}]"):
             fitting = _classes_of(requested, source, classes, notices)
-            _try_out(spec, source, chooser, fitting[0], requested)
+            _try_out(spec, predictions, fitting[0], requested)
         pairs += [(cls, requested) for cls in fitting]
     place = {cls: i for i, cls in enumerate(classes)}
     pairs.sort(key=lambda pair: place[pair[0]])
     items = [planned for cls, requested in pairs for planned in _items(spec, chooser, source, cls, requested)]
-    return Plan(spec, models, source, tuple(items), tuple(notices))
+    return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
+
+
+def _requests(spec: Spec, attackers: Mapping[int, ViT]) -> list[RequestedRecipe]:
+    """Return the recipes of a spec with their conditions, given the loaded attackers by the index of the condition."""
+    conditions = []
+    for i, condition in enumerate(spec.condition):
+        with errors_at(spec, f"condition[{i}]"):
+            attacker = {"model": short_fingerprint(attackers[i])} if i in attackers else {}
+            conditions.append(CONDITIONS.resolve(condition.kind, condition.params | attacker))
+            if condition.model is not None and attacker_of(conditions[i]) is None:
+                raise InputError(f"model: {condition.kind} follows no model's gradients; leave it out")
+    return [_requested_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
 
 
 def _requested_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> RequestedRecipe:
@@ -289,7 +306,8 @@ def _classes_of(
         notices[f"class {left_out!r} is left out for {metric.text}: it is the target"] = None
     if METRICS[metric.kind].needs_targets and target is None:
         for condition in requested.conditions:
-            _check_aim(source, fitting, condition, requested.recipe)
+            if not freezes_target(condition):
+                _check_aim(source, fitting, condition, requested.recipe)
     return fitting
 
 
@@ -306,16 +324,14 @@ def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Con
         )
 
 
-def _try_out(spec: Spec, source: ImageSource, model: ViT, cls: ClassInfo, requested: RequestedRecipe) -> None:
+def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: RequestedRecipe) -> None:
     """Attack and corrupt one image of a class, so that errors are raised here and not once per class."""
-    seed, corruption = requested.recipe.seed, requested.recipe.corruption
+    source, seed, corruption = predictions.source, requested.recipe.seed, requested.recipe.corruption
     partners = contrast_classes(corruption, source, cls, seed=seed, count=spec.images.per_class)
     dealt = deal_partners([source.candidates(c)[:1] for c in partners], 1)
     for condition in requested.conditions:
         with suppress(BadImage):
-            build_pairs(
-                source, model, cls, source.candidates(cls)[:1], condition, corruption, seed=seed, partners=dealt
-            )
+            build_pairs(predictions, cls, source.candidates(cls)[:1], condition, corruption, partners=dealt)
 
 
 def _items(

@@ -92,8 +92,7 @@ class Preview:
         cls, condition, corruption = item.target_class, item.condition, item.recipe.corruption
         source, predictions = self.plan.source, self._choice.predictions
         partners = self._choice.partners(item, "discovery", len(refs))
-        seed = item.recipe.seed
-        attacked, corrupted = build_views(source, cls, refs, condition, corruption, seed=seed, partners=partners)
+        attacked, corrupted = build_views(predictions, cls, refs, condition, corruption, partners=partners)
         read = [predictions.of(cls, refs), predictions.of(cls, refs, condition), predict(self.plan.model, corrupted)]
         clean, under_attack, contrasted = ([source.name_of(int(index)) for index in indices] for indices in read)
         for i, ref in enumerate(refs):

@@ -93,6 +93,9 @@ class ModelSpec(_Part):
         return self
 
 
+_NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
+
+
 class SourceSpec(_Open):
     """A source of another package: `{ kind = "…" }` with its options."""
 
@@ -113,9 +116,14 @@ class KindSpec(_Open):
 
 
 class ConditionSpec(KindSpec):
-    """A condition; `path` is the folder of attacked images of the kind `folder` and not part of the identity."""
+    """A condition.
+
+    `path` is the folder of attacked images of the kind `folder` and not part of the identity. `model` is the model
+    whose gradients an attack follows, if it is not the model of the run; its fingerprint is part of the identity.
+    """
 
     path: Path | None = None
+    model: _NameOrModel | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> ConditionSpec:
@@ -124,7 +132,6 @@ class ConditionSpec(KindSpec):
         return self
 
 
-_NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
 _NameOrFolder = Annotated[
     Annotated[str, Tag("~name")] | Annotated[FolderSpec, Tag("~table")] | Annotated[SourceSpec, Tag("~kind")],
     Discriminator(_by_source),
@@ -277,7 +284,8 @@ def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Resolve the relative paths in a spec against a folder."""
     listed = values.get("condition")
     places = [(values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")]
-    places += [(condition, "path") for condition in listed] if isinstance(listed, list) else []
+    for condition in listed if isinstance(listed, list) else ():
+        places += [(condition, "path"), (_get(condition, "model"), "checkpoint")]
     for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / Path(table[key]).expanduser())
@@ -334,6 +342,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
     tables: dict[tuple[str, ...], type[_Part]] = {
         (): Spec,
         ("model",): ModelSpec,
+        ("condition", "model"): ModelSpec,
         ("images",): ImagesSpec,
         ("images", "source"): FolderSpec,
     }

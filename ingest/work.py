@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +44,12 @@ from ..evaluation import DEFAULT, Execution, ImagePairs, Outcome, evaluation_of,
 from ..images import (
     SPLITS,
     BadImage,
+    ImageRef,
     Split,
+    attack_checks,
     attacked_file,
     build_pairs,
+    is_attack,
     printable,
 )
 from ..models import ViT
@@ -133,7 +138,7 @@ class Workbench:
 
     def _discover(self, item: WorkItem, execution: Execution) -> Discovery:
         """Run the item's method on its discovery images."""
-        pairs = self._images(item, "discovery")
+        pairs = self.pairs(item, "discovery")
         if pairs is None:
             name, chosen = item.target_class.name, self.choice.of_item(item)
             raise InputError(f"class {name!r}: no discovery images qualify ({item.selection.rule}): {chosen.why}")
@@ -141,13 +146,13 @@ class Workbench:
         recipe = item.recipe
         with _recorded() as texts:
             answer = discover(
-                self._model(item),
+                self.model_of(item),
                 pairs,
                 recipe.method,
                 form=computation_graph(universe_of(item.model, recipe.over)).form,
                 metric=recipe.metric,
                 direction=recipe.direction,
-                selection=self._images(item, "selection"),
+                selection=self.pairs(item, "selection"),
                 seed=recipe.seed,
                 execution=execution,
             )
@@ -155,12 +160,13 @@ class Workbench:
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
         provenance = {
-            **versions(self._model(item)),
+            **versions(self.model_of(item)),
             "seconds": round(time.monotonic() - began, 3),
             "warnings": [*self._warnings_of(item), *texts],
             "image_warnings": list(self.choice.of_item(item).warnings),
             "tally": self._tally(item),
             "images": self._provenance(item),
+            "attack": self._attack_checks(item),
         }
         return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
 
@@ -169,6 +175,12 @@ class Workbench:
         with suppress(BadImage):
             return asdict(self.choice.tally(item))
         return None
+
+    def _attack_checks(self, item: WorkItem) -> dict[str, Any] | None:
+        """Return how variants of a gradient attack do on the discovery images; None for other conditions."""
+        refs = self.choice.of_item(item).discovery
+        checks = attack_checks(self.choice.predictions, item.target_class, refs, item.condition)
+        return checks and checks.to_dict()
 
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
@@ -183,7 +195,7 @@ class Workbench:
 
     def _sized(self, item: WorkItem, scores: EdgeScores, extraction: Extraction) -> Circuit:
         """Return the circuit whose size is found on selection images."""
-        pairs = self._images(item, "selection")
+        pairs = self.pairs(item, "selection")
         if pairs is None:
             raise InputError(
                 f"class {item.target_class.name!r}: no selection images to find a size on; "
@@ -192,22 +204,23 @@ class Workbench:
         kind, execution = EXTRACTIONS[extraction.kind], self.execution
         assert kind.find is not None
         options = dict(extraction.params)
-        return kind.find(self._model(item), pairs, scores, metric=item.recipe.metric, execution=execution, **options)
+        return kind.find(self.model_of(item), pairs, scores, metric=item.recipe.metric, execution=execution, **options)
 
     def _evaluate(
         self, item: WorkItem, extraction: Extraction, circuit: Circuit, stored: Mapping[str, Response]
     ) -> Evaluated | None:
         """Evaluate a circuit on report images; None if there are none."""
-        pairs = self._images(item, "report")
+        pairs = self.pairs(item, "report")
         if pairs is None:
             return None
         trials = trials_of(item, circuit_id(item.id, extraction))
         known = {**self._responses, **stored}
-        outcome = evaluate_circuit(self._model(item), pairs, circuit, trials, known=known, execution=self.execution)
+        outcome = evaluate_circuit(self.model_of(item), pairs, circuit, trials, known=known, execution=self.execution)
         self._responses |= {response.id: response for response in outcome.responses.values()}
         return outcome
 
-    def _model(self, item: WorkItem) -> ViT:
+    def model_of(self, item: WorkItem) -> ViT:
+        """Return the model in the type of the item's recipe."""
         return self.plan.models[item.recipe.dtype]
 
     def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
@@ -215,11 +228,11 @@ class Workbench:
         rows = []
         for split in SPLITS:
             refs = getattr(self.choice.of_item(item), split)
+            attacked = self._attacked(item, refs)
             partners = self.choice.partners(item, split, len(refs))
             for i, ref in enumerate(refs):
                 row = {"split": split, "hash": ref.hash, "file": printable(ref.origin)}
-                if twin := attacked_file(item.condition, self.plan.source, ref):
-                    row |= {"attacked_hash": twin.hash, "attacked_file": printable(twin.origin)}
+                row |= attacked[i]
                 if partners:
                     partner = partners[i]
                     row["against"] = self.plan.source.class_of(partner).name
@@ -227,7 +240,28 @@ class Workbench:
                 rows.append(row)
         return rows
 
-    def _images(self, item: WorkItem, split: Split) -> ImagePairs | None:
+    def _attacked(self, item: WorkItem, refs: Sequence[ImageRef]) -> list[dict[str, Any]]:
+        """Return what the provenance says about each image's attacked twin."""
+        if not is_attack(item.condition) or not refs:
+            return [{} for _ in refs]
+        predictions, cls = self.choice.predictions, item.target_class
+        clean, attacked = predictions.views(cls, refs), predictions.views(cls, refs, item.condition)
+        names = map(predictions.source.name_of, predictions.of(cls, refs, item.condition).tolist())
+        rows = []
+        for ref, before, after, name in zip(refs, clean, attacked, names, strict=True):
+            twin, offset = attacked_file(item.condition, self.plan.source, ref), (after / 255.0 - before / 255.0)
+            rows.append(
+                {
+                    "attacked_hash": hashlib.sha256(after.tobytes()).hexdigest() if twin is None else twin.hash,
+                    "attacked_file": None if twin is None else printable(twin.origin),
+                    "attacked_as": name,
+                    "linf": float(np.abs(offset).max()),
+                    "l2": float(np.linalg.norm(offset)),
+                }
+            )
+        return rows
+
+    def pairs(self, item: WorkItem, split: Split) -> ImagePairs | None:
         """Return the image pairs of one split, attacked and corrupted; None if the split has no images."""
         built = self._build(item, split)
         return built and built[0]
@@ -250,13 +284,11 @@ class Workbench:
         if (question, split) not in self._sets:
             with _recorded() as texts:
                 pairs = build_pairs(
-                    self.plan.source,
-                    self._model(item),
+                    self.choice.predictions,
                     item.target_class,
                     refs,
                     item.condition,
                     recipe.corruption,
-                    seed=recipe.seed,
                     partners=self.choice.partners(item, split, len(refs)),
                     target=target,
                 )

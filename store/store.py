@@ -29,7 +29,8 @@ from .verify import differences
 from .writer import PARENTS, Writer
 
 _IMAGE_COLUMNS = [
-    "split", "hash", "file", "attacked_hash", "attacked_file", "against", "against_hash", "against_file",
+    "split", "hash", "file", "attacked_hash", "attacked_file", "attacked_as", "linf", "l2", "against", "against_hash",
+    "against_file",
 ]  # fmt: skip
 
 
@@ -213,9 +214,11 @@ class Store:
     def images(self, id: str) -> Table:
         """Return the images of a discovery or circuit, given by its id or the first digits of it.
 
-        Columns: `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`; `attacked_hash`,
-        `attacked_file` of the attacked twin; `against` (class), `against_hash`, `against_file` of the image that it is
-        contrasted with. A value is missing if the attacked or corrupted image comes from no other file. Rows are in the
+        Columns: `split` (`discovery`, `selection`, `report`), `hash` (SHA-256 of the content), `file`; `attacked_hash`
+        (of the file, or of the attacked view's 8-bit pixels if there is none), `attacked_file`, `attacked_as` (the
+        class that the model predicts), `linf` and `l2` (norms of the perturbation, in pixels of [0, 1]) of the attacked
+        twin; `against` (class), `against_hash`, `against_file` of the image that it is contrasted with. A value is
+        missing if there is no attack, or if the attacked or corrupted image comes from no other file. Rows are in the
         order of the scores per image. Errors as for `circuit`.
         """
         with self.catalog.reading() as connection:

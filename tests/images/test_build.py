@@ -13,6 +13,7 @@ from circuitstore.images import (
     CONDITIONS,
     CORRUPTIONS,
     ImageSource,
+    Predictions,
     build_pairs,
     class_cycle,
     contrast,
@@ -34,7 +35,7 @@ def built(source: ImageSource, model: ViT, condition=NATURAL, corruption: str = 
     partner = class_cycle(source.classes, seed)[0]
     refs, partners = source.candidates(cls)[:5], source.candidates(partner)[:5]
     made = CORRUPTIONS.resolve(corruption)
-    return build_pairs(source, model, cls, refs, condition, made, seed=seed, partners=partners)
+    return build_pairs(Predictions(source, model, seed), cls, refs, condition, made, partners=partners)
 
 
 def test_shapes_types_and_labels(digits: ImageSource, digits_model: ViT) -> None:
@@ -80,7 +81,7 @@ def test_a_twin_needs_an_attack(digits: ImageSource, digits_model: ViT) -> None:
 
 def test_no_images_raise(digits: ImageSource, digits_model: ViT) -> None:
     with pytest.raises(InputError, match="class 'zero': no images to build pairs from"):
-        build_pairs(digits, digits_model, digits.classes[0], (), NATURAL, CORRUPTIONS.resolve("blur"))
+        build_pairs(Predictions(digits, digits_model), digits.classes[0], (), NATURAL, CORRUPTIONS.resolve("blur"))
 
 
 @pytest.mark.parametrize("corruption", ["other-class", "unattacked-twin"])
@@ -89,7 +90,8 @@ def test_pairs_by_name_equal_those_built_step_by_step(digits: ImageSource, digit
     cls, made = digits.classes[4], CORRUPTIONS.resolve(corruption)
     against = contrast_classes(made, digits, cls, seed=7, count=5)
     refs, *pools = (order_candidates(digits.candidates(c), 7)[:5] for c in (cls, *against))
-    parts = build_pairs(digits, digits_model, cls, refs, TYPOGRAPHIC, made, seed=7, partners=deal_partners(pools, 5))
+    predictions = Predictions(digits, digits_model, 7)
+    parts = build_pairs(predictions, cls, refs, TYPOGRAPHIC, made, partners=deal_partners(pools, 5))
     assert pairs.hashes == parts.hashes and pairs.labels.equal(parts.labels) and pairs.targets.equal(parts.targets)
     assert pairs.clean.equal(parts.clean) and pairs.corrupted.equal(parts.corrupted)
     again = image_pairs("digits", digits_model, "four", 5, condition=TYPOGRAPHIC, corruption=made, seed=7)
@@ -164,7 +166,8 @@ def test_contrast_has_word_target_and_classes(digits: ImageSource) -> None:
 
 def test_a_target_of_the_metric_replaces_the_attacks(digits: ImageSource, digits_model: ViT) -> None:
     cls, blur = digits.classes[4], CORRUPTIONS.resolve("blur")
-    pairs = build_pairs(digits, digits_model, cls, digits.candidates(cls)[:2], TYPOGRAPHIC, blur, target=9)
+    refs = digits.candidates(cls)[:2]
+    pairs = build_pairs(Predictions(digits, digits_model), cls, refs, TYPOGRAPHIC, blur, target=9)
     assert pairs.targets is not None and pairs.targets.tolist() == [9, 9]
 
 

@@ -71,7 +71,7 @@ def test_the_unattacked_twin_is_the_clean_image(photos: Path, attacked: Path, im
     source = opened(photos, imagenet_model, pgd=attacked)
     cls = source.classes[1]
     refs = source.candidates(cls)[:3]
-    made = build_pairs(source, imagenet_model, cls, refs, PGD, TWIN)
+    made = build_pairs(Predictions(source, imagenet_model), cls, refs, PGD, TWIN)
     clean = imagenet_model.preprocess.normalise(np.stack([source.view(ref) for ref in refs]))
     assert made.corrupted.equal(clean) and not made.clean.equal(clean)
     assert made.targets is None

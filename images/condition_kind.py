@@ -1,0 +1,76 @@
+"""What a kind of condition provides, and what most kinds lack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ..circuits import ClassInfo, Condition
+from ..circuits.kinds import Kind
+from ..errors import unknown
+from .batch import Batch, later_class
+from .source import ImageRef, ImageSource
+
+Views = UInt8[np.ndarray, "image height width 3"]
+
+OTHER_CLASS = "other class"
+"""Name of `other_class`, as the word that an attack writes or as its target."""
+
+
+def _no_target(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
+    return None
+
+
+def _no_words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
+    return ()
+
+
+def _no_notice(condition: Condition) -> str | None:
+    return None
+
+
+def _no_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionKind(Kind):
+    """A kind of condition.
+
+    Attributes:
+        apply: returns the images of a batch under the condition.
+        attacked: whether the condition is an attack.
+        target: returns the logit of the attack's target class, or None.
+        words: returns the words that the attack writes.
+        file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
+        follows_gradients: whether the attack needs a model, `Batch.model`.
+        notice: returns what the user should know about the parameters, or None.
+    """
+
+    apply: Callable[[Condition, Batch], Views]
+    attacked: bool = True
+    target: Callable[[Condition, ImageSource, ClassInfo, int], int | None] = _no_target
+    words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]] = _no_words
+    file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file
+    follows_gradients: bool = False
+    notice: Callable[[Condition], str | None] = _no_notice
+
+
+def other_class(source: ImageSource, cls: ClassInfo, seed: int) -> ClassInfo:
+    """Return the class two places later in the seeded cyclic order, or the other class of two."""
+    return later_class(source.classes, seed, cls, 2 if len(source.classes) > 2 else 1)
+
+
+def class_named(condition: Condition, source: ImageSource, name: str) -> int:
+    """Return the logit of the class that a condition names as its target.
+
+    Raises:
+        InputError: neither the source nor the model has this class.
+    """
+    index = source.class_index_of(name)
+    if index is None:
+        raise unknown("class", name, [c.name for c in source.classes], where=f"condition {condition.text}: target")
+    return index
