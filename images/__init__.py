@@ -12,12 +12,13 @@ from .conditions import attacked_file as attacked_file
 from .conditions import attacker_of as attacker_of
 from .conditions import freezes_target as freezes_target
 from .conditions import is_attack as is_attack
+from .conditions import is_control as is_control
 from .conditions import notice_of as notice_of
 from .conditions import target_of as target_of
 from .contents import Contents as Contents
 from .contents import content_hashes as content_hashes
+from .corruption_kind import CorruptionKind as CorruptionKind
 from .corruptions import CORRUPTIONS as CORRUPTIONS
-from .corruptions import CorruptionKind as CorruptionKind
 from .corruptions import contrast_classes as contrast_classes
 from .corruptions import needs_attack as needs_attack
 from .digits import WORDS as WORDS

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ..circuits import ClassInfo
+from ..circuits import ClassInfo, Variant
 from ..models import ViT
-from .seeds import rank
+from .seeds import Draws, rank
 from .source import ImageRef, ImageSource
 
 
@@ -55,3 +55,9 @@ def later_class(classes: Sequence[ClassInfo], seed: int, cls: ClassInfo, steps: 
     """Return the class `steps` later in the cyclic order."""
     cycle = class_cycle(classes, seed)
     return cycle[(cycle.index(cls) + steps) % len(cycle)]
+
+
+def with_draws(batch: Batch, variant: Variant) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], Draws]]:
+    """Yield each image with the random choices of a condition or corruption for it, which depend on no other image."""
+    for ref, view in zip(batch.refs, batch.views, strict=True):
+        yield view, Draws(variant.kind, variant.version, batch.seed, ref.hash)

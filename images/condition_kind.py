@@ -36,6 +36,10 @@ def _no_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageR
     return None
 
 
+def _controls_nothing(condition: Condition, attack: Condition) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConditionKind(Kind):
     """A kind of condition.
@@ -48,6 +52,7 @@ class ConditionKind(Kind):
         file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
         follows_gradients: whether the attack needs a model, `Batch.model`.
         notice: returns what the user should know about the parameters, or None.
+        controls: returns whether the condition is a control of an attack: harmless, and of the same size.
     """
 
     apply: Callable[[Condition, Batch], Views]
@@ -57,6 +62,7 @@ class ConditionKind(Kind):
     file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file
     follows_gradients: bool = False
     notice: Callable[[Condition], str | None] = _no_notice
+    controls: Callable[[Condition, Condition], bool] = _controls_nothing
 
 
 def other_class(source: ImageSource, cls: ClassInfo, seed: int) -> ClassInfo:

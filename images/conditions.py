@@ -9,15 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..circuits import NATURAL, ClassInfo, Condition
-from ..circuits.kinds import ABSENT, REQUIRED, Registry, choice, whole
-from ..errors import InputError
+from ..circuits.kinds import ABSENT, REQUIRED, Registry
 from .batch import Batch
-from .condition_kind import OTHER_CLASS, ConditionKind, Views, class_named, other_class
+from .condition_kind import ConditionKind, Views, class_named
+from .distortions import DISTORTIONS
 from .gradient_kinds import FGSM, PGD, UNTARGETED
-from .params import colour, label, number, rgb, share, text
-from .seeds import Draws
+from .params import label
 from .source import ImageRef, ImageSource
-from .writing import PLACES, Lettering, write
+from .typographic import TYPOGRAPHIC
 
 
 def is_attack(condition: Condition) -> bool:
@@ -28,6 +27,18 @@ def is_attack(condition: Condition) -> bool:
         (False, True)
     """
     return CONDITIONS[condition.kind].attacked
+
+
+def is_control(condition: Condition, attack: Condition) -> bool:
+    """Return whether a condition is a control of an attack: harmless, and of the same size.
+
+    Examples:
+        >>> attack = CONDITIONS.resolve("typographic", {"text": "seven"})
+        >>> nonsense = CONDITIONS.resolve("typographic", {"text": "seven", "control": "nonsense"})
+        >>> is_control(nonsense, attack), is_control(attack, nonsense)
+        (True, False)
+    """
+    return CONDITIONS[condition.kind].controls(condition, attack)
 
 
 def attack(condition: Condition, batch: Batch) -> Views:
@@ -59,12 +70,22 @@ def freezes_target(condition: Condition) -> bool:
 
 
 def attacker_of(condition: Condition) -> str | None:
-    """Return the short fingerprint of the model whose gradients an attack follows, or `ITSELF`; None for others."""
+    """Return the short fingerprint of the model whose gradients an attack follows, or `itself`; None for others.
+
+    Examples:
+        >>> attacker_of(CONDITIONS.resolve("pgd", {"eps": "8/255"}))
+        'itself'
+    """
     return str(condition["model"]) if CONDITIONS[condition.kind].follows_gradients else None
 
 
 def notice_of(condition: Condition) -> str | None:
-    """Return what the user should know about the condition's parameters, or None."""
+    """Return what the user should know about the condition's parameters, or None.
+
+    Examples:
+        >>> notice_of(CONDITIONS.resolve("fgsm", {"eps": "0.4/255"}))
+        '...the attack changes no pixel'
+    """
     return CONDITIONS[condition.kind].notice(condition)
 
 
@@ -85,49 +106,6 @@ def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> I
         True
     """
     return CONDITIONS[condition.kind].file(condition, source, ref)
-
-
-def _word(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> str:
-    """Return the text written on images of the class."""
-    given = str(condition["text"])
-    if given != OTHER_CLASS:
-        return given
-    if len(source.classes) < 2:
-        raise InputError(
-            f"typographic, text = {OTHER_CLASS!r}: needs two classes (the image's and the one written), "
-            f"but {source.name} has one; give the text itself"
-        )
-    return source.word(other_class(source, cls, seed))
-
-
-def _words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
-    return (_word(condition, source, cls, seed),)
-
-
-def _write(condition: Condition, batch: Batch) -> Views:
-    word = _word(condition, batch.source, batch.cls, batch.seed)
-    style = _lettering(condition)
-    drawn = [
-        write(view, word, style, Draws("typographic", condition.version, batch.seed, ref.hash))
-        for ref, view in zip(batch.refs, batch.views, strict=True)
-    ]
-    return np.stack(drawn)
-
-
-def _lettering(condition: Condition) -> Lettering:
-    ink = rgb(condition["colour"])
-    assert ink is not None  # `colour` has no "none"
-    return Lettering(
-        size=number(condition["size"]),
-        place=next(p for p in PLACES if p == condition["place"]),
-        number=int(number(condition["number"])),
-        colour=ink,
-        outline=rgb(condition["outline"]),
-    )
-
-
-def _written_class(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
-    return source.class_index_of(_word(condition, source, cls, seed))
 
 
 def _from_folder(condition: Condition, batch: Batch) -> Views:
@@ -156,25 +134,7 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
             apply=lambda condition, batch: batch.views,
             attacked=False,
         ),
-        ConditionKind(
-            key="typographic",
-            name=(
-                "a text written on the image; `other class` writes the word of one other class on all images "
-                "of a class, chosen by the seed and the set of classes; random places depend only on the image "
-                "and the seed"
-            ),
-            apply=_write,
-            target=_written_class,
-            words=_words,
-            params={
-                "text": text(OTHER_CLASS, f"the text to write, or {OTHER_CLASS!r}"),
-                "size": share(0.15, 0.01, 1.0),
-                "place": choice(*PLACES, default="bottom"),
-                "number": whole(1, 1, 100),
-                "colour": colour("white"),
-                "outline": colour("black", none=True),
-            },
-        ),
+        TYPOGRAPHIC,
         ConditionKind(
             key="folder",
             name="attacked images from a folder, `path`, by class folder and file name",
@@ -188,6 +148,7 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
         ),
         FGSM,
         PGD,
+        *DISTORTIONS,
     ),
 )
 """All conditions by key."""

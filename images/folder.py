@@ -16,7 +16,7 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError
 from ..models import ViT
-from .files import BadImage, check_header, printable, read_image
+from .files import BadImage, check_header, oriented_size, printable, read_image
 from .labels import Labels, match_folders
 from .source import ImageRef, ImageSource, Skipped, SourceClass
 from .twins import find_twins, unmatched_notices
@@ -88,6 +88,9 @@ class FolderSource(ImageSource):
 
     def image(self, ref: ImageRef) -> Image.Image:
         return _read(self._root / ref.origin, ref)
+
+    def image_size(self, ref: ImageRef) -> tuple[int, int]:
+        return oriented_size(self._root / ref.origin)
 
     def has_attacked(self, cls: ClassInfo) -> bool:
         return all(ref.hash in twins.refs for twins in self._twins.values() for ref in self.candidates(cls))

@@ -1,22 +1,28 @@
-"""A small pixel font, so that drawn words do not depend on installed fonts or on the version of a library.
+"""Two small pixel fonts, so that drawn words do not depend on installed fonts or on the version of a library.
 
-It has capitals, digits and some punctuation, 5 × 7 pixels each and one pixel apart. Lower case is drawn as capitals and
-accents are dropped; other characters raise an error.
+They have capitals, digits and some punctuation, 5 × 7 or 3 × 5 pixels each and one pixel apart. Lower case is drawn as
+capitals and accents are dropped; other characters raise an error.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
 
 from ..errors import InputError
 
-HEIGHT, WIDTH, GAP = 7, 5, 1
+GAP = 1
+"""Font pixels between letters."""
 
-_ROWS = (
+FontName = Literal["5x7", "3x5"]
+FONT_NAMES: tuple[FontName, ...] = get_args(FontName)
+
+_ROWS_5X7 = (
     (
         "ABCDEFGHI",
         " ###  ####   ###  ####  ##### #####  ###  #   #  ### ",
@@ -69,43 +75,93 @@ _ROWS = (
     ),
 )
 
+_ROWS_3X5 = (
+    (
+        "ABCDEFGHIJKLM",
+        " #  ##   ## ##  ### ###  ## # # ###   # # # #   # #",
+        "# # # # #   # # #   #   #   # #  #    # # # #   ###",
+        "### ##  #   # # ##  ##  # # ###  #    # ##  #   ###",
+        "# # # # #   # # #   #   # # # #  #  # # # # #   # #",
+        "# # ##   ## ##  ### #    ## # # ###  #  # # ### # #",
+    ),
+    (
+        "NOPQRSTUVWXYZ-",
+        "##   #  ##   #  ##   ## ### # # # # # # # # # # ###    ",
+        "# # # # # # # # # # #    #  # # # # # # # # # #   #    ",
+        "# # # # ##  # # ##   #   #  # # # # ###  #   #   #  ###",
+        "# # # # #    #  # #   #  #  # # # # ### # #  #  #      ",
+        "# #  #  #     # # # ##   #  ###  #  # # # #  #  ###    ",
+    ),
+    (
+        "0123456789",
+        "###  #  ##  ##  # # ###  ## ### ### ###",
+        "# # ##    #   # # # #   #     # # # # #",
+        "# #  #   #   #  ### ##  ###   # ### ###",
+        "# #  #  #     #   #   # # #  #  # #   #",
+        "### ### ### ##    # ##  ###  #  ### ## ",
+    ),
+    (
+        " .,'!?&/()",
+        "             #   #  ##   #    #   # #  ",
+        "             #   #    # # #   #  #   # ",
+        "                 #   #   #   #   #   # ",
+        "         #              # # #    #   # ",
+        "     #  #        #   #   ## #     # #  ",
+    ),
+)
 
-@cache
-def _glyphs() -> dict[str, Bool[np.ndarray, "height width"]]:
-    """Return every character of the table as a mask."""
-    glyphs = {}
-    for signs, *lines in _ROWS:
-        for i, sign in enumerate(signs):
-            cut = [line.ljust(len(signs) * (WIDTH + GAP))[i * (WIDTH + GAP) :][:WIDTH] for line in lines]
-            glyphs[sign] = np.array([[c == "#" for c in row] for row in cut])
-    return glyphs
+
+@dataclass(frozen=True, eq=False)
+class Font:
+    """A font of letters of the same size.
+
+    Attributes:
+        height: height of a letter in font pixels.
+        width: its width.
+        rows: the letters, line by line: first the characters, then their rows side by side, `#` for ink.
+    """
+
+    height: int
+    width: int
+    rows: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def glyphs(self) -> dict[str, Bool[np.ndarray, "height width"]]:
+        """Every character as a mask."""
+        step, glyphs = self.width + GAP, {}
+        for signs, *lines in self.rows:
+            for i, sign in enumerate(signs):
+                cut = [line.ljust(len(signs) * step)[i * step :][: self.width] for line in lines]
+                glyphs[sign] = np.array([[c == "#" for c in row] for row in cut])
+        return glyphs
+
+    def line_width(self, n_signs: int) -> int:
+        """Return the width in font pixels of a line of `n_signs` characters."""
+        return n_signs * (self.width + GAP) - GAP
+
+    def draw_line(self, line: str) -> Bool[np.ndarray, "height width"]:
+        """Return a line from `spell` as a mask, True for ink."""
+        mask = np.zeros((self.height, self.line_width(len(line))), bool)
+        for i, sign in enumerate(line):
+            mask[:, i * (self.width + GAP) :][:, : self.width] = self.glyphs[sign]
+        return mask
+
+
+FONTS: dict[FontName, Font] = {"5x7": Font(7, 5, _ROWS_5X7), "3x5": Font(5, 3, _ROWS_3X5)}
+"""The fonts by name; both have the same characters."""
 
 
 def spell(text: str) -> str:
-    """Convert a text to the font's characters: capitals without accents, `_` and runs of blanks as one blank.
+    """Convert a text to the fonts' characters: capitals without accents, `_` and runs of blanks as one blank.
 
     Raises:
-        InputError: the text is empty, or the font lacks one of its characters.
+        InputError: the text is empty, or the fonts lack one of its characters.
     """
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = " ".join(plain.replace("_", " ").replace("’", "'").upper().split())
-    lacking = sorted(set(plain) - set(_glyphs()))
+    signs = FONTS["5x7"].glyphs
+    lacking = sorted(set(plain) - set(signs))
     if lacking or not plain:
         what = f"the font has no {' '.join(lacking)}" if lacking else "there is nothing to write"
-        raise InputError(
-            f"text {text!r}: {what}; expected characters from {''.join(_glyphs())}, in upper or lower case"
-        )
+        raise InputError(f"text {text!r}: {what}; expected characters from {''.join(signs)}, in upper or lower case")
     return plain
-
-
-def line_width(n_signs: int) -> int:
-    """Return the width in font pixels of a line of `n_signs` characters."""
-    return n_signs * (WIDTH + GAP) - GAP
-
-
-def draw_line(line: str) -> Bool[np.ndarray, "height width"]:
-    """Return a line from `spell` as a mask of 7 rows, True for ink."""
-    mask = np.zeros((HEIGHT, line_width(len(line))), bool)
-    for i, sign in enumerate(line):
-        mask[:, i * (WIDTH + GAP) :][:, :WIDTH] = _glyphs()[sign]
-    return mask

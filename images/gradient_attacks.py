@@ -16,7 +16,6 @@ et al. 2018), and stronger attacks exist, such as AutoAttack (Croce and Hein 202
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -29,6 +28,7 @@ from torch.nn.functional import cross_entropy
 
 from ..errors import InputError
 from ..models import ViT, plain_torch
+from .seeds import Draws
 
 Norm = Literal["linf", "l2"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
@@ -89,7 +89,7 @@ def attack_views(
     attack: GradientAttack,
     *,
     targeted: bool = False,
-    seeds: Sequence[str] = (),
+    draws: Sequence[Draws] = (),
 ) -> Attacked:
     """Attack 8-bit views of images.
 
@@ -102,10 +102,10 @@ def attack_views(
         classes: index of each image's true class; of its target class if `targeted`.
         attack: the parameters.
         targeted: move towards `classes` instead of away from them.
-        seeds: seed of each image's random starts, such as its content hash; needed with restarts only.
+        draws: the random choices of each image's starts; needed with restarts only.
 
     Raises:
-        InputError: restarts without one seed per image.
+        InputError: restarts without random choices for each image.
 
     Examples:
         >>> three = source.class_named("three")
@@ -114,25 +114,25 @@ def attack_views(
         >>> int(np.abs(attacked.views.astype(int) - views).max()), attacked.flat.any()
         (8, np.False_)
     """
-    if attack.restarts and len(seeds) != len(views):
-        raise InputError(f"seeds: expected one per image ({len(views)}) for random starts, got {len(seeds)}")
+    if attack.restarts and len(draws) != len(views):
+        raise InputError(f"draws: expected one per image ({len(views)}) for random starts, got {len(draws)}")
     parts = []
     for first in range(0, len(views), BATCH):
         batch = slice(first, first + BATCH)
-        parts.append(_attack_batch(model, views[batch], classes[batch], attack, targeted, seeds[batch]))
+        parts.append(_attack_batch(model, views[batch], classes[batch], attack, targeted, draws[batch]))
     return Attacked(np.concatenate([p.views for p in parts]), np.concatenate([p.flat for p in parts]))
 
 
 def _attack_batch(
-    model: ViT, views: Views, classes: Sequence[int], attack: GradientAttack, targeted: bool, seeds: Sequence[str]
+    model: ViT, views: Views, classes: Sequence[int], attack: GradientAttack, targeted: bool, draws: Sequence[Draws]
 ) -> Attacked:
     images, labels = to_pixels(views, model), torch.as_tensor(classes, device=model.device)
     flat = ~(gradient(model, images, labels) != 0).flatten(1).any(dim=1)
     best, lowest = views, torch.full((len(views),), torch.inf, dtype=torch.float64)
-    for restart in range(max(1, attack.restarts)):
+    for _ in range(max(1, attack.restarts)):
         start = images
         if attack.restarts:
-            offsets = np.stack([random_offset(views.shape[1:3], attack, f"{seed} {restart}") for seed in seeds])
+            offsets = np.stack([random_offset(views.shape[1:3], attack, stream) for stream in draws])
             start = images + torch.from_numpy(offsets).to(images)
         found = to_views(perturb(model, images, labels, attack, start=start, targeted=targeted), views, attack)
         if attack.restarts <= 1:
@@ -215,23 +215,15 @@ def _lengths(offset: Pixels) -> Float[Tensor, "image 1 1 1"]:
     return torch.linalg.vector_norm(offset.flatten(1), dim=1).view(-1, 1, 1, 1)
 
 
-def random_offset(size: tuple[int, int], attack: GradientAttack, seed: str) -> Float[np.ndarray, "3 height width"]:
-    """Return a random perturbation in the budget, which depends on the arguments only.
+def random_offset(size: tuple[int, int], attack: GradientAttack, draws: Draws) -> Float[np.ndarray, "3 height width"]:
+    """Return a random perturbation in the budget.
 
-    `linf`: uniform in the cube. `l2`: a uniform direction with a uniform length.
+    `linf`: uniform in the cube. `l2`: a random direction with a uniform length.
     """
-    numbers = _uniform(3 * size[0] * size[1] * 2 + 1, seed)
-    first, second = numbers[1:].reshape(2, 3, *size)
     if attack.norm == "linf":
-        return attack.eps * (2 * first - 1)
-    normal = np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)
-    return attack.eps * numbers[0] * normal / np.linalg.norm(normal)
-
-
-def _uniform(count: int, seed: str) -> Float[np.ndarray, "number"]:
-    """Return numbers in [0, 1) from raw bits, which never change, unlike the distributions of a library."""
-    key = np.frombuffer(hashlib.sha256(seed.encode()).digest()[:16], "<u8")
-    return (np.random.Philox(key=key).random_raw(count) >> 11) * 2.0**-53
+        return attack.eps * (2 * draws.uniform(3, *size) - 1)
+    direction = draws.normal(3, *size)
+    return attack.eps * draws.uniform(1) * direction / np.linalg.norm(direction)
 
 
 def to_pixels(views: Views, model: ViT) -> Pixels:

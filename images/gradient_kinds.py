@@ -13,6 +13,7 @@ from .batch import Batch
 from .condition_kind import OTHER_CLASS, ConditionKind, Views, class_named, other_class
 from .gradient_attacks import NORMS, ORDERS, GradientAttack, attack_views
 from .params import budget, label, number, pixels
+from .seeds import Draws
 from .source import ImageSource
 
 UNTARGETED = "untargeted"
@@ -40,7 +41,7 @@ def _follow_gradients(condition: Condition, batch: Batch) -> Views:
         [batch.cls.class_index if target is None else target] * len(batch.refs),
         _gradient_attack(condition),
         targeted=target is not None,
-        seeds=[f"{condition.kind} {condition.version} {batch.seed} {ref.hash}" for ref in batch.refs],
+        draws=[Draws(condition.kind, condition.version, batch.seed, ref.hash) for ref in batch.refs],
     )
     if found.flat.any():
         warn(

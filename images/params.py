@@ -1,4 +1,4 @@
-"""Parameters of conditions and corruptions: shares, budgets, texts, names and colours."""
+"""Parameters of conditions and corruptions: shares, budgets, names and colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from PIL import ImageColor
 
 from ..circuits.kinds import REQUIRED, Param, is_number
 from ..circuits.recipe import Scalar
-from .font import spell
 
 
 def share(default: float, low: float, high: float) -> Param:
@@ -23,7 +22,7 @@ def share(default: float, low: float, high: float) -> Param:
     return Param(default, f"a share of the image's height, {low:g} to {high:g}", read)
 
 
-def budget(default: Scalar = REQUIRED, *, auto: bool = False) -> Param:
+def budget(default: Any = REQUIRED, *, auto: bool = False) -> Param:
     """Return the parameter for a perturbation in pixels of [0, 1]; with `auto`, also for the word `auto`.
 
     The canonical form is `8/255` for whole grey levels, else a number, so that equal budgets are equal.
@@ -32,31 +31,31 @@ def budget(default: Scalar = REQUIRED, *, auto: bool = False) -> Param:
     def read(value: Any) -> Scalar:
         if auto and value == "auto":
             return "auto"
-        exact = Fraction(value.replace(" ", "") if isinstance(value, str) else str(float(value)))
-        if isinstance(value, bool) or not 0 < exact <= 1:
+        exact = _exact(value)
+        if not 0 < exact <= 1:
             raise ValueError(value)
         levels = float(exact * 255)
-        return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 and exact < 1 else float(exact)
+        whole = levels > 0.5 and abs(levels - round(levels)) < 1e-6 and exact < 1
+        return f"{round(levels)}/255" if whole else float(exact)
 
     allowed = 'a number above 0 and up to 1, in pixels of [0, 1], or a fraction such as "8/255"'
     return Param(default, allowed + (" or 'auto'" if auto else ""), read)
 
 
+def _exact(value: Any) -> Fraction:
+    """Return a number or the text of a number or fraction; raise ValueError for anything else."""
+    if not isinstance(value, str) and not is_number(value):
+        raise ValueError(value)
+    above, *below = str(value).split("/")
+    try:
+        return Fraction(above) / Fraction(*below or ["1"])
+    except (TypeError, ZeroDivisionError) as error:
+        raise ValueError(value) from error
+
+
 def pixels(value: Scalar) -> float:
     """Return a resolved budget as a number."""
     return float(Fraction(str(value)))
-
-
-def text(default: str, allowed: str) -> Param:
-    """Return the parameter for a text that the font can write; outer blanks do not count."""
-
-    def read(value: Any) -> Scalar:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(value)
-        spell(value)  # its error names the missing character
-        return " ".join(value.split())
-
-    return Param(default, allowed, read)
 
 
 def label(allowed: str, *, default: Any) -> Param:

@@ -1,4 +1,4 @@
-"""Partners for `other-class`: the classes that corrupted images come from, and the image paired with each image.
+"""Partners for `other-class` and `class-mean`: the classes of corrupted images, and the image paired with each image.
 
 The other classes follow a class in the seeded cyclic order and are assigned to its images in turn. A circuit then
 depends on what distinguishes its class from many others, not from one that the seed picked.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..circuits import ClassInfo
+from ..circuits import ClassInfo, Corruption
 from ..circuits.kinds import Param, is_whole
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
@@ -19,12 +19,12 @@ ALL = "all"
 
 
 def partner_classes(
-    partners: Scalar, source: ImageSource, cls: ClassInfo, *, seed: int, count: int
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ClassInfo, ...]:
     """Return the classes that images of `cls` are contrasted with, in the order of pairing.
 
     Args:
-        partners: `"all"` other classes, their number, or names of classes separated by commas.
+        corruption: its `partners` are `"all"` other classes, their number, or names of classes separated by commas.
         source: source of the images.
         cls: class of the clean images.
         seed: seed of the cyclic order.
@@ -33,26 +33,27 @@ def partner_classes(
     Raises:
         InputError: a name that is not a class of the source, the class itself, or a source with one class.
     """
+    partners = corruption["partners"]
     if len(source.classes) < 2:
-        raise InputError(f"other-class: needs two classes, but {source.name} has one; use another corruption")
+        raise InputError(f"{corruption.kind}: needs two classes, but {source.name} has one; use another corruption")
     if isinstance(partners, str) and partners != ALL:
-        return _named(partners, source, cls)
+        return _named(corruption, source, cls)
     cycle = class_cycle(source.classes, seed)
     at = cycle.index(cls)
     others = (*cycle[at + 1 :], *cycle[:at])
     return others[: count if partners == ALL else min(count, int(str(partners)))]
 
 
-def _named(partners: str, source: ImageSource, cls: ClassInfo) -> tuple[ClassInfo, ...]:
-    by_name = {c.name: c for c in source.classes}
+def _named(corruption: Corruption, source: ImageSource, cls: ClassInfo) -> tuple[ClassInfo, ...]:
+    by_name, partners = {c.name: c for c in source.classes}, str(corruption["partners"])
     names = [partners] if partners in by_name else [name.strip() for name in partners.split(",")]
     for name in names:
         if name not in by_name:
-            raise unknown("class", name, by_name, where="other-class: partners")
+            raise unknown("class", name, by_name, where=f"{corruption.kind}: partners")
     others = tuple(by_name[name] for name in dict.fromkeys(names) if by_name[name] != cls)
     if not others:
         raise InputError(
-            f"other-class: partners = {partners!r}: class {cls.name!r} cannot be contrasted with itself; "
+            f"{corruption.kind}: partners = {partners!r}: class {cls.name!r} cannot be contrasted with itself; "
             "add another class, or remove this one from images.only"
         )
     return others

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -62,7 +63,10 @@ class ImageSource(ABC):
         classes: classes sorted by class index.
         skipped: files and folders that were skipped.
         notices: messages for the user about the images, including the skipped ones.
+        masks: folder of masks of the foreground, see `find_masks`; None without masks.
     """
+
+    masks: Path | None = None
 
     def __init__(
         self,
@@ -86,8 +90,9 @@ class ImageSource(ABC):
         self._splits: dict[str, Split] = {
             hash_: split for c in classes for hash_, split in assign_splits(ref.hash for ref in c.images).items()
         }
-        self._cached_view = lru_cache(max(64, _CACHE_BYTES // (height * width * 3)))(self._load_view)
-        self._cached_mean = lru_cache(4)(self._mean)
+        kept = max(64, _CACHE_BYTES // (height * width * 3))
+        self._cached_view = lru_cache(kept)(self._load_view)
+        self._cached_mean = lru_cache(kept)(self._mean)
 
     @abstractmethod
     def image(self, ref: ImageRef) -> Image.Image:
@@ -96,6 +101,14 @@ class ImageSource(ABC):
         Raises:
             BadImage: the image cannot be decoded, or has changed since the source was opened.
         """
+
+    def image_size(self, ref: ImageRef) -> tuple[int, int]:
+        """Return the width and height of the image.
+
+        Raises:
+            BadImage: the image cannot be decoded.
+        """
+        return self.image(ref).size
 
     def class_named(self, name: str) -> ClassInfo:
         """Return the class of this name.
@@ -173,31 +186,35 @@ class ImageSource(ABC):
         """
         raise InputError(f"{self.name}: these images are not files, so there are no attacked files of the same names")
 
-    def mean_view(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
-        """Return the mean over up to `count` discovery images of all classes, rounded; read-only.
+    def to_view(self, image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+        """Return any image as the model sees it: resized and cropped, before normalisation."""
+        return self._preprocess.view(image)
 
-        It uses the first images by content hash, whatever the model predicts for them, so that every class, condition
-        and seed has the same mean image. Undecodable images are skipped.
+    def mean_view(self, count: int, cls: ClassInfo | None = None) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the mean over up to `count` discovery images of a class, or of all classes, rounded; read-only.
+
+        It uses the first images by content hash, whatever the model predicts for them, so that every condition and seed
+        has the same mean image. Undecodable images are skipped.
 
         Raises:
             InputError: no discovery image can be decoded.
         """
-        return self._cached_mean(count)
+        return self._cached_mean(count, cls)
+
+    def discovery_refs(self, cls: ClassInfo | None = None) -> tuple[ImageRef, ...]:
+        """Return the discovery images of a class, or of all classes, sorted by content hash."""
+        classes = self._classes.values() if cls is None else [self._classes[cls]]
+        refs = [r for c in classes for r in c.images if self.split_of(r) == "discovery"]
+        return tuple(sorted(refs, key=lambda r: r.hash))
 
     def _load_view(self, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
-        view = self._preprocess.view(self.image(ref))
+        view = self.to_view(self.image(ref))
         view.setflags(write=False)
         return view
 
-    @cached_property
-    def discovery_refs(self) -> tuple[ImageRef, ...]:
-        """Images of all classes in the discovery split, sorted by content hash."""
-        refs = [r for c in self._classes.values() for r in c.images if self.split_of(r) == "discovery"]
-        return tuple(sorted(refs, key=lambda r: r.hash))
-
-    def _mean(self, count: int) -> UInt8[np.ndarray, "height width 3"]:
+    def _mean(self, count: int, cls: ClassInfo | None) -> UInt8[np.ndarray, "height width 3"]:
         total, used = np.zeros((*self._preprocess.size, 3), np.int64), 0
-        for ref in self.discovery_refs:
+        for ref in self.discovery_refs(cls):
             try:
                 total += self.view(ref)
             except BadImage:
@@ -206,7 +223,8 @@ class ImageSource(ABC):
             if used == count:
                 break
         if not used:
-            raise InputError(f"{self.name}: there is no discovery image to average; add images")
+            of = "" if cls is None else f" of class {cls.name!r}"
+            raise InputError(f"{self.name}: there is no discovery image{of} to average; add images")
         mean = ((2 * total + used) // (2 * used)).astype(np.uint8)
         mean.setflags(write=False)
         return mean

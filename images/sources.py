@@ -83,6 +83,7 @@ def open_source(
     *,
     name: str | None = None,
     attacked: Mapping[str, Path] | None = None,
+    masks: Path | None = None,
 ) -> ImageSource:
     """Open a source of images, as the model sees them.
 
@@ -92,6 +93,7 @@ def open_source(
         model: the model that sees the images.
         name: name of the data set; by default the folder's.
         attacked: folders of attacked images, by the name of their condition; only for a folder.
+        masks: folder of masks of the images' foreground, for the corruption `inpaint`.
 
     Raises:
         InputError: there is no such source, or it cannot be used; the message says why.
@@ -103,4 +105,6 @@ def open_source(
     """
     options = {"kind": source} if isinstance(source, str) else dict(source)
     kind = options.pop("kind", "folder")
-    return SOURCES[kind].open(Opening(model, options, name, attacked or {}))
+    opened = SOURCES[kind].open(Opening(model, options, name, attacked or {}))
+    opened.masks = masks
+    return opened

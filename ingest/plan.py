@@ -124,7 +124,9 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
     attackers = attackers_of(spec, chooser)
     recipes = _requests(spec, attackers)
     with errors_at(spec, "images.source"):
-        source = open_source(_source(spec), chooser, name=spec.images.name, attacked=_attacked_folders(spec))
+        source = open_source(
+            _source(spec), chooser, name=spec.images.name, attacked=_attacked_folders(spec), masks=spec.images.masks
+        )
     predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
     conditions = (condition for requested in recipes for condition in requested.conditions)

@@ -144,6 +144,7 @@ class ImagesSpec(_Part):
 
     source: _NameOrFolder
     name: str | None = Field(default=None, min_length=1, max_length=200)
+    masks: Path | None = None
     per_class: int = Field(default=36, ge=4, le=1_000_000)
     choose: Literal["correct", "all", "successful"] = "correct"
     only: tuple[str, ...] | None = None
@@ -284,6 +285,7 @@ def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Resolve the relative paths in a spec against a folder."""
     listed = values.get("condition")
     places = [(values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")]
+    places.append((values.get("images"), "masks"))
     for condition in listed if isinstance(listed, list) else ():
         places += [(condition, "path"), (_get(condition, "model"), "checkpoint")]
     for table, key in places:

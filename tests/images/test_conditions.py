@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuitstore.circuits import Condition
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, ImageSource, class_cycle, is_attack, open_source, target_of
+from circuitstore.images import CONDITIONS, ImageSource, class_cycle, is_attack, is_control, open_source, target_of
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.images.seeds import Draws
+from circuitstore.images.words import CONTROLS
 from circuitstore.images.writing import PLAIN, write
 from circuitstore.models import ViT
 from hypothesis import given
@@ -73,7 +75,11 @@ def test_a_text_targets_the_class_that_it_names(digits: ImageSource) -> None:
     assert (target("Seven"), target("ceiling")) == (7, None)
 
 
-@pytest.mark.parametrize("condition", [NATURAL, TYPOGRAPHIC, SCATTERED], ids=lambda c: c.text)
+VARIANTS = {"typographic": {"place": "random", "number": 2, "size": 0.05}, "random-signs": {"eps": "8/255"}}
+COMPUTED = [CONDITIONS.resolve(k, VARIANTS.get(k)) for k in CONDITIONS if k not in ("folder", "fgsm", "pgd")]
+
+
+@pytest.mark.parametrize("condition", [TYPOGRAPHIC, *COMPUTED], ids=lambda c: c.text)
 def test_the_attack_does_not_depend_on_other_images_or_their_order(digits: ImageSource, condition) -> None:
     whole = batch(digits, n=8)
     together = attack(condition, whole)
@@ -89,3 +95,20 @@ def test_random_places_differ_between_images_and_seeds(digits: ImageSource) -> N
 
     assert len({mask.tobytes() for mask in red(0)}) == 4
     assert not np.array_equal(red(0), red(1))
+
+
+def test_a_control_differs_from_its_attack_only_as_a_control() -> None:
+    sevens = [CONDITIONS.resolve("typographic", {"text": "seven", **more}) for more in ({}, {"size": 0.3})]
+    controls = [CONDITIONS.resolve("typographic", {"text": "seven", "control": c}) for c in CONTROLS if c != "none"]
+    assert all(is_control(control, sevens[0]) for control in controls)
+    others = [NATURAL, TYPOGRAPHIC, sevens[1], *controls]
+    assert not any(is_control(control, other) for control in controls for other in others)
+    assert not any(is_control(other, sevens[0]) for other in (NATURAL, TYPOGRAPHIC, *sevens))
+
+
+def test_random_signs_are_the_control_of_gradient_attacks_with_the_same_budget() -> None:
+    signs = CONDITIONS.resolve("random-signs", {"eps": 8 / 255})
+    budgets = [(norm, eps) for norm in ("linf", "l2") for eps in ("8/255", 1.0)]
+    made = {(norm, eps): Condition.of("pgd", {"norm": norm, "eps": eps}) for norm, eps in budgets}
+    assert [key for key, attack in made.items() if is_control(signs, attack)] == [("linf", "8/255")]
+    assert not is_control(signs, TYPOGRAPHIC) and not is_control(signs, signs)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CORRUPTIONS, ImageSource, needs_attack, open_source
+from circuitstore.images import CORRUPTIONS, ImageSource, needs_attack, open_source, predict
 from circuitstore.images.batch import Batch
-from circuitstore.images.corruptions import corrupt
+from circuitstore.images.corruptions import corrupt, draws_on
 from circuitstore.models import ViT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +41,42 @@ def test_pairing_needs_partners(digits: ImageSource) -> None:
 def test_mean_image_is_one_for_all(digits: ImageSource) -> None:
     corrupted = corrupt(CORRUPTIONS.resolve("mean-image", {"images": 20}), batch(digits, seed=3))
     assert np.array_equal(corrupted, [digits.mean_view(20)] * 6)
+
+
+def test_class_mean_is_the_mean_of_the_partners_class(digits: ImageSource) -> None:
+    images = batch(digits, n=3)
+    third = digits.classes[2]
+    mixed = Batch(digits, images.cls, images.refs, (*images.partners[:2], digits.candidates(third)[0]), 5)
+    corrupted = corrupt(CORRUPTIONS.resolve("class-mean", {"images": 12}), mixed)
+    for cls, view in zip([digits.classes[1]] * 2 + [third], corrupted, strict=True):
+        refs = [r for r in digits.candidates(cls) if digits.split_of(r) == "discovery"][:12]
+        assert np.abs(np.mean(views(digits, tuple(refs)), axis=0) - view).max() <= 0.5 + 1e-9
+
+
+def test_class_mean_draws_on_the_discovery_images_of_its_classes(digits: ImageSource) -> None:
+    corruption = CORRUPTIONS.resolve("class-mean", {"partners": "five, eight", "images": 4})
+    drawn = draws_on(corruption, digits, digits.class_named("three"), seed=0, count=8)
+    assert {digits.class_of(ref).name for ref in drawn} == {"five", "eight"} and len(drawn) == 8
+    assert {digits.split_of(ref) for ref in drawn} == {"discovery"}
+    with pytest.raises(InputError, match="class-mean: partners: unknown class 'ten'"):
+        draws_on(CORRUPTIONS.resolve("class-mean", {"partners": "ten"}), digits, digits.classes[0], seed=0, count=8)
+    with pytest.raises(InputError, match="class-mean: no class that 'zero' is contrasted with has a usable image"):
+        corrupt(corruption, Batch(digits, digits.classes[0], batch(digits).refs, (), 0))
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0])
+def test_noise_hides_the_class_as_far_as_it_is_strong(digits: ImageSource, digits_model: ViT, std: float) -> None:
+    corruption, hits = CORRUPTIONS.resolve("gaussian-noise", {"std": std}), []
+    for cls in digits.classes:
+        images = Batch(digits, cls, digits.candidates(cls)[:8], (), 0)
+        hits += (predict(digits_model, corrupt(corruption, images)) == cls.class_index).tolist()
+    assert np.mean(hits) > 0.8 if std < 0.5 else np.mean(hits) < 0.35
+
+
+@pytest.mark.parametrize("std", [0, -1, 1.5, "strong", True])
+def test_a_standard_deviation_out_of_range_raises(std: object) -> None:
+    with pytest.raises(InputError, match="corruption 'gaussian-noise': std: expected a standard deviation in pixels"):
+        CORRUPTIONS.resolve("gaussian-noise", {"std": std})
 
 
 @pytest.mark.parametrize("radius", [0.02, 0.1, 0.3])
@@ -89,7 +125,7 @@ def test_the_twin_is_the_image_itself(digits: ImageSource) -> None:
     assert [k for k in CORRUPTIONS if needs_attack(CORRUPTIONS.resolve(k))] == ["unattacked-twin"]
 
 
-@pytest.mark.parametrize("kind", [k for k in CORRUPTIONS if k != "other-class"])
+@pytest.mark.parametrize("kind", [k for k in CORRUPTIONS if k not in ("other-class", "class-mean", "inpaint")])
 def test_the_corruption_does_not_depend_on_other_images_or_their_order(digits: ImageSource, kind: str) -> None:
     corruption, whole = CORRUPTIONS.resolve(kind), batch(digits, n=8)
     together = corrupt(corruption, whole)
@@ -99,9 +135,10 @@ def test_the_corruption_does_not_depend_on_other_images_or_their_order(digits: I
     assert np.array_equal(together, separate)
 
 
-def test_shuffles_differ_between_images_and_seeds(digits: ImageSource) -> None:
+@pytest.mark.parametrize("kind", ["patch-shuffle", "gaussian-noise"])
+def test_random_choices_differ_between_images_and_seeds(digits: ImageSource, kind: str) -> None:
     def shuffled(seed: int) -> np.ndarray:
-        return corrupt(CORRUPTIONS.resolve("patch-shuffle"), batch(digits, seed=seed))
+        return corrupt(CORRUPTIONS.resolve(kind), batch(digits, seed=seed))
 
     assert np.array_equal(shuffled(0), shuffled(0))
     assert not any(np.array_equal(a, b) for a, b in zip(shuffled(0), shuffled(1), strict=True))

@@ -20,6 +20,7 @@ from circuitstore.images.gradient_attacks import (
     to_pixels,
     to_views,
 )
+from circuitstore.images.seeds import Draws
 from circuitstore.models import ViT, in_dtype, load_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +46,10 @@ def tiny() -> ViT:
         module = timm.models.vision_transformer.VisionTransformer(**shape)
     options = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "crop": 1.0, "interpolation": "bicubic"}
     return load_model(module, dtype="float64", **options)
+
+
+def draws(hashes: list[str]) -> list[Draws]:
+    return [Draws("start", hash_) for hash_ in hashes]
 
 
 class Normalised(nn.Module):
@@ -143,9 +148,9 @@ def test_budget_and_range_are_never_exceeded(
 ) -> None:
     views = np.random.default_rng(seed).choice(np.array([0, 1, 127, 254, 255], np.uint8), (count, 8, 8, 3))
     pixels, labels = to_pixels(views, tiny), torch.zeros(count, dtype=torch.long)
-    start = pixels + torch.from_numpy(np.stack([random_offset((8, 8), attack, str(i)) for i in range(count)]))
+    start = pixels + torch.from_numpy(np.stack([random_offset((8, 8), attack, Draws(i)) for i in range(count)]))
     found = perturb(tiny, pixels, labels, attack, start=start, targeted=targeted)
-    rounded = attack_views(tiny, views, [0] * count, attack, targeted=targeted, seeds=[str(i) for i in range(count)])
+    rounded = attack_views(tiny, views, [0] * count, attack, targeted=targeted, draws=[Draws(i) for i in range(count)])
     for result in (found, to_pixels(rounded.views, tiny)):
         offset = (result - pixels).flatten(1)
         length = offset.abs().amax(1) if attack.norm == "linf" else offset.norm(dim=1)
@@ -160,7 +165,7 @@ def test_rounding_changes_a_perturbation_by_less_than_a_level_and_little_of_its_
     rng = np.random.default_rng(seed)
     attack = GradientAttack(eps, "l2" if norm == "l2" else "linf")
     views = rng.integers(100, 156, (1, 6, 5, 3), dtype=np.uint8)
-    offset = random_offset((6, 5), attack, str(seed))[None]
+    offset = random_offset((6, 5), attack, Draws(seed))[None]
     if attack.norm == "l2":
         offset *= eps / np.linalg.norm(offset)
     pixels = torch.from_numpy(views.transpose(0, 3, 1, 2) / 255 + offset)
@@ -178,11 +183,13 @@ def test_rounding_changes_a_perturbation_by_less_than_a_level_and_little_of_its_
 @pytest.mark.parametrize("attack", [GradientAttack(6 / 255, steps=4, restarts=2), GradientAttack(0.5, "l2", 3)])
 def test_images_are_attacked_independently(digits_model: ViT, some, attack: GradientAttack) -> None:
     """One by one, backwards and all together give the same pixels."""
-    views, classes, seeds = some
-    whole = attack_views(digits_model, views, classes, attack, seeds=seeds).views
-    backwards = attack_views(digits_model, views[::-1], classes[::-1], attack, seeds=seeds[::-1]).views
+    views, classes, hashes = some
+    whole = attack_views(digits_model, views, classes, attack, draws=draws(hashes)).views
+    backwards = attack_views(digits_model, views[::-1], classes[::-1], attack, draws=draws(hashes[::-1])).views
     single = [
-        attack_views(digits_model, views[i : i + 1], classes[i : i + 1], attack, seeds=seeds[i : i + 1]).views[0]
+        attack_views(digits_model, views[i : i + 1], classes[i : i + 1], attack, draws=draws(hashes[i : i + 1])).views[
+            0
+        ]
         for i in range(0, len(views), 9)
     ]
     assert np.array_equal(backwards[::-1], whole)
@@ -192,9 +199,9 @@ def test_images_are_attacked_independently(digits_model: ViT, some, attack: Grad
 @pytest.mark.parametrize("norm", NORMS)
 def test_random_starts_depend_on_their_seed_only(norm: str) -> None:
     attack = GradientAttack(0.1, "l2" if norm == "l2" else "linf")
-    first, again, other = (random_offset((7, 5), attack, seed) for seed in ("a 0", "a 0", "a 1"))
+    first, again, other = (random_offset((7, 5), attack, Draws(seed)) for seed in ("a", "a", "b"))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
-    many = np.stack([random_offset((7, 5), attack, str(i)) for i in range(400)])
+    many = np.stack([random_offset((7, 5), attack, Draws(i)) for i in range(400)])
     spread = np.abs(many).max((1, 2, 3)) if norm == "linf" else np.linalg.norm(many.reshape(400, -1), axis=1)
     assert spread.max() <= 0.1 and spread.max() > 0.098
     assert abs(many.mean()) < 5 * many.std() / many.size**0.5
@@ -203,11 +210,11 @@ def test_random_starts_depend_on_their_seed_only(norm: str) -> None:
 @pytest.mark.slow
 def test_more_restarts_and_steps_do_not_lose(digits_model: ViT, some) -> None:
     """The same first start, so that the best of three is at least as good; twenty steps beat one on average."""
-    views, classes, seeds = (part[:17] for part in some)
+    views, classes, hashes = (part[:17] for part in some)
     loss = {}
     for steps, restarts in ((20, 1), (20, 3), (1, 1)):
         attack = GradientAttack(4 / 255, steps=steps, restarts=restarts)
-        found = attack_views(digits_model, views, classes, attack, seeds=seeds).views
+        found = attack_views(digits_model, views, classes, attack, draws=draws(hashes)).views
         logits = digits_model.logits(digits_model.preprocess.normalise(found))
         loss[steps, restarts] = nn.functional.cross_entropy(logits, torch.tensor(classes), reduction="none")
     assert (loss[20, 3] >= loss[20, 1]).all() and (loss[20, 3] > loss[20, 1]).any()
@@ -221,13 +228,13 @@ def test_a_gradient_that_vanishes_is_reported(tiny: ViT) -> None:
     kept = weight.clone()
     try:
         weight.zero_()
-        found = attack_views(flat, views, [0, 1, 0], GradientAttack(0.1, steps=2), seeds=["a", "b", "c"])
+        found = attack_views(flat, views, [0, 1, 0], GradientAttack(0.1, steps=2), draws=[Draws(i) for i in range(3)])
     finally:
         weight.copy_(kept)
     assert found.flat.tolist() == [True] * 3 and np.array_equal(found.views, views)
     assert not attack_views(tiny, views, [0, 1, 0], GradientAttack(0.1, steps=2)).flat.any()
 
 
-def test_restarts_need_a_seed_per_image(tiny: ViT) -> None:
-    with pytest.raises(InputError, match=r"seeds: expected one per image \(2\) for random starts, got 0"):
+def test_restarts_need_random_choices_for_each_image(tiny: ViT) -> None:
+    with pytest.raises(InputError, match=r"draws: expected one per image \(2\) for random starts, got 0"):
         attack_views(tiny, np.zeros((2, 8, 8, 3), np.uint8), [0, 1], GradientAttack(0.1, restarts=1))

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images.font import draw_line
+from circuitstore.images.font import FONT_NAMES, FONTS
+from circuitstore.images.lettering import PLACES, Lettering, arrange
 from circuitstore.images.seeds import Draws
-from circuitstore.images.writing import PLACES, PLAIN, Lettering, write
+from circuitstore.images.writing import PLAIN, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,8 +27,8 @@ def ink(image: np.ndarray, colour: tuple[int, int, int] = (255, 255, 255)) -> np
 
 def test_seven_at_the_bottom_of_a_small_image_pixel_by_pixel() -> None:
     image = write(blank(32, 32), "seven", BARE, Draws())
-    assert np.array_equal(ink(image)[25:, 1:30], draw_line("SEVEN"))
-    assert ink(image).sum() == draw_line("SEVEN").sum()
+    assert np.array_equal(ink(image)[25:, 1:30], FONTS["5x7"].draw_line("SEVEN"))
+    assert ink(image).sum() == FONTS["5x7"].draw_line("SEVEN").sum()
     assert (image[~ink(image)] == 100).all()
 
 
@@ -81,18 +82,63 @@ def test_random_places_depend_only_on_the_draws() -> None:
     size=st.floats(0.01, 1),
     place=st.sampled_from(PLACES),
     number=st.integers(1, 3),
-    height=st.integers(40, 90),
-    width=st.integers(40, 90),
+    font=st.sampled_from(FONT_NAMES),
+    height=st.integers(72, 140),
+    width=st.integers(54, 140),
     seed=st.integers(0, 9),
 )
 def test_letters_stay_inside_and_the_original_stays_unchanged(
-    size: float, place: str, number: int, height: int, width: int, seed: int
+    size: float, place: str, number: int, font: str, height: int, width: int, seed: int
 ) -> None:
-    style = Lettering(size, place, number, (255, 255, 255), None)
+    style = Lettering(size, place, number, (255, 255, 255), None, font)
     before = blank(height, width)
     image = write(before, "six", style, Draws(seed))
     assert image.shape == before.shape and (before == 100).all()
-    scale_squared = ink(image).sum() / draw_line("SIX").sum()
-    if place != "random":  # elsewhere copies may overlap
-        assert scale_squared == number * round((scale_squared / number) ** 0.5) ** 2
+    copies = number * (4 if place == "border" else 1)
+    scale_squared = ink(image).sum() / FONTS[font].draw_line("SIX").sum()
+    if place != "random":  # elsewhere copies do not overlap
+        assert scale_squared == copies * round((scale_squared / copies) ** 0.5) ** 2
     assert scale_squared >= 1
+
+
+def test_along_the_border_all_four_sides_read_the_same() -> None:
+    letters = ink(write(blank(64, 64), "seven", replace(BARE, place="border", size=0.11), Draws()))
+    word = FONTS["5x7"].draw_line("SEVEN")
+    sides = [letters, np.rot90(letters, 2), np.rot90(letters), np.rot90(letters, -1)]  # each side in turn is on top
+    upper = [np.argwhere(side[:8]).min(0) for side in sides]
+    found = [side[top : top + 7, left : left + 29] for side, (top, left) in zip(sides, upper, strict=True)]
+    below = np.rot90(word, 2)  # the only side that is upside down when it is on top
+    for read, expected in zip(found, [word, below, word, word], strict=True):
+        assert np.array_equal(read, expected)
+    assert letters.sum() == 4 * word.sum()
+
+
+@given(number=st.integers(1, 4), height=st.integers(48, 130), width=st.integers(32, 130), seed=st.integers(0, 99))
+def test_scattered_copies_can_all_be_read(number: int, height: int, width: int, seed: int) -> None:
+    style = replace(PLAIN, place="scattered", number=number, size=0.2, font="3x5")
+    blocks, scale = arrange("SIX", style, height, width, Draws(seed))
+    assert len(blocks) == number and scale >= 1
+    covered = np.zeros((height, width), int)
+    for mask, top, left in blocks:
+        rows, columns = mask.shape
+        covered[max(0, top - scale) : top + rows + scale, max(0, left - scale) : left + columns + scale] += 1
+    assert covered.max() == 1  # not even outlines overlap
+
+
+def test_scattered_copies_depend_on_the_draws() -> None:
+    style = replace(BARE, place="scattered", number=3)
+    first, again, other = (write(blank(96, 96), "cat", style, Draws(s)) for s in ("a", "a", "b"))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("outline", [(0, 0, 255), (9, 9, 9)])
+def test_without_letters_the_block_of_the_text_is_filled(place: str, outline: tuple[int, int, int]) -> None:
+    style = replace(PLAIN, place=place, size=0.11, outline=outline)
+    lettered = write(blank(64, 64), "seven", style, Draws(3))
+    filled = write(blank(64, 64), "seven", replace(style, colour=None), Draws(3))
+    changed = (filled != 100).any(-1)
+    assert (filled[changed] == outline).all()
+    assert changed[(lettered != 100).any(-1)].all()
+    blocks, scale = arrange("SEVEN", style, 64, 64, Draws(3))
+    assert scale == 1 and changed.sum() <= sum((m.shape[0] + 2) * (m.shape[1] + 2) for m, _, _ in blocks)

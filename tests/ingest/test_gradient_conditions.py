@@ -11,6 +11,7 @@ import pytest
 import torch
 from circuitstore.errors import InputError
 from circuitstore.images import CONDITIONS, WORDS, ImageSource, Predictions, gradient_kinds, short_fingerprint
+from circuitstore.images.gradient_attacks import GradientAttack
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.models import ViT, load_model
 from circuitstore.store import open_store
@@ -62,19 +63,17 @@ def other(digits_model: ViT) -> ViT:
 
 @pytest.mark.slow
 def test_images_are_attacked_once_and_kept_track_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attacked: list[tuple[float, str]] = []
+    attacked: list[tuple[GradientAttack, bool, str]] = []
     attack_views = gradient_kinds.attack_views
 
-    def counted(model, views, classes, attack, *, targeted, seeds):
-        if attack.eps < 0.1:  # not the checks with a large budget
-            attacked.extend((attack.steps, seed) for seed in seeds)
-        return attack_views(model, views, classes, attack, targeted=targeted, seeds=seeds)
+    def counted(model, views, classes, attack, *, targeted, draws):
+        attacked.extend((attack, targeted, str(draw._parts[-1])) for draw in draws)
+        return attack_views(model, views, classes, attack, targeted=targeted, draws=draws)
 
     monkeypatch.setattr(gradient_kinds, "attack_views", counted)
     result = index(parse_spec(SPEC), location=tmp_path, progress=False)
     assert (result.done, result.failed) == (10, {})
-    planned = [a for a in attacked if a[0] <= 3]
-    assert len(planned) - len(set(planned)) <= 2 * 2  # the plan tries every attack on one image
+    assert len(attacked) - len(set(attacked)) <= 2 * 2  # the plan tries every attack on one image of a class
     with open_store(tmp_path) as store:
         assert store.verify().to_pandas().empty
         rows = store.circuits(attack="fgsm").to_pandas()
@@ -165,7 +164,9 @@ def test_a_budget_has_one_spelling_and_notices_say_what_8_bits_do() -> None:
     spellings = ["8/255", " 8 / 255", 8 / 255, "16/510"]
     assert {CONDITIONS.resolve("pgd", {"eps": s})["eps"] for s in spellings} == {"8/255"}
     assert CONDITIONS.resolve("pgd", {"eps": 0.5, "norm": "l2"})["eps"] == 0.5
-    spec = parse_spec(SPEC.replace('"8/255"', '"0.4/255"').replace('"6/255"', '"3.4/255"'))
-    notices = [n for n in make_plan(spec).notices if "8 bits" in n]
+    first, effect, mechanism = SPEC.split("[[recipe]]")
+    weak = first.replace('"8/255"', '"0.4/255"').replace('"6/255"', '"3.4/255"')
+    extract = mechanism[mechanism.index("[[extract]]") :]
+    notices = [n for n in make_plan(parse_spec(f"{weak}[[recipe]]{effect}{extract}")).notices if "8 bits" in n]
     assert len(notices) == 2
     assert "the attack changes no pixel" in notices[0] and "the attack is rounded to 3/255" in notices[1]
