@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .ingest import index as index
     from .ingest import load_spec as load_spec
     from .ingest import store_results as store_results
+    from .ingest import train_probe as train_probe
     from .models import load_clip as load_clip
     from .models import load_model as load_model
     from .results import Table as Table
@@ -91,6 +92,7 @@ _WHERE = {
     "score_edges": "discovery",
     "store_results": "ingest",
     "token_groups": "evaluation",
+    "train_probe": "ingest",
 }
 
 __all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]

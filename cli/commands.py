@@ -42,7 +42,7 @@ class Command(TyperCommand):
 
 
 for function in (
-    *(indexing.demo, indexing.index, indexing.preview, indexing.cross),
+    *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
     *(maintenance.verify, maintenance.rebuild, maintenance.migrate, maintenance.gc, maintenance.delete),
     *(pages.docs, doctor.doctor),

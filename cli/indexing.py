@@ -1,4 +1,4 @@
-"""Commands that look at images, index them, and evaluate circuits on them: demo, index, preview, cross."""
+"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross."""
 
 from __future__ import annotations
 
@@ -113,6 +113,30 @@ def preview(
         from ..analysis import write_sheet
 
         print_message(f"sheet: {write_sheet(seen, out)}")
+
+
+def probe(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="Names the model with its head, and the images.")],
+    form: Form = None,
+    progress: Progress = True,
+) -> None:
+    """Train a linear classifier for a model without one.
+
+    Runs the spec's model on all of its images and fits a logistic regression to the pooled tokens: on discovery
+    images, with selection images to choose the penalty. Writes the classifier to the file that the spec names
+    as the model's head, and prints the accuracy, also on report images. Needs circuitstore[probe].
+    """
+    from .. import ingest
+    from ..results import Table
+
+    wanted = ingest.load_spec(spec)
+    file = ingest.probe_file(wanted)
+    trained = ingest.train_probe(wanted, progress=progress and not NOTES.quiet)
+    trained.head.save(file)
+    emit(
+        Table(trained.table.frame.round(DECIMALS), trained.table.notes, trained.table.facts), Destination.of(None, form)
+    )
+    print_message(f"head: {file}")
 
 
 def cross(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InputError, nearest
@@ -54,9 +54,15 @@ class Labels:
 
     @classmethod
     def of_model(cls, labels: Sequence[str] | None, n_classes: int) -> Labels:
-        """Return the model's own labels, else ImageNet's if the number of logits matches, else only indices."""
+        """Return the model's own labels, else ImageNet's if the number of logits matches, else only indices.
+
+        A label with commas, "goldfish, Carassius auratus", also has each of its parts as a name, unless another label
+        is equal to it.
+        """
         if labels is not None:
-            return cls._build([(label,) for label in labels], "the model's labels")
+            own = cls._build([(label,) for label in labels], "the model's labels")
+            parts = cls._build([[*label.split(","), label] for label in labels], own.kind)
+            return replace(own, by_name={**parts.by_name, **own.by_name})
         if n_classes in _IMAGENET_SUBSETS:
             return cls._build(_imagenet_names(_IMAGENET_SUBSETS[n_classes]), "ImageNet labels")
         return cls(n_classes)

@@ -16,6 +16,9 @@ from .plan import make_plan as make_plan
 from .preview import Preview as Preview
 from .preview import Samples as Samples
 from .preview import preview as preview
+from .probe import Probe as Probe
+from .probe import probe_file as probe_file
+from .probe import train_probe as train_probe
 from .spec import Spec as Spec
 from .spec import load_spec as load_spec
 from .spec import parse_spec as parse_spec

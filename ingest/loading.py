@@ -73,16 +73,34 @@ def _in_dtypes(model: ViT, dtypes: Sequence[str]) -> dict[str, ViT]:
     return {dtype: in_dtype(model, dtype) for dtype in dtypes}
 
 
-_SHARED = ("name", "checkpoint", "image_size", "mean", "std", "crop", "crop_mode", "interpolation", "seed")
-"""Fields of a model's table that timm and open_clip models share."""
+_SHARED = (
+    "name", "checkpoint", "image_size", "mean", "std", "crop", "crop_mode", "interpolation", "seed",
+)  # fmt: skip
+"""Fields of a model's table that the models of all libraries share."""
 
 
-def _load_model(model: str | ModelSpec, device: str, dtype: str) -> ViT:
+def untrained(spec: Spec, labels: Sequence[str]) -> ViT:
+    """Return the model of a spec with a classifier whose logits are 0, for these classes.
+
+    Raises:
+        InputError: the spec has no model, or it cannot be loaded.
+    """
+    if spec.model is None:
+        raise InputError(f"{spec.origin}: model: this field is missing; name a model")
+    with errors_at(spec, "model"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CircuitStoreWarning)  # the probe's table has them as notes
+        return _load_model(spec.model, spec.device, "float32", labels)
+
+
+def _load_model(model: str | ModelSpec, device: str, dtype: str, head: Sequence[str] | None = None) -> ViT:
+    """Load a model, with another classifier than the spec's if there is a `head`."""
     if isinstance(model, str):
-        return load_model(model, device=device, dtype=dtype)
+        return load_model(model, device=device, dtype=dtype, head=head)
     options: Any = {field: getattr(model, field) for field in _SHARED} | {"device": device, "dtype": dtype}
     if model.open_clip is None:
-        return load_model(f"timm:{model.timm}", pretrained=bool(model.pretrained), **options)
+        source = model.huggingface or (f"timm:{model.timm}" if model.timm else f"torchvision:{model.torchvision}")
+        labels = None if head else model.classes
+        return load_model(source, pretrained=model.pretrained, head=head or model.head, labels=labels, **options)
     tag = model.pretrained if isinstance(model.pretrained, str) else None
     prompts = () if model.templates is None else (model.templates,)
     return load_clip(model.open_clip, model.classes or (), *prompts, pretrained=tag, **options)

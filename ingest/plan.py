@@ -125,7 +125,11 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
     recipes = _requests(spec, attackers)
     with errors_at(spec, "images.source"):
         source = open_source(
-            _source(spec), chooser, name=spec.images.name, attacked=_attacked_folders(spec), masks=spec.images.masks
+            source_options(spec),
+            chooser,
+            name=spec.images.name,
+            attacked=_attacked_folders(spec),
+            masks=spec.images.masks,
         )
     predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
@@ -209,7 +213,7 @@ def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metr
         )
 
 
-def _source(spec: Spec) -> str | dict[str, Any]:
+def source_options(spec: Spec) -> str | dict[str, Any]:
     source = spec.images.source
     match source:
         case str():

@@ -29,6 +29,9 @@ from ..notation import read_toml
 FOLDER = "folder"
 """Kind of condition whose attacked images are in a folder."""
 
+LIBRARIES = ("timm", "torchvision", "huggingface", "open_clip")
+"""Fields of a model's table of which it has exactly one."""
+
 _TAGS = ("~name", "~table", "~kind")
 
 
@@ -55,17 +58,22 @@ class _Open(_Part):
 
 
 class ModelSpec(_Part):
-    """A model of timm, or a zero-shot classifier of open_clip.
+    """A model of timm, torchvision or Hugging Face, or a zero-shot classifier of open_clip.
 
     `{ timm = "vit_base_patch16_224", pretrained = true }`, or with `checkpoint = "file.safetensors"`;
+    `{ torchvision = "vit_b_16", checkpoint = "file.pth" }`; `{ huggingface = "folder/" }`; each of these also with
+    `head = "probe.safetensors"`;
     `{ open_clip = "ViT-B-32", pretrained = "laion2b_s34b_b79k", classes = ["cat", "dog"] }`.
     """
 
     timm: str | None = None
+    torchvision: str | None = None
+    huggingface: Path | None = None
     open_clip: str | None = None
     name: str | None = None
     pretrained: bool | str = False
     checkpoint: Path | None = None
+    head: Path | None = None
     image_size: int | tuple[int, int] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -78,19 +86,29 @@ class ModelSpec(_Part):
 
     @model_validator(mode="after")
     def _one_library(self) -> ModelSpec:
-        if (self.timm is None) == (self.open_clip is None):
-            raise ValueError("expected exactly one of timm, open_clip")
-        if self.open_clip is None:
-            if self.classes is not None or self.templates is not None:
-                raise ValueError("classes and templates define prompts: use them with open_clip, not with timm")
-            if not isinstance(self.pretrained, bool):
-                raise ValueError(f"pretrained: expected true or false with timm, got {self.pretrained!r}")
-        else:
-            if self.classes is None:
-                raise ValueError("open_clip: expected classes, the list of names of the model's classes")
-            if self.pretrained is True:
-                raise ValueError("pretrained: expected the tag of open_clip's weights, got true")
+        named = [library for library in LIBRARIES if getattr(self, library) is not None]
+        if len(named) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(LIBRARIES)}")
+        if named == ["open_clip"]:
+            self._check_clip()
+        elif self.templates is not None or (self.classes is not None and self.head is None):
+            raise ValueError(
+                f"classes and templates define prompts: use them with open_clip, not with {named[0]}; with {named[0]}, "
+                "classes are the names of the classes of head"
+            )
+        elif named == ["timm"] and not isinstance(self.pretrained, bool):
+            raise ValueError(f"pretrained: expected true or false with timm, got {self.pretrained!r}")
+        elif named == ["huggingface"] and (self.pretrained or self.checkpoint is not None):
+            raise ValueError("huggingface: a folder holds its own weights; leave out pretrained and checkpoint")
         return self
+
+    def _check_clip(self) -> None:
+        if self.classes is None:
+            raise ValueError("open_clip: expected classes, the list of names of the model's classes")
+        if self.pretrained is True:
+            raise ValueError("pretrained: expected the tag of open_clip's weights, got true")
+        if self.head is not None:
+            raise ValueError("head: the classes' prompts are open_clip's classifier; leave head out")
 
 
 _NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag("~table")], Discriminator(_by_shape)]
@@ -284,10 +302,12 @@ def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -
 def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Resolve the relative paths in a spec against a folder."""
     listed = values.get("condition")
-    places = [(values.get("model"), "checkpoint"), (_get(values, "images", "source"), "folder")]
-    places.append((values.get("images"), "masks"))
+    places = [(_get(values, "images", "source"), "folder"), (values.get("images"), "masks")]
+    models = [values.get("model")]
     for condition in listed if isinstance(listed, list) else ():
-        places += [(condition, "path"), (_get(condition, "model"), "checkpoint")]
+        places.append((condition, "path"))
+        models.append(_get(condition, "model"))
+    places += [(model, key) for model in models for key in ("checkpoint", "huggingface", "head")]
     for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / Path(table[key]).expanduser())

@@ -10,6 +10,7 @@ from .clip import zero_shot as zero_shot
 from .entry import runs_model as runs_model
 from .gated_runs import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
+from .linear_head import LinearHead as LinearHead
 from .load import load_model as load_model
 from .mixed_runs import fixed_output as fixed_output
 from .mixed_runs import mixed_reads as mixed_reads

@@ -13,9 +13,9 @@ from torch import nn
 from ..errors import InputError, check_known, unknown, warn
 from .families import as_vision_transformer
 from .fingerprint import computation, contents
+from .fixed_image import fixed_logits
 from .grid import Size, check_memory, parse_size
 from .preprocess import TIMM_NAMES, Preprocess
-from .probe import probe
 from .representable import check_finite_weights, check_representable
 from .self_check import check_finite, check_model
 from .vit import ViT
@@ -195,7 +195,7 @@ def assemble(source: SourceModule, options: LoadOptions) -> ViT:
     check_representable(module)
     check_memory(name, module, preprocess.size, options.device)
     content = contents(module)
-    output = probe(module, preprocess.size)
+    output = fixed_logits(module, preprocess.size)
     check_finite(name, output)
     module.num_classes = len(output)
     labels = options.labels if options.labels is not None else source.labels

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..circuits import digest
+from .fixed_image import summary
 from .preprocess import Preprocess
-from .probe import summary
 from .representable import NORMS
 
 _TRAINING_ONLY = (nn.Identity, _DropoutNd, DropPath, PatchDropout)
@@ -42,7 +42,7 @@ def fingerprint(computation: str, preprocess: Preprocess) -> str:
 
 
 def computation(contents: str, logits: Float[Tensor, "class"]) -> str:
-    """Return the hash (hex) of what a model computes: its `contents` and its logits for a fixed image, see `probe`."""
+    """Return the hash (hex) of what a model computes: its `contents`, and its logits from `fixed_logits`."""
     return digest({"contents": contents, "answer": summary(logits)})
 
 

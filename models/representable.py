@@ -104,7 +104,8 @@ def _check_head(module: Any) -> None:
     if isinstance(head, nn.Identity):
         raise InputError(
             f"{type(module).__name__} has no classifier (num_classes=0), so it has no logits to explain; "
-            "create it with num_classes=N, or attach a trained head (model.head = nn.Linear(…))"
+            "give it one: head=FILE, with trained weights or a linear probe that `circuitstore probe` trains on your "
+            "images, or in Python also head=nn.Linear(…)"
         )
     if isinstance(head, nn.Linear) and module.attn_pool is None and head.in_features != width:
         raise InputError(

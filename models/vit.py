@@ -207,6 +207,16 @@ class ViT:
 
     @plain_torch()
     @torch.no_grad()
+    def pooled(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image pooled"]:
+        """Return what the classifier reads: the pooled tokens after the last norm. No gradient.
+
+        Raises:
+            InputError: images of another size, or pixels that are not normalised.
+        """
+        return self.module.forward_head(self.module.forward_features(self._pixels(images)), pre_logits=True)
+
+    @plain_torch()
+    @torch.no_grad()
     def logits(self, images: Shaped[Tensor, "image channel height width"]) -> Float[Tensor, "image class"]:
         """Return the plain model's logits; images are moved and cast. No gradient.
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ..errors import InputError
@@ -85,7 +85,26 @@ def read_weights(path: Path, names: Collection[str]) -> Weights:
     return Weights(kept, chosen.table, _script_preprocess(content), _notices(path, chosen, others))
 
 
-def existing_file(value: object) -> Path:
+def read_tensors(path: Path, what: str = "checkpoint") -> dict[str, Tensor]:
+    """Read the tensors by name in a file; of several tables of tensors, the largest.
+
+    Args:
+        path: a safetensors or torch file.
+        what: name of the argument, for messages.
+
+    Raises:
+        InputError: the file is not readable or has no table of tensors.
+    """
+    tables = [table for _, table in _tables(_content(path, what))]
+    if not tables:
+        raise InputError(f"{what}: {path} holds no table of tensors by name")
+    largest = max(tables, key=len)
+    for name, tensor in largest.items():
+        _check_tensor(path, name, tensor, what)
+    return largest
+
+
+def existing_file(value: object, what: str = "checkpoint") -> Path:
     """Return the path of a file that exists.
 
     Raises:
@@ -95,7 +114,7 @@ def existing_file(value: object) -> Path:
         with suppress(OSError):  # such as a name that is too long
             if (path := Path(value)).is_file():
                 return path
-    raise InputError(f"checkpoint: no file at {value}")
+    raise InputError(f"{what}: no file at {value}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +136,7 @@ class _Set:
         return not _AVERAGED.isdisjoint(re.split("[^a-z]+", self.place.lower()))
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path, what: str = "checkpoint") -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -126,7 +145,7 @@ def _content(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's loader can raise anything on damaged files
         raise InputError(
-            f"checkpoint: {path} is not a readable file of tensors ({type(error).__name__}); expected .safetensors, or "
+            f"{what}: {path} is not a readable file of tensors ({type(error).__name__}); expected .safetensors, or "
             f"a torch file of tensors, numbers and strings{_unsafe_objects(path, error)}"
         ) from error
 
@@ -232,7 +251,7 @@ def _script_preprocess(content: Any) -> Mapping[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
+def _check_tensor(path: Path, name: str, tensor: Tensor, what: str = "checkpoint") -> None:
     """Check that a tensor is dense and that the file holds each of its values.
 
     Raises:
@@ -246,4 +265,29 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     elif tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         why = f"is {tuple(tensor.shape)}, but the file holds fewer values (an expanded view was saved)"
     if why:
-        raise InputError(f"checkpoint: {path}: {name} {why}; save the model's own state_dict")
+        raise InputError(f"{what}: {path}: {name} {why}; save the model's own state_dict")
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load all tensors into a module.
+
+    Raises:
+        InputError: a name or shape differs from the module's.
+    """
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{n} is {tuple(tensors[n].shape)}, expected {tuple(own[n].shape)}"
+        for n in own.keys() & tensors.keys()
+        if tensors[n].shape != own[n].shape
+    ]
+    if missing or extra or shapes:
+        problems = [
+            *(f"missing: {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}" for _ in missing[:1]),
+            *(f"not in the model: {', '.join(extra[:5])}{' …' if len(extra) > 5 else ''}" for _ in extra[:1]),
+            *shapes[:3],
+        ]
+        raise InputError(f"checkpoint: {where} does not fit the model: {'; '.join(problems)}")
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        module.double()
+    module.load_state_dict(tensors)

@@ -1,4 +1,4 @@
-"""Unwrap a timm model from the modules around it, or explain how to load it."""
+"""Unwrap a model from the modules around it, or explain how to load it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import NotRepresentable
+from .hf_model import CLASSES
+from .huggingface import is_transformers
 from .representable import check_family, is_of_family
+from .torchvision_vit import is_torchvision
 
 _RUNS_IT = (nn.DataParallel, DistributedDataParallel, AveragedModel, ModelEmaV2, ModelEmaV3)
 
@@ -39,7 +42,7 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def _explain(module: nn.Module) -> None:
-    """Raise an error that says how to load a module of a known library, or a timm model inside a module.
+    """Raise an error that says how to load a module of a known library, or a supported model inside a module.
 
     Raises:
         NotRepresentable: the module is of either sort.
@@ -50,27 +53,24 @@ def _explain(module: nn.Module) -> None:
             f"{name} is part of open_clip: pass the whole model, its class names and its tokenizer to "
             "cs.load_clip(model, classes, tokenizer=open_clip.get_tokenizer(name))"
         )
+    if library == "transformers":
+        raise NotRepresentable(f"transformers' {name} is not supported; expected one of {', '.join(CLASSES)}")
     inner = next(_inner_models(module), None)
     if inner is not None:
         raise NotRepresentable(_attach_head_hint(module, *inner))
-    if library in ("torchvision", "transformers"):
-        raise NotRepresentable(
-            f"{name} is part of {library}, whose models are not supported yet; timm has the same architectures: "
-            'cs.load_model("timm:vit_base_patch16_224", pretrained=True)'
-        )
 
 
 def _inner_models(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((path, part) for path, part in module.named_modules() if path and is_of_family(part))
+    known = (is_of_family, is_transformers, is_torchvision)
+    return ((path, part) for path, part in module.named_modules() if path and any(check(part) for check in known))
 
 
 def _attach_head_hint(module: nn.Module, path: str, part: nn.Module) -> str:
-    own = path.partition(".")[0]
+    own, library = path.partition(".")[0], type(part).__module__.partition(".")[0]
     others = [name for name, child in module.named_children() if name != own and list(child.parameters())]
-    lines = [f"model.{path}.head = model.{others[-1]}"] if others else []
-    lines.append(f"cs.load_model(model.{path})")
-    condition = ", if your forward applies the head to what the timm model pools" if others else ""
+    head = f", head=model.{others[-1]}" if others else ""
+    condition = ", if your forward applies the head to what it pools" if others else ""
     return (
-        f"{type(module).__name__} is not a timm model, but holds a timm {type(part).__name__} at .{path}: "
-        f"{'attach your head to it' if others else 'load that'}{condition}:\n  " + "\n  ".join(lines)
+        f"{type(module).__name__} is not a model of timm, transformers or torchvision, but holds a {library} "
+        f"{type(part).__name__} at .{path}: load that{condition}:\n  cs.load_model(model.{path}{head})"
     )

@@ -133,12 +133,14 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    wanted = "demo index preview status query show draw compare report verify rebuild migrate gc delete docs doctor"
+    wanted = (
+        "demo index preview probe status query show draw compare report verify rebuild migrate gc delete docs doctor"
+    )
     assert list(COMMANDS) == wanted.split()
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in COMMANDS if name not in ("docs", "preview")]
+    "name", [name for name in COMMANDS if name not in ("docs", "preview", "probe")]
 )  # these do not read a store
 def test_every_command_takes_a_store(name: str) -> None:
     options = {o for p in COMMANDS[name].params for o in p.opts}

@@ -69,6 +69,14 @@ def test_own_labels_come_before_indices() -> None:
     assert labels.find("tabby") is None
 
 
+def test_the_parts_of_a_label_are_names_unless_they_are_labels() -> None:
+    labels = Labels.of_model(("crane", "crane, machine", "goldfish, Carassius auratus", "box, machine"), 4)
+    names = ("crane", "crane, machine", "Goldfish", "carassius_auratus", "goldfish, Carassius auratus", "box")
+    assert [labels.find(name) for name in names] == [0, 1, 2, 2, 2, 3]
+    assert labels.find("machine") is None and "2 classes" in labels.explain_missing("machine")
+    assert labels.words[2] == "goldfish, Carassius auratus"
+
+
 def test_indices_beyond_the_logits_and_other_digits_are_not_classes() -> None:
     assert [IMAGENET.find(n) for n in ("1000", "-1", "²", "٣")] == [None] * 4
 

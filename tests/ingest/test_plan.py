@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import transformers
 from circuitstore.errors import InputError
 from circuitstore.images import Predictions, Selected, select_images
 from circuitstore.ingest import Spec, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.loading import models_of
 from circuitstore.ingest.plan import Plan
-from circuitstore.models import Preprocess, ViT, load_model
+from circuitstore.models import LinearHead, Preprocess, ViT, load_model
+from torchvision.models import get_model
 
 from ..families import tiny_config
 from .conftest import SMALL
@@ -150,6 +152,26 @@ def test_an_unknown_name_is_reported_with_its_path(old: str, new: str, said: lis
     with pytest.raises(InputError) as caught:
         make_plan(parse_spec(SMALL.replace(old, new, 1), origin="mine.toml"))
     assert all(words in str(caught.value) for words in ["mine.toml", *said]), str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_spec_takes_models_of_hugging_face_and_torchvision(tmp_path: Path) -> None:
+    tiny = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3, "image_size": 32, "patch_size": 8}
+    transformers.ViTForImageClassification(transformers.ViTConfig(**tiny)).save_pretrained(tmp_path / "tiny")
+    LinearHead(torch.randn(3, 12), torch.randn(3), ("a", "b", "c")).save(tmp_path / "three.safetensors")
+    torch.save(get_model("vit_b_32", image_size=64, num_classes=4).state_dict(), tmp_path / "large.pth")
+    found = []
+    for table in (
+        '{ huggingface = "tiny" }',
+        '{ huggingface = "tiny", head = "three.safetensors" }',
+        '{ huggingface = "tiny", head = "three.safetensors", classes = ["x", "y", "z"] }',
+        '{ torchvision = "vit_b_32", checkpoint = "large.pth" }',
+    ):
+        spec = parse_spec(SMALL.replace('model = "digits"', f"model = {table}"), folder=tmp_path)
+        found += models_of(spec, None, ["float32"]).values()
+    assert [model.name for model in found] == ["tiny", "tiny/three", "tiny/three", "vit_b_32/large"]
+    assert [model.n_classes for model in found] == [2, 3, 3, 4]
+    assert [model.labels for model in found] == [None, ("a", "b", "c"), ("x", "y", "z"), None]
 
 
 def test_a_model_has_name_and_preprocessing_of_the_spec(tmp_path: Path) -> None:

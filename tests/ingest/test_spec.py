@@ -72,8 +72,16 @@ def test_bisection_extraction_has_share_and_buffer() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("timm = ", "open_clip = 'ViT-B-32', timm = ", ["model", "exactly one of timm, open_clip"]),
+        (
+            "timm = ",
+            "open_clip = 'ViT-B-32', timm = ",
+            ["model", "exactly one of timm, torchvision, huggingface, open_clip"],
+        ),
         ("timm = ", "classes = ['a'], timm = ", ["model", "use them with open_clip"]),
+        ("timm = ", "templates = ['{}'], head = 'h', timm = ", ["model", "use them with open_clip"]),
+        ("timm = ", "classes = ['a'], head = 'h', open_clip = ", ["model", "leave head out"]),
+        ("timm = ", "pretrained = true, huggingface = ", ["model", "a folder holds its own weights"]),
+        ("timm = ", "checkpoint = 'w.pth', huggingface = ", ["model", "a folder holds its own weights"]),
         ("timm = ", "pretrained = 'laion', timm = ", ["model", "pretrained", "'laion'"]),
         ("timm = ", "open_clip = ", ["model", "expected classes"]),
         ("timm = ", "classes = ['a'], pretrained = true, open_clip = ", ["model", "the tag"]),

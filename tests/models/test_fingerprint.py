@@ -7,7 +7,7 @@ import torch
 from circuitstore.errors import InputError, NotRepresentable
 from circuitstore.models import Preprocess, load_model
 from circuitstore.models.fingerprint import computation, contents, fingerprint
-from circuitstore.models.probe import fixed_image, probe, summary
+from circuitstore.models.fixed_image import fixed_image, fixed_logits, summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers.attention_pool import AttentionPoolLatent
@@ -18,7 +18,7 @@ PREPROCESS = Preprocess((8, 8))
 
 
 def identity(module):
-    return computation(contents(module), probe(module, (8, 8)))
+    return computation(contents(module), fixed_logits(module, (8, 8)))
 
 
 @pytest.fixture
@@ -93,7 +93,10 @@ DIFFERENT = {
     "slopes": [act(lambda: nn.LeakyReLU(0.01)), act(lambda: nn.LeakyReLU(0.5))],
     "alphas": [act(nn.ELU), act(lambda: nn.ELU(3.0))],
     "betas": [act(nn.Softplus), act(lambda: nn.Softplus(5))],
-    "ranges that the probe does not reach": [act(lambda: nn.Hardtanh(-1e3, 1e3)), act(lambda: nn.Hardtanh(-1e4, 1e4))],
+    "ranges that no logit reaches": [
+        act(lambda: nn.Hardtanh(-1e3, 1e3)),
+        act(lambda: nn.Hardtanh(-1e4, 1e4)),
+    ],
     "eps": [lambda m: setattr(m.norm, "eps", 1e-6), lambda m: setattr(m.norm, "eps", 1.0000001e-6)],
     "scale": [lambda m, s=s: setattr(m.blocks[1].attn, "scale", s) for s in (0.5, 0.5000001)],
     "heads": [lambda m: setattr(m, "head", nn.Sequential(m.head, nn.ReLU())), lambda m: None],

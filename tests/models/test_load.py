@@ -87,11 +87,14 @@ def test_a_module_without_preprocessing_warns(toy_module):
 
 
 def test_invalid_arguments_raise(toy_module, tmp_path):
+    with pytest.raises(InputError, match=r"a tag is part of the name, test_vit\.r160_in1k"):
+        load_model("test_vit", pretrained="r160_in1k")
     with pytest.raises(InputError, match="exclude each other"):
         load_model("test_vit", pretrained=True, checkpoint=tmp_path)
-    for source in ("digits", toy_module()):
-        with pytest.raises(InputError, match="can only be given with a timm name"):
-            load_model(source, checkpoint=tmp_path / "w.safetensors")
+    for source in ("digits", toy_module(), tmp_path):
+        for weights in ({"checkpoint": tmp_path / "w.safetensors"}, {"pretrained": True}):
+            with pytest.raises(InputError, match="pretrained and checkpoint can only be given with a timm name"):
+                load_model(source, **weights)
     with pytest.raises(InputError, match="did you mean 'vit_small_patch16_224'"):
         load_model("vit_smal_patch16_224")
     with pytest.raises(InputError, match="did you mean 'float32'"):
@@ -125,8 +128,8 @@ def test_any_image_size_of_a_timm_name():
     [
         ("vit_tiny_patch16_224.nope", r"vit_tiny_patch16_224: unknown tag 'nope'.+augreg_in21k"),
         ("timm:deit_tiny_patch16_224.in21k", "unknown tag 'in21k'; did you mean 'fb_in1k'"),
-        ("hf-hub:timm/vit_base_patch16_224.augreg_in21k", "Hugging Face hub are not supported yet"),
-        ("google/vit-base-patch16-224", "Hugging Face hub are not supported yet"),
+        ("hf-hub:timm/vit_base_patch16_224.augreg_in21k", "Models of the Hugging Face hub are not downloaded"),
+        ("google/vit-base-patch16-224", "Models of the Hugging Face hub are not downloaded"),
         ("", "unknown model ''"),
     ],
 )
@@ -179,6 +182,13 @@ def test_heads_without_logits_raise(toy_module):
     module.head = torch.nn.Sequential(torch.nn.Linear(16, 3), torch.nn.Unflatten(1, (3, 1))).double()
     with pytest.raises(InputError, match=r"head: expected logits \[image, class\] for one image, got \(1, 3, 1\)"):
         load_model(module)
+
+
+def test_a_folder_without_a_slash_is_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vit-pets").mkdir()
+    with pytest.raises(InputError, match=r"to load the folder, write Path\('vit-pets'\) or '\./vit-pets'"):
+        load_model("vit-pets")
 
 
 def test_suggestions_for_a_misspelt_name_are_supported_models():

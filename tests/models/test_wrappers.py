@@ -3,7 +3,7 @@
 import open_clip
 import pytest
 import torch
-import torchvision
+import transformers
 from circuitstore.errors import NotRepresentable
 from circuitstore.models import load_clip, load_model
 from circuitstore.models.wrappers import unwrap
@@ -41,6 +41,11 @@ def test_distributed_data_parallel_is_removed(toy_module, tmp_path):
         torch.distributed.destroy_process_group()
 
 
+TINY = transformers.ViTConfig(
+    hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32, image_size=8, patch_size=4
+)
+
+
 class Tuned(nn.Module):
     """A timm model without a head, and a head, as in fine-tuning scripts."""
 
@@ -54,26 +59,32 @@ class Tuned(nn.Module):
         return self.classifier(self.backbone(x))
 
 
+class TunedViT(Tuned):
+    """A model of transformers without a head, and a head."""
+
+    def forward(self, x):
+        return self.classifier(self.backbone(x).last_hidden_state[:, 0])
+
+
 @pytest.mark.parametrize("family", ["DINOv2", "EVA"])
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_wrapper_with_its_own_head_raises_with_lines_that_load_it(images, family, deep):
+def test_a_wrapper_with_its_own_head_raises_with_the_line_that_loads_it(images, family, deep):
     torch.manual_seed(0)
     tuned = Tuned(build(family, num_classes=0), nn.Sequential(nn.Dropout(0.5), nn.Linear(16, 3))).double().eval()
     model = nn.ModuleDict({"net": tuned}) if deep else tuned
     kind = type(tuned.backbone).__name__
     where = r"\.net\.backbone" if deep else r"\.backbone"
-    with pytest.raises(NotRepresentable, match=f"but holds a timm {kind} at {where}: ") as caught:
+    with pytest.raises(NotRepresentable, match=f"but holds a timm {kind} at {where}: load that") as caught:
         load_model(model)
-    names = {"model": model, "cs": type("cs", (), {"load_model": load_model})}
-    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    line = str(caught.value).splitlines()[1].strip()
     if deep:
-        assert lines == ["cs.load_model(model.net.backbone)"]
+        assert line == "cs.load_model(model.net.backbone)"
         return
-    assert lines == ["model.backbone.head = model.classifier", "cs.load_model(model.backbone)"]
+    assert line == "cs.load_model(model.backbone, head=model.classifier)"
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    expected = tuned(x)
-    exec(lines[0], names)
-    assert torch.allclose(load_model(model.backbone, dtype="float64").logits(x), expected, rtol=1e-12)
+    assert torch.allclose(
+        load_model(model.backbone, head=model.classifier, dtype="float64").logits(x), tuned(x), rtol=1e-12
+    )
 
 
 def test_a_wrapper_without_a_head_raises_with_the_module_to_load(toy_module):
@@ -86,13 +97,19 @@ def test_models_of_other_libraries_raise_with_the_way_to_load_them():
     for module in (clip, clip.visual, build_clip("SigLIP with its bias").visual):
         with pytest.raises(NotRepresentable, match=r"is part of open_clip: .+cs\.load_clip\("):
             load_model(module)
-    with pytest.raises(
-        NotRepresentable, match=r"^VisionTransformer is part of torchvision, whose models are not supported yet"
-    ):
-        load_model(torchvision.models.vit_b_16())
-    foreign = type("ViTForImageClassification", (nn.Linear,), {"__module__": "transformers.models.vit.modeling_vit"})
-    with pytest.raises(NotRepresentable, match="is part of transformers, whose models are not supported yet"):
-        load_model(foreign(2, 2))
+    with pytest.raises(NotRepresentable, match="ViTForMaskedImageModeling is not supported; expected one of"):
+        load_model(transformers.ViTForMaskedImageModeling(TINY))
+
+
+def test_a_wrapper_around_a_model_of_transformers_raises_with_the_line_that_loads_it(images):
+    torch.manual_seed(0)
+    tuned = TunedViT(transformers.ViTModel(TINY), nn.Linear(16, 3)).double().eval()
+    with pytest.raises(NotRepresentable, match=r"holds a transformers ViTModel at \.backbone: load that") as caught:
+        load_model(tuned)
+    assert str(caught.value).endswith("cs.load_model(model.backbone, head=model.classifier)")
+    stated = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop": 1.0, "interpolation": "bicubic"}
+    model = load_model(tuned.backbone, head=tuned.classifier, dtype="float64", **stated)
+    assert torch.allclose(model.logits(images(model)), tuned(images(model)), rtol=1e-12)
 
 
 def test_a_wrapped_clip_is_accepted():

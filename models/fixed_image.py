@@ -18,7 +18,7 @@ _SUMS = 8
 
 
 @torch.no_grad()
-def probe(module: Any, size: tuple[int, int]) -> Float[Tensor, "class"]:
+def fixed_logits(module: Any, size: tuple[int, int]) -> Float[Tensor, "class"]:
     """Return the logits of `fixed_image` in float64, or in float32 if a part needs it; move the module to the CPU.
 
     Raises:
