@@ -103,9 +103,9 @@ def _of_class(preview: Preview, cls: ClassInfo) -> Iterator[_Text | _Pictures]:
 
 
 def _heading(samples: Samples) -> str:
-    """Return condition, word, target, shares and corruption in one line."""
+    """Return group, condition, word, target, shares and corruption in one line."""
     contrast, condition = samples.item.contrast, samples.item.condition
-    parts = [condition.text]
+    parts = [*filter(None, [samples.item.selection.group]), condition.text]
     if contrast.word is not None:
         parts.append(f"word “{contrast.word}”")
     if contrast.target is not None:

@@ -168,7 +168,7 @@ def _queries(overview: Overview) -> Iterator[str]:
         return
     conditions = [condition for condition in study.conditions if len(study.rows(condition))]
     attacked = next((condition for condition in conditions if condition in study.attacks), conditions[0])
-    fields = ("model_id", "dataset", "form", "method", "metric", "corruption", "extraction")
+    fields = ("model_id", "dataset", "image_group", "form", "method", "metric", "corruption", "extraction")
     same = " AND ".join(['c.flag = ""', *(f"c.{name} = {_literal(study.common[name])}" for name in fields)])
     yield (
         f"MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node) WHERE c.condition = {_literal(attacked)} AND {same} "

@@ -246,6 +246,7 @@ class Selection:
         seed: seed of the order of the candidates.
         surroundings: digest of everything else that decides how they are attacked and corrupted: the images of the
             contrast classes, the written word, the target class.
+        group: name of the group that all of them are in; empty if the images of the class are not divided.
     """
 
     candidates: str
@@ -254,13 +255,20 @@ class Selection:
     rule: str
     seed: int = 0
     surroundings: str = ""
+    group: str = added_later("")
 
     @classmethod
     def of(
-        cls, hashes: Sequence[str], count: int, rule: str, seed: int = 0, surroundings: Sequence[str] = ()
+        cls,
+        hashes: Sequence[str],
+        count: int,
+        rule: str,
+        seed: int = 0,
+        surroundings: Sequence[str] = (),
+        group: str = "",
     ) -> Selection:
         """Return the selection from candidate images with these content hashes."""
-        return cls(digest(list(hashes)), len(hashes), count, rule, seed, digest(list(surroundings)))
+        return cls(digest(list(hashes)), len(hashes), count, rule, seed, digest(list(surroundings)), group)
 
 
 @dataclass(frozen=True)
@@ -306,8 +314,10 @@ class WorkItem:
 
     @property
     def text(self) -> str:
-        """Model, class and condition as text."""
-        return f"{self.model.name}, {self.target_class.dataset} {self.target_class.name!r}, {self.condition.text}"
+        """Model, class, group and condition as text."""
+        images = f"{self.target_class.dataset} {self.target_class.name!r}"
+        group = f" in {self.selection.group!r}" if self.selection.group else ""
+        return f"{self.model.name}, {images}{group}, {self.condition.text}"
 
     @property
     def is_given(self) -> bool:

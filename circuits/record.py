@@ -124,7 +124,7 @@ class CircuitRecord(Exportable):
         """
         item, recipe = self.item, self.item.recipe
         asked = (item.model.id, item.target_class.key, item.condition.text, recipe.text, recipe.dtype, recipe.seed)
-        return digest([*asked, self.extraction.text])
+        return digest([*asked, self.extraction.text, *filter(None, [item.selection.group])])
 
     @property
     def flag(self) -> str:
@@ -187,6 +187,7 @@ class CircuitRecord(Exportable):
             "dataset": item.target_class.dataset,
             "class": item.target_class.name,
             "class_index": item.target_class.class_index,
+            "image_group": item.selection.group,
             "attack": item.condition.kind,
             "condition": item.condition.text,
             "method": recipe.method.text,

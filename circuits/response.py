@@ -217,6 +217,7 @@ class Response(Exportable):
             "dataset": trial.target_class.dataset,
             "class": trial.target_class.name,
             "class_index": trial.target_class.class_index,
+            "image_group": trial.selection.group,
             "attack": trial.condition.kind,
             "condition": trial.condition.text,
             "word": trial.contrast.word,

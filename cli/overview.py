@@ -121,6 +121,7 @@ def _of_discovery(discovery: Discovery) -> dict[str, Any]:
         "dataset": item.target_class.dataset,
         "class": item.target_class.name,
         "class_index": item.target_class.class_index,
+        "image_group": item.selection.group,
         "condition": item.condition.text,
         **{name: cell(value) for name, value in asdict(item.contrast).items()},
         **{name: cell(getattr(item.recipe, name)) for name in ("form", "direction", "seed")},

@@ -143,8 +143,8 @@ def compare(
         str,
         typer.Option(
             "--by",
-            help="What to compare: class, condition, model, dataset, corruption or extraction; as sets of edges also "
-            "method, form, metric or direction.",
+            help="What to compare: class, image_group, condition, model, dataset, corruption or extraction; as sets of "
+            "edges also method, form, metric or direction.",
         ),
     ] = "class",
     measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",

@@ -97,16 +97,17 @@ MADE = re.compile(r"<!-- made: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def kinds() -> str:
-    """Return tables of methods, metrics, conditions and corruptions with their parameters."""
+    """Return tables of methods, metrics, conditions, corruptions and sources of images with their parameters."""
     from circuitstore.discovery import METHODS
     from circuitstore.evaluation import METRICS
-    from circuitstore.images import CONDITIONS, CORRUPTIONS
+    from circuitstore.images import CONDITIONS, CORRUPTIONS, SOURCES
 
     tables = {
         "Methods": [(m.key, f"{m.name} ({m.source})", m.params) for m in METHODS.values()],
         "Metrics": [(m.key, m.name, m.params) for m in METRICS.values()],
         "Conditions": [(c.key, c.name, c.params) for c in CONDITIONS.values()],
         "Corruptions": [(c.key, c.name, c.params) for c in CORRUPTIONS.values()],
+        "Sources of images": [(s.key, s.name, s.params) for s in SOURCES.values()],
     }
     return "\n".join(f"### {title}\n\n{_table(rows)}" for title, rows in tables.items())
 

@@ -24,9 +24,13 @@ from .corruptions import needs_attack as needs_attack
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
 from .files import printable as printable
+from .groups import Grouping as Grouping
+from .groups import read_groups as read_groups
 from .labels import Labels as Labels
 from .masked_gradients import AttackChecks as AttackChecks
 from .masked_gradients import attack_checks as attack_checks
+from .opening import Opening as Opening
+from .opening import SourceKind as SourceKind
 from .partners import deal_partners as deal_partners
 from .predictions import Predictions as Predictions
 from .predictions import Tally as Tally
@@ -40,7 +44,6 @@ from .source import ImageRef as ImageRef
 from .source import ImageSource as ImageSource
 from .source import Skipped as Skipped
 from .sources import SOURCES as SOURCES
-from .sources import SourceKind as SourceKind
 from .sources import open_source as open_source
 from .splits import SPLITS as SPLITS
 from .splits import Split as Split

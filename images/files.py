@@ -54,9 +54,26 @@ def check_header(path: Path) -> str | None:
             raise BadImage(path, "broken link" if path.is_symlink() else "not a regular file")
         if path.stat().st_size == 0:
             raise BadImage(path, "empty file")
-        with _opened(path, path) as image:
-            frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            return f"{frames} frames, only the first is used" if frames > 1 else None
+        return _unused_frames(path, path)
+
+
+def check_encoded(data: bytes, path: Path | str) -> str | None:
+    """Check the bytes of an image like a file.
+
+    Raises:
+        BadImage: see `check_header`.
+    """
+    with _as_bad_image(path):
+        if not data:
+            raise BadImage(path, "empty file")
+        return _unused_frames(BytesIO(data), path)
+
+
+def _unused_frames(source: Path | BytesIO, path: Path | str) -> str | None:
+    """Return the notice for an image of several frames."""
+    with _opened(source, path) as image:
+        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+        return f"{frames} frames, only the first is used" if frames > 1 else None
 
 
 def read_image(data: bytes, path: Path | str) -> Image.Image:
@@ -74,7 +91,7 @@ def read_image(data: bytes, path: Path | str) -> Image.Image:
     """
     with _as_bad_image(path), _opened(BytesIO(data), path) as image:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image), path)
+        return to_rgb(ImageOps.exif_transpose(image), path)
 
 
 def oriented_size(path: Path) -> tuple[int, int]:
@@ -133,7 +150,12 @@ def _as_bad_image(path: Path | str) -> Iterator[None]:
         raise BadImage(path, f"cannot be decoded ({error})") from error
 
 
-def _to_rgb(image: Image.Image, path: Path | str) -> Image.Image:
+def to_rgb(image: Image.Image, path: Path | str) -> Image.Image:
+    """Return an image in RGB with 8 bits per channel, see `read_image`.
+
+    Raises:
+        BadImage: its pixels have an unknown range.
+    """
     if image.mode.startswith("I"):
         return _from_16_bits(np.asarray(image), path)
     if image.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Match names of class folders to the model's logits and to a plain word for each class."""
+"""Match names of classes to the model's logits and to a plain word for each class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import InputError, nearest
 
@@ -17,18 +17,22 @@ _IMAGENET_SUBSETS = {
     21841: "imagenet-22k",
     21843: "imagenet-21k-goog",
 }
+Noun = Literal["folder", "class"]
+"""What the names of classes in a source are the names of."""
+
+_PLURAL: Mapping[Noun, str] = {"folder": "folders", "class": "classes"}
 _CODE = re.compile(r"n\d{8}|\d+")  # WordNet id or class index
 
 
 @dataclass(frozen=True)
 class Match:
-    """A class folder and its logit.
+    """A class of a source and its logit.
 
     Attributes:
-        name: the folder's name.
+        name: its name in the source.
         index: position of the class among the model's logits.
-        word: plain word for the class, to write on images: the folder's name, or the label's first name if the
-            folder is named by a WordNet id or a number.
+        word: plain word for the class, to write on images: its name, or the label's first name if its name is a
+            WordNet id or a number.
     """
 
     name: str
@@ -84,7 +88,7 @@ class Labels:
         return found[0] if len(found) == 1 else None
 
     def word(self, name: str, index: int) -> str:
-        """Return the plain word for the class in the folder `name`."""
+        """Return the plain word for the class that a source calls `name`."""
         return self.words[index] if self.words and _CODE.fullmatch(name) else name
 
     def explain_missing(self, name: str) -> str:
@@ -97,53 +101,57 @@ class Labels:
         return f"{name!r} is not a class{hint}"
 
 
-def match_folders(names: Sequence[str], labels: Labels, table: Mapping[str, Any] | None, where: str) -> list[Match]:
-    """Return the class of each folder, from the table if there is one, else from the model's labels.
+def match_classes(
+    names: Sequence[str], labels: Labels, table: Mapping[str, Any] | None, where: str, noun: Noun = "class"
+) -> list[Match]:
+    """Return the logit of each class of a source, from the table if there is one, else from the model's labels.
 
     Args:
-        names: folder names.
+        names: names of the classes in the source.
         labels: the model's labels.
-        table: folder name → class index; folders that are not in it are skipped.
-        where: the place of the folders, for messages.
+        table: name → class index; names that are not in it are skipped.
+        where: the place of the images, for messages.
+        noun: what the names are the names of, for messages.
 
     Raises:
-        InputError: a folder whose name is not a label, a table entry without a folder or beyond the model's logits,
-            or two folders of one class; the message names them.
+        InputError: a name that is not a label, a table entry without a name or beyond the model's logits, or two names
+            of one class; the message has the names.
     """
-    found = _by_table(names, labels, table, where) if table is not None else _by_label(names, labels, where)
+    match = _by_table if table is not None else _by_label
+    found = match(names, labels, table or {}, where, noun)
     by_class: dict[int, str] = {}
-    for match in found:
-        other = by_class.setdefault(match.index, match.name)
-        if other != match.name:
+    for one in found:
+        other = by_class.setdefault(one.index, one.name)
+        if other != one.name:
             raise InputError(
-                f"{where}: folders {other!r} and {match.name!r} are both class {match.index}; "
-                "put their images into one folder"
+                f"{where}: {_PLURAL[noun]} {other!r} and {one.name!r} are both class {one.index}; "
+                f"put their images into one {noun}"
             )
     return sorted(found, key=lambda m: m.index)
 
 
-def _by_label(names: Sequence[str], labels: Labels, where: str) -> list[Match]:
+def _by_label(names: Sequence[str], labels: Labels, _: Mapping[str, Any], where: str, noun: Noun) -> list[Match]:
     found = [(name, labels.find(name)) for name in names]
     problems = [labels.explain_missing(name) for name, index in found if index is None]
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise InputError(
-            f"{where}: folder names must match {labels.kind} (0 to {labels.n_classes - 1} always work), but "
-            f"{shown}. Rename the folders, or set classes = {{ name = index }}"
+            f"{where}: {noun} names must match {labels.kind} (0 to {labels.n_classes - 1} always work), but "
+            f"{shown}. Rename the {_PLURAL[noun]}, or set classes = {{ name = index }}"
         )
     return [Match(name, index, labels.word(name, index)) for name, index in found if index is not None]
 
 
-def _by_table(names: Sequence[str], labels: Labels, table: Mapping[str, Any], where: str) -> list[Match]:
+def _by_table(names: Sequence[str], labels: Labels, table: Mapping[str, Any], where: str, noun: Noun) -> list[Match]:
     for name, index in table.items():
         if name not in names:
             close = nearest(name, names)
             hint = (
                 f"did you mean {' or '.join(map(repr, close))}?"
                 if close
-                else f"the folders are: {', '.join(names[:20])}"
+                else f"the {_PLURAL[noun]} are: {', '.join(names[:20])}"
             )
-            raise InputError(f"{where}: the table of classes has {name!r}, but there is no such folder; {hint}")
+            raise InputError(f"{where}: the table of classes has {name!r}, but there is no such {noun}; {hint}")
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < labels.n_classes:
             raise InputError(f"classes.{name}: expected a class index, 0 to {labels.n_classes - 1}, got {index!r}")
     return [Match(name, table[name], labels.word(name, table[name])) for name in names if name in table]

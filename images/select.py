@@ -61,6 +61,7 @@ def select_images(
     per_class: int,
     rule: str = "correct",
     condition: Condition | None = None,
+    group: str = "",
 ) -> Selected:
     """Select the first qualifying candidates of a class, until every split has its quota.
 
@@ -72,6 +73,7 @@ def select_images(
         per_class: number of images over the three splits: half, a quarter, a quarter.
         rule: one of `RULES`.
         condition: the attack that has to succeed, for `successful`.
+        group: only images of this group; empty: all images of the class.
 
     Raises:
         InputError: an unknown rule, fewer than four images, or `successful` without an attack.
@@ -83,7 +85,7 @@ def select_images(
     """
     _check(rule, per_class, condition)
     source = predictions.source
-    candidates = order_candidates(source.candidates(cls), predictions.seed)
+    candidates = order_candidates(source.candidates(cls, group), predictions.seed)
     wanted = quotas(per_class)
     chosen: dict[Split, list[ImageRef]] = {split: [] for split in SPLITS}
     warnings: list[str] = []
@@ -104,7 +106,8 @@ def select_images(
     if any(len(chosen[s]) < wanted[s] for s in SPLITS):
         why = _why(predictions, cls, tried, rule, condition)
         got = ", ".join(f"{len(chosen[s])} of {wanted[s]} {s}" for s in SPLITS)
-        warnings.append(f"class {cls.name!r}: fewer images than requested ({got}); choose = {rule!r}: {why}")
+        where = f"class {cls.name!r}" + (f", group {group!r}" if group else "")
+        warnings.append(f"{where}: fewer images than requested ({got}); choose = {rule!r}: {why}")
     splits = {split: tuple(chosen[split]) for split in SPLITS}
     return Selected(**splits, tried=tuple(tried), why=why, warnings=tuple(warnings))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,6 +64,7 @@ class ImageSource(ABC):
         skipped: files and folders that were skipped.
         notices: messages for the user about the images, including the skipped ones.
         masks: folder of masks of the foreground, see `find_masks`; None without masks.
+        groups: the group of each image that has one, by content hash; empty if the images are not divided.
     """
 
     masks: Path | None = None
@@ -83,6 +84,7 @@ class ImageSource(ABC):
         self.name = name
         self.classes: tuple[ClassInfo, ...] = tuple(self._classes)
         self.skipped = tuple(skipped)
+        self.groups: Mapping[str, str] = {}
         self.notices = (*_by_reason(skipped), *notices)
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
@@ -110,6 +112,14 @@ class ImageSource(ABC):
         """
         return self.image(ref).size
 
+    def column(self, name: str) -> Mapping[str, str]:
+        """Return the values of a column that the source has in addition to classes, by the content hash of the image.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        raise InputError(f"{self.name}: there is no column {name!r}: this source has no columns")
+
     def class_named(self, name: str) -> ClassInfo:
         """Return the class of this name.
 
@@ -121,9 +131,15 @@ class ImageSource(ABC):
             raise unknown("class", name, by_name, where=self.name)
         return by_name[name]
 
-    def candidates(self, cls: ClassInfo) -> tuple[ImageRef, ...]:
-        """Return all images of the class, sorted by content hash; some may turn out to be undecodable."""
-        return self._classes[cls].images
+    def candidates(self, cls: ClassInfo, group: str = "") -> tuple[ImageRef, ...]:
+        """Return the images of the class, sorted by content hash; some may turn out to be undecodable.
+
+        Args:
+            cls: the class.
+            group: only the images of this group; empty: all images.
+        """
+        images = self._classes[cls].images
+        return tuple(ref for ref in images if self.groups.get(ref.hash) == group) if group else images
 
     def class_of(self, ref: ImageRef) -> ClassInfo:
         """Return the class of the image."""

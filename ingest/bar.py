@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tqdm import tqdm
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     Drawn = tqdm[NoReturn]
 else:
     Drawn = tqdm  # generic only in its type stubs
+
+T = TypeVar("T")
 
 
 EVERY_S = 30.0
@@ -24,6 +27,19 @@ def progress_display(total: int, *, wanted: bool) -> Bar | Lines:
     if wanted and not sys.stderr.isatty():
         return Lines(total)
     return Bar(total=total, unit="item", disable=not wanted, dynamic_ncols=True)
+
+
+QUIET_S = 2.0
+"""Seconds of reading after which a progress bar appears."""
+
+
+def late_bar(elements: Sequence[T], *, unit: str, desc: str, wanted: bool) -> Iterator[T]:
+    """Yield the elements; if that takes more than two seconds, show a bar on stderr, if wanted."""
+    late: dict[str, Any] = {"delay": QUIET_S, "leave": False, "dynamic_ncols": True}
+    with Bar(total=len(elements), unit=unit, desc=desc, disable=not wanted, **late) as bar:
+        for element in elements:
+            bar.update()
+            yield element
 
 
 class Bar(Drawn):

@@ -27,20 +27,22 @@ class Choice:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._known: dict[tuple[str, str, str], Selected] = {}
+        self._known: dict[tuple[str, ...], Selected] = {}
         self.predictions = Predictions(plan.source, plan.model, plan.spec.seed, plan.attackers)
 
-    def of(self, cls: ClassInfo, condition: Condition, rule: str) -> Selected:
-        """Return the images of a class that qualify by a rule (see `RULES`)."""
-        key = (cls.key, condition.text if rule == "successful" else "", rule)
+    def of(self, cls: ClassInfo, condition: Condition, rule: str, group: str = "") -> Selected:
+        """Return the images of a class, or of one of its groups, that qualify by a rule (see `RULES`)."""
+        key = (cls.key, condition.text if rule == "successful" else "", rule, group)
         if key not in self._known:
             per_class = self._plan.spec.images.per_class
-            self._known[key] = select_images(self.predictions, cls, per_class=per_class, rule=rule, condition=condition)
+            self._known[key] = select_images(
+                self.predictions, cls, per_class=per_class, rule=rule, condition=condition, group=group
+            )
         return self._known[key]
 
     def of_item(self, item: WorkItem) -> Selected:
         """Return the images of an item."""
-        return self.of(item.target_class, item.condition, item.selection.rule)
+        return self.of(item.target_class, item.condition, item.selection.rule, item.selection.group)
 
     def partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
         """Return the partners of the first images of a split, if the corruption pairs images."""

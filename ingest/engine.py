@@ -28,6 +28,7 @@ from ..circuits import (
 from ..discovery import EXTRACTIONS, RESIDUAL_LIMIT
 from ..errors import CircuitStoreError, StoreDamaged, StoreError
 from ..evaluation import Execution, Journal
+from ..images import Grouping
 from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import CIRCUIT, DISCOVERY, RESPONSE, PartLocations, Writer, create_store
@@ -78,6 +79,7 @@ def index(
     spec: Spec,
     *,
     model: ViT | None = None,
+    groups: Grouping | None = None,
     location: str | Path | None = None,
     retry_failed: bool = False,
     wait_s: float = 0.0,
@@ -92,6 +94,7 @@ def index(
     Args:
         spec: the run.
         model: a loaded model, used instead of the model in the spec.
+        groups: how the images are divided into groups, used instead of `images.groups` in the spec; see `read_groups`.
         location: folder of the store, created if missing; default `./circuitstore-data`.
         retry_failed: retry items that failed in an earlier call; a changed spec retries them in any case.
         wait_s: seconds to wait for another writer of the store.
@@ -112,7 +115,7 @@ def index(
         2
     """
     began = time.monotonic()
-    plan = make_plan(spec, model)
+    plan = make_plan(spec, model, groups=groups, progress=progress)
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]

@@ -13,7 +13,7 @@ import torch
 from ..circuits import circuit_id, computation_graph, universe_of
 from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
-from ..images import quotas
+from ..images import Grouping, quotas
 from ..models import ViT
 from ..results import Table
 from ..store import PartLocations, open_store
@@ -38,6 +38,7 @@ def dry_run(
     *,
     location: str | Path | None = None,
     model: ViT | None = None,
+    groups: Grouping | None = None,
     progress: bool = False,
     on_survey: Callable[[Table], None] | None = None,
     **locations: Unpack[PartLocations],
@@ -53,6 +54,7 @@ def dry_run(
         spec: the run.
         location: folder of the store; default `./circuitstore-data`. It need not exist.
         model: a loaded model, used instead of the model in the spec.
+        groups: how the images are divided into groups, used instead of `images.groups` in the spec; see `read_groups`.
         progress: show a bar on stderr if reading the images takes more than two seconds.
         on_survey: called with the `survey` of the items that are not done; if omitted, no images are read.
         locations: `graph`, `catalog`, `account` of the store, as for `open_store`.
@@ -64,7 +66,7 @@ def dry_run(
         >>> dry_run(spec, location=folder).to_pandas()[["condition", "items", "done", "images"]].values.tolist()
         [['natural', 2, 0, 16]]
     """
-    plan = make_plan(spec, model)
+    plan = make_plan(spec, model, groups=groups, progress=progress)
     stored = _stored(location, **locations)
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
         on_survey(survey(plan, Choice(plan), todo, progress=progress))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..circuits import (
@@ -29,6 +28,7 @@ from ..images import (
     CONDITIONS,
     CORRUPTIONS,
     BadImage,
+    Grouping,
     ImageSource,
     Predictions,
     attacker_of,
@@ -40,15 +40,15 @@ from ..images import (
     is_attack,
     needs_attack,
     notice_of,
-    open_source,
     order_candidates,
     short_fingerprint,
     surroundings,
     target_of,
 )
 from ..models import ViT, plain_torch
+from .images import attacked_folders, groups_of_class, open_images
 from .loading import CHOOSING, attackers_of, models_of
-from .spec import FolderSpec, RecipeSpec, Spec, errors_at, kind_and_params
+from .spec import RecipeSpec, Spec, errors_at, kind_and_params
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,14 @@ class Plan:
 
 
 @plain_torch()
-def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
+def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None = None, progress: bool = False) -> Plan:
     """Check a spec, load its model, list its images, and return all of its work items.
 
     Args:
         spec: the run.
         model: a loaded model, used instead of the model in the spec.
+        groups: how the images are divided into groups, used instead of `images.groups` in the spec; see `read_groups`.
+        progress: show a bar on stderr if reading the files of images takes more than two seconds.
 
     Raises:
         InputError: unknown names, a combination that is undefined, classes without images, or no model; the message
@@ -123,14 +125,7 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
     chooser = models[CHOOSING]
     attackers = attackers_of(spec, chooser)
     recipes = _requests(spec, attackers)
-    with errors_at(spec, "images.source"):
-        source = open_source(
-            source_options(spec),
-            chooser,
-            name=spec.images.name,
-            attacked=_attacked_folders(spec),
-            masks=spec.images.masks,
-        )
+    source = open_images(spec, chooser, groups, progress=progress)
     predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
     conditions = (condition for requested in recipes for condition in requested.conditions)
@@ -138,6 +133,10 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
     if model is not None and spec.model is not None:
         notices[f"the loaded model {model.name} is used instead of the model in {spec.origin}"] = None
     classes = _classes(spec, source, notices)
+    groups_of = {cls: groups_of_class(source, cls, notices) for cls in classes}
+    classes = [cls for cls in classes if groups_of[cls]]
+    if not classes:
+        raise InputError(f"{spec.origin}: images.groups: {'; '.join(notices)}; divide the images into larger groups")
     pairs: list[tuple[ClassInfo, RequestedRecipe]] = []
     for i, requested in enumerate(recipes):
         _check_extractions(spec, chooser, requested)
@@ -147,7 +146,12 @@ def make_plan(spec: Spec, model: ViT | None = None) -> Plan:
         pairs += [(cls, requested) for cls in fitting]
     place = {cls: i for i, cls in enumerate(classes)}
     pairs.sort(key=lambda pair: place[pair[0]])
-    items = [planned for cls, requested in pairs for planned in _items(spec, chooser, source, cls, requested)]
+    items = [
+        planned
+        for cls, requested in pairs
+        for group in groups_of[cls]
+        for planned in _items(spec, chooser, source, cls, group, requested)
+    ]
     return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
 
 
@@ -213,31 +217,6 @@ def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metr
         )
 
 
-def source_options(spec: Spec) -> str | dict[str, Any]:
-    source = spec.images.source
-    match source:
-        case str():
-            return source
-        case FolderSpec():
-            return {"folder": source.folder, "classes": source.classes}
-        case _:
-            return {"kind": source.kind, **source.params}
-
-
-def _attacked_folders(spec: Spec) -> dict[str, Path]:
-    """Return the folders of attacked images by the name of their condition."""
-    folders: dict[str, Path] = {}
-    for i, condition in enumerate(spec.condition):
-        if condition.path is not None:
-            name = str(CONDITIONS.resolve(condition.kind, condition.params)["name"])
-            if folders.setdefault(name, condition.path) != condition.path:
-                raise InputError(
-                    f"{spec.origin}: condition[{i}].name: {name!r} is already the name of {folders[name]}; "
-                    "give each folder a different name"
-                )
-    return folders
-
-
 def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
     """Return the classes of the run: those of `only`, or all that have images under every condition."""
     by_name = {c.name: c for c in source.classes}
@@ -246,7 +225,7 @@ def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[
             raise unknown("class", name, by_name, where=f"{spec.origin}: images.only")
     chosen = [by_name[name] for name in dict.fromkeys(spec.images.only or by_name)]
     lacking = [c.name for c in chosen if not source.has_attacked(c)]
-    folders = " and ".join(f"{path} ({name})" for name, path in _attacked_folders(spec).items())
+    folders = " and ".join(f"{path} ({name})" for name, path in attacked_folders(spec).items())
     if len(lacking) == len(chosen) or (lacking and spec.images.only):
         raise InputError(
             f"{spec.origin}: images: no image of {', '.join(lacking[:5])} has an attacked twin in {folders}; "
@@ -341,10 +320,10 @@ def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: Re
 
 
 def _items(
-    spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, requested: RequestedRecipe
+    spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, group: str, requested: RequestedRecipe
 ) -> Iterator[Planned]:
-    """Yield the items of one class and recipe; the natural condition, if included, determines the sizes of all."""
-    hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
+    """Yield the items of one class, group and recipe; the natural condition, if any, determines the sizes of all."""
+    hashes = [ref.hash for ref in order_candidates(source.candidates(cls, group), spec.seed)]
     sized_by: WorkItem | None = None
     size_of = NATURAL if requested.conditions[0].kind == NATURAL else None
     if METHODS[requested.recipe.method.kind].selects:
@@ -361,7 +340,7 @@ def _items(
         with errors_at(spec, "images"):
             around = surroundings(source, cls, condition, corruption, **options)
             against = contrast(source, cls, condition, corruption, **options)
-        selection = Selection.of(hashes, count, rule, spec.seed, around)
+        selection = Selection.of(hashes, count, rule, spec.seed, around, group)
         item = WorkItem(model.info, cls, condition, requested.recipe, selection, against)
         yield Planned(item, extractions, sized_by)
         if condition.kind == NATURAL:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from ..circuits import ClassInfo, WorkItem
 from ..errors import InputError
-from ..images import ImageRef, Tally, attacked_file, build_views, is_attack, predict, printable
+from ..images import Grouping, ImageRef, Tally, attacked_file, build_views, is_attack, predict, printable
 from ..models import ViT
 from ..results import Table
 from .choice import Choice
@@ -76,9 +76,9 @@ class Preview:
         return tuple(dict.fromkeys(p.item.target_class for p in self.plan.items))
 
     def samples(self, cls: ClassInfo, count: int = 3) -> Iterator[Samples]:
-        """Yield the first images of a class, once per condition and corruption; no images if they cannot be built."""
+        """Yield the first images of a class, once per group, condition and corruption; none if they cannot be built."""
         items = [p.item for p in self.plan.items if p.item.target_class == cls]
-        for item in {(i.condition, i.recipe.corruption): i for i in items}.values():
+        for item in {(i.selection.group, i.condition, i.recipe.corruption): i for i in items}.values():
             chosen = self._choice.of_item(item)
             refs = chosen.discovery[:count] or chosen.tried[:count]
             remark = "" if chosen.discovery else f"none qualifies ({item.selection.rule}): {chosen.why}"
@@ -105,12 +105,13 @@ class Preview:
             yield (*views, View("corrupted", name, corrupted[i], contrasted[i]))
 
 
-def preview(spec: Spec, model: ViT | None = None, *, progress: bool = False) -> Preview:
+def preview(spec: Spec, model: ViT | None = None, *, groups: Grouping | None = None, progress: bool = False) -> Preview:
     """Return the images of a spec, and how its model classifies them; nothing is scored or stored.
 
     Args:
         spec: the run.
         model: a loaded model, used instead of the model in the spec.
+        groups: how the images are divided into groups, used instead of `images.groups` in the spec.
         progress: show a bar on stderr if reading the images takes more than two seconds.
 
     Raises:
@@ -123,4 +124,4 @@ def preview(spec: Spec, model: ViT | None = None, *, progress: bool = False) -> 
         >>> [view.kind for view in next(seen.samples(seen.classes[0])).images[0]]
         ['clean', 'corrupted']
     """
-    return Preview(make_plan(spec, model), progress=progress)
+    return Preview(make_plan(spec, model, groups=groups, progress=progress), progress=progress)

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float, Int
 
 from ..errors import InputError, optional
-from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, open_source, printable
+from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, printable
 from ..models import LinearHead, ViT
 from ..results import Table
 from .bar import Bar
+from .images import open_images
 from .loading import untrained
-from .plan import source_options
 from .spec import FolderSpec, ModelSpec, Spec, errors_at
 from .survey import QUIET_S
 
@@ -100,8 +100,8 @@ def train_probe(spec: Spec, *, progress: bool = False) -> Probe:
     optional("sklearn.linear_model", "probe")  # before the images are read
     names = _class_names(spec)
     model = untrained(spec, names)
+    source = open_images(spec, model, progress=progress)
     with errors_at(spec, "images.source"):
-        source = open_source(source_options(spec), model, name=spec.images.name)
         data, notes = _read(source, model, progress)
         _check(data, names)
     with _bar(len(PENALTIES), "penalty", "training", progress) as bar:

@@ -24,6 +24,7 @@ from ..circuits import Extraction, Form
 from ..circuits.recipe import Direction
 from ..discovery import EXTRACTIONS
 from ..errors import CircuitStoreError, InputError, nearest
+from ..images import SOURCES
 from ..notation import read_toml
 
 FOLDER = "folder"
@@ -115,16 +116,23 @@ _NameOrModel = Annotated[Annotated[str, Tag("~name")] | Annotated[ModelSpec, Tag
 
 
 class SourceSpec(_Open):
-    """A source of another package: `{ kind = "…" }` with its options."""
+    """A source by its kind: `{ kind = "manifest", path = "images.csv" }`; its other keys are parameters."""
 
     kind: str
 
 
 class FolderSpec(_Part):
-    """A folder with one folder per class: `{ folder = "photos/", classes = { tabby = 281 } }`."""
+    """A folder with one folder per class: `{ folder = "photos/", classes = { tabby = 281 }, nested = true }`."""
 
     folder: Path
     classes: dict[str, int] | None = None
+    nested: bool = False
+
+
+class GroupsSpec(_Part):
+    """A file with the group of each image: `{ path = "groups.csv" }`."""
+
+    path: Path
 
 
 class KindSpec(_Open):
@@ -154,6 +162,7 @@ _NameOrFolder = Annotated[
     Annotated[str, Tag("~name")] | Annotated[FolderSpec, Tag("~table")] | Annotated[SourceSpec, Tag("~kind")],
     Discriminator(_by_source),
 ]
+_NameOrGroups = Annotated[Annotated[str, Tag("~name")] | Annotated[GroupsSpec, Tag("~table")], Discriminator(_by_shape)]
 _NameOrKind = Annotated[Annotated[str, Tag("~name")] | Annotated[KindSpec, Tag("~table")], Discriminator(_by_shape)]
 
 
@@ -166,6 +175,12 @@ class ImagesSpec(_Part):
     per_class: int = Field(default=36, ge=4, le=1_000_000)
     choose: Literal["correct", "all", "successful"] = "correct"
     only: tuple[str, ...] | None = None
+    groups: _NameOrGroups | None = None
+
+    @property
+    def grouping(self) -> str | Path | None:
+        """The column or file of groups; None if the images are not divided."""
+        return self.groups.path if isinstance(self.groups, GroupsSpec) else self.groups
 
 
 class RecipeSpec(_Open):
@@ -301,8 +316,9 @@ def parse_spec(text: str, *, origin: str = "spec", folder: Path | None = None) -
 
 def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Resolve the relative paths in a spec against a folder."""
-    listed = values.get("condition")
-    places = [(_get(values, "images", "source"), "folder"), (values.get("images"), "masks")]
+    listed, source = values.get("condition"), _get(values, "images", "source")
+    places = [*((source, key) for key in _paths_of(source)), (values.get("images"), "masks")]
+    places.append((_get(values, "images", "groups"), "path"))
     models = [values.get("model")]
     for condition in listed if isinstance(listed, list) else ():
         places.append((condition, "path"))
@@ -312,6 +328,12 @@ def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(folder / Path(table[key]).expanduser())
     return values
+
+
+def _paths_of(source: Any) -> tuple[str, ...]:
+    """Return the keys of a source's table that are paths."""
+    kind = source.get("kind", "folder") if isinstance(source, Mapping) else None
+    return SOURCES[kind].paths if isinstance(kind, str) and kind in SOURCES else ()
 
 
 def _get(values: Mapping[str, Any], *keys: str) -> Any:
@@ -367,6 +389,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
         ("condition", "model"): ModelSpec,
         ("images",): ImagesSpec,
         ("images", "source"): FolderSpec,
+        ("images", "groups"): GroupsSpec,
     }
     names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
     yield from tables[names].model_fields

@@ -11,37 +11,33 @@ from ..circuits import ClassInfo, Condition, WorkItem
 from ..errors import InputError
 from ..images import SPLITS, is_attack, printable, target_of
 from ..results import Table
-from .bar import Bar
+from .bar import late_bar
 from .choice import Choice
 from .plan import Plan
 
-QUIET_S = 2.0
-"""Seconds of reading images after which a progress bar appears."""
-
 COLUMNS = [
-    "class", "condition", "tried", "accuracy", "attacked_accuracy", "success", "target", "word", *SPLITS,
+    "class", "image_group", "condition", "tried", "accuracy", "attacked_accuracy", "success", "target", "word", *SPLITS,
 ]  # fmt: skip
 
 
 def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: bool = False) -> Table:
-    """Return one row per class and condition of the items, with the columns `COLUMNS`.
+    """Return one row per class, group and condition of the items, with the columns `COLUMNS`.
 
+    `image_group` is left out if the images are not divided into groups.
     `tried` is the number of candidates that were classified until enough qualified. `accuracy` is the share of them
     that the model classifies correctly without attack, `attacked_accuracy` the same under the condition. `success` is
     the share of the correctly classified ones that the attack changes to `target`, or to any other class if it has no
     target. The last three columns count the chosen images. Facts of the table: `model`, `weights`, `pixels`, `images`.
     """
-    surveyed = list({(i.target_class, i.condition, i.selection.rule): i for i in items}.values())
+    surveyed = list({(i.target_class, i.selection.group, i.condition, i.selection.rule): i for i in items}.values())
     rows, notes = [], []
-    shown_late: dict[str, Any] = {"delay": QUIET_S, "leave": False, "dynamic_ncols": True}
-    with Bar(total=len(surveyed), unit="row", desc="reading images", disable=not progress, **shown_late) as bar:
-        for item in surveyed:
-            bar.update()
-            try:
-                rows.append(_row(plan, choice, item))
-            except InputError as error:  # items that need the image will fail
-                notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    for item in late_bar(surveyed, unit="row", desc="reading images", wanted=progress):
+        try:
+            rows.append(_row(plan, choice, item))
+        except InputError as error:  # items that need the image will fail
+            notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
+    shown = [name for name in COLUMNS if name != "image_group" or plan.source.groups]
+    frame = pd.DataFrame(rows, columns=shown)
     frame = frame.astype(dict.fromkeys(("accuracy", "attacked_accuracy", "success"), float))
     return Table(frame, tuple(notes), dict(_facts(plan)))
 
@@ -50,6 +46,7 @@ def _row(plan: Plan, choice: Choice, item: WorkItem) -> dict[str, Any]:
     tally, chosen = choice.tally(item), choice.of_item(item)
     return {
         "class": item.target_class.name,
+        "image_group": item.selection.group,
         "condition": item.condition.text,
         "tried": tally.tried,
         "accuracy": tally.accuracy,

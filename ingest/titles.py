@@ -10,8 +10,8 @@ BETWEEN = " · "
 
 
 def titles(items: Sequence[WorkItem]) -> dict[str, str]:
-    """Return a short name of each item by id: class and condition, then the parts of the recipe that differ."""
-    names = [[item.target_class.name] for item in items]
+    """Return a short name of each item by id: class, group and condition, then the parts of the recipe that differ."""
+    names = [[item.target_class.name, *filter(None, [item.selection.group])] for item in items]
     parts = {"condition": [item.condition.text for item in items]}
     parts |= {name: [getattr(item.recipe, name).text for item in items] for name in ("method", "metric", "corruption")}
     parts |= {name: [str(getattr(item.recipe, name)) for item in items] for name in ("form", "direction", "dtype")}

@@ -66,6 +66,7 @@ class _Question:
     """The values that image pairs depend on, in addition to the split."""
 
     cls: ClassInfo
+    group: str
     condition: Condition
     corruption: Corruption
     rule: str
@@ -141,7 +142,10 @@ class Workbench:
         pairs = self.pairs(item, "discovery")
         if pairs is None:
             name, chosen = item.target_class.name, self.choice.of_item(item)
-            raise InputError(f"class {name!r}: no discovery images qualify ({item.selection.rule}): {chosen.why}")
+            group = f", group {item.selection.group!r}" if item.selection.group else ""
+            raise InputError(
+                f"class {name!r}{group}: no discovery images qualify ({item.selection.rule}): {chosen.why}"
+            )
         began = time.monotonic()
         recipe = item.recipe
         with _recorded() as texts:
@@ -277,7 +281,8 @@ class Workbench:
             return None
         recipe = item.recipe
         target = metric_target(self.plan.source, recipe.metric)
-        question = _Question(item.target_class, item.condition, recipe.corruption, item.selection.rule, target)
+        chosen = item.selection
+        question = _Question(item.target_class, chosen.group, item.condition, recipe.corruption, chosen.rule, target)
         if any(known.cls != item.target_class for known, _ in self._sets):
             self._sets.clear()
             self._responses.clear()

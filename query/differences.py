@@ -73,7 +73,7 @@ def _shape(entry: Entry) -> str:
 
 def _other_images(entries: Sequence[Entry], by: str) -> list[str]:
     """Return a note if circuits of one class have different images, or images are selected differently by class."""
-    across = by in ("class", "dataset")
+    across = by in ("class", "dataset", "image_group")
     chosen: dict[Hashable, set[Hashable]] = {}
     for e in entries:
         images = images_of(e.item)

@@ -15,7 +15,7 @@ from ..store.listing import extractions, work_items
 from .answers import counted, named_by_id
 from .names import Models, find_values
 
-STUDY = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction")
+STUDY = ("model", "dataset", "image_group", "form", "method", "metric", "direction", "corruption", "extraction")
 """Properties that all circuits of a study share; they differ in class and condition."""
 
 ABBREVIATED = ("condition", "method", "metric", "corruption", "extraction")

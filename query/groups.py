@@ -12,7 +12,7 @@ from .differences import differences
 from .entries import STUDY, Entry, best_study, newest, precision
 from .names import Models
 
-FIELDS = (*STUDY[:2], "class", "condition", *STUDY[2:])
+FIELDS = (*STUDY[:2], "class", *STUDY[2:3], "condition", *STUDY[3:])
 """Properties of circuits; within a group all of them are the same except the compared one."""
 
 

@@ -64,6 +64,7 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
     Parameters:
       condition: string = only, not natural; the attacked condition
       model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+      image_group: string = ""; group of the images; empty for images that are not divided into groups
     Columns:
       class: name of the class
       images: report images that both conditions have

@@ -71,6 +71,7 @@ def item_row(item: WorkItem, state: str, changed_ms: int) -> dict[str, Any]:
         "dataset": item.target_class.dataset,
         "class": item.target_class.name,
         "class_index": item.target_class.class_index,
+        "image_group": item.selection.group,
         "condition": item.condition.text,
         "method": recipe.method.text,
         "form": recipe.form,

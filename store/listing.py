@@ -78,7 +78,8 @@ def items(connection: Connection, run: str | None, state: str | None) -> pd.Data
     return _frame(connection, query.order_by(run_items.c.position))
 
 
-ORDER = ("model", "dataset", "class_index", "condition", "method", "form", "corruption", "metric", "extraction", "id")
+_IMAGES = ("model", "dataset", "class_index", "image_group", "condition")
+ORDER = (*_IMAGES, "method", "form", "corruption", "metric", "extraction", "id")
 
 
 _later = circuits_table.alias("later")
@@ -114,7 +115,7 @@ def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]
     if run is not None:
         ledger.known_run(connection, run)
         query = query.where(responses_table.c.id.in_(ledger.responses_of(connection, run)))
-    order = ("model", "dataset", "class_index", "condition", "metric", "corruption", "intervention", "id")
+    order = (*_IMAGES, "metric", "corruption", "intervention", "id")
     return _frame(connection, query.order_by(*(sql.bytewise(connection, responses_table.c[name]) for name in order)))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
@@ -51,6 +51,7 @@ items = Table(
     Column("dataset", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("class_index", Integer, nullable=False),
+    Column("image_group", Text, nullable=False, server_default=""),
     Column("condition", Text, nullable=False),
     Column("method", Text, nullable=False),
     Column("form", String(16), nullable=False),
@@ -85,6 +86,7 @@ circuits = Table(
     Column("dataset", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("class_index", Integer, nullable=False),
+    Column("image_group", Text, nullable=False, server_default=""),
     Column("attack", Text, nullable=False),
     Column("condition", Text, nullable=False),
     Column("method", Text, nullable=False),
@@ -132,6 +134,7 @@ responses = Table(
     Column("dataset", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("class_index", Integer, nullable=False),
+    Column("image_group", Text, nullable=False, server_default=""),
     Column("attack", Text, nullable=False),
     Column("condition", Text, nullable=False),
     Column("word", Text),

@@ -125,6 +125,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Content hashes are cached in a folder of the tests, also by commands that tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIRCUITSTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     """A real Neo4j with its account in the environment; tests empty it before use. Required if `CI=true`."""

@@ -4,6 +4,7 @@
 // Parameters:
 //   condition: string = only, not natural; the attacked condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 //   share: number = 1.0; smallest share of the attacked circuits, from 0 to 1
 //   natural_share: number = 0.0; largest share of the natural circuits, from 0 to 1
 // Columns:
@@ -14,7 +15,7 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
@@ -22,7 +23,7 @@ WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH before, after, f.edge AS edge,

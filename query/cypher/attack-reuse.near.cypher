@@ -2,7 +2,7 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
@@ -10,7 +10,7 @@ WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits
 WITH before, after, f.edge AS edge,

@@ -6,6 +6,7 @@
 //   id: id of the circuit
 //   dataset: name of the data set
 //   model: name of the model
+//   image_group: group of the images; empty for images that are not divided into groups
 //   condition: what was done to the images
 //   word: word that the attack wrote on them, if any
 //   target: target class of the metric or the attack, if any
@@ -24,9 +25,10 @@
 
 MATCH (c:Circuit)
 WHERE c.class = $class AND c.id IN $circuits
-RETURN c.id AS id, c.dataset AS dataset, c.model AS model, c.model_id AS model_id, c.condition AS condition,
+RETURN c.id AS id, c.dataset AS dataset, c.model AS model, c.model_id AS model_id, c.image_group AS image_group,
+  c.condition AS condition,
   c.word AS word, c.target AS target, c.against AS against, c.form AS form, c.method AS method, c.metric AS metric,
   c.corruption AS corruption, c.extraction AS extraction, c.flag AS flag,
   c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share, c.n_nodes AS n_nodes,
   c.faithfulness AS faithfulness, c.retention AS retention
-ORDER BY dataset, model, model_id, metric, condition, extraction, id
+ORDER BY dataset, model, model_id, image_group, metric, condition, extraction, id

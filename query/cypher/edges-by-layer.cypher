@@ -3,6 +3,7 @@
 // Parameters:
 //   condition: string = "natural"; what was done to the images
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 // Columns:
 //   layer: layer of the receiver, counted from 0; null for logits
 //   kind: kind of the receiver
@@ -12,13 +13,13 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition AND c.id IN $circuits
 WITH count(*) AS total
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(r:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition AND c.id IN $circuits
 WITH total, r.layer AS layer, r.kind AS kind, f.port AS port, count(*) AS found, avg(f.score) AS score

@@ -2,7 +2,7 @@
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition AND c.id IN $circuits
 WITH f.edge AS edge, sum(CASE WHEN c.class = $class THEN 1 ELSE 0 END) AS own,

@@ -3,6 +3,7 @@
 //
 // Parameters:
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 // Columns:
 //   class: name of the class
 //   condition: what was done to the images
@@ -23,7 +24,7 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction AND c.id IN $circuits
 RETURN c.class AS class, c.condition AS condition, c.word AS word, c.target AS target, c.against AS against,
   c.n_edges AS n_edges, 1.0 * c.n_edges / c.n_graph_edges AS share,

@@ -7,6 +7,7 @@
 //   before, after: string; model, by its name or the first digits of its id
 //   condition: string = "natural"; what was done to the images
 //   dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 //   share: number = 1.0; smallest share of the circuits of the model that has it, from 0 to 1
 // Columns:
 //   change: gained or lost
@@ -16,7 +17,7 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id IN [$before, $after] AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition = $condition AND c.id IN $circuits
@@ -25,7 +26,7 @@ WITH sum(CASE WHEN c.model_id = $before THEN 1 ELSE 0 END) AS firsts,
 WHERE firsts > 0 AND seconds > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id IN [$before, $after] AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition = $condition AND c.id IN $circuits

@@ -6,6 +6,7 @@
 //   class: string; name of the class
 //   condition: string = only, not natural; the attacked condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 //   share: number = 1.0; smallest share of the circuits of the condition that has it, from 0 to 1
 // Columns:
 //   change: gained or lost
@@ -15,7 +16,7 @@
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits
@@ -24,7 +25,7 @@ WITH sum(CASE WHEN c.condition = 'natural' THEN 1 ELSE 0 END) AS before,
 WHERE before > 0 AND after > 0
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits

@@ -4,6 +4,7 @@
 //   class: string; name of the class
 //   condition: string = only, not natural; the attacked condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
+//   image_group: string = ""; group of the images; empty for images that are not divided into groups
 // Columns:
 //   edge: name of the edge
 //   natural: mean score on natural images
@@ -12,7 +13,7 @@
 
 MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
-  AND c.metric = $metric AND c.direction = $direction
+  AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.class = $class
   AND c.condition IN ['natural', $condition] AND c.id IN $circuits

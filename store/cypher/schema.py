@@ -53,7 +53,8 @@ SHARED = {
 """Nodes that circuits share, by label, parents first. The first column is the key; `dataset` of a class and `model` of
 a component are keys of their parents."""
 
-_QUESTION = ("model", "model_id", "dataset", "class", "attack", "condition", "word", "target", "against")
+_IMAGES = ("dataset", "class", "image_group", "attack", "condition")
+_QUESTION = ("model", "model_id", *_IMAGES, "word", "target", "against")
 _RECIPE = ("method", "form", "corruption", "metric", "direction", "extraction")
 _SIZES = ("size_requested", "n_nodes", "n_edges", "n_graph_edges")
 _COUNT = ("class_index", *_SIZES, "n_images", "n_eval", "seed", "created_ms")

@@ -88,3 +88,12 @@ def test_a_later_parameter_is_left_out_while_it_has_its_default(given: dict[str,
     power = Param(1, "a whole number", whole(1).read, added_later=True)
     kinds = Registry("thing", "things", Variant, [Kind(key="sum", params={"n": whole(3), "power": power})])
     assert kinds.resolve("sum", given).text == text
+
+
+def test_a_group_is_part_of_a_question_and_no_group_is_not() -> None:
+    grouped = replace(ITEM, selection=replace(ITEM.selection, group="night"))
+    assert "group" not in ITEM.to_dict()["selection"]
+    assert grouped.id != ITEM.id and WorkItem.from_dict(grouped.to_dict()) == grouped
+    assert Trial.from_dict(trials_of(grouped, "e" * 64)["full"].to_dict()).selection.group == "night"
+    ids = {role: trial.id for role, trial in trials_of(ITEM, "e" * 64).items()}
+    assert all(trial.id != ids[role] for role, trial in trials_of(grouped, "e" * 64).items())

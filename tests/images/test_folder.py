@@ -83,7 +83,7 @@ def test_skipped_files_are_reported(photos: Path, imagenet_model: ViT, photo, tm
         ".cache": "hidden",
         "207/.DS_Store": "hidden",
         "207/empty.jpg": "empty file",
-        "207/more": "folder inside a class folder",
+        "207/more": "folder inside a class folder; nested = true uses its images",
         "207/gone.jpg": "broken link",
         "207/copy.jpg": "same content as 207/0.jpg, counted once",
     }
@@ -201,3 +201,39 @@ def test_file_names_that_are_not_utf_8_can_be_printed(photos: Path, imagenet_mod
     assert len(source.candidates(source.class_named("207"))) == 10
     (notices,) = source.notices
     assert notices.encode() == b"skipped 207/b\\udcffd.jpg: empty file"
+
+
+def nested(folder: Path, model: ViT) -> ImageSource:
+    return open_source({"folder": folder, "nested": True}, model)
+
+
+def test_nested_folders(photos: Path, imagenet_model: ViT, tmp_path: Path) -> None:
+    flat = opened(photos, imagenet_model)
+    deep = photos / "207" / "one" / "two"
+    deep.mkdir(parents=True)
+    for name in ("0.jpg", "1.png"):
+        (photos / "207" / name).rename(deep / name)
+    source = nested(photos, imagenet_model)
+    for cls in flat.classes:
+        assert [r.hash for r in source.candidates(cls)] == [r.hash for r in flat.candidates(cls)]
+    assert {r.origin for r in source.candidates(source.class_named("207"))} > {"207/one/two/0.jpg", "207/one/two/1.png"}
+    assert source.skipped == ()
+    assert len(opened(photos, imagenet_model).candidates(source.class_named("207"))) == 8
+
+
+def test_nested_links_that_lead_up_are_skipped(photos: Path, imagenet_model: ViT) -> None:
+    (photos / "207" / "more").mkdir()
+    (photos / "207" / "more" / "up").symlink_to(photos / "207")
+    (photos / "207" / "more" / "root").symlink_to(photos)
+    (photos / "207" / ".hidden").mkdir()
+    source = nested(photos, imagenet_model)
+    assert reasons(source) == {
+        "207/more/up": "link to a folder that it is in",
+        "207/more/root": "link to a folder that it is in",
+        "207/.hidden": "hidden",
+    }
+
+
+def test_nested_folders_have_no_attacked_twins(photos: Path, imagenet_model: ViT) -> None:
+    with pytest.raises(InputError, match=r"which only a source \{ folder = … \} without nested folders has"):
+        open_source({"folder": photos, "nested": True}, imagenet_model, attacked={"pgd": photos})

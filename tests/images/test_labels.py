@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images.labels import Labels, Match, match_folders
+from circuitstore.images.labels import Labels, Match, match_classes
 from hypothesis import given
 from hypothesis import strategies as st
 from timm.data import ImageNetInfo
@@ -14,7 +14,7 @@ TIMM = ImageNetInfo()
 
 
 def match(*names: str, labels: Labels = IMAGENET, table: dict[str, int] | None = None) -> list[Match]:
-    return match_folders(names, labels, table, "photos")
+    return match_classes(names, labels, table, "photos", "folder")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def test_a_missing_parameter_takes_the_only_value_in_the_store(library: Library)
         "condition": "typographic(text=other class)",
         "model": "toy-3x2",
         "dataset": "toys",
+        "image_group": "",
         "form": "attention",
         "method": "eap-ig(rule=midpoint, steps=5)",
         "metric": "logit",

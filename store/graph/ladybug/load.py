@@ -46,9 +46,9 @@ CREATE_CIRCUITS = """
     LOAD FROM $rows
     CREATE (:Circuit {
         id: id, model: model, model_id: model_id, dataset: dataset, class: class, class_index: class_index,
-        attack: attack, condition: condition, word: word, target: target, against: against, method: method,
-        form: form, corruption: corruption, metric: metric, direction: direction, extraction: extraction,
-        flag: flag, size_requested: size_requested, n_nodes: n_nodes,
+        image_group: image_group, attack: attack, condition: condition, word: word, target: target, against: against,
+        method: method, form: form, corruption: corruption, metric: metric, direction: direction,
+        extraction: extraction, flag: flag, size_requested: size_requested, n_nodes: n_nodes,
         n_edges: n_edges, n_graph_edges: n_graph_edges, n_images: n_images, n_eval: n_eval, metric_full: metric_full,
         metric_empty: metric_empty, metric_circuit: metric_circuit, faithfulness: faithfulness,
         faithfulness_random: faithfulness_random,
