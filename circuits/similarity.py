@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import sparse, special
+from jaxtyping import Bool, Float, Int
+from scipy import special
 
 from ..errors import InputError, NotComparable
 from .circuit import Circuit
@@ -13,7 +13,12 @@ from .scores import EdgeScores
 from .universe import Universe
 
 
-def _same_universe(a: Universe, b: Universe) -> None:
+def check_same_universe(a: Universe, b: Universe) -> None:
+    """Check that edges of two universes can be compared.
+
+    Raises:
+        NotComparable: they differ.
+    """
     if a != b:
         raise NotComparable(
             f"the universes differ: {a} against {b}; project additive scores to a common form of one graph, or extract "
@@ -41,26 +46,26 @@ def check_ranked(measure: str, shares: bool) -> None:
 
 def jaccard(a: Circuit, b: Circuit) -> float:
     """Return |A ∩ B| / |A ∪ B| over edges; 1 for two empty circuits."""
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     return _ratio(int((a.members & b.members).sum()), int((a.members | b.members).sum()))
 
 
 def node_jaccard(a: Circuit, b: Circuit) -> float:
     """Return |A ∩ B| / |A ∪ B| over nodes."""
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     first, second = set(a.nodes), set(b.nodes)
     return _ratio(len(first & second), len(first | second))
 
 
 def dice(a: Circuit, b: Circuit) -> float:
     """Return 2 |A ∩ B| / (|A| + |B|) over edges."""
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     return _ratio(2 * int((a.members & b.members).sum()), a.n_edges + b.n_edges)
 
 
 def weighted_jaccard(a: EdgeScores, b: EdgeScores) -> float:
     """Return Σ min(|s|, |s'|) / Σ max(|s|, |s'|), with each scaled to Σ |s| = 1."""
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     x, y = _unit(a.mean), _unit(b.mean)
     return _ratio(float(np.minimum(x, y).sum()), float(np.maximum(x, y).sum()))
 
@@ -77,7 +82,7 @@ def overlap_at(a: EdgeScores, b: EdgeScores, n: int, *, absolute: bool = False) 
     Raises:
         InputError: `n` is larger than the number of edges, or scores are shares, which have no order.
     """
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     check_ranked("overlap", a.shares or b.shares)
     n = edge_count(a.universe, n)
     first, second = (joining_order(s.universe, s.mean, "top", absolute=absolute, limit=n) for s in (a, b))
@@ -90,7 +95,7 @@ def spearman(a: EdgeScores, b: EdgeScores) -> float:
     Raises:
         InputError: scores are shares, which have no order.
     """
-    _same_universe(a.universe, b.universe)
+    check_same_universe(a.universe, b.universe)
     check_ranked("spearman", a.shares or b.shares)
     return float(spearman_matrix(np.stack([a.mean, b.mean]))[0, 1])
 
@@ -103,28 +108,58 @@ def expected_jaccard(n_a: int, n_b: int, n_edges: int) -> float:
     return float((weight * np.where(union > 0, common / np.maximum(union, 1), 1.0)).sum())
 
 
-def _log_comb(n: int, k: np.ndarray | int) -> np.ndarray:
+def overlap_p_values(
+    common: Int[np.ndarray, "pair"], n_a: Int[np.ndarray, "pair"], n_b: Int[np.ndarray, "pair"], n_edges: int
+) -> Float[np.ndarray, "pair"]:
+    """Return the probability that uniform random edge sets of these sizes have at least so many edges in common.
+
+    The hypergeometric tail of all pairs at once, each term computed from the one before it.
+    """
+    start = np.maximum(common, n_a + n_b - n_edges)
+    log_first = _log_comb(n_a, start) + _log_comb(n_edges - n_a, n_b - start) - _log_comb(n_edges, n_b)
+    term, total = np.ones((2, len(start)))
+    for step in range(int(np.max(np.minimum(n_a, n_b) - start, initial=0))):
+        k = start + step
+        term = term * np.maximum(n_a - k, 0) * np.maximum(n_b - k, 0) / ((k + 1) * (n_edges - n_a - n_b + k + 1))
+        total += term
+        if (term <= 1e-16 * total).all():
+            break
+    return np.minimum(1.0, np.exp(log_first + np.log(total)))
+
+
+def _log_comb(n: np.ndarray | int, k: np.ndarray | int) -> np.ndarray:
     """Return log(n over k), 3,000 times faster than scipy's hypergeom at 16,000 edges and equal to 1e-12."""
-    return special.gammaln(n + 1) - special.gammaln(np.asarray(k) + 1) - special.gammaln(n - np.asarray(k) + 1)
+    return (
+        special.gammaln(np.asarray(n) + 1) - special.gammaln(np.asarray(k) + 1) - special.gammaln(n - np.asarray(k) + 1)
+    )
+
+
+def common_edges(members: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "circuit circuit"]:
+    """Return the number of edges in both circuits, for all pairs, by one dense product.
+
+    With 3,000 circuits of 1,100 edges of ViT-B it takes a tenth of the CPU time of a sparse product.
+    """
+    exact = members[:, members.any(axis=0)].astype(np.float32)  # sums up to 2²⁴ are exact
+    return (exact @ exact.T).astype(int)
 
 
 def jaccard_matrix(members: Bool[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
-    """Return the Jaccard of all pairs by one sparse product, whose cost depends on member edges, not on all edges."""
-    rows = sparse.csr_array(members.astype(np.float32))
-    common = (rows @ rows.T).toarray().astype(np.float64)
-    size = np.asarray(members.sum(axis=1), dtype=np.float64)
+    """Return the Jaccard of all pairs."""
+    common = common_edges(members)
+    size = np.diag(common)
     union = size[:, None] + size[None, :] - common
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
 def spearman_matrix(scores: Float[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
     """Return Spearman's correlation of all pairs by one product of ranks (ties averaged), centred and scaled."""
-    ranks = np.stack([_ranks(row) for row in scores])
+    ranks = np.empty(scores.shape)
+    for row, values in zip(ranks, scores, strict=True):
+        row[:] = _ranks(values)
     ranks -= ranks.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(ranks, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        unit = ranks / norm
-    return np.clip(unit @ unit.T, -1, 1)
+        ranks /= np.linalg.norm(ranks, axis=1, keepdims=True)
+    return np.clip(ranks @ ranks.T, -1, 1)
 
 
 def _ranks(values: Float[np.ndarray, "edge"]) -> Float[np.ndarray, "edge"]:

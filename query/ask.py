@@ -114,7 +114,7 @@ class _Chosen:
 
 
 def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str | None, flagged: bool) -> _Chosen:
-    ids = [values[p.name] for p in query.parameters if p.type == "circuit"]
+    ids = [values[p.name] for p in query.parameters if p.type == "circuit" and values[p.name]]
     if ids:
         if run is not None:
             raise InputError(

@@ -58,7 +58,7 @@ def _plain(store: Store, where: str, parameter: Parameter, value: Any) -> Any:
         return value
     place = f"{where}, parameter {parameter.name}"
     value = checked(place, parameter.type, value)
-    if parameter.type != "circuit":
+    if parameter.type != "circuit" or value == parameter.default:
         return value
     try:
         return store.circuit_id(value)

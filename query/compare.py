@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from ..circuits import NATURAL, study_kind
-from ..circuits.similarity import check_ranked
+from ..circuits.similarity import check_ranked, common_edges, overlap_p_values
 from ..errors import InputError
 from ..results import Table
 from ..store import Store
@@ -26,7 +26,7 @@ from .entries import Entry, images_of, load
 from .floors import left_out_of_floors, read_floors, spread
 from .forms import across_forms, coarseness, graphs_of
 from .groups import FIELDS, Group, groups
-from .measures import Circuits, Matrix, Measure, common_edges, get_measure
+from .measures import Circuits, Matrix, Measure, get_measure
 from .similarity import Similarity, floors_of_pairs, mean_of_known
 
 
@@ -58,7 +58,8 @@ def compare(
 
     Returns:
         A row per pair. Columns: the fields that vary between the groups; `a`, `b`, the measure, `noise_floor` (mean of
-        the two circuits), `chance`, `edges_a`, `edges_b`, `common`. By condition and by model also `gained` (edges
+        the two circuits), `chance`, `edges_a`, `edges_b`, `common`, `p_chance` (probability that random sets of these
+        numbers of edges have as many in common; missing across forms). By condition and by model also `gained` (edges
         of b that are not in a), `lost` (the reverse) and `changed_floor` (edges that appear gained, and equally many
         lost, when only the images differ). Facts: means of `noise_floor` and `chance`, and the seconds `load_s`,
         `compute_s` and `floors_s`.
@@ -178,6 +179,12 @@ class _Compared:
     common: Int[np.ndarray, "circuit circuit"]
     changed: Float[np.ndarray, "circuit"]
 
+    @property
+    def n_edges(self) -> int | None:
+        """The number of edges of the universe; None if the circuits have different forms."""
+        universes = {entry.universe for entry in self.group.entries}
+        return next(iter(universes)).n_edges if len(universes) == 1 else None
+
 
 def _compare(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: _Clock) -> _Compared:
     universes = [entry.universe for entry in group.entries]
@@ -264,6 +271,9 @@ def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     a, b = np.triu_indices(len(group.labels), 1)
     edges_a, edges_b, common = compared.edges[a, b], compared.edges[b, a], compared.common[a, b]
     columns: dict[str, Any] = {"edges_a": edges_a, "edges_b": edges_b, "common": common}
+    columns["p_chance"] = (
+        np.nan if compared.n_edges is None else overlap_p_values(common, edges_a, edges_b, compared.n_edges)
+    )
     if by in ("condition", "model"):
         pairs = [(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)]
         known = np.array([_same_recipe_and_images(x, y) and (by == "model" or _is_effect(x, y)) for x, y in pairs])

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..circuits import FORMS, ComputationGraph, Universe
+from ..circuits.similarity import common_edges
 from ..errors import NotComparable
-from .measures import Circuits, Matrix, Measure, common_edges
+from .measures import Circuits, Matrix, Measure
 
 
 def coarseness(universe: Universe) -> int:

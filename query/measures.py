@@ -8,10 +8,11 @@ from itertools import combinations_with_replacement
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from ..circuits import Circuit, EdgeScores, Universe, joining_order
 from ..circuits import similarity as pairwise
+from ..circuits.similarity import common_edges
 from ..errors import check_known
 
 Matrix = Float[np.ndarray, "circuit circuit"]
@@ -89,12 +90,6 @@ class Measure:
 def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
     assert circuits.scores is not None
     return circuits.scores
-
-
-def common_edges(inside: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "circuit circuit"]:
-    """Return the number of edges in both circuits, for all pairs."""
-    exact = inside.astype(np.float32)  # sums up to 2²⁴ are exact
-    return (exact @ exact.T).astype(int)
 
 
 def _nodes(circuits: Circuits) -> Bool[np.ndarray, "circuit node"]:

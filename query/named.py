@@ -16,7 +16,7 @@ The circuits that count are passed as ids: a text has `c.id IN $circuits`, or `$
 all circuits of a store may count (see `ask.py`). A text that returns `flag` or `flagged` also gets flagged circuits. A
 column `model_id` after `model` is not shown: it distinguishes models with the same name.
 
-What the graph does not hold is answered by functions of `responses.py`, whose docstrings are the headers.
+What the graph does not hold is answered by the functions in `functions.py`, whose docstrings are the headers.
 
 The file `cypher/NAME.near.cypher` is run if the answer has no rows. It returns one row with what comes nearest; its
 comment is the note to show, with columns of that row in braces.
@@ -44,8 +44,10 @@ import pandas as pd
 from ..errors import InputError, unknown
 from ..results import Table
 from ..store.cypher.tokens import tokenize
+from .entries import STUDY
+from .functions import ANSWERS
+from .headers import Answer
 from .parameters import TYPES, Only, Parameter
-from .responses import ANSWERS, Answer
 
 _PARAMETER = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<type>\w+)(?: = (?P<default>.*?))?; (?P<about>.+)", re.ASCII)
 _ONLY = re.compile(r"only(?:, not (?P<other_than>\S+))?")
@@ -93,7 +95,8 @@ class NamedQuery:
             values: the values of the parameters.
         """
         if self.answer is not None:
-            chosen = {p.name: [*_excluded(p), values[p.name]] for p in self.parameters}
+            selecting = [p for p in self.parameters if p.name in (*STUDY, "class", "condition")]
+            chosen = {p.name: [*_excluded(p), values[p.name]] for p in selecting}
             return {"model_id" if name == "model" else name: value for name, value in chosen.items()}
         found: dict[str, list[Any]] = {}
         for name, value, listed in _CONDITION.findall(self.text):

@@ -1,7 +1,7 @@
 """Parameters of named queries: types, defaults and checks of values.
 
-The types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning). A parameter
-with the name of a property of circuits selects circuits by it; see `choice.py`.
+The types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning; the default `""`
+stands for no circuit). A parameter with the name of a property of circuits selects circuits by it; see `choice.py`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Named queries about the responses of the model and its circuits on each image, which the graph does not contain.
-
-The docstring of each function is the header of its query (`named.py`).
-"""
+"""Named queries about the responses of the model and its circuits on each image, which the graph does not contain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from scipy import stats
 
 from ..circuits import NATURAL, ROLES
 from ..results import Table
+from .headers import columns_of
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -42,7 +40,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
     id = values["circuit"]
     row = store.circuits(columns=_COLUMNS, id=id).iloc[0]
     if row.isna().any():
-        return Table(pd.DataFrame(columns=list(_OF_CIRCUIT)), (_missing_note([id]),))
+        return Table(pd.DataFrame(columns=columns_of(images_of_circuit)), (_missing_note([id]),))
     full, empty, circuit = (store.archive.response(str(row[column]))[0] for column in _COLUMNS)
     images = store.images(id).frame
     files = dict(zip(images["hash"], images["file"], strict=True))
@@ -92,7 +90,7 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
     if any(row["images"] == 0 for row in found):
         notes.append("classes whose conditions share no report image are left out")
     kept = [row for row in found if row["images"]]
-    return Table(pd.DataFrame(kept, columns=list(_OVER_CONDITIONS)), tuple(notes))
+    return Table(pd.DataFrame(kept, columns=columns_of(images_over_conditions)), tuple(notes))
 
 
 def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, Any]:
@@ -126,19 +124,3 @@ def _missing_note(ids: Any) -> str:
     """Return the note about circuits whose responses are not stored."""
     what = "1 circuit has" if len(ids) == 1 else f"{len(ids)} circuits have"
     return f"{what} no responses: no report images, or an evaluation that was imported or is from an earlier version"
-
-
-Answer = Callable[["Store", Mapping[str, Any]], Table]
-ANSWERS: dict[str, Answer] = {
-    "images-of-circuit": images_of_circuit,
-    "images-over-conditions": images_over_conditions,
-}
-"""Named queries by name."""
-
-
-def _columns_of(answer: Answer) -> tuple[str, ...]:
-    lines = (answer.__doc__ or "").partition("Columns:\n")[2].splitlines()
-    return tuple(line.split(":")[0].strip() for line in lines if line.strip())
-
-
-_OF_CIRCUIT, _OVER_CONDITIONS = map(_columns_of, ANSWERS.values())

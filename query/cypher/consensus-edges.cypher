@@ -10,6 +10,7 @@
 //   circuits: number of circuits that have it
 //   share: share of the circuits of the study under the condition
 //   score: mean score over the circuits that have it
+//   rank: mean rank over these circuits; 1 = extracted first
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method
@@ -22,7 +23,7 @@ WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.meth
   AND c.image_group = $image_group AND c.metric = $metric AND c.direction = $direction
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition AND c.id IN $circuits
-WITH total, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score
+WITH total, f.edge AS edge, count(*) AS circuits, avg(f.score) AS score, avg(f.rank) AS rank
 WHERE 1.0 * circuits / total >= $share
-RETURN edge, circuits, 1.0 * circuits / total AS share, score
+RETURN edge, circuits, 1.0 * circuits / total AS share, score, rank
 ORDER BY circuits DESC, score DESC, edge

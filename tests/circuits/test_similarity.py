@@ -136,3 +136,19 @@ def test_other_graphs_are_not_comparable() -> None:
             measure(a, b)
     with pytest.raises(NotComparable, match="project additive scores"):
         similarity.jaccard(top(a, 1), top(b, 1))
+
+
+@given(st.integers(1, 40), st.data())
+def test_overlap_p_values_are_scipys(n_edges: int, data: st.DataObject) -> None:
+    pairs = data.draw(st.lists(st.tuples(*[st.integers(0, n_edges)] * 2), min_size=1, max_size=5))
+    a, b = np.array(pairs).T
+    common = np.array([data.draw(st.integers(max(0, x + y - n_edges), min(x, y))) for x, y in pairs])
+    found = similarity.overlap_p_values(common, a, b, n_edges)
+    np.testing.assert_allclose(found, stats.hypergeom.sf(common - 1, n_edges, a, b), rtol=1e-9)
+
+
+def test_overlap_p_values_of_large_circuits_stay_exact() -> None:
+    common = np.array([0, 60, 81, 200, 1625])
+    found = similarity.overlap_p_values(common, np.full(5, 1625), np.full(5, 1625), 32_491)
+    np.testing.assert_allclose(found[:4], stats.hypergeom.sf(common[:4] - 1, 32_491, 1625, 1625), rtol=1e-7)
+    assert 0 <= found[4] < 1e-300

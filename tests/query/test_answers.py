@@ -200,7 +200,10 @@ def circuits_containing_edge(library: Library, **p: Any) -> list[Row]:
 @oracle
 def consensus_edges(library: Library, **p: Any) -> list[Row]:
     records = study(library, {"condition": "natural"} | p)
-    rows = [(e, len(f), len(f) / len(records), mean_score(f)) for e, f in having(records).items()]
+    rows = [
+        (e, len(f), len(f) / len(records), mean_score(f), fmean(feed.rank for _, feed in f))
+        for e, f in having(records).items()
+    ]
     return sorted((r for r in rows if r[2] >= p.get("share", 0.8)), key=lambda r: (-r[1], -r[3], r[0]))
 
 

@@ -1,0 +1,22 @@
+"""Named queries that functions answer, because the graph does not have what they need.
+
+The docstring of each function is the header of its query (`named.py`).
+"""
+
+from __future__ import annotations
+
+from .edge_tests import changed_edges
+from .enriched import enriched_edges
+from .headers import Answer
+from .responses import images_of_circuit, images_over_conditions
+from .stability import edge_stability, stability_by_images
+
+ANSWERS: dict[str, Answer] = {
+    "changed-edges": changed_edges,
+    "edge-stability": edge_stability,
+    "enriched-edges": enriched_edges,
+    "images-of-circuit": images_of_circuit,
+    "images-over-conditions": images_over_conditions,
+    "stability-by-images": stability_by_images,
+}
+"""Functions by the name of the query."""
