@@ -1,6 +1,8 @@
 """The vocabulary: graphs, recipes, scores and circuits, and how to compare them. Uses numpy and pandas only."""
 
 from .circuit import Circuit as Circuit
+from .clustering import clusters as clusters
+from .clustering import dendrogram_order as dendrogram_order
 from .comparability import check_comparable as check_comparable
 from .comparability import check_conditions as check_conditions
 from .comparability import check_version as check_version

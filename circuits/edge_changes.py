@@ -29,7 +29,7 @@ LEVEL = 0.05
 """False discovery rate at which an edge is called changed."""
 
 COARSEST = 0.01
-"""The test is refused if more than this share of the edges would have to reach the least p-value together."""
+"""The test raises an error if more than this share of the edges would have to reach the least p-value together."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,14 +19,14 @@ from ..evaluation import Execution, evaluate_many
 from ..models import ViT
 from ..results import Table
 from ..store import PartLocations, Store, open_store
-from .bar import Bar
+from .bar import late_bar
 from .choice import Choice
 from .plan import Plan, make_plan
 from .spec import Spec
 from .work import Workbench
 
 _OF_CIRCUIT = ("circuit", "model", "class", "condition", "extraction", "edges")
-_OF_IMAGES = ("on_model", "on_class", "on_condition", "corruption", "metric", "dtype", "images")
+_OF_IMAGES = ("on_model", "on_class", "on_group", "on_condition", "corruption", "metric", "dtype", "images")
 _FIGURES = (
     "metric_full", "metric_empty", "metric_circuit", "faithfulness", "accuracy_full", "accuracy_empty",
     "accuracy_circuit", "retention",
@@ -40,13 +40,14 @@ class _Images:
     cls: ClassInfo
     condition: Condition
     rule: str
+    group: str
     recipe: tuple[Any, ...]
 
     @classmethod
     def of(cls, item: WorkItem) -> _Images:
         r: Recipe = item.recipe
         shared = (r.corruption, r.metric, r.dtype, r.seed)
-        return cls(item.target_class, item.condition, item.selection.rule, shared)
+        return cls(item.target_class, item.condition, item.selection.rule, item.selection.group, shared)
 
 
 def cross_evaluate(
@@ -76,8 +77,9 @@ def cross_evaluate(
 
     Returns:
         One row per circuit and set of images. Columns: `circuit`, `model`, `class`, `condition`, `extraction`, `edges`
-        of the circuit; `on_model`, `on_class`, `on_condition`, `corruption`, `metric`, `dtype`, `images` (their number)
-        that it was evaluated on; the figures of `evaluate`, with missing values where a ratio is undefined.
+        of the circuit; `on_model`, `on_class`, `on_group`, `on_condition`, `corruption`, `metric`, `dtype`, `images`
+        (their number) that it was evaluated on; the figures of `evaluate`, with missing values where a ratio is
+        undefined.
 
     Raises:
         InputError: see `make_plan`; there is no such run or column, no circuit in it, or one of another graph than the
@@ -96,14 +98,11 @@ def cross_evaluate(
     bench = Workbench(plan, Choice(plan))
     sets = list({_Images.of(planned.item): planned.item for planned in plan.items}.values())
     rows, notes = [], []
-    bar: dict[str, Any] = {"total": len(sets), "unit": "set", "desc": "images", "delay": 2.0, "leave": False}
-    with Bar(disable=not progress, dynamic_ncols=True, **bar) as shown:
-        for item in sets:
-            found = list(_evaluated(bench, item, stored))
-            if not found:
-                notes.append(f"{item.target_class.name}, {item.condition.text}: no report image qualifies")
-            rows += found
-            shown.update()
+    for item in late_bar(sets, unit="set", desc="evaluating circuits", wanted=progress):
+        found = list(_evaluated(bench, item, stored))
+        if not found:
+            notes.append(f"{item.target_class.name}, {item.condition.text}: no report image qualifies")
+        rows += found
     return Table(pd.DataFrame(rows, columns=[*_OF_CIRCUIT, *_OF_IMAGES, *_FIGURES]), tuple(notes))
 
 
@@ -143,8 +142,8 @@ def _evaluated(bench: Workbench, item: WorkItem, stored: Sequence[_Stored]) -> I
     execution = Execution(bench.plan.spec.batch_size)
     circuits = [circuit for _, circuit in stored]
     images = (
-        *(model.name, item.target_class.name, item.condition.text, recipe.corruption.text, recipe.metric.text),
-        *(recipe.dtype, len(pairs)),
+        *(model.name, item.target_class.name, item.selection.group, item.condition.text),
+        *(recipe.corruption.text, recipe.metric.text, recipe.dtype, len(pairs)),
     )
     evaluations = evaluate_many(model, pairs, circuits, metric=recipe.metric, execution=execution)
     for (described, _), evaluation in zip(stored, evaluations, strict=True):

@@ -18,11 +18,10 @@ from ..errors import InputError, optional
 from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, printable
 from ..models import LinearHead, ViT
 from ..results import Table
-from .bar import Bar
+from .bar import QUIET_S, Bar
 from .images import open_images
 from .loading import untrained
 from .spec import FolderSpec, ModelSpec, Spec, errors_at
-from .survey import QUIET_S
 
 BATCH = 64
 """Number of images per batch."""

@@ -74,7 +74,7 @@ def _check_name(name: str) -> None:
         InputError: not a timm model, or not one of its tags.
     """
     architecture, dot, tag = name.partition(".")
-    if not timm.is_model(architecture) and Path(name).is_dir():
+    if name and not timm.is_model(architecture) and Path(name).is_dir():
         raise InputError(
             f"{name}: timm has no model of this name; to load the folder, write Path({name!r}) or './{name}'"
         )

@@ -44,7 +44,7 @@ def heat_map(label: str, similarity: Similarity, id: str) -> Chart:
         "Edge Jaccard of each pair of classes; on the diagonal the noise floor of each class "
         f"(mean {format_number(similarity.noise_floor)}). Mean chance level {format_number(similarity.chance_level)}."
     )
-    if shown > figures.ANNOTATED:
+    if shown > 2:
         caption += " Similar classes are placed next to each other."
     if shown < classes:
         caption += f" The first {shown} of {classes} classes are shown."

@@ -8,9 +8,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
+from ...circuits import dendrogram_order
 from ...query import Similarity
 
 INK, FAINT, BLUE, ORANGE = "#1f2937", "#94a3b8", "#1f6fb2", "#d9730d"
@@ -18,7 +17,7 @@ PALETTE = (BLUE, ORANGE, "#0f766e", "#9d4edd", "#8a6d1d", "#be185d")
 """Colours of conditions, which also have different markers."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 ANNOTATED = 12
-"""Maximum number of classes for which a heat map prints numbers and keeps the order of the classes."""
+"""Maximum number of classes for which a heat map prints numbers."""
 MAX_CLASSES = 80
 MAX_ROWS = 60
 _HEAT = (
@@ -29,8 +28,9 @@ _HEAT = (
 
 
 def similarity_figure(similarity: Similarity) -> go.Figure:
-    """Draw the similarity of classes as a heat map, with the noise floor of each class on the diagonal."""
-    order = heat_map_order(similarity)
+    """Draw the similarity of classes as a heat map in dendrogram order, with the noise floors on the diagonal."""
+    count = min(len(similarity.labels), MAX_CLASSES)
+    order = dendrogram_order(similarity.values[:count, :count])
     names = [plain(similarity.labels[i]) for i in order]
     z = similarity.values[np.ix_(order, order)].copy()
     np.fill_diagonal(z, similarity.floors.diagonal()[order])
@@ -55,16 +55,6 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
     figure.update_xaxes(**axis, tickangle=-45 if max(map(len, names)) > 4 else 0)
     figure.update_yaxes(**axis, autorange="reversed")
     return figure
-
-
-def heat_map_order(similarity: Similarity) -> list[int]:
-    """Return the order of at most `MAX_CLASSES` classes: by class index if numbers are printed, else by similarity."""
-    count = min(len(similarity.labels), MAX_CLASSES)
-    if count <= ANNOTATED:
-        return list(range(count))
-    distance = 1 - similarity.values[:count, :count]
-    np.fill_diagonal(distance, 0)
-    return hierarchy.leaves_list(hierarchy.linkage(squareform(distance, checks=False), "average")).tolist()
 
 
 def _colour_bar(similarity: Similarity) -> dict[str, object]:

@@ -16,6 +16,7 @@ from circuitstore.analysis.report.figures import (
     faithfulness_figure,
     similarity_figure,
 )
+from circuitstore.circuits import dendrogram_order
 from circuitstore.query import MEASURES, Similarity
 
 from ..toy_studies import Answers, effect_items, mechanism_items
@@ -40,11 +41,12 @@ def made_up(count: int) -> Similarity:
 def test_the_heat_map_is_the_similarity_with_the_noise_floor_on_its_diagonal(shown):
     similarity = shown.similarities["natural"]
     (heat,) = similarity_figure(similarity).data
+    order = dendrogram_order(similarity.values)
     z = np.array(heat.z, dtype=float)
     off = ~np.eye(len(z), dtype=bool)
-    assert z[off] == pytest.approx(similarity.values[off], abs=5e-5)
-    assert z.diagonal() == pytest.approx(similarity.floors.diagonal(), abs=5e-5)
-    assert tuple(heat.x) == tuple(heat.y) == similarity.labels
+    assert z[off] == pytest.approx(similarity.values[np.ix_(order, order)][off], abs=5e-5)
+    assert z.diagonal() == pytest.approx(similarity.floors.diagonal()[order], abs=5e-5)
+    assert tuple(heat.x) == tuple(heat.y) == tuple(similarity.labels[i] for i in order)
     ticks = " ".join(heat.colorbar.ticktext)
     assert f"{similarity.chance_level:.2f} chance" in ticks
     assert f"{similarity.noise_floor:.2f} noise floor" in ticks

@@ -1,4 +1,4 @@
-"""Tests of changed edges: designs, refusals, calibration on scores of the demo model, and power on planted changes."""
+"""Tests of changed edges: designs, errors, calibration on scores of the demo model, and power on planted changes."""
 
 from __future__ import annotations
 

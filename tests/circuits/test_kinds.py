@@ -140,12 +140,13 @@ def test_every_kind_is_described_and_resolved_in_full(registry: Registry[Kind, V
     kind = registry[key]
     assert kind.key == key and kind.name and kind.version >= 1
     assert not kind.params.keys() & kind.lacks.keys()
-    given = {name: "mine" for name, param in kind.params.items() if param.default is REQUIRED}
+    given = {name: "8/255" for name, param in kind.params.items() if param.default is REQUIRED}  # a name and a budget
     found = registry.resolve(key, given)
     assert (found.kind, found.version) == (key, kind.version)
-    assert dict(found.params).keys() == {n for n, p in kind.params.items() if p.default is not ABSENT}
+    stated = {n: p for n, p in kind.params.items() if p.default is not ABSENT and not p.added_later}
+    assert dict(found.params).keys() == stated.keys()
     assert registry.resolve(key, dict(found.params)) == found
-    defaults = {name: param.default for name, param in kind.params.items() if param.default not in (ABSENT, REQUIRED)}
+    defaults = {name: param.default for name, param in stated.items() if param.default is not REQUIRED}
     assert all(type(found[name]) is type(default) for name, default in defaults.items())
 
 

@@ -135,7 +135,7 @@ def test_sources_without_names_need_classes(tiles):
 
 def test_the_file_of_a_probe_is_the_specs_head(tmp_path):
     spec = parse_spec(spec_of(head="sub/probe.safetensors").text, folder=tmp_path)
-    with pytest.raises(InputError, match=r"model\.head: .+sub is not a folder that can be written to"):
+    with pytest.raises(InputError, match=r"model\.head: .+sub is not a writable folder; create it"):
         probe_file(spec)
     (tmp_path / "sub").mkdir()
     assert probe_file(spec) == tmp_path / "sub" / "probe.safetensors"

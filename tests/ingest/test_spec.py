@@ -81,7 +81,7 @@ def test_bisection_extraction_has_share_and_buffer() -> None:
         ("timm = ", "templates = ['{}'], head = 'h', timm = ", ["model", "use them with open_clip"]),
         ("timm = ", "classes = ['a'], head = 'h', open_clip = ", ["model", "leave head out"]),
         ("timm = ", "pretrained = true, huggingface = ", ["model", "a folder holds its own weights"]),
-        ("timm = ", "checkpoint = 'w.pth', huggingface = ", ["model", "a folder holds its own weights"]),
+        ("timm = ", "huggingface = ", ["model", "a folder holds its own weights"]),
         ("timm = ", "pretrained = 'laion', timm = ", ["model", "pretrained", "'laion'"]),
         ("timm = ", "open_clip = ", ["model", "expected classes"]),
         ("timm = ", "classes = ['a'], pretrained = true, open_clip = ", ["model", "the tag"]),

@@ -1,4 +1,4 @@
-"""The named query `changed-edges`: rows of the test, members, controls and refusals."""
+"""The named query `changed-edges`: rows of the test, members, controls and errors."""
 
 from __future__ import annotations
 
