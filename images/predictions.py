@@ -207,5 +207,10 @@ def _logits(model: ViT, views: Views) -> Float[np.ndarray, "image class"]:
 
 
 def short_fingerprint(model: ViT) -> str:
-    """Return the first 16 hexadecimal digits of a model's fingerprint, which name it in conditions."""
+    """Return the first 16 hexadecimal digits of a model's fingerprint, which name it in conditions.
+
+    Examples:
+        >>> model.fingerprint.startswith(short_fingerprint(model))
+        True
+    """
     return model.fingerprint[:16]

@@ -86,6 +86,7 @@ def cross_evaluate(
             model's.
 
     Examples:
+        >>> from circuitstore.ingest import index
         >>> _ = index(spec, location=folder, progress=False)
         >>> table = cross_evaluate(spec, location=folder)
         >>> table.frame.pivot(index="class", columns="on_class", values="faithfulness").shape

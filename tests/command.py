@@ -1,4 +1,4 @@
-"""The command line, run in this process or in one of its own."""
+"""The command line, run in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(*arguments: str | Path) -> Done:
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """The same in a process of its own."""
+    """The same in a separate process."""
     command = [sys.executable, "-X", "faulthandler", "-m", "circuitstore.cli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -49,7 +49,7 @@ def ended(process: subprocess.Popen[str]) -> str:
     try:
         return process.communicate(timeout=LONG_S)[1]
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # at which the fault handler tells of all threads
+        process.send_signal(signal.SIGABRT)  # at which the fault handler prints all threads
         pytest.fail(f"still at work after {LONG_S:g} s:\n{process.communicate()[1]}")
 
 

@@ -25,9 +25,9 @@ PRELOADED = (
     "alembic.command",
     "sqlalchemy.dialects.sqlite",
 )
-"""Else every fork imports them anew."""
+"""Otherwise every fork would import them again."""
 LONG_S = 600.0
-"""Seconds that are waited at most for what must come about; a guard against hangs."""
+"""Maximum number of seconds to wait for what must happen; a guard against hangs."""
 
 
 class Forked:

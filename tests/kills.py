@@ -53,7 +53,7 @@ class Kill:
 
 
 class Trial:
-    """The same run again and again, in stores of their own, with the graph in the folder or on a server.
+    """The same run again and again, in separate stores, with the graph in the folder or on a server.
 
     Attributes:
         took_s: seconds of a run that is left in peace.
@@ -115,7 +115,7 @@ class Trial:
         return list((self.folder / name / "archive").glob("discoveries/*/*.parquet"))
 
     def differences(self, name: str) -> list[str]:
-        """What is not as in the undisturbed store; the graph is held against the archive edge by edge."""
+        """Return the differences from the undisturbed store; the graph is compared with the archive edge by edge."""
         with self.open(name) as store:
             found = [f"{row['kind']}: {row['what']}" for row in store.verify()]
             found += [f"left behind: {path}" for path in store.archive.leftovers()]

@@ -1,4 +1,4 @@
-"""A real Neo4j Community for the tests: a process of its own on the loopback, with authentication on.
+"""A real Neo4j Community for the tests: a separate process on the loopback, with authentication on.
 
 `CIRCUITSTORE_TEST_NEO4J` (a URL, with `CIRCUITSTORE_TEST_NEO4J_USER` and `_PASSWORD`) names a server that runs
 already; its database must be empty, and is emptied by the tests. Otherwise one is started from Maven artifacts, which
@@ -32,7 +32,7 @@ PROGRAM = Path(__file__).with_name("Neo4jServer.java")
 PACKAGES = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 OPTIONS = [*(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES), "-Dlog4j2.disable.jmx=true", "-Xmx1g"]
 FIRST_COMPILER = ("-XX:TieredStopAtLevel=1",)
-"""Java's quick compiler alone: a server is up with little more than half the work. One that is timed has both."""
+"""Only Java's quick compiler: a server is up with little more than half the work. One that is timed has both."""
 SETTINGS = """dbms.security.auth_enabled=true
 server.memory.pagecache.size=128m
 db.memory.transaction.max=256m
@@ -125,13 +125,13 @@ class Neo4jServer:
 
 
 class OwnServer(Neo4jServer):
-    """A server from Maven artifacts, in a folder of its own; what it says is in `server.log` there."""
+    """A server from Maven artifacts, in its own folder; its output is in `server.log` there."""
 
     def __init__(self, folder: Path, version: str = VERSION, options: Sequence[str] = FIRST_COMPILER) -> None:
         """Start it.
 
         Args:
-            options: of Java, besides `OPTIONS`.
+            options: of Java, in addition to `OPTIONS`.
         """
         self._options = [*OPTIONS, *options]
         self._java, self._jars = java(JAVA[version]), jars(version)
@@ -219,7 +219,7 @@ def jars(version: str) -> Path:
 
 
 def program(java: str, jars: Path, release: int) -> Path:
-    """Folder of our program's class for a release of Java, compiled the first time: each start would do it anew."""
+    """Folder of our program's class for a release of Java, compiled once, not at each start."""
     folder = jars.with_name(f"program-{hashlib.sha256(PROGRAM.read_bytes()).hexdigest()[:12]}")
     with locked(jars.parent):
         if not folder.is_dir():

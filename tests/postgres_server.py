@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: a server of its own on the loopback, with passwords on, a fresh database a test.
+"""A real PostgreSQL for the tests: a separate server on the loopback, with passwords on, a fresh database a test.
 
 `CIRCUITSTORE_TEST_POSTGRES` (a URL such as `postgresql+psycopg://user@host/postgres`; the password in `PGPASSWORD`)
 names a server that runs already, on which the account may make databases. Otherwise one is started from the machine's
@@ -108,7 +108,7 @@ class PostgresServer:
 
 
 class OwnServer(PostgresServer):
-    """A server from the machine's programs, in a folder of its own; what it says is in `server.log` there."""
+    """A server from the machine's programs, in its own folder; its output is in `server.log` there."""
 
     _guard: subprocess.Popen[bytes] | None = None
 
@@ -149,7 +149,7 @@ class OwnServer(PostgresServer):
     def start(self) -> None:
         """Start it; returns when it takes connections.
 
-        After `kill` it is tried until the last process of the killed one has seen that it is alone.
+        After `kill`, it is tried again until the last process of the killed server has ended.
         """
         end = time.monotonic() + START_S
         while not self._answers():

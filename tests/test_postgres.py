@@ -93,12 +93,12 @@ def test_with_both_databases_on_servers(circuitstore: Program, neo4j_server: Neo
 def test_a_lost_catalog_is_rebuilt_in_another_database(circuitstore: Program, postgres_server: PostgresServer) -> None:
     circuitstore(*INDEX)
     with postgres_server.database() as empty:
-        anew = Program("--store", "store", "--catalog", empty)
+        elsewhere = Program("--store", "store", "--catalog", empty)
         for command in (["status"], INDEX):
-            assert "circuitstore rebuild" in anew(*command, code=2).stderr
-        anew("rebuild")
-        anew("verify")
-        assert "nothing was recomputed" in anew(*INDEX).stderr
+            assert "circuitstore rebuild" in elsewhere(*command, code=2).stderr
+        elsewhere("rebuild")
+        elsewhere("verify")
+        assert "nothing was recomputed" in elsewhere(*INDEX).stderr
 
 
 def test_a_catalog_of_the_first_version_is_migrated_with_its_contents(

@@ -125,7 +125,7 @@ def toy_store(toys: Answers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def store_of(tmp_path: Path) -> Iterator[Callable[[Answers], Store]]:
-    """A store of its own, holding the given answers."""
+    """A separate store with the given answers."""
     opened: list[Store] = []
 
     def make(answers: Answers) -> Store:

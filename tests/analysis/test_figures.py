@@ -112,7 +112,7 @@ def test_bars_of_carriers_are_the_largest_mean_scores():
 def test_names_are_escaped(shown):
     similarity = replace(shown.similarities["natural"], labels=("<b>1</b>", "a&b", '"', "</script>"))
     (heat,) = similarity_figure(similarity).data
-    assert tuple(heat.x) == ("&lt;b&gt;1&lt;/b&gt;", "a&amp;b", '"', "&lt;/script&gt;")
+    assert set(heat.x) == {"&lt;b&gt;1&lt;/b&gt;", "a&amp;b", '"', "&lt;/script&gt;"}
 
 
 def test_figures_are_json_without_nan(shown):

@@ -254,8 +254,8 @@ def test_costs_of_own_node():
     """ViT-B, 5 steps: 25 nodes, followed by 12 2/3 models in total, which run once more each for the patch."""
 
     def cost(method):
-        told = estimate_cost(ComputationGraph(12, 12), METHODS.resolve(method, {"steps": 5}), 2)
-        return pytest.approx((told.forwards, told.backwards))
+        estimate = estimate_cost(ComputationGraph(12, 12), METHODS.resolve(method, {"steps": 5}), 2)
+        return pytest.approx((estimate.forwards, estimate.backwards))
 
     assert cost("conductance") == (22, 10)
     assert cost("gate-ig") == (14, 10)

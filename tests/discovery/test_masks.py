@@ -152,11 +152,11 @@ def test_a_journal_damaged_anywhere_is_started_again_or_raises(tmp_path, monkeyp
                 read(content)
             assert path.read_bytes() == content
         else:
-            state, told = read(content)
-            assert state == {} and "unfinished]: damaged; its progress is lost" in told, place
+            state, logged = read(content)
+            assert state == {} and "unfinished]: damaged; its progress is lost" in logged, place
     for length in range(0, len(whole), 7):
-        state, told = read(whole[:length])
-        assert state == {} and ("damaged" in told) == (length > 0)
+        state, logged = read(whole[:length])
+        assert state == {} and ("damaged" in logged) == (length > 0)
     for content in (bytes(len(whole)), b"\0", b"another file"):
         path.write_bytes(content)
         caplog.clear()

@@ -215,11 +215,11 @@ def test_the_threshold_is_the_sparsest_that_keeps_the_retention(classified_diffe
     assert found.circuit.n_edges == min(sweep["edges"] for sweep in kept)
     assert evaluate(model, selection, found.circuit).retention >= 0.6
     for sweep in found.trace["sweeps"]:  # each equals a separate sweep, although it starts from another one
-        alone = ask(threshold=sweep["threshold"])
-        assert alone.circuit.n_edges == sweep["edges"]
+        separate = ask(threshold=sweep["threshold"])
+        assert separate.circuit.n_edges == sweep["edges"]
         if sweep["threshold"] == found.trace["threshold"]:
-            assert (alone.members == found.members).all()
-            assert np.abs(alone.scores.per_image - found.scores.per_image).max() < 1e-5
+            assert (separate.members == found.members).all()
+            assert np.abs(separate.scores.per_image - found.scores.per_image).max() < 1e-5
 
 
 def test_without_a_threshold_all_edges_are_kept_with_the_reason(classified_differently):

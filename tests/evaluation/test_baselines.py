@@ -65,10 +65,10 @@ def test_edges_drawn_one_by_one_are_rarely_connected(chain):
 
 
 def test_progress_reaches_its_total(chain):
-    told = []
-    execution = Execution(batch_size=3, progress=lambda *at: told.append(at))
+    reported = []
+    execution = Execution(batch_size=3, progress=lambda *at: reported.append(at))
     random_curves(*chain, form="block", sizes=[3, 5], draws=2, execution=execution)
-    assert told[-1] == (6, 6) and told == sorted(told)
+    assert reported[-1] == (6, 6) and reported == sorted(reported)
 
 
 @pytest.mark.parametrize("form", ["split", "block"])

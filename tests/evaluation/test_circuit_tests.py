@@ -79,8 +79,8 @@ def test_p_values_are_those_of_the_figures(noisy):
     model, pairs, circuit = noisy
     found = hypothesis_tests(*noisy, draws=30, seed=3)
     runs = outcomes(model, pairs, [circuit, Circuit(circuit.graph, ~circuit.members)])
-    full, empty, alone, outside = (run.metric.numpy() for run in runs)
-    assert found["equivalence"].p_value == given.equivalence(alone, full)
+    full, empty, inside, outside = (run.metric.numpy() for run in runs)
+    assert found["equivalence"].p_value == given.equivalence(inside, full)
     p = found["independence"].p_value
     assert p == pytest.approx(given.independence(outside - empty, full), abs=0.1)
     assert found["minimality"].p_value == found.edge_p_values.min()
@@ -91,10 +91,10 @@ def test_p_values_are_those_of_the_figures(noisy):
 def test_results_depend_on_the_seed_only_and_a_single_test_gives_the_same_result(noisy):
     first, again, other = (hypothesis_tests(*noisy, draws=8, seed=s).to_pandas() for s in (1, 1, 2))
     assert first.equals(again) and not first.equals(other)
-    told = []
-    execution = Execution(batch_size=4, progress=lambda *at: told.append(at))
+    reported = []
+    execution = Execution(batch_size=4, progress=lambda *at: reported.append(at))
     hypothesis_tests(*noisy, draws=7, execution=execution)
-    assert told[-1] == (2 + 4 * 7 + 14, 2 + 4 * 7 + 14) and told == sorted(told)
+    assert reported[-1] == (2 + 4 * 7 + 14, 2 + 4 * 7 + 14) and reported == sorted(reported)
 
 
 @pytest.mark.slow

@@ -95,14 +95,14 @@ def test_branches_that_back_each_other_up_matter_when_the_other_is_removed():
 
 
 def test_the_seed_decides_the_result_and_progress_reaches_its_total():
-    part, told = planted("or", *IDLE), []
-    options = {"draws": 1, "execution": Execution(batch_size=3, progress=lambda *at: told.append(at))}
+    part, reported = planted("or", *IDLE), []
+    options = {"draws": 1, "execution": Execution(batch_size=3, progress=lambda *at: reported.append(at))}
     first, again, other = (minimality(*part, **options, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.effects, again.effects) and not np.array_equal(first.removed, other.removed)
-    assert told[-1] == (18, 18) and told[: len(told) // 3] == sorted(told[: len(told) // 3])
-    told.clear()
+    assert reported[-1] == (18, 18) and reported[: len(reported) // 3] == sorted(reported[: len(reported) // 3])
+    reported.clear()
     found = completeness(*part, steps=20, candidates=2, **options)
-    assert told[-1][0] == told[-1][1] and len(found.kinds) == 2 + 1 + 8
+    assert reported[-1][0] == reported[-1][1] and len(found.kinds) == 2 + 1 + 8
 
 
 def test_without_a_gap_shares_are_undefined_with_a_reason():

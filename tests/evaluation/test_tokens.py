@@ -106,7 +106,7 @@ def test_a_patch_is_inside_when_half_of_it_is(toy_vit):
 
 
 @pytest.mark.parametrize(
-    ("masks", "told"),
+    ("masks", "message"),
     [
         ({}, "at least one named mask"),
         ({"a": torch.ones(5)}, "expected a boolean mask .5 tokens. or .2 images, 5 tokens."),
@@ -114,9 +114,9 @@ def test_a_patch_is_inside_when_half_of_it_is(toy_vit):
         ({"a": np.ones((3, 5), bool)}, r"of shape \(3, 5\)"),
     ],
 )
-def test_masks_that_do_not_fit_raise(toy_vit, images, masks, told):
+def test_masks_that_do_not_fit_raise(toy_vit, images, masks, message):
     model = toy_vit(depth=1)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         ImagePairs.of(model, images(model, 2, 1), images(model, 2, 2), LABELS, token_groups=masks)
 
 

@@ -33,17 +33,17 @@ def test_on_its_own_images_a_circuit_has_its_own_evaluation(small: Spec, indexed
         records = {id: store.circuit(id) for id in frame["circuit"].unique()}
     assert len(records) == len(frame) // frame.groupby(["on_class", "on_condition", "metric"]).ngroups
     checked = 0
-    for row in own.itertuples():
-        record = records[row.circuit]
-        if record.item.recipe.metric.text == row.metric and record.item.recipe.corruption.text == row.corruption:
+    for row in own.to_dict("records"):
+        record = records[row["circuit"]]
+        if record.item.recipe.metric.text == row["metric"] and record.item.recipe.corruption.text == row["corruption"]:
             checked += 1
             assert record.evaluation is not None
-            assert row.metric_circuit == pytest.approx(record.evaluation.metric_circuit, rel=1e-5, abs=1e-5)
-            assert row.accuracy_full == record.evaluation.accuracy_full
-            assert row.images == record.evaluation.n
+            assert row["metric_circuit"] == pytest.approx(record.evaluation.metric_circuit, rel=1e-5, abs=1e-5)
+            assert row["accuracy_full"] == record.evaluation.accuracy_full
+            assert row["images"] == record.evaluation.n
     assert checked == len(records)
     others = frame[frame["class"] != frame["on_class"]]
-    assert len(others) and others["metric_circuit"].notna().all()
+    assert len(others) and not others["metric_circuit"].isna().any()
 
 
 @pytest.mark.slow

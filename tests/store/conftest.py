@@ -1,4 +1,4 @@
-"""Small discoveries and circuits of a model of two layers, and stores that hold them."""
+"""Small discoveries and circuits of a model of two layers, and stores with them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class World:
         writer.start_run(run, f'name = "{run}"', self.items, self.wanted)
 
     def fill(self, writer: Writer, run: str = "run") -> None:
-        """Start a run, or go on with it, until nothing is pending."""
+        """Start or resume a run, until nothing is pending."""
         self.start(writer, run)
         pending = {item.id for item in writer.pending(run)}
         for discovery in self.discoveries:
@@ -71,7 +71,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
 
 @pytest.fixture
 def filled(kept: Path, folder: Path) -> Path:
-    """A store of its own that holds the world, under the run `run`."""
+    """A separate store with the world, under the run `run`."""
     return Path(shutil.copytree(kept, folder))
 
 

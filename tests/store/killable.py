@@ -26,7 +26,7 @@ PRELOADED = (
     "sqlalchemy.dialects.sqlite",
     "stamina",
 )
-"""Else every fork imports them anew."""
+"""Otherwise every fork would import them again."""
 WORLD, SECOND = make_world(2, (6,)), make_world(3, (9,))
 
 
@@ -47,7 +47,7 @@ def work(folder: Path, graph: str | None, catalog: str | None) -> None:
 
 
 def rebuild(folder: Path, graph: str | None, catalog: str | None) -> None:
-    """The graph made anew, whatever is there."""
+    """Create the graph again, whatever is there."""
     rebuild_store(folder, graph=graph, catalog=catalog)
 
 

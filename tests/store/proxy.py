@@ -1,4 +1,4 @@
-"""A network between client and server that fails when told to."""
+"""A network between client and server that fails on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ How = Literal["answer lost", "commit lost", "statement lost"]
 
 
 class Proxy:
-    """Passes bytes on between a port of its own and a server's, resetting connections where it is told to.
+    """Passes bytes on between its own port and a server's, and resets connections as requested.
 
     Attributes:
         port: where it listens.

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""Readers of a store in processes of their own, which hold every circuit that they meet against itself and the archive.
+"""Readers of a store in separate processes, which compare every circuit that they meet with itself and the archive.
 
 As a program: FOLDER GRAPH PROCESSES THREADS (GRAPH `-`: the store's own). Each reader writes its number and how many
 circuits it met after every read; when standard input ends, so do they, with a line of JSON of what they met.
@@ -24,7 +24,7 @@ from circuitstore.store import Store, open_store
 from circuitstore.store.graph.content import GraphContent
 
 LONG_S = 600.0
-"""Seconds that are waited at most for what must come about; a guard against hangs."""
+"""Maximum number of seconds to wait for what must happen; a guard against hangs."""
 
 PAUSE_S = 0.05
 """Between two reads of one reader: twenty that never paused would leave the writer no processor."""
@@ -52,23 +52,23 @@ class Readers:
             AssertionError: none did in that time.
         """
         ends = time.monotonic() + LONG_S
-        self._told_before()
-        while (met := self._told()[1]) != circuits:
+        self._skip_earlier()
+        while (met := self._next_read()[1]) != circuits:
             assert time.monotonic() < ends, f"readers meet {met} circuits, not {circuits}"
 
     def await_each(self) -> None:
         """Return when every reader has made a read that began after this call: its second that ended since."""
-        self._told_before()
+        self._skip_earlier()
         left = Counter(dict.fromkeys(range(self.count), 2))
         while left:
-            left -= Counter([self._told()[0]])
+            left -= Counter([self._next_read()[0]])
 
-    def _told_before(self) -> None:
+    def _skip_earlier(self) -> None:
         """Read away what was written by now."""
         while select.select([self._process.stdout], [], [], 0)[0]:
-            self._told()
+            self._next_read()
 
-    def _told(self, within_s: float = LONG_S) -> tuple[int, int]:
+    def _next_read(self, within_s: float = LONG_S) -> tuple[int, int]:
         """The reader that made the next read, and how many circuits it met.
 
         Raises:
@@ -108,7 +108,7 @@ class _Reader(threading.Thread):
                 self.met["retries"] += 1
                 self.met[f"retried: {type(busy).__name__}"] += 1
             except CircuitStoreError as error:
-                self.met[f"told: {type(error).__name__}: {error}"] += 1
+                self.met[f"raised: {type(error).__name__}: {error}"] += 1
             except BaseException as error:
                 self.met[f"failed: {type(error).__name__}: {error}"] += 1
 

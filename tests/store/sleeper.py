@@ -1,7 +1,7 @@
 """A process that works on stores in forks of itself, each of which sleeps at a fault point until it is woken.
 
 Reads lines `start TASK FOLDER GRAPH CATALOG POINT` (`-`: in the folder), answered by `asleep` or by the exit code, and
-`wake`, answered by the exit code. What the fork says is in the file `said` beside the folder. Its lease ends
+`wake`, answered by the exit code. What the fork says is in the file `said` next to the folder. Its lease ends
 soon after it fell asleep.
 """
 
@@ -33,7 +33,7 @@ NEW = make_world(4, (9,))
 
 
 def fill(folder: Path, graph: str | None, catalog: str | None) -> None:
-    """What `index` does to a store; its errors are told as the command line tells them."""
+    """What `index` does to a store; its errors are printed as the command line prints them."""
     try:
         with create_store(folder, graph=graph, catalog=catalog) as store, store.writer() as writer:
             NEW.fill(writer, "new")

@@ -163,7 +163,7 @@ def test_sweeping_takes_temporary_files_only(archive: Archive, world: Any) -> No
     assert list(archive.ids("circuit")) == sorted(r.id for r in world.records)
 
 
-def test_a_damaged_file_is_set_aside_and_can_be_written_anew(archive: Archive, world: Any) -> None:
+def test_a_damaged_file_is_set_aside_and_can_be_written_again(archive: Archive, world: Any) -> None:
     record = world.records[0]
     archive.path("circuit", record.id).write_bytes(b"no parquet")
     kept = archive.set_aside("circuit", record.id)

@@ -73,7 +73,7 @@ def migrate(connection: sa.Connection, revision: str) -> None:
 
 
 def together(acts: Sequence[Callable[[], object]]) -> list[object]:
-    """What each gives, or its error, all begun at once in threads of their own."""
+    """Return the result or the error of each, all started at once in separate threads."""
     with ThreadPoolExecutor(len(acts)) as pool:
         begun = [pool.submit(act) for act in acts]
     return [b.exception() or b.result() for b in begun]
@@ -154,7 +154,7 @@ def test_a_newer_schema_names_both_versions(url: str) -> None:
             act()
 
 
-def test_something_elses_database_is_left_alone(catalog_url: str) -> None:
+def test_the_database_of_another_program_raises(catalog_url: str) -> None:
     with writable(catalog_url).writing() as connection:
         connection.exec_driver_sql("CREATE TABLE recipes (cake TEXT)")
     for act in (writable(catalog_url).upgrade, Catalog(catalog_url, read_only=True).check_version):
@@ -162,7 +162,7 @@ def test_something_elses_database_is_left_alone(catalog_url: str) -> None:
             act()
 
 
-def test_an_empty_database_is_told_as_such(catalog_url: str) -> None:
+def test_an_empty_database_is_called_empty(catalog_url: str) -> None:
     writable(catalog_url).version()  # makes SQLite's file
     with pytest.raises(StoreError, match=r"is empty.*circuitstore index"):
         Catalog(catalog_url, read_only=True).check_version()

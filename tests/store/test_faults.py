@@ -28,7 +28,7 @@ GRAPH = "graph.lbdb"
 def points(sources: Iterator[Path] | list[Path]) -> list[str]:
     """The points that the sources name.
 
-    Those that have tests of their own are left out (`test_migrate.py`, `test_damaged_catalog.py`).
+    Those that have their own tests are left out (`test_migrate.py`, `test_damaged_catalog.py`).
     """
     found = {p for file in sources for p in re.findall(r'\bfault\("([^"]+)"\)', file.read_text())}
     return sorted(p for p in found if not p.startswith(("graph.migrate.", "catalog.aside.")))
@@ -103,7 +103,7 @@ def place(engine: str, folder: Path, request: pytest.FixtureRequest) -> Place:
 
 
 def content(store: Store) -> dict[str, Any]:
-    """All that a sound store holds, but times and numbers of attempts; `verify` holds the graph against it."""
+    """Return the contents of a store without times and numbers of attempts; `verify` compares the graph with it."""
     return {
         "runs": store.runs().drop(columns=["created_ms", "changed_ms"]).to_csv(index=False),
         "items": store.items().drop(columns=["attempts", "changed_ms"]).to_csv(index=False),
@@ -201,7 +201,7 @@ def test_killed_at_a_point(
 
 
 @pytest.mark.parametrize(("engine", "point"), [e for e in EVERY if e[1].startswith("graph.recreate.")])
-def test_killed_while_the_schema_is_made_anew(
+def test_killed_while_the_schema_is_created_again(
     point: str, place: Place, killable: Killable, undisturbed: dict[str, Any], neo4j_server
 ) -> None:
     assert killable.work(place) == 0

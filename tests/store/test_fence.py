@@ -37,7 +37,7 @@ AGAIN = make_world(3, (9,))
 class Place:
     """A store, and the graph that the other writer uses.
 
-    On the server the same one, else a file of its own, as the engine lets nobody near the file of a writer that lives.
+    On the server the same one, else a separate file, as the engine lets nobody near the file of a writer that lives.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Place:
         return {"location": self.folder, "graph": graph, "catalog": self.catalog}
 
     def content(self) -> dict[str, Any]:
-        """All that the store holds, and both graphs, but leases."""
+        """Return the contents of the store and both graphs, without leases."""
         with open_store(**self.others) as store:
             with store.catalog.reading() as connection:
                 listed = [table for table in tables.metadata.sorted_tables if table.name != "leases"]
@@ -189,8 +189,8 @@ def test_a_writer_that_slept_through_its_lease_changes_nothing_more(
     code, said = sleeper.wake(), place.folder.with_name("said").read_text()
     assert place.content() == before
     assert code == "2" and said.count("error: ") == 1 and "Traceback" not in said, said
-    told = "suspended for too long" if point.startswith("catalog.commit.before") else "lease on the store was lost"
-    assert told in said and "run the same command again" in said
+    message = "suspended for too long" if point.startswith("catalog.commit.before") else "lease on the store was lost"
+    assert message in said and "run the same command again" in said
     with open_store(**place.others) as store:
         assert len(store.verify()) == 0, str(store.verify())
     assert not Archive(place.folder / "archive").leftovers()
@@ -273,8 +273,8 @@ def test_who_holds_the_lease_may_act_whoever_is_named(tmp_path: Path) -> None:
 def test_nobody_becomes_the_writer_while_another_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fence, "BUSY_S", 0.05)
     first = admitted(tmp_path, "first")
-    told = pytest.raises(StoreBusy, match=r"writer.lock has been locked for 0.05 s.*resume it or end it")
-    with first.act(lambda: True), told:
+    busy = pytest.raises(StoreBusy, match=r"writer.lock has been locked for 0.05 s.*resume it or end it")
+    with first.act(lambda: True), busy:
         admitted(tmp_path, "second")
     admitted(tmp_path, "second")
 

@@ -55,8 +55,8 @@ def test_removing_twice_is_as_good_as_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_another_is_writing_is_left_alone(tmp_path: Path) -> None:
-    """Two machines may write the same file: each under a name of its own."""
+def test_a_file_that_another_is_writing_is_unchanged(tmp_path: Path) -> None:
+    """Two machines may write the same file: each under its own name."""
     for name in ("file.tmp", f"file.1-1{files.TEMPORARY}"):
         (tmp_path / name).write_bytes(b"half of")
     files.write_atomic(tmp_path / "file", b"content")

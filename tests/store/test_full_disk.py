@@ -1,4 +1,4 @@
-"""A disk without room, under the whole store or one part of it: said in one message, and the next run goes on."""
+"""A disk without room, under the whole store or one part of it: one message reports it, and the next run resumes."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_part_whose_disk_is_full_is_named_and_the_run_goes_on_when_there_is_ro
     goes_on(where, world)
 
 
-def test_a_full_disk_of_the_catalogs_server_is_told_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_of_the_catalogs_server_is_reported_and_the_run_goes_on_when_there_is_room(
     served: tuple[str, Path], tmp_path: Path, world: World
 ) -> None:
     catalog, disk = served

@@ -195,7 +195,7 @@ def test_ctrl_c_anywhere_in_the_graph_leaves_it_to_other_threads(writer: Writer)
 
 
 def test_ctrl_c_anywhere_leaves_no_writer_behind(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the writer's opening to its end; the same command then goes on."""
+    """From the writer's opening to its end; the same command then resumes."""
     monkeypatch.setattr(catalogs, "BUSY_S", LONG_S / 10)
     store = create_store(folder)
 

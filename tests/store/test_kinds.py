@@ -16,7 +16,7 @@ from circuitstore.errors import InputError
 from circuitstore.store import RESPONSE, Store, create_store, encoding, open_store, tables
 from circuitstore.store.kinds import KINDS, StoredKind
 
-# --- a kind of one's own: one file, and one line that puts it in KINDS -------------------------------
+# --- your own kind: one file, and one line that puts it in KINDS --------------------------------------
 
 
 @dataclass(frozen=True)

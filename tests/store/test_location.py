@@ -26,9 +26,9 @@ def test_a_url_is_no_folder_and_its_password_is_not_shown(tmp_path: Path, kind: 
     for act in (Location.of, open_store, create_store, rebuild_store):
         with pytest.raises(
             InputError, match=rf"expected a folder, got a URL of {scheme.replace('+', '[+]')}://"
-        ) as told:
+        ) as raised:
             act(kind(f"{scheme}://user:Pa55@127.0.0.1:1/name"))
-        assert "Pa55" not in str(told.value)
+        assert "Pa55" not in str(raised.value)
 
 
 @given(NAME)
@@ -71,7 +71,7 @@ def test_a_path_without_three_slashes_is_no_file() -> None:
 
 
 @pytest.mark.parametrize("act", [open_store, create_store, rebuild_store])
-def test_a_path_that_is_too_long_is_told_and_nothing_is_made(tmp_path: Path, act) -> None:
+def test_a_path_that_is_too_long_raises_and_nothing_is_created(tmp_path: Path, act) -> None:
     deep = tmp_path.joinpath(*["n" * 200] * 20)  # each name may be, all together not
     for folder in (tmp_path / ("n" * 300), deep):
         with pytest.raises(StoreError, match="shorter path"):
@@ -83,14 +83,14 @@ def test_a_path_that_is_too_long_is_told_and_nothing_is_made(tmp_path: Path, act
         open_graph(f"ladybug://{tmp_path}/{'n' * 300}", store_id="first")
 
 
-def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_raises(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"\xff\xfe")
     with pytest.raises(InputError, match=r"udcff.*is not UTF-8"):
         create_store(folder)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_may_not_be_entered_is_told(filled: Path) -> None:
+def test_a_folder_that_may_not_be_entered_is_named(filled: Path) -> None:
     """Another user's, and one within it that is open to all."""
     if os.geteuid():
         pytest.skip("only root can become another user")

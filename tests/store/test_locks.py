@@ -69,12 +69,12 @@ def test_a_forked_child_neither_holds_nor_releases_it(path: Path) -> None:
     assert not is_held(path)
 
 
-def test_a_folder_that_cannot_be_written_is_told() -> None:
+def test_a_folder_that_cannot_be_written_is_named() -> None:
     with pytest.raises(StoreError, match="cannot write /proc/nowhere"):
         Lock.take(Path("/proc/nowhere/file.lock"))
 
 
-def test_a_file_system_without_locks_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_raises(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, *, blocking: bool) -> bool:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

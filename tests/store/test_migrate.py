@@ -201,7 +201,7 @@ def test_a_migrated_store_is_one_made_today(kept: Kept, tmp_path: Path, request:
 
 
 def listed(store: Store) -> dict[str, str]:
-    """What a catalog tells, but times."""
+    """The contents of a catalog, without times."""
     frames = {"runs": store.runs(), "items": store.items(), "circuits": store.circuits()}
     frames |= {f"circuits of {run}": store.circuits(run) for run in ("first", "second")}
     return {
@@ -273,7 +273,7 @@ def run_migrate(kept: Kept, graph: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("kept", ["ladybug"], indirect=True)
-def test_a_migration_for_which_there_is_no_room_is_told_and_goes_on(kept: Kept, tmp_path: Path) -> None:
+def test_a_migration_for_which_there_is_no_room_is_reported_and_resumes(kept: Kept, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "24m") as disk:
         graph = f"ladybug://{shutil.move(kept.folder / 'graph.lbdb', disk)}"
         ballast = fill_up(disk)
@@ -286,7 +286,9 @@ def test_a_migration_for_which_there_is_no_room_is_told_and_goes_on(kept: Kept, 
 
 
 @pytest.mark.parametrize("kept", ["ladybug"], indirect=True)
-def test_a_graph_that_migrating_makes_anew_is_filled_and_told(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_graph_that_migrating_creates_again_is_filled_and_logged(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
     """A write to it had failed, in an earlier attempt say."""
     doubt(kept.folder)
     with caplog.at_level(logging.WARNING, logger="circuitstore"):
@@ -355,7 +357,7 @@ def test_a_step_may_change_schema_and_data(kept: Kept, monkeypatch: pytest.Monke
     assert kept.ask("MATCH (s:Store) RETURN s.schema") == [[NOW + 1]]
 
 
-@pytest.mark.parametrize("kept", ["neo4j"], indirect=True)  # a file to which a write failed is made anew
+@pytest.mark.parametrize("kept", ["neo4j"], indirect=True)  # a file to which a write failed is created again
 def test_a_step_that_fails_on_a_server_changes_no_data(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.migrate()
     step = Migration(NOW + 1, "more", STEPS["neo4j"] + "\nMATCH (k:Class) SET k.n = 1 / 0;")

@@ -63,7 +63,7 @@ def test_no_command_shows_or_keeps_it(place, neo4j_server, monkeypatch, capfd, c
         settings_with(secret)
     else:
         monkeypatch.setenv(PASSWORD, secret)
-    if not right:  # of a user of its own: several wrong ones, and nobody is let in for a while
+    if not right:  # of a separate user: several wrong ones, and nobody is let in for a while
         monkeypatch.setenv(USER, "ada")
     said = {" ".join(command): run(monkeypatch, capfd, *command) for command in COMMANDS}
     assert secret not in f"{said} {caplog.text}"
@@ -84,8 +84,8 @@ def test_no_representation_or_traceback_shows_it(place, neo4j_server, monkeypatc
     with open_store(**settings.place) as store, pytest.raises(StoreError) as refused:
         shown = [settings, settings.place, store, store.location, vars(store.location)]
         store.query("MATCH (c:Circuit) RETURN c.id")
-    told = "".join(traceback.format_exception(refused.value))
-    assert "refuses" in told and WRONG not in f"{shown} {told}"
+    report = "".join(traceback.format_exception(refused.value))
+    assert "refuses" in report and WRONG not in f"{shown} {report}"
 
 
 def test_the_environment_goes_before_the_file(place, monkeypatch):
@@ -98,7 +98,7 @@ def test_the_environment_goes_before_the_file(place, monkeypatch):
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
-def test_a_file_that_others_may_read_is_told(place, caplog, mode, warned):
+def test_a_file_that_others_may_read_is_logged(place, caplog, mode, warned):
     settings_with("secret-of-the-file", mode)
     read_settings()
     assert ("other users may read" in caplog.text and "chmod 600" in caplog.text) is warned
@@ -106,7 +106,7 @@ def test_a_file_that_others_may_read_is_told(place, caplog, mode, warned):
 
 
 @pytest.mark.parametrize("line", ["neo4j_password = 7171717", 'neo4j_pasword = "7171717"', "neo4j_password = '7171717"])
-def test_a_mistake_in_the_file_is_told_without_it(place, line, monkeypatch):
+def test_a_mistake_in_the_file_is_reported_without_the_password(place, line, monkeypatch):
     monkeypatch.delenv(PASSWORD)
     path = Path("circuitstore.toml")
     path.write_text(path.read_text() + line + "\n")

@@ -1,4 +1,4 @@
-"""A catalog that another process holds, and archive files that are lost or cut short: the same command goes on."""
+"""A catalog that another process holds, and archive files that are lost or cut short: the same command resumes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_equals_undisturbed(folder: Path, world: World) -> None:
 def test_a_catalog_that_another_process_holds_for_too_long(
     folder: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of a run: the run ends by name, and goes on when the other has let go."""
+    """In the middle of a run: the run ends with an error that names it, and resumes when the other has released it."""
     with create_store(folder) as store, store.writer() as writer:
         world.start(writer)
         writer.put(world.discoveries[0], run="run")
@@ -66,7 +66,7 @@ HARM: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", ["discovery", "circuit"])
 @pytest.mark.parametrize("harm", HARM)
-def test_a_file_that_the_archive_lost_is_computed_anew_by_the_next_run(
+def test_a_file_that_the_archive_lost_is_computed_again_by_the_next_run(
     filled: Path, world: World, kind: str, harm: str
 ) -> None:
     with open_store(filled) as store:

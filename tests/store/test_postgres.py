@@ -50,7 +50,7 @@ def altered(url: str, **changes: Any) -> str:
 # --- accounts and passwords --------------------------------------------------------------------------
 
 
-def test_a_wrong_password_is_told_and_not_shown(url: str) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(url: str) -> None:
     with pytest.raises(StoreError, match="PGPASSWORD") as caught:
         Catalog(altered(url, password="wr0ng"), read_only=True).version()
     assert "wr0ng" not in str(caught.value) and "***" in str(caught.value)
@@ -74,7 +74,7 @@ def test_a_password_may_be_in_a_file(
     assert runs(url) == []
 
 
-def test_a_database_that_is_not_there_is_told(url: str) -> None:
+def test_a_missing_database_is_reported(url: str) -> None:
     with pytest.raises(StoreError, match=r"does not exist.*createdb"):
         Catalog(altered(url, database="none"), read_only=True).version()
 
@@ -178,7 +178,7 @@ def test_a_lost_table_is_damage(url: str, postgres_server: PostgresServer) -> No
 # --- connections that end ----------------------------------------------------------------------------
 
 
-def test_a_connection_dropped_in_a_transaction_leaves_nothing_and_is_told(
+def test_a_connection_dropped_in_a_transaction_leaves_nothing_and_is_reported(
     url: str, postgres_server: PostgresServer
 ) -> None:
     catalog = Catalog(url, read_only=False)
@@ -263,7 +263,7 @@ def test_a_server_that_stays_away_ends_the_run_which_then_goes_on(
         assert len(store.verify()) == 0 and len(store.circuits()) == len(world.records)
 
 
-def test_an_empty_database_beside_a_full_archive_is_a_lost_catalog(
+def test_an_empty_database_with_a_full_archive_is_a_lost_catalog(
     folder: Path, url: str, postgres_server: PostgresServer, world: Any
 ) -> None:
     with create_store(folder, catalog=url) as store, store.writer() as writer:

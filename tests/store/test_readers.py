@@ -38,7 +38,7 @@ def readers_of(folder: Path, graph: str | None) -> Readers:
 def test_readers_never_see_half_a_circuit(
     folder: Path, graph_url: str | None, many: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While circuits come, the graph is made anew, and they go and come again; one that is asked for may be gone."""
+    """While circuits come, the graph is created again, and they go and come again; a requested one may be gone."""
     monkeypatch.setattr(projection, "GROUP", len(SIZES))
     monkeypatch.setattr(projection, "TICK_S", 0.05)
     with create_store(folder, graph=graph_url) as store:
@@ -63,5 +63,5 @@ def test_readers_never_see_half_a_circuit(
         met = readers.stop()
         assert {what: count for what, count in met.items() if not what.startswith(ALLOWED)} == {}
         assert all(met[f"reads of {number}"] > 0 for number in range(20))
-        assert met["retries"] <= met["reads"], "a reader is told to try again more often than it is answered"
+        assert met["retries"] <= met["reads"], "readers have to try again more often than they get an answer"
         assert len(store.verify()) == 0

@@ -112,7 +112,7 @@ def test_queries_only_read(filled: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_catalog_is_named_and_made_anew(filled: Path, world: Any) -> None:
+def test_a_lost_catalog_is_named_and_created_again(filled: Path, world: Any) -> None:
     for file in filled.glob("catalog.sqlite*"):
         file.unlink()
     before = files(filled)

@@ -1,4 +1,4 @@
-"""The store on each engine, driven beside a dictionary in any order of operations."""
+"""The store on each engine, compared with a dictionary under any order of operations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = settings(
 
 
 @pytest.mark.parametrize("engine", ["ladybug", "neo4j"])
-def test_driven_beside_a_dictionary(engine: str, request: pytest.FixtureRequest) -> None:
+def test_compared_with_a_dictionary(engine: str, request: pytest.FixtureRequest) -> None:
     server = None if engine == "ladybug" else request.getfixturevalue("neo4j_server")
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Circuits over neurons, a universe that a package adds, beside those of computation graphs: on both engines."""
+"""Circuits over neurons, a universe that a package adds, with those of computation graphs: on both engines."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_path_of_neurons_is_stored_projected_verified_asked_and_rebuilt(
 
 
 def assert_same(store: Store, discovery: Discovery, record: CircuitRecord) -> None:
-    """What the parts of a store hold is what was put."""
+    """The parts of a store have what was put."""
     assert (store.discovery(discovery.id).sha256, store.circuit(record.id).sha256) == (discovery.sha256, record.sha256)
     back, scores = store.circuit(record.id).circuit, store.discovery(discovery.id).scores
     assert scores is not None and scores.universe == back.universe == record.circuit.universe

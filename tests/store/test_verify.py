@@ -1,4 +1,4 @@
-"""Every planted difference is found and named, and `rebuild` mends it."""
+"""Every planted difference is found and named, and `rebuild` repairs it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_sound_store_has_no_differences(filled: Path) -> None:
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_difference_is_named_and_mended(filled: Path, world: Any, planted: str) -> None:
+def test_a_planted_difference_is_named_and_repaired(filled: Path, world: Any, planted: str) -> None:
     plant, part, kind, words = PLANTED[planted]
     with open_store(filled) as store:
         plant(store, world)
@@ -152,7 +152,7 @@ def test_what_a_killed_writer_left_is_named(filled: Path, world: Any) -> None:
         assert len(store.verify()) == 0
 
 
-def test_verifying_beside_a_writer_says_so(filled: Path) -> None:
+def test_verifying_while_a_writer_is_open_is_noted(filled: Path) -> None:
     with open_store(filled) as store, store.writer():
         assert "is writing to the store" in store.verify().notes[0]
 
@@ -250,17 +250,17 @@ def tampered(request: pytest.FixtureRequest, filled: Path) -> tuple[str | None, 
 
 
 def rounds(records: list[CircuitRecord]) -> Iterator[dict[str, CircuitRecord]]:
-    """Who suffers which alteration: as many circuits as there are one each at once, what concerns others too alone."""
+    """Yield the altered circuits of each round: an alteration that concerns other circuits too has its own round."""
     own = [planted for planted, (_, kind, _) in IN_GRAPH.items() if kind == "altered circuit"]
     for first in range(0, len(own), len(records)):
         yield dict(zip(own[first : first + len(records)], records, strict=False))
     yield from ({planted: records[0]} for planted in IN_GRAPH if planted not in own)
 
 
-def test_what_is_altered_in_the_graph_is_named_and_mended(
+def test_what_is_altered_in_the_graph_is_named_and_repaired(
     filled: Path, world: Any, tampered: tuple[str | None, Callable[..., object]]
 ) -> None:
-    """One round of alterations after the other, each mended by what the next writer does or by `rebuild`."""
+    """One round of alterations after the other, each repaired by what the next writer does or by `rebuild`."""
     graph, alter = tampered
     for altered in rounds(world.records):
         for planted, record in altered.items():

@@ -187,7 +187,7 @@ def test_a_stored_circuit_that_is_not_pruned_is_set_aside(
 
 
 @pytest.mark.parametrize("queued", [True, False])
-def test_a_damaged_circuit_is_computed_anew_with_other_bytes(
+def test_a_damaged_circuit_is_computed_again_with_other_bytes(
     folder: Path, catalog_url: str, world: Any, queued: bool
 ) -> None:
     record = world.records[0]

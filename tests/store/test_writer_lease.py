@@ -147,12 +147,14 @@ def test_a_locked_catalog_does_not_end_the_writer(
         monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
         with closing(sqlite3.connect(filled / "catalog.sqlite", timeout=10)) as backup:
             backup.execute("BEGIN IMMEDIATE")
-            until(lambda: sum("the writer will try again" in told for told in caplog.messages) > 1)
+            until(lambda: sum("the writer will try again" in message for message in caplog.messages) > 1)
         monkeypatch.setattr(sqlite, "BUSY_S", LONG_S)
         world.fill(writer, "second")
 
 
-def test_an_error_in_a_thread_of_the_writer_is_told(folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_thread_of_the_writer_is_raised(
+    folder: Path, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(projection, "GROUP_S", 0.0)
     with create_store(folder) as store:
         with pytest.raises(StoreError, match=r"TypeError.*run the same command again"), store.writer() as writer:
@@ -230,7 +232,7 @@ ACTS: dict[str, Callable[[Writer, Any], object]] = {
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """All that a store holds, but the lease."""
+    """Return the contents of a store without the lease."""
     with open_store(folder) as store, store.catalog.reading() as connection:
         held = {t.name: connection.execute(sa.select(t)).all() for t in tables.metadata.sorted_tables}
         held.pop("leases")

@@ -1,4 +1,4 @@
-"""What the engines would answer differently is refused, with its place and what to write; the rest is let through."""
+"""What the engines would answer differently raises an error with its place and what to write instead."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "params", "told"), REFUSED)
-def test_what_the_engines_take_differently_is_refused(text: str, params: dict[str, Any], told: str) -> None:
-    with pytest.raises(QueryFailed, match=re.escape(told)) as refused:
+@pytest.mark.parametrize(("text", "params", "message"), REFUSED)
+def test_what_the_engines_take_differently_is_refused(text: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(QueryFailed, match=re.escape(message)) as refused:
         read(tokenize(text), params)
     assert str(refused.value).startswith("line ") and len(str(refused.value).splitlines()) == 1
 
@@ -146,7 +146,7 @@ def test_columns_have_the_names_of_the_text(text: str, columns: tuple[str, ...] 
 
 
 def test_the_kinds_of_properties_are_those_of_the_schema() -> None:
-    """By name alone: each has one kind, whatever node it is of."""
+    """By name only: each has one kind, whatever node it is of."""
     names = {name for of in (NODES, RELATIONSHIPS) for properties in of.values() for name in properties}
     assert names <= PROPERTIES.keys()
     assert all(PROPERTIES[name] == TEXT for name in ALWAYS_THERE)

@@ -30,7 +30,7 @@ def test_the_schema_is_the_embedded_engines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("MATCH (c:Circut) RETURN c.id", "line 1, column 10: unknown label 'Circut'; did you mean 'Circuit'"),
         ("MATCH (c:circuit) RETURN c.id", "did you mean 'Circuit'"),
@@ -47,8 +47,8 @@ def test_the_schema_is_the_embedded_engines(tmp_path: Path) -> None:
         ("MATCH (c:Circuit) RETURN c.id AS i UNION MATCH (c:Class) RETURN c.n_edges AS i", "property of c 'n_edges'"),
     ],
 )
-def test_what_is_not_in_the_schema_is_named(text: str, told: str) -> None:
-    with pytest.raises(QueryFailed, match=re.escape(told)) as failed:
+def test_what_is_not_in_the_schema_is_named(text: str, message: str) -> None:
+    with pytest.raises(QueryFailed, match=re.escape(message)) as failed:
         check_names(tokenize(text))
     assert "circuitstore docs graph" in str(failed.value) and len(str(failed.value).splitlines()) == 1
 

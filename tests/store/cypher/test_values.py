@@ -1,4 +1,4 @@
-"""What may be given beside a query's text: types of many libraries, by their meaning, or refused by name."""
+"""Parameters of a query: types of many libraries are accepted by their meaning, or named in an error."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ HIMSELF.append(HIMSELF)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (2**63, "64 bits"),
         (float("nan"), "a missing value is None"),
@@ -129,8 +129,8 @@ HIMSELF.append(HIMSELF)
         (pd.Series([1.0, math.nan]), "a missing value is None"),
     ],
 )
-def test_the_rest_is_refused_by_name(given: Any, told: str) -> None:
-    with pytest.raises(InputError, match=told) as refused:
+def test_the_rest_is_refused_by_name(given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
         plain("x", given)
     assert str(refused.value).startswith("x") and len(str(refused.value)) < 300
 

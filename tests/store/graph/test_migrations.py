@@ -27,7 +27,7 @@ def test_a_database_of_now_needs_nothing_and_an_empty_one_everything():
     check_current("ladybug", applied(), URL)
 
 
-def test_an_older_database_is_told_to_migrate():
+def test_an_older_database_has_to_be_migrated():
     with pytest.raises(StoreVersion, match=rf"version 0.*needs {max(applied())}.*circuitstore migrate"):
         check_current("ladybug", {}, URL)
 

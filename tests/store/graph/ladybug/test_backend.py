@@ -131,7 +131,7 @@ def test_a_damaged_log_is_set_aside_and_the_valid_part_opened(path, damage):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "emptied"])
-def test_a_damaged_file_is_set_aside_and_made_anew(path, damage):
+def test_a_damaged_file_is_set_aside_and_created_again(path, damage):
     filled(path)
     content = path.read_bytes()
     broken = {"truncated": content[: len(content) // 2], "overwritten": b"\0garbage" * 5000, "emptied": b""}[damage]

@@ -133,20 +133,20 @@ def test_the_process_ends_with_its_parent(url: str) -> None:
 def test_a_fork_leaves_the_process_to_its_parent(url: str) -> None:
     with open_graph(url, store_id=STORE, read_only=True) as graph:
         assert isinstance(graph, LadybugGraph)
-        process, (told, tell) = process_of(graph), os.pipe()
+        process, (read_end, write_end) = process_of(graph), os.pipe()
         child = os.fork()
         if child == 0:
             try:
-                os.close(tell)
+                os.close(write_end)
                 del graph
                 gc.collect()
-                os.read(told, 1)  # until the parent has closed its graph
+                os.read(read_end, 1)  # until the parent has closed its graph
             finally:
                 os._exit(0)
-        os.close(told)
+        os.close(read_end)
         assert count(graph) == 2
     await_gone(process)  # the child does not keep its input open
-    os.close(tell)
+    os.close(write_end)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -137,7 +137,7 @@ def test_closing_waits_for_queries_and_refuses_others(
     closing.result(timeout=LONG_S)
 
 
-def test_own_reads_run_beside_each_other(url: str, pool: ThreadPoolExecutor) -> None:
+def test_own_reads_run_at_the_same_time(url: str, pool: ThreadPoolExecutor) -> None:
     with open_graph(url, store_id=STORE) as graph:
         assert isinstance(graph, LadybugGraph)
         both = threading.Barrier(2)

@@ -183,7 +183,7 @@ def test_an_empty_database_raises_for_a_reader(server):
     assert server.ask("MATCH (n) RETURN count(n)") == [[0]]
 
 
-def test_a_schema_of_the_future_is_refused_and_can_be_made_anew(server):
+def test_a_schema_of_the_future_is_refused_and_can_be_created_again(server):
     filled(server)
     server.ask("CREATE (:Migration {version: 99, name: 'from_the_future', checksum: 'x'})")
     for read_only in (False, True):

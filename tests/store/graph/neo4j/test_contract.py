@@ -62,7 +62,7 @@ class TestNeo4j(Neo4jContract):
         return neo4j_server
 
 
-def test_driven_beside_a_dictionary(neo4j_server) -> None:
+def test_compared_with_a_dictionary(neo4j_server) -> None:
     @contextmanager
     def new_place() -> Iterator[GraphPlace]:
         yield emptied(neo4j_server)

@@ -61,7 +61,7 @@ def test_a_server_that_does_not_begin_is_called_busy(ended: threading.Event) -> 
         Limits("bolt://host/neo4j", 0.1, 1).keep(ended.wait)
 
 
-@pytest.mark.parametrize("error", [ValueError("own"), QueryFailed("told"), TimeoutError("of the work")])
+@pytest.mark.parametrize("error", [ValueError("own"), QueryFailed("of the query"), TimeoutError("of the work")])
 def test_errors_and_answers_are_those_of_the_work(error: Exception) -> None:
     def fail() -> None:
         raise error

@@ -190,7 +190,7 @@ def test_what_is_lost_before_it_is_visible_is_not_taken_for_put(
 
 
 @pytest.mark.parametrize("lost", ["MATCH (n:Class) DETACH DELETE n", "MATCH (n) DETACH DELETE n"])
-def test_a_database_that_is_emptied_while_circuits_are_put_is_told(
+def test_a_database_that_is_emptied_while_circuits_are_put_is_reported(
     server: Neo4jServer, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     """It is not reported as damaged: it is created again and filled, as after being emptied at another time."""
