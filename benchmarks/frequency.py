@@ -78,7 +78,7 @@ def rows(made: dict[int, list[Prediction]]) -> Iterator[dict[str, object]]:
             "corrected": calibration_error(replication(f[some]), found[some]),
             "certain": certain.sum() / len(predictions),
             "abstained": abstained.sum() / len(predictions),
-            "certain, found": found[certain].mean(),
+            "certain, found": found[certain].mean() if certain.any() else np.nan,
             "abstained, found": found[abstained].mean(),
             "circuit, found": found[member].mean(),
         }

@@ -183,7 +183,7 @@ def build_pairs(
         >>> three = source.class_named("three")
         >>> natural, blur = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("blur")
         >>> build_pairs(Predictions(source, model), three, source.candidates(three)[:4], natural, blur).clean.shape
-        torch.Size([4, 3, 32, 32])
+        torch.Size([4, 3, 64, 64])
     """
     model = predictions.model
     attacked, corrupted = build_views(predictions, cls, refs, condition, corruption, partners=partners)
@@ -216,7 +216,7 @@ def build_views(
         >>> refs = source.candidates(three)[:4]
         >>> clean, corrupted = build_views(Predictions(source, model), three, refs, natural, blur)
         >>> corrupted.shape, corrupted.dtype
-        ((4, 32, 32, 3), dtype('uint8'))
+        ((4, 64, 64, 3), dtype('uint8'))
     """
     if not refs:
         raise InputError(f"class {cls.name!r}: no images to build pairs from")

@@ -24,10 +24,11 @@ from .source import ImageRef, ImageSource, SourceClass
 from .splits import share
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-IMAGE_SIZE = 32
+IMAGE_SIZE = 64
 HELD_OUT_SHARE = 0.4
 
-_ENLARGED, _LEFT = 3, 4  # 24 × 24 pixels, centred; the eight rows below are left for a word
+_ENLARGED, _EDGE = 4, 16  # 32 × 32 pixels, centred; 16 pixels at every edge are left for words
+_INK = 170  # on the lightest paper, 77, the darkest ink is 247
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,38 @@ def held_out(hash_: str) -> bool:
     return share(hash_, 16) < HELD_OUT_SHARE
 
 
+def draw_paper(seed: str) -> UInt8[np.ndarray, "64 64"]:
+    """Draw grey paper: a level of 24 to 55, a slope of at most 8 levels from the middle to each edge, noise of ± 6.
+
+    Args:
+        seed: text that all random choices depend on, such as a content hash.
+    """
+    drawn = np.frombuffer(hashlib.shake_256(seed.encode()).digest(3 + IMAGE_SIZE**2), np.uint8).astype(int)
+    level, down, right = 24 + drawn[0] % 32, drawn[1] % 17 - 8, drawn[2] % 17 - 8
+    rows, columns = 2 * np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE] - (IMAGE_SIZE - 1)
+    slope = (down * rows + right * columns) // IMAGE_SIZE
+    noise = drawn[3:].reshape(IMAGE_SIZE, IMAGE_SIZE) % 13 - 6
+    return (level + slope + noise).astype(np.uint8)
+
+
 def draw_digit(
-    pixels: UInt8[np.ndarray, "8 8"], shift: tuple[int, int] = (0, 0), brightness: float = 1.0
-) -> UInt8[np.ndarray, "32 32 3"]:
-    """Draw a digit white on black, enlarged threefold, in the upper 24 rows, columns 4 to 27.
+    pixels: UInt8[np.ndarray, "8 8"],
+    paper: UInt8[np.ndarray, "64 64"],
+    shift: tuple[int, int] = (0, 0),
+    brightness: float = 1.0,
+) -> UInt8[np.ndarray, "64 64 3"]:
+    """Draw a digit, enlarged fourfold, in light ink in the middle of the paper.
 
     Args:
         pixels: grey levels 0 to 16.
-        shift: pixels down and to the right; what leaves the upper 24 rows is cut off.
+        paper: the background, as drawn by `draw_paper`.
+        shift: pixels down and to the right, at most 16 in every direction.
         brightness: factor on the ink.
     """
-    ink = np.floor(pixels * (brightness * 255 / 16) + 0.5).astype(np.uint8)
-    side = 8 * _ENLARGED
-    room = np.zeros((3 * side, IMAGE_SIZE + 2 * side), np.uint8)
-    top, left = side + shift[0], side + _LEFT + shift[1]
-    room[top : top + side, left : left + side] = ink.repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
-    canvas = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    canvas[:side] = room[side : 2 * side, side:-side]
+    ink = np.floor(pixels * (brightness * _INK / 16) + 0.5).astype(np.uint8)
+    top, left, side = _EDGE + shift[0], _EDGE + shift[1], 8 * _ENLARGED
+    canvas = paper.copy()
+    canvas[top : top + side, left : left + side] += ink.repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
     return canvas[..., None].repeat(3, -1)
 
 
@@ -104,4 +120,4 @@ class DigitsSource(ImageSource):
         super().__init__(name, classes, labels, model.preprocess)
 
     def image(self, ref: ImageRef) -> Image.Image:
-        return Image.fromarray(draw_digit(load_digits().images[self._row[ref.hash]]))
+        return Image.fromarray(draw_digit(load_digits().images[self._row[ref.hash]], draw_paper(ref.hash)))

@@ -119,7 +119,7 @@ class Predictions:
             >>> predictions, three = Predictions(source, model), source.class_named("three")
             >>> pgd = CONDITIONS.resolve("pgd", {"eps": "8/255"})
             >>> predictions.views(three, source.candidates(three)[:4], pgd).shape
-            (4, 32, 32, 3)
+            (4, 64, 64, 3)
         """
         if condition is None or not is_attack(condition):
             return Batch(self.source, cls, tuple(refs), (), self.seed).views

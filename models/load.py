@@ -23,7 +23,7 @@ from .representable import check_as_written
 from .timm_names import timm_by_name, timm_preprocess
 from .torchvision_vit import from_torchvision, is_torchvision, torchvision_by_name
 from .vit import ViT
-from .weights import fill
+from .weights import existing_file, fill, read_weights
 from .wrappers import timm_model_in, unwrap
 
 
@@ -48,7 +48,8 @@ def load_model(
             module of one of these libraries, which is copied and stays unchanged.
         pretrained: download the published weights of a name (needs the network unless they are cached); for torchvision
             also their tag.
-        checkpoint: local weights for a name: safetensors, or a torch file as training scripts save it.
+        checkpoint: local weights for a name, also for `"digits"`: safetensors, or a torch file as training scripts
+            save it.
         head: the classifier instead of the model's own: a file as `circuitstore probe` writes it; a layer that reads
             the pooled tokens; or names of classes, for a classifier whose logits are 0.
         labels: name of each class.
@@ -84,16 +85,18 @@ def _found(source: object, pretrained: bool | str, checkpoint: str | Path | None
         return timm_by_name(source.removeprefix("timm:"), pretrained, checkpoint, options)
     if not isinstance(source, str | Path | nn.Module):
         raise InputError(f"source: expected a name, a folder or an nn.Module, got {type(source).__name__}")
-    if checkpoint is not None or pretrained:
+    if source == "digits" and pretrained:
+        raise InputError("digits: has no published weights; leave out pretrained, or give a file as checkpoint")
+    if source != "digits" and (checkpoint is not None or pretrained):
         raise InputError(
-            "pretrained and checkpoint can only be given with a timm name or a torchvision name; a folder holds its "
-            "own weights, and weights for a module must be loaded into it first"
+            "pretrained and checkpoint can only be given with a name; a folder holds its own weights, and weights for "
+            "a module must be loaded into it first"
         )
     if not isinstance(source, nn.Module) and source != "digits":
         return from_folder(Path(source), options.size, options.device)
     if options.size is not None:
         raise InputError("image_size: can only be given with a timm name or a folder; a module has its own")
-    return _from_module(source) if isinstance(source, nn.Module) else _digits()
+    return _from_module(source) if isinstance(source, nn.Module) else _digits(checkpoint)
 
 
 def _is_folder(text: str) -> bool:
@@ -121,15 +124,19 @@ def _from_timm(module: Any) -> SourceModule:
     )
 
 
-def _digits() -> SourceModule:
-    """Build the demo model from the package's data: weights, and a TOML file with the architecture."""
+def _digits(checkpoint: str | Path | None) -> SourceModule:
+    """Build the demo model from the package's data: weights, unless others are given, and the architecture."""
     folder = resources.files("circuitstore") / "demo"
     weights, table = folder / "digits_model.safetensors", folder / "digits_model.toml"
     if not (weights.is_file() and table.is_file()):
         raise CircuitStoreError("digits: this installation lacks the demo model; reinstall circuitstore")
     facts = tomllib.loads(table.read_text(encoding="utf-8"))
     module = VisionTransformer(**facts["architecture"])
-    fill(module, load(weights.read_bytes()), "digits")
     prepared = facts["preprocess"]
     preprocess = Preprocess(tuple(prepared.pop("size")), **prepared)
-    return SourceModule(module, "digits", preprocess, "shipped with circuitstore", labels=facts["labels"])
+    if checkpoint is None:
+        fill(module, load(weights.read_bytes()), "digits")
+        return SourceModule(module, "digits", preprocess, "shipped with circuitstore", labels=facts["labels"])
+    path = existing_file(checkpoint)
+    fill(module, read_weights(path, module.state_dict().keys()).tensors, str(path))
+    return SourceModule(module, f"digits/{path.stem}", preprocess, path.name, labels=facts["labels"])

@@ -394,7 +394,7 @@ def test_preview_gives_a_table_and_a_sheet(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     natural, attacked = json.loads(done.stdout)
     assert natural["accuracy"] is not None and natural["success"] is None and attacked["success"] is not None
-    assert "weights: shipped with circuitstore" in done.stderr and "pixels: size (32, 32)" in done.stderr
+    assert "weights: shipped with circuitstore" in done.stderr and "pixels: size (64, 64)" in done.stderr
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "circuitstore-data").exists()
     assert ".png" in refused("preview", "spec.toml", "--out", "sheet.html")

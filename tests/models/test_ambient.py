@@ -181,7 +181,7 @@ def test_a_precision_that_cannot_be_overridden_raises(model):
     backend.fp32_precision = "tf32"
     try:
         with pytest.raises(InputError, match=r"^torch\.backends \(fp32_precision\) sets"):
-            model.logits(torch.zeros(1, 3, 32, 32))
+            model.logits(torch.zeros(1, 3, 64, 64))
     finally:
         backend.fp32_precision = before
     assert torch.get_float32_matmul_precision() == "highest"

@@ -6,6 +6,7 @@ from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning, InputError, NotRepresentable
 from circuitstore.evaluation import ImagePairs, evaluate
 from circuitstore.models import Preprocess, load_model
+from safetensors.torch import save_file
 
 
 def test_the_callers_module_stays_unchanged(toy_module):
@@ -91,10 +92,12 @@ def test_invalid_arguments_raise(toy_module, tmp_path):
         load_model("test_vit", pretrained="r160_in1k")
     with pytest.raises(InputError, match="exclude each other"):
         load_model("test_vit", pretrained=True, checkpoint=tmp_path)
-    for source in ("digits", toy_module(), tmp_path):
+    for source in (toy_module(), tmp_path):
         for weights in ({"checkpoint": tmp_path / "w.safetensors"}, {"pretrained": True}):
-            with pytest.raises(InputError, match="pretrained and checkpoint can only be given with a timm name"):
+            with pytest.raises(InputError, match="pretrained and checkpoint can only be given with a name"):
                 load_model(source, **weights)
+    with pytest.raises(InputError, match="digits: has no published weights"):
+        load_model("digits", pretrained=True)
     with pytest.raises(InputError, match="did you mean 'vit_small_patch16_224'"):
         load_model("vit_smal_patch16_224")
     with pytest.raises(InputError, match="did you mean 'float32'"):
@@ -213,8 +216,28 @@ def test_finite_weights_that_overflow_raise(toy_module):
 def test_the_demo_model_is_complete():
     model = load_model("digits")
     assert (model.n_layers, model.n_heads, model.d_model, model.n_classes) == (4, 4, 64, 10)
-    assert model.image_size == (32, 32) and len(model.labels) == 10
+    assert model.image_size == (64, 64) and len(model.labels) == 10
     assert model.fingerprint == load_model("digits", dtype="bfloat16").fingerprint
+
+
+def test_other_weights_for_the_demo_model(tmp_path):
+    """Halving the weights and the bias of the head halves the logits."""
+    shipped = load_model("digits")
+    tensors = shipped.module.state_dict()
+    for name in ("head.weight", "head.bias"):
+        tensors[name] = tensors[name] / 2
+    save_file(tensors, tmp_path / "halved.safetensors")
+    halved = load_model("digits", checkpoint=tmp_path / "halved.safetensors")
+    assert (halved.name, halved.weights, halved.labels) == ("digits/halved", "halved.safetensors", shipped.labels)
+    assert halved.notices == () and halved.preprocess == shipped.preprocess
+    x = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(halved.logits(x) * 2, shipped.logits(x))
+    del tensors["head.bias"]
+    save_file(tensors, tmp_path / "incomplete.safetensors")
+    with pytest.raises(InputError, match=r"incomplete.safetensors does not fit the model: missing: head.bias"):
+        load_model("digits", checkpoint=tmp_path / "incomplete.safetensors")
+    with pytest.raises(InputError, match=r"none\.safetensors"):
+        load_model("digits", checkpoint=tmp_path / "none.safetensors")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
@@ -251,9 +274,9 @@ def test_a_missing_cuda_device_number_raises():
 
 def test_pixels_that_are_not_normalised_raise():
     model = load_model("digits")
-    for wrong in (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 32, 32)):
+    for wrong in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 64, 64)):
         for run in (model.logits, model.embed):
-            with pytest.raises(InputError, match=r"expected normalised pixels .+\[image, 3, 32, 32\].+normalise"):
+            with pytest.raises(InputError, match=r"expected normalised pixels .+\[image, 3, 64, 64\].+normalise"):
                 run(wrong)
 
 

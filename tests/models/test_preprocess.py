@@ -66,7 +66,7 @@ def test_normalisation_by_hand():
 
 
 def test_loaded_models_have_their_own(toy_module):
-    assert load_model("digits").preprocess == Preprocess((32, 32), crop=1.0)
+    assert load_model("digits").preprocess == Preprocess((64, 64), crop=1.0, mean=(0.2,) * 3, std=(0.25,) * 3)
     assert load_model(toy_module()).preprocess.size == (8, 8)
 
 

@@ -13,7 +13,7 @@ import circuitstore as cs
 warnings.simplefilter("ignore")
 model = cs.load_model("digits")
 module = timm.create_model("test_vit")
-x = torch.randn(2, 3, 32, 32)
+x = torch.randn(2, 3, 64, 64)
 
 def attempt(what, run):
     try:
