@@ -84,7 +84,10 @@ def _found(source: object, pretrained: bool | str, checkpoint: str | Path | None
             return torchvision_by_name(name, pretrained, checkpoint, options)
         return timm_by_name(source.removeprefix("timm:"), pretrained, checkpoint, options)
     if not isinstance(source, str | Path | nn.Module):
-        raise InputError(f"source: expected a name, a folder or an nn.Module, got {type(source).__name__}")
+        raise InputError(
+            "source: expected 'digits', the name of a timm or torchvision model, a folder of Hugging Face or an "
+            f"nn.Module, got {type(source).__name__}"
+        )
     if source == "digits" and pretrained:
         raise InputError("digits: has no published weights; leave out pretrained, or give a file as checkpoint")
     if source != "digits" and (checkpoint is not None or pretrained):

@@ -58,9 +58,9 @@ def test_a_circuit_emptied_by_pruning_warns_the_caller(monkeypatch: pytest.Monke
         lambda: Circuit.from_edges(graph, ["m0->logits"]),
     ]
     for ask in asked:
-        with pytest.warns(CircuitStoreWarning, match="left none of 1 edges") as told:
+        with pytest.warns(CircuitStoreWarning, match="left none of 1 edges") as message:
             assert ask().n_edges == 0
-        assert told[0].filename == __file__
+        assert message[0].filename == __file__
     assert greedy(scores, 1).n_edges == 0  # a size search does not warn
     assert scores.top(0).n_edges == 0
 

@@ -52,7 +52,7 @@ def test_all_disagreements_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("corruption", Corruption.of("blur"), "corruption differs: other-class against blur"),
         ("method", MethodUse.of("eap-ig", {"steps": 9, "rule": "midpoint"}), "steps=9"),
@@ -61,9 +61,9 @@ def test_all_disagreements_are_named_at_once() -> None:
         ("seed", 1, "seed differs: 0 against 1"),
     ],
 )
-def test_fields_whose_difference_is_reported(field: str, value: object, told: str) -> None:
+def test_fields_whose_difference_is_reported(field: str, value: object, message: str) -> None:
     (warning,) = check_comparable(RECIPE, replace(RECIPE, **{field: value}))
-    assert told in warning
+    assert message in warning
 
 
 def test_versions_of_a_method_are_reported() -> None:
@@ -81,8 +81,8 @@ def test_another_version_of_a_metric_measures_something_else() -> None:
 
 def test_versions_of_corruptions_and_conditions_are_reported() -> None:
     other = replace(RECIPE, corruption=replace(RECIPE.corruption, version=2))
-    told = "corruption differs: other-class (version 1) against other-class (version 2)"
-    assert check_comparable(RECIPE, other) == [told]
+    message = "corruption differs: other-class (version 1) against other-class (version 2)"
+    assert check_comparable(RECIPE, other) == [message]
     words = replace(WORDS, version=2)
     assert check_conditions(RECIPE, RECIPE, NATURAL, words) == []
     (warning,) = check_conditions(RECIPE, RECIPE, WORDS, words)

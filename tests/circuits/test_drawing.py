@@ -170,9 +170,9 @@ def test_the_drawing_has_a_text_alternative_and_escapes_labels():
     circuit = Circuit.from_edges(graph, ["input->logits"])
     root = ET.fromstring(circuit.draw(np.ones(graph.n_edges), label='<b>"cat"', key="<i>&").svg)
     assert root.get("role") == "img"
-    told = str(root.get("aria-label"))
-    assert told.startswith('<b>"cat": circuit of 1 of')
-    assert "input->logits" in told
+    label = str(root.get("aria-label"))
+    assert label.startswith('<b>"cat": circuit of 1 of')
+    assert "input->logits" in label
     assert "<i>&" in [t.text for t in root.iter(f"{SVG}text")]
 
 
@@ -203,10 +203,10 @@ def test_texts_of_the_caption_do_not_overlap_or_leave_the_drawing(graph, scale, 
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0.36, "+0.36"), (-170, "-170"), (1.7e-12, "+1.7e-12"), (-2.5e6, "-2.5e+06"), (99.9, "+1e+02")]
+    ("value", "text"), [(0.36, "+0.36"), (-170, "-170"), (1.7e-12, "+1.7e-12"), (-2.5e6, "-2.5e+06"), (99.9, "+1e+02")]
 )
-def test_the_key_shows_values_in_few_digits(value, told):
-    assert _figure(value) == told
+def test_the_key_shows_values_in_few_digits(value, text):
+    assert _figure(value) == text
 
 
 def test_a_drawing_renders_in_a_notebook_and_is_saved(tmp_path):

@@ -144,12 +144,12 @@ def on_digits(digits_model: ViT, digits: ImageSource) -> Scores:
 REPETITIONS = 200
 
 
-def discoveries(p: np.ndarray) -> np.ndarray:
-    return stats.false_discovery_control(p) <= 0.05
+def discoveries(p: np.ndarray, correction: Correction = "bh") -> np.ndarray:
+    return stats.false_discovery_control(p, method=correction) <= 0.05
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "power"), [(18, 0.3), (36, 0.6)])
+@pytest.mark.parametrize(("n", "power"), [(18, 0.7), (36, 0.9)])
 def test_false_discoveries_are_as_rare_as_stated(on_digits: Scores, n: int, power: float) -> None:
     """Real differences, centred per edge except for a fifth of the edges, and drawn again with replacement.
 
@@ -158,16 +158,18 @@ def test_false_discoveries_are_as_rare_as_stated(on_digits: Scores, n: int, powe
     differences = on_digits[1] - on_digits[0]
     true_mean = differences.mean(axis=0, dtype=float)
     strongest = np.argsort(-np.abs(true_mean / (differences.std(axis=0) + 1e-12)))
-    false_shares, found = [], []
+    false_shares, strict, found = [], [], []
     for seed in range(REPETITIONS):
         rng = np.random.default_rng(seed)
         planted = rng.random(len(true_mean)) < 0.2
         sample = differences[rng.integers(0, len(differences), n)] - np.where(planted, 0.0, true_mean)
-        called = discoveries(sign_flip_p_values(sample, seed=seed))
-        false_shares.append((called & ~planted).sum() / max(1, called.sum()))
+        p = sign_flip_p_values(sample, seed=seed)
+        called = discoveries(p)
+        for shares, edges in ((false_shares, called), (strict, discoveries(p, "by"))):
+            shares.append((edges & ~planted).sum() / max(1, edges.sum()))
         best = [e for e in strongest if planted[e]][: planted.sum() // 10]
         found.append(called[best].mean())
-    assert np.mean(false_shares) <= 0.1
+    assert np.mean(false_shares) <= 0.15 and np.mean(strict) <= 0.05
     assert np.mean(found) >= power
 
 

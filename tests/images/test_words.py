@@ -32,8 +32,8 @@ def test_a_table_gives_each_class_its_word(digits: ImageSource) -> None:
     assert [target_of(condition, digits, digits.class_named(name), 0) for name in table] == [7, None]
     with pytest.raises(InputError, match="the table has no word for class 'two'; add one"):
         written(digits, "two", text=table)
-    with pytest.raises(InputError, match="typographic: text: unknown class 'thre'; did you mean 'three'"):
-        written(digits, text={"thre": "seven"})
+    with pytest.raises(InputError, match="typographic: text: unknown class 'thre3'; did you mean 'three'"):
+        written(digits, text={"thre3": "seven"})
 
 
 @settings(max_examples=20)

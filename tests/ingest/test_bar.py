@@ -55,8 +55,8 @@ def test_lines_have_no_carriage_returns(monkeypatch: pytest.MonkeyPatch, capsys:
     with Lines(2) as lines:
         lines.reach(1)
         lines.reach(2)
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"(\d of 2 items after [\d:]+, about [\d:]+ left: \n){2}", told)
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"(\d of 2 items after [\d:]+, about [\d:]+ left: \n){2}", printed)
 
 
 def test_a_log_file_that_cannot_be_written_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

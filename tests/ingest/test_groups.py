@@ -32,7 +32,7 @@ kind = "typographic"
 method = "eap"
 form = "block"
 [[extract]]
-edges = 6
+edges = 30
 """
 
 

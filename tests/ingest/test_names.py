@@ -45,8 +45,8 @@ def test_the_same_model_and_images_have_no_notice(store: Store, digits_model: Vi
 
 def test_another_model_with_the_same_name_is_an_error(store: Store, digits_model: ViT) -> None:
     tuned, source = replace(digits_model, computation="f" * 64), open_source("digits", digits_model)
-    told = rf"'digits': its fingerprint is {digits_model.fingerprint[:12]}, this one's {tuned.fingerprint[:12]}"
-    with pytest.raises(InputError, match=told):
+    message = rf"'digits': its fingerprint is {digits_model.fingerprint[:12]}, this one's {tuned.fingerprint[:12]}"
+    with pytest.raises(InputError, match=message):
         check_names(store, tuned, source)
     assert check_names(store, replace(tuned, name="tuned"), source) == ()
 

@@ -262,9 +262,9 @@ def test_another_method_is_another_question(world: World, change: dict[str, Any]
 
 def test_files_and_provenance_do_not_change_the_question(world: World) -> None:
     files = [f"three/{i}.png" for i in range(12)]
-    told = world.result(3, images=world.images(3, files=files), provenance={"notebook": "a.ipynb"})
-    assert ids(world.result(3)) == ids(told)
-    own = answer(told).discovery
+    noted = world.result(3, images=world.images(3, files=files), provenance={"notebook": "a.ipynb"})
+    assert ids(world.result(3)) == ids(noted)
+    own = answer(noted).discovery
     assert [row["file"] for row in own.provenance["images"]] == files
     assert own.provenance["notebook"] == "a.ipynb" and "torch" in own.provenance
 

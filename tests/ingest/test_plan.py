@@ -23,8 +23,8 @@ from .conftest import SMALL
 
 def test_every_class_condition_and_recipe_is_one_item(small: Spec) -> None:
     plan = make_plan(small)
-    told = [(p.item.target_class.name, p.item.condition.kind, p.item.recipe.method.kind) for p in plan.items]
-    assert told == [
+    planned = [(p.item.target_class.name, p.item.condition.kind, p.item.recipe.method.kind) for p in plan.items]
+    assert planned == [
         (cls, condition, method)
         for cls in ("three", "seven")
         for condition, method in (("natural", "eap-ig"), ("typographic", "eap-ig"), ("typographic", "eap"))
@@ -64,7 +64,7 @@ def test_images_are_chosen_by_the_float32_model(digits_model: ViT) -> None:
     ids = [{planned.item.id for planned in plan.items} for plan in (exact, mixed, coarse)]
     assert ids[0] < ids[1] and not ids[0] & ids[2]
     assert len(ids[1]) == len(ids[0]) + 4 and of_coarse == of_exact
-    assert {repr(told) for told in of_mixed} == {repr(told) for told in of_exact}
+    assert {repr(p) for p in of_mixed} == {repr(p) for p in of_exact}
     assert [plan.models.keys() for plan in (exact, coarse)] == [{"float32"}, {"float32", "bfloat16"}]
     assert {plan.model.dtype for plan in (exact, mixed, coarse)} == {torch.float32}
 

@@ -88,7 +88,7 @@ def test_a_probe_is_scikit_learns_on_discovery_images(monkeypatch):
     found = pooled @ probe.head.weight.double().numpy().T + probe.head.bias.double().numpy()
     wanted = expected.decision_function(scaler.transform(pooled))
     centred = [values - values.mean(axis=1, keepdims=True) for values in (found, wanted)]
-    assert np.allclose(*centred, atol=0.02)
+    assert np.abs(centred[0] - centred[1]).max() < 0.005 * np.abs(centred[1]).max()  # fitted on float32 features
 
 
 def test_two_classes_have_two_logits_whose_softmax_is_the_probability(tiles):

@@ -39,9 +39,9 @@ form = "block"
 corruption = "other-class"
 metric = "logit"
 [[extract]]
-edges = 8
+edges = 20
 [[extract]]
-edges = 12
+edges = 30
 """
 
 
@@ -96,10 +96,10 @@ def test_images_of_one_circuit(store: Store) -> None:
 
 @pytest.mark.parametrize("method", ["eap", "exact"])
 def test_conditions_are_compared_image_by_image(store: Store, method: str) -> None:
-    values = {"method": method, "extraction": "edges(n=8)"}
+    values = {"method": method, "extraction": "edges(n=20)"}
     table = run(store, "images-over-conditions", values).to_pandas().set_index("class")
     assert set(table.index) == {"three", "eight"}
-    mine = [r for r in records(store) if r.item.recipe.method.kind == method and r.extraction.text == "edges(n=8)"]
+    mine = [r for r in records(store) if r.item.recipe.method.kind == method and r.extraction.text == "edges(n=20)"]
     for name, row in table.iterrows():
         pair = [r for r in mine if r.item.target_class.name == name]
         natural, attacked = sorted(pair, key=lambda r: r.item.condition.kind != NATURAL)

@@ -58,10 +58,12 @@ def test_retention_extraction_names_the_condition_of_its_size() -> None:
     assert extract.extraction().text == "retention(target=0.9)"
 
 
-@pytest.mark.parametrize(("extract", "told"), [("retention = 1", "retention(target=1.0)"), ("threshold = 2", "t=2.0")])
-def test_a_whole_number_is_the_same_as_its_decimal(extract: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("extract", "message"), [("retention = 1", "retention(target=1.0)"), ("threshold = 2", "t=2.0")]
+)
+def test_a_whole_number_is_the_same_as_its_decimal(extract: str, message: str) -> None:
     found = {parse_spec(GOOD.replace("top = 0.05", text)).extract[0].extraction() for text in (extract, f"{extract}.0")}
-    assert len(found) == 1 and told in found.pop().text
+    assert len(found) == 1 and message in found.pop().text
 
 
 def test_bisection_extraction_has_share_and_buffer() -> None:

@@ -120,7 +120,7 @@ def test_one_of_two_stores_that_race_for_an_empty_graph_gets_it(tmp_path: Path, 
             return str(refused)
 
     with ThreadPoolExecutor(2) as pool:
-        told = sorted(pool.map(make, ["one", "other"]))
-    assert told.count("has it") == 1
-    (refused,) = set(told) - {"has it"}
+        answers = sorted(pool.map(make, ["one", "other"]))
+    assert answers.count("has it") == 1
+    (refused,) = set(answers) - {"has it"}
     assert place in refused or f"process {os.getpid()}" in refused

@@ -91,7 +91,10 @@ def test_every_wrong_type_raises_a_clear_error():
         "source: expected 'digits' or another key, the Path of a folder, "
     )
     assert printed["random weights"].startswith("<string> test_vit: its weights are random")  # at the caller's line
-    assert printed["load_model(None)"] == "source: expected 'digits', a timm name or an nn.Module, got NoneType"
+    assert printed["load_model(None)"] == (
+        "source: expected 'digits', the name of a timm or torchvision model, a folder of Hugging Face or an nn.Module, "
+        "got NoneType"
+    )
     assert (
         printed["load_clip(None)"]
         == "source: expected the name of an open_clip model or the model itself, got NoneType"

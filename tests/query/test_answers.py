@@ -90,7 +90,18 @@ def by_id(library: Library, id: str) -> CircuitRecord:
 
 @oracle
 def studies(library: Library, **p: Any) -> list[Row]:
-    names = ("model", "dataset", "form", "method", "metric", "direction", "corruption", "extraction", "condition")
+    names = (
+        "model",
+        "dataset",
+        "image_group",
+        "form",
+        "method",
+        "metric",
+        "direction",
+        "corruption",
+        "extraction",
+        "condition",
+    )
     found = defaultdict(list)
     for record in library.newest:
         found[tuple(listed_properties(record)[n] for n in names)].append(record)
@@ -110,7 +121,19 @@ def listed_properties(record: CircuitRecord) -> dict[str, Any]:
 
 @oracle
 def circuits_of_class(library: Library, **p: Any) -> list[Row]:
-    names = ("id", "dataset", "model", "condition", "word", "target", "against", "form", "method", "metric")
+    names = (
+        "id",
+        "dataset",
+        "model",
+        "image_group",
+        "condition",
+        "word",
+        "target",
+        "against",
+        "form",
+        "method",
+        "metric",
+    )
     names += ("corruption", "extraction", "flag", "n_edges", "share", "n_nodes", "faithfulness", "retention")
     rows = [listed_properties(r) for r in library.newest if fits(r, {"class": p["class"]})]
     rows.sort(key=lambda r: [r[n] for n in ("dataset", "model", "metric", "condition", "extraction", "id")])
@@ -190,11 +213,10 @@ def difference_of_two(library: Library, **p: Any) -> list[Row]:
 
 @oracle
 def circuits_containing_edge(library: Library, **p: Any) -> list[Row]:
-    rows = []
+    names, rows = ("model", "dataset", "class", "image_group", "condition", "metric", "extraction"), []
     for r, f in having(library.chosen())[p["edge"]]:
-        named = [listed_properties(r)[n] for n in ("model", "dataset", "class", "condition", "metric", "extraction")]
-        rows.append((*named, f.score, f.rank, f.frequency, r.id))
-    return sorted(rows, key=lambda row: (-row[6], row[9]))
+        rows.append((*(listed_properties(r)[n] for n in names), f.score, f.rank, f.frequency, r.id))
+    return sorted(rows, key=lambda row: (-row[7], row[10]))
 
 
 @oracle
