@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 FEW = settings(
-    max_examples=16,
+    max_examples=10,
     stateful_step_count=8,
     deadline=None,
     derandomize=True,
@@ -35,4 +35,4 @@ def test_compared_with_a_dictionary(engine: str, request: pytest.FixtureRequest)
 
     with Mortal() as mortal:
         run_state_machine_as_test(store_machine(new_place, mortal), settings=FEW)
-    assert mortal.killed.total() > 3  # which tasks, depends on the examples drawn; test_faults.py kills each of them
+    assert mortal.killed.total() > 1  # which tasks, depends on the examples drawn; test_faults.py kills each of them
