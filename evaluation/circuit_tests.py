@@ -155,7 +155,7 @@ def hypothesis_tests(
 
     Examples:
         >>> hypothesis_tests(model, pairs, circuit, tests=["equivalence", "sufficiency"], draws=30)
-        CircuitTests(46 edges, 8 images: equivalence rejected, sufficiency ...)
+        CircuitTests(45 edges, 8 images: equivalence not rejected, sufficiency rejected)
     """
     for test in tests:
         if test not in HYPOTHESES:

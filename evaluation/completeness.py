@@ -261,7 +261,7 @@ def minimality(
 
     Examples:
         >>> minimality(model, pairs, scores.greedy(8), draws=2)
-        Minimality(7 edges, 3 sets K, smallest effect ...)
+        Minimality(6 edges, 3 sets K, smallest effect ...)
     """
     graph, rng = require_edges(circuit).graph, np.random.default_rng(seed)
     require_whole_number("draws", draws, 0)

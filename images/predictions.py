@@ -197,7 +197,7 @@ def predict(model: ViT, views: Views) -> Int[np.ndarray, "image"]:
     Examples:
         >>> three = source.class_named("three")
         >>> predict(model, np.stack([source.view(ref) for ref in source.candidates(three)[:4]]))
-        array([3, 3, 3, 3])
+        array([3, 3, 3, 2])
     """
     return _logits(model, views).argmax(1)
 

@@ -24,7 +24,7 @@ def runs_model(function: Callable[P, R]) -> Callable[P, R]:
         ... def accuracy(model, pairs):
         ...     return (model.logits(pairs.clean).argmax(dim=1) == pairs.labels).float().mean().item()
         >>> accuracy(model, pairs)
-        1.0
+        0.875
     """
 
     @wraps(function)

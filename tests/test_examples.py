@@ -37,7 +37,7 @@ model = "digits"
 [images]
 source = "digits"
 only = ["three", "eight"]
-per_class = 8
+per_class = 12
 [[condition]]
 kind = "natural"
 [[recipe]]
@@ -46,7 +46,7 @@ form = "block"
 corruption = "other-class"
 metric = "logit"
 [[extract]]
-edges = 4
+edges = 20
 """
 
 

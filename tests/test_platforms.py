@@ -13,7 +13,7 @@ IMPORT_ALL = """
 import importlib, os, pkgutil, signal, sys
 import alembic.command, filelock, ladybug, neo4j, networkx, numpy, pandas, PIL.Image, plotly.graph_objects
 import pyarrow.parquet, pydantic_settings, rich, safetensors, scipy.stats, sqlalchemy.dialects.sqlite, stamina, timm
-import torch, tqdm, typer, jinja2, jaxtyping, multiprocessing.util, concurrent.futures.thread
+import platformdirs, torch, tqdm, typer, jinja2, jaxtyping, multiprocessing.util, concurrent.futures.thread
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None  # later imports raise ModuleNotFoundError
 for module, names in ((os, "fork register_at_fork uname geteuid getuid statvfs"), (signal, "SIGKILL SIGSTOP alarm")):
