@@ -64,7 +64,7 @@ def dry_run(
 
     Examples:
         >>> dry_run(spec, location=folder).to_pandas()[["condition", "items", "done", "images"]].values.tolist()
-        [['natural', 2, 0, 16]]
+        [['natural', 2, 0, 24]]
     """
     plan = make_plan(spec, model, groups=groups, progress=progress)
     stored = _stored(location, **locations)

@@ -120,7 +120,7 @@ def preview(spec: Spec, model: ViT | None = None, *, groups: Grouping | None = N
     Examples:
         >>> seen = preview(spec)
         >>> seen.survey.to_pandas()[["class", "condition", "discovery", "selection", "report"]].values.tolist()
-        [['three', 'natural', 4, 2, 2], ['eight', 'natural', 4, 2, 2]]
+        [['three', 'natural', 6, 3, 3], ['eight', 'natural', 6, 3, 3]]
         >>> [view.kind for view in next(seen.samples(seen.classes[0])).images[0]]
         ['clean', 'corrupted']
     """
