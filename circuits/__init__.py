@@ -31,6 +31,8 @@ from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry
 from .naming import short_names as short_names
+from .profiles import usage_distance as usage_distance
+from .profiles import usage_profile as usage_profile
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import special
@@ -11,6 +14,12 @@ from .circuit import Circuit
 from .extraction import edge_count, joining_order
 from .scores import EdgeScores
 from .universe import Universe
+
+_ROWS = 256
+"""Circuits whose scores are compared at once."""
+
+_BLOCK = 1 << 14
+"""Pairs whose p-values are computed at once."""
 
 
 def check_same_universe(a: Universe, b: Universe) -> None:
@@ -102,7 +111,9 @@ def spearman(a: EdgeScores, b: EdgeScores) -> float:
 
 def expected_jaccard(n_a: int, n_b: int, n_edges: int) -> float:
     """Return the chance level: the mean Jaccard of two uniform random edge sets of these sizes (hypergeometric)."""
-    common = np.arange(max(0, n_a + n_b - n_edges), min(n_a, n_b) + 1)
+    mean = n_a * n_b / max(n_edges, 1)
+    reach = 40 + 12 * np.sqrt(mean)  # of the number of common edges; outside, the probability is below 1e-16
+    common = np.arange(max(0, n_a + n_b - n_edges, int(mean - reach)), min(n_a, n_b, int(mean + reach)) + 1)
     weight = np.exp(_log_comb(n_a, common) + _log_comb(n_edges - n_a, n_b - common) - _log_comb(n_edges, n_b))
     union = n_a + n_b - common
     return float((weight * np.where(union > 0, common / np.maximum(union, 1), 1.0)).sum())
@@ -113,8 +124,16 @@ def overlap_p_values(
 ) -> Float[np.ndarray, "pair"]:
     """Return the probability that uniform random edge sets of these sizes have at least so many edges in common.
 
-    The hypergeometric tail of all pairs at once, each term computed from the one before it.
+    The hypergeometric tail, each term computed from the one before it, for blocks of pairs that fit into the cache.
     """
+    blocks = range(0, len(common), _BLOCK)
+    parts = [_tails(*(x[i : i + _BLOCK] for x in (common, n_a, n_b)), n_edges) for i in blocks]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _tails(
+    common: Int[np.ndarray, "pair"], n_a: Int[np.ndarray, "pair"], n_b: Int[np.ndarray, "pair"], n_edges: int
+) -> Float[np.ndarray, "pair"]:
     start = np.maximum(common, n_a + n_b - n_edges)
     log_first = _log_comb(n_a, start) + _log_comb(n_edges - n_a, n_b - start) - _log_comb(n_edges, n_b)
     term, total = np.ones((2, len(start)))
@@ -145,21 +164,48 @@ def common_edges(members: Bool[np.ndarray, "circuit edge"]) -> Int[np.ndarray, "
 
 def jaccard_matrix(members: Bool[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
     """Return the Jaccard of all pairs."""
-    common = common_edges(members)
+    return jaccard_of_common(common_edges(members))
+
+
+def jaccard_of_common(common: Int[np.ndarray, "circuit circuit"]) -> Float[np.ndarray, "circuit circuit"]:
+    """Return the Jaccard of all pairs from the numbers of edges in both; on the diagonal, the sizes."""
     size = np.diag(common)
     union = size[:, None] + size[None, :] - common
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
-def spearman_matrix(scores: Float[np.ndarray, "circuit edge"]) -> Float[np.ndarray, "circuit circuit"]:
-    """Return Spearman's correlation of all pairs by one product of ranks (ties averaged), centred and scaled."""
-    ranks = np.empty(scores.shape)
-    for row, values in zip(ranks, scores, strict=True):
-        row[:] = _ranks(values)
-    ranks -= ranks.mean(axis=1, keepdims=True)
+def spearman_matrix(scores: Iterable[Float[np.ndarray, "edge"]]) -> Float[np.ndarray, "circuit circuit"]:
+    """Return Spearman's correlation of all pairs by products of ranks (ties averaged), centred and scaled.
+
+    Args:
+        scores: of each circuit; read once, and compared, block by block, with those read before.
+    """
+    blocks: list[np.ndarray] = []
+    products: list[np.ndarray] = []
+    for block in _blocks(map(_unit_ranks, scores)):
+        blocks.append(block)
+        products.append(np.hstack([block @ other.T for other in blocks]))
+    size = sum(map(len, blocks))
+    matrix = np.empty((size, size))
+    for product in products:
+        end = product.shape[1]
+        start = end - len(product)
+        matrix[start:end, :end], matrix[:end, start:end] = product, product.T
+    return np.clip(matrix, -1, 1)
+
+
+def _blocks(rows: Iterable[Float[np.ndarray, "edge"]]) -> Iterator[Float[np.ndarray, "row edge"]]:
+    left = iter(rows)
+    while block := list(islice(left, _ROWS)):
+        yield np.stack(block)
+
+
+def _unit_ranks(values: Float[np.ndarray, "edge"]) -> Float[np.ndarray, "edge"]:
+    """Return the ranks, centred and scaled to length 1; NaN if all are the same."""
+    ranks = _ranks(values)
+    ranks -= ranks.mean()
     with np.errstate(invalid="ignore"):
-        ranks /= np.linalg.norm(ranks, axis=1, keepdims=True)
-    return np.clip(ranks @ ranks.T, -1, 1)
+        return ranks / np.linalg.norm(ranks)
 
 
 def _ranks(values: Float[np.ndarray, "edge"]) -> Float[np.ndarray, "edge"]:

@@ -44,7 +44,14 @@ class Command(TyperCommand):
 for function in (
     *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
-    *(maintenance.verify, maintenance.rebuild, maintenance.migrate, maintenance.gc, maintenance.delete),
+    *(
+        maintenance.similar,
+        maintenance.verify,
+        maintenance.rebuild,
+        maintenance.migrate,
+        maintenance.gc,
+        maintenance.delete,
+    ),
     *(pages.docs, doctor.doctor),
 ):
     app.command(cls=Command)(function)

@@ -1,4 +1,4 @@
-"""Commands that check and maintain a store: verify, rebuild, migrate, gc, delete."""
+"""Commands that check and maintain a store: similar, verify, rebuild, migrate, gc, delete."""
 
 from __future__ import annotations
 
@@ -6,11 +6,49 @@ from typing import Annotated
 
 import typer
 
-from .options import CatalogUrl, Form, GraphUrl, Out, StoreFolder, Wait, settings
-from .output import Destination, emit, print_message
+from .options import CatalogUrl, Flagged, Form, GraphUrl, Out, Progress, RunName, StoreFolder, Wait, Where, settings
+from .output import NOTES, Destination, emit, print_message
+from .pairs import parse_pairs
+from .pairs import text as as_text
 
 DIFFERENCES = 1
 """Exit code if archive, catalog and graph differ."""
+
+
+def similar(
+    nearest: Annotated[
+        int, typer.Option("--nearest", min=0, help="Number of circuits that each one leads to; 0 removes them all.")
+    ] = 10,
+    measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",
+    where: Where = None,
+    run: RunName = None,
+    flagged: Flagged = False,
+    wait: Wait = 0.0,
+    form: Form = None,
+    out: Out = None,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Store the nearest circuits of each circuit in the graph.
+
+    Compares all comparable circuits, and replaces the SIMILAR relationships of the measure, which Cypher
+    can walk, as does the query nearest-circuits. Run it again after indexing more circuits.
+    """
+    from .. import query as queries
+    from ..store import open_store
+
+    to = Destination.of(out, form)
+    equals = parse_pairs("--where", where or [], as_text)
+    shown = progress and not NOTES.quiet
+    chosen = {"run": run, "measure": measure, "flagged": flagged, "wait_s": wait, "progress": shown, **equals}
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        table = queries.store_similar(opened, nearest, **chosen)
+    if nearest:
+        emit(table, to)
+    else:
+        print_message(f"the SIMILAR relationships of {measure} were removed from the graph")
 
 
 def verify(

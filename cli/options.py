@@ -39,6 +39,14 @@ RunName = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only 
 Flagged = Annotated[
     bool, typer.Option("--flagged", help="Include flagged circuits: of all edges, of no edge, or from few images.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only circuits with this property, such as metric=logit; repeat a name to allow several values.",
+    ),
+]
 Form = Annotated[
     Format | None,
     typer.Option("--format", help="Format of the rows; default: from the suffix of the file, else a table."),

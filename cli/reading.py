@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import CatalogUrl, Flagged, Form, GraphUrl, Out, RunName, StoreFolder, settings
-from .output import STDOUT, Destination, emit, print_message
+from .options import CatalogUrl, Flagged, Form, GraphUrl, Out, Progress, RunName, StoreFolder, Where, settings
+from .output import NOTES, STDOUT, Destination, emit, print_message
 from .pairs import json_or_text, parse_pairs
 from .pairs import text as as_text
 
@@ -151,18 +151,12 @@ def compare(
     extraction: Annotated[
         str | None, typer.Option("--extraction", help="Only circuits of this extraction, such as top.")
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="NAME=VALUE",
-            help="Only circuits with this property, such as metric=logit; repeat a name to allow several values.",
-        ),
-    ] = None,
+    where: Where = None,
     run: RunName = None,
     flagged: Flagged = False,
     form: Form = None,
     out: Out = None,
+    progress: Progress = True,
     store: StoreFolder = None,
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
@@ -180,7 +174,7 @@ def compare(
     equals = parse_pairs("--where", where or [], as_text)
     with open_store(**settings(store, graph, catalog).place) as opened:
         chosen = {"run": run, "measure": measure, "extraction": extraction, "flagged": flagged, **equals}
-        emit(queries.compare(opened, by, **chosen), to)
+        emit(queries.compare(opened, by, progress=progress and not NOTES.quiet, **chosen), to)
 
 
 def report(

@@ -29,6 +29,7 @@ PLACES = {  # left, top, width, columns of properties, kind of box
     "Store": (832, 366, 128, 1, "keeping"),
     "Migration": (832, 492, 128, 1, "keeping"),
     "FEEDS": (832, 92, 128, 1, "feeds"),
+    "SIMILAR": (190, 440, 128, 1, "circuit"),
 }
 ROUTES = {  # path, and where its name stands
     "OF_DATASET": ("M 94 110 V 82", (102, 101), "start"),
@@ -41,6 +42,7 @@ ROUTES = {  # path, and where its name stands
     "PART_OF": ("M 664 520 H 494", (578, 513), "middle"),
     "CONTAINS": ("M 698 92 C 690 40, 772 40, 764 88", (731, 42), "middle"),
     "FEEDS": ("M 796 126 H 832 M 832 206 H 800", None, ""),
+    "SIMILAR": ("M 304 401 V 440 M 282 440 V 405", None, ""),
 }
 STYLE = """
 svg { --paper: #ffffff; --box: #f6f8fa; --line: #c5ccd6; --text: #1f2933; --quiet: #66727f; --number: #0b62a8;

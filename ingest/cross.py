@@ -13,13 +13,13 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from ..bars import late_bar
 from ..circuits import Circuit, ClassInfo, Condition, Recipe, WorkItem
 from ..errors import InputError
 from ..evaluation import Execution, evaluate_many
 from ..models import ViT
 from ..results import Table
 from ..store import PartLocations, Store, open_store
-from .bar import late_bar
 from .choice import Choice
 from .plan import Plan, make_plan
 from .spec import Spec

@@ -14,6 +14,7 @@ from typing import Unpack
 import pandas as pd
 import torch
 
+from ..bars import Bar
 from ..circuits import (
     EVERY_EDGE,
     NO_INTERVENTION,
@@ -32,7 +33,7 @@ from ..images import Grouping
 from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import CIRCUIT, DISCOVERY, RESPONSE, PartLocations, Writer, create_store
-from .bar import Bar, Lines, progress_display
+from .bar import Lines, progress_display
 from .choice import Choice
 from .executor import LocalExecutor, Parts
 from .names import check_names

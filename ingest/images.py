@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..bars import late_bar
 from ..circuits import ClassInfo
 from ..errors import InputError
 from ..images import CONDITIONS, Grouping, ImageSource, open_source, read_groups
 from ..models import ViT
-from .bar import late_bar
 from .spec import FolderSpec, Spec, errors_at
 
 

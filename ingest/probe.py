@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
+from ..bars import QUIET_S, Bar
 from ..errors import InputError, optional
 from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, printable
 from ..models import LinearHead, ViT
 from ..results import Table
-from .bar import QUIET_S, Bar
 from .images import open_images
 from .loading import untrained
 from .spec import FolderSpec, ModelSpec, Spec, errors_at

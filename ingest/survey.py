@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from ..bars import late_bar
 from ..circuits import ClassInfo, Condition, WorkItem
 from ..errors import InputError
 from ..images import SPLITS, is_attack, printable, target_of
 from ..results import Table
-from .bar import late_bar
 from .choice import Choice
 from .plan import Plan
 

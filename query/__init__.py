@@ -9,6 +9,7 @@ from .named import NamedQuery as NamedQuery
 from .named import is_name as is_name
 from .named import list_named as list_named
 from .named import named_queries as named_queries
+from .nearest import store_similar as store_similar
 from .similarity import Similarity as Similarity
 from .studies import Study as Study
 from .studies import read_studies as read_studies

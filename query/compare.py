@@ -8,26 +8,24 @@ differs.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
 
 from ..circuits import NATURAL, study_kind
-from ..circuits.similarity import check_ranked, common_edges, overlap_p_values
+from ..circuits.similarity import overlap_p_values
 from ..errors import InputError
 from ..results import Table
 from ..store import Store
 from .entries import Entry, images_of, load
-from .floors import left_out_of_floors, read_floors, spread
-from .forms import across_forms, coarseness, graphs_of
+from .floors import left_out_of_floors
 from .groups import FIELDS, Group, groups
-from .measures import Circuits, Matrix, Measure, get_measure
-from .similarity import Similarity, floors_of_pairs, mean_of_known
+from .matrices import Clock, Compared, compared_group, with_floors
+from .measures import Measure, get_measure
+from .similarity import Similarity, mean_of_known
 
 
 def compare(
@@ -38,6 +36,7 @@ def compare(
     measure: str = "jaccard",
     extraction: str | None = None,
     flagged: bool = False,
+    progress: bool = False,
     **equals: Any,
 ) -> Table:
     """Compare all pairs of circuits that differ in one field only, the most similar first within a group.
@@ -53,6 +52,7 @@ def compare(
         measure: one of `measures.MEASURES`.
         extraction: only circuits of this extraction.
         flagged: whether to compare flagged circuits, too.
+        progress: whether to show a bar on stderr during steps of more than two seconds.
         equals: further properties, each with the value or the list of values that circuits must have. A model is given
             by its name, its id or the first digits of its id; values with parameters may be abbreviated (`top`).
 
@@ -79,9 +79,9 @@ def compare(
         3  class-3  natural  typographic(text=other class)       9    14
     """
     chosen = get_measure(measure)
-    clock = _Clock()
+    clock = Clock(progress)
     found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
-    compared = [_compare(store, group, chosen, halved, clock) for group, halved in _with_floors(found)]
+    compared = [compared_group(store, group, chosen, halved, clock) for group, halved in with_floors(found)]
     facts = {"measure": measure, **_means(compared), **clock.seconds}
     notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *_floor_notes(compared)))
     return Table(_table(compared, by), tuple(notes), facts)
@@ -95,6 +95,7 @@ def similarity_matrix(
     measure: str = "jaccard",
     extraction: str | None = None,
     flagged: bool = False,
+    progress: bool = False,
     **equals: Any,
 ) -> Similarity:
     """Return the similarities of all pairs as a square matrix, for heat maps.
@@ -114,30 +115,16 @@ def similarity_matrix(
         class-3     0.33     0.30     0.42     1.00
     """
     chosen = get_measure(measure)
-    clock = _Clock()
+    clock = Clock(progress)
     found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
     if len(found) > 1:
         varying = {f: sorted({g.common[f] for g in found}) for f in found[0].common}
         choices = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
         raise InputError(f"a matrix holds circuits that differ in {by} only; select by {choices}")
-    ((only, halved),) = _with_floors(found)
-    compared = _compare(store, only, chosen, halved, clock)
+    ((only, halved),) = with_floors(found)
+    compared = compared_group(store, only, chosen, halved, clock)
     facts = {"measure": measure, **only.common, **_means([compared]), **clock.seconds}
     return replace(compared.similarity, facts=facts, notes=(*notes, *only.notes, *_floor_notes([compared])))
-
-
-class _Clock:
-    """The seconds spent on loading, on computing and on noise floors."""
-
-    def __init__(self) -> None:
-        self.seconds = {"load_s": 0.0, "compute_s": 0.0, "floors_s": 0.0}
-        self._last = time.perf_counter()
-
-    def to(self, what: str) -> None:
-        """Add the time since the last call to a counter."""
-        now = time.perf_counter()
-        self.seconds[what] += now - self._last
-        self._last = now
 
 
 def _with_extraction(equals: Mapping[str, Any], extraction: str | None) -> Mapping[str, Any]:
@@ -145,7 +132,7 @@ def _with_extraction(equals: Mapping[str, Any], extraction: str | None) -> Mappi
 
 
 def _read(
-    store: Store, by: str, run: str | None, measure: Measure, flagged: bool, equals: Mapping[str, Any], clock: _Clock
+    store: Store, by: str, run: str | None, measure: Measure, flagged: bool, equals: Mapping[str, Any], clock: Clock
 ) -> tuple[list[Group], tuple[str, ...]]:
     loaded, notes = load(store, run, equals, flagged=flagged)
     found = list(groups(loaded, by, sets=measure.needs == "members"))
@@ -156,98 +143,15 @@ def _read(
     return found, notes
 
 
-def _with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
-    """Yield each group with the circuits whose noise floor is computed; the limit on these is for all groups."""
-    largest = max(group.entries[0].universe.n_edges for group in found)
-    return zip(found, spread([len(group.entries) for group in found], largest), strict=True)
-
-
-@dataclass(frozen=True, eq=False)
-class _Compared:
-    """A group with its figures.
-
-    Attributes:
-        edges: number of edges of the first circuit of each pair, in the form in which the pair is compared.
-        common: number of edges that are in both circuits.
-        changed: number of edges that appear gained, and equally many lost, between halves of each circuit's images;
-            NaN if unknown.
-    """
-
-    group: Group
-    similarity: Similarity
-    edges: Int[np.ndarray, "circuit circuit"]
-    common: Int[np.ndarray, "circuit circuit"]
-    changed: Float[np.ndarray, "circuit"]
-
-    @property
-    def n_edges(self) -> int | None:
-        """The number of edges of the universe; None if the circuits have different forms."""
-        universes = {entry.universe for entry in self.group.entries}
-        return next(iter(universes)).n_edges if len(universes) == 1 else None
-
-
-def _compare(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: _Clock) -> _Compared:
-    universes = [entry.universe for entry in group.entries]
-    if len(set(universes)) > 1:
-        values, edges, common = _across_forms(store, group.entries, measure, clock)
-        chance = np.full(values.shape, np.nan)
-    else:
-        circuits = _circuits(store, group.entries, measure)
-        clock.to("load_s")
-        values, chance = measure.matrix(circuits), measure.chance_levels(circuits)
-        common = common_edges(circuits.members)
-        edges = np.broadcast_to(np.diag(common)[:, None], common.shape)
-    clock.to("compute_s")
-    own, changed = np.full((2, len(universes)), np.nan)
-    for i, floor in read_floors(store, group.entries, measure, halved).items():
-        own[i], changed[i] = floor.value, floor.n_changed
-    clock.to("floors_s")
-    floors = floors_of_pairs(own, list(map(coarseness, universes)))
-    return _Compared(group, Similarity(group.labels, measure, values, chance, floors), edges, common, changed)
-
-
-def _across_forms(
-    store: Store, entries: Sequence[Entry], measure: Measure, clock: _Clock
-) -> tuple[Matrix, Int[np.ndarray, "circuit circuit"], Int[np.ndarray, "circuit circuit"]]:
-    graphs = graphs_of([entry.universe for entry in entries])
-    members = [store.members([entry.id])[0] for entry in entries]
-    clock.to("load_s")
-    return across_forms(graphs, members, measure)
-
-
-def _circuits(store: Store, entries: Sequence[Entry], measure: Measure) -> Circuits:
-    """Load the arrays of one group; those of all groups at once may not fit into memory.
-
-    Raises:
-        InputError: the measure needs scores, or ranks of scores, that the method does not give.
-    """
-    scores = None
-    if measure.needs != "members":
-        first, _ = store.archive.circuit(entries[0].id)
-        if first.circuit.score is None:
-            raise InputError(
-                f"method {first.item.recipe.method.text} selects edges and gives no scores; "
-                "use a measure of edges: jaccard, node-jaccard or dice"
-            )
-        if measure.needs == "ranks":
-            for entry in {e.item.recipe.method: e for e in entries}.values():
-                discovery, _ = store.archive.discovery(entry.discovery_id, per_image=False)
-                check_ranked(measure.key, discovery.scores is not None and discovery.scores.shares)
-        scores = store.scores([e.discovery_id for e in entries])
-    sizes = [int(e.row["n_edges"]) if e.size_requested is None else e.size_requested for e in entries]
-    return Circuits(entries[0].universe, store.members([e.id for e in entries]), sizes, scores)
-
-
-def _means(compared: Sequence[_Compared]) -> dict[str, Any]:
+def _means(compared: Sequence[Compared]) -> dict[str, Any]:
     """Compute means over all groups, and count pairs and circuits."""
-    squares = [c.similarity for c in compared]
-    floors = np.concatenate([square.floors.diagonal() for square in squares])
-    chance = np.concatenate([square.pairs["chance"].to_numpy() for square in squares])
+    floors = np.concatenate([c.similarity.floors.diagonal() for c in compared])
+    chance = np.concatenate([c.similarity.chance[np.triu_indices(len(c.group.labels), 1)] for c in compared])
     means = {"noise_floor": mean_of_known(floors), "chance": mean_of_known(chance)}
     return {**means, "pairs": len(chance), "circuits": len(floors)}
 
 
-def _floor_notes(compared: Sequence[_Compared]) -> Iterator[str]:
+def _floor_notes(compared: Sequence[Compared]) -> Iterator[str]:
     """Yield notes on which circuits have a noise floor, and on what it leaves out."""
     known = sum(int((~np.isnan(c.similarity.floors.diagonal())).sum()) for c in compared)
     entries = [entry for c in compared for entry in c.group.entries]
@@ -259,14 +163,14 @@ def _floor_notes(compared: Sequence[_Compared]) -> Iterator[str]:
     yield from left_out_of_floors([entry.item for entry in entries])
 
 
-def _table(compared: Sequence[_Compared], by: str) -> pd.DataFrame:
+def _table(compared: Sequence[Compared], by: str) -> pd.DataFrame:
     varying = [f for f in FIELDS if f != by and len({g.group.common[f] for g in compared}) > 1]
     context = [f for f in FIELDS if f in varying or (f, by) in (("condition", "class"), ("class", "condition"))]
     frames = [_rows(g, [f for f in context if f != by], by) for g in compared]
     return pd.concat(frames, ignore_index=True)
 
 
-def _rows(compared: _Compared, context: Sequence[str], by: str) -> pd.DataFrame:
+def _rows(compared: Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     group = compared.group
     a, b = np.triu_indices(len(group.labels), 1)
     edges_a, edges_b, common = compared.edges[a, b], compared.edges[b, a], compared.common[a, b]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ def _extract(record: CircuitRecord, size: int, scores: EdgeScores, measure: Meas
     return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
 
 
-def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen: Collection[int]) -> dict[int, Floor]:
+def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen: Iterable[int]) -> dict[int, Floor]:
     """Return the known noise floors of the circuits at the chosen positions, by position."""
     floors = {}
     for i in chosen:

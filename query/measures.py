@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ..circuits import Circuit, EdgeScores, Universe, joining_order
 from ..circuits import similarity as pairwise
@@ -26,13 +27,18 @@ class Circuits:
         universe: the universe, whose edges are the columns.
         members: whether an edge is in a circuit.
         sizes: requested numbers of edges; actual numbers if none was requested.
-        scores: scores of all edges; None if the measure does not need them.
+        scores: scores of all edges of each circuit, which are read once; None if the measure does not need them.
     """
 
     universe: Universe
     members: Bool[np.ndarray, "circuit edge"]
     sizes: Sequence[int]
-    scores: Float[np.ndarray, "circuit edge"] | None = None
+    scores: Iterable[Float[np.ndarray, "edge"]] | None = None
+
+    @cached_property
+    def common(self) -> Int[np.ndarray, "circuit circuit"]:
+        """The number of edges in both circuits, for all pairs."""
+        return common_edges(self.members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +93,7 @@ class Measure:
         return table[np.ix_(at, at)]
 
 
-def _scores(circuits: Circuits) -> Float[np.ndarray, "circuit edge"]:
+def _scores(circuits: Circuits) -> Iterable[Float[np.ndarray, "edge"]]:
     assert circuits.scores is not None
     return circuits.scores
 
@@ -97,18 +103,20 @@ def _nodes(circuits: Circuits) -> Bool[np.ndarray, "circuit node"]:
 
 
 def _dice(circuits: Circuits) -> Matrix:
-    common = common_edges(circuits.members)
-    size = np.diag(common)
+    common, size = circuits.common, np.diag(circuits.common)
     total = size[:, None] + size[None, :]
     return np.where(total > 0, 2 * common / np.maximum(total, 1), 1.0)
 
 
 def _weighted(circuits: Circuits) -> Matrix:
     """Compute the weighted Jaccard; each row is scaled to sum 1, so Σ max = 2 − Σ min."""
-    magnitude = np.abs(_scores(circuits).astype(np.float64))
-    unit = magnitude / np.maximum(magnitude.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    n = len(circuits.members)
+    unit, low = np.empty((n, circuits.universe.n_edges)), np.empty((n, n))
+    for i, row in enumerate(_scores(circuits)):
+        magnitude = np.abs(row.astype(np.float64))
+        unit[i] = magnitude / max(magnitude.sum(), np.finfo(float).tiny)
+        low[i, : i + 1] = low[: i + 1, i] = np.minimum(unit[i], unit[: i + 1]).sum(axis=1)
     total = unit.sum(axis=1)
-    low = np.stack([np.minimum(row, unit).sum(axis=1) for row in unit])
     high = total[:, None] + total[None, :] - low
     return np.where(high > 0, low / np.maximum(high, np.finfo(float).tiny), 1.0)
 
@@ -152,7 +160,7 @@ MEASURES: dict[str, Measure] = {
             "edges in both / edges in one or both",
             "members",
             _of_edges(pairwise.jaccard),
-            lambda circuits: pairwise.jaccard_matrix(circuits.members),
+            lambda circuits: pairwise.jaccard_of_common(circuits.common),
             pairwise.expected_jaccard,
         ),
         Measure(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -214,36 +215,62 @@ class Archive:
         """Return a response as by `read`."""
         return self.read(RESPONSE, id)
 
-    def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
-        """Read only the mean scores of discoveries over the same universe.
+    def iter_scores(self, ids: Iterable[str]) -> Iterator[Float[np.ndarray, "edge"]]:
+        """Read only the mean scores of discoveries over the same universe, one after the other.
 
         Raises:
-            InputError: there are no ids, a discovery has no scores, or the universes differ.
+            InputError: a discovery has no scores, or the universes differ.
         """
-        rows, universes = [], []
-        for id in _listed(ids):
-            header, table = self._read(DISCOVERY.name, id, ["mean"])
+
+        def mean(header: encoding.Header, table: pa.Table) -> np.ndarray:
             if header["scores"] is None:
-                raise InputError(f"discovery {id} has selected edges but no scores")
-            with self._naming(DISCOVERY.name, id):
-                universes.append(encoding.header_universe(header))
-                rows.append(encoding.column(header, table, "mean"))
-        return _stacked(rows, universes, ids)
+                raise InputError(f"discovery {header['id']} has selected edges but no scores")
+            return encoding.column(header, table, "mean")
+
+        return self._each(DISCOVERY.name, ids, "mean", mean)
+
+    def iter_members(self, ids: Iterable[str]) -> Iterator[Bool[np.ndarray, "edge"]]:
+        """Read only the member edges of circuits over the same universe, one after the other.
+
+        Raises:
+            InputError: the universes differ.
+        """
+
+        def mask(header: encoding.Header, table: pa.Table) -> np.ndarray:
+            return encoding.mask(encoding.header_universe(header), encoding.column(header, table, "edge"))
+
+        return self._each(CIRCUIT.name, ids, "edge", mask)
+
+    def _each(
+        self, kind: str, ids: Iterable[str], column: str, row: Callable[[encoding.Header, pa.Table], np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        first: tuple[str, Universe] | None = None
+        for id in ids:
+            header, table = self._read(kind, id, [column])
+            with self._naming(kind, id):
+                universe, values = encoding.header_universe(header), row(header, table)
+            first = first or (id, universe)
+            if universe != first[1]:
+                raise InputError(f"{first[0]} is over {first[1]}, {id} over {universe}; choose those of one universe")
+            yield values
+
+    def scores(self, ids: Sequence[str]) -> Float[np.ndarray, "discovery edge"]:
+        """Return the rows of `iter_scores` as a matrix.
+
+        Raises:
+            InputError: as for `iter_scores`, or there are no ids.
+        """
+        listed = list(_listed(ids))
+        return _stacked(self.iter_scores(listed), len(listed))
 
     def members(self, ids: Sequence[str]) -> Bool[np.ndarray, "circuit edge"]:
-        """Read only the member edges of circuits over the same universe.
+        """Return the rows of `iter_members` as a matrix.
 
         Raises:
-            InputError: there are no ids, or the universes differ.
+            InputError: as for `iter_members`, or there are no ids.
         """
-        rows, universes = [], []
-        for id in _listed(ids):
-            header, table = self._read(CIRCUIT.name, id, ["edge"])
-            with self._naming(CIRCUIT.name, id):
-                universes.append(encoding.header_universe(header))
-                edges = encoding.column(header, table, "edge")
-            rows.append(encoding.mask(universes[-1], edges))
-        return _stacked(rows, universes, ids)
+        listed = list(_listed(ids))
+        return _stacked(self.iter_members(listed), len(listed))
 
     def remove(self, kind: str, id: str) -> None:
         """Delete a file, if it exists."""
@@ -339,10 +366,12 @@ def _listed(ids: Sequence[str]) -> Sequence[str]:
     return ids
 
 
-def _stacked(rows: list[np.ndarray], universes: list[Universe], ids: Sequence[str]) -> np.ndarray:
-    if not rows:
+def _stacked(rows: Iterator[np.ndarray], count: int) -> np.ndarray:
+    """Return the rows as a matrix, without a second copy of all rows."""
+    first = next(rows, None)
+    if first is None:
         raise InputError("expected at least one id, got none")
-    for universe, id in zip(universes, ids, strict=True):
-        if universe != universes[0]:
-            raise InputError(f"{ids[0]} is over {universes[0]}, {id} over {universe}; choose those of one universe")
-    return np.stack(rows)
+    matrix = np.empty((count, len(first)), first.dtype)
+    for i, row in enumerate(chain([first], rows)):
+        matrix[i] = row
+    return matrix

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from ..circuits import CircuitRecord, Extraction, WorkItem, circuit_id
 from ..errors import InputError, StoreDamaged
 from ..results import Table
@@ -289,6 +291,12 @@ class Writer:
         After a kill these are a few; after the graph was lost, emptied or restored from an older copy, many.
         """
         return self._projection.fill()
+
+    def set_similar(self, measure: str, pairs: pa.Table) -> None:
+        """Replace the `SIMILAR` relationships of a measure in the graph; see `GraphBackend.set_similar`."""
+        with self._parts.lock:
+            self.flush()
+            self.graph.set_similar(measure, pairs)
 
     # --- upkeep ------------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from ..circuits import (
     CircuitRecord,
@@ -31,6 +34,7 @@ from ..circuits import (
     trials_of,
     universe_of,
 )
+from ..store.cypher.schema import SIMILAR
 from .neurons import NEURONS, neurons
 
 
@@ -156,3 +160,10 @@ def make_neuron_records(chosen: str, count: int = 1, *, n: int = 3) -> list[Circ
         universe = NEURONS.make(item.model, **dict(use.params))
         records.append(make_record(make_discovery(item=item, universe=universe), n))
     return records
+
+
+def similar_pairs(records: Sequence[CircuitRecord], measure: str, value: float) -> pa.Table:
+    """Return pairs in which each circuit is similar to the next one, and the last one to the first; no noise floor."""
+    ids = [record.id for record in records]
+    columns = {"from": ids, "to": [*ids[1:], ids[0]], "measure": measure, "value": value, "chance": 0.25, "floor": None}
+    return pa.Table.from_pandas(pd.DataFrame(columns), schema=SIMILAR, preserve_index=False)

@@ -6,8 +6,8 @@
             return GraphPlace(f"mine://{tmp_path}/graph")
 
 The place is a separate database, empty at the start of each test. Some tests run only if the subclass defines what they
-need: `faults_of_put`, `faults_of_remove`, `faults_of_clear` and the fixture `foreign`. Override a test that a backend
-cannot pass with a skip that gives the reason.
+need: `faults_of_put`, `faults_of_remove`, `faults_of_clear`, `faults_of_set_similar` and the fixture `foreign`.
+Override a test that a backend cannot pass with a skip that gives the reason.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import pytest
 from .graph_owning import Owning
 from .graph_place import GraphPlace
 from .graph_reading import Reading
+from .graph_similar import Similar
 from .graph_writing import Writing
 
 
-class GraphContract(Owning, Writing, Reading):
+class GraphContract(Owning, Writing, Reading, Similar):
     """The tests; each is named after a requirement of the contract in `store.graph.contract`."""
 
     @pytest.fixture

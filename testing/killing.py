@@ -9,7 +9,7 @@ import sys
 
 from ..store.faults import VARIABLE, fault
 from ..store.graph import open_graph
-from .factories import make_records
+from .factories import make_records, similar_pairs
 
 DONE = "testing.done"
 """The fault point between the end of a task and closing the graph."""
@@ -21,7 +21,7 @@ def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> Non
     Args:
         point: `NAME` or `NAME:N`, see `circuitstore.store.faults`; or `DONE`.
         task: `put` (the first `count` records of the factory, with times 1, 2, 3 … ms), `remove` (the same records),
-            `clear` or `open`.
+            `set_similar` (those of `similar_pairs`, with the value 1), `clear` or `open`.
         url: URL of the graph.
         store_id: id of the store that the graph belongs to.
         count: number of records.
@@ -42,6 +42,8 @@ def main(task: str, url: str, store_id: str, count: int) -> None:
                 graph.put(records, {r.id: i for i, r in enumerate(records, 1)})
             case "remove":
                 graph.remove([r.id for r in records])
+            case "set_similar":
+                graph.set_similar("jaccard", similar_pairs(records, "jaccard", 1.0))
             case "clear":
                 graph.clear()
         fault(DONE)

@@ -200,6 +200,16 @@ def test_a_reader_of_a_pipe_may_exit_early(store: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_similar_stores_and_removes_relationships(store: Path) -> None:
+    counted = ("query", "MATCH (:Circuit)-[s:SIMILAR]->(:Circuit) RETURN count(*) AS n", "--store", store)
+    table = rows("similar", "--nearest", "2", "--where", "attack=natural", "--where", "metric=logit", "--store", store)
+    assert table["similar"].tolist() == (2 * table["circuits"]).tolist() == rows(*counted)["n"].tolist()
+    removed = run("similar", "--nearest", "0", "--store", store)
+    assert removed.returncode == 0 and "were removed" in removed.stderr and not removed.stdout
+    assert rows(*counted)["n"].tolist() == [0]
+    assert "jaccard" in refused("similar", "--measure", "jacard", "--store", store)
+
+
 def test_compare_prints_pairs_with_their_noise_floor(store: Path) -> None:
     table = rows("compare", "--by", "class", "--where", "attack=natural", "--store", store)
     assert len(table) == 6

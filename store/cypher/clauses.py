@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from .checks import DIFFER, Value
@@ -17,20 +18,42 @@ from .expressions import Expressions
 from .kinds import ANY, ENTITY, NUMBER, PROPERTIES, Kind, comparable, kind_of, same
 from .tokens import Tokens
 
+CYCLIC = "SIMILAR"
+"""The only type whose relationships form cycles."""
+
 
 @dataclass(frozen=True)
 class Link:
-    """A relationship of a pattern: place, number of its path, types (none: any), and direction `>`, `<` or `-`."""
+    """A relationship of a pattern, or a path of many.
+
+    Attributes:
+        at: its place.
+        path: number of its path.
+        types: its types; none for any.
+        direction: `>`, `<` or `-`.
+        steps: maximum number of relationships.
+    """
 
     at: int
     path: int
     types: frozenset[str]
     direction: str
+    steps: float = 1
 
     def may_be(self, other: Link, between: Sequence[Link]) -> bool:
-        """Return whether both may match one relationship. Along a directed path they cannot: there are no cycles."""
+        """Return whether both may match one relationship. Along a directed path they can in a cycle only."""
         along = self.path == other.path and {link.direction for link in between} in ({">"}, {"<"})
-        return not along and (not self.types or not other.types or bool(self.types & other.types))
+        if along:
+            return may_be_cycle(between)
+        return not self.types or not other.types or bool(self.types & other.types)
+
+
+def may_be_cycle(links: Sequence[Link]) -> bool:
+    """Return whether consecutive links of a directed path may match a relationship twice.
+
+    Only circuits are in cycles, by relationships of two or more circuits, so a third step may be the first one again.
+    """
+    return sum(link.steps for link in links) > 2 and all(not link.types or CYCLIC in link.types for link in links)
 
 
 @dataclass(frozen=True)
@@ -203,14 +226,12 @@ class Clauses(Expressions):
         left = self.accept("<")
         self.expect("-")
         types: frozenset[str] = frozenset()
-        many = False
+        many, steps = False, 1.0
         if self.accept("["):
             variable = self.variable("]")
             types = self.labels()
             if self.accept("*"):
-                many = True
-                while self.token.kind in ("number", "range"):
-                    self.i += 1
+                many, steps = True, self.longest()
             if many and variable:
                 self.scope[variable] = Value(ANY)
             self.properties()
@@ -221,7 +242,22 @@ class Clauses(Expressions):
         direction = (left or right) if bool(left) != bool(right) else "-"
         if many and direction == "-":
             self.refuse(at, "a path of many relationships needs a direction, -[…*1..3]->: without one " + DIFFER)
-        return Link(at, path, types, direction)
+        link = Link(at, path, types, direction, steps)
+        if may_be_cycle([link]):
+            self.refuse(
+                at,
+                f"a path of more than two {CYCLIC} may pass one of them twice on LadybugDB, but not on Neo4j; name its "
+                "types if they are others, else write *1..2, or several MATCH",
+            )
+        return link
+
+    def longest(self) -> float:
+        """Read the range of a path of many relationships, as in `*1..3`; return the maximum."""
+        longest = inf
+        while self.token.kind in ("number", "range"):
+            longest = float(self.token.text) if self.token.kind == "number" else inf
+            self.i += 1
+        return longest
 
     def variable(self, end: str) -> str:
         if self.token.kind not in ("word", "quoted") or self.token.upper == "WHERE":

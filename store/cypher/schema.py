@@ -25,6 +25,10 @@ FEEDS = pa.schema(
     ]
 )
 PAIR = pa.schema([("from", pa.string()), ("to", pa.string())])
+SIMILAR = pa.schema(
+    [*PAIR, ("measure", pa.string()), ("value", pa.float64()), ("chance", pa.float64()), ("floor", pa.float64())]
+)
+"""Ids of a circuit and of one of those nearest to it, and how similar they are."""
 
 SHARED = {
     "Model": pa.schema(
@@ -90,5 +94,6 @@ RELATIONSHIPS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("OF_MODEL", "OF_CLASS", "OF_DATASET", "UNDER", "FOUND_BY", "HAS", "INSTANCE_OF", "PART_OF"), ()),
     "FEEDS": tuple(FEEDS.names[2:]),
     "CONTAINS": (),
+    "SIMILAR": tuple(SIMILAR.names[2:]),
 }
 """Properties of the relationships, by type."""

@@ -20,9 +20,12 @@ complete, and `Removed` until the transactions have ended that may have read it.
 runs inside the writer's `permit`. If another process could write the same database, each commit also checks that the
 owner that called `claim` still has the lease. Both checks raise `LeaseLost`, and nothing changes.
 
-**Idempotent.** `put`, `remove`, `sweep`, `clear`, `claim`, `renew` and `release` may be called again after any
-failure, by the same or another process. With `present`, this is all that resuming needs. A call with invalid arguments
-adds no circuit, and the backend stays usable.
+**Idempotent.** `put`, `remove`, `set_similar`, `sweep`, `clear`, `claim`, `renew` and `release` may be called again
+after any failure, by the same or another process. With `present`, this is all that resuming needs. A call with invalid
+arguments adds no circuit, and the backend stays usable.
+
+**Derived.** `SIMILAR` relationships between circuits belong to no circuit: `content` does not contain them.
+`set_similar` replaces those of a measure in one transaction, and whatever removes a circuit also removes its own.
 
 **Durable.** Once a call returns, what it has written survives any end of the process.
 
@@ -43,6 +46,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+
+import pyarrow as pa
 
 from ...circuits import CircuitRecord
 from ...results import Table
@@ -142,6 +147,17 @@ class GraphBackend(ABC):
 
         What circuits share (models, classes, components …) stays. A killed `remove` leaves each circuit either visible
         and whole, or invisible, with leftovers for `sweep`.
+        """
+
+    @abstractmethod
+    def set_similar(self, measure: str, pairs: pa.Table) -> None:
+        """Replace the `SIMILAR` relationships of a measure; without pairs, remove them.
+
+        A killed call leaves either the old ones or the new ones.
+
+        Args:
+            measure: the measure of all pairs.
+            pairs: the columns of `schema.SIMILAR`; pairs with a circuit that is not visible are ignored.
         """
 
     @abstractmethod

@@ -22,6 +22,7 @@ LEASE = "MATCH (s:Store) RETURN s.lease_owner, s.lease_until_ms"
 SET_LEASE = "MATCH (s:Store) SET s.lease_owner = $owner, s.lease_until_ms = $until_ms"
 RELEASE = "MATCH (s:Store {lease_owner: $owner}) SET s.lease_owner = NULL, s.lease_until_ms = NULL"
 """Does nothing if another owner has the lease, or if the database was emptied."""
+DELETE_SIMILAR = "MATCH (:Circuit)-[s:SIMILAR]->(:Circuit) WHERE s.measure = $measure DELETE s"
 
 _PROPERTIES = tuple(name for name in CIRCUIT.names if name not in REFERENCES)
 _CIRCUIT = "MATCH (c:Circuit {id: $id}) RETURN " + ", ".join(f"c.{name}" for name in _PROPERTIES)

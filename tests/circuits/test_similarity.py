@@ -117,6 +117,18 @@ def test_matrices_equal_the_pairwise_measures() -> None:
             assert spearman[i, j] == pytest.approx(similarity.spearman(many[i], many[j]))
 
 
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**32))
+def test_rank_correlations_do_not_depend_on_blocks(n: int, rows: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 5, (n, 40)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity, "_ROWS", rows)
+        blocked = similarity.spearman_matrix(iter(scores))
+    whole = similarity.spearman_matrix(scores)
+    assert blocked.shape == (n, n)
+    np.testing.assert_allclose(blocked, whole, atol=1e-12)
+    np.testing.assert_array_equal(blocked, blocked.T)
+
+
 def test_two_empty_circuits_are_the_same() -> None:
     empty = Circuit.from_edges(ComputationGraph(1, 1), [])
     assert similarity.jaccard(empty, empty) == similarity.dice(empty, empty) == 1
@@ -145,6 +157,26 @@ def test_overlap_p_values_are_scipys(n_edges: int, data: st.DataObject) -> None:
     common = np.array([data.draw(st.integers(max(0, x + y - n_edges), min(x, y))) for x, y in pairs])
     found = similarity.overlap_p_values(common, a, b, n_edges)
     np.testing.assert_allclose(found, stats.hypergeom.sf(common - 1, n_edges, a, b), rtol=1e-9)
+
+
+def test_overlap_p_values_do_not_depend_on_blocks() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 400, (2, 100))
+    common = np.array([rng.integers(max(0, x + y - 400), min(x, y) + 1) for x, y in zip(a, b, strict=True)])
+    whole = similarity.overlap_p_values(common, a, b, 400)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity, "_BLOCK", 7)
+        np.testing.assert_allclose(similarity.overlap_p_values(common, a, b, 400), whole, rtol=1e-12)
+    assert len(similarity.overlap_p_values(common[:0], a[:0], b[:0], 400)) == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(1625, 1625), (1, 32_491), (32_000, 31_000), (16_000, 16_000), (0, 9), (40, 2000)]
+)
+def test_the_chance_level_of_large_circuits_leaves_out_only_what_is_improbable(a: int, b: int) -> None:
+    common = np.arange(max(0, a + b - 32_491), min(a, b) + 1)
+    exact = (stats.hypergeom.pmf(common, 32_491, a, b) * common / np.maximum(a + b - common, 1)).sum()
+    assert similarity.expected_jaccard(a, b, 32_491) == pytest.approx(exact, rel=1e-8)
 
 
 def test_overlap_p_values_of_large_circuits_stay_exact() -> None:

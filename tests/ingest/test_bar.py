@@ -9,8 +9,9 @@ from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from circuitstore.bars import Bar
 from circuitstore.ingest import bar
-from circuitstore.ingest.bar import Bar, Lines, progress_display
+from circuitstore.ingest.bar import Lines, progress_display
 
 
 class Terminal(StringIO):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuitstore.bars import Bar
 from circuitstore.circuits import CircuitRecord, Discovery, Response
 from circuitstore.errors import StoreError
 from circuitstore.evaluation import Execution, Journal
 from circuitstore.ingest import index, make_plan, parse_spec
-from circuitstore.ingest.bar import Bar
 from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.executor import Parts
 from circuitstore.ingest.plan import Planned

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from circuitstore.circuits import Circuit, CircuitRecord, ClassInfo, Contrast, Discovery, WorkItem, digest
+from circuitstore.query import store_similar
 from circuitstore.store import CIRCUIT, DISCOVERY, Store, create_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
@@ -157,4 +158,6 @@ def library(tmp_path_factory: pytest.TempPathFactory, graph_url: str | None) -> 
     with create_store(tmp_path_factory.mktemp("library") / "data", graph=graph_url) as store:
         older = _older()
         fill(store, older, "first")
-        yield fill(store, [*older, *_newer()])
+        found = fill(store, [*older, *_newer()])
+        store_similar(store, 3, dataset="models")
+        yield found

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.circuits import CircuitRecord
-from circuitstore.query import ask, named_queries, run
+from circuitstore.circuits.similarity import expected_jaccard, jaccard
+from circuitstore.query import MEASURES, ask, named_queries, run
+from circuitstore.query.floors import floor_of
 from pandas.testing import assert_frame_equal
 
 from .conftest import CIRCUITS, MODELS, Library, fits
@@ -346,6 +348,38 @@ def sizes(library: Library, **p: Any) -> list[Row]:
 
 
 NEW = {**MAIN, "extraction": "edges(n=40)"}
+
+
+@oracle
+def nearest_circuits(library: Library, **p: Any) -> list[Row]:
+    """Of circuits of the data set `models` only, which have the three nearest by Jaccard."""
+    own, others = by_id(library, p["circuit"]), library.chosen(dataset="models")
+    if p.get("measure", "jaccard") != "jaccard":
+        return []
+    floors = {r.id: noise_floor(library, r) for r in others}
+    rows = []
+    for record in nearest_of(own, others):
+        sizes, n_edges = (own.circuit.n_edges, record.circuit.n_edges), own.circuit.graph.n_edges
+        names = ("model", "dataset", "class", "image_group", "condition", "corruption")
+        floor, chance = fmean([floors[own.id], floors[record.id]]), expected_jaccard(*sizes, n_edges)
+        mutual = own.id in [r.id for r in nearest_of(record, others)]
+        texts = tuple(listed_properties(record)[name] for name in names)
+        rows.append((*texts, jaccard(own.circuit, record.circuit), floor, chance, mutual, record.id))
+    return rows
+
+
+def nearest_of(own: CircuitRecord, others: list[CircuitRecord]) -> list[CircuitRecord]:
+    rest = [r for r in others if r.id != own.id]
+    return sorted(rest, key=lambda r: (-jaccard(own.circuit, r.circuit), r.id))[:3]
+
+
+def noise_floor(library: Library, record: CircuitRecord) -> float:
+    discovery = next(d for d in library.discoveries if d.id == record.discovery_id)
+    floor = floor_of(record, discovery, MEASURES["jaccard"])
+    assert floor is not None
+    return floor.value
+
+
 QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     ("studies", {}),
     ("circuits-of-class", {"class": "class-7"}),
@@ -362,6 +396,8 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     *[("edges-of-node", {"circuit": 1, "node": node}) for node in ("m0", "a1.h0", "logits", "input")],
     *[("node-books", {"circuit": i}) for i in (0, 1, 75)],
     *[("unstable-edges", {"circuit": i}) for i in (0, 3)],
+    *[("nearest-circuits", {"circuit": i}) for i in (0, 250, 255)],
+    ("nearest-circuits", {"circuit": 250, "measure": "dice"}),
     ("unstable-edges", {"circuit": 3, "below": 0.3}),
     *[("paths", {"circuit": i, "longest": longest}) for i in (1, 75) for longest in (1, 2, 4)],
     *[("paths", {"circuit": i}) for i in (1, 75)],

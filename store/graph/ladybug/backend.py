@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Self, TypeVar, cast
 
 import ladybug
+import pyarrow as pa
 
 from ....circuits import CircuitRecord
 from ....errors import StoreError, StoreVersion
@@ -38,7 +39,7 @@ from .file import (
     open_for_writing,
     set_aside,
 )
-from .load import create_shared, load_circuits
+from .load import create_shared, load_circuits, replace_similar
 from .making import BACKEND
 from .seal import seal_of
 from .snapshot import Snapshots
@@ -163,6 +164,10 @@ class LadybugGraph(GraphBackend):
             with self._permit():
                 connection.execute("COMMIT")
             fault("graph.remove.after")
+
+    def set_similar(self, measure: str, pairs: pa.Table) -> None:
+        with self._writing("set_similar") as connection:
+            replace_similar(connection, measure, pairs, self._permit)
 
     def sweep(self) -> int:
         with self._writing("sweep") as connection:

@@ -20,6 +20,7 @@ from ....circuits import CircuitRecord
 from ...cypher.schema import CIRCUIT, NODE, SHARED
 from ...faults import fault
 from ...lease import Permit
+from ..portable import DELETE_SIMILAR
 from ..rows import GroupRows, circuit_rows
 
 CREATE_SHARED = {
@@ -69,6 +70,9 @@ JOIN_CIRCUITS = (
 JOIN_NODES = """
     LOAD FROM $rows MATCH (c:Circuit {id: from}) WITH c, to MATCH (n:Node {key: to}) CREATE (c)-[:HAS]->(n)"""
 
+CREATE_SIMILAR = """
+    LOAD FROM $rows MATCH (a:Circuit {id: from}) WITH a, to, measure, value, chance, floor MATCH (b:Circuit {id: to})
+    CREATE (a)-[:SIMILAR {measure: measure, value: value, chance: chance, floor: floor}]->(b)"""
 
 COPY_NODES = f"COPY Node({', '.join(NODE.names)}) FROM $rows"
 
@@ -121,6 +125,19 @@ def _make_visible(connection: ladybug.Connection, circuits: pa.Table, has: pa.Ta
     with permit():
         connection.execute("COMMIT")
     fault("graph.commit.after")
+
+
+def replace_similar(
+    connection: ladybug.Connection, measure: str, pairs: pa.Table, permit: Permit = nullcontext
+) -> None:
+    """Replace the `SIMILAR` relationships of a measure in one transaction."""
+    connection.execute("BEGIN TRANSACTION")
+    connection.execute(DELETE_SIMILAR, {"measure": measure})
+    load(connection, CREATE_SIMILAR, pairs)
+    fault("graph.similar.before")
+    with permit():
+        connection.execute("COMMIT")
+    fault("graph.similar.after")
 
 
 def load(connection: ladybug.Connection, statement: str, rows: pa.Table) -> None:

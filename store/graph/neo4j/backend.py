@@ -12,6 +12,7 @@ from itertools import chain, islice, repeat
 from typing import Any, Self, TypeVar
 
 import neo4j
+import pyarrow as pa
 from neo4j.exceptions import Neo4jError
 
 from ....circuits import CircuitRecord
@@ -25,7 +26,7 @@ from ..content import GraphContent
 from ..contract import GraphBackend, Lease
 from ..migrations import check_current, migrations, pending
 from ..tables import to_table
-from . import making, readers, remove, schema
+from . import making, readers, remove, schema, similar
 from .account import Account
 from .entities import plain
 from .errors import ended, query_failed
@@ -208,6 +209,16 @@ class Neo4jGraph(GraphBackend):
             remove.hide(server, sorted(set(ids)))
             remove.delete_hidden(server, self._readers)
             self._may_have_leftovers = had_leftovers
+
+    def set_similar(self, measure: str, pairs: pa.Table) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            similar.replace(tx, measure, pairs)
+            readers.changes(tx)
+            fault("graph.similar.before")
+
+        with self._writing("set_similar") as server, readers.changing(server):
+            server.write(work)
+            fault("graph.similar.after")
 
     def sweep(self) -> int:
         with self._writing("sweep") as server:

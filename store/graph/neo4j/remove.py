@@ -40,6 +40,10 @@ _DELETE_NODES = (
     "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
     "MATCH (c)-[:HAS]->(n:Node) WITH n LIMIT $limit DETACH DELETE n RETURN count(*)"
 )
+_DELETE_SIMILAR = (
+    "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id "
+    "MATCH (c)-[s:SIMILAR]-() WITH DISTINCT s LIMIT $limit DELETE s RETURN count(*)"
+)
 _DELETE_CIRCUITS = "UNWIND $ids AS id MATCH (c:Removed) WHERE elementId(c) = id DETACH DELETE c RETURN count(*)"
 _IS_STRAY = "NOT EXISTS { MATCH (:Circuit)-[:HAS]->(n) }"
 _STRAYS = f"MATCH (n:Node) WHERE {_IS_STRAY} RETURN elementId(n) LIMIT $limit"
@@ -77,6 +81,7 @@ def delete_hidden(server: Server, readers: Readers) -> None:
     while ids := _found(server, _HIDDEN, CIRCUITS_AT_ONCE):
         _repeat(server, _DELETE_EDGES, EDGES_AT_ONCE, ids)
         _repeat(server, _DELETE_NODES, NODES_AT_ONCE, ids)
+        _repeat(server, _DELETE_SIMILAR, EDGES_AT_ONCE, ids)
         _repeat(server, _DELETE_CIRCUITS, CIRCUITS_AT_ONCE, ids)
 
 

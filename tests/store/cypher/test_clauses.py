@@ -78,6 +78,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("MATCH (a)-[:FEEDS]->(b), (c)-[:FEEDS|CONTAINS]->(d) RETURN a.name", {}, "into a separate MATCH"),
     ("MATCH (a)-[f:FEEDS]-(b)-[g]->(c) RETURN a.name", {}, "into a separate MATCH"),
     ("MATCH (a)-[:FEEDS*1..3]-(b) RETURN a.name", {}, "needs a direction"),
+    # similarities form cycles
+    ("MATCH (a)-[:SIMILAR]->(b)-[:SIMILAR]->(c)-[:SIMILAR]->(d) RETURN a.id", {}, "column 42: two relationships"),
+    ("MATCH (a)<-[:SIMILAR*1..2]-(b)<-[:SIMILAR]-(c) RETURN a.id", {}, "column 31: two relationships"),
+    ("MATCH (a)-[:SIMILAR*1..3]->(b) RETURN a.id", {}, "column 10: a path of more than two SIMILAR"),
+    ("MATCH (a)-[:HAS|SIMILAR*3]->(b) RETURN a.id", {}, "write *1..2"),
+    ("MATCH (a)-[*2..]->(b) RETURN a.id", {}, "name its types if they are others"),
+    ("MATCH (a)-[:SIMILAR*]->(b) RETURN a.id", {}, "more than two SIMILAR"),
 ]
 
 
@@ -104,6 +111,9 @@ LET_THROUGH: list[tuple[str, dict[str, Any]]] = [
     ("MATCH (a:Node)-[f:FEEDS]->(b)-[g:FEEDS]->(d)-[h:FEEDS]->(e) RETURN a.name", {}),
     ("MATCH (a)<-[:FEEDS]-(b)<-[:FEEDS]-(d) RETURN a.name", {}),
     ("MATCH (a)-[:FEEDS]->(b) MATCH (d)-[:FEEDS]->(b) RETURN a.name", {}),
+    ("MATCH (a)-[:SIMILAR]->(b)-[:SIMILAR]->(c)-[:HAS]->(n)-[:FEEDS]->(m) RETURN a.id", {}),
+    ("MATCH (a)-[:SIMILAR*1..2]->(b) MATCH (b)-[:SIMILAR*..2]->(c) RETURN a.id", {}),
+    ("MATCH (a)-[:FEEDS*]->(b) RETURN a.name", {}),
     ("MATCH (c:Circuit)-[:HAS]->(n)-[:FEEDS]->(m), (c)-[:OF_CLASS]->(k) RETURN k.name", {}),
     ("MATCH p = (a)-[:FEEDS|CONTAINS*1..3]->(b) WHERE (a)-[:FEEDS]->(:Node) RETURN length(p) + 1", {}),
     (C + "WHERE (c.faithfulness) - (-c.n_edges) < -c.retention RETURN c.id", {}),

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Self, TypeVar, cast
 
 import ladybug
+import pyarrow as pa
 from circuitstore.circuits import CircuitRecord
 from circuitstore.errors import QueryFailed
 from circuitstore.results import Table
@@ -22,7 +23,7 @@ from circuitstore.store.graph import errors, portable
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.contract import GraphBackend, Lease
 from circuitstore.store.graph.ladybug.entities import plain
-from circuitstore.store.graph.ladybug.load import create_shared, load_circuits
+from circuitstore.store.graph.ladybug.load import create_shared, load_circuits, replace_similar
 from circuitstore.store.graph.ladybug.text import adapted
 from circuitstore.store.graph.migrations import migrations
 from circuitstore.store.graph.rows import shared_rows
@@ -89,6 +90,10 @@ class MemoryGraph(GraphBackend):
                 ask(text, {"ids": sorted(ids)})
             with self._permit():
                 connection.execute("COMMIT")
+
+    def set_similar(self, measure: str, pairs: pa.Table) -> None:
+        with self._writing("set_similar") as (connection, _):
+            replace_similar(connection, measure, pairs, self._permit)
 
     def sweep(self) -> int:
         with self._writing("sweep") as (_, ask):

@@ -29,6 +29,7 @@ class TestLadybug(GraphContract):
     )
     faults_of_remove = ("graph.remove.before", "graph.remove.after")
     faults_of_clear = ("graph.create.before", "graph.create.between")
+    faults_of_set_similar = ("graph.similar.before", "graph.similar.after")
 
     @pytest.fixture
     def place(self, tmp_path):

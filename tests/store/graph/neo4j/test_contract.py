@@ -30,14 +30,15 @@ class Neo4jContract(GraphContract):
         "graph.publish.after",
         "graph.changing.after",
     )
-    faults_of_remove = (  # hiding; deleting the edges, the nodes, the circuits
+    faults_of_remove = (  # hiding; deleting edges, nodes, similarities, circuits
         "graph.hide.before",
         "graph.hide.after",
         "graph.remove.before",
         "graph.remove.after:2",
-        "graph.remove.before:3",
+        "graph.remove.before:4",
     )
     faults_of_clear = ("graph.remove.after",)
+    faults_of_set_similar = ("graph.changing.after", "graph.similar.before", "graph.similar.after")
 
     @pytest.fixture
     def server(self) -> Neo4jServer:
