@@ -13,7 +13,7 @@ from ..circuits import CircuitRecord, WorkItem
 from ..discovery import RESIDUAL_LIMIT
 from ..query import Study, read_studies
 from ..store import Store
-from .model_pairs import ModelPair, read_model_pairs
+from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
 from .study_overview import StudyOverview, read_study, titles
 
 MAX_STUDIES = 6
@@ -28,7 +28,7 @@ class Overview:
         run: the name of the run; None for the whole store.
         studies: effect studies first.
         items: the questions, one row each, as in the catalog.
-        model_pairs: pairs of models whose circuits differ only in the model.
+        model_pairs: a base model and each other model whose circuits differ only in the model.
         model_notes: notes on these pairs, or why there are none.
         notes: warnings: failures, residuals, fewer images than requested, what is not shown.
         models: a description of each model, by fingerprint.
@@ -58,11 +58,11 @@ class Overview:
         return {name: tomllib.loads(text).get("images", {}) for name, text in self.specs.items()}
 
 
-def read_overview(store: Store, run: str | None = None) -> Overview:
+def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRST_STORED) -> Overview:
     """Read the contents of a report of a run, or of the whole store.
 
     Raises:
-        InputError: the run does not exist.
+        InputError: the run or a model does not exist.
     """
     found = read_studies(store, run)
     first = found[:MAX_STUDIES]
@@ -77,7 +77,7 @@ def read_overview(store: Store, run: str | None = None) -> Overview:
         run,
         studies,
         items,
-        *read_model_pairs(store, found, run),
+        *read_model_pairs(store, found, run, roles),
         tuple(dict.fromkeys(notes)),
         {r.item.model.id: _model_facts(r) for r in records},
         _provenance(sample),

@@ -107,18 +107,54 @@ def changes(change: Changes) -> str:
 
 
 def models(pair: ModelPair) -> str:
-    """Return the edges that classes gain and lose from one model to another."""
+    """Return what changes from one model to another."""
+    return " ".join([_of_models(pair), *_tested(pair), *_evaluated(pair)])
+
+
+def _of_models(pair: ModelPair) -> str:
     mean, classes = pair.means, count(len(pair.table), "class", "classes")
+    what = "edge Jaccard" if pair.same_graph else "overlap by kind of component and depth"
     text = (
-        f"Mean edge Jaccard {format_number(mean['jaccard'])} over {classes}; noise floor "
-        f"{format_number(mean['noise_floor'])}, chance {format_number(mean['chance'])}."
+        f"Mean {what} {format_number(mean['similarity'])} over {classes}; noise floor "
+        f"{format_number(mean.get('noise_floor'))}, chance {format_number(mean.get('chance'))}."
     )
     if pair.by_class.empty:
-        return f"{text} No edges are called gained or lost, because images or recipes also differ."
+        reason = "images or recipes also differ" if pair.same_graph else "the models have different graphs"
+        return f"{text} No edges are called gained or lost, because {reason}."
     return (
         f"From {pair.before} to {pair.after}, a class gains {mean['gained']:.1f} edges and loses {mean['lost']:.1f} on "
-        f"average; noise floor {format_number(mean['changed_floor'], 1)}. {text}"
+        f"average; noise floor {format_number(mean.get('changed_floor'), 1)}. {text}"
     )
+
+
+def _tested(pair: ModelPair) -> Iterator[str]:
+    """Yield how many edges the tests call changed, and which of them exceed the control in most classes."""
+    mean = pair.means
+    if "changed" not in mean:
+        return
+    text = f"The scores of {mean['changed']:.1f} edges of a class changed"
+    if "beyond_control" not in mean:
+        yield f"{text}, as they do in any fine-tuning."
+        return
+    yield f"{text}, of {mean['beyond_control']:.1f} by more than in the control."
+    often = pair.by_edge.head(MAX_NAMED).to_dict("records")
+    edges = [f"{row['edge']} ({row['beyond_control_in']})" for row in often if row["beyond_control_in"]]
+    if edges:
+        yield f"Most often beyond the control (number of classes): {', '.join(edges)}."
+
+
+def _evaluated(pair: ModelPair) -> Iterator[str]:
+    """Yield how figures of the evaluation change."""
+    changes = [
+        f"{name} by {pair.means[f'{name}_change']:+.2f}"
+        for name in ("faithfulness", "retention", "accuracy")
+        if f"{name}_change" in pair.means
+    ]
+    if changes:
+        yield f"Changes on average: {join_names(changes)}."
+    if "faithfulness_cross" in pair.means:
+        cross = format_number(pair.means["faithfulness_cross"])
+        yield f"The circuits of {pair.before} have a faithfulness of {cross} in {pair.after}."
 
 
 def carriers(label: str, table: pd.DataFrame) -> str:

@@ -147,11 +147,40 @@ def compare(
             "edges also method, form, metric or direction.",
         ),
     ] = "class",
-    measure: Annotated[str, typer.Option("--measure", help="Measure of similarity.")] = "jaccard",
+    measure: Annotated[
+        str | None, typer.Option("--measure", help="Measure of similarity; jaccard if it is left out.")
+    ] = None,
     extraction: Annotated[
         str | None, typer.Option("--extraction", help="Only circuits of this extraction, such as top.")
     ] = None,
     where: Where = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="With --by model: compare each other model with this one, by class: edges kept, gained and lost, "
+            "tests of every edge, changes of faithfulness.",
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control",
+            metavar="MODEL",
+            help="With --base: a fine-tuning from which no change of interest is expected; counts the edges that "
+            "change more than in it.",
+        ),
+    ] = None,
+    cross: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--cross",
+            metavar="FILE",
+            help="With --base: what circuitstore cross --out FILE wrote about circuits of the base in another model; "
+            "repeat for several files. Nothing is run here.",
+        ),
+    ] = None,
     run: RunName = None,
     flagged: Flagged = False,
     form: Form = None,
@@ -163,18 +192,43 @@ def compare(
 ) -> None:
     """Compare circuits, with noise floor and chance level.
 
-    Compares all pairs of circuits that differ in one field only, and sorts them by similarity. Compares
-    the newest answer to each question and leaves out flagged circuits. Circuits that are not comparable
-    raise an error; other differences are noted.
+    Compares all pairs of circuits that differ in one field only, and sorts them by similarity. With
+    --base, compares a model with others, class by class. Compares the newest answer to each question and
+    leaves out flagged circuits. Circuits that are not comparable raise an error; other differences are
+    noted.
     """
     from .. import query as queries
     from ..store import open_store
 
     to = Destination.of(out, form)
-    equals = parse_pairs("--where", where or [], as_text)
+    chosen = {"run": run, "flagged": flagged, **parse_pairs("--where", where or [], as_text)}
+    chosen |= {} if extraction is None else {"extraction": extraction}
+    _check_base(by, measure, base, control, cross)
     with open_store(**settings(store, graph, catalog).place) as opened:
-        chosen = {"run": run, "measure": measure, "extraction": extraction, "flagged": flagged, **equals}
-        emit(queries.compare(opened, by, progress=progress and not NOTES.quiet, **chosen), to)
+        if base is None:
+            shown = progress and not NOTES.quiet
+            emit(queries.compare(opened, by, measure=measure or "jaccard", progress=shown, **chosen), to)
+        else:
+            found = queries.read_cross_results(cross) if cross else None
+            emit(queries.compare_models(opened, base, control=control, cross=found, **chosen), to)
+
+
+def _check_base(by: str, measure: str | None, base: str | None, control: str | None, cross: list[Path] | None) -> None:
+    """Check the options that compare one model with others.
+
+    Raises:
+        InputError: one of them is given without the options that it needs.
+    """
+    for option, value in (("--control", control), ("--cross", cross)):
+        if value and base is None:
+            raise InputError(f"{option}: expected --base MODEL, with which models are compared; add it")
+    if base is not None and by != "model":
+        raise InputError(f"--base: expected --by model, got --by {by}; only models are compared with a base")
+    if base is not None and measure is not None:
+        raise InputError(
+            "--measure: with --base, edges are compared by jaccard, and models of different shapes by profile; leave "
+            "it out"
+        )
 
 
 def report(
@@ -182,17 +236,33 @@ def report(
         "circuitstore-report.html"
     ),
     run: RunName = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="The model that other models are compared with; default: the one whose circuits were stored first.",
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control",
+            metavar="MODEL",
+            help="A fine-tuning of the base from which no change of interest is expected.",
+        ),
+    ] = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
     """Write an HTML report of a run or of the store.
 
-    One self-contained file: similarity, faithfulness, drawings of circuits, gained and lost edges, with
-    noise floors.
+    One self-contained file: similarity, faithfulness, drawings of circuits, gained and lost edges, and
+    comparisons of models, with noise floors.
     """
     from ..analysis import write_report
     from ..store import open_store
 
     with open_store(**settings(store, graph, catalog).place) as opened:
-        print(write_report(opened, out, run=run))
+        print(write_report(opened, out, run=run, base=base, control=control))

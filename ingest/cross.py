@@ -26,7 +26,17 @@ from .spec import Spec
 from .work import Workbench
 
 _OF_CIRCUIT = ("circuit", "model", "class", "condition", "extraction", "edges")
-_OF_IMAGES = ("on_model", "on_class", "on_group", "on_condition", "corruption", "metric", "dtype", "images")
+_OF_IMAGES = (
+    "on_model",
+    "on_model_id",
+    "on_class",
+    "on_group",
+    "on_condition",
+    "corruption",
+    "metric",
+    "dtype",
+    "images",
+)
 _FIGURES = (
     "metric_full", "metric_empty", "metric_circuit", "faithfulness", "accuracy_full", "accuracy_empty",
     "accuracy_circuit", "retention",
@@ -77,9 +87,9 @@ def cross_evaluate(
 
     Returns:
         One row per circuit and set of images. Columns: `circuit`, `model`, `class`, `condition`, `extraction`, `edges`
-        of the circuit; `on_model`, `on_class`, `on_group`, `on_condition`, `corruption`, `metric`, `dtype`, `images`
-        (their number) that it was evaluated on; the figures of `evaluate`, with missing values where a ratio is
-        undefined.
+        of the circuit; `on_model`, `on_model_id` (its fingerprint), `on_class`, `on_group`, `on_condition`,
+        `corruption`, `metric`, `dtype`, `images` (their number) that it was evaluated on; the figures of `evaluate`,
+        with missing values where a ratio is undefined.
 
     Raises:
         InputError: see `make_plan`; there is no such run or column, no circuit in it, or one of another graph than the
@@ -143,7 +153,7 @@ def _evaluated(bench: Workbench, item: WorkItem, stored: Sequence[_Stored]) -> I
     execution = Execution(bench.plan.spec.batch_size)
     circuits = [circuit for _, circuit in stored]
     images = (
-        *(model.name, item.target_class.name, item.selection.group, item.condition.text),
+        *(model.name, model.fingerprint, item.target_class.name, item.selection.group, item.condition.text),
         *(recipe.corruption.text, recipe.metric.text, recipe.dtype, len(pairs)),
     )
     evaluations = evaluate_many(model, pairs, circuits, metric=recipe.metric, execution=execution)

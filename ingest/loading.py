@@ -98,7 +98,7 @@ def _load_model(model: str | ModelSpec, device: str, dtype: str, head: Sequence[
         return load_model(model, device=device, dtype=dtype, head=head)
     options: Any = {field: getattr(model, field) for field in _SHARED} | {"device": device, "dtype": dtype}
     if model.open_clip is None:
-        source = model.huggingface or (f"timm:{model.timm}" if model.timm else f"torchvision:{model.torchvision}")
+        source = model.huggingface or model.timm or f"torchvision:{model.torchvision}"
         labels = None if head else model.classes
         return load_model(source, pretrained=model.pretrained, head=head or model.head, labels=labels, **options)
     tag = model.pretrained if isinstance(model.pretrained, str) else None

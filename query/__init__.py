@@ -3,8 +3,12 @@
 from .ask import run as run
 from .compare import compare as compare
 from .compare import similarity_matrix as similarity_matrix
+from .cross_results import read_cross_results as read_cross_results
 from .floors import Floor as Floor
 from .measures import MEASURES as MEASURES
+from .model_changes import ModelChange as ModelChange
+from .model_diff import compare_models as compare_models
+from .model_diff import read_model_changes as read_model_changes
 from .named import NamedQuery as NamedQuery
 from .named import is_name as is_name
 from .named import list_named as list_named

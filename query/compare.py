@@ -20,7 +20,7 @@ from ..circuits.similarity import overlap_p_values
 from ..errors import InputError
 from ..results import Table
 from ..store import Store
-from .entries import Entry, images_of, load
+from .entries import Entry, load, same_recipe_and_images
 from .floors import left_out_of_floors
 from .groups import FIELDS, Group, groups
 from .matrices import Clock, Compared, compared_group, with_floors
@@ -180,7 +180,7 @@ def _rows(compared: Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     )
     if by in ("condition", "model"):
         pairs = [(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)]
-        known = np.array([_same_recipe_and_images(x, y) and (by == "model" or _is_effect(x, y)) for x, y in pairs])
+        known = np.array([same_recipe_and_images(x, y) and (by == "model" or _is_effect(x, y)) for x, y in pairs])
         columns["gained"] = pd.arrays.IntegerArray((edges_b - common).astype(np.int64), ~known)
         columns["lost"] = pd.arrays.IntegerArray((edges_a - common).astype(np.int64), ~known)
         columns["changed_floor"] = np.where(known, compared.changed[a], np.nan)
@@ -188,11 +188,6 @@ def _rows(compared: Compared, context: Sequence[str], by: str) -> pd.DataFrame:
     for place, name in enumerate(context):
         frame.insert(place, name, group.common[name])
     return frame.sort_values(compared.similarity.measure.column, ascending=False, kind="stable")
-
-
-def _same_recipe_and_images(a: Entry, b: Entry) -> bool:
-    """Return whether two circuits have the same recipe, and images that were selected in the same way."""
-    return a.item.recipe == b.item.recipe and images_of(a.item) == images_of(b.item)
 
 
 def _is_effect(natural: Entry, attacked: Entry) -> bool:

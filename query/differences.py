@@ -13,13 +13,14 @@ SETS = ("form", "method", "metric", "direction")
 """Fields that give scores their meaning: circuits that differ in one are compared as sets of edges, without scores."""
 
 
-def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> list[str]:
+def differences(entries: Sequence[Entry], by: str, *, sets: bool = False, shapes: bool = False) -> list[str]:
     """Return notes on what differs between circuits other than the compared field, without duplicates.
 
     Args:
         entries: the circuits that are compared.
         by: the field by which they are compared.
         sets: whether only sets of edges are compared, not scores.
+        shapes: whether models of different shapes may be compared.
 
     Raises:
         NotComparable: method, form, metric, direction, sign or graph differ.
@@ -28,6 +29,7 @@ def differences(entries: Sequence[Entry], by: str, *, sets: bool = False) -> lis
     distinct = list({(e.item.recipe, e.item.condition, e.extraction, e.universe): e for e in entries}.values())
     for a, b in combinations(distinct, 2):
         notes |= dict.fromkeys(_differ(a, b, by, sets))
+        notes |= dict.fromkeys(_other_shapes(a, b, shapes))
     if by == "model":
         notes |= dict.fromkeys(_other_models(entries))
     notes |= dict.fromkeys((*_other_images(entries, by), *other_contrast(e.item for e in entries)))
@@ -60,11 +62,19 @@ def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
         yield "two forms are compared in the coarser one, with the noise floor of the circuit of that form"
     if a.extraction and b.extraction:
         yield from check_version("extraction", a.extraction, b.extraction)
-    if a.shape != b.shape:
+
+
+def _other_shapes(a: Entry, b: Entry, allowed: bool) -> Iterator[str]:
+    """Yield a note if the models have different shapes, or raise an error if this is not allowed."""
+    if a.shape == b.shape:
+        return
+    differ = f"the graphs of {a.item.model.name} and {b.item.model.name} differ: {_shape(a)} against {_shape(b)}"
+    if not allowed:
         raise NotComparable(
-            f"the graphs of {x.model.name} and {y.model.name} differ: {_shape(a)} against {_shape(b)}; "
-            "edges are compared only between models of the same shape"
+            f"{differ}; edges are compared only between models of the same shape, and `compare --by model --base NAME` "
+            "compares others by kind of component and depth"
         )
+    yield f"{differ}; their circuits are compared by kind of component and depth, not edge by edge"
 
 
 def _shape(entry: Entry) -> str:

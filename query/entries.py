@@ -103,14 +103,15 @@ def _stored_values(store: Store, run: str | None, equals: Mapping[str, Any]) -> 
     if "model" in found:
         rows = store.count_circuits(["model", "model_id"], run)
         models = Models(zip(rows["model"], rows["model_id"], strict=True))
-        found["model_id"] = [models.id(text, where) for text in _texts(found.pop("model"))]
+        found["model_id"] = [models.id(text, where) for text in texts(found.pop("model"))]
     for name in found.keys() & ABBREVIATED:
         values = set(store.count_circuits([name], run)[name])
-        found[name] = sorted(set().union(*(find_values(name, text, values, where) for text in _texts(found[name]))))
+        found[name] = sorted(set().union(*(find_values(name, text, values, where) for text in texts(found[name]))))
     return found
 
 
-def _texts(value: Any) -> list[str]:
+def texts(value: Any) -> list[str]:
+    """Return one value, or each value of a collection, as text."""
     several = value if isinstance(value, Collection) and not isinstance(value, str) else [value]
     return [str(one) for one in several]
 
@@ -122,7 +123,7 @@ def _check_values(rows: pd.DataFrame, equals: Mapping[str, Any], where: str) -> 
         InputError: there are circuits, but none has a given value of a property.
     """
     for name, value in equals.items():
-        wanted = _texts(value)
+        wanted = texts(value)
         present = {str(value) for value in rows[name].dropna()}
         if present and present.isdisjoint(wanted):
             raise unknown(name, ", ".join(wanted), present, where=f"circuits of {where}")
@@ -159,3 +160,8 @@ def newest(entries: Iterable[Entry], label: Callable[[Entry], Hashable]) -> list
 def images_of(item: WorkItem) -> Selection:
     """Return how its images were selected, without the condition (the word of an attack is a surrounding)."""
     return replace(item.selection, surroundings="")
+
+
+def same_recipe_and_images(a: Entry, b: Entry) -> bool:
+    """Return whether two circuits have the same recipe, and images that were selected in the same way."""
+    return a.item.recipe == b.item.recipe and images_of(a.item) == images_of(b.item)

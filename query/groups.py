@@ -33,13 +33,14 @@ class Group:
     notes: tuple[str, ...] = ()
 
 
-def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[Group]:
+def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False, shapes: bool = False) -> Iterator[Group]:
     """Yield groups of at least two circuits that differ in `by`; models with the same name get different labels.
 
     Args:
         loaded: the circuits.
         by: one of `FIELDS`.
         sets: whether only sets of edges are compared, not scores.
+        shapes: whether models of different shapes may be compared.
 
     Raises:
         InputError: the field does not exist.
@@ -59,12 +60,13 @@ def groups(loaded: Sequence[Entry], by: str, *, sets: bool = False) -> Iterator[
         chosen = newest(best_study(same, precision, value), value)
         if len(chosen) == 1:  # no study has two circuits: take them from several, and note what differs
             chosen = newest(same, value)
-        group = _group(by, chosen, len(same) - len(chosen), sets)
+        group = _group(by, chosen, len(same) - len(chosen))
         if len(group.labels) > 1:
-            yield group
+            notes = differences(group.entries, by, sets=sets, shapes=shapes)
+            yield replace(group, notes=(*group.notes, *notes))
 
 
-def _group(by: str, entries: list[Entry], left_out: int, sets: bool) -> Group:
+def _group(by: str, entries: list[Entry], left_out: int) -> Group:
     notes = []
     if left_out:
         notes.append(f"{left_out} other circuits, older or with another seed or precision, are left out")
@@ -76,7 +78,7 @@ def _group(by: str, entries: list[Entry], left_out: int, sets: bool) -> Group:
     entries = sorted(entries, key=lambda e: _order(e, by))
     common = {f: str(entries[0].row[f]) for f in FIELDS if f != by} if entries else {}
     labels = tuple(str(e.row[by]) for e in entries)
-    return Group(common, labels, tuple(entries), (*notes, *differences(entries, by, sets=sets)))
+    return Group(common, labels, tuple(entries), tuple(notes))
 
 
 def _order(entry: Entry, by: str) -> tuple[Any, ...]:

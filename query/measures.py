@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import Circuit, EdgeScores, Universe, joining_order
+from ..circuits import Circuit, EdgeScores, Universe, joining_order, profile_matrix, profile_overlap
 from ..circuits import similarity as pairwise
 from ..circuits.similarity import common_edges
 from ..errors import check_known
@@ -178,6 +178,14 @@ MEASURES: dict[str, Measure] = {
             _of_edges(pairwise.dice),
             _dice,
             lambda a, b, n_edges: 2 * a * b / n_edges / (a + b) if a + b else 1.0,
+        ),
+        Measure(
+            "profile",
+            "common share of the ends of edges, by kind of component and quarter of the depth",
+            "members",
+            _of_edges(profile_overlap),
+            lambda circuits: profile_matrix(circuits.universe, circuits.members),
+            None,
         ),
         Measure(
             "weighted-jaccard",

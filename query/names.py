@@ -46,6 +46,11 @@ class Models:
             self._names.setdefault(id, set()).add(name)
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of all models."""
+        return list(self._names)
+
+    @property
     def labels(self) -> list[str]:
         """The labels of all models, sorted."""
         return sorted(map(self.label, self._names))

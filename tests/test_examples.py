@@ -3,7 +3,8 @@
 Examples may use these names without defining them: `cs` (the package), `np`, `torch`, `Path`; `model` (of the digits),
 `source` (the digits), `pairs` (eight threes, each with a corrupted image), `scores`, `circuit` and `graph` (of that
 model), `clip` and `tokenizer` (of a tiny CLIP), `spec` (of a small run), `store` (circuits of four classes, natural and
-attacked), `folder` (an empty folder), and the names in the module of the function.
+attacked), `models` (a store with circuits of the models `base`, `tuned` and `control`), `folder` (an empty folder), and
+the names in the module of the function.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from circuitstore.models import ViT
 from circuitstore.store import Store
 
 from .families import build_clip
+from .toy_models import model_store  # noqa: F401
 from .toy_studies import toy_store, toys  # noqa: F401
 
 ROOMS = ("circuits", "models", "evaluation", "images", "discovery", "store", "ingest", "query", "analysis", "results")
@@ -63,12 +65,18 @@ FUNCTIONS = _functions()
 
 
 @pytest.fixture(scope="module")
-def at_hand(digits_model: ViT, digits: ImageSource, toy_store: Store) -> dict[str, Any]:  # noqa: F811
+def at_hand(
+    digits_model: ViT,
+    digits: ImageSource,
+    toy_store: Store,  # noqa: F811
+    model_store: Store,  # noqa: F811
+) -> dict[str, Any]:
     """The names that examples may use."""
     pairs = cs.image_pairs(digits, digits_model, "three", n=8)
     scores = cs.score_edges(digits_model, pairs)
     modules = {"cs": cs, "np": np, "torch": torch, "Path": Path, "spec": parse_spec(SPEC)}
     asked = {"model": digits_model, "source": digits, "pairs": pairs, "store": toy_store}
+    asked |= {"models": model_store}
     clips = {"clip": build_clip("CLIP"), "tokenizer": open_clip.SimpleTokenizer(context_length=16)}
     return {**modules, **asked, **clips, "scores": scores, "graph": scores.graph, "circuit": scores.top(0.1)}
 

@@ -16,6 +16,7 @@ from ...discovery import RESIDUAL_LIMIT
 from ...errors import InputError
 from ...results import write_whole
 from ...store import Store
+from ..model_pairs import ModelRoles
 from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
@@ -35,18 +36,32 @@ STUDY_BYTES = 170_000
 """Reserved for the charts and tables of each following study, when a study is drawn."""
 
 
-def write_report(store: Store, path: str | Path, *, run: str | None = None) -> Path:
+def write_report(
+    store: Store,
+    path: str | Path,
+    *,
+    run: str | None = None,
+    base: str | None = None,
+    control: str | None = None,
+) -> Path:
     """Write the HTML report of a run or of the whole store, and return its path.
 
+    Args:
+        store: the store.
+        path: the file to write.
+        run: the run; None for the whole store.
+        base: the model that others are compared with; None for the one whose circuits were stored first.
+        control: a fine-tuning of it from which no change of interest is expected.
+
     Raises:
-        InputError: the run does not exist, or the file cannot be written.
+        InputError: the run or a model does not exist, or the file cannot be written.
 
     Examples:
         >>> write_report(store, folder / "report.html").name
         'report.html'
     """
     path = Path(path)
-    text = render(read_overview(store, run))
+    text = render(read_overview(store, run, ModelRoles(base, control)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

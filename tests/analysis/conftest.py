@@ -5,6 +5,7 @@ from __future__ import annotations
 from circuitstore.analysis.study_overview import JACCARD, StudyOverview
 from circuitstore.query.floors import floor_of
 
+from ..toy_models import model_store  # noqa: F401
 from ..toy_studies import Answers, store_of, study_of, toy_store, toys  # noqa: F401
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import fmean
@@ -301,6 +301,41 @@ def gained_and_lost_between_models(library: Library, **p: Any) -> list[Row]:
     return _changes(before, after, p)
 
 
+@oracle
+def changes_between_models(library: Library, **p: Any) -> list[Row]:
+    found = study(library, {"condition": "natural"} | p)
+    ids = [next(id for id in MODELS.values() if id.startswith(p[n])) for n in ("before", "after")]
+    rows = []
+    for name in sorted({r.item.target_class.name for r in found}):
+        own = [r for r in found if r.item.target_class.name == name]
+        before, after = ([r for r in own if r.item.model.id == id] for id in ids)
+        edges = [having(before).keys(), having(after).keys()]
+        counts = len(edges[0] & edges[1]), len(edges[1] - edges[0]), len(edges[0] - edges[1])
+        figures = []
+        for figure in ("faithfulness", "retention", "accuracy_full"):
+            means = [fmean(listed_properties(r)[figure] for r in records) for records in (before, after)]
+            figures += [means[0], means[1] - means[0]]
+        rows.append((name, *counts, *figures))
+    return rows
+
+
+@oracle
+def usage_by_depth(library: Library, **p: Any) -> list[Row]:
+    records = study(library, {"condition": "natural"} | p)
+    ends: Counter[tuple[int, str]] = Counter()
+    for record in records:
+        graph = record.circuit.graph
+        for f in feeds(record):
+            for name in (f.sender, f.receiver):
+                c = graph.components[graph.node_index[name]]
+                ends[1000 if c.layer is None else c.layer, c.kind] += 1
+    layers, total = records[0].item.model.n_layers, sum(ends.values())
+    return [
+        (kind, *((None, None) if layer == 1000 else (layer, (layer + 0.5) / layers)), count, count / total)
+        for (layer, kind), count in sorted(ends.items())
+    ]
+
+
 def _changes(first: list[CircuitRecord], second: list[CircuitRecord], p: dict[str, Any]) -> list[Row]:
     before, after, rows = having(first), having(second), []
     for word, here, there, count in (("gained", after, before, len(second)), ("lost", before, after, len(first))):
@@ -403,7 +438,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     *[("paths", {"circuit": i}) for i in (1, 75)],
     *[
         (name, {**p, **more})
-        for name in ("consensus-edges", "shared-by-all-classes", "component-usage", "edges-by-layer")
+        for name in ("consensus-edges", "shared-by-all-classes", "component-usage", "edges-by-layer", "usage-by-depth")
         for p in (MAIN, NEW, MANY, ATTENTION)
         for more in ({}, {"condition": ATTACK})
     ],
@@ -422,7 +457,8 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     *[(name, {**PAIRED, "model": m}) for name in ("consensus-edges", "sizes") for m in (BASE, TUNED)],
     ("gained-and-lost", {**PAIRED, "model": TUNED, "class": "class-1"}),
     *[
-        ("gained-and-lost-between-models", {**PAIRED, "class": "class-1", "before": before, "after": after, **more})
+        (name, {**PAIRED, **of_class, "before": before, "after": after, **more})
+        for name, of_class in (("gained-and-lost-between-models", {"class": "class-1"}), ("changes-between-models", {}))
         for before, after in ((BASE, TUNED), (TUNED, BASE))
         for more in ({}, {"condition": ATTACK})
     ],
