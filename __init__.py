@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .ingest import train_probe as train_probe
     from .models import load_clip as load_clip
     from .models import load_model as load_model
+    from .models import mean_outputs as mean_outputs
+    from .models import zero_outputs as zero_outputs
     from .results import Table as Table
     from .store import Account as Account
     from .store import open_store as open_store
@@ -83,6 +85,7 @@ _WHERE = {
     "load_model": "models",
     "load_spec": "ingest",
     "magnitude_scores": "evaluation",
+    "mean_outputs": "models",
     "minimality": "evaluation",
     "open_store": "store",
     "patch_edges": "evaluation",
@@ -93,6 +96,7 @@ _WHERE = {
     "store_results": "ingest",
     "token_groups": "evaluation",
     "train_probe": "ingest",
+    "zero_outputs": "models",
 }
 
 __all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..circuits import ClassInfo
 from ..errors import InputError
+from ..images import has_image
 from ..ingest import Preview, Samples
 from ..ingest.preview import View
 
@@ -116,8 +117,10 @@ def _heading(samples: Samples) -> str:
         "success": samples.tally.success,
     }
     parts += [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
-    corruption = samples.item.recipe.corruption.kind
-    parts.append(f"corruption {corruption}" + (f" from {contrast.against_text}" if contrast.against else ""))
+    corruption = samples.item.recipe.corruption
+    against = f" from {contrast.against_text}" if contrast.against else ""
+    against = against if has_image(corruption) else " (of the outputs of senders: there is no corrupted image)"
+    parts.append(f"corruption {corruption.kind}{against}")
     return " · ".join(parts)
 
 

@@ -12,7 +12,8 @@ from ..circuits import ComputationGraph, Form
 from ..circuits.recipe import Direction
 from ..errors import InputError
 from ..evaluation.measured import MeasuredPairs
-from ..models import SenderOutputs, ViT, sender_differences
+from ..evaluation.reference import reference
+from ..models import SenderOutputs, ViT, capture, sender_differences
 from ..models.receivers import ReceiverGradients, TapGradients, TappedRun
 from .contraction import Contraction
 from .method import Task
@@ -38,14 +39,13 @@ class BaseRun(NamedTuple):
     @classmethod
     def of(cls, model: ViT, form: Form, direction: Direction, batch: MeasuredPairs, gradient: str) -> BaseRun:
         noising = direction == "noising"
-        streams = [model.embed(batch.clean), model.embed(batch.corrupted)]
-        base, other = streams if noising else streams[::-1]
+        base = model.embed(batch.clean if noising else batch.corrupted)
         sent = SenderOutputs(base)
         with sent.recording(model):
             run = TappedRun(model, form, base, batch.values, gradient)
-        others, logits = SenderOutputs.of(model, other)
-        values = [run.values, batch.values(logits)]
-        ends, runs = (values, [sent, others]) if noising else (values[::-1], [others, sent])
+        other = reference(model, batch) if noising else capture(model, batch.clean)
+        values = [run.values, batch.values(other.logits)]
+        ends, runs = (values, [sent, other]) if noising else (values[::-1], [other, sent])
         return cls(base, run, sender_differences(model, form, *runs), *ends)
 
     def gradients_without(self, layer: int, *, heads: bool = False) -> TapGradients:

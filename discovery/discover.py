@@ -44,8 +44,9 @@ def discover(
         scores summed over the tokens of each group; if every token is in one group, the parts sum to the scores.
 
     Raises:
-        InputError: an unknown name, a parameter out of range, a method that is meaningless for this metric or direction
-            or has no scores per token, or pairs or a metric that do not fit.
+        InputError: an unknown name, a parameter out of range, a method that is meaningless for this metric or
+            direction, has no scores per token or needs corrupted images that the pairs do not have, or pairs or a
+            metric that do not fit.
 
     Examples:
         >>> output = discover(model, pairs, METHODS.resolve("acdc", {"threshold": 0.05}), form="attention")
@@ -56,6 +57,8 @@ def discover(
     use = METHODS.resolve(method) if isinstance(method, str) else method
     kind = METHODS[use.kind]
     kind.check(form, direction, measured.metric.kind, dict(use.params))
+    if not pairs.has_images:
+        kind.check_without_images(direction)
     if pairs.token_groups is not None and not kind.tokens:
         raise InputError(
             f"token_groups: method {use.kind!r} has no scores per token; methods that have: {_methods_by_token()}; "

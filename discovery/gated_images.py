@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits.recipe import Scalar
-from ..models import GRADIENTS, GatedRuns, capture
+from ..evaluation.reference import reference
+from ..models import GRADIENTS, GatedRuns
 from .conserved import Residual
 from .flat_gradients import constant_metric_error
 from .method import Task
@@ -60,7 +61,7 @@ class GatedImages:
     gap: float
 
     def __init__(self, task: Task) -> None:
-        """Capture the activations of the corrupted run of every image.
+        """Compute the activations of the corrupted run of every image.
 
         Raises:
             InputError: corruption does not change the metric on any image.
@@ -68,7 +69,7 @@ class GatedImages:
         self.graph = task.graph
         self.parts, full, empty = [], [], []
         for batch in task.pairs.batches(task.batch_size):
-            corrupted = capture(task.model, batch.corrupted)
+            corrupted = reference(task.model, batch)
             runs = GatedRuns(task.model, task.graph, task.model.embed(batch.clean), corrupted)
             self.parts.append((runs, batch))
             full.append(batch.values(task.model.logits(batch.clean)).double())

@@ -15,6 +15,7 @@ from ..circuits.recipe import Direction, Scalar
 from ..errors import InputError, unknown
 from ..evaluation.journal import Journal
 from ..evaluation.measured import MeasuredPairs
+from ..evaluation.reference import NO_CORRUPTED_RUN
 from ..models import ViT
 from ..models.gradients import GRADIENTS
 from .conserved import Conserved
@@ -118,6 +119,7 @@ class Method(Kind):
         conserves: which sums of scores are conserved, in the limit of many steps and only with the plain gradient, see
             `conserved`; None if none is.
         tokens: scores are sums over token positions, so they can be split by token groups.
+        needs_images: it runs the corrupted images also in the direction `noising`, so constants of senders do not do.
         refuses: returns why it is meaningless for a metric (its key), a direction and its parameters, or None.
     """
 
@@ -131,6 +133,7 @@ class Method(Kind):
     selects: bool = False
     conserves: Conserved | None = None
     tokens: bool = False
+    needs_images: bool = False
     refuses: Callable[[str, str, Mapping[str, Scalar]], str | None] = lambda metric, direction, params: None
 
     def check(self, form: str, direction: str, metric: str, params: Mapping[str, Scalar]) -> None:
@@ -153,6 +156,21 @@ class Method(Kind):
         reason = self.refuses(metric, direction, params)
         if reason:
             raise InputError(f"method {self.key!r} with metric {metric!r}, {direction}: {reason}")
+
+    def check_without_images(self, direction: str) -> None:
+        """Check that the method can answer a question whose corruption has no image, only constants of senders.
+
+        Raises:
+            InputError: it runs corrupted images.
+        """
+        if direction == "denoising":
+            raise InputError(f"method {self.key!r}, denoising: {NO_CORRUPTED_RUN}")
+        if self.needs_images:
+            raise InputError(
+                f"method {self.key!r} follows a path of images from the corrupted to the clean one, and a corruption "
+                "that replaces senders' outputs by constants has no image; use 'eap', 'gate-ig' or "
+                "'eap-ig-activations', or a corruption of images"
+            )
 
     def answer(self, task: Task, use: MethodUse) -> MethodOutput:
         """Run the method on a task."""

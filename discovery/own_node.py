@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..evaluation.measured import MeasuredPairs
+from ..evaluation.reference import reference
 from ..models import Activations, ReceiverGradients, capture, sender_differences
 from .contraction import Contraction
 from .interpolation import AT_ONCE, points
@@ -54,7 +55,7 @@ def own_node(
     separate_heads: bool, task: Task, batch: MeasuredPairs, *, steps: int, rule: str, gradient: str
 ) -> BatchScores:
     model, noising = task.model, task.direction == "noising"
-    clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+    clean, corrupted = capture(model, batch.clean), reference(model, batch)
     differences = sender_differences(model, task.form, clean, corrupted)
     gradients = ReceiverGradients(model, task.form, clean.stream, gradient)
     contraction = Contraction(task.graph, batch.token_weights(clean.stream, model.exact_dtype))

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..circuits import ComputationGraph, EdgeScores
 from ..circuits.kinds import Param, choice
 from ..evaluation.measured import MeasuredPairs
+from ..evaluation.reference import reference
 from ..models import Activations, SequentialRuns, capture
 from .interpolation import along_path
 from .method import MethodOutput, Task
@@ -139,7 +140,7 @@ class Sequential:
         """The metric per image on the clean and on the corrupted images."""
         model = self.task.model
         clean = [_numbers(batch.values(model.logits(batch.clean))) for batch in self._batches]
-        corrupted = [_numbers(batch.values(model.logits(batch.corrupted))) for batch in self._batches]
+        corrupted = [_numbers(batch.values(reference(model, batch).logits)) for batch in self._batches]
         return np.concatenate(clean), np.concatenate(corrupted)
 
     @cached_property
@@ -148,9 +149,13 @@ class Sequential:
 
     @cached_property
     def _first_guess(self) -> Float[np.ndarray, "edge"]:
-        """Expected effect of each removal before any was tried: integrated gradients with one step."""
+        """Expected effect of each removal before any was tried: integrated gradients with one step.
+
+        Without corrupted images the gradient is that of the clean run.
+        """
         model, form = self.task.model, self.task.form
-        scores = [along_path(model, batch, form, [0.5], "plain").scores for batch in self._batches]
+        point = 0.5 if self.task.pairs.has_images else 1.0
+        scores = [along_path(model, batch, form, [point], "plain").scores for batch in self._batches]
         return torch.cat(scores).double().mean(dim=0).cpu().numpy()[self.order]
 
     @cached_property
@@ -175,7 +180,7 @@ class Sequential:
         return sweep
 
     def _ends(self, batch: MeasuredPairs) -> tuple[Activations, Activations]:
-        return capture(self.task.model, batch.clean), capture(self.task.model, batch.corrupted)
+        return capture(self.task.model, batch.clean), reference(self.task.model, batch)
 
     def _expected(self, sweep: Sweep) -> Bool[np.ndarray, "edge"]:
         """Return which edges are expected to be removed, by the sweep of the nearest threshold or by a first guess."""

@@ -26,4 +26,5 @@ from .pairs import ImagePairs as ImagePairs
 from .paths import PathEffect as PathEffect
 from .paths import head_to_head as head_to_head
 from .paths import patch_path as patch_path
+from .reference import reference as reference
 from .tokens import token_groups as token_groups

@@ -19,6 +19,7 @@ from .evaluate import evaluate_many
 from .execution import DEFAULT, Execution
 from .measured import check_pairs
 from .pairs import ImagePairs
+from .reference import reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +182,7 @@ def magnitude_scores(
     norms: list[np.ndarray] = []
     done = 0
     for batch in pairs.batches(execution.size(model, form)):
-        differences = sender_differences(model, form, capture(model, batch.clean), capture(model, batch.corrupted))
+        differences = sender_differences(model, form, capture(model, batch.clean), reference(model, batch))
         norms.append(differences.flatten(2).norm(dim=2).cpu().numpy())
         execution.report(done := done + len(batch), len(pairs))
     per_image = np.concatenate(norms)[:, graph.edge_sender]

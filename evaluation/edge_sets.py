@@ -23,7 +23,7 @@ class EdgeSetRuns:
     """Runs a model with only the edges of a set open, and reports progress over `total` runs.
 
     Edges outside a set carry the corrupted value. A set need not be pruned: edges on no path from `input` to `logits`
-    have no effect.
+    have no effect. With constant senders, edges out of a component that reads only constants have one.
 
     Attributes:
         full: the metric of the unpatched model, per image; set by the first call.

@@ -20,13 +20,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..circuits import ComputationGraph, Form, Metric
-from ..circuits.recipe import DIRECTIONS, Direction
-from ..errors import InputError, unknown
+from ..circuits.recipe import Direction
+from ..errors import InputError
 from ..models import ReceiverRuns, ViT, capture, runs_model, sender_differences
 from .effects import Effects
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
+from .reference import check_direction, reference
 
 FORWARDS_PER_EDGE = 0.3
 """Mean cost over edges of a run from a receiver on, in forward passes, by operation count on ViT-S."""
@@ -64,7 +65,8 @@ def patch_edges(
         Effects per image `[image, edge]`, in the order of `edges`; positive if the edge raises the metric.
 
     Raises:
-        InputError: an unknown or repeated name, or pairs or a metric that do not fit.
+        InputError: an unknown or repeated name, pairs or a metric that do not fit, or `denoising` without corrupted
+            images.
 
     Examples:
         >>> patch_edges(model, pairs, ["input->m0", "a0.h1->a2.h0<q>"]).to_pandas()
@@ -72,14 +74,13 @@ def patch_edges(
         0        input->m0 ...
         1  a0.h1->a2.h0<q> ...
     """
-    if direction not in DIRECTIONS:
-        raise unknown("direction", direction, DIRECTIONS)
     graph, names = model.graph(form), tuple(edges)
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise InputError(f"edges: expected each edge once, got {repeated[0]} {names.count(repeated[0])} times")
     indices = np.array([graph.index_of(name) for name in names], int)
     measured, size = measure(model, pairs, metric), execution.size(model, form)
+    check_direction(direction, measured)
     parts = [edge_effects(model, graph, batch, indices, direction, size).effects for batch in measured.batches(size)]
     return Effects("edge", names, torch.cat(parts).double().cpu().numpy())
 
@@ -93,7 +94,7 @@ def edge_effects(
     at_once: int,
 ) -> EdgeEffects:
     """Return the effects of edges, given by flat index; runs at most `at_once` images, or one edge, at a time."""
-    clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+    clean, corrupted = capture(model, batch.clean), reference(model, batch)
     differences = sender_differences(model, graph.form, clean, corrupted)
     ends = batch.values(clean.logits), batch.values(corrupted.logits)
     sign, base, start = (-1, clean, ends[0]) if direction == "noising" else (1, corrupted, ends[1])

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..circuits import Circuit, Evaluation, Metric, Response, Trial
 from ..errors import InputError
-from ..models import PatchedRuns, ViT, capture, runs_model
+from ..models import PatchedRuns, ViT, runs_model
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
+from .reference import reference
 
 MIN_STANDARD_ERRORS = 3.0
 
@@ -133,10 +134,10 @@ def _outcomes(model: ViT, circuits: Sequence[Circuit], batch: MeasuredPairs) -> 
     def outcome(logits: Tensor) -> Outcome:
         return Outcome(batch.values(logits).double().cpu(), batch.hits(logits), logits.argmax(dim=1).cpu())
 
-    reference = capture(model, batch.corrupted)
-    runs = PatchedRuns(model, model.embed(batch.clean), reference)
+    corrupted = reference(model, batch)
+    runs = PatchedRuns(model, model.embed(batch.clean), corrupted)
     yield outcome(model.logits(batch.clean))
-    yield outcome(reference.logits)
+    yield outcome(corrupted.logits)
     for circuit in circuits:
         yield outcome(runs.logits(circuit.graph, circuit.members))
 

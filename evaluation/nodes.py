@@ -19,13 +19,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..circuits import ComputationGraph, Form, Metric
-from ..circuits.recipe import DIRECTIONS, Direction
+from ..circuits.recipe import Direction
 from ..errors import InputError, unknown
 from ..models import ReceiverRuns, ViT, capture, runs_model, sender_differences
 from .effects import Effects
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
+from .reference import check_direction, reference
 
 
 @runs_model
@@ -55,7 +56,8 @@ def patch_nodes(
         Effects per image `[image, node]` or `[image, node, token]`; positive if the node raises the metric.
 
     Raises:
-        InputError: an unknown name, tokens that the model does not have, or pairs or a metric that do not fit.
+        InputError: an unknown name, tokens that the model does not have, pairs or a metric that do not fit, or
+            `denoising` without corrupted images.
 
     Examples:
         >>> patch_nodes(model, pairs, nodes=["a3.h1", "m3"]).to_pandas()
@@ -63,9 +65,8 @@ def patch_nodes(
         0  a3.h1 ...
         1     m3 ...
     """
-    if direction not in DIRECTIONS:
-        raise unknown("direction", direction, DIRECTIONS)
     measured = measure(model, pairs, metric)
+    check_direction(direction, measured)
     graph = model.graph(form)
     names = graph.senders if nodes is None else tuple(nodes)
     senders = [_sender(graph, name) for name in names]
@@ -120,7 +121,7 @@ def _effects(
     at_once: int,
 ) -> Iterator[Float[Tensor, "image place"]]:
     """Yield the effects node by node, with one column per token, or one for all tokens."""
-    clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+    clean, corrupted = capture(model, batch.clean), reference(model, batch)
     differences = sender_differences(model, graph.form, clean, corrupted)
     sign = -1 if direction == "noising" else 1
     base = clean if direction == "noising" else corrupted

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import InputError, warn
-from ..models import ViT, runs_model
+from ..models import ConstantOutputs, ViT, runs_model
 from .tokens import Masks, TokenGroups
 
 P = TypeVar("P", bound="ImagePairs")
@@ -26,11 +26,11 @@ FAR = 20.0
 
 @dataclass(frozen=True, eq=False)
 class ImagePairs:
-    """Clean images, each with its corrupted image and its classes. Created by `ImagePairs.of`.
+    """Clean images, what they are contrasted with, and their classes. Created by `ImagePairs.of`.
 
     Attributes:
         clean: normalised images.
-        corrupted: one for each clean image, normalised.
+        corruption: a corrupted image for each clean image, normalised; or a constant output of each sender.
         labels: index of each image's true class.
         targets: index of the class that a metric such as `logit-diff` contrasts with the true class; None if there is
             no target class.
@@ -39,7 +39,7 @@ class ImagePairs:
     """
 
     clean: Float[Tensor, "image channel height width"]
-    corrupted: Float[Tensor, "image channel height width"]
+    corruption: Float[Tensor, "image channel height width"] | ConstantOutputs
     labels: Classes
     targets: Classes | None = None
     hashes: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class ImagePairs:
         cls,
         model: ViT,
         clean: Tensor,
-        corrupted: Tensor,
+        corrupted: Tensor | ConstantOutputs,
         labels: Indices,
         targets: Indices | None = None,
         *,
@@ -64,7 +64,8 @@ class ImagePairs:
         Args:
             model: the model that the images are normalised for.
             clean: normalised images `[image, channel, height, width]`.
-            corrupted: the corrupted image of each clean image.
+            corrupted: the corrupted image of each clean image; or the outputs that replace those of the senders, see
+                `zero_outputs` and `mean_outputs`.
             labels: index of the true class, one per image.
             targets: index of the target class, one per image, for metrics that need one.
             hashes: SHA-256 (hex) of each image's content.
@@ -74,7 +75,7 @@ class ImagePairs:
         Raises:
             InputError: images of another size than the model's, integer, NaN or infinite pixels (the message names the
                 images), pairs that are all equal, not one label or target per image, classes that the model lacks, or
-                token groups that do not fit.
+                token groups or outputs of senders that do not fit.
 
         Examples:
             >>> pairs = ImagePairs.of(model, clean, corrupted, labels=[3] * len(clean))
@@ -84,6 +85,26 @@ class ImagePairs:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are corrupted images; otherwise senders are replaced by constants."""
+        return isinstance(self.corruption, Tensor)
+
+    @property
+    def corrupted(self) -> Float[Tensor, "image channel height width"]:
+        """The corrupted images.
+
+        Raises:
+            InputError: there are none, because senders are replaced by constants.
+        """
+        if isinstance(self.corruption, ConstantOutputs):
+            raise InputError(
+                "corrupted: expected images, but the corruption replaces every sender's output by a constant and has "
+                "no image; use direction = 'noising' and a method without a path between images, or a corruption of "
+                "images"
+            )
+        return self.corruption
 
     def __getitem__(self: P, images: slice) -> P:
         """Return a slice of the pairs."""
@@ -108,8 +129,11 @@ class ImagePairs:
         Raises:
             InputError: images of another size, or classes that the model lacks.
         """
-        for name, images in (("clean", self.clean), ("corrupted", self.corrupted)):
-            _check_size(name, images, model)
+        _check_size("clean", self.clean, model)
+        if isinstance(self.corruption, ConstantOutputs):
+            self.corruption.check_fit(model)
+        else:
+            _check_size("corrupted", self.corruption, model)
         for name, classes in (("labels", self.labels), ("targets", self.targets)):
             if classes is not None:
                 _check_range(name, classes, model)
@@ -118,8 +142,11 @@ class ImagePairs:
     def digest(self) -> str:
         """Hash of the images and the classes."""
         check = sha256()
-        for part in (self.clean, self.corrupted, self.labels, self.targets):
-            check.update(b"-" if part is None else part.detach().cpu().contiguous().numpy().tobytes())
+        for part in (self.clean, self.corruption, self.labels, self.targets):
+            if isinstance(part, Tensor):
+                check.update(part.detach().cpu().contiguous().numpy().tobytes())
+            else:
+                check.update(b"-" if part is None else part.digest.encode())
         return check.hexdigest()
 
     def __repr__(self) -> str:
@@ -137,15 +164,18 @@ def _part(value: object, images: slice) -> object:
 def _checked(
     model: ViT,
     clean: Tensor,
-    corrupted: Tensor,
+    corrupted: Tensor | ConstantOutputs,
     labels: Indices,
     targets: Indices | None,
     hashes: tuple[str, ...],
     token_groups: Masks | None,
 ) -> ImagePairs:
-    for name, images in (("clean", clean), ("corrupted", corrupted)):
-        _check_images(name, images, model)
-    _check_contrast(clean, corrupted)
+    _check_images("clean", clean, model)
+    if isinstance(corrupted, ConstantOutputs):
+        corrupted.check_fit(model)
+    else:
+        _check_images("corrupted", corrupted, model)
+        _check_contrast(clean, corrupted)
     if hashes and len(hashes) != len(clean):
         raise InputError(f"hashes: expected one per image ({len(clean)}), got {len(hashes)}")
     return ImagePairs(

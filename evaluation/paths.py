@@ -31,13 +31,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..circuits import FORMS, ComputationGraph, Edge, Form, Metric
-from ..circuits.recipe import DIRECTIONS, Direction
+from ..circuits.recipe import Direction
 from ..errors import InputError, unknown
 from ..models import CLEAN, CURRENT, PatchedRuns, ViT, capture, runs_model
 from ..results import Exportable, Table
 from .execution import DEFAULT, Execution
 from .measured import MeasuredPairs, measure
 from .pairs import ImagePairs
+from .reference import check_direction, reference
 
 RECEIVED = CLEAN
 """State of an edge that carries the other run's value.
@@ -103,15 +104,17 @@ def patch_path(
         execution: batch size.
 
     Raises:
-        InputError: an unknown name, a step without an edge, a path without edges, or pairs or a metric that do not fit.
+        InputError: an unknown name, a step without an edge, a path without edges, pairs or a metric that do not fit, or
+            `denoising` without corrupted images.
 
     Examples:
         >>> patch_path(model, pairs, ["a0.h1", "a2.h0<q>", "logits"])
         PathEffect(a0.h1->a2.h0<q> a2.h0->logits: ... over 8 images, noising)
     """
-    graph = _graph(model, form, direction)
+    graph = _graph(model, form)
     edges = path_edges(graph, path)
     measured = measure(model, pairs, metric)
+    check_direction(direction, measured)
     carries = path_carries(graph, edges)
     base, patched = [], []
     for batch in measured.batches(execution.size(model, form)):
@@ -156,13 +159,14 @@ def head_to_head(
         >>> head_to_head(model, pairs, 0, 3).to_pandas().columns.tolist()
         ['sender', 'receiver', 'port', 'effect', 'effect_std', 'direct']
     """
-    graph = _graph(model, form, direction, ("split", "head"))
+    graph = _graph(model, form, ("split", "head"))
     if not 0 <= sender_layer < receiver_layer < model.n_layers:
         raise InputError(
             f"layers: expected 0 ≤ sender_layer < receiver_layer ≤ {model.n_layers - 1}, "
             f"got {sender_layer} and {receiver_layer}"
         )
     measured = measure(model, pairs, metric)
+    check_direction(direction, measured)
     edges = _between(graph, sender_layer, receiver_layer)
     to_logits = {e: graph.index_of(f"{graph.edge(e).receiver}->logits") for e in edges}
     carried = [path_carries(graph, path) for e in edges for path in ((e,), (e, to_logits[e]))]
@@ -252,11 +256,9 @@ def _between(graph: ComputationGraph, sender_layer: int, receiver_layer: int) ->
     return [i for i, edge in enumerate(edges) if (layers.get(edge.sender), layers.get(edge.receiver)) == wanted]
 
 
-def _graph(model: ViT, form: str, direction: str, forms: Sequence[Form] = FORMS) -> ComputationGraph:
+def _graph(model: ViT, form: str, forms: Sequence[Form] = FORMS) -> ComputationGraph:
     if form not in forms:
         raise unknown("form", form, forms)
-    if direction not in DIRECTIONS:
-        raise unknown("direction", direction, DIRECTIONS)
     return model.graph(form)  # type: ignore[arg-type]
 
 
@@ -264,7 +266,7 @@ class _PathRuns:
     """Runs of one batch in which closed edges carry the value of the base run."""
 
     def __init__(self, model: ViT, batch: MeasuredPairs, direction: Direction) -> None:
-        clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+        clean, corrupted = capture(model, batch.clean), reference(model, batch)
         base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
         self.batch, self.base = batch, batch.values(base.logits)
         self.runs = PatchedRuns(model, base.stream, corrupted=base, clean=other)

@@ -20,6 +20,8 @@ from .contents import content_hashes as content_hashes
 from .corruption_kind import CorruptionKind as CorruptionKind
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import contrast_classes as contrast_classes
+from .corruptions import draws_on as draws_on
+from .corruptions import has_image as has_image
 from .corruptions import needs_attack as needs_attack
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage

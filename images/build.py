@@ -1,4 +1,4 @@
-"""Build the image pairs of a work item: clean and corrupted images, labels and targets."""
+"""Build the image pairs of a work item: clean images, what they are contrasted with, labels and targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..models import ViT, runs_model
 from .batch import Batch
 from .condition_kind import Views
 from .conditions import CONDITIONS, attacked_file, is_attack, notice_of, target_of, words
-from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, needs_attack
+from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, has_image, needs_attack
 from .partners import deal_partners
 from .predictions import Predictions
 from .select import order_candidates
@@ -102,7 +102,7 @@ def image_pairs(
     corruption: Corruption | str = "other-class",
     seed: int = 0,
 ) -> ImagePairs:
-    """Return clean and corrupted images of one class, ready for `score_edges` and `evaluate`.
+    """Return clean images of one class and what they are contrasted with, ready for `score_edges` and `evaluate`.
 
     Args:
         source: `"digits"`, the `Path` of a folder of class folders, a mapping (see `open_source`) or an opened source.
@@ -186,11 +186,16 @@ def build_pairs(
         torch.Size([4, 3, 64, 64])
     """
     model = predictions.model
-    attacked, corrupted = build_views(predictions, cls, refs, condition, corruption, partners=partners)
+    batch = _batch(predictions, cls, refs, condition, corruption, partners)
+    attacked = predictions.views(cls, refs, condition)
+    if has_image(corruption):
+        corrupted = model.preprocess.normalise(corrupt(corruption, batch))
+    else:
+        corrupted = predictions.constants(corruption)
     return ImagePairs.of(
         model,
         model.preprocess.normalise(attacked),
-        model.preprocess.normalise(corrupted),
+        corrupted,
         [cls.class_index] * len(refs),
         predictions.targets(cls, refs, condition) if target is None else [target] * len(refs),
         hashes=[ref.hash for ref in refs],
@@ -208,7 +213,11 @@ def build_views(
 ) -> tuple[Views, Views]:
     """Return the same images as 8-bit views, not normalised: under the condition, and corrupted.
 
-    Arguments and errors are those of `build_pairs`.
+    Arguments are those of `build_pairs`.
+
+    Raises:
+        InputError: as for `build_pairs`, or a corruption without images.
+        BadImage: an image cannot be decoded.
 
     Examples:
         >>> three = source.class_named("three")
@@ -218,6 +227,19 @@ def build_views(
         >>> corrupted.shape, corrupted.dtype
         ((4, 64, 64, 3), dtype('uint8'))
     """
+    batch = _batch(predictions, cls, refs, condition, corruption, partners)
+    return predictions.views(cls, refs, condition), corrupt(corruption, batch)
+
+
+def _batch(
+    predictions: Predictions,
+    cls: ClassInfo,
+    refs: Sequence[ImageRef],
+    condition: Condition,
+    corruption: Corruption,
+    partners: Sequence[ImageRef],
+) -> Batch:
+    """Return the images to corrupt, after checking that there are some and that the corruption is possible."""
     if not refs:
         raise InputError(f"class {cls.name!r}: no images to build pairs from")
     if needs_attack(corruption) and not is_attack(condition):
@@ -225,5 +247,4 @@ def build_views(
             f"corruption {corruption.kind}: contrasts an attacked image with itself unattacked, but the condition is "
             f"{condition.kind}; choose an attack or another corruption"
         )
-    batch = Batch(predictions.source, cls, tuple(refs), tuple(partners), predictions.seed)
-    return predictions.views(cls, refs, condition), corrupt(corruption, batch)
+    return Batch(predictions.source, cls, tuple(refs), tuple(partners), predictions.seed)

@@ -36,28 +36,31 @@ def _of_partners(
 
 
 def _mean_image(corruption: Corruption, batch: Batch) -> Views:
-    mean = batch.source.mean_view(_averaged(corruption))
+    mean = batch.source.mean_view(averaged(corruption))
     return mean[None].repeat(len(batch.refs), 0)
 
 
-def _of_all(corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int) -> tuple[ImageRef, ...]:
-    return source.discovery_refs()[: _averaged(corruption)]
+def first_of_all(
+    corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
+) -> tuple[ImageRef, ...]:
+    """Return the discovery images of all classes that a mean is taken over."""
+    return source.discovery_refs()[: averaged(corruption)]
 
 
 def _class_mean(corruption: Corruption, batch: Batch) -> Views:
     """Return the mean image of the class of every image's partner."""
     source, partners = batch.source, _partners(corruption, batch)
-    return np.stack([source.mean_view(_averaged(corruption), source.class_of(ref)) for ref in partners])
+    return np.stack([source.mean_view(averaged(corruption), source.class_of(ref)) for ref in partners])
 
 
 def _of_means(
     corruption: Corruption, source: ImageSource, cls: ClassInfo, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
     classes = partner_classes(corruption, source, cls, seed, count)
-    return tuple(ref for c in classes for ref in source.discovery_refs(c)[: _averaged(corruption)])
+    return tuple(ref for c in classes for ref in source.discovery_refs(c)[: averaged(corruption)])
 
 
-def _averaged(corruption: Corruption) -> int:
+def averaged(corruption: Corruption) -> int:
     """Return the maximum number of images in a mean."""
     return int(number(corruption["images"]))
 
@@ -79,7 +82,7 @@ MEAN_IMAGE = CorruptionKind(
     name="the mean of images of all classes",
     apply=_mean_image,
     params={"images": whole(256, 1, 100_000)},
-    draws_on=_of_all,
+    draws_on=first_of_all,
 )
 CLASS_MEAN = CorruptionKind(
     key="class-mean",

@@ -1,4 +1,6 @@
-"""Corruptions: what a clean run is contrasted with, computed from the unattacked images as 8-bit pixels.
+"""Corruptions: what a clean run is contrasted with.
+
+They are computed from the unattacked images as 8-bit pixels, or replace the outputs of senders by constants.
 
 A corruption is a value in a registry; adding one is one entry.
 """
@@ -7,6 +9,9 @@ from __future__ import annotations
 
 from ..circuits import UNATTACKED_TWIN, ClassInfo, Corruption
 from ..circuits.kinds import Registry
+from ..errors import InputError
+from ..models import ConstantOutputs, ViT
+from .ablations import MEAN, ZERO
 from .batch import Batch
 from .contrasts import CLASS_MEAN, MEAN_IMAGE, OTHER_CLASS
 from .corruption_kind import CorruptionKind, Views
@@ -51,7 +56,13 @@ def contrast_classes(
 def draws_on(
     corruption: Corruption, source: ImageSource, cls: ClassInfo, *, seed: int, count: int
 ) -> tuple[ImageRef, ...]:
-    """Return the images that the corrupted images are computed from: of other classes, or masks."""
+    """Return the images that the corruption is computed from in addition to the clean ones, such as masks.
+
+    Examples:
+        >>> mean = CORRUPTIONS.resolve("mean", {"images": 5})
+        >>> draws_on(mean, source, source.class_named("three"), seed=0, count=8) == source.discovery_refs()[:5]
+        True
+    """
     return CORRUPTIONS[corruption.kind].draws_on(corruption, source, cls, seed, count)
 
 
@@ -59,17 +70,40 @@ def corrupt(corruption: Corruption, batch: Batch) -> Views:
     """Return the corrupted counterparts of the batch's images.
 
     Raises:
-        InputError: there are no partners or masks, or the number of tiles does not divide the image's sides.
+        InputError: the corruption has no image, there are no partners or masks, or the number of tiles does not divide
+            the image's sides.
     """
     return CORRUPTIONS[corruption.kind].apply(corruption, batch)
 
 
-_ON_ACTIVATIONS = (
-    "{!r} acts on activations, so there is no corrupted image for gradients or for the corrupted run; the closest "
-    "corruption of images is 'mean-image'"
-)
-ACTIVATION_SPACE = {key: _ON_ACTIVATIONS.format(key) for key in ("zero-ablation", "mean-ablation", "optimal-ablation")}
-"""Known ablations that act on activations, with the error text for each."""
+def has_image(corruption: Corruption) -> bool:
+    """Return whether a corruption has corrupted images; otherwise it replaces the outputs of senders by constants.
+
+    Examples:
+        >>> has_image(CORRUPTIONS.resolve("mean-image")), has_image(CORRUPTIONS.resolve("mean"))
+        (True, False)
+    """
+    return CORRUPTIONS[corruption.kind].constants is None
+
+
+def constants_of(corruption: Corruption, source: ImageSource, model: ViT) -> ConstantOutputs:
+    """Return the outputs that replace those of a model's senders.
+
+    Raises:
+        InputError: the corruption acts on images, or there is no image to average over.
+    """
+    constants = CORRUPTIONS[corruption.kind].constants
+    if constants is None:
+        raise InputError(f"corruption {corruption.kind}: acts on images, not on the outputs of senders")
+    return constants(corruption, source, model)
+
+
+_OTHER_NAMES = {
+    "zero-ablation": "'zero-ablation' is named 'zero'",
+    "mean-ablation": "'mean-ablation' is named 'mean'",
+    "optimal-ablation": "'optimal-ablation' learns constants, which is not available; 'mean' replaces by means",
+}
+"""Names that papers use for corruptions of activations, with the error text for each."""
 
 CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
     "corruption",
@@ -83,6 +117,8 @@ CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
         PATCH_SHUFFLE,
         GAUSSIAN_NOISE,
         INPAINT,
+        MEAN,
+        ZERO,
         CorruptionKind(
             key=UNATTACKED_TWIN,
             name="the image before the attack; for attacked conditions only",
@@ -90,6 +126,6 @@ CORRUPTIONS: Registry[CorruptionKind, Corruption] = Registry(
             needs_attack=True,
         ),
     ),
-    hints=ACTIVATION_SPACE,
+    hints=_OTHER_NAMES,
 )
 """All corruptions by key."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from ..circuits import ClassInfo, Condition
+from ..circuits import ClassInfo, Condition, Corruption
 from ..errors import InputError
-from ..models import ViT
+from ..models import ConstantOutputs, ViT
 from .batch import Batch
 from .condition_kind import Views
 from .conditions import attack, attacker_of, freezes_target, is_attack, target_of
+from .corruptions import constants_of
 from .gradient_kinds import ITSELF
 from .source import ImageRef, ImageSource
 
@@ -84,6 +85,7 @@ class Predictions:
         self._by_key: Mapping[str, ViT] = {short_fingerprint(m): m for m in (*attackers, model)}
         self._known: dict[tuple[str, Condition | None], _Predicted] = {}
         self._views: OrderedDict[tuple[str, Condition], UInt8[np.ndarray, "height width 3"]] = OrderedDict()
+        self._constants: dict[Corruption, ConstantOutputs] = {}
 
     def of(
         self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None
@@ -133,6 +135,16 @@ class Predictions:
         while len(self._views) * found[refs[0].hash].nbytes > _CACHE_BYTES:
             self._views.popitem(last=False)
         return np.stack([found[ref.hash] for ref in refs])
+
+    def constants(self, corruption: Corruption) -> ConstantOutputs:
+        """Return the outputs that replace those of the model's senders; computed once for each corruption.
+
+        Raises:
+            InputError: see `constants_of`.
+        """
+        if corruption not in self._constants:
+            self._constants[corruption] = constants_of(corruption, self.source, self.model)
+        return self._constants[corruption]
 
     def attacker(self, condition: Condition) -> ViT | None:
         """Return the model whose gradients a condition follows; None if it follows none.

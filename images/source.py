@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -217,6 +218,24 @@ class ImageSource(ABC):
         """
         return self._cached_mean(count, cls)
 
+    def first_views(self, count: int, cls: ClassInfo | None = None) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """Yield up to `count` discovery images of a class, or of all classes, by content hash; bad images are skipped.
+
+        Raises:
+            InputError: no discovery image can be decoded.
+        """
+        found = 0
+        for ref in self.discovery_refs(cls):
+            if found == count:
+                return
+            with suppress(BadImage):
+                view = self.view(ref)
+                found += 1
+                yield view
+        if not found:
+            of = "" if cls is None else f" of class {cls.name!r}"
+            raise InputError(f"{self.name}: there is no discovery image{of} to average; add images")
+
     def discovery_refs(self, cls: ClassInfo | None = None) -> tuple[ImageRef, ...]:
         """Return the discovery images of a class, or of all classes, sorted by content hash."""
         classes = self._classes.values() if cls is None else [self._classes[cls]]
@@ -230,17 +249,9 @@ class ImageSource(ABC):
 
     def _mean(self, count: int, cls: ClassInfo | None) -> UInt8[np.ndarray, "height width 3"]:
         total, used = np.zeros((*self._preprocess.size, 3), np.int64), 0
-        for ref in self.discovery_refs(cls):
-            try:
-                total += self.view(ref)
-            except BadImage:
-                continue
+        for view in self.first_views(count, cls):
+            total += view
             used += 1
-            if used == count:
-                break
-        if not used:
-            of = "" if cls is None else f" of class {cls.name!r}"
-            raise InputError(f"{self.name}: there is no discovery image{of} to average; add images")
         mean = ((2 * total + used) // (2 * used)).astype(np.uint8)
         mean.setflags(write=False)
         return mean

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..circuits import ClassInfo, Condition, WorkItem
+from typing import Any
+
+from ..circuits import ClassInfo, Condition, WorkItem, digest
 from ..images import (
     SPLITS,
     ImageRef,
@@ -12,6 +14,8 @@ from ..images import (
     Tally,
     contrast_classes,
     deal_partners,
+    draws_on,
+    has_image,
     quotas,
     select_images,
 )
@@ -53,6 +57,16 @@ class Choice:
         shares = quotas(selection.count)
         before = sum(shares[earlier] for earlier in SPLITS[: SPLITS.index(split)])
         return deal_partners(pools, count, before)
+
+    def constants(self, item: WorkItem) -> dict[str, Any] | None:
+        """Return what replaces the outputs of senders: the averaged images and the values, by hash; None for images."""
+        corruption, seed, cls = item.recipe.corruption, item.recipe.seed, item.target_class
+        if has_image(corruption):
+            return None
+        averaged = draws_on(corruption, self._plan.source, cls, seed=seed, count=item.selection.count)
+        found = self.predictions.constants(corruption)
+        hashes = digest([ref.hash for ref in averaged])
+        return {"images": found.images, "images_hash": hashes, "values_hash": found.digest}
 
     def tally(self, item: WorkItem) -> Tally:
         """Return how the model classifies the candidates tried for an item, unattacked and under its condition."""

@@ -44,9 +44,10 @@ from ..images import (
     Contents,
     Labels,
     content_hashes,
+    has_image,
     printable,
 )
-from ..models import DTYPES, ViT
+from ..models import DTYPES, ConstantOutputs, ViT
 from ..store import rounded
 from .extracted import common_graph, extractions_of
 from .kinds import Kind, resolve_kind
@@ -107,7 +108,8 @@ class OwnResult:
         scores: the score of every edge; None if the method only selects edges.
         circuits: circuits, or pairs of a circuit and its evaluation. Their extractions must differ; without scores,
             only one circuit is allowed.
-        report: held-out clean and corrupted images, normalised. Circuits without an evaluation are evaluated on them,
+        report: held-out clean and corrupted images, normalised; with the corruptions `zero` and `mean`, the constants
+            in place of corrupted images. Circuits without an evaluation are evaluated on them,
             together with ten random circuits of the same size.
         provenance: any further JSON values by name.
     """
@@ -120,7 +122,7 @@ class OwnResult:
     seed: int = 0
     scores: EdgeScores | None = None
     circuits: Sequence[Circuit | tuple[Circuit, Evaluation]] = ()
-    report: tuple[Tensor, Tensor] | None = None
+    report: tuple[Tensor, Tensor | ConstantOutputs] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -152,7 +154,7 @@ def answer(result: OwnResult) -> Answer:
     selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(images, hashes, aim)))
     item = WorkItem(model.info, cls, condition, recipe, selection, _contrast(model, images, aim))
     extractions = extractions_of(result.scores, [circuit for circuit, _ in circuits])
-    report = None if result.report is None else _report(result, recipe.metric, cls, aim)
+    report = None if result.report is None else _report(result, recipe, cls, aim)
     provenance = {**_provenance(result), "images": [*_rows(images, hashes), *_report_rows(result)]}
     members = next((c.members for e, (c, _) in zip(extractions, circuits, strict=True) if e.kind == "found"), None)
     discovery = rounded(Discovery(item, result.scores, hashes, members, {}, provenance))
@@ -188,6 +190,8 @@ def _recipe(result: OwnResult, graph: ComputationGraph) -> Recipe:
     signed = True if result.scores is None else result.scores.signed
     if method.kind in METHODS:
         signed = _check_method(method, result, graph, metric)
+        if corruption.kind in CORRUPTIONS and not has_image(corruption):
+            METHODS[method.kind].check_without_images(result.direction)
     (dtype,) = [name for name, type_ in DTYPES.items() if type_ == result.model.dtype]
     return Recipe(method, graph.form, metric, corruption, result.direction, signed, dtype, result.seed)
 
@@ -292,9 +296,10 @@ def _check_images(hashes: Sequence[str], scores: EdgeScores | None) -> None:
         raise InputError(f"scores: expected scores of the {len(hashes)} images, got scores of {scores.n_images}")
 
 
-def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) -> ImagePairs:
+def _report(result: OwnResult, recipe: Recipe, cls: ClassInfo, aim: int | None) -> ImagePairs:
     """Return the report images as pairs with their classes."""
     assert result.report is not None
+    metric = recipe.metric
     if metric.kind not in METRICS:
         raise InputError(
             f"report: circuits cannot be evaluated with your own metric {metric.kind!r}; give their evaluations"
@@ -309,6 +314,10 @@ def _report(result: OwnResult, metric: Metric, cls: ClassInfo, aim: int | None) 
                 f"report: image {i} is also image {known.index(hash_)} of `images` (counted from 0); "
                 "evaluate on held-out images"
             )
+    corruption = recipe.corruption
+    if corruption.kind in CORRUPTIONS and isinstance(corrupted, Tensor) != has_image(corruption):
+        expected = "corrupted images" if has_image(corruption) else "the constants of zero_outputs or mean_outputs"
+        raise InputError(f"report: with the corruption {corruption.text}, expected clean images and {expected}")
     targets = None if aim is None else [aim] * len(clean)
     return ImagePairs.of(result.model, clean, corrupted, [cls.class_index] * len(clean), targets, hashes=hashes)
 

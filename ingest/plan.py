@@ -37,6 +37,7 @@ from ..images import (
     contrast_classes,
     deal_partners,
     freezes_target,
+    has_image,
     is_attack,
     needs_attack,
     notice_of,
@@ -178,6 +179,8 @@ def _requested_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Se
         metric = METRICS.resolve(*kind_and_params(recipe.metric))
     with errors_at(spec, place):
         facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
+        if not has_image(corruption):
+            facts.check_without_images(recipe.direction)
     chosen = tuple(conditions)
     if recipe.conditions is not None:
         with errors_at(spec, f"{place}.conditions"):
@@ -316,7 +319,10 @@ def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: Re
     dealt = deal_partners([source.candidates(c)[:1] for c in partners], 1)
     for condition in requested.conditions:
         with suppress(BadImage):
-            build_pairs(predictions, cls, source.candidates(cls)[:1], condition, corruption, partners=dealt)
+            if has_image(corruption):
+                build_pairs(predictions, cls, source.candidates(cls)[:1], condition, corruption, partners=dealt)
+            else:  # means over many images are not computed for a trial
+                predictions.views(cls, source.candidates(cls)[:1], condition)
 
 
 def _items(

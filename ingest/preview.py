@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from ..circuits import ClassInfo, WorkItem
 from ..errors import InputError
-from ..images import Grouping, ImageRef, Tally, attacked_file, build_views, is_attack, predict, printable
+from ..images import Grouping, ImageRef, Tally, attacked_file, build_views, has_image, is_attack, predict, printable
 from ..models import ViT
 from ..results import Table
 from .choice import Choice
@@ -38,7 +38,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images of one class under one condition, each with its corrupted image.
+    """Images of one class under one condition, each with its corrupted image if the corruption has one.
 
     Attributes:
         item: one of the items that use them.
@@ -89,20 +89,32 @@ class Preview:
                 yield Samples(item, Tally(0, 0), (), str(error))
 
     def _views(self, item: WorkItem, refs: Sequence[ImageRef]) -> Iterator[tuple[View, ...]]:
-        cls, condition, corruption = item.target_class, item.condition, item.recipe.corruption
-        source, predictions = self.plan.source, self._choice.predictions
-        partners = self._choice.partners(item, "discovery", len(refs))
-        attacked, corrupted = build_views(predictions, cls, refs, condition, corruption, partners=partners)
-        read = [predictions.of(cls, refs), predictions.of(cls, refs, condition), predict(self.plan.model, corrupted)]
-        clean, under_attack, contrasted = ([source.name_of(int(index)) for index in indices] for indices in read)
+        cls, condition, source = item.target_class, item.condition, self.plan.source
+        predictions, corrupted = self._choice.predictions, self._corrupted(item, refs)
+        attacked = predictions.views(cls, refs, condition)
+        clean, under_attack = (self._names(predictions.of(cls, refs, under)) for under in (None, condition))
         for i, ref in enumerate(refs):
             views = [View("clean", printable(ref.origin), source.view(ref), clean[i])]
             if is_attack(condition):
                 twin = attacked_file(condition, source, ref)
                 name = condition.kind if twin is None else printable(twin.origin)
                 views.append(View("attacked", name, attacked[i], under_attack[i]))
-            name = printable(partners[i].origin) if partners else corruption.kind
-            yield (*views, View("corrupted", name, corrupted[i], contrasted[i]))
+            yield (*views, *corrupted[i : i + 1])
+
+    def _corrupted(self, item: WorkItem, refs: Sequence[ImageRef]) -> list[View]:
+        """Return the corrupted image of each image; none if the corruption replaces the outputs of senders."""
+        condition, corruption = item.condition, item.recipe.corruption
+        if not has_image(corruption):
+            return []
+        partners = self._choice.partners(item, "discovery", len(refs))
+        predictions, cls = self._choice.predictions, item.target_class
+        _, views = build_views(predictions, cls, refs, condition, corruption, partners=partners)
+        names = [printable(ref.origin) for ref in partners] or [corruption.kind] * len(refs)
+        read = self._names(predict(self.plan.model, views))
+        return [View("corrupted", *view) for view in zip(names, views, read, strict=True)]
+
+    def _names(self, classes: Int[np.ndarray, "image"]) -> list[str]:
+        return [self.plan.source.name_of(index) for index in classes.tolist()]
 
 
 def preview(spec: Spec, model: ViT | None = None, *, groups: Grouping | None = None, progress: bool = False) -> Preview:

@@ -171,6 +171,7 @@ class Workbench:
             "tally": self._tally(item),
             "images": self._provenance(item),
             "attack": self._attack_checks(item),
+            "constants": self.choice.constants(item),
         }
         return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
 

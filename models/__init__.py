@@ -7,6 +7,10 @@ from .casting import in_dtype as in_dtype
 from .clip import load_clip as load_clip
 from .clip import text_embeddings as text_embeddings
 from .clip import zero_shot as zero_shot
+from .constants import ConstantOutputs as ConstantOutputs
+from .constants import constant_run as constant_run
+from .constants import mean_outputs as mean_outputs
+from .constants import zero_outputs as zero_outputs
 from .entry import runs_model as runs_model
 from .gated_runs import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS

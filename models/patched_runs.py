@@ -4,7 +4,7 @@ Receiver v reads `stream'_v + Σ_u (value_u − u')` over its upstream senders, 
 corrupted run and value_u is what the edge carries: the sender's output in this run (current), in the clean run, or u'
 itself, which adds nothing. Constants such as the attention's output bias are in stream'. Only differences from the
 corrupted run are computed: receivers with the same open edges share one input, and parts that no open edge reaches are
-skipped.
+skipped, unless the corrupted run has constant senders: then they differ from their constants without any open edge.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Activations:
         mlp_out: output of the MLP, LayerScale included.
         final: output of the last block.
         logits: logits of the run.
+        constant: senders send constants instead of what they compute from what they read, see `constants`.
     """
 
     stream: Float[Tensor, "image token d_model"]
@@ -52,6 +53,7 @@ class Activations:
     mlp_out: list[Float[Tensor, "image token d_model"]]
     final: Float[Tensor, "image token d_model"]
     logits: Float[Tensor, "image class"]
+    constant: bool
 
 
 @torch.no_grad()
@@ -63,7 +65,12 @@ def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> 
         >>> run.logits.shape, len(run.heads)
         (torch.Size([8, 10]), 4)
     """
-    stream = model.embed(images)
+    return captured(model, model.embed(images))
+
+
+@torch.no_grad()
+def captured(model: ViT, stream: Float[Tensor, "image token d_model"]) -> Activations:
+    """Run the plain model from a stream, and return the same as `capture`."""
     kept: dict[str, list[Tensor]] = defaultdict(list)
 
     def hooks(block: Any) -> Iterator[RemovableHandle]:
@@ -75,7 +82,7 @@ def capture(model: ViT, images: Float[Tensor, "image channel height width"]) -> 
 
     with installed(*(hook for block in model.blocks for hook in hooks(block))):
         final = model.through_blocks(stream)
-    return Activations(stream=stream, final=final, logits=model.readout(final), **kept)
+    return Activations(stream=stream, final=final, logits=model.readout(final), constant=False, **kept)
 
 
 class PatchedRuns:
@@ -185,10 +192,14 @@ class _Patched:
         torch.mm(mask, self.differences[: columns.shape[1]].flatten(1), out=moved.flatten(1))
         return moved.add_(stream).to(stream.dtype)
 
+    def _recomputed(self, reached: Any) -> Any:
+        """Return which parts differ from the corrupted run, given which ones an open edge reaches."""
+        return np.asarray(reached) | self.corrupted.constant
+
     def _mlp(self, layer: int) -> None:
         sender, receiver = self.graph.mlp_sender(layer), self.graph.mlp_receiver(layer)
         columns = self._columns(range(receiver, receiver + 1))
-        if not (columns.any() and self.current[sender].any()):
+        if not (self._recomputed(columns.any()) and self.current[sender].any()):
             return
         block = self.model.blocks[layer]
         read = self._inputs(columns, self.corrupted.mlp_in[layer])[0]
@@ -200,7 +211,7 @@ class _Patched:
         sender = np.resize(
             self.graph.attention_senders(layer), self.model.n_heads
         )  # in the block form they are one sender
-        reads = np.asarray(columns.any(axis=1))[self.port_receiver].any(axis=0)
+        reads = self._recomputed(columns.any(axis=1))[self.port_receiver].any(axis=0)
         heads = np.flatnonzero(reads & self.current[sender].any(axis=1))
         if not len(heads):
             return

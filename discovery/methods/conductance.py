@@ -47,4 +47,5 @@ CONDUCTANCE = per_image(
     params={"steps": path_steps(5), "gradient": GRADIENT},
     conserves="cuts",
     tokens=True,
+    needs_images=True,
 )

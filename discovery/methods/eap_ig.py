@@ -31,4 +31,5 @@ EAP_IG = per_image(
     refuses=flat_in_one_step,
     conserves="input",
     tokens=True,
+    needs_images=True,
 )

@@ -17,6 +17,7 @@ import torch
 from ...circuits import ComputationGraph
 from ...circuits.kinds import whole
 from ...evaluation.measured import MeasuredPairs
+from ...evaluation.reference import reference
 from ...models import ReceiverGradients, capture, fixed_output, sender_differences
 from ..contraction import Contraction
 from ..flat_gradients import flat_in_one_step
@@ -27,7 +28,7 @@ from ..scoring import BatchScores, per_image
 
 def _as_coded(task: Task, batch: MeasuredPairs, *, steps: int) -> BatchScores:
     model = task.model
-    clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
+    clean, corrupted = capture(model, batch.clean), reference(model, batch)
     differences = sender_differences(model, task.form, clean, corrupted)
     gradients = ReceiverGradients(model, task.form, clean.stream)
     contraction = Contraction(task.graph, batch.token_weights(clean.stream, model.exact_dtype))

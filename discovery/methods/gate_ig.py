@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from ...circuits.kinds import choice
 from ...evaluation.measured import MeasuredPairs
-from ...models import ReceiverGradients, SenderOutputs, capture, mixed_reads, sender_differences
+from ...evaluation.reference import reference
+from ...models import ReceiverGradients, SenderOutputs, mixed_reads, sender_differences
 from ..contraction import Contraction
 from ..flat_gradients import flat_in_one_step
 from ..interpolation import RULES, points
@@ -25,7 +26,7 @@ from ..scoring import BatchScores, per_image
 
 def _gate_ig(task: Task, batch: MeasuredPairs, *, steps: int, rule: str, gradient: str) -> BatchScores:
     model, form = task.model, task.form
-    corrupted, stream = capture(model, batch.corrupted), model.embed(batch.clean)
+    corrupted, stream = reference(model, batch), model.embed(batch.clean)
     gradients = ReceiverGradients(model, form, stream, gradient)
     contraction = Contraction(task.graph, batch.token_weights(stream, model.exact_dtype))
     for point in points(steps, rule):

@@ -28,7 +28,9 @@ from circuitstore.images import (
 from circuitstore.models import ViT
 
 NATURAL, TYPOGRAPHIC = CONDITIONS.resolve("natural"), CONDITIONS.resolve("typographic")
-MASKLESS = [kind for kind in CORRUPTIONS if kind != "inpaint"]  # inpainting is in test_masks.py
+MASKLESS = [
+    kind for kind in CORRUPTIONS if kind not in ("inpaint", "zero", "mean")
+]  # tested in test_masks.py and test_ablations.py
 
 
 def built(source: ImageSource, model: ViT, condition=NATURAL, corruption: str = "other-class", seed: int = 0):
@@ -187,7 +189,7 @@ def test_another_class_folder_changes_the_surroundings(photos: Path, imagenet_mo
     assert (changed(partners=1), changed()) == (1, len(before.classes))
 
 
-@pytest.mark.parametrize("kind", ["zero-ablation", "mean-ablation", "optimal-ablation"])
-def test_ablations_of_activations_raise_with_the_reason(kind: str) -> None:
-    with pytest.raises(InputError, match=f"'{kind}' acts on activations, so there is no corrupted image"):
+@pytest.mark.parametrize(("kind", "ours"), [("zero-ablation", "zero"), ("mean-ablation", "mean")])
+def test_other_names_of_ablations_raise_with_ours(kind: str, ours: str) -> None:
+    with pytest.raises(InputError, match=f"'{kind}' is named '{ours}'"):
         CORRUPTIONS.resolve(kind)
