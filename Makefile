@@ -5,6 +5,7 @@
 # make format  formats the code
 # make docs    generates parts of the documentation from the program
 # make readme  also updates the answers of queries; GRAPH=bolt://… compares them with those of another graph
+# make examples  runs the specs in examples/ and writes a report of each
 # make site    builds the documentation site
 #
 # All targets set up .venv the first time, and need Python 3.11 or newer (PYTHON=… selects one).
@@ -19,7 +20,7 @@ USABLE := $(VENV)/.usable-$(HERE)
 TESTABLE := $(VENV)/.testable-$(HERE)
 WRITABLE := $(VENV)/.writable-$(HERE)
 
-.PHONY: demo test quick check format docs readme site setup clean
+.PHONY: demo test quick check format docs readme examples site setup clean
 .DELETE_ON_ERROR:
 
 demo: $(USABLE)
@@ -49,6 +50,13 @@ docs: $(TESTABLE)
 
 readme: demo $(TESTABLE)
 	$(RUN) docs/generate.py --queries $(if $(GRAPH),--graph $(GRAPH))
+
+examples: $(USABLE)
+	set -e; for spec in examples/*.toml; do \
+		name=$$(basename $$spec .toml); \
+		$(RUN) -m circuitstore.cli index $$spec --store build/examples/$$name; \
+		$(RUN) -m circuitstore.cli report --store build/examples/$$name --out build/examples/$$name.html; \
+	done
 
 site: $(WRITABLE)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..circuits import CircuitRecord, WorkItem
+from ..circuits import CircuitRecord, ExampleImages, WorkItem
 from ..discovery import RESIDUAL_LIMIT
 from ..query import Study, read_studies
 from ..store import Store
+from .examples import read_examples
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
 from .study_overview import StudyOverview, read_study, titles
 
@@ -34,6 +35,7 @@ class Overview:
         models: a description of each model, by fingerprint.
         provenance: the provenance of the scores, for a sample of the discoveries.
         specs: the specs of the runs (TOML text), by name.
+        examples: example images of classes under conditions.
     """
 
     store: str
@@ -46,6 +48,7 @@ class Overview:
     models: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     specs: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[ExampleImages, ...] = ()
 
     @property
     def n_circuits(self) -> int:
@@ -82,6 +85,7 @@ def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRS
         {r.item.model.id: _model_facts(r) for r in records},
         _provenance(sample),
         {row["run"]: row["spec"] for row in runs.to_dict("records") if run in (None, row["run"])},
+        read_examples(store, run),
     )
 
 

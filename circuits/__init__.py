@@ -15,6 +15,10 @@ from .drawing import Drawing as Drawing
 from .edge_changes import EdgeChanges as EdgeChanges
 from .edge_changes import changed_edges as changed_edges
 from .edge_changes import images_needed as images_needed
+from .examples import Example as Example
+from .examples import ExampleImages as ExampleImages
+from .examples import SeenImage as SeenImage
+from .examples import examples_id as examples_id
 from .extraction import connected as connected
 from .extraction import greedy as greedy
 from .extraction import joining_order as joining_order

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
-from .output import NOTES, Destination, emit, print_message, print_message_rows
+from .output import NOTES, Destination, Format, emit, print_message, print_message_rows
 from .pairs import parse_pairs
 from .pairs import text as as_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..ingest import IndexResult, Spec
     from ..results import Table
 
@@ -95,7 +97,8 @@ def preview(
 
     Prints accuracy and attack success per class and condition, over the images from which indexing would
     select. With --out, also writes a picture: clean, attacked and corrupted images side by side, with the
-    class that the model predicts for each. Nothing is scored or stored.
+    class that the model predicts for each. Nothing is scored or stored. The table has the shortest distinct
+    names of conditions; --format csv or json has their full names.
     """
     from .. import ingest
     from ..results import Table
@@ -105,10 +108,9 @@ def preview(
 
         checked_path(out)
     seen = ingest.preview(ingest.load_spec(spec), progress=progress)
-    emit(
-        Table(seen.survey.frame.round(DECIMALS), (*seen.notices, *seen.survey.notes), seen.survey.facts),
-        Destination.of(None, form),
-    )
+    to = Destination.of(None, form)
+    frame = _readable(seen.survey) if to.form is Format.table else seen.survey.frame.round(DECIMALS)
+    emit(Table(frame, (*seen.notices, *seen.survey.notes), seen.survey.facts), to)
     if out is not None:
         from ..analysis import write_sheet
 
@@ -181,12 +183,20 @@ def _print_survey(survey: Table) -> None:
     """Print model and images of a run on stderr, before it begins."""
     for name, value in survey.facts.items():
         print_message(f"{name}: {value}")
-    rows = list(survey.frame.round(DECIMALS).itertuples(index=False, name=None))
+    rows = list(_readable(survey).itertuples(index=False, name=None))
     print_message_rows(list(survey.frame.columns), rows[:SURVEY_ROWS])
     if len(rows) > SURVEY_ROWS:
         print_message(f"… and {len(rows) - SURVEY_ROWS} more rows; circuitstore preview shows all")
     for note in survey.notes:
         NOTES.show(note)
+
+
+def _readable(survey: Table) -> pd.DataFrame:
+    """Return the survey for people: few decimals, and the shortest distinct names of conditions."""
+    from ..circuits import short_names
+
+    frame = survey.frame.round(DECIMALS)
+    return frame.assign(condition=frame["condition"].map(short_names(frame["condition"])))
 
 
 def _print_result(result: IndexResult) -> None:

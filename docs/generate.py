@@ -40,9 +40,9 @@ distinct names. If there is not enough room, ids and digits are shortened, a val
 printed once above the table, values that neighbouring rows share become headings, texts are wrapped, and the last
 columns are left out. A note lists the columns that were shortened or left out.
 
-**In a pipe and in a file** a table is complete, and so are `--format csv`, `json` and `parquet` everywhere; numbers
-have all of their digits. A missing value is empty in CSV and null in JSON; an infinite number is the text `Infinity` in
-JSON; lists and maps in CSV are JSON.
+**In a pipe and in a file** a table is complete, except that `preview` shortens the names of conditions, and so are
+`--format csv`, `json` and `parquet` everywhere; numbers have all of their digits. A missing value is empty in CSV and
+null in JSON; an infinite number is the text `Infinity` in JSON; lists and maps in CSV are JSON.
 
 **`--out FILE`** writes to a file, in the format of its suffix: `.csv`, `.json`, `.parquet`, or `.txt` for a table.
 `--format` overrides the suffix, and is required for other suffixes. `--out -` is stdout. A file is written completely

@@ -7,6 +7,7 @@ from .build import contrast as contrast
 from .build import image_pairs as image_pairs
 from .build import surroundings as surroundings
 from .condition_kind import ConditionKind as ConditionKind
+from .condition_kind import Views as Views
 from .conditions import CONDITIONS as CONDITIONS
 from .conditions import attacked_file as attacked_file
 from .conditions import attacker_of as attacker_of
@@ -15,6 +16,7 @@ from .conditions import is_attack as is_attack
 from .conditions import is_control as is_control
 from .conditions import notice_of as notice_of
 from .conditions import target_of as target_of
+from .conditions import targets_of as targets_of
 from .contents import Contents as Contents
 from .contents import content_hashes as content_hashes
 from .corruption_kind import CorruptionKind as CorruptionKind
@@ -37,6 +39,7 @@ from .partners import deal_partners as deal_partners
 from .predictions import Predictions as Predictions
 from .predictions import Tally as Tally
 from .predictions import predict as predict
+from .predictions import probabilities as probabilities
 from .predictions import short_fingerprint as short_fingerprint
 from .select import RULES as RULES
 from .select import Selected as Selected

@@ -13,7 +13,7 @@ from ..evaluation import ImagePairs
 from ..models import ViT, runs_model
 from .batch import Batch
 from .condition_kind import Views
-from .conditions import CONDITIONS, attacked_file, is_attack, notice_of, target_of, words
+from .conditions import CONDITIONS, attacked_file, is_attack, notice_of, targets_of, words
 from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, has_image, needs_attack
 from .partners import deal_partners
 from .predictions import Predictions
@@ -56,12 +56,12 @@ def surroundings(
         >>> surroundings(source, three, written, blur, count=8)
         ('...', 'target ...')
     """
-    aim = target_of(condition, source, cls, seed) if target is None else target
+    aims = targets_of(condition, source, cls, seed) if target is None else (target,)
     return (
         *(ref.hash for ref in draws_on(corruption, source, cls, seed=seed, count=count)),
         *words(condition, source, cls, seed),
         *(twin.hash for ref in source.candidates(cls) if (twin := attacked_file(condition, source, ref))),
-        *([] if aim is None else [f"target {aim}"]),
+        *(f"target {aim}" for aim in aims if aim is not None),
     )
 
 
@@ -77,17 +77,18 @@ def contrast(
 ) -> Contrast:
     """Return the written word, the target class and the classes of corrupted images, by name.
 
+    Words and targets that differ between splits are joined, those of discovery images first.
+
     Examples:
         >>> three = source.class_named("three")
         >>> natural, other = CONDITIONS.resolve("natural"), CORRUPTIONS.resolve("other-class")
         >>> contrast(source, three, natural, other, count=2).against
         ('...', '...')
     """
-    aim = target_of(condition, source, cls, seed) if target is None else target
-    written = words(condition, source, cls, seed)
+    aims = targets_of(condition, source, cls, seed) if target is None else (target,)
     return Contrast(
-        word=" ".join(written) or None,
-        target=None if aim is None else source.name_of(aim),
+        word=" / ".join(words(condition, source, cls, seed)) or None,
+        target=" / ".join(source.name_of(aim) for aim in aims if aim is not None) or None,
         against=tuple(c.name for c in contrast_classes(corruption, source, cls, seed=seed, count=count)),
     )
 

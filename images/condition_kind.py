@@ -13,6 +13,7 @@ from ..circuits.kinds import Kind
 from ..errors import unknown
 from .batch import Batch, later_class
 from .source import ImageRef, ImageSource
+from .splits import Split
 
 Views = UInt8[np.ndarray, "image height width 3"]
 
@@ -36,6 +37,10 @@ def _no_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageR
     return None
 
 
+def _unchanged(condition: Condition, split: Split) -> Condition:
+    return condition
+
+
 def _controls_nothing(condition: Condition, attack: Condition) -> bool:
     return False
 
@@ -50,6 +55,7 @@ class ConditionKind(Kind):
         target: returns the logit of the attack's target class, or None.
         words: returns the words that the attack writes.
         file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
+        of_split: returns the condition as it is applied to images of one split, which differs only for held-out words.
         follows_gradients: whether the attack needs a model, `Batch.model`.
         notice: returns what the user should know about the parameters, or None.
         controls: returns whether the condition is a control of an attack: harmless, and of the same size.
@@ -60,6 +66,7 @@ class ConditionKind(Kind):
     target: Callable[[Condition, ImageSource, ClassInfo, int], int | None] = _no_target
     words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]] = _no_words
     file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file
+    of_split: Callable[[Condition, Split], Condition] = _unchanged
     follows_gradients: bool = False
     notice: Callable[[Condition], str | None] = _no_notice
     controls: Callable[[Condition, Condition], bool] = _controls_nothing

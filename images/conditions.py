@@ -6,6 +6,8 @@ hash and the seed, not on other images or their order.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..circuits import NATURAL, ClassInfo, Condition
@@ -16,6 +18,7 @@ from .distortions import DISTORTIONS
 from .gradient_kinds import FGSM, PGD, UNTARGETED
 from .params import label
 from .source import ImageRef, ImageSource
+from .splits import SPLITS, Split
 from .typographic import TYPOGRAPHIC
 
 
@@ -43,18 +46,41 @@ def is_control(condition: Condition, attack: Condition) -> bool:
 
 def attack(condition: Condition, batch: Batch) -> Views:
     """Return the images of the batch under the condition."""
-    return CONDITIONS[condition.kind].apply(condition, batch)
+    kind = CONDITIONS[condition.kind]
+    applied = [kind.of_split(condition, batch.source.split_of(ref)) for ref in batch.refs]
+    if len(set(applied)) == 1:
+        return kind.apply(applied[0], batch)
+    views: dict[ImageRef, np.ndarray] = {}
+    for one in dict.fromkeys(applied):
+        refs = tuple(ref for ref, own in zip(batch.refs, applied, strict=True) if own == one)
+        views |= zip(refs, kind.apply(one, replace(batch, refs=refs, partners=())), strict=True)
+    return np.stack([views[ref] for ref in batch.refs])
 
 
-def target_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
-    """Return the logit of the target class of an attack on images of `cls`; None without a target.
+def target_of(
+    condition: Condition, source: ImageSource, cls: ClassInfo, seed: int, split: Split = "discovery"
+) -> int | None:
+    """Return the logit of the target class of an attack on images of `cls` in a split; None without a target.
 
     Examples:
-        >>> written = CONDITIONS.resolve("typographic", {"text": "seven"})
-        >>> target_of(written, source, source.class_named("three"), seed=0)
-        7
+        >>> written = CONDITIONS.resolve("typographic", {"text": "seven", "held_out": "two"})
+        >>> three = source.class_named("three")
+        >>> target_of(written, source, three, seed=0), target_of(written, source, three, seed=0, split="report")
+        (7, 2)
     """
-    return CONDITIONS[condition.kind].target(condition, source, cls, seed)
+    kind = CONDITIONS[condition.kind]
+    return kind.target(kind.of_split(condition, split), source, cls, seed)
+
+
+def targets_of(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[int | None, ...]:
+    """Return the different targets of an attack on images of `cls`, that of discovery images first.
+
+    Examples:
+        >>> written = CONDITIONS.resolve("typographic", {"text": "seven", "held_out": "two"})
+        >>> targets_of(written, source, source.class_named("three"), seed=0)
+        (7, 2)
+    """
+    return tuple(dict.fromkeys(target_of(condition, source, cls, seed, split) for split in SPLITS))
 
 
 def freezes_target(condition: Condition) -> bool:
@@ -90,8 +116,10 @@ def notice_of(condition: Condition) -> str | None:
 
 
 def words(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> tuple[str, ...]:
-    """Return the words that the attack writes on images of the class."""
-    return CONDITIONS[condition.kind].words(condition, source, cls, seed)
+    """Return the words that the attack writes on images of the class, those of discovery images first."""
+    kind = CONDITIONS[condition.kind]
+    found = (kind.words(kind.of_split(condition, split), source, cls, seed) for split in SPLITS)
+    return tuple(dict.fromkeys(word for of in found for word in of))
 
 
 def attacked_file(condition: Condition, source: ImageSource, ref: ImageRef) -> ImageRef | None:

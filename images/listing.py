@@ -27,10 +27,12 @@ class ListedImage(ABC):
     Attributes:
         origin: description of its place, unique in the source.
         fields: the other values that the source has for it, as text by name.
+        mask: the file of the mask of its foreground, if the source names it.
     """
 
     origin: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    mask: Path | None = None
 
     def stamp(self) -> Stamp | None:
         """Return what changes with the content; None if the content is not in a file. Raises OSError if it is gone."""
@@ -161,6 +163,9 @@ class ListedSource(ImageSource):
 
     def image(self, ref: ImageRef) -> Image.Image:
         return self._images[ref.hash].open(ref.hash)
+
+    def mask_file(self, ref: ImageRef) -> Path | None:
+        return self._images[ref.hash].mask or super().mask_file(ref)
 
     def column(self, name: str) -> Mapping[str, str]:
         images = {ref.hash: self._images[ref.hash] for cls in self.classes for ref in self.candidates(cls)}

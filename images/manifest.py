@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import InputError
 from .listing import FileImage, ListedSource, Listing
-from .opening import Opening, SourceKind, classes_param, name_param, path_param, require_no_attacked
+from .opening import Opening, SourceKind, classes_param, name_param, optional, path_param, require_no_attacked
 from .tables import read_table, require_column
 
 MAX_NAMED = 5
@@ -22,6 +22,9 @@ def _open(opening: Opening) -> ListedSource:
     paths, labels = opening.options["path_column"], opening.options["class_column"]
     require_column(table, paths, file, "path_column")
     require_column(table, labels, file, "class_column")
+    masks = opening.options.get("mask_column")
+    if masks is not None:
+        require_column(table, masks, file, "mask_column")
     wrong = list(_bad_rows(table, paths, labels))
     if wrong or table.empty:
         more = f"; and {len(wrong) - MAX_NAMED} more rows" if len(wrong) > MAX_NAMED else ""
@@ -29,7 +32,8 @@ def _open(opening: Opening) -> ListedSource:
     listing = Listing(str(file))
     for row in table.to_dict("records"):
         fields = {str(key): text for key, text in row.items() if key not in (paths, labels)}
-        image = FileImage(origin=row[paths], path=file.parent / row[paths], fields=fields)
+        mask = file.parent / row[masks] if masks is not None and row[masks] else None
+        image = FileImage(origin=row[paths], path=file.parent / row[paths], fields=fields, mask=mask)
         listing.add(row[labels], image)
     return ListedSource(opening, listing, file.stem)
 
@@ -52,6 +56,9 @@ MANIFEST = SourceKind(
         "path": path_param("the path of a .csv or .parquet file"),
         "path_column": name_param("the column of files; relative ones are relative to the table's folder", "path"),
         "class_column": name_param("the column of classes", "class"),
+        "mask_column": optional(
+            name_param("the column of masks of the foreground, files like the images, for the corruption `inpaint`")
+        ),
         "classes": classes_param(),
     },
     paths=("path",),

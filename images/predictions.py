@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
+from scipy import special
 
 from ..circuits import ClassInfo, Condition, Corruption
 from ..errors import InputError
@@ -18,6 +19,7 @@ from .conditions import attack, attacker_of, freezes_target, is_attack, target_o
 from .corruptions import constants_of
 from .gradient_kinds import ITSELF
 from .source import ImageRef, ImageSource
+from .splits import SPLITS
 
 BATCH = 64
 """Number of images per batch."""
@@ -172,8 +174,13 @@ class Predictions:
         """
         if freezes_target(condition):
             return np.array([p.rival for p in self._of(cls, refs, condition)], int)
-        target = target_of(condition, self.source, cls, self.seed)
-        return None if target is None else np.full(len(refs), target)
+        aims = self._aims(cls, refs, condition)
+        return None if None in aims else np.array(aims, int)
+
+    def _aims(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition) -> list[int | None]:
+        """Return the attack's target for each image; None without one."""
+        aim = {split: target_of(condition, self.source, cls, self.seed, split) for split in SPLITS}
+        return [aim[self.source.split_of(ref)] for ref in refs]
 
     def correct(self, cls: ClassInfo, refs: Sequence[ImageRef]) -> Bool[np.ndarray, "image"]:
         """Return which images the model classifies correctly, unattacked."""
@@ -185,8 +192,8 @@ class Predictions:
         It succeeds if the model predicts its target, or any other class if it has no target. An attack whose target is
         the class itself never succeeds.
         """
-        predicted, target = self.of(cls, refs, condition), target_of(condition, self.source, cls, self.seed)
-        aimed = np.ones(len(refs), bool) if target is None else predicted == target
+        predicted, aims = self.of(cls, refs, condition), self._aims(cls, refs, condition)
+        aimed = np.array([aim in (None, index) for aim, index in zip(aims, predicted, strict=True)], bool)
         return self.correct(cls, refs) & aimed & (predicted != cls.class_index)
 
     def tally(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None) -> Tally:
@@ -212,6 +219,18 @@ def predict(model: ViT, views: Views) -> Int[np.ndarray, "image"]:
         array([3, 3, 3, 2])
     """
     return _logits(model, views).argmax(1)
+
+
+def probabilities(model: ViT, views: Views) -> Float[np.ndarray, "image class"]:
+    """Return the softmax probability of each class for each 8-bit view.
+
+    Examples:
+        >>> three = source.class_named("three")
+        >>> shares = probabilities(model, np.stack([source.view(ref) for ref in source.candidates(three)[:4]]))
+        >>> shares.shape, shares.argmax(1)
+        ((4, 10), array([3, 3, 3, 3]))
+    """
+    return special.softmax(_logits(model, views).astype(np.float64), axis=1)
 
 
 def _logits(model: ViT, views: Views) -> Float[np.ndarray, "image class"]:

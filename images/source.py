@@ -113,6 +113,10 @@ class ImageSource(ABC):
         """
         return self.image(ref).size
 
+    def mask_file(self, ref: ImageRef) -> Path | None:
+        """Return the file of the mask of an image, which may be missing; None if the source names none."""
+        return None if self.masks is None else (self.masks / ref.origin).with_suffix(".png")
+
     def column(self, name: str) -> Mapping[str, str]:
         """Return the values of a column that the source has in addition to classes, by the content hash of the image.
 

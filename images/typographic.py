@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..circuits import ClassInfo, Condition
-from ..circuits.kinds import choice, whole
+from ..circuits.kinds import ABSENT, choice, whole
 from ..errors import InputError
 from .batch import Batch, with_draws
 from .condition_kind import ConditionKind, Views
@@ -19,7 +19,8 @@ from .font import FONT_NAMES
 from .lettering import PLACES, Lettering
 from .params import colour, number, rgb, share
 from .source import ImageSource
-from .words import CONTROLS, NO_WORD, word_of_attack, word_of_control, words_param
+from .splits import Split
+from .words import CONTROLS, NO_WORD, listed_words, word_of_attack, word_of_control, words_param
 from .writing import write
 
 
@@ -66,6 +67,23 @@ def _target(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int
     return source.class_index_of(word_of_attack(condition["text"], source, cls, seed))
 
 
+def _of_split(condition: Condition, split: Split) -> Condition:
+    """Return the condition with the text of this split: report images have the held-out text, if there is one."""
+    params = dict(condition.params)
+    held_out = params.pop("held_out", None)
+    if held_out is None:
+        return condition
+    return replace(condition, params=tuple((params | {"text": held_out} if split == "report" else params).items()))
+
+
+def _notice(condition: Condition) -> str | None:
+    held_out = dict(condition.params).get("held_out")
+    shared = set() if held_out is None else listed_words(condition["text"]) & listed_words(held_out)
+    if not shared:
+        return None
+    return f"typographic: held_out: {', '.join(map(repr, sorted(shared)))} is in text, too: it is not held out"
+
+
 def _controls(condition: Condition, attack: Condition) -> bool:
     """Return whether two conditions differ only in that the first one is a control."""
     params = dict(condition.params)
@@ -77,14 +95,18 @@ TYPOGRAPHIC = ConditionKind(
     name=(
         "a text written on the image; `other class` writes the word of one other class on all images "
         "of a class, chosen by the seed and the set of classes; random places depend only on the image "
-        "and the seed; a `control` keeps the place, the size and the target of the attack"
+        "and the seed; a `control` keeps the place, the size and the target of the attack; report images have the "
+        "text `held_out` if it is given"
     ),
     apply=_write,
     target=_target,
     words=_words,
+    of_split=_of_split,
+    notice=_notice,
     controls=_controls,
     params={
         "text": words_param(),
+        "held_out": replace(words_param(), default=ABSENT),
         "size": share(0.15, 0.01, 1.0),
         "place": choice(*PLACES, default="bottom"),
         "number": whole(1, 1, 100),

@@ -49,6 +49,16 @@ def words_param() -> Param:
     return Param(OTHER_CLASS, allowed, read)
 
 
+def listed_words(text: Scalar) -> set[str]:
+    """Return the words in a canonical value of `words_param`; the name `other class` counts as none."""
+    match _parsed(text):
+        case dict() as table:
+            return set(table.values())
+        case list() as words:
+            return set(words)
+    return set() if text == OTHER_CLASS else {str(text)}
+
+
 def _parsed(value: Any) -> Any:
     """Return the table or list that a text in canonical JSON stands for; any other value unchanged."""
     if isinstance(value, str) and value.startswith(("{", "[")):

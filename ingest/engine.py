@@ -35,6 +35,7 @@ from ..results import Table
 from ..store import CIRCUIT, DISCOVERY, RESPONSE, PartLocations, Writer, create_store
 from .bar import Lines, progress_display
 from .choice import Choice
+from .examples import store_examples
 from .executor import LocalExecutor, Parts
 from .names import check_names
 from .plan import Plan, Planned, make_plan
@@ -211,6 +212,8 @@ class _Engine:
                 bar.reach(storing.ended)
         self.done, self.circuits = storing.done, storing.circuits
         self.failed |= {self._label(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
+        with _device_failures("example images"):
+            store_examples(self.choice, self.plan, self.writer, {*before, *storing.failed})
 
     def _label(self, item: WorkItem) -> str:
         """Return the name of an item in messages."""

@@ -18,10 +18,10 @@ from ..models import ViT
 from ..results import Table
 from ..store import PartLocations, open_store
 from .choice import Choice
+from .evaluating import RANDOM_CIRCUITS
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .survey import survey
-from .work import RANDOM_CIRCUITS
 
 CIRCUIT_RUN = 2.5
 """Cost of a patched run of a circuit, in forward passes of the same images: an upper bound of evaluation."""

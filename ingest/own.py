@@ -49,10 +49,11 @@ from ..images import (
 )
 from ..models import DTYPES, ConstantOutputs, ViT
 from ..store import rounded
+from .evaluating import Evaluated, circuit_record, evaluate_circuit
 from .extracted import common_graph, extractions_of
 from .kinds import Kind, resolve_kind
+from .provenance import versions
 from .spec import is_printable
-from .work import Evaluated, circuit_record, evaluate_circuit, versions
 
 RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally")
 """Names in the provenance of computed answers."""

@@ -44,7 +44,7 @@ from ..images import (
     order_candidates,
     short_fingerprint,
     surroundings,
-    target_of,
+    targets_of,
 )
 from ..models import ViT, plain_torch
 from .images import attacked_folders, groups_of_class, open_images
@@ -301,11 +301,11 @@ def _classes_of(
 
 def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Condition, recipe: Recipe) -> None:
     for cls in classes:
-        aim = target_of(condition, source, cls, recipe.seed)
-        if aim is not None and aim != cls.class_index:
+        aims = targets_of(condition, source, cls, recipe.seed)
+        if not {None, cls.class_index}.intersection(aims):
             continue
         kind = recipe.metric.kind
-        why = "is a class of neither the images nor the model" if aim is None else "is the class itself"
+        why = "is a class of neither the images nor the model" if None in aims else "is the class itself"
         raise InputError(
             f"the metric {kind} needs a target class, and the target of {condition.text} on images of {cls.name!r} "
             f'{why}; name one: metric = {{ kind = "{kind}", target = "…" }}'

@@ -176,6 +176,7 @@ class ImagesSpec(_Part):
     choose: Literal["correct", "all", "successful"] = "correct"
     only: tuple[str, ...] | None = None
     groups: _NameOrGroups | None = None
+    examples: int = Field(default=3, ge=0, le=8)
 
     @property
     def grouping(self) -> str | Path | None:

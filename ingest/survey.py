@@ -10,7 +10,7 @@ import pandas as pd
 from ..bars import late_bar
 from ..circuits import ClassInfo, Condition, WorkItem
 from ..errors import InputError
-from ..images import SPLITS, is_attack, printable, target_of
+from ..images import SPLITS, is_attack, printable, targets_of
 from ..results import Table
 from .choice import Choice
 from .plan import Plan
@@ -62,8 +62,8 @@ def _aim(plan: Plan, cls: ClassInfo, condition: Condition) -> str | None:
     """Return the class that counts as a success of the attack, for people."""
     if not is_attack(condition):
         return None
-    target = target_of(condition, plan.source, cls, plan.spec.seed)
-    return "any other" if target is None else plan.source.name_of(target)
+    targets = targets_of(condition, plan.source, cls, plan.spec.seed)
+    return " / ".join("any other" if target is None else plan.source.name_of(target) for target in targets)
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:

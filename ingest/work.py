@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
-from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from ..circuits import (
-    ROLES,
     Circuit,
     CircuitRecord,
     ClassInfo,
@@ -25,40 +16,24 @@ from ..circuits import (
     Corruption,
     Discovery,
     EdgeScores,
-    Evaluation,
     Extraction,
     Response,
-    Role,
-    Trial,
     WorkItem,
-    bootstrap_frequency,
     circuit_id,
     computation_graph,
-    random_circuit,
     trials_of,
     universe_of,
 )
-from ..discovery import EXTRACTIONS, discover, is_absolute
+from ..discovery import EXTRACTIONS, discover
 from ..errors import CircuitStoreWarning, InputError
-from ..evaluation import DEFAULT, Execution, ImagePairs, Outcome, evaluation_of, outcomes
-from ..images import (
-    SPLITS,
-    BadImage,
-    ImageRef,
-    Split,
-    attack_checks,
-    attacked_file,
-    build_pairs,
-    is_attack,
-    printable,
-)
+from ..evaluation import Execution, ImagePairs
+from ..images import Split, build_pairs
 from ..models import ViT
 from ..store import rounded
 from .choice import Choice
+from .evaluating import Evaluated, circuit_record, evaluate_circuit
 from .plan import Plan, Planned, metric_target
-
-RANDOM_CIRCUITS = 10
-"""Number of random connected circuits of the same size that are evaluated with every circuit."""
+from .provenance import image_provenance, versions
 
 
 @dataclass(frozen=True)
@@ -167,25 +142,10 @@ class Workbench:
             **versions(self.model_of(item)),
             "seconds": round(time.monotonic() - began, 3),
             "warnings": [*self._warnings_of(item), *texts],
-            "image_warnings": list(self.choice.of_item(item).warnings),
-            "tally": self._tally(item),
-            "images": self._provenance(item),
-            "attack": self._attack_checks(item),
+            **image_provenance(self.choice, item),
             "constants": self.choice.constants(item),
         }
         return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
-
-    def _tally(self, item: WorkItem) -> dict[str, int | None] | None:
-        """Return how the model classifies the candidates that were tried; None if one of them cannot be decoded."""
-        with suppress(BadImage):
-            return asdict(self.choice.tally(item))
-        return None
-
-    def _attack_checks(self, item: WorkItem) -> dict[str, Any] | None:
-        """Return how variants of a gradient attack do on the discovery images; None for other conditions."""
-        refs = self.choice.of_item(item).discovery
-        checks = attack_checks(self.choice.predictions, item.target_class, refs, item.condition)
-        return checks and checks.to_dict()
 
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
@@ -227,44 +187,6 @@ class Workbench:
     def model_of(self, item: WorkItem) -> ViT:
         """Return the model in the type of the item's recipe."""
         return self.plan.models[item.recipe.dtype]
-
-    def _provenance(self, item: WorkItem) -> list[dict[str, str]]:
-        """Return a row per image of the item: split, hash, file, and those of its attacked twin and of its partner."""
-        rows = []
-        for split in SPLITS:
-            refs = getattr(self.choice.of_item(item), split)
-            attacked = self._attacked(item, refs)
-            partners = self.choice.partners(item, split, len(refs))
-            for i, ref in enumerate(refs):
-                row = {"split": split, "hash": ref.hash, "file": printable(ref.origin)}
-                row |= attacked[i]
-                if partners:
-                    partner = partners[i]
-                    row["against"] = self.plan.source.class_of(partner).name
-                    row |= {"against_hash": partner.hash, "against_file": printable(partner.origin)}
-                rows.append(row)
-        return rows
-
-    def _attacked(self, item: WorkItem, refs: Sequence[ImageRef]) -> list[dict[str, Any]]:
-        """Return what the provenance says about each image's attacked twin."""
-        if not is_attack(item.condition) or not refs:
-            return [{} for _ in refs]
-        predictions, cls = self.choice.predictions, item.target_class
-        clean, attacked = predictions.views(cls, refs), predictions.views(cls, refs, item.condition)
-        names = map(predictions.source.name_of, predictions.of(cls, refs, item.condition).tolist())
-        rows = []
-        for ref, before, after, name in zip(refs, clean, attacked, names, strict=True):
-            twin, offset = attacked_file(item.condition, self.plan.source, ref), (after / 255.0 - before / 255.0)
-            rows.append(
-                {
-                    "attacked_hash": hashlib.sha256(after.tobytes()).hexdigest() if twin is None else twin.hash,
-                    "attacked_file": None if twin is None else printable(twin.origin),
-                    "attacked_as": name,
-                    "linf": float(np.abs(offset).max()),
-                    "l2": float(np.linalg.norm(offset)),
-                }
-            )
-        return rows
 
     def pairs(self, item: WorkItem, split: Split) -> ImagePairs | None:
         """Return the image pairs of one split, attacked and corrupted; None if the split has no images."""
@@ -318,105 +240,3 @@ def _recorded() -> Iterator[list[str]]:
 
 Part = Discovery | Response | CircuitRecord
 """A part of the answer to an item."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The evaluation of a circuit on report images.
-
-    Attributes:
-        evaluation: the figures.
-        responses: the values per image that they were computed from; empty for an evaluation by the user.
-    """
-
-    evaluation: Evaluation
-    responses: Mapping[Role, Response] = field(default_factory=dict)
-
-
-def circuit_record(
-    discovery: Discovery, extraction: Extraction, circuit: Circuit, outcome: Evaluated | None
-) -> CircuitRecord:
-    """Return the stored form of a circuit of a discovery."""
-    item, scores = discovery.item, discovery.scores
-    return CircuitRecord(
-        item=item,
-        extraction=extraction,
-        circuit=replace(circuit, score=None, std=None) if scores is None else circuit.scored(scores),
-        n_images=len(discovery.images),
-        evaluation=outcome and outcome.evaluation,
-        frequency=scores and _frequency(scores, extraction, circuit, item.recipe.seed),
-        full_in=scores and scores.inflow,
-        full_out=scores and scores.outflow,
-        notes=(*_warnings(discovery), *_shortfall(circuit)),
-        responses={role: response.id for role, response in outcome.responses.items()} if outcome else {},
-    )
-
-
-def evaluate_circuit(
-    model: ViT,
-    pairs: ImagePairs,
-    circuit: Circuit,
-    trials: Mapping[Role, Trial],
-    *,
-    known: Mapping[str, Response] | None = None,
-    execution: Execution = DEFAULT,
-) -> Evaluated:
-    """Evaluate a circuit, and random connected circuits of the same size, on report images.
-
-    Args:
-        model: the model.
-        pairs: the report images.
-        circuit: the circuit.
-        trials: the runs to record, as returned by `trials_of`.
-        known: stored responses by id, which are reused, so that every evaluation follows from stored responses.
-        execution: batch size and progress.
-
-    Raises:
-        InputError: pairs or circuit do not fit the model.
-    """
-    metric, seed = trials["full"].metric, trials["full"].seed
-    seeds = range(seed, seed + RANDOM_CIRCUITS)
-    randoms = [random_circuit(circuit.universe, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
-    measured = outcomes(model, pairs, [circuit, *randoms], metric=metric, execution=execution)
-    responses: dict[Role, Response] = {}
-    for role, outcome in zip(ROLES, measured, strict=False):
-        trial = trials[role]
-        stored = known.get(trial.id) if known else None
-        responses[role] = stored or outcome.response(trial, pairs, versions(model))
-    evaluation = evaluation_of(*(Outcome.of(responses[role]) for role in ROLES))
-    random = tuple(float(outcome.metric.mean()) for outcome in measured[len(ROLES) :])
-    return Evaluated(replace(evaluation, metric_random=random), responses)
-
-
-def _frequency(
-    scores: EdgeScores, extraction: Extraction, circuit: Circuit, seed: int
-) -> Float[np.ndarray, "edge"] | None:
-    """Return the bootstrap frequency of each edge; None if edges have no order or scores per image were not kept."""
-    size = circuit.size_requested
-    ordered = extraction.kind in EXTRACTIONS and EXTRACTIONS[extraction.kind].take is not None
-    if scores.per_image is None or scores.shares or not ordered or not size:
-        return None
-    return bootstrap_frequency(scores.per_image, size, absolute=is_absolute(extraction), seed=seed)
-
-
-def _warnings(discovery: Discovery) -> Iterator[str]:
-    for kind in ("image_warnings", "warnings"):
-        yield from discovery.provenance.get(kind, ())
-
-
-def _shortfall(circuit: Circuit) -> Iterator[str]:
-    """Yield a note if the circuit is the whole graph, with the reason."""
-    if circuit.n_edges == circuit.universe.n_edges:
-        why = circuit.extraction if "all edges" in circuit.extraction else f"{circuit.extraction} leaves nothing out"
-        yield f"the circuit is the whole graph: {why}"
-
-
-def versions(model: ViT) -> Mapping[str, str]:
-    """Return device, platform and package versions, for the provenance of answers."""
-    packages = ("circuitstore", "torch", "timm", "numpy")
-    return {
-        "device": str(model.device),
-        "threads": str(torch.get_num_threads()),
-        "platform": platform.platform(),
-        **{name: metadata.version(name) for name in packages},
-    }

@@ -36,24 +36,33 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
       metric_full: metric of the model
       metric_empty: metric with every edge corrupted
       metric_circuit: metric of the circuit
+      attacked_as: name of the model's top class on the attacked image, found when it was attacked; empty if natural
+      linf: largest change of a pixel by the attack, pixels in [0, 1]; empty if natural
+      l2: Euclidean norm of that change
     """
     id = values["circuit"]
     row = store.circuits(columns=_COLUMNS, id=id).iloc[0]
     if row.isna().any():
         return Table(pd.DataFrame(columns=columns_of(images_of_circuit)), (_missing_note([id]),))
     full, empty, circuit = (store.archive.response(str(row[column]))[0] for column in _COLUMNS)
-    images = store.images(id).frame
-    files = dict(zip(images["hash"], images["file"], strict=True))
+    images = store.images(id).frame.drop_duplicates("hash").set_index("hash").reindex(list(full.images))
     columns: dict[str, Any] = {
         "image": list(full.images),
-        "file": [files.get(image) for image in full.images],
+        "file": _texts(images["file"]),
         "true": full.true.astype(np.int64),
         "predicted_full": full.predicted.astype(np.int64),
         "predicted_circuit": circuit.predicted.astype(np.int64),
     }
     for name in ("hit", "metric"):
         columns |= {f"{name}_{role}": getattr(r, name) for role, r in zip(ROLES, (full, empty, circuit), strict=True)}
+    columns["attacked_as"] = _texts(images["attacked_as"])
+    columns |= {name: images[name].astype(float).to_numpy() for name in ("linf", "l2")}
     return Table(pd.DataFrame(columns))
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    """Return the texts of a column; a missing one is None."""
+    return [value if isinstance(value, str) else None for value in column]
 
 
 def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:

@@ -8,6 +8,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 | discovery | edges of the universe | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
 | response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
+| example | values of pixels | `clean_0`, `attacked_0` … (uint8), see `example_encoding` |
 | run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better here than in the header |
 
 Columns without values are left out. Scores per image are mantissas; each image's power of two is in the header. The
@@ -32,6 +33,7 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Evaluation,
+    ExampleImages,
     Extraction,
     ModelInfo,
     Recipe,
@@ -210,7 +212,7 @@ def discovery_from_table(header: Header, table: pa.Table) -> Discovery:
         header["trace"],
         header["provenance"],
     )
-    _check_identity(header, discovery)
+    check_identity(header, discovery)
     return discovery
 
 
@@ -246,7 +248,12 @@ def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> E
     )
 
 
-def _check_identity(header: Header, value: Discovery | CircuitRecord | Response) -> None:
+def check_identity(header: Header, value: Discovery | CircuitRecord | Response | ExampleImages) -> None:
+    """Compare the id and the checksum of a value that was read with those in its header.
+
+    Raises:
+        StoreDamaged: they differ.
+    """
     if value.id != header["id"]:
         raise StoreDamaged(f"its header has the id {header['id']}, its content has {value.id}")
     if value.sha256 != header["sha256"]:
@@ -317,7 +324,7 @@ def circuit_from_table(header: Header, table: pa.Table) -> CircuitRecord:
         notes=tuple(header["notes"]),
         responses=header.get("responses", {}),
     )
-    _check_identity(header, record)
+    check_identity(header, record)
     return record
 
 
@@ -350,7 +357,7 @@ def response_from_table(header: Header, table: pa.Table) -> Response:
     arrays = {name: column(header, table, name) for name in ("metric", "predicted", "true", "hit")}
     trial, images = Trial.from_dict(header["trial"]), tuple(header["images"])
     response = Response(trial, images, **arrays, provenance=header["provenance"])
-    _check_identity(header, response)
+    check_identity(header, response)
     return response
 
 

@@ -1,4 +1,4 @@
-"""Kinds of stored values: discoveries, circuits, responses. Archive, catalog, writer and upkeep loop over these kinds.
+"""Kinds of stored values: discoveries, circuits, responses, example images. All parts of a store loop over these kinds.
 
 A new kind is a value in `KINDS`, with its table in `tables` and a migration that creates the table.
 """
@@ -11,12 +11,12 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 
-from ..circuits import ROLES, CircuitRecord, Discovery, Extraction, Response, Role, WorkItem
-from . import encoding, tables
+from ..circuits import ROLES, CircuitRecord, Discovery, ExampleImages, Extraction, Response, Role, WorkItem
+from . import encoding, example_encoding, tables
 
-Stored = Discovery | CircuitRecord | Response
+Stored = Discovery | CircuitRecord | Response | ExampleImages
 V = TypeVar("V", bound=Stored)
 Question = tuple[WorkItem, Extraction | None]
 
@@ -74,6 +74,10 @@ def _response_row(response: Response, created_ms: int) -> dict[str, Any]:
     return response.properties() | {"created_ms": created_ms}
 
 
+def _examples_row(images: ExampleImages, created_ms: int) -> dict[str, Any]:
+    return images.properties() | {"created_ms": created_ms}
+
+
 _circuits, _items = tables.circuits.c, tables.items.c
 _of_runs = select(tables.run_circuits.c.circuit)
 _kept_circuits = select(tables.circuits).where(_circuits.id.in_(_of_runs))
@@ -93,6 +97,14 @@ _kept_responses = sa.union_all(
     # by circuit: the circuit may be only in the archive
     select(tables.responses.c.id).where(tables.responses.c.circuit.in_(_of_runs)),
 ).subquery()
+
+_IMAGES = ("model", "dataset", "class", "class_index", "image_group", "condition")
+
+examples_of_items = select(tables.examples.c.id).join(
+    tables.items,
+    and_(*(tables.examples.c[n] == _items[n] for n in _IMAGES)),
+)
+"""Ids of the example images of the same class and condition as an item."""
 
 DISCOVERY = StoredKind(
     "discovery",
@@ -133,7 +145,19 @@ RESPONSE = StoredKind(
     question=lambda response: None,
 )
 
-KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT)}
+EXAMPLES = StoredKind(
+    "example",
+    "examples",
+    ExampleImages,
+    example_encoding.examples_to_table,
+    example_encoding.examples_from_table,
+    tables.examples,
+    _examples_row,
+    kept=examples_of_items.where(_items.id.in_(kept_items)),
+    question=lambda images: None,
+)
+
+KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES)}
 """All kinds by name. A kind comes before those that refer to it."""
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged, check_known
 from .catalog_lease import WRITER
-from .kinds import KINDS, RESPONSES
+from .kinds import KINDS, RESPONSES, examples_of_items
 from .lease import now_ms
 from .runs import Run, RunRequest
 from .sql import bytewise, chunks, insert_new, parsed, storable
@@ -204,6 +204,12 @@ def responses_of(connection: Connection, run: str) -> list[str]:
     mine = select(circuits).where(circuits.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
     referred = sa.union(*(mine.with_only_columns(column) for column in RESPONSES.values())).subquery()
     return list(connection.scalars(select(responses.c.id).where(responses.c.id.in_(select(referred)))))
+
+
+def examples_of(connection: Connection, run: str) -> list[str]:
+    """Return the ids of the listed example images of the classes and conditions of a run."""
+    mine = select(run_items.c.item).where(run_items.c.run == run)
+    return list(connection.scalars(examples_of_items.where(items.c.id.in_(mine)).distinct()))
 
 
 def failures(connection: Connection, run: str) -> dict[str, str]:

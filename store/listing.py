@@ -1,4 +1,4 @@
-"""Tables of runs, items, circuits and responses, from the catalog."""
+"""Tables of runs, items, circuits, responses and example images, from the catalog."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .cypher.values import plain
 from .kinds import KINDS
 from .tables import STATES, run_circuits, run_items
 from .tables import circuits as circuits_table
+from .tables import examples as examples_table
 from .tables import items as items_table
 from .tables import responses as responses_table
 from .tables import runs as runs_table
@@ -117,6 +118,16 @@ def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]
         query = query.where(responses_table.c.id.in_(ledger.responses_of(connection, run)))
     order = (*_IMAGES, "metric", "corruption", "intervention", "id")
     return _frame(connection, query.order_by(*(sql.bytewise(connection, responses_table.c[name]) for name in order)))
+
+
+def examples(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+    """See `Store.examples`."""
+    query = select(examples_table).where(*_equal("examples", dict(examples_table.c.items()), equals))
+    if run is not None:
+        ledger.known_run(connection, run)
+        query = query.where(examples_table.c.id.in_(ledger.examples_of(connection, run)))
+    order = (*_IMAGES, "id")
+    return _frame(connection, query.order_by(*(sql.bytewise(connection, examples_table.c[name]) for name in order)))
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:

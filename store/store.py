@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, Discovery, Response
+from ..circuits import CircuitRecord, Discovery, ExampleImages, Response
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
 from . import catalog_lease, listing
@@ -24,6 +24,7 @@ from .cypher.values import check_text, limits
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
+from .kinds import EXAMPLES
 from .location import Location
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -174,6 +175,30 @@ class Store:
         with self.catalog.reading() as connection:
             id = listing.resolve(connection, "response", id)
         return self.archive.response(id)[0]
+
+    def examples(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
+        """Return what example images there are: a row per class, group and condition, sorted by them.
+
+        Columns: `ExampleImages.properties` and `created_ms`.
+
+        Args:
+            run: only those of the classes and conditions of this run.
+            equals: as for `circuits`.
+
+        Raises:
+            InputError: there is no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.examples(connection, run, equals)
+
+    def example_images(self, id: str) -> ExampleImages:
+        """Return example images by their id, or by the first digits of it if they are unique. Errors as for `circuit`.
+
+        They are up to eight images of a class under a condition, clean and attacked, with the model's predictions.
+        """
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, "example", id)
+        return self.archive.read(EXAMPLES, id)[0]
 
     def writing_process(self) -> str | None:
         """Return a description of the process that writes to the store; None if there is none."""

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
@@ -149,6 +149,23 @@ responses = Table(
     Column("n_images", Integer, nullable=False),
     Column("metric_mean", Double, nullable=False),
     Column("accuracy", Double, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+examples = Table(
+    "examples",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("model_id", String(64), nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("class_index", Integer, nullable=False),
+    Column("image_group", Text, nullable=False),
+    Column("attack", Text, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("n_images", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )

@@ -23,7 +23,7 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import CIRCUIT, DISCOVERY, KINDS, RESPONSE, Stored, StoredKind, kind_of
+from .kinds import CIRCUIT, DISCOVERY, EXAMPLES, KINDS, RESPONSE, Stored, StoredKind, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -138,8 +138,8 @@ class Writer:
                 absent = [id for id in there if answers.checksum(connection, DISCOVERY, id) is None]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
                 answered, found = ledger.stored_of(connection, name)
-                responses = ledger.responses_of(connection, name)
-            self._set_lost_aside({DISCOVERY: answered, RESPONSE: responses, CIRCUIT: found})
+                responses, examples = ledger.responses_of(connection, name), ledger.examples_of(connection, name)
+            self._set_lost_aside({DISCOVERY: answered, RESPONSE: responses, CIRCUIT: found, EXAMPLES: examples})
             taken = [self.adopt(DISCOVERY, id) for id in absent]
             taken += [self.adopt(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
             if sum(taken):
@@ -228,6 +228,11 @@ class Writer:
             answered, found = ledger.stored_of(connection, run)
         return set(answered), set(found)
 
+    def examples(self, run: str) -> set[str]:
+        """Return the ids of the stored example images of the classes and conditions of a run."""
+        with self.catalog.reading() as connection:
+            return set(ledger.examples_of(connection, run))
+
     def has(self, kind: StoredKind[Any], id: str) -> bool:
         """Return whether a value is stored."""
         with self.catalog.reading() as connection:
@@ -238,7 +243,7 @@ class Writer:
 
         A discovery completes its item; its scores are stored as by `encoding.rounded`. A circuit appears in the graph
         with its group: after at most half a minute plus the time that a group takes. A response belongs to a run
-        through the circuits that refer to it.
+        through the circuits that refer to it, example images through items of the same class and condition.
 
         A stored value is never replaced: a different value with the same id is dropped with a notice.
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..circuits import (
+    NATURAL,
     CircuitRecord,
     ClassInfo,
     Condition,
@@ -17,6 +18,8 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Evaluation,
+    Example,
+    ExampleImages,
     Extraction,
     MethodUse,
     Metric,
@@ -24,6 +27,7 @@ from ..circuits import (
     Recipe,
     Response,
     Role,
+    SeenImage,
     Selection,
     Universe,
     UniverseUse,
@@ -127,6 +131,20 @@ def with_responses(record: CircuitRecord) -> tuple[CircuitRecord, list[Response]
     responses = make_responses(record.item, record.id)
     ids = {role: response.id for role, response in responses.items()}
     return replace(record, responses=ids), list(responses.values())
+
+
+def make_examples(item: WorkItem, count: int = 2, *, seed: int = 0) -> ExampleImages:
+    """Return synthetic example images of an item, attacked unless its condition is natural."""
+    rng = np.random.default_rng([seed, item.target_class.class_index])
+
+    def seen() -> SeenImage:
+        return SeenImage(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), item.target_class.name, float(rng.uniform()))
+
+    attacked = item.condition.kind != NATURAL
+    hashes = _hashes(99, item.target_class.class_index, count)
+    examples = tuple(Example(hash_, f"{hash_[:6]}.png", seen(), seen() if attacked else None) for hash_ in hashes)
+    rates = dict.fromkeys(("success", "one_step", "more_steps", "more_restarts", "large"), 0.5)
+    return ExampleImages.of(item, count, examples, {"images": 4, **rates, "suspicious": []} if attacked else {})
 
 
 def make_records(

@@ -131,5 +131,6 @@ def content(store: Store) -> dict[str, object]:
         "items": store.items().drop(columns=["attempts", "changed_ms"]).to_csv(),
         "discoveries": {id: store.discovery(id).sha256 for id in store.archive.ids("discovery")},
         "circuit files": sorted(store.archive.ids("circuit")),
+        "examples": {id: store.example_images(id).sha256 for id in store.archive.ids("example")},
         "graph": store.graph.present(),
     }

@@ -408,6 +408,9 @@ def test_preview_gives_a_table_and_a_sheet(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "circuitstore-data").exists()
     assert ".png" in refused("preview", "spec.toml", "--out", "sheet.html")
+    assert attacked["condition"].startswith("typographic(")
+    table = run("preview", "spec.toml").stdout
+    assert "typographic" in table and "typographic(" not in table
 
 
 def test_index_begins_with_the_table(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
 from .drawings import Pictures
+from .examples import class_examples, left_out
 from .inputs import images_table, studies_table
 from .models import models_view
 from .section import section, study_id
@@ -30,7 +31,7 @@ PAGE_BYTES = 5_900_000
 """Maximum size of the file. Plotly takes 4.8 MB; drawings take what charts and tables leave."""
 
 FRAME_BYTES = 60_000
-"""Reserved for everything except studies and models: styles, texts, notes, provenance."""
+"""Reserved for everything except studies, models and example images: styles, texts, notes, provenance."""
 
 STUDY_BYTES = 170_000
 """Reserved for the charts and tables of each following study, when a study is drawn."""
@@ -80,8 +81,9 @@ def render(overview: Overview) -> str:
     )
     environment.filters["edges"] = _edges_as_code
     templates: Any = environment.get_template("parts.html.jinja").module
-    models = _models(overview, templates)
-    studies = list(_studies(overview, templates, PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - _size(models)))
+    models, examples = _models(overview, templates), _examples(overview, environment)
+    room = PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - _size(models) - _size(examples)
+    studies = list(_studies(overview, templates, room))
     notes = [*_not_shown(len(overview.studies) - len(studies)), *overview.notes]
     return environment.get_template("page.html.jinja").render(
         title=f"Circuits of {overview.run}" if overview.run else "Circuits",
@@ -92,6 +94,7 @@ def render(overview: Overview) -> str:
         headings={study_id(number): shown.title for number, shown in enumerate(overview.studies[: len(studies)])},
         studies=studies,
         models=models,
+        examples=examples,
         notes=notes[:MAX_NOTES],
         notes_left_out=max(0, len(notes) - MAX_NOTES),
         residual=f"{RESIDUAL_LIMIT:.0%}",
@@ -120,6 +123,14 @@ def _models(overview: Overview, templates: Any) -> Markup | str:
     return templates.models(
         [models_view(pair, number) for number, pair in enumerate(overview.model_pairs)], overview.model_notes
     )
+
+
+def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | str:
+    if not overview.examples:
+        return ""
+    templates: Any = environment.get_template("examples.html.jinja").module
+    shown = class_examples(overview.examples)
+    return templates.section(shown, left_out(overview.examples, shown))
 
 
 def _size(html: str) -> int:

@@ -160,3 +160,43 @@ def test_without_opencv_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(CircuitStoreError, match=r'cv2 is not installed; .*pip install "circuitstore\[inpaint\]"'):
         corrupt(INPAINT, batch(opened(photos, imagenet_model, masks)))
+
+
+def manifest(photos: Path, masks: Path, model: ViT, left_out: str = "") -> ImageSource:
+    """The photos as a table with a column of masks, all of which have other names than the images."""
+    lines = ["path,class,outline"]
+    for number, path in enumerate(sorted(photos.rglob("*.*"))):
+        mask = masks / path.parent.name / f"{path.stem}.png"
+        named = mask.rename(mask.with_name(f"mask-{number}.png"))
+        origin = f"{path.parent.name}/{path.name}"
+        lines.append(f"{path},{path.parent.name},{'' if origin == left_out else named}")
+    file = photos.parent / "images.csv"
+    file.write_text("\n".join(lines))
+    return open_source({"kind": "manifest", "path": file, "mask_column": "outline"}, model)
+
+
+def test_masks_of_a_manifest_fill_as_those_of_a_folder(photos: Path, masks: Path, imagenet_model: ViT) -> None:
+    images = batch(opened(photos, imagenet_model, masks), 10)
+    expected = dict(zip((ref.hash for ref in images.refs), corrupt(INPAINT, images), strict=True))
+    source = manifest(photos, masks, imagenet_model)
+    listed = batch(source, 10)
+    for ref, view in zip(listed.refs, corrupt(INPAINT, listed), strict=True):
+        assert np.array_equal(view, expected[ref.hash])
+    hashes = {ref.hash for ref in find_masks(source, listed.refs)}
+    three = source.classes[0]
+    assert set(surroundings(source, three, NATURAL, INPAINT, count=8)) >= hashes
+
+
+def test_an_image_without_a_mask_in_the_manifest_is_named(photos: Path, masks: Path, imagenet_model: ViT) -> None:
+    source = manifest(photos, masks, imagenet_model, left_out="207/4.jpg")
+    with pytest.raises(InputError, match=r"^images: .*207/4\.jpg has no mask; expected for every image a file of its"):
+        find_masks(source, source.candidates(source.class_named("207")))
+
+
+def test_a_missing_column_of_masks_is_named(photos: Path, masks: Path, imagenet_model: ViT) -> None:
+    manifest(photos, masks, imagenet_model)
+    table = {"kind": "manifest", "path": photos.parent / "images.csv"}
+    with pytest.raises(InputError, match=r"the column 'masks' is missing.*or set mask_column"):
+        open_source({**table, "mask_column": "masks"}, imagenet_model)
+    with pytest.raises(InputError, match="or the column of a manifest: mask_column"):
+        corrupt(INPAINT, batch(open_source(table, imagenet_model)))

@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, CORRUPTIONS, ImageSource, contrast, open_source, target_of
+from circuitstore.images import (
+    CONDITIONS,
+    CORRUPTIONS,
+    SPLITS,
+    ImageSource,
+    Predictions,
+    contrast,
+    notice_of,
+    open_source,
+    surroundings,
+    target_of,
+    targets_of,
+)
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack, words
 from circuitstore.models import ViT
@@ -128,3 +140,56 @@ def test_three_regimes_differ_only_in_place_number_and_size(digits: ImageSource)
     inked = [int((views != batch.views).any(-1).sum()) for views in attacked]
     assert min(inked) > 0 and len({views.tobytes() for views in attacked}) == 3
     assert np.array_equal(attacked[0][:, :20], batch.views[:, :20])
+
+
+HALF, OTHER = ["zero", "one", "two", "three", "four"], ["five", "six", "seven", "eight", "nine"]
+
+
+def test_report_images_have_the_held_out_words(digits: ImageSource, digits_model: ViT) -> None:
+    """Each image is that of the condition with the words of its split only, whatever it is batched with."""
+    predictions = Predictions(digits, digits_model)
+    both = CONDITIONS.resolve("typographic", {"text": HALF, "held_out": OTHER})
+    of_split = {
+        split: CONDITIONS.resolve("typographic", {"text": OTHER if split == "report" else HALF}) for split in SPLITS
+    }
+    for name in ("three", "eight"):
+        cls = digits.class_named(name)
+        refs = digits.candidates(cls)[:9]
+        assert {digits.split_of(ref) for ref in refs} == set(SPLITS)
+        together = predictions.views(cls, refs, both)
+        targets, turned = predictions.targets(cls, refs, both), predictions.successful(cls, refs, both)
+        assert targets is not None
+        for i, ref in enumerate(refs):
+            own = of_split[digits.split_of(ref)]
+            assert np.array_equal(together[i], predictions.views(cls, [ref], own)[0])
+            assert targets[i] == target_of(own, digits, cls, 0)
+            assert turned[i] == predictions.successful(cls, [ref], own)[0]
+
+
+def test_both_words_and_targets_are_named_and_part_of_the_question(digits: ImageSource) -> None:
+    three, blur = digits.class_named("three"), CORRUPTIONS.resolve("blur")
+    both = CONDITIONS.resolve("typographic", {"text": "seven", "held_out": "two"})
+    assert words(both, digits, three, 0) == ("seven", "two") and targets_of(both, digits, three, 0) == (7, 2)
+    named = contrast(digits, three, both, blur, count=4)
+    assert (named.word, named.target) == ("seven / two", "seven / two")
+    around = surroundings(digits, three, both, blur, count=4)
+    assert around == ("seven", "two", "target 7", "target 2")
+    one = CONDITIONS.resolve("typographic", {"text": "seven"})
+    assert targets_of(one, digits, three, 0) == (7,) and around != surroundings(digits, three, one, blur, count=4)
+
+
+def test_held_out_words_leave_other_conditions_unchanged(digits: ImageSource) -> None:
+    condition = CONDITIONS.resolve("typographic", {"text": "seven"})
+    assert "held_out" not in condition.text
+    controls = CONDITIONS.resolve("typographic", {"text": "seven", "held_out": "two", "control": "nonsense"})
+    three = digits.class_named("three")
+    first, second = words(controls, digits, three, 0)
+    assert first != second and (len(first), len(second)) == (len("seven"), len("two"))
+    assert targets_of(controls, digits, three, 0) == (7, 2)
+
+
+def test_a_word_in_both_lists_is_reported() -> None:
+    condition = CONDITIONS.resolve("typographic", {"text": HALF, "held_out": [*OTHER, "two"]})
+    assert notice_of(condition) == "typographic: held_out: 'two' is in text, too: it is not held out"
+    assert notice_of(CONDITIONS.resolve("typographic", {"text": HALF, "held_out": OTHER})) is None
+    assert notice_of(CONDITIONS.resolve("typographic", {"text": "other class", "held_out": "iPod"})) is None

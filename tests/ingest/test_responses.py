@@ -92,6 +92,14 @@ def test_images_of_one_circuit(store: Store) -> None:
         assert table[f"metric_{role}"].mean() == getattr(record.evaluation, f"metric_{role}")
         assert table[f"hit_{role}"].mean() == getattr(record.evaluation, f"accuracy_{role}")
     assert table["file"].str.startswith("digit ").all()
+    attack = record.item.condition.kind != NATURAL
+    assert table["attacked_as"].notna().all() == table["linf"].notna().all() == attack
+    attacked = next(r for r in records(store) if r.item.condition.kind != NATURAL)
+    table = run(store, "images-of-circuit", {"circuit": attacked.id}).to_pandas().set_index("image")
+    images = store.images(attacked.id).frame.set_index("hash").loc[table.index]
+    for name in ("attacked_as", "linf", "l2"):
+        assert list(table[name]) == list(images[name])
+    assert (table["l2"] >= table["linf"]).all() and (table["linf"] > 0).all()
 
 
 @pytest.mark.parametrize("method", ["eap", "exact"])

@@ -1,4 +1,4 @@
-"""Kinds of stored values: what a new one takes, and responses in the archive."""
+"""Kinds of stored values: what a new one takes, and responses and example images in the archive."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from circuitstore.errors import InputError
-from circuitstore.store import RESPONSE, Store, create_store, encoding, open_store, tables
+from circuitstore.store import EXAMPLES, RESPONSE, Store, create_store, encoding, open_store, tables
 from circuitstore.store.kinds import KINDS, StoredKind
+from circuitstore.testing.factories import make_examples, make_item
 
 # --- your own kind: one file, and one line that puts it in KINDS --------------------------------------
 
@@ -147,3 +148,50 @@ def test_another_response_to_the_same_trial_is_dropped(filled: Path, world: Any)
         writer.put(other, run="run")
         assert any(f"response {first.id} is already stored" in notice for notice in writer.notices)
         assert np.array_equal(store.response(first.id).metric, first.metric)
+
+
+# --- example images ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", ["natural", "typographic"])
+def test_example_images_come_back_bit_by_bit(filled: Path, attack: str) -> None:
+    images = make_examples(make_item(attack=attack), 3)
+    with open_store(filled) as store, store.writer() as writer:
+        writer.put(images, run="run")
+        there = store.example_images(images.id[:20])
+    assert (there.id, there.sha256, there.checks) == (images.id, images.sha256, images.checks)
+    assert there.to_pandas().equals(images.to_pandas())
+    for one, other in zip(there.examples, images.examples, strict=True):
+        assert np.array_equal(one.clean.pixels, other.clean.pixels) and one.clean.pixels.dtype == np.uint8
+        assert (one.attacked is None) == (other.attacked is None) == (attack == "natural")
+
+
+def test_example_images_are_kept_while_a_run_asks_about_their_class_and_condition(filled: Path, world: Any) -> None:
+    asked, stray = make_examples(world.items[0]), make_examples(make_item(class_index=7))
+    with open_store(filled) as store, store.writer() as writer:
+        writer.put(asked, stray, run="run")
+        assert set(store.examples()["id"]) == {asked.id, stray.id}
+        assert list(store.examples("run")["id"]) == [asked.id] == list(writer.examples("run"))
+        assert list(store.examples(class_index=7)["id"]) == [stray.id]
+        counts = {row["what"]: row["count"] for row in writer.gc()}
+        assert counts["examples removed from the catalog"] == 1
+        assert list(store.archive.ids("example")) == [asked.id] and differences(store) == []
+        writer.delete_run("run")
+        writer.gc()
+        assert list(store.archive.ids("example")) == [] and differences(store) == []
+
+
+def test_example_images_are_rebuilt_from_the_archive_and_damage_is_found(filled: Path, world: Any) -> None:
+    images = make_examples(world.items[0])
+    with open_store(filled) as store, store.writer() as writer:
+        writer.put(images, run="run")
+        listed = store.examples()
+        with writer.catalog.writing() as connection:
+            connection.execute(sa.delete(tables.examples))
+        assert differences(store) == [("orphan file", images.id)]
+        writer.rebuild()
+        assert store.examples().equals(listed) and differences(store) == []
+        file = store.archive.path("example", images.id)
+        file.write_bytes(file.read_bytes()[:-9])
+        world.start(writer)
+        assert not writer.has(EXAMPLES, images.id) and writer.pending("run") == []

@@ -1,0 +1,141 @@
+"""Example images on the page: clean and attacked side by side with their amplified difference and predictions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from ...circuits import Example, ExampleImages, SeenImage, short_names
+from ..wording import format_number
+
+EXAMPLES_BYTES = 200_000
+"""Maximum size of all pictures; the first image of every class and condition comes before the second ones."""
+
+SIDE = 128
+"""Maximum length in pixels of the longer side of a picture."""
+
+QUALITY = 85
+"""Quality of the WebP compression; the store has the exact pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a `data:` URI with its caption."""
+
+    source: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """The pictures of one image: clean, and, under an attack, attacked and their difference."""
+
+    pictures: Sequence[Picture]
+    facts: str
+
+
+@dataclass(frozen=True)
+class ClassExamples:
+    """The example images of a class under one condition."""
+
+    title: str
+    checks: str
+    examples: Sequence[ExampleView]
+
+
+def class_examples(found: Sequence[ExampleImages]) -> list[ClassExamples]:
+    """Return the example images that fit on the page, in the order given."""
+    names = short_names(images.condition.text for images in found)
+    shown = _fitting(found)
+    return [
+        ClassExamples(_title(images, names[images.condition.text]), _checks(images), views)
+        for images, views in zip(found, shown, strict=True)
+        if views
+    ]
+
+
+def _fitting(found: Sequence[ExampleImages]) -> list[list[ExampleView]]:
+    """Return the views of each class and condition that fit into `EXAMPLES_BYTES`."""
+    shown: list[list[ExampleView]] = [[] for _ in found]
+    room = EXAMPLES_BYTES
+    for row in zip_longest(*(images.examples for images in found)):
+        for views, example in zip(shown, row, strict=True):
+            if example is not None:
+                view = _view(example)
+                room -= sum(len(picture.source) for picture in view.pictures)
+                if room < 0:
+                    return shown
+                views.append(view)
+    return shown
+
+
+def _title(images: ExampleImages, condition: str) -> str:
+    group = f", {images.selection.group}" if images.selection.group else ""
+    return f"{images.target_class.name}{group}: {condition}"
+
+
+def _checks(images: ExampleImages) -> str:
+    """Return what the attack and its variants reach, as a sentence; empty without checks."""
+    checks = images.checks
+    if not checks:
+        return ""
+    rates = {
+        "success": "this attack",
+        "one_step": "one step",
+        "more_steps": "more steps",
+        "more_restarts": "more restarts",
+        "large": "a large budget",
+    }
+    listed = ", ".join(f"{name} {checks[key]:.0%}" for key, name in rates.items())
+    signs = "; ".join(checks["suspicious"])
+    warning = f" Signs of hidden gradients: {signs}." if signs else ""
+    return f"Success on {checks['images']} discovery images: {listed}.{warning}"
+
+
+def _view(example: Example) -> ExampleView:
+    return ExampleView(tuple(_pictures(example)), _facts(example))
+
+
+def _facts(example: Example) -> str:
+    norms = f"; L∞ {format_number(example.linf, 3)}, L2 {format_number(example.l2, 2)}" if example.attacked else ""
+    return f"{example.file}{norms}"
+
+
+def _pictures(example: Example) -> Iterator[Picture]:
+    yield _seen("clean", example.clean)
+    if example.attacked is not None:
+        yield _seen("attacked", example.attacked)
+        pixels, factor = amplified(example)
+        yield Picture(_source(pixels, Image.Resampling.NEAREST), f"difference × {factor:.3g}")
+
+
+def _seen(kind: str, seen: SeenImage) -> Picture:
+    source = _source(seen.pixels, Image.Resampling.LANCZOS)
+    return Picture(source, f"{kind}: {seen.predicted} {seen.probability:.0%}")
+
+
+def amplified(example: Example) -> tuple[UInt8[np.ndarray, "height width 3"], float]:
+    """Return the difference of an attacked image on grey, and the factor that gives its largest entry full contrast."""
+    assert example.perturbation is not None
+    factor = 0.5 / example.linf if example.linf else 1.0
+    return np.rint(255 * np.clip(0.5 + factor * example.perturbation, 0, 1)).astype(np.uint8), factor
+
+
+def _source(pixels: UInt8[np.ndarray, "height width 3"], resampling: Image.Resampling) -> str:
+    """Return a picture as a `data:` URI; a larger one is reduced."""
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((SIDE, SIDE), resampling)
+    picture.save(file, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def left_out(found: Iterable[ExampleImages], shown: Iterable[ClassExamples]) -> int:
+    """Return the number of stored images that are not shown."""
+    return sum(len(images.examples) for images in found) - sum(len(one.examples) for one in shown)

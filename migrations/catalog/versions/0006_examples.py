@@ -1,0 +1,25 @@
+"""Example images of classes under conditions."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "examples",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("model_id", sa.String(64), nullable=False),
+        sa.Column("dataset", sa.Text(), nullable=False),
+        sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("class_index", sa.Integer(), nullable=False),
+        sa.Column("image_group", sa.Text(), nullable=False),
+        sa.Column("attack", sa.Text(), nullable=False),
+        sa.Column("condition", sa.Text(), nullable=False),
+        sa.Column("n_images", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+    )
