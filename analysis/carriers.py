@@ -1,4 +1,4 @@
-"""The edges that carry an attack, in a mechanism study."""
+"""The edges that carry a condition, such as an attack, in a mechanism study."""
 
 from __future__ import annotations
 

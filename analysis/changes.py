@@ -1,4 +1,4 @@
-"""The edges that the circuits of an effect study gain and lose under an attack, by class and by edge."""
+"""The edges that the circuits of an effect study gain and lose under a condition, by class and by edge."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from ..circuits import NATURAL
 from ..query import Floor, Study
 from ..query.similarity import mean_of_known
 
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """Changes of the circuits of an effect study from the natural condition to an attacked one.
+    """Changes of the circuits of an effect study from the natural condition to another one.
 
     Attributes:
-        condition: the canonical text of the attacked condition.
+        condition: the canonical text of the other condition.
         label: its short name.
-        by_class: columns `class, natural, attacked` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
+        by_class: columns `class, edges_natural, edges` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
             `floor` is the number of edges that appear gained (and equally many lost) between halves of the natural
             images.
         by_edge: columns `edge, gained_in, lost_in` (numbers of classes), `floor` (number of classes between halves of
-            the natural images), `score_natural, score_attacked` (means over classes). Only edges that changed, those
-            that changed in most classes first.
+            the natural images), `score_natural, score` (means over classes). Only edges that changed, those that
+            changed in most classes first.
     """
 
     condition: str
@@ -41,19 +42,17 @@ class Changes:
 
 def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Changes | None:
     """Return gained and lost edges, or None if no class has a circuit under both conditions."""
-    natural = study.natural
-    pairs = list(study.pairs(natural, condition)) if natural else []
-    if not pairs:
+    names, (before, after) = study.aligned(NATURAL, condition)
+    if not names:
         return None
-    before, after = (np.array([p[i] for p in pairs]) for i in (1, 2))
     was, now = study.members[before], study.members[after]
     known = [floors.get(row) for row in before.tolist()]
     kept = (was & now).sum(axis=1)
     by_class = pd.DataFrame(
         {
-            "class": [name for name, _, _ in pairs],
-            "natural": was.sum(axis=1),
-            "attacked": now.sum(axis=1),
+            "class": names,
+            "edges_natural": was.sum(axis=1),
+            "edges": now.sum(axis=1),
             "kept": kept,
             "gained": (now & ~was).sum(axis=1),
             "lost": (was & ~now).sum(axis=1),
@@ -78,7 +77,7 @@ def _by_edge(
             "lost_in": (was & ~now).sum(axis=0),
             "floor": floor,
             "score_natural": np.nan if study.scores is None else study.scores[before].mean(axis=0),
-            "score_attacked": np.nan if study.scores is None else study.scores[after].mean(axis=0),
+            "score": np.nan if study.scores is None else study.scores[after].mean(axis=0),
         }
     )
     frame = frame[(frame["gained_in"] > 0) | (frame["lost_in"] > 0)]

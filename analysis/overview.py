@@ -14,6 +14,7 @@ from ..discovery import RESIDUAL_LIMIT
 from ..query import Study, read_studies
 from ..store import Store
 from .examples import read_examples
+from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
 from .study_overview import StudyOverview, read_study, titles
 
@@ -31,6 +32,7 @@ class Overview:
         items: the questions, one row each, as in the catalog.
         model_pairs: a base model and each other model whose circuits differ only in the model.
         model_notes: notes on these pairs, or why there are none.
+        groups: comparisons of groups of images.
         notes: warnings: failures, residuals, fewer images than requested, what is not shown.
         models: a description of each model, by fingerprint.
         provenance: the provenance of the scores, for a sample of the discoveries.
@@ -44,6 +46,7 @@ class Overview:
     items: pd.DataFrame
     model_pairs: tuple[ModelPair, ...] = ()
     model_notes: tuple[str, ...] = ()
+    groups: tuple[GroupComparison, ...] = ()
     notes: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -71,8 +74,9 @@ def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRS
     first = found[:MAX_STUDIES]
     studies = tuple(read_study(store, title, study) for title, study in zip(titles(first), first, strict=True))
     items = store.items(run)
-    sample = list(_sample(store, studies))
-    notes = [*_left_out(found), *_failures(items), *_study_notes(studies), *_residual_notes(sample)]
+    sample = list(_sample(studies))
+    groups, about_groups = read_group_comparisons(store, found, run)
+    notes = [*_left_out(found), *_failures(items), *_study_notes(studies), *_residual_notes(sample), *about_groups]
     records = [r for shown in studies for r in shown.records.values()]
     runs = store.runs()
     return Overview(
@@ -81,6 +85,7 @@ def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRS
         studies,
         items,
         *read_model_pairs(store, found, run, roles),
+        groups,
         tuple(dict.fromkeys(notes)),
         {r.item.model.id: _model_facts(r) for r in records},
         _provenance(sample),
@@ -99,12 +104,12 @@ class _Origin:
     provenance: Mapping[str, Any]
 
 
-def _sample(store: Store, studies: tuple[StudyOverview, ...]) -> Iterator[_Origin]:
-    """Read the discoveries of the circuits that are shown in full."""
-    wanted = {r.discovery_id: shown.title for shown in reversed(studies) for r in shown.records.values()}
-    for id, title in wanted.items():
-        found = store.discovery(id)
-        yield _Origin(title, found.item, found.scores.residual if found.scores else None, found.provenance)
+def _sample(studies: tuple[StudyOverview, ...]) -> Iterator[_Origin]:
+    """Yield the discoveries of the circuits that are shown in full, each once."""
+    found = {d.id: (shown.title, d) for shown in reversed(studies) for d in shown.discoveries.values()}
+    for title, discovery in found.values():
+        residual = discovery.scores.residual if discovery.scores else None
+        yield _Origin(title, discovery.item, residual, discovery.provenance)
 
 
 def _left_out(studies: tuple[Study, ...]) -> Iterator[str]:

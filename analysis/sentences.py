@@ -9,6 +9,8 @@ import pandas as pd
 
 from ..query import Similarity
 from .changes import Changes
+from .controls import Beyond
+from .group_comparison import GroupComparison
 from .model_pairs import ModelPair
 from .study_overview import StudyOverview
 from .wording import count, format_number, join_names, size_range
@@ -42,6 +44,11 @@ def findings(shown: StudyOverview) -> Iterator[str]:
     """Yield the main results of a study."""
     yield from (similarity(shown.study.short(condition), square) for condition, square in shown.similarities.items())
     yield from faithfulness(shown)
+    if len(shown.stability):
+        yield stability(shown.stability)
+    if shown.side_by_side is not None:
+        yield from side_by_side(shown.side_by_side)
+    yield from map(beyond, shown.beyond_controls)
     yield from (changes(c) for c in shown.changes)
     yield from (carriers(shown.study.short(condition), table) for condition, table in shown.carriers.items())
 
@@ -106,6 +113,49 @@ def changes(change: Changes) -> str:
     return text + "."
 
 
+def stability(table: pd.DataFrame) -> str:
+    """Return how much the circuits depend on the choice of images, as means over classes."""
+    mean = table.select_dtypes("number").mean()
+    return (
+        f"Stability over images: of {mean['edges']:.0f} requested edges, {mean['certain']:.1f} are certain, no single "
+        f"image decides about them, and {mean['abstained']:.1f} are undecided; another sample of {mean['images']:.0f} "
+        f"images is expected to find {mean['replication']:.0%} of the edges of a circuit. Two disjoint samples of "
+        f"{mean['half']:.0f} images have Jaccard {mean['jaccard']:.2f} (chance {mean['chance']:.2f}), two of "
+        f"{mean['images']:.0f} images are expected to have {mean['doubled']:.2f}. Means over "
+        f"{count(len(table), 'circuit')}."
+    )
+
+
+def side_by_side(table: pd.DataFrame) -> Iterator[str]:
+    """Yield what each condition other than natural does to predictions, gaps and circuits."""
+    for row in table.loc[table["role"] != "natural"].to_dict("records"):
+        about = f" ({row['role']})" if row["role"] else ""
+        yield f"{row['condition']}{about}: {'; '.join(_about_condition(row))}."
+
+
+def _about_condition(row: Mapping[Any, Any]) -> Iterator[str]:
+    if not pd.isna(row["success"]):
+        yield (
+            f"{row['success']:.0%} of the correctly classified images are predicted as {row['predicted_as']}, accuracy "
+            f"{row['accuracy_natural']:.0%} → {row['accuracy']:.0%}"
+        )
+    if not pd.isna(row["gap"]):
+        yield f"the model keeps {row['gap']:.2f} of the natural gap, its circuits {row['gap_circuit']:.2f}"
+    if not pd.isna(row["beyond_controls"]):
+        yield (
+            f"of {row['gained']:.1f} edges that a class gains on average (noise floor "
+            f"{format_number(row['floor'], 1)}), {row['beyond_controls']:.1f} are gained under none of its controls"
+        )
+
+
+def beyond(found: Beyond) -> str:
+    """Return the edges that an attack adds beyond a control, and the reverse."""
+    return (
+        f"{found.attack} against its control {found.control}: on average, a class gains {found.only_attack:.1f} edges "
+        f"only under the attack and {found.only_control:.1f} only under the control."
+    )
+
+
 def models(pair: ModelPair) -> str:
     """Return what changes from one model to another."""
     return " ".join([_of_models(pair), *_tested(pair), *_evaluated(pair)])
@@ -157,8 +207,19 @@ def _evaluated(pair: ModelPair) -> Iterator[str]:
         yield f"The circuits of {pair.before} have a faithfulness of {cross} in {pair.after}."
 
 
+def groups(found: GroupComparison) -> str:
+    """Return how many pairs of groups differ by more than the choice of images."""
+    known = found.pairs.dropna(subset=["noise_floor"])
+    below = int((known["jaccard"] < known["noise_floor"]).sum())
+    return (
+        f"Mean edge Jaccard of the groups of a class {format_number(found.pairs['jaccard'].mean())}; noise floor "
+        f"{format_number(known['noise_floor'].mean())}, chance {format_number(found.pairs['chance'].mean())}; "
+        f"{below} of {count(len(known), 'pair')} below the noise floor."
+    )
+
+
 def carriers(label: str, table: pd.DataFrame) -> str:
-    """Return the edges that carry an attack most."""
+    """Return the edges that carry a condition most."""
     if "score" not in table:
         edges = [f"{row['edge']} (in {row['circuits']} circuits)" for row in table.head(MAX_NAMED).to_dict("records")]
     else:

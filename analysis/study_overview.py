@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..circuits import CircuitRecord, Evaluation, StudyKind, short_names
+from ..circuits import CircuitRecord, Discovery, Evaluation, StudyKind, short_names
 from ..query import MEASURES, Floor, Similarity, Study
 from ..query.differences import other_contrast
 from ..query.floors import left_out_of_floors, read_floors, spread
@@ -20,11 +20,17 @@ from ..query.studies import COMMON
 from ..store import Store
 from .carriers import carriers
 from .changes import Changes, changes
+from .controls import Beyond, beyond_controls
 from .faithfulness import faithfulness, random_faithfulness
+from .side_by_side import hidden_gradients, side_by_side
+from .stability import read_stability
 from .wording import count, join_names
 
 MAX_RECORDS = 60
 """Maximum number of circuits of a study that are shown in full: each random circuit, reasons, notes."""
+
+MAX_STABILITY = 20
+"""Maximum number of circuits of a study whose stability is computed, a tenth of a second each with 479 edges."""
 
 JACCARD = MEASURES["jaccard"]
 """The measure with which classes are compared."""
@@ -41,12 +47,22 @@ class StudyOverview:
         study: its circuits.
         floors: the noise floors, by row.
         records: the circuits that are shown in full, by row: all conditions of the first classes.
+        discoveries: the answers that they were extracted from, without scores per image, by row.
+        stability: the rows of `read_stability` for those of them under the first condition; empty if unknown.
     """
 
     title: str
     study: Study
     floors: Mapping[int, Floor]
     records: Mapping[int, CircuitRecord]
+    discoveries: Mapping[int, Discovery]
+    stability: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def main_records(self) -> list[CircuitRecord]:
+        """The circuits that are shown in full under the first condition, natural if there is one."""
+        first = self.study.circuits["condition"].iloc[:1].tolist()
+        return [record for record in self.records.values() if [record.item.condition.text] == first]
 
     @cached_property
     def similarities(self) -> Mapping[str, Similarity]:
@@ -67,18 +83,28 @@ class StudyOverview:
 
     @cached_property
     def changes(self) -> tuple[Changes, ...]:
-        """Gained and lost edges by attacked condition; empty except for effect studies with a natural condition."""
+        """Gained and lost edges by condition; empty except for effect studies with the natural one."""
         if self.study.kind != "effect":
             return ()
-        found = [changes(self.study, c, self.floors) for c in self.study.attacks]
+        found = [changes(self.study, c, self.floors) for c in self.study.other_conditions]
         return tuple(c for c in found if c is not None)
 
     @cached_property
+    def side_by_side(self) -> pd.DataFrame | None:
+        """The conditions side by side; None except for effect studies with gained and lost edges."""
+        return side_by_side(self.study, self.discoveries, self.changes) if self.changes else None
+
+    @cached_property
+    def beyond_controls(self) -> tuple[Beyond, ...]:
+        """The edges that attacks add beyond their controls; empty except for effect studies."""
+        return tuple(beyond_controls(self.study)) if self.study.kind == "effect" else ()
+
+    @cached_property
     def carriers(self) -> Mapping[str, pd.DataFrame]:
-        """The edges that carry an attack, by attacked condition of a mechanism study."""
+        """The edges that carry each condition of a mechanism study."""
         if self.study.kind != "mechanism":
             return {}
-        return {c: carriers(self.study, c) for c in self.study.attacks if len(self.study.rows(c))}
+        return {c: carriers(self.study, c) for c in self.study.other_conditions if len(self.study.rows(c))}
 
     @cached_property
     def faithfulness(self) -> pd.DataFrame:
@@ -97,6 +123,9 @@ class StudyOverview:
         if len(self.study.flagged):
             yield _flagged(self.study)
         yield from other_contrast(entry.item for entry in self.study.entries)
+        signs = list(hidden_gradients(self.study, self.discoveries.values()))
+        if signs:
+            yield f"the model may hide its gradients, so the success of attacks says little ({join_names(signs, 3)})"
         if self.floors:
             yield from left_out_of_floors([self.study.entries[row].item for row in self.floors])
 
@@ -137,7 +166,18 @@ def read_study(store: Store, title: str, study: Study) -> StudyOverview:
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
     halved = spread([len(study.entries)], study.universe.n_edges)[0] if study.entries else []
     floors = read_floors(store, study.entries, JACCARD, halved)
-    return StudyOverview(title, study, floors, {i: store.circuit(study.entries[i].id) for i in rows})
+    records = {i: store.circuit(study.entries[i].id) for i in rows}
+    discoveries = {i: _without_images(store.discovery(study.entries[i].discovery_id)) for i in rows}
+    shown = StudyOverview(title, study, floors, records, discoveries)
+    few = shown.main_records[: min(len(halved), MAX_STABILITY)]
+    return replace(shown, stability=read_stability(store, few))
+
+
+def _without_images(discovery: Discovery) -> Discovery:
+    """Return the discovery without scores per image, which take most of its memory."""
+    return (
+        discovery if discovery.scores is None else replace(discovery, scores=replace(discovery.scores, per_image=None))
+    )
 
 
 def _flagged(study: Study) -> str:

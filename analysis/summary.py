@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..circuits import NATURAL
 from ..results import Table
 from ..store import Location, Store
 from . import sentences
@@ -167,18 +168,18 @@ def _queries(overview: Overview) -> Iterator[str]:
     if study is None:
         return
     conditions = [condition for condition in study.conditions if len(study.rows(condition))]
-    attacked = next((condition for condition in conditions if condition in study.attacks), conditions[0])
+    shown = next((condition for condition in conditions if condition in study.other_conditions), conditions[0])
     fields = ("model_id", "dataset", "image_group", "form", "method", "metric", "corruption", "extraction")
     same = " AND ".join(['c.flag = ""', *(f"c.{name} = {_literal(study.common[name])}" for name in fields)])
     yield (
-        f"MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node) WHERE c.condition = {_literal(attacked)} AND {same} "
+        f"MATCH (c:Circuit)-[:HAS]->(:Node)-[f:FEEDS]->(:Node) WHERE c.condition = {_literal(shown)} AND {same} "
         "RETURN f.edge AS edge, count(DISTINCT c.class) AS classes, avg(f.score) AS score "
         "ORDER BY classes DESC, score DESC LIMIT 10"
     )
-    pairs = list(study.pairs(study.natural, attacked)) if study.natural and study.attacks else []
+    names, (before, after) = study.aligned(NATURAL, shown)
     ids = study.circuits["id"]
-    if pairs:
-        _, natural, other = pairs[0]
+    if names and shown != NATURAL:
+        natural, other = before[0], after[0]
         yield (
             f"MATCH (c:Circuit {{id: {_literal(ids.iloc[other])}}})-[:HAS]->(:Node)-[f:FEEDS]->(:Node) "
             f"WHERE NOT EXISTS {{ MATCH (d:Circuit {{id: {_literal(ids.iloc[natural])}}})"

@@ -84,14 +84,14 @@ class Variant:
 
 
 NATURAL = "natural"
-"""Kind of the condition that leaves images unchanged; all other conditions are attacks."""
+"""Kind of the condition that leaves images unchanged; all others are attacks, controls or distortions."""
 
 UNATTACKED_TWIN = "unattacked-twin"
-"""Kind of the corruption that contrasts an attacked image with the same image before the attack."""
+"""Kind of the corruption that contrasts an image under a condition with the same natural image."""
 
 
 class Condition(Variant):
-    """What was done to the images: natural, typographic …; `kind` is the attack's family."""
+    """What was done to the images, such as typographic; natural if nothing was done."""
 
 
 class Corruption(Variant):

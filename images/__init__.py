@@ -7,6 +7,7 @@ from .build import contrast as contrast
 from .build import image_pairs as image_pairs
 from .build import surroundings as surroundings
 from .condition_kind import ConditionKind as ConditionKind
+from .condition_kind import Role as Role
 from .condition_kind import Views as Views
 from .conditions import CONDITIONS as CONDITIONS
 from .conditions import attacked_file as attacked_file
@@ -15,6 +16,7 @@ from .conditions import freezes_target as freezes_target
 from .conditions import is_attack as is_attack
 from .conditions import is_control as is_control
 from .conditions import notice_of as notice_of
+from .conditions import role_of as role_of
 from .conditions import target_of as target_of
 from .conditions import targets_of as targets_of
 from .contents import Contents as Contents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,8 +18,15 @@ from .splits import Split
 
 Views = UInt8[np.ndarray, "image height width 3"]
 
+Role = Literal["natural", "attack", "control", "distortion"]
+"""What a condition is for: the unchanged images, an attack, the harmless control of an attack, or a distortion."""
+
 OTHER_CLASS = "other class"
 """Name of `other_class`, as the word that an attack writes or as its target."""
+
+
+def _attacks(condition: Condition) -> Role:
+    return "attack"
 
 
 def _no_target(condition: Condition, source: ImageSource, cls: ClassInfo, seed: int) -> int | None:
@@ -51,7 +59,7 @@ class ConditionKind(Kind):
 
     Attributes:
         apply: returns the images of a batch under the condition.
-        attacked: whether the condition is an attack.
+        role: returns what the condition is for.
         target: returns the logit of the attack's target class, or None.
         words: returns the words that the attack writes.
         file: returns the file with the attacked image, or None if the attack is computed from the unattacked image.
@@ -62,7 +70,7 @@ class ConditionKind(Kind):
     """
 
     apply: Callable[[Condition, Batch], Views]
-    attacked: bool = True
+    role: Callable[[Condition], Role] = _attacks
     target: Callable[[Condition, ImageSource, ClassInfo, int], int | None] = _no_target
     words: Callable[[Condition, ImageSource, ClassInfo, int], tuple[str, ...]] = _no_words
     file: Callable[[Condition, ImageSource, ImageRef], ImageRef | None] = _no_file

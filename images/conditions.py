@@ -13,7 +13,7 @@ import numpy as np
 from ..circuits import NATURAL, ClassInfo, Condition
 from ..circuits.kinds import ABSENT, REQUIRED, Registry
 from .batch import Batch
-from .condition_kind import ConditionKind, Views, class_named
+from .condition_kind import ConditionKind, Role, Views, class_named
 from .distortions import DISTORTIONS
 from .gradient_kinds import FGSM, PGD, UNTARGETED
 from .params import label
@@ -23,13 +23,23 @@ from .typographic import TYPOGRAPHIC
 
 
 def is_attack(condition: Condition) -> bool:
-    """Return whether the condition is an attack.
+    """Return whether the condition changes the images: it is an attack, a control or a distortion.
 
     Examples:
         >>> is_attack(CONDITIONS.resolve("natural")), is_attack(CONDITIONS.resolve("typographic"))
         (False, True)
     """
-    return CONDITIONS[condition.kind].attacked
+    return role_of(condition) != "natural"
+
+
+def role_of(condition: Condition) -> Role:
+    """Return whether a condition is `natural`, an `attack`, the `control` of an attack, or a `distortion`.
+
+    Examples:
+        >>> role_of(CONDITIONS.resolve("typographic")), role_of(CONDITIONS.resolve("random-signs", {"eps": "8/255"}))
+        ('attack', 'control')
+    """
+    return CONDITIONS[condition.kind].role(condition)
 
 
 def is_control(condition: Condition, attack: Condition) -> bool:
@@ -160,7 +170,7 @@ CONDITIONS: Registry[ConditionKind, Condition] = Registry(
             key=NATURAL,
             name="the unattacked images",
             apply=lambda condition, batch: batch.views,
-            attacked=False,
+            role=lambda condition: "natural",
         ),
         TYPOGRAPHIC,
         ConditionKind(

@@ -102,6 +102,7 @@ def _distortion(key: str, name: str, quantity: str, distort: Distortion, strengt
         name=f"{name}; {quantity} at severities 1 to 5: {listed}",
         apply=apply,
         params={"severity": whole(3, 1, len(strengths))},
+        role=lambda condition: "distortion",
     )
 
 
@@ -140,6 +141,7 @@ DISTORTIONS = (
         key="random-signs",
         name="every channel of every pixel moved up or down by the budget `eps`: the control of gradient attacks",
         apply=_random_signs,
+        role=lambda condition: "control",
         controls=_controls,
         params={"eps": budget()},
     ),

@@ -14,7 +14,7 @@ from ..circuits import ClassInfo, Condition
 from ..circuits.kinds import ABSENT, choice, whole
 from ..errors import InputError
 from .batch import Batch, with_draws
-from .condition_kind import ConditionKind, Views
+from .condition_kind import ConditionKind, Role, Views
 from .font import FONT_NAMES
 from .lettering import PLACES, Lettering
 from .params import colour, number, rgb, share
@@ -84,6 +84,10 @@ def _notice(condition: Condition) -> str | None:
     return f"typographic: held_out: {', '.join(map(repr, sorted(shared)))} is in text, too: it is not held out"
 
 
+def _role(condition: Condition) -> Role:
+    return "attack" if _control(condition) == "none" else "control"
+
+
 def _controls(condition: Condition, attack: Condition) -> bool:
     """Return whether two conditions differ only in that the first one is a control."""
     params = dict(condition.params)
@@ -103,6 +107,7 @@ TYPOGRAPHIC = ConditionKind(
     words=_words,
     of_split=_of_split,
     notice=_notice,
+    role=_role,
     controls=_controls,
     params={
         "text": words_param(),

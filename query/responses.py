@@ -66,10 +66,10 @@ def _texts(column: pd.Series) -> list[str | None]:
 
 
 def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
-    """Effect of an attack on the responses of the model and of each class's circuit, compared image by image.
+    """Effect of a condition on the responses of the model and of each class's circuit, compared image by image.
 
     Parameters:
-      condition: string = only, not natural; the attacked condition
+      condition: string = only, not natural; the other condition
       model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
       image_group: string = ""; group of the images; empty for images that are not divided into groups
     Columns:
@@ -78,7 +78,7 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
       accuracy_natural: share of hits of the model on the natural images
       accuracy_attacked: the same on the attacked images
       circuit_natural: share of hits of the natural condition's circuit on the natural images
-      circuit_attacked: share of hits of the attacked condition's circuit on the attacked images
+      circuit_attacked: share of hits of the other condition's circuit on its images
       lost: images that the circuit hits only when they are natural
       gained: images that it hits only when they are attacked
       p: p-value of "lost and gained are equally likely", exact McNemar test, two-sided; one test per class, uncorrected

@@ -66,15 +66,10 @@ class Study:
         return tuple(self.listed["condition"].drop_duplicates())
 
     @property
-    def attacks(self) -> tuple[str, ...]:
-        """The conditions other than natural."""
-        attacked = self.listed["attack"] != NATURAL
-        return tuple(self.listed.loc[attacked, "condition"].drop_duplicates())
-
-    @property
-    def natural(self) -> str | None:
-        """The natural condition, with which the others are compared; None if there is none."""
-        return next((c for c in self.conditions if c not in self.attacks), None)
+    def other_conditions(self) -> tuple[str, ...]:
+        """The conditions other than natural: attacks, controls and distortions."""
+        other = self.listed["attack"] != NATURAL
+        return tuple(self.listed.loc[other, "condition"].drop_duplicates())
 
     def short(self, condition: str) -> str:
         """Return the shortest name that distinguishes a condition from the others of the study."""
@@ -84,12 +79,11 @@ class Study:
         """Return the positions of the circuits of a condition, by class index."""
         return np.flatnonzero(self.circuits["condition"] == condition)
 
-    def pairs(self, first: str, second: str) -> Iterator[tuple[str, int, int]]:
-        """Yield each class that has circuits under both conditions, with their positions."""
-        at = [{self.circuits["class"].iloc[i]: int(i) for i in self.rows(c)} for c in (first, second)]
-        for name, row in at[0].items():
-            if name in at[1]:
-                yield name, row, at[1][name]
+    def aligned(self, *conditions: str) -> tuple[list[str], Int[np.ndarray, "condition class"]]:
+        """Return the classes that have circuits under all of these conditions, and the positions of these circuits."""
+        at = [dict(zip(self.circuits["class"].iloc[rows], rows, strict=True)) for rows in map(self.rows, conditions)]
+        names = [name for name in at[0] if all(name in of for of in at)]
+        return names, np.array([[of[name] for name in names] for of in at], int).reshape(len(at), len(names))
 
 
 def read_studies(store: Store, run: str | None = None) -> tuple[Study, ...]:
@@ -166,9 +160,9 @@ def _one_each(store: Store, rows: pd.DataFrame) -> list[Entry]:
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """Sort the circuits of a study: natural first, then by class index."""
-    attacked = rows.assign(_attacked=rows["attack"] != NATURAL)
-    ordered = attacked.sort_values(["_attacked", "condition", "class_index", "class"])
-    return ordered.drop(columns="_attacked").reset_index(drop=True)
+    marked = rows.assign(_other=rows["attack"] != NATURAL)
+    ordered = marked.sort_values(["_other", "condition", "class_index", "class"])
+    return ordered.drop(columns="_other").reset_index(drop=True)
 
 
 def _images(entry: Entry) -> Selection:

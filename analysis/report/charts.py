@@ -16,24 +16,30 @@ from ..model_pairs import ModelPair
 from ..study_overview import StudyOverview
 from ..wording import format_number
 from . import figures
+from .numbers import numbers_of
+from .tables import csv_url
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A plotly figure with its caption and alternative text."""
+    """A plotly figure with its caption, alternative text, and numbers as the `data:` URL of a CSV file."""
 
     id: str
     json: Markup
+    csv: str
     alt: str
     caption: str
     height: int
     title: str = ""
 
 
-def _chart(id: str, drawn: go.Figure, alt: str, caption: str, title: str = "") -> Chart:
+def chart(id: str, drawn: go.Figure, alt: str, caption: str, title: str = "") -> Chart:
+    """Return a figure as a chart of the page; `id` is unique in the page."""
     text = str(drawn.to_json())
     safe = text.replace("<", "\\u003c")  # so that no name can end the script element with the JSON
-    return Chart(id, Markup(safe), alt, caption, json.loads(text)["layout"]["height"], title)
+    return Chart(
+        id, Markup(safe), csv_url(numbers_of(drawn)), alt, caption, json.loads(text)["layout"]["height"], title
+    )
 
 
 def heat_map(label: str, similarity: Similarity, id: str) -> Chart:
@@ -49,7 +55,7 @@ def heat_map(label: str, similarity: Similarity, id: str) -> Chart:
     if shown < classes:
         caption += f" The first {shown} of {classes} classes are shown."
     alt = f"Heat map. {sentences.similarity(label, similarity)}"
-    return _chart(id, figures.similarity_figure(similarity), alt, caption, label)
+    return chart(id, figures.similarity_figure(similarity), alt, caption, label)
 
 
 def faithfulness_chart(shown: StudyOverview, id: str) -> Chart:
@@ -68,7 +74,7 @@ def faithfulness_chart(shown: StudyOverview, id: str) -> Chart:
     )
     if len(kept) < len(table):
         caption += f" {len(kept)} of {len(table)} circuits are shown."
-    return _chart(id, drawn, f"Dot plot. {' '.join(sentences.faithfulness(shown))}", caption)
+    return chart(id, drawn, f"Dot plot. {' '.join(sentences.faithfulness(shown))}", caption)
 
 
 def changes_chart(change: Changes, id: str) -> Chart:
@@ -77,15 +83,15 @@ def changes_chart(change: Changes, id: str) -> Chart:
         f"{change.label} against natural. Black ticks: edges that appear gained or lost between two halves of "
         "the natural images. Only bars beyond their tick show an effect of the condition."
     )
-    return _chart(id, figures.changes_figure(change.by_class), f"Bars by class. {sentences.changes(change)}", caption)
+    return chart(id, figures.changes_figure(change.by_class), f"Bars by class. {sentences.changes(change)}", caption)
 
 
 def carriers_chart(label: str, table: pd.DataFrame, id: str) -> Chart | None:
-    """Chart the edges that carry an attack, by mean score; None without scores."""
+    """Chart the edges that carry a condition, by mean score; None without scores."""
     if "score" not in table:
         return None
     caption = "Edges with the largest mean scores; error bars: standard error over classes."
-    return _chart(id, figures.carriers_figure(table), f"Bars. {sentences.carriers(label, table)}", caption)
+    return chart(id, figures.carriers_figure(table), f"Bars. {sentences.carriers(label, table)}", caption)
 
 
 def models_chart(pair: ModelPair, id: str) -> Chart | None:
@@ -96,4 +102,4 @@ def models_chart(pair: ModelPair, id: str) -> Chart | None:
         f"{pair.after} against {pair.before}. Black ticks: edges that appear gained or lost between two halves of "
         f"the images of {pair.before}. Only bars beyond their tick show an effect of the model."
     )
-    return _chart(id, figures.changes_figure(pair.by_class), f"Bars by class. {sentences.models(pair)}", caption)
+    return chart(id, figures.changes_figure(pair.by_class), f"Bars by class. {sentences.models(pair)}", caption)

@@ -15,6 +15,8 @@ from ...circuits import Circuit
 from ..changes import Changes
 from ..study_overview import StudyOverview
 from ..wording import format_number
+from .numbers import numbers_of_drawing
+from .tables import csv_url
 
 MAX_CLASSES = 12
 """Maximum number of classes of a study that are drawn."""
@@ -25,9 +27,11 @@ MAX_EDGES = 80
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing with its title and caption."""
+    """A drawing with its title and caption, and its numbers as the `data:` URL of a CSV file."""
 
+    id: str
     svg: Markup
+    csv: str
     title: str
     caption: str
 
@@ -42,22 +46,40 @@ class ClassDrawings:
 
 @dataclass
 class Pictures:
-    """Draws until a number of bytes is spent, so that the page of a large store stays small."""
+    """Draws until a number of bytes is spent, so that the page of a large store stays small.
 
+    Attributes:
+        prefix: the beginning of the ids of the drawings.
+        budget: the number of bytes.
+        spent: the bytes that the drawings take.
+        drawn: the number of drawings.
+    """
+
+    prefix: str
     budget: int
     spent: int = field(default=0, init=False)
+    drawn: int = field(default=0, init=False)
 
     def draw(
-        self, circuit: Circuit, values: Float[np.ndarray, "edge"] | None = None, *, label: str, **style: Any
-    ) -> Markup | None:
+        self,
+        circuit: Circuit,
+        values: Float[np.ndarray, "edge"] | None = None,
+        *,
+        title: str,
+        caption: str,
+        **style: Any,
+    ) -> Drawing | None:
         """Return the drawing, or None if there is no room for it or the circuit's universe has no drawing."""
         if not circuit.universe.has_drawing:
             return None
-        svg = circuit.draw(values, label=label, max_edges=MAX_EDGES, **style).svg
-        if self.spent + len(svg) > self.budget:
+        svg = circuit.draw(values, label=title, max_edges=MAX_EDGES, **style).svg
+        csv = csv_url(numbers_of_drawing(circuit, values, MAX_EDGES))
+        size = len(svg) + len(csv)
+        if self.spent + size > self.budget:
             return None
-        self.spent += len(svg)
-        return Markup(svg)
+        self.spent += size
+        self.drawn += 1
+        return Drawing(f"{self.prefix}-drawing-{self.drawn}", Markup(svg), csv, title, caption)
 
 
 def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> Drawing | None:
@@ -70,15 +92,12 @@ def draw_changes(shown: StudyOverview, change: Changes, pictures: Pictures) -> D
     circuit = Circuit(universe, np.abs(net) >= threshold)
     if not circuit.n_edges:
         return None
-    title = f"Edges gained and lost under {change.label}"
-    svg = pictures.draw(
-        circuit, net, label=title, key="classes that gain the edge (blue) minus classes that lose it (orange)"
-    )
     caption = (
         "Edges for which the numbers of classes that gain and that lose them differ by at least "
         f"{threshold}, and that change in more classes than between halves of the natural images."
     )
-    return Drawing(svg, title, caption) if svg else None
+    key = "classes that gain the edge (blue) minus classes that lose it (orange)"
+    return pictures.draw(circuit, net, title=f"Edges gained and lost under {change.label}", caption=caption, key=key)
 
 
 def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pictures: Pictures) -> Drawing | None:
@@ -92,8 +111,8 @@ def draw_carriers(shown: StudyOverview, condition: str, table: pd.DataFrame, pic
         values = np.zeros(universe.n_edges)
         values[members] = common.set_index("edge")["score"].loc[list(Circuit(universe, members).edges)]
     title = f"Edges that carry {shown.study.short(condition)} in at least half of the classes"
-    svg = pictures.draw(Circuit(universe, members), values, label=title) if members.any() else None
-    return Drawing(svg, title, "Width and colour show the mean score over classes.") if svg else None
+    caption = "Width and colour show the mean score over classes."
+    return pictures.draw(Circuit(universe, members), values, title=title, caption=caption) if members.any() else None
 
 
 def draw_classes(shown: StudyOverview, pictures: Pictures) -> Iterator[ClassDrawings]:
@@ -121,7 +140,6 @@ def _draw_row(shown: StudyOverview, row: int, scale: float | None, pictures: Pic
     record = shown.records[row]
     item, e = record.item, record.evaluation
     title = f"{item.target_class.name}, {shown.study.short(item.condition.text)}"
-    svg = pictures.draw(record.circuit, label=title, scale=scale)
     caption = f"Faithfulness {format_number(e.faithfulness if e else None)}"
     if e:
         caption += (
@@ -129,4 +147,4 @@ def _draw_row(shown: StudyOverview, row: int, scale: float | None, pictures: Pic
             f"{e.accuracy_circuit:.2f}, of the whole model {e.accuracy_full:.2f}"
         )
     caption += f"; circuit {record.id[:12]}."
-    return Drawing(svg, title, caption) if svg else None
+    return pictures.draw(record.circuit, title=title, caption=caption, scale=scale)

@@ -37,7 +37,7 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
     shown = len(order) <= ANNOTATED
     figure = go.Figure(
         go.Heatmap(
-            z=_nullable(z.round(4)),
+            z=nullable(z.round(4)),
             x=names,
             y=names,
             xgap=2 if shown else 0,
@@ -50,7 +50,7 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
             colorbar=_colour_bar(similarity),
         )
     )
-    _style(figure, height=150 + max(260, min(720, 36 * len(order))))
+    style(figure, height=150 + max(260, min(720, 36 * len(order))))
     axis = {"type": "category", "showgrid": False, "automargin": True, "showticklabels": len(order) <= 60, "ticks": ""}
     figure.update_xaxes(**axis, tickangle=-45 if max(map(len, names)) > 4 else 0)
     figure.update_yaxes(**axis, autorange="reversed")
@@ -58,11 +58,13 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
 
 
 def _colour_bar(similarity: Similarity) -> dict[str, object]:
-    """Return a colour bar with ticks at the chance level and at the noise floor."""
+    """Return a colour bar with ticks at the noise floor and, if there is room, at the chance level."""
     ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
-    for value, name in ((similarity.chance_level, "chance"), (similarity.noise_floor, "noise floor")):
-        if value is not None:
-            ticks[value] = f"{value:.2f} {name}"
+    chance, floor = similarity.chance_level, similarity.noise_floor
+    if chance is not None and (floor is None or abs(floor - chance) > 0.25):
+        ticks[chance] = f"{chance:.2f} chance"
+    if floor is not None:
+        ticks[floor] = f"{floor:.2f} noise floor"
     special = [v for v, text in ticks.items() if " " in text]
     kept = {v: t for v, t in ticks.items() if " " in t or all(abs(v - s) > 0.15 for s in special)}
     return {
@@ -105,11 +107,11 @@ def faithfulness_figure(
 
     rows = range(len(table))
     ticks = [(value, y_of(row), row) for row in rows for value in random.get(row, ())]
-    figure.add_trace(_random_ticks(ticks, table))
+    figure.add_trace(_random_ticks(ticks, table, labels))
     for number, condition in enumerate(conditions):
         own = [r for r in rows if table["condition"].iloc[r] == condition and r not in reasons]
         figure.add_trace(_own_marks(table.iloc[own], [y_of(r) for r in own], number, labels[condition]))
-    _style(figure, height=150 + (34 if len(conditions) < 3 else 51) * max(1, len(classes)))
+    style(figure, height=150 + max(34, 17 * len(conditions)) * max(1, len(classes)))
     for row in reasons:
         figure.add_annotation(
             x=0, y=y_of(row), text="undefined, see the table", showarrow=False, xanchor="left", font={"color": FAINT}
@@ -143,20 +145,23 @@ def _own_marks(table: pd.DataFrame, y: Sequence[float], number: int, label: str)
             "color": PALETTE[number % len(PALETTE)],
             "line": line,
         },
-        customdata=list(zip(names, table["n_edges"].tolist(), strict=True)),
-        hovertemplate="%{customdata[0]}: %{x:.3f}, %{customdata[1]} edges<extra></extra>",
+        text=names,
+        customdata=table["n_edges"].tolist(),
+        hovertemplate="%{text}: %{x:.3f}, %{customdata} edges<extra></extra>",
     )
 
 
-def _random_ticks(ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame) -> go.Scatter:
+def _random_ticks(
+    ticks: Sequence[tuple[float, float, int]], table: pd.DataFrame, labels: Mapping[str, str]
+) -> go.Scatter:
     return go.Scatter(
         x=[t[0] for t in ticks],
         y=[t[1] for t in ticks],
         mode="markers",
         name="random connected circuits of the same size",
         marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.4, "color": FAINT}},
-        customdata=[plain(table["class"].iloc[t[2]]) for t in ticks],
-        hovertemplate="%{customdata}, random: %{x:.3f}<extra></extra>",
+        text=[plain(f"{table['class'].iloc[row]}, {labels[table['condition'].iloc[row]]}") for _, _, row in ticks],
+        hovertemplate="%{text}, random: %{x:.3f}<extra></extra>",
     )
 
 
@@ -184,7 +189,7 @@ def changes_figure(by_class: pd.DataFrame) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 y=names,
-                x=_nullable((sign * table["floor"]).to_numpy()),
+                x=nullable((sign * table["floor"]).to_numpy()),
                 mode="markers",
                 name="noise floor",
                 legendgroup="floor",
@@ -193,7 +198,7 @@ def changes_figure(by_class: pd.DataFrame) -> go.Figure:
                 hovertemplate="%{y}: noise floor %{x:.1f}<extra></extra>",
             )
         )
-    _style(figure, height=150 + 30 * max(2, len(names)))
+    style(figure, height=150 + 30 * max(2, len(names)))
     figure.update_layout(barmode="relative", bargap=0.35)
     figure.update_xaxes(title="edges lost (left) and gained (right)", zeroline=True, zerolinecolor=INK)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True)
@@ -216,7 +221,7 @@ def carriers_figure(table: pd.DataFrame, max_edges: int = 20) -> go.Figure:
             showlegend=False,
         )
     )
-    _style(figure, height=110 + 24 * max(2, len(best)))
+    style(figure, height=110 + 24 * max(2, len(best)))
     figure.update_xaxes(title="mean score over classes, in units of the metric", zeroline=True, zerolinecolor=INK)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, tickfont={"family": "monospace"})
     return figure
@@ -227,14 +232,14 @@ def plain(text: str) -> str:
     return escape(str(text), quote=False)
 
 
-def _nullable(values: np.ndarray) -> list[object]:
+def nullable(values: np.ndarray) -> list[object]:
     """Return nested lists with None for NaN, for which plotly leaves cells empty."""
     nested = values.astype(object)
     nested[np.isnan(values)] = None
     return nested.tolist()
 
 
-def _style(figure: go.Figure, *, height: int) -> None:
+def style(figure: go.Figure, *, height: int) -> None:
     """Apply the common style of all figures."""
     figure.update_layout(
         template="none",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ...circuits import MIN_IMAGES
 from ...query import Study
+from ..controls import conditions_of, controls_of
+from ..side_by_side import role
 from ..study_overview import StudyOverview
-from ..wording import count
+from ..wording import count, join_names
 
-_NO_ATTACK = "the study has no attacked condition"
+_ONLY_NATURAL = "the study has no condition other than natural"
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Omissions:
     """The reasons for missing results, by part of the section."""
 
     similarity: Sequence[str] = ()
+    stability: Sequence[str] = ()
+    controls: Sequence[str] = ()
     changes: Sequence[str] = ()
     carriers: Sequence[str] = ()
     drawings: Sequence[str] = ()
@@ -30,7 +35,12 @@ def omissions(shown: StudyOverview, drawn: int) -> Omissions:
         drawn: the number of classes with drawings.
     """
     return Omissions(
-        list(_similarity(shown)), list(_changes(shown)), list(_carriers(shown)), list(_drawings(shown.study, drawn))
+        list(_similarity(shown)),
+        list(_stability(shown)),
+        list(_controls(shown.study)),
+        list(_changes(shown)),
+        list(_carriers(shown)),
+        list(_drawings(shown.study, drawn)),
     )
 
 
@@ -50,16 +60,32 @@ def _similarity(shown: StudyOverview) -> Iterator[str]:
         )
 
 
+def _stability(shown: StudyOverview) -> Iterator[str]:
+    if shown.stability.empty:
+        yield f"Unknown: it needs scores per image, for at least {MIN_IMAGES} images, and an order of all edges."
+    elif len(shown.stability) < len(shown.main_records):
+        yield f"Computed for {len(shown.stability)} of {len(shown.main_records)} circuits."
+
+
+def _controls(study: Study) -> Iterator[str]:
+    attacks = [text for text, c in conditions_of(study).items() if role(c) == "attack" and not controls_of(study, text)]
+    if attacks:
+        yield (
+            f"The study has no control of {join_names([study.short(text) for text in attacks])}, so it is not known "
+            "how many edges a harmless change of the same size would add."
+        )
+
+
 def _changes(shown: StudyOverview) -> Iterator[str]:
     if shown.study.kind == "effect" and not shown.changes:
-        why = "no class has a natural and an attacked circuit without a flag"
-        yield f"No edges are called gained or lost: {why if shown.study.attacks else _NO_ATTACK}."
+        why = "no class has circuits without a flag under natural and another condition"
+        yield f"No edges are called gained or lost: {why if shown.study.other_conditions else _ONLY_NATURAL}."
 
 
 def _carriers(shown: StudyOverview) -> Iterator[str]:
     if shown.study.kind == "mechanism" and not shown.carriers:
         why = "all circuits are flagged"
-        yield f"No edges are said to carry an attack: {why if shown.study.attacks else _NO_ATTACK}."
+        yield f"No edges are said to carry a condition: {why if shown.study.other_conditions else _ONLY_NATURAL}."
 
 
 def _drawings(study: Study, drawn: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from ..summary import summary_of
 from ..wording import count
 from .drawings import Pictures
 from .examples import class_examples, left_out
+from .groups import groups_view
 from .inputs import images_table, studies_table
 from .models import models_view
 from .section import section, study_id
@@ -31,9 +32,9 @@ PAGE_BYTES = 5_900_000
 """Maximum size of the file. Plotly takes 4.8 MB; drawings take what charts and tables leave."""
 
 FRAME_BYTES = 60_000
-"""Reserved for everything except studies, models and example images: styles, texts, notes, provenance."""
+"""Reserved for everything except studies, models, groups and example images: styles, texts, notes, provenance."""
 
-STUDY_BYTES = 170_000
+STUDY_BYTES = 300_000
 """Reserved for the charts and tables of each following study, when a study is drawn."""
 
 
@@ -81,9 +82,10 @@ def render(overview: Overview) -> str:
     )
     environment.filters["edges"] = _edges_as_code
     templates: Any = environment.get_template("parts.html.jinja").module
-    models, examples = _models(overview, templates), _examples(overview, environment)
-    room = PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - _size(models) - _size(examples)
-    studies = list(_studies(overview, templates, room))
+    models, groups = _models(overview, templates), _groups(overview, templates)
+    examples = _examples(overview, environment)
+    taken = sum(map(_size, (models, groups, examples)))
+    studies = list(_studies(overview, templates, PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - taken))
     notes = [*_not_shown(len(overview.studies) - len(studies)), *overview.notes]
     return environment.get_template("page.html.jinja").render(
         title=f"Circuits of {overview.run}" if overview.run else "Circuits",
@@ -94,6 +96,7 @@ def render(overview: Overview) -> str:
         headings={study_id(number): shown.title for number, shown in enumerate(overview.studies[: len(studies)])},
         studies=studies,
         models=models,
+        groups=groups,
         examples=examples,
         notes=notes[:MAX_NOTES],
         notes_left_out=max(0, len(notes) - MAX_NOTES),
@@ -110,7 +113,8 @@ def _studies(overview: Overview, templates: Any, room: int) -> Iterator[Markup]:
     """Yield the studies for which there is room, always the first; each may draw with the bytes that are left."""
     for number, shown in enumerate(overview.studies):
         after = len(overview.studies) - number
-        html = templates.study(section(shown, number, Pictures(max(0, room - STUDY_BYTES * after) // after)))
+        pictures = Pictures(study_id(number), max(0, room - STUDY_BYTES * after) // after)
+        html = templates.study(section(shown, number, pictures))
         if number and _size(html) > room:
             return
         yield html
@@ -131,6 +135,12 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
     templates: Any = environment.get_template("examples.html.jinja").module
     shown = class_examples(overview.examples)
     return templates.section(shown, left_out(overview.examples, shown))
+
+
+def _groups(overview: Overview, templates: Any) -> Markup | str:
+    if not overview.groups:
+        return ""
+    return templates.groups([groups_view(found, number) for number, found in enumerate(overview.groups)])
 
 
 def _size(html: str) -> int:
@@ -155,12 +165,11 @@ def _lead(overview: Overview) -> str:
         return "An empty store."
     kinds = [shown.study.kind for shown in overview.studies]
     about = {
-        "effect": "what an attack changes in the circuits of each class",
-        "mechanism": "which edges carry the attack",
+        "effect": "what a condition changes in the circuits of each class",
+        "mechanism": "which edges carry a condition",
         "other": "how the circuits of the classes compare",
     }
-    attacked = any(shown.study.attacks for shown in overview.studies)
-    if not attacked:
+    if not any(shown.study.other_conditions for shown in overview.studies):
         return "Which edges of the model each class uses, and how similar the classes are."
     return f"Which edges of the model each class uses, {', and '.join(about[k] for k in dict.fromkeys(kinds))}."
 

@@ -12,16 +12,19 @@ from ..study_overview import StudyOverview
 from .charts import Chart, carriers_chart, changes_chart, faithfulness_chart, heat_map
 from .drawings import ClassDrawings, Drawing, Pictures, draw_carriers, draw_changes, draw_classes
 from .omissions import Omissions, omissions
+from .shared import SharedView, shared_view
+from .side_by_side import SideBySideView, side_by_side_view
+from .stability import StabilityView, stability_view
 from .tables import ROWS, HtmlTable, frame_table
 
 ABOUT: Mapping[StudyKind, str] = {
     "effect": (
-        "The same images, natural and attacked, are contrasted with the same corrupted images and scored on the logit "
+        "The same images under every condition are contrasted with the same corrupted images and scored on the logit "
         "of the true class. Only the condition differs, so edges can be called gained or lost."
     ),
     "mechanism": (
-        "Each attacked image is contrasted with its unattacked twin and scored on the logit of the attack's target "
-        "minus that of the true class. An edge with a positive score carries the attack."
+        "Each image under a condition is contrasted with its natural twin and scored on the logit of the target minus "
+        "that of the true class. An edge with a positive score carries the condition, such as an attack."
     ),
     "other": (
         "Circuits of classes with one recipe. Its metric and corruption are neither those of an effect study nor "
@@ -42,7 +45,7 @@ class ChangesView:
 
 @dataclass(frozen=True)
 class CarriersView:
-    """The edges that carry an attack."""
+    """The edges that carry a condition."""
 
     chart: Chart | None
     drawing: Drawing | None
@@ -63,9 +66,12 @@ class Section:
     findings: Sequence[str]
     heat_maps: Sequence[Chart]
     pairs: Sequence[HtmlTable]
+    shared: SharedView | None
+    stability: StabilityView | None
     faithfulness: Chart | None
     faithfulness_table: HtmlTable
     reasons: HtmlTable | None
+    side_by_side: SideBySideView | None
     changes: Sequence[ChangesView]
     carriers: Sequence[CarriersView]
     drawings: Sequence[ClassDrawings]
@@ -94,9 +100,12 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
         findings=list(sentences.findings(shown)),
         heat_maps=[heat_map(label, square, f"{id}-alike-{i}") for i, (label, square) in enumerate(alike)],
         pairs=[_pairs(label, square) for label, square in alike],
+        shared=shared_view(shown),
+        stability=stability_view(shown, f"{id}-stability"),
         faithfulness=faithfulness_chart(shown, f"{id}-faith") if shown.records else None,
         faithfulness_table=_faithfulness_table(shown),
         reasons=_reasons(shown),
+        side_by_side=side_by_side_view(shown, f"{id}-conditions"),
         changes=changed,
         carriers=carrying,
         drawings=drawn,
@@ -146,8 +155,10 @@ def _faithfulness_table(shown: StudyOverview) -> HtmlTable:
     return frame_table(
         shown.listed.assign(condition=shown.listed["condition"].map(shown.study.short)),
         "On n_eval report images. Metrics are means. Full: the whole model; empty: every edge corrupted; circuit: all "
-        "other edges corrupted; random: mean of the random circuits. Nearer than random: faithfulness is nearer to 1 "
-        "than that of the random circuits. Flagged circuits are listed only here.",
+        "other edges corrupted; random: mean of the random circuits. Gap, gap circuit: full − empty and circuit − "
+        "empty in units of the gap on the class's natural images, for conditions whose own gap is too small for a "
+        "faithfulness. Nearer than random: faithfulness is nearer to 1 than that of the random circuits. Flagged "
+        "circuits are listed only here.",
     )
 
 

@@ -57,9 +57,11 @@ def frame_table(frame: pd.DataFrame, caption: str, *, max_rows: int = MAX_ROWS, 
         Column(str(name).replace("_", " "), _is_number(column), name == "edge") for name, column in frame.items()
     ]
     rows = list(zip(*(cells(column) for _, column in shown.items()), strict=True))
-    url = _url(frame)
+    url = csv_url(frame)
     whole = len(shown) == len(frame) or len(url) <= _FILE_BYTES
-    return HtmlTable(caption, columns, rows, len(frame) - len(shown), url if whole else _url(shown), whole, condition)
+    return HtmlTable(
+        caption, columns, rows, len(frame) - len(shown), url if whole else csv_url(shown), whole, condition
+    )
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -76,5 +78,6 @@ def cells(column: pd.Series, digits: int = 3) -> list[str]:
     return [missing if pd.isna(v) else str(v) for v in column]
 
 
-def _url(frame: pd.DataFrame) -> str:
+def csv_url(frame: pd.DataFrame) -> str:
+    """Return a `data:` URL of a CSV file with all digits of a frame."""
     return f"data:text/csv;charset=utf-8,{quote(frame.to_csv(index=False, lineterminator=chr(10)), safe=',-.()=:;')}"

@@ -1,17 +1,17 @@
-// Edges that are in many attacked circuits and in few or no natural circuits of an effect study.
-// With the defaults: in all attacked circuits and in no natural one.
+// Edges that are in many circuits of a condition and in few or no natural circuits of an effect study.
+// With the defaults: in all circuits of the condition and in no natural one.
 //
 // Parameters:
-//   condition: string = only, not natural; the attacked condition
+//   condition: string = only, not natural; the other condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 //   image_group: string = ""; group of the images; empty for images that are not divided into groups
-//   share: number = 1.0; smallest share of the attacked circuits, from 0 to 1
+//   share: number = 1.0; smallest share of the circuits of the condition, from 0 to 1
 //   natural_share: number = 0.0; largest share of the natural circuits, from 0 to 1
 // Columns:
 //   edge: name of the edge
-//   attacked: share of the attacked circuits that have it
+//   attacked: share of the circuits of the condition that have it
 //   natural: share of the natural circuits that have it
-//   score: mean score over the attacked circuits that have it
+//   score: mean score over the circuits of the condition that have it
 
 MATCH (c:Circuit)
 WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.method = $method

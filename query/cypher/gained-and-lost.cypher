@@ -1,10 +1,10 @@
-// Edges that a class's circuit gains and loses when its images are attacked, in an effect study: only the condition
-// differs. With several circuits (other images), an edge is gained if it is in at least `share` of the attacked
-// circuits and in no natural one.
+// Edges that a class's circuit gains and loses under a condition, in an effect study: only the condition differs.
+// With several circuits (other images), an edge is gained if it is in at least `share` of the circuits of the condition
+// and in no natural one.
 //
 // Parameters:
 //   class: string; name of the class
-//   condition: string = only, not natural; the attacked condition
+//   condition: string = only, not natural; the other condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 //   image_group: string = ""; group of the images; empty for images that are not divided into groups
 //   share: number = 1.0; smallest share of the circuits of the condition that has it, from 0 to 1

@@ -1,8 +1,9 @@
-// Changes of the scores of edges that are in a class's circuit both with and without an attack, in an effect study.
+// Changes of the scores of edges that are in a class's circuit both natural and under another condition, in an effect
+// study.
 //
 // Parameters:
 //   class: string; name of the class
-//   condition: string = only, not natural; the attacked condition
+//   condition: string = only, not natural; the other condition
 //   model, dataset, form, method, metric, direction, corruption, extraction: string = only; the study
 //   image_group: string = ""; group of the images; empty for images that are not divided into groups
 // Columns:

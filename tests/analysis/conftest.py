@@ -14,4 +14,6 @@ def overview_of(answers: Answers) -> StudyOverview:
     records = sorted(answers.records, key=lambda r: r.item.condition.kind != "natural")
     by_id = {d.id: d for d in answers.discoveries}
     floors = {i: floor_of(r, by_id[r.discovery_id], JACCARD) for i, r in enumerate(records)}
-    return StudyOverview("Study", study_of(records), {i: f for i, f in floors.items() if f}, dict(enumerate(records)))
+    discoveries = {i: by_id[r.discovery_id] for i, r in enumerate(records)}
+    known = {i: f for i, f in floors.items() if f}
+    return StudyOverview("Study", study_of(records), known, dict(enumerate(records)), discoveries)

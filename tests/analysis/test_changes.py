@@ -31,7 +31,7 @@ def test_gained_and_lost_are_counted_per_class(effect, by_class):
         was, now = (set(by_class[row["class"], kind].circuit.edges) for kind in ("natural", "typographic"))
         assert (row["kept"], row["gained"], row["lost"]) == (len(was & now), len(now - was), len(was - now))
         assert row["jaccard"] == pytest.approx(len(was & now) / len(was | now))
-        assert row["natural"] + row["gained"] - row["lost"] == row["attacked"]
+        assert row["edges_natural"] + row["gained"] - row["lost"] == row["edges"]
 
 
 def test_gained_and_lost_are_counted_per_edge(effect, by_class):

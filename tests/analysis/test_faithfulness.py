@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuitstore.analysis.faithfulness import faithfulness, random_faithfulness
+from circuitstore.analysis.faithfulness import faithfulness, natural_gaps, random_faithfulness
 
 from ..toy_studies import Answers, contrasted, effect_items, study_of, with_faithfulness
 
@@ -22,7 +22,7 @@ def test_faithfulness_of_random_circuits_is_that_of_their_metric(toys):
 
 def test_the_faithfulness_table_has_the_values_of_the_records():
     records = Answers.to(effect_items()).records
-    table = faithfulness(study_of(records).circuits).drop(columns="nearer_than_random")
+    table = faithfulness(study_of(records).circuits).drop(columns=["nearer_than_random", "gap", "gap_circuit"])
     assert len(table) == len(records)
     for record, row in zip(records, table.to_dict("records"), strict=True):
         stored = record.properties()
@@ -54,3 +54,25 @@ def test_word_target_and_contrast_are_columns_if_a_circuit_has_them():
     table = faithfulness(study_of(Answers.to(items).records).circuits)
     assert table["against"].tolist() == ["b, c"] * 2
     assert table["word"].fillna("").tolist() == table["target"].fillna("").tolist() == ["", "ipod"]
+
+
+def with_metrics(record, full: float, empty: float, circuit: float, faithfulness: float | None):
+    metrics = {"metric_full": full, "metric_empty": empty, "metric_circuit": circuit, "faithfulness": faithfulness}
+    return replace(record, evaluation=replace(record.evaluation, **metrics))
+
+
+def test_gaps_are_in_units_of_the_natural_gap_of_the_class():
+    natural, attacked = Answers.to(effect_items(1)).records
+    records = [with_metrics(natural, 4.0, -1.0, 3.0, 0.8), with_metrics(attacked, -0.5, -1.0, 0.25, None)]
+    table = faithfulness(study_of(records).circuits)
+    assert table["gap"].tolist() == pytest.approx([1.0, 0.1])
+    assert table["gap_circuit"].tolist() == pytest.approx([0.8, 0.25])
+    assert table["gap_circuit"].iloc[0] == table["faithfulness"].iloc[0]
+
+
+def test_without_a_natural_gap_there_are_no_units():
+    natural, attacked = Answers.to(effect_items(1)).records
+    small = [with_metrics(natural, 0.1, 0.0, 0.1, None), attacked]
+    assert natural_gaps(study_of(small).circuits).isna().all(axis=None)
+    for records in (small, [attacked], [natural]):
+        assert "gap" not in faithfulness(study_of(records).circuits)

@@ -75,7 +75,7 @@ def test_faithfulness_shows_every_circuit_and_every_random_one(shown):
     for trace, condition in zip(conditions, LABELS, strict=True):
         rows = shown.faithfulness[shown.faithfulness["condition"] == condition]
         assert list(trace.x) == rows["faithfulness"].tolist()
-        assert [name for name, _ in trace.customdata] == rows["class"].tolist()
+        assert list(trace.text) == rows["class"].tolist()
     assert sorted(ticks.x) == sorted(v for values in shown.random.values() for v in values)
     assert len(ticks.x) == 2 * len(shown.faithfulness)
 

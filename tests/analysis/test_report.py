@@ -67,7 +67,7 @@ def test_every_figure_has_an_element_an_alternative_text_and_a_caption(page):
     places = {a["id"]: a for tag, a in page.tags if tag == "div" and a.get("class") == "plot"}
     fed = [a["data-for"] for tag, a in page.tags if tag == "script" and "data-for" in a]
     assert sorted(fed) == sorted(places)
-    assert len(fed) == 7  # heat maps of 2 + 1 conditions, faithfulness of 2 studies, changes, carriers
+    assert len(fed) == 10  # heat maps of 2 + 1 conditions, faithfulness and stability of 2 studies, 4 of edges
     for attributes in places.values():
         assert attributes["role"] == "img"
         assert len(str(attributes["aria-label"])) > 20
@@ -146,7 +146,7 @@ def test_studies_that_the_page_has_no_room_for_are_left_out_and_counted(store_of
     more = [replace(r, extraction=Extraction.of("edges", {"n": n})) for r in answers.records for n in (31, 32)]
     overview = read_overview(store_of(Answers(answers.discoveries, answers.records + more)))
     assert len(overview.studies) == 3
-    limit = len(get_plotlyjs()) + page_module.FRAME_BYTES + 40_000
+    limit = len(get_plotlyjs()) + page_module.FRAME_BYTES + 100_000
     monkeypatch.setattr(page_module, "PAGE_BYTES", limit)
     html = render(overview)
     page = Page(html)
@@ -158,7 +158,7 @@ def test_studies_that_the_page_has_no_room_for_are_left_out_and_counted(store_of
 
 
 def test_every_table_can_be_downloaded_with_all_digits(page, toys):
-    assert len(page.files) == page.count("table")
+    assert len(page.files) == page.count("table") + page.count("figure")
     table = page.csv("study-1-faithfulness")
     stored = [r.evaluation.faithfulness for r in toys.of(metric="logit", attack="natural")]
     assert table["faithfulness"].tolist()[: len(stored)] == stored
@@ -167,10 +167,27 @@ def test_every_table_can_be_downloaded_with_all_digits(page, toys):
     assert sorted(pairs["jaccard"]) == pytest.approx(sorted(square[np.triu_indices(len(square), 1)]), abs=5e-5)
 
 
-def test_every_chart_can_be_saved_as_svg(page):
-    (script,) = [s for s in page.scripts if "Plotly.newPlot" in s and "plotly.js v" not in s]
-    assert "displayModeBar: true" in script
-    assert re.search(r"toImageButtonOptions: {format: 'svg'", script)
+def test_every_figure_can_be_saved_as_svg_and_its_numbers_as_csv(page):
+    buttons = [a["data-svg"] for tag, a in page.tags if tag == "button"]
+    assert len(buttons) == len(set(buttons)) == page.count("figure")
+    for name in buttons:
+        assert len(page.csv(name)) > 0
+    drawn = {a["id"] for tag, a in page.tags if tag == "div" and a.get("class") == "plot"}
+    assert {f"{id}-figure" for id in drawn} == {name for name in buttons if "drawing" not in str(name)}
+
+
+def test_the_numbers_of_figures_and_drawings_are_those_of_the_store(page, toys):
+    heat = page.csv("study-1-alike-0-figure").set_index("Unnamed: 0")
+    assert np.array_equal(heat.to_numpy(), np.array(page.figures[0]["data"][0]["z"], float))
+    natural = toys.of(metric="logit", attack="natural")
+    marks = page.csv("study-1-faith-figure")
+    own = marks.loc[marks["series"] == "natural"].set_index("label")["value"]
+    assert own.to_dict() == pytest.approx({r.item.target_class.name: r.evaluation.faithfulness for r in natural})
+    assert (marks["series"] == "random connected circuits of the same size").sum() == 2 * 8
+    table, record = page.csv("study-1-drawing-2-figure"), natural[0]
+    assert set(table["edge"]) == set(record.circuit.edges)
+    scores = [record.circuit.score[record.circuit.universe.edge_index[edge]] for edge in table["edge"]]
+    assert table["value"].tolist() == pytest.approx(scores)
 
 
 def test_a_folder_of_images_is_named_by_its_path():

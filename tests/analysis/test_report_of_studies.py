@@ -26,9 +26,9 @@ def test_a_single_circuit_is_drawn_and_missing_parts_have_reasons(store_of, tmp_
     store = store_of(Answers.to(effect_items(1, ("natural",))))
     page = Page(write_report(store, tmp_path / "r.html").read_text())
     assert "only one class has a circuit without a flag" in page.text
-    assert "the study has no attacked condition" in page.text
+    assert "the study has no condition other than natural" in page.text
     assert page.count("svg") == 1
-    assert len(page.figures) == 1  # its faithfulness
+    assert len(page.figures) == 2  # its stability and faithfulness
 
 
 def test_a_study_of_neither_kind_says_why_nothing_is_gained(store_of, tmp_path):
@@ -61,7 +61,7 @@ def test_methods_that_only_select_are_shown_without_scores(store_of, tmp_path):
     page = Page(write_report(store_of(Answers(bare, records)), tmp_path / "r.html").read_text())
     assert "noise floor –" in page.text
     assert page.count("svg") == 6 + 2
-    assert len(page.figures) == 6  # no bars of carriers
+    assert len(page.figures) == 7  # neither stability nor bars of carriers
 
 
 def test_circuits_without_evaluation_or_faithfulness_say_why(store_of, tmp_path):
@@ -115,7 +115,7 @@ def test_a_study_with_only_flagged_circuits(store_of, tmp_path):
     page = Page(write_report(store, tmp_path / "r.html").read_text())
     assert page.figures == []
     assert page.text.count("No circuit without a flag;") == page.text.count("All circuits are flagged") == 2
-    assert "no class has a natural and an attacked circuit without a flag" in page.text
+    assert "no class has circuits without a flag under natural and another condition" in page.text
     assert len(page.csv("study-1-faithfulness")) == 4
 
 

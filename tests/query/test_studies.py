@@ -45,14 +45,14 @@ def test_rows_members_and_scores_belong_together(toy_store, toys):
             assert np.array_equal(study.scores[i], by_id[id].circuit.score)
 
 
-def test_natural_is_first_and_pairs_join_the_conditions_by_class(toy_store):
+def test_natural_is_first_and_circuits_of_several_conditions_are_aligned_by_class(toy_store):
     effect, mechanism = read_studies(toy_store)
     assert [effect.short(c) for c in effect.conditions] == ["natural", "typographic"]
-    assert effect.natural == "natural"
-    assert mechanism.natural is None
-    pairs = list(effect.pairs("natural", effect.attacks[0]))
-    assert [name for name, _, _ in pairs] == list(effect.classes)
-    for name, a, b in pairs:
+    assert effect.other_conditions == effect.conditions[1:]
+    assert mechanism.other_conditions == mechanism.conditions
+    names, rows = effect.aligned("natural", *effect.other_conditions)
+    assert names == list(effect.classes)
+    for name, a, b in zip(names, *rows, strict=True):
         assert {effect.circuits["class"].iloc[i] for i in (a, b)} == {name}
         assert (effect.circuits["attack"].iloc[a], effect.circuits["attack"].iloc[b]) == ("natural", "typographic")
 

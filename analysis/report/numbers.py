@@ -1,0 +1,47 @@
+"""The numbers of figures and drawings as tables, for downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import unescape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ...circuits import Circuit
+from ...circuits.drawing import strongest
+
+
+def numbers_of(figure: go.Figure) -> pd.DataFrame:
+    """Return the numbers of a figure, with names as they are shown.
+
+    Returns:
+        The matrix of a heat map, with the names of its rows in the first column; of any other figure one row per mark
+        with its `series`, `label`, `value` and, if there are error bars, `error`.
+    """
+    first = figure.data[0]
+    if isinstance(first, go.Heatmap):
+        frame = pd.DataFrame(np.array(first.z, float), index=_names(first.y), columns=_names(first.x))
+        return frame.reset_index(names="")
+    return pd.concat([_marks(trace) for trace in figure.data], ignore_index=True)
+
+
+def _marks(trace: go.Bar | go.Scatter) -> pd.DataFrame:
+    labels = _names(trace.y if trace.text is None else trace.text)
+    frame = pd.DataFrame({"series": unescape(trace.name or ""), "label": labels, "value": list(trace.x)})
+    errors = trace.error_x.array
+    return (frame if errors is None else frame.assign(error=errors)).astype({"value": float})
+
+
+def _names(values: Sequence[object]) -> list[str]:
+    return [unescape(str(value)) for value in values]
+
+
+def numbers_of_drawing(circuit: Circuit, values: Float[np.ndarray, "edge"] | None, max_edges: int) -> pd.DataFrame:
+    """Return the edges that are drawn, the strongest first, with their `value` if they have one."""
+    values = circuit.score if values is None else values
+    shown = strongest(circuit, values, max_edges)[::-1]
+    frame = pd.DataFrame({"edge": [circuit.universe.edge_names[i] for i in shown]})
+    return frame if values is None else frame.assign(value=values[shown])
