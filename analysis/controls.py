@@ -34,12 +34,12 @@ class Beyond:
     @property
     def only_attack(self) -> float:
         """Mean over classes of the edges gained only under the attack."""
-        return float((self.by_class["gained"] - self.by_class["gained_both"]).mean())
+        return float(np.mean(self.by_class["gained"] - self.by_class["gained_both"]))
 
     @property
     def only_control(self) -> float:
         """Mean over classes of the edges gained only under the control."""
-        return float((self.by_class["gained_control"] - self.by_class["gained_both"]).mean())
+        return float(np.mean(self.by_class["gained_control"] - self.by_class["gained_both"]))
 
 
 def beyond_controls(study: Study) -> Iterator[Beyond]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
 from ..circuits import NATURAL, ExampleImages
 from ..errors import StoreDamaged
@@ -36,10 +35,10 @@ def read_examples(store: Store, run: str | None = None) -> tuple[ExampleImages, 
     attacked = (newest["attack"] != NATURAL).tolist()
     covered = {key for key, under in zip(images, attacked, strict=True) if under}
     wanted = [under or key not in covered for key, under in zip(images, attacked, strict=True)]
-    return tuple(_readable(store, newest[np.array(wanted, bool)].sort_values(_IMAGES)["id"].head(MAX_SETS)))
+    return tuple(_readable(store, newest.loc[np.array(wanted, bool)].sort_values(_IMAGES)["id"].tolist()[:MAX_SETS]))
 
 
-def _readable(store: Store, ids: pd.Series) -> Iterator[ExampleImages]:
+def _readable(store: Store, ids: Sequence[str]) -> Iterator[ExampleImages]:
     for id in ids:
         try:
             yield store.example_images(id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ..circuits import NATURAL, Evaluation
@@ -50,9 +51,9 @@ def natural_gaps(circuits: pd.DataFrame) -> pd.DataFrame:
     """
     natural = circuits.loc[(circuits["attack"] == NATURAL) & circuits["faithfulness"].notna()]
     units = dict(zip(natural["class"], natural["metric_full"] - natural["metric_empty"], strict=True))
-    unit = circuits["class"].map(units).astype(float)
-    metrics = circuits[["metric_full", "metric_circuit"]].astype(float).set_axis(["gap", "gap_circuit"], axis=1)
-    return metrics.sub(circuits["metric_empty"].astype(float), axis=0).div(unit, axis=0)
+    unit = np.array([units.get(name, np.nan) for name in circuits["class"]], float)
+    full, circuit, empty = (circuits[f"metric_{of}"].astype(float) for of in ("full", "circuit", "empty"))
+    return pd.DataFrame({"gap": (full - empty) / unit, "gap_circuit": (circuit - empty) / unit})
 
 
 def random_faithfulness(evaluation: Evaluation) -> list[float]:

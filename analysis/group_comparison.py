@@ -58,11 +58,12 @@ def _comparisons(pairs: pd.DataFrame, circuits: pd.DataFrame) -> Iterator[GroupC
     """Split the comparison by condition and recipe, with the circuits of each."""
     context = [field for field in FIELDS if field in pairs and field != "class"]
     pairs, circuits = _named(pairs, ["a", "b"]), _named(circuits, ["image_group"])
-    keys = pairs[context].drop_duplicates().to_dict("records") if context else [{}]
+    keys = pairs.loc[:, context].drop_duplicates().to_dict("records") if context else [{}]
     texts = [", ".join(map(str, key.values())) for key in keys]
     labels = short_names(texts)
     for text, key in zip(texts, keys, strict=True):
-        own = _equal(circuits, key).sort_values(["class_index", "class", "image_group"])[[*_SHOWN, *_ACCURACIES]]
+        own = _equal(circuits, key).sort_values(["class_index", "class", "image_group"])
+        own = own.loc[:, [*_SHOWN, *_ACCURACIES]]
         rows = _equal(pairs, key).drop(columns=context)
         yield GroupComparison(labels[text], own.reset_index(drop=True), rows.reset_index(drop=True))
 

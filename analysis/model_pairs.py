@@ -79,7 +79,7 @@ class ModelPair:
     @cached_property
     def by_class(self) -> pd.DataFrame:
         """The classes whose circuits differ only in the model, with columns `class`, `gained`, `lost` and `floor`."""
-        known = [change.row() | change.pair.common for change in self.changes if change.by_model]
+        known = [{**change.row(), **change.pair.common} for change in self.changes if change.by_model]
         columns = {"class": "class", "gained": "gained", "lost": "lost", "floor": "changed_floor"}
         return pd.DataFrame({name: [row[column] for row in known] for name, column in columns.items()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..query import Similarity
@@ -209,12 +210,13 @@ def _evaluated(pair: ModelPair) -> Iterator[str]:
 
 def groups(found: GroupComparison) -> str:
     """Return how many pairs of groups differ by more than the choice of images."""
-    known = found.pairs.dropna(subset=["noise_floor"])
-    below = int((known["jaccard"] < known["noise_floor"]).sum())
+    values, floors = (found.pairs[name].to_numpy(float) for name in ("jaccard", "noise_floor"))
+    known = ~np.isnan(floors)
+    floor, chance = floors[known].mean() if known.any() else None, found.pairs["chance"].to_numpy(float).mean()
     return (
-        f"Mean edge Jaccard of the groups of a class {format_number(found.pairs['jaccard'].mean())}; noise floor "
-        f"{format_number(known['noise_floor'].mean())}, chance {format_number(found.pairs['chance'].mean())}; "
-        f"{below} of {count(len(known), 'pair')} below the noise floor."
+        f"Mean edge Jaccard of the groups of a class {format_number(values.mean())}; noise floor "
+        f"{format_number(floor)}, chance {format_number(chance)}; "
+        f"{(values < floors).sum()} of {count(int(known.sum()), 'pair')} below the noise floor."
     )
 
 

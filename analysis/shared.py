@@ -91,4 +91,4 @@ def usage_by_kind(circuits: Sequence[Circuit]) -> pd.DataFrame:
             "even": component_usage(whole),
         }
     )
-    return frame.groupby(["kind", "layer"], dropna=False, sort=False, as_index=False).sum()
+    return pd.DataFrame(frame.groupby(["kind", "layer"], dropna=False, sort=False, as_index=False).sum())

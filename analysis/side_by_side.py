@@ -36,7 +36,7 @@ def side_by_side(study: Study, discoveries: Mapping[int, Discovery], changed: Se
     by_condition: dict[str, list[Discovery]] = {condition: [] for condition in study.conditions}
     for row, discovery in discoveries.items():
         by_condition[study.circuits["condition"].iloc[row]].append(discovery)
-    gaps = natural_gaps(study.listed).groupby(study.listed["condition"]).mean()
+    gaps = pd.DataFrame(natural_gaps(study.listed).groupby(study.listed["condition"]).mean())
     changes = {change.condition: change.by_class[["gained", "lost", "floor"]].mean() for change in changed}
     known = conditions_of(study)
     rows = [

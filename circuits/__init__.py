@@ -35,12 +35,11 @@ from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry
 from .naming import short_names as short_names
-from .profile import depth_profile as depth_profile
-from .profile import expected_profile_overlap as expected_profile_overlap
-from .profile import profile_matrix as profile_matrix
-from .profile import profile_overlap as profile_overlap
-from .profile import quarters as quarters
-from .profiles import usage_distance as usage_distance
+from .profiles import depth_profile as depth_profile
+from .profiles import expected_profile_overlap as expected_profile_overlap
+from .profiles import profile_matrix as profile_matrix
+from .profiles import profile_overlap as profile_overlap
+from .profiles import quarters as quarters
 from .profiles import usage_profile as usage_profile
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit

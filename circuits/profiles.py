@@ -1,18 +1,31 @@
-"""Usage profiles: which kinds of components, in which layers, a circuit uses, and how two circuits differ in that."""
+"""Where in a model a circuit lies, by kind of component and layer, or by depth for models of different sizes.
+
+A layer of L occupies the interval from l / L to (l + 1) / L of the depth. A depth profile has the share of the ends of
+a circuit's edges at each kind of component in each quarter of the depth; a layer that lies in two quarters counts in
+both by its parts. Components without a layer, such as input and logits, are spread over all quarters.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from ..errors import NotComparable
 from ..results import Table
 from .circuit import Circuit
+from .consensus import component_usage
+from .random import random_circuit
 from .universe import Universe
 
-ROLES = ("sender", "receiver", "node")
-"""What is counted at a component: edges that it sends, edges that it receives, the component itself."""
+QUARTERS = 4
+
+DRAWS = 10
+"""Number of pairs of random circuits behind an expected overlap."""
+
+Profile = Mapping[str, Float[np.ndarray, "quarter"]]
+"""Shares by kind of component and quarter of the depth; the sum is 1 if the circuit has edges."""
 
 
 def usage_profile(circuit: Circuit) -> Table:
@@ -29,78 +42,102 @@ def usage_profile(circuit: Circuit) -> Table:
         {'node': 1.0, 'receiver': 1.0, 'sender': 1.0}
     """
     universe, edges = circuit.universe, circuit.universe.edges
-    nodes = np.arange(len(universe.components))
-    own = np.isin(universe.node_names, circuit.nodes)
-    ends = {"sender": (edges.sender, circuit.members), "receiver": (edges.receiver, circuit.members)}
-    counted = {**ends, "node": (nodes, own)}
-    parts = [_by_kind_and_layer(universe, *counted[role]).assign(role=role) for role in ROLES]
+    places = [(component.kind, component.layer) for component in universe.components]
+    rows = list(dict.fromkeys(places))
+    row_of = np.array([rows.index(place) for place in places])
+    counted = {
+        "sender": (edges.sender, circuit.members),
+        "receiver": (edges.receiver, circuit.members),
+        "node": (np.arange(len(places)), np.isin(universe.node_names, circuit.nodes)),
+    }
+    parts = [_counts(rows, row_of[at], kept).assign(role=role) for role, (at, kept) in counted.items()]
     columns = ["role", "kind", "layer", "kept", "possible", "share"]
-    return Table(pd.concat(parts, ignore_index=True)[columns])
+    return Table(pd.concat(parts, ignore_index=True).loc[:, columns])
 
 
-def _by_kind_and_layer(
-    universe: Universe, at: Int[np.ndarray, "element"], kept: Bool[np.ndarray, "element"]
+def _counts(
+    rows: Sequence[tuple[str, int | None]], at: Int[np.ndarray, "element"], kept: Bool[np.ndarray, "element"]
 ) -> pd.DataFrame:
-    """Count elements, and kept elements, by kind and layer of the component at which each is."""
-    size = len(universe.components)
-    layer = pd.array([c.layer for c in universe.components], dtype="Int64")
-    frame = pd.DataFrame({"kind": [c.kind for c in universe.components], "layer": layer})
-    frame = frame.assign(kept=np.bincount(at[kept], minlength=size), possible=np.bincount(at, minlength=size))
-    sums = frame.groupby(["kind", "layer"], sort=False, dropna=False, as_index=False).sum()
-    return sums.loc[sums["possible"] > 0].assign(share=sums["kept"] / max(1, kept.sum()))
+    """Count elements, and kept elements, by the row at which each is; rows without an element are left out."""
+    in_circuit, possible = np.bincount(at[kept], minlength=len(rows)), np.bincount(at, minlength=len(rows))
+    frame = pd.DataFrame({"kind": [kind for kind, _ in rows], "layer": pd.array([at for _, at in rows], "Int64")})
+    frame = frame.assign(kept=in_circuit, possible=possible, share=in_circuit / max(1, kept.sum()))
+    return frame.loc[possible > 0]
 
 
-def usage_distance(a: Circuit, b: Circuit) -> Table:
-    """Compare the usage profiles of two circuits, also of models with other numbers of layers or heads.
-
-    The distance is half the sum of the differences of shares (total variation): 0 for the same profile, 1 if nothing is
-    in common. If the numbers of layers differ, the depth is divided into as many parts as the shallower model has
-    layers, and each layer of the deeper model counts for the parts that it overlaps.
-
-    Returns:
-        A row per role. Columns: `role`, and `distance`, missing if a circuit is empty. The fact `compared` says by what
-        the circuits are compared.
-
-    Raises:
-        NotComparable: the universes have different kinds of components.
+def depth_profile(circuit: Circuit) -> Profile:
+    """Return the share of the ends of the circuit's edges at each kind of component, in each quarter of the depth.
 
     Examples:
-        >>> usage_distance(circuit, circuit).to_pandas()
-               role  distance
-        0    sender       0.0
-        1  receiver       0.0
-        2      node       0.0
+        >>> profile = depth_profile(circuit)
+        >>> sorted(profile)
+        ['head', 'input', 'logits', 'mlp']
+        >>> round(float(sum(shares.sum() for shares in profile.values())), 6)
+        1.0
     """
-    layers = [_n_layers(c.universe) for c in (a, b)]
-    kinds = [sorted({component.kind for component in c.universe.components}) for c in (a, b)]
-    if kinds[0] != kinds[1]:
-        raise NotComparable(
-            f"the universes have different kinds of components, {', '.join(kinds[0])} against {', '.join(kinds[1])}; "
-            "compare circuits of one form"
-        )
-    x, y = (_shares(c, min(layers)) for c in (a, b))
-    differences = x.sub(y, fill_value=0.0).abs().sum(axis=1).groupby("role").sum() / 2
-    distance = differences.reindex(ROLES).to_numpy() if a.n_edges and b.n_edges else np.full(len(ROLES), np.nan)
-    by = "layer" if layers[0] == layers[1] else f"depth in {min(layers)} parts (of {layers[0]} and {layers[1]} layers)"
-    return Table(pd.DataFrame({"role": ROLES, "distance": distance}), facts={"compared": f"kind of component and {by}"})
+    usage, where = component_usage(circuit), quarters(circuit.universe)
+    kinds = np.array([component.kind for component in circuit.universe.components])
+    return {str(kind): usage[kinds == kind] @ where[kinds == kind] for kind in np.unique(kinds)}
 
 
-def _n_layers(universe: Universe) -> int:
-    return 1 + max((c.layer for c in universe.components if c.layer is not None), default=0)
+def quarters(universe: Universe) -> Float[np.ndarray, "node quarter"]:
+    """Return the part of each component that lies in each quarter of the depth; rows sum to 1.
+
+    Examples:
+        >>> quarters(graph)[graph.node_index["m3"]]
+        array([0., 0., 0., 1.])
+    """
+    layers = [component.layer for component in universe.components]
+    n_layers = 1 + max((layer for layer in layers if layer is not None), default=0)
+    edges = np.linspace(0, 1, QUARTERS + 1)
+    first = np.array([0 if layer is None else layer / n_layers for layer in layers])[:, None]
+    last = np.array([1 if layer is None else (layer + 1) / n_layers for layer in layers])[:, None]
+    inside = np.minimum(last, edges[1:]) - np.maximum(first, edges[:-1])
+    return np.maximum(inside, 0) / (last - first)
 
 
-def _shares(circuit: Circuit, parts: int) -> pd.DataFrame:
-    """Return the shares of a profile by role and kind (rows) and part of the depth (columns)."""
-    profile, layers = usage_profile(circuit).to_pandas(), _n_layers(circuit.universe)
-    overlaps = np.array([_overlaps(None if pd.isna(at) else int(at), layers, parts) for at in profile["layer"]])
-    shares = pd.DataFrame(overlaps * profile["share"].to_numpy()[:, None])
-    return shares.groupby([profile["role"], profile["kind"]]).sum()
+def profile_overlap(a: Circuit, b: Circuit) -> float:
+    """Return the common part of two profiles, Σ min: 1 if they are equal, 0 without a common kind at the same depth.
+
+    The circuits may be over universes of different sizes. Two empty circuits have the overlap 1.
+
+    Examples:
+        >>> profile_overlap(circuit, circuit)
+        1.0
+    """
+    if not a.n_edges and not b.n_edges:
+        return 1.0
+    first, second = depth_profile(a), depth_profile(b)
+    shared = first.keys() & second.keys()
+    return round(float(sum(np.minimum(first[kind], second[kind]).sum() for kind in shared)), 12)
 
 
-def _overlaps(layer: int | None, layers: int, parts: int) -> Float[np.ndarray, "part"]:
-    """Return the shares of a layer that are in each part of the depth; a kind without layers has one part only."""
-    if layer is None:
-        return np.eye(parts)[0]
-    start, end = np.arange(parts) / parts, np.arange(1, parts + 1) / parts
-    inside = np.minimum(end, (layer + 1) / layers) - np.maximum(start, layer / layers)
-    return np.clip(inside, 0, None) * layers
+def expected_profile_overlap(a: Circuit, b: Circuit) -> float:
+    """Return the mean overlap of the profiles of random connected circuits of two sizes; NaN if a circuit is empty.
+
+    Examples:
+        >>> 0 < expected_profile_overlap(circuit, circuit) < 1
+        True
+    """
+    if not a.n_edges or not b.n_edges:
+        return float("nan")
+    return float(np.mean([profile_overlap(_random(a, 2 * i), _random(b, 2 * i + 1)) for i in range(DRAWS)]))
+
+
+def _random(like: Circuit, seed: int) -> Circuit:
+    return random_circuit(like.universe, like.n_edges, seed=seed)
+
+
+def profile_matrix(
+    universe: Universe, members: Bool[np.ndarray, "circuit edge"]
+) -> Float[np.ndarray, "circuit circuit"]:
+    """Return the overlap of the profiles of all pairs of circuits.
+
+    Examples:
+        >>> profile_matrix(graph, np.stack([circuit.members, scores.top(9).members])).shape
+        (2, 2)
+    """
+    shares = np.stack([np.concatenate([*depth_profile(Circuit(universe, row)).values()]) for row in members])
+    overlap = np.stack([np.minimum(row, shares).sum(axis=1) for row in shares]).round(12)
+    empty = members.sum(axis=1) == 0
+    return np.where(np.logical_and.outer(empty, empty), 1.0, overlap)

@@ -127,7 +127,7 @@ def overlap_p_values(
     The hypergeometric tail, each term computed from the one before it, for blocks of pairs that fit into the cache.
     """
     blocks = range(0, len(common), _BLOCK)
-    parts = [_tails(*(x[i : i + _BLOCK] for x in (common, n_a, n_b)), n_edges) for i in blocks]
+    parts = [_tails(common[i : i + _BLOCK], n_a[i : i + _BLOCK], n_b[i : i + _BLOCK], n_edges) for i in blocks]
     return np.concatenate(parts) if parts else np.empty(0)
 
 

@@ -196,7 +196,8 @@ def _readable(survey: Table) -> pd.DataFrame:
     from ..circuits import short_names
 
     frame = survey.frame.round(DECIMALS)
-    return frame.assign(condition=frame["condition"].map(short_names(frame["condition"])))
+    names = short_names(frame["condition"])
+    return frame.assign(condition=[names[text] for text in frame["condition"]])
 
 
 def _print_result(result: IndexResult) -> None:

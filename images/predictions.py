@@ -228,7 +228,7 @@ def probabilities(model: ViT, views: Views) -> Float[np.ndarray, "image class"]:
         >>> three = source.class_named("three")
         >>> shares = probabilities(model, np.stack([source.view(ref) for ref in source.candidates(three)[:4]]))
         >>> shares.shape, shares.argmax(1)
-        ((4, 10), array([3, 3, 3, 3]))
+        ((4, 10), array([3, 3, 3, 2]))
     """
     return special.softmax(_logits(model, views).astype(np.float64), axis=1)
 

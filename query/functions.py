@@ -8,7 +8,7 @@ from __future__ import annotations
 from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
-from .profiles import usage_distance, usage_profile
+from .profiles import usage_profile
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
@@ -19,7 +19,6 @@ ANSWERS: dict[str, Answer] = {
     "images-of-circuit": images_of_circuit,
     "images-over-conditions": images_over_conditions,
     "stability-by-images": stability_by_images,
-    "usage-distance": usage_distance,
     "usage-profile": usage_profile,
 }
 """Functions by the name of the query."""

@@ -22,9 +22,6 @@ from .similarity import Similarity, mean_of_known
 MAX_PAIRS = 100_000
 """Maximum number of relationships, which are replaced in one transaction."""
 
-COMPARED = ("form", "method", "metric", "direction", "extraction")
-"""Properties that all circuits of a set have in common."""
-
 
 def store_similar(
     store: Store,
@@ -54,9 +51,9 @@ def store_similar(
         equals: further properties that circuits must have, as in `compare`.
 
     Returns:
-        A row per set of circuits that were compared with each other. Columns: `form`, `method`, `metric`, `direction`,
-        `extraction`, `circuits`, `similar` (number of relationships), and the means of the measure, `noise_floor` and
-        `chance` over these. Facts: the seconds of `compare`.
+        A row per set of circuits that were compared with each other. Columns: `form`, `method` (its kind), `metric`,
+        `direction`, `extraction`, `circuits`, `similar` (number of relationships), and the means of the measure,
+        `noise_floor` and `chance` over these. Facts: the seconds of `compare`.
 
     Raises:
         InputError: the measure, run or property is unknown; the number is negative, or too large; there are no two
@@ -96,16 +93,22 @@ def store_similar(
 
 def comparable_sets(entries: Sequence[Entry]) -> list[Group]:
     """Return the sets of at least two circuits that are comparable by their scores; the labels are ids."""
-    found: dict[Hashable, list[Entry]] = {}
+    found: dict[tuple[Hashable, ...], list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.id):
         recipe = entry.item.recipe
         same = (recipe.method.kind, recipe.signed, recipe.metric, recipe.direction, entry.row["extraction"])
         found.setdefault((entry.universe, *same), []).append(entry)
     return [
-        Group({name: str(some[0].row[name]) for name in COMPARED}, tuple(e.id for e in some), tuple(some))
+        Group(_common(some[0]), tuple(entry.id for entry in some), tuple(some))
         for some in found.values()
         if len(some) > 1
     ]
+
+
+def _common(entry: Entry) -> dict[str, str]:
+    """Return the properties that all circuits of a set have in common; parameters of the method may differ."""
+    names = ("form", "method", "metric", "direction", "extraction")
+    return {name: str(entry.row[name]) for name in names} | {"method": entry.item.recipe.method.kind}
 
 
 def _check_size(nearest: int, sets: Sequence[Group], count: int) -> None:

@@ -1,4 +1,4 @@
-"""Named queries about the components that circuits use, compared with those of the whole universe."""
+"""The named query about the components that a circuit uses, compared with those of the whole universe."""
 
 from __future__ import annotations
 
@@ -26,20 +26,3 @@ def usage_profile(store: Store, values: Mapping[str, Any]) -> Table:
       share: kept as a share of all rows of the role
     """
     return circuits.usage_profile(store.archive.circuit(values["circuit"])[0].circuit)
-
-
-def usage_distance(store: Store, values: Mapping[str, Any]) -> Table:
-    """Distance between the usage profiles of two circuits, also of models of other sizes.
-
-    Total variation: 0 for the same profile, 1 if nothing is in common. The fact compared says whether layers or parts
-    of the depth are compared.
-
-    Parameters:
-      a: circuit; first circuit, by its id or the beginning of it
-      b: circuit; second circuit, likewise
-    Columns:
-      role: sender and receiver: edges are counted; node: nodes are
-      distance: half the sum of the differences of shares; missing if a circuit is empty
-    """
-    a, b = (store.archive.circuit(values[name])[0].circuit for name in ("a", "b"))
-    return circuits.usage_distance(a, b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def images_of_circuit(store: Store, values: Mapping[str, Any]) -> Table:
     return Table(pd.DataFrame(columns))
 
 
-def _texts(column: pd.Series) -> list[str | None]:
+def _texts(column: Iterable[object]) -> list[str | None]:
     """Return the texts of a column; a missing one is None."""
     return [value if isinstance(value, str) else None for value in column]
 

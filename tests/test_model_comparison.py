@@ -109,7 +109,6 @@ def test_the_example_runs_from_the_specs_to_the_table(tmp_path: Path) -> None:
         [name, f"digits/{other}"] for other in ("control", "random") for name in ("three", "seven")
     ]
     tuned = table[table["b"] == "digits/random"]
-    assert (tuned["kept"] + tuned["lost"]).le(24).all() and tuned["images"].eq(12).all()
-    assert tuned["faithfulness_cross"].notna().all()
-    assert tuned["faithfulness_cross"].to_numpy() == pytest.approx(tuned["faithfulness"].to_numpy(), abs=0.3)
+    assert (np.array(tuned["kept"] + tuned["lost"]) <= 24).all() and set(tuned["images"]) == {12}
+    assert np.array(tuned["faithfulness_cross"]) == pytest.approx(np.array(tuned["faithfulness"]), abs=0.3)
     assert table.loc[table["b"] == "digits/control", "faithfulness_cross"].isna().all()

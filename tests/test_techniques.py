@@ -86,7 +86,7 @@ UNKNOWN = [
 ]
 UNKNOWN += [
     "cs.patch_nodes(place=0)",
-    'corruption = "zero"',
+    'corruption = "nothing"',
     'kind = "patch"',
     'method = "eap", steps = 5',
     "bottom = 5",

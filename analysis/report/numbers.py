@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import unescape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,16 @@ def numbers_of(figure: go.Figure) -> pd.DataFrame:
         The matrix of a heat map, with the names of its rows in the first column; of any other figure one row per mark
         with its `series`, `label`, `value` and, if there are error bars, `error`.
     """
-    first = figure.data[0]
-    if isinstance(first, go.Heatmap):
-        frame = pd.DataFrame(np.array(first.z, float), index=_names(first.y), columns=_names(first.x))
+    traces: list[Any] = list(figure.data)  # plotly's own types say less than the documentation of each trace
+    if isinstance(traces[0], go.Heatmap):
+        heat: Any = traces[0]
+        frame = pd.DataFrame(np.array(heat.z, float), index=_names(heat.y), columns=_names(heat.x))
         return frame.reset_index(names="")
-    return pd.concat([_marks(trace) for trace in figure.data], ignore_index=True)
+    return pd.concat([_marks(trace) for trace in traces], ignore_index=True)
 
 
-def _marks(trace: go.Bar | go.Scatter) -> pd.DataFrame:
+def _marks(trace: Any) -> pd.DataFrame:
+    """Return the marks of a trace of bars or points."""
     labels = _names(trace.y if trace.text is None else trace.text)
     frame = pd.DataFrame({"series": unescape(trace.name or ""), "label": labels, "value": list(trace.x)})
     errors = trace.error_x.array

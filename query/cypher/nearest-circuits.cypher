@@ -16,8 +16,9 @@
 //   mutual: whether the circuit is also among the nearest of the other one
 //   id: id of the other circuit
 
-MATCH (:Circuit {id: $circuit})-[s:SIMILAR {measure: $measure}]->(c:Circuit)
+MATCH (a:Circuit)-[s:SIMILAR]->(c:Circuit)
+WHERE a.id = $circuit AND s.measure = $measure
 RETURN c.model AS model, c.model_id AS model_id, c.dataset AS dataset, c.class AS class, c.image_group AS image_group,
   c.condition AS condition, c.corruption AS corruption, s.value AS value, s.floor AS noise_floor, s.chance AS chance,
-  COUNT { MATCH (c)-[t:SIMILAR]->(:Circuit {id: $circuit}) WHERE t.measure = $measure } > 0 AS mutual, c.id AS id
+  COUNT { MATCH (c)-[t:SIMILAR]->(a) WHERE t.measure = $measure } > 0 AS mutual, c.id AS id
 ORDER BY value DESC, id

@@ -24,5 +24,5 @@ WHERE c.model_id = $model AND c.dataset = $dataset AND c.form = $form AND c.meth
   AND c.corruption = $corruption AND c.extraction = $extraction
   AND c.condition = $condition AND c.id IN $circuits
 WITH total, m.n_layers AS layers, n.kind AS kind, n.layer AS layer, count(*) AS edge_ends
-RETURN kind, layer, (layer + 0.5) / layers AS depth, edge_ends, 1.0 * edge_ends / total AS share
+RETURN kind, layer, 1 - (layers - layer - 0.5) / layers AS depth, edge_ends, 1.0 * edge_ends / total AS share
 ORDER BY coalesce(layer, 1000), kind

@@ -93,7 +93,7 @@ def test_the_whole_circuit_is_the_model_and_the_empty_one_has_only_constants(que
 
 def test_single_images_and_odd_batches_give_the_same(question):
     model, _, _, pairs = question("mean")
-    circuit = score_edges(model, pairs, "eap").top(30)
+    circuit = score_edges(model, pairs, "eap").greedy(30)
     found = [evaluate(model, pairs, circuit, execution=Execution(batch_size=n)).metric_circuit for n in (1, 3, 5)]
     assert found == pytest.approx([found[0]] * 3, rel=1e-12)
 
@@ -115,8 +115,8 @@ def test_nodes_paths_and_removed_edges_equal_those_of_an_image_with_the_same_out
         "path": lambda p: patch_path(model, p, ["a0.h1", "a1.h0<v>", "logits"]).patched,
         "heads": lambda p: head_to_head(model, p, 0, 1).frame["effect"].to_numpy(),
         "magnitude": lambda p: magnitude_scores(model, p).per_image,
-        "removed edges": lambda p: completeness(model, p, score_edges(model, p, "eap").top(40), draws=2).of_circuit,
-        "the rest of the model": lambda p: completeness(model, p, score_edges(model, p, "eap").top(40)).of_model,
+        "removed edges": lambda p: completeness(model, p, score_edges(model, p, "eap").greedy(40), draws=2).of_circuit,
+        "the rest of the model": lambda p: completeness(model, p, score_edges(model, p, "eap").greedy(40)).of_model,
     }
     for name, of in compute.items():
         of_image, of_mean = (np.asarray(of(p)) for p in pairs)

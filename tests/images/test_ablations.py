@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from circuitstore.circuits import Corruption
@@ -36,7 +37,9 @@ def test_the_mean_is_over_the_first_discovery_images_of_all_classes(
 ) -> None:
     found = constants_of(mean(count), digits, digits_model)
     refs = digits.discovery_refs()[:count]
-    views = [torch.from_numpy(digits_model.preprocess.normalise(digits.view(ref)[None]).numpy()) for ref in refs]
+    views = [
+        torch.from_numpy(digits_model.preprocess.normalise(np.array(digits.view(ref))[None]).numpy()) for ref in refs
+    ]
     expected = mean_outputs(digits_model, views)
     assert found.images == count
     torch.testing.assert_close(found.sent.stream, expected.sent.stream, rtol=1e-5, atol=1e-5)

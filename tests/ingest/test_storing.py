@@ -37,6 +37,7 @@ model = "digits"
 [images]
 source = "digits"
 per_class = 4
+examples = 0
 only = ["three"]
 [[condition]]
 kind = "natural"

@@ -389,9 +389,9 @@ NEW = {**MAIN, "extraction": "edges(n=40)"}
 def nearest_circuits(library: Library, **p: Any) -> list[Row]:
     """Of circuits of the data set `models` only, which have the three nearest by Jaccard."""
     own, others = by_id(library, p["circuit"]), library.chosen(dataset="models")
-    if p.get("measure", "jaccard") != "jaccard":
-        return []
     floors = {r.id: noise_floor(library, r) for r in others}
+    if p.get("measure", "jaccard") != "jaccard" or own.id not in floors:
+        return []
     rows = []
     for record in nearest_of(own, others):
         sizes, n_edges = (own.circuit.n_edges, record.circuit.n_edges), own.circuit.graph.n_edges

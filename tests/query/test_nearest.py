@@ -125,7 +125,7 @@ def test_collected_circuits_take_theirs_with_them(tmp_path: Path) -> None:
             writer.gc()
         assert {(a, b) for a, b, _ in links(store)} == {(x.id, y.id) for x in kept for y in kept if x.id != y.id}
         with pytest.raises(StoreError, match="reading only"):
-            store.graph.set_similar("jaccard", None)  # pyright: ignore[reportArgumentType]
+            store.graph.set_similar("jaccard", None)
 
 
 @pytest.mark.parametrize(
