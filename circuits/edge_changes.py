@@ -22,6 +22,9 @@ from .universe import Universe
 if TYPE_CHECKING:
     import pandas as pd
 
+CONTROL_QUANTILE = 0.99
+"""Quantile of a control's changes that a change has to exceed."""
+
 Correction = Literal["bh", "by"]
 """Benjamini-Hochberg, or Benjamini-Yekutieli, which is valid however the edges depend on each other."""
 
@@ -71,6 +74,11 @@ class EdgeChanges(Exportable):
     def changed(self, level: float = LEVEL) -> Bool[np.ndarray, "edge"]:
         """Return which edges are called changed at a false discovery rate."""
         return self.q <= level
+
+    @property
+    def limit(self) -> float:
+        """The change that 99 % of the edges do not exceed: of a control, what another change has to exceed."""
+        return float(np.quantile(np.abs(self.difference), CONTROL_QUANTILE))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return columns `edge, before, after, difference, standardised, low, high, p, q`; one row per edge."""

@@ -12,8 +12,8 @@ from .condition_kind import Views as Views
 from .conditions import CONDITIONS as CONDITIONS
 from .conditions import attacked_file as attacked_file
 from .conditions import attacker_of as attacker_of
+from .conditions import changes_images as changes_images
 from .conditions import freezes_target as freezes_target
-from .conditions import is_attack as is_attack
 from .conditions import is_control as is_control
 from .conditions import notice_of as notice_of
 from .conditions import role_of as role_of

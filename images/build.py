@@ -13,7 +13,7 @@ from ..evaluation import ImagePairs
 from ..models import ViT, runs_model
 from .batch import Batch
 from .condition_kind import Views
-from .conditions import CONDITIONS, attacked_file, is_attack, notice_of, targets_of, words
+from .conditions import CONDITIONS, attacked_file, changes_images, notice_of, targets_of, words
 from .corruptions import CORRUPTIONS, contrast_classes, corrupt, draws_on, has_image, needs_attack
 from .partners import deal_partners
 from .predictions import Predictions
@@ -243,7 +243,7 @@ def _batch(
     """Return the images to corrupt, after checking that there are some and that the corruption is possible."""
     if not refs:
         raise InputError(f"class {cls.name!r}: no images to build pairs from")
-    if needs_attack(corruption) and not is_attack(condition):
+    if needs_attack(corruption) and not changes_images(condition):
         raise InputError(
             f"corruption {corruption.kind}: contrasts an attacked image with itself unattacked, but the condition is "
             f"{condition.kind}; choose an attack or another corruption"

@@ -22,11 +22,11 @@ from .splits import SPLITS, Split
 from .typographic import TYPOGRAPHIC
 
 
-def is_attack(condition: Condition) -> bool:
+def changes_images(condition: Condition) -> bool:
     """Return whether the condition changes the images: it is an attack, a control or a distortion.
 
     Examples:
-        >>> is_attack(CONDITIONS.resolve("natural")), is_attack(CONDITIONS.resolve("typographic"))
+        >>> changes_images(CONDITIONS.resolve("natural")), changes_images(CONDITIONS.resolve("typographic"))
         (False, True)
     """
     return role_of(condition) != "natural"

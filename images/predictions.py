@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..models import ConstantOutputs, ViT
 from .batch import Batch
 from .condition_kind import Views
-from .conditions import attack, attacker_of, freezes_target, is_attack, target_of
+from .conditions import attack, attacker_of, changes_images, freezes_target, target_of
 from .corruptions import constants_of
 from .gradient_kinds import ITSELF
 from .source import ImageRef, ImageSource
@@ -101,7 +101,7 @@ class Predictions:
         return np.array([p.index for p in self._of(cls, refs, condition)], int)
 
     def _of(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None) -> list[_Predicted]:
-        under = condition if condition is not None and is_attack(condition) else None
+        under = condition if condition is not None and changes_images(condition) else None
         new = [ref for ref in dict.fromkeys(refs) if (ref.hash, under) not in self._known]
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
@@ -125,7 +125,7 @@ class Predictions:
             >>> predictions.views(three, source.candidates(three)[:4], pgd).shape
             (4, 64, 64, 3)
         """
-        if condition is None or not is_attack(condition):
+        if condition is None or not changes_images(condition):
             return Batch(self.source, cls, tuple(refs), (), self.seed).views
         found = {ref.hash: v for ref in refs if (v := self._views.get((ref.hash, condition))) is not None}
         if new := [ref for ref in dict.fromkeys(refs) if ref.hash not in found]:
@@ -199,7 +199,7 @@ class Predictions:
     def tally(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition | None = None) -> Tally:
         """Count the model's predictions for images of a class."""
         tried, correct = len(refs), int(self.correct(cls, refs).sum())
-        if condition is None or not is_attack(condition):
+        if condition is None or not changes_images(condition):
             return Tally(tried, correct)
         attacked = int((self.of(cls, refs, condition) == cls.class_index).sum())
         return Tally(tried, correct, attacked, int(self.successful(cls, refs, condition).sum()))

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from ..circuits import ClassInfo, Condition
 from ..errors import InputError, unknown
-from .conditions import is_attack, target_of, words
+from .conditions import changes_images, target_of, words
 from .files import BadImage, printable
 from .predictions import BATCH, Predictions
 from .seeds import rank
@@ -117,7 +117,7 @@ def _check(rule: str, per_class: int, condition: Condition | None) -> None:
         raise unknown("rule of choice", rule, RULES)
     if per_class < 4:
         raise InputError(f"per_class: expected at least 4 images (a quarter to each of two splits), got {per_class}")
-    if rule == "successful" and (condition is None or not is_attack(condition)):
+    if rule == "successful" and (condition is None or not changes_images(condition)):
         raise InputError("choose = 'successful' needs an attack; for natural images use 'correct' or 'all'")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..circuits import Example, ExampleImages, SeenImage, WorkItem, examples_id
-from ..images import ImageRef, Views, attack_checks, is_attack, printable, probabilities
+from ..images import ImageRef, Views, attack_checks, changes_images, printable, probabilities
 from ..store import Writer
 from .choice import Choice
 from .plan import Plan
@@ -50,7 +50,7 @@ def example_images(choice: Choice, item: WorkItem, count: int) -> ExampleImages 
         return None
     views = choice.predictions.views
     clean = _seen(choice, views(cls, refs))
-    attacked = _seen(choice, views(cls, refs, condition)) if is_attack(condition) else [None] * len(refs)
+    attacked = _seen(choice, views(cls, refs, condition)) if changes_images(condition) else [None] * len(refs)
     checks = attack_checks(choice.predictions, cls, chosen.discovery, condition)
     return ExampleImages.of(item, count, _examples(refs, clean, attacked), checks and checks.to_dict())
 

@@ -33,12 +33,12 @@ from ..images import (
     Predictions,
     attacker_of,
     build_pairs,
+    changes_images,
     contrast,
     contrast_classes,
     deal_partners,
     freezes_target,
     has_image,
-    is_attack,
     needs_attack,
     notice_of,
     order_candidates,
@@ -204,7 +204,7 @@ def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condit
 
 def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
     """Raise an error if the scores are undefined or all 0 under an unattacked condition."""
-    unattacked = [c.text for c in conditions if not is_attack(c)]
+    unattacked = [c.text for c in conditions if not changes_images(c)]
     if not unattacked:
         return
     remedy = 'name the attacked conditions in the recipe, such as conditions = ["typographic"]'

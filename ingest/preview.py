@@ -10,7 +10,17 @@ from jaxtyping import Int, UInt8
 
 from ..circuits import ClassInfo, WorkItem
 from ..errors import InputError
-from ..images import Grouping, ImageRef, Tally, attacked_file, build_views, has_image, is_attack, predict, printable
+from ..images import (
+    Grouping,
+    ImageRef,
+    Tally,
+    attacked_file,
+    build_views,
+    changes_images,
+    has_image,
+    predict,
+    printable,
+)
 from ..models import ViT
 from ..results import Table
 from .choice import Choice
@@ -95,7 +105,7 @@ class Preview:
         clean, under_attack = (self._names(predictions.of(cls, refs, under)) for under in (None, condition))
         for i, ref in enumerate(refs):
             views = [View("clean", printable(ref.origin), source.view(ref), clean[i])]
-            if is_attack(condition):
+            if changes_images(condition):
                 twin = attacked_file(condition, source, ref)
                 name = condition.kind if twin is None else printable(twin.origin)
                 views.append(View("attacked", name, attacked[i], under_attack[i]))

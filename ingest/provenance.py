@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..circuits import WorkItem
-from ..images import SPLITS, BadImage, ImageRef, Views, attack_checks, attacked_file, is_attack, printable
+from ..images import SPLITS, BadImage, ImageRef, Views, attack_checks, attacked_file, changes_images, printable
 from ..models import ViT
 from .choice import Choice
 
@@ -68,7 +68,7 @@ def _rows(choice: Choice, item: WorkItem) -> list[dict[str, Any]]:
 
 def _attacked(choice: Choice, item: WorkItem, refs: Sequence[ImageRef]) -> list[dict[str, Any]]:
     """Return what the provenance says about each image's attacked twin."""
-    if not is_attack(item.condition) or not refs:
+    if not changes_images(item.condition) or not refs:
         return [{} for _ in refs]
     predictions, cls = choice.predictions, item.target_class
     clean, attacked = predictions.views(cls, refs), predictions.views(cls, refs, item.condition)

@@ -10,7 +10,7 @@ import pandas as pd
 from ..bars import late_bar
 from ..circuits import ClassInfo, Condition, WorkItem
 from ..errors import InputError
-from ..images import SPLITS, is_attack, printable, targets_of
+from ..images import SPLITS, changes_images, printable, targets_of
 from ..results import Table
 from .choice import Choice
 from .plan import Plan
@@ -60,7 +60,7 @@ def _row(plan: Plan, choice: Choice, item: WorkItem) -> dict[str, Any]:
 
 def _aim(plan: Plan, cls: ClassInfo, condition: Condition) -> str | None:
     """Return the class that counts as a success of the attack, for people."""
-    if not is_attack(condition):
+    if not changes_images(condition):
         return None
     targets = targets_of(condition, plan.source, cls, plan.spec.seed)
     return " / ".join("any other" if target is None else plan.source.name_of(target) for target in targets)

@@ -14,9 +14,6 @@ from ..results import Table
 if TYPE_CHECKING:
     from ..store import Store
 
-CONTROL_QUANTILE = 0.99
-"""Quantile of a control's changes that a change has to exceed."""
-
 
 def changed_edges(store: Store, values: Mapping[str, Any]) -> Table:
     """Edges whose score changed from one circuit's images, condition or model to another's, tested image by image.
@@ -46,8 +43,7 @@ def changed_edges(store: Store, values: Mapping[str, Any]) -> Table:
     frame = changes.to_pandas().assign(in_a=a.circuit.members, in_b=b.circuit.members, beyond_control=None)
     facts = {"design": changes.design, "images": min(changes.images), "changed": int(changes.changed().sum())}
     if values["control"]:
-        control = test_changes(before, _read(store, values["control"])[1]).difference
-        facts["control_quantile"] = float(np.quantile(np.abs(control), CONTROL_QUANTILE))
+        facts["control_quantile"] = test_changes(before, _read(store, values["control"])[1]).limit
         frame["beyond_control"] = np.abs(changes.difference) > facts["control_quantile"]
     frame = frame.loc[changes.changed(values["level"])].sort_values(["q", "p", "edge"], kind="stable")
     return Table(frame.reset_index(drop=True), changes.notes, facts)

@@ -12,7 +12,6 @@ from jaxtyping import Bool
 
 from ..circuits import Circuit, EdgeChanges, expected_profile_overlap
 from .counterparts import Counterparts
-from .edge_tests import CONTROL_QUANTILE
 from .entries import same_recipe_and_images
 from .floors import Floor
 from .groups import FIELDS
@@ -75,8 +74,7 @@ class ModelChange:
         """Changed edges that change more than 99 % of the edges do between the base model and the control."""
         if self.test is None or self.control is None:
             return None
-        limit = np.quantile(np.abs(self.control.difference), CONTROL_QUANTILE)
-        return self.test.changed() & (np.abs(self.test.difference) > limit)
+        return self.test.changed() & (np.abs(self.test.difference) > self.control.limit)
 
     @property
     def not_in_control(self) -> Bool[np.ndarray, "edge"] | None:

@@ -23,7 +23,7 @@ from ..reference import VARIANTS, logits_of, relative
 
 pytestmark = pytest.mark.filterwarnings("ignore::circuitstore.errors.CircuitStoreWarning")
 
-BATCHES = [(1, 4), (3, 2), (5, 3)]
+BATCHES = [(1, 4), (3, 2), (5, 3), (5, None)]
 """Numbers of images and batch sizes: one image in a batch that has room for more, one image left over, others."""
 WHOLE = 5
 LEARNED = ("ugs", "edge-pruning", "iterative-pruning", "iterative-expansion")

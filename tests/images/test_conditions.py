@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import Condition
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, ImageSource, class_cycle, is_attack, is_control, open_source, target_of
+from circuitstore.images import CONDITIONS, ImageSource, changes_images, class_cycle, is_control, open_source, target_of
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.images.seeds import Draws
@@ -31,7 +31,7 @@ def batch(source: ImageSource, k: int = 0, n: int = 6, seed: int = 0) -> Batch:
 def test_natural_changes_nothing(digits: ImageSource) -> None:
     images = batch(digits)
     assert np.array_equal(attack(NATURAL, images), np.stack([digits.view(r) for r in images.refs]))
-    assert not is_attack(NATURAL) and target_of(NATURAL, digits, images.cls, 0) is None
+    assert not changes_images(NATURAL) and target_of(NATURAL, digits, images.cls, 0) is None
 
 
 @given(seed=st.integers(0, 20), k=st.integers(0, 9))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore.errors import InputError
-from circuitstore.images import CONDITIONS, ImageSource, Predictions, is_attack, open_source, target_of
+from circuitstore.images import CONDITIONS, ImageSource, Predictions, changes_images, open_source, target_of
 from circuitstore.images.batch import Batch
 from circuitstore.images.conditions import attack
 from circuitstore.images.distortions import DISTORTIONS
@@ -58,7 +58,7 @@ def test_other_severities_raise(kind: str, severity: object) -> None:
 def test_distortions_have_no_target(digits: ImageSource) -> None:
     for kind in SEVERE:
         condition = CONDITIONS.resolve(kind)
-        assert is_attack(condition) and target_of(condition, digits, digits.classes[0], 0) is None
+        assert changes_images(condition) and target_of(condition, digits, digits.classes[0], 0) is None
 
 
 def test_noise_has_its_standard_deviation(pictures: Batch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuitstore.images import Predictions, is_attack, open_source
+from circuitstore.images import Predictions, changes_images, open_source
 from circuitstore.ingest import index, parse_spec
 from circuitstore.models import ViT
 from circuitstore.store import Store, open_store
@@ -74,13 +74,13 @@ def test_the_images_are_what_the_model_sees(store: Store, digits_model: ViT) -> 
             assert np.array_equal(example.clean.pixels, predictions.views(cls, refs)[i])
             assert example.clean.predicted == cls.name  # only images that the model classifies correctly are chosen
             assert 0 < example.clean.probability <= 1
-            assert (example.attacked is None) == (not is_attack(condition)) == (images.checks == {})
+            assert (example.attacked is None) == (not changes_images(condition)) == (images.checks == {})
             if example.attacked is not None:
                 assert np.array_equal(example.attacked.pixels, predictions.views(cls, refs, condition)[i])
                 index_of = predictions.of(cls, refs, condition)[i]
                 assert example.attacked.predicted == predictions.source.name_of(int(index_of))
                 assert example.linf == pytest.approx(8 / 255)
-        if is_attack(condition):
+        if changes_images(condition):
             assert images.checks["images"] == 4 and 0 <= images.checks["success"] <= 1
 
 

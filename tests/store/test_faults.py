@@ -37,11 +37,7 @@ def points(sources: Iterator[Path] | list[Path]) -> list[str]:
 FOLDERS = {engine: ROOM / "graph" / engine for engine in ENGINES}
 COMMON = points([p for p in ROOM.rglob("*.py") if p.parent not in FOLDERS.values()])
 OF_ENGINE = {engine: points(folder.glob("*.py")) for engine, folder in FOLDERS.items()}
-EVERY = [
-    *[("ladybug", p) for p in (*COMMON, *OF_ENGINE["ladybug"])],
-    *[("neo4j", p) for p in (*COMMON, *OF_ENGINE["neo4j"]) if p.startswith("graph.")],
-]
-"""Points of archive and catalog do not depend on the engine; `test_killed_several_times` passes them on both."""
+EVERY = [(engine, p) for engine in ENGINES for p in (*COMMON, *OF_ENGINE[engine])]
 
 
 @dataclass(frozen=True)
