@@ -170,19 +170,19 @@ def _checked(
     hashes: tuple[str, ...],
     token_groups: Masks | None,
 ) -> ImagePairs:
-    _check_images("clean", clean, model)
+    check_images("clean", clean, model)
     if isinstance(corrupted, ConstantOutputs):
         corrupted.check_fit(model)
     else:
-        _check_images("corrupted", corrupted, model)
+        check_images("corrupted", corrupted, model)
         _check_contrast(clean, corrupted)
     if hashes and len(hashes) != len(clean):
         raise InputError(f"hashes: expected one per image ({len(clean)}), got {len(hashes)}")
     return ImagePairs(
         clean,
         corrupted,
-        _classes("labels", labels, len(clean), model),
-        None if targets is None else _classes("targets", targets, len(clean), model),
+        checked_classes("labels", labels, len(clean), model),
+        None if targets is None else checked_classes("targets", targets, len(clean), model),
         hashes,
         None if token_groups is None else TokenGroups.checked(model, token_groups, len(clean)),
     )
@@ -196,7 +196,7 @@ def _check_size(name: str, images: object, model: ViT) -> None:
         raise InputError(f"{name}: expected a tensor {expected} for {model.name}, got {shape}")
 
 
-def _check_images(name: str, images: Tensor, model: ViT) -> None:
+def check_images(name: str, images: Tensor, model: ViT) -> None:
     _check_size(name, images, model)
     if not images.is_floating_point():
         raise InputError(
@@ -248,7 +248,7 @@ def shown(positions: list[int]) -> str:
     return ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
 
 
-def _classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
+def checked_classes(name: str, values: Indices, count: int, model: ViT) -> Classes:
     try:
         classes = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -18,6 +18,11 @@ from .linear_head import LinearHead as LinearHead
 from .load import load_model as load_model
 from .mixed_runs import fixed_output as fixed_output
 from .mixed_runs import mixed_reads as mixed_reads
+from .neuron_runs import NeuronRun as NeuronRun
+from .neuron_runs import Tokens as Tokens
+from .neuron_runs import n_neurons as n_neurons
+from .neuron_runs import neuron_run as neuron_run
+from .neuron_runs import neuron_tokens as neuron_tokens
 from .patched_runs import CLEAN as CLEAN
 from .patched_runs import CORRUPTED as CORRUPTED
 from .patched_runs import CURRENT as CURRENT
