@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation import METRICS as METRICS
     from .evaluation import Execution as Execution
     from .evaluation import ImagePairs as ImagePairs
+    from .evaluation import PathSearch as PathSearch
     from .evaluation import completeness as completeness
     from .evaluation import evaluate as evaluate
     from .evaluation import faithfulness_curve as faithfulness_curve
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from .evaluation import hypothesis_tests as hypothesis_tests
     from .evaluation import magnitude_scores as magnitude_scores
     from .evaluation import minimality as minimality
+    from .evaluation import neuron_paths as neuron_paths
     from .evaluation import patch_edges as patch_edges
     from .evaluation import patch_nodes as patch_nodes
     from .evaluation import patch_path as patch_path
     from .evaluation import random_curves as random_curves
+    from .evaluation import score_paths as score_paths
     from .evaluation import token_groups as token_groups
     from .images import CONDITIONS as CONDITIONS
     from .images import CORRUPTIONS as CORRUPTIONS
@@ -71,6 +74,7 @@ _WHERE = {
     "METRICS": "evaluation",
     "OwnImages": "ingest",
     "OwnResult": "ingest",
+    "PathSearch": "evaluation",
     "Table": "results",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
@@ -87,12 +91,14 @@ _WHERE = {
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",
     "minimality": "evaluation",
+    "neuron_paths": "evaluation",
     "open_store": "store",
     "patch_edges": "evaluation",
     "patch_nodes": "evaluation",
     "patch_path": "evaluation",
     "random_curves": "evaluation",
     "score_edges": "discovery",
+    "score_paths": "evaluation",
     "store_results": "ingest",
     "token_groups": "evaluation",
     "train_probe": "ingest",

@@ -21,6 +21,17 @@ from .measured import MeasuredPairs as MeasuredPairs
 from .measured import measure as measure
 from .metrics import METRICS as METRICS
 from .metrics import MetricKind as MetricKind
+from .neurons import SEARCHES as SEARCHES
+from .neurons import Activation as Activation
+from .neurons import Exhaustive as Exhaustive
+from .neurons import InfluencePattern as InfluencePattern
+from .neurons import Integral as Integral
+from .neurons import NeuronPaths as NeuronPaths
+from .neurons import PathSearch as PathSearch
+from .neurons import PerLayer as PerLayer
+from .neurons import RandomNeurons as RandomNeurons
+from .neurons import neuron_paths as neuron_paths
+from .neurons import score_paths as score_paths
 from .nodes import patch_nodes as patch_nodes
 from .pairs import ImagePairs as ImagePairs
 from .paths import PathEffect as PathEffect

@@ -6,8 +6,6 @@ tokens that the read-out reads.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -28,6 +26,34 @@ def tokens_read(model: ViT) -> int | None:
         return 2
     own = type(module).forward_head is VisionTransformer.forward_head
     return 1 if own and module.global_pool == "token" and module.attn_pool is None else None
+
+
+def logits_from_block(model: ViT, layer: int, stream: Float[Tensor, "run token d_model"]) -> Float[Tensor, "run class"]:
+    """Return the logits from the stream that enters a block; the last block only computes the tokens that are read."""
+    for at in range(layer, model.n_layers):
+        block, middle = model.blocks[at], after_heads(model, at, stream)
+        stream = middle + block.ls2(block.mlp(block.norm2(middle)))
+    return model.readout(stream)
+
+
+def after_heads(
+    model: ViT, layer: int, stream: Float[Tensor, "run token d_model"], *, whole: bool = False
+) -> Float[Tensor, "run place d_model"]:
+    """Return the stream after a layer's heads have written to it.
+
+    Args:
+        layer: the layer.
+        stream: what enters the block.
+        whole: whether all tokens are returned after the last layer's heads, and not only those that are read out.
+    """
+    block, read = model.blocks[layer], tokens_read(model)
+    if whole or read is None or layer < model.n_layers - 1:
+        return stream + block.ls1(block.attn(block.norm1(stream)))
+    attn, normal = block.attn, block.norm1(stream)
+    q = project(attn, normal[:, :read], 0).transpose(1, 2)
+    k, v = project(attn, normal, slice(1, 3)).permute(2, 0, 3, 1, 4)
+    out = attend(attn, q, k, v)
+    return stream[:, :read] + block.ls1(attn.proj(out.transpose(1, 2).flatten(2)))
 
 
 class ReceiverRuns:
@@ -123,17 +149,4 @@ class ReceiverRuns:
         return value.repeat(count, *[1] * (value.ndim - 1))
 
     def _from_block(self, layer: int, stream: Tensor) -> Float[Tensor, "run class"]:
-        """Return the logits from the stream that enters a block."""
-        for block in self.model.blocks[layer:]:
-            last = block is self.model.blocks[-1]
-            stream = self._cut(block, stream) if last and self.read.stop else block(stream)
-        return self.model.readout(stream)
-
-    def _cut(self, block: Any, stream: Tensor) -> Tensor:
-        """Return a block's output at the tokens that the read-out reads, without queries of the others."""
-        attn, normal = block.attn, block.norm1(stream)
-        q = project(attn, normal[:, self.read], 0).transpose(1, 2)
-        k, v = project(attn, normal, slice(1, 3)).permute(2, 0, 3, 1, 4)
-        out = attend(attn, q, k, v)
-        stream = stream[:, self.read] + block.ls1(attn.proj(out.transpose(1, 2).flatten(2)))
-        return stream + block.ls2(block.mlp(block.norm2(stream)))
+        return logits_from_block(self.model, layer, stream)

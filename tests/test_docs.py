@@ -17,6 +17,7 @@ import typer
 from circuitstore.circuits import Circuit
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
+from circuitstore.evaluation import NeuronPaths
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import ConditionSpec, ExtractSpec, FolderSpec, ImagesSpec, ModelSpec, RecipeSpec, Spec
 from circuitstore.store import open_store
@@ -197,9 +198,15 @@ edges = 20
 """
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/own-results.md"])
+@pytest.mark.parametrize(
+    ("name", "last", "kind"),
+    [
+        *((name, "circuit", Circuit) for name in ("README.md", "docs/python.md", "docs/own-results.md")),
+        ("docs/neurons.md", "found", NeuronPaths),
+    ],
+)
 def test_the_python_examples_run(
-    name: str, filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, last: str, kind: type, filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spec.toml").write_text(SPEC)
     shutil.copytree(filled_store / "circuitstore-data", tmp_path / "circuitstore-data")
@@ -209,7 +216,7 @@ def test_the_python_examples_run(
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, name, "exec"), names)
-    assert isinstance(names["circuit"], Circuit)
+    assert isinstance(names[last], kind)
 
 
 def readme_queries() -> list[tuple[str, str]]:
