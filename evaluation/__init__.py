@@ -31,6 +31,7 @@ from .neurons import PathSearch as PathSearch
 from .neurons import PerLayer as PerLayer
 from .neurons import RandomNeurons as RandomNeurons
 from .neurons import neuron_paths as neuron_paths
+from .neurons import resolve_search as resolve_search
 from .neurons import score_paths as score_paths
 from .nodes import patch_nodes as patch_nodes
 from .pairs import ImagePairs as ImagePairs

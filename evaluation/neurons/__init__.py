@@ -6,6 +6,7 @@ from .baselines import PerLayer as PerLayer
 from .baselines import RandomNeurons as RandomNeurons
 from .find import SEARCHES as SEARCHES
 from .find import neuron_paths as neuron_paths
+from .find import resolve_search as resolve_search
 from .integral import Integral as Integral
 from .paths import NeuronPaths as NeuronPaths
 from .paths import Score as Score

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +41,7 @@ def neuron_paths(
     search: Search | str = "neuron-path",
     *,
     execution: Execution = DEFAULT,
+    **params: Any,
 ) -> NeuronPaths:
     """Find a neuron path for each image, by a search or as a baseline, and score it.
 
@@ -47,14 +50,15 @@ def neuron_paths(
         labels: the class whose probability is explained, one per image.
         search: a key of `SEARCHES`, or a value such as `PathSearch(score="ig", beam=4)` or `Activation(k=5)`.
         execution: batch size (runs at a time) and progress, which counts images.
+        params: fields of the search to change, such as `score="ig", beam=4`.
 
     Raises:
-        InputError: images or labels that do not fit, an unknown search, more neurons per layer than there are, or the
-            class token of a model whose classifier does not read it.
+        InputError: images or labels that do not fit, an unknown search or field, more neurons per layer than there
+            are, or the class token of a model whose classifier does not read it.
         NotRepresentable: the model has MLPs without neurons, see `models.n_neurons`.
 
     Examples:
-        >>> paths = neuron_paths(model, pairs.clean, pairs.labels, PathSearch(steps=5, rule="midpoint"))
+        >>> paths = neuron_paths(model, pairs.clean, pairs.labels, steps=5, rule="midpoint")
         >>> paths
         NeuronPaths(8 images, 4 layers × 1 of 256 neurons, by jas search, candidates together)
         >>> paths.nodes(0)
@@ -62,7 +66,9 @@ def neuron_paths(
         >>> neuron_paths(model, pairs.clean, pairs.labels, "activation").paths.shape
         (8, 4, 1)
     """
-    classes, chosen = checked_images(model, images, labels), _search(search, n_neurons(model))
+    classes, chosen = checked_images(model, images, labels), resolve_search(search, params)
+    if chosen.k > n_neurons(model):
+        raise InputError(f"k: expected at most the {n_neurons(model)} neurons of a layer, got {chosen.k}")
     found, at_once = [], execution.size(model, "block")
     for rows in torch.arange(len(images)).split(chosen.images(at_once)):
         explained = Explained.of(model, images[rows], classes[rows], chosen.tokens)
@@ -74,10 +80,26 @@ def neuron_paths(
     return NeuronPaths(paths.numpy(), classes.numpy(), n_neurons(model), chosen.text, chosen.score, *scores)
 
 
-def _search(search: Search | str, neurons: int) -> Search:
+def resolve_search(search: Search | str, params: Mapping[str, Any]) -> Search:
+    """Return a search with other values of some fields.
+
+    Args:
+        search: a key of `SEARCHES`, or a value.
+        params: values by field.
+
+    Raises:
+        InputError: an unknown search or field, or a value that is not allowed.
+
+    Examples:
+        >>> resolve_search("activation", {"k": 5})
+        Activation(steps=20, rule='left', nodes=8, others='frozen', tokens='class', score='jas', k=5)
+    """
     if isinstance(search, str):
         check_known("search", search, SEARCHES)
-        return SEARCHES[search]
-    if search.k > neurons:
-        raise InputError(f"k: expected at most the {neurons} neurons of a layer, got {search.k}")
-    return search
+        search = SEARCHES[search]
+    if not isinstance(search, Search):
+        raise InputError(f"search: expected a name or a value, such as PathSearch(), got {search!r}")
+    names = [field.name for field in fields(search)]
+    for name in params:
+        check_known("field", name, names, search.text)
+    return replace(search, **params)

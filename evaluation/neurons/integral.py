@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -55,7 +56,7 @@ class Integral:
         check_known("value", self.others, get_args(Others), "others")
         check_known("name", self.tokens, get_args(Tokens), "tokens")
 
-    @property
+    @cached_property
     def points(self) -> tuple[Points, Points]:
         """The scales at which gradients are taken, and their weights, which sum to 1."""
         shift = 0.0 if self.rule == "left" else 0.5
@@ -90,3 +91,7 @@ def check_whole(name: str, value: object) -> None:
     """
     if not is_whole(value) or value < 1:  # pyright: ignore[reportOperatorIssue]
         raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
+
+
+PUBLISHED = Integral()
+"""The integral of NeuronPath's authors, up to rounding."""

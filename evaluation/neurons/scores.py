@@ -23,7 +23,7 @@ from ...models import ViT, n_neurons, runs_model
 from ..execution import DEFAULT, Execution
 from ..pairs import Indices, check_images, checked_classes
 from .explained import Explained, Neurons, Scaled, slopes
-from .integral import Integral
+from .integral import PUBLISHED, Integral
 from .paths import NeuronPaths, Score
 
 Paths = Int[Tensor, "row layer k"]
@@ -36,7 +36,7 @@ def score_paths(
     labels: Indices,
     paths: np.ndarray | Tensor,
     *,
-    integral: Integral = Integral(),  # noqa: B008
+    integral: Integral = PUBLISHED,
     execution: Execution = DEFAULT,
 ) -> NeuronPaths:
     """Score neuron paths of images.

@@ -17,10 +17,12 @@ from circuitstore.evaluation import (
     neuron_paths,
     score_paths,
 )
-from circuitstore.evaluation.neurons.candidates import Together
+from circuitstore.evaluation.neurons.candidates import Alone, Together
 from circuitstore.evaluation.neurons.explained import Explained
 from circuitstore.evaluation.neurons.prefix import Prefix
 from circuitstore.models import load_model, neuron_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from timm.layers.mlp import SwiGLU
 
 from ..families import build
@@ -81,11 +83,29 @@ def test_candidates_scores_are_the_literal_ones(toy_vit, images, others):
             candidates.take(torch.tensor([0]), found.argmax(dim=1)[:, None])
 
 
+@pytest.mark.parametrize("others", ["frozen", "live"])
+def test_a_candidate_alone_is_the_path_that_ends_with_it(toy_vit, images, others):
+    model = toy_vit(1, mlp_ratio=5 / 16)
+    batch, search = images(model, 1), PathSearch(steps=4, nodes=None, others=others)
+    explained = Explained.of(model, batch, torch.tensor([2]), "class")
+    kinds, path = {score: Alone(explained, search, score, 7) for score in ("jas", "ig")}, []
+    for _ in range(3):
+        given = [(model.module, model.embed(batch), 2, [*path, b], *search.points, others) for b in range(5)]
+        expected = [literal.path_scores(*each) for each in given]
+        jas, ig = (kinds[score].scores()[0] for score in ("jas", "ig"))
+        assert np.allclose(jas, [score for score, _ in expected], rtol=1e-10, atol=1e-13)
+        assert np.allclose(ig, [float(parts.sum()) for _, parts in expected], rtol=1e-10, atol=1e-13)
+        path.append(int(ig.argmax()))
+        for kind in kinds.values():
+            kind.take(torch.tensor([0]), torch.tensor([[path[-1]]]))
+
+
+@pytest.mark.parametrize("others", ["frozen", "live"])
 @pytest.mark.parametrize("family", ["DINOv2", "DINOv3", "EVA-02", "SigLIP", "CLIP"])
 @pytest.mark.parametrize(("tokens", "score"), [("all", "ig"), ("patches", "ig"), ("all", "jas")])
-def test_at_several_tokens_the_kept_run_scores_as_whole_runs_do(images, family, tokens, score):
+def test_at_several_tokens_the_kept_run_scores_as_whole_runs_do(images, family, tokens, score, others):
     model = load_model(build(family), dtype="float64")
-    search = PathSearch(score=score, tokens=tokens, steps=3)
+    search = PathSearch(score=score, tokens=tokens, steps=3, others=others)
     explained = Explained.of(model, images(model, 2), torch.tensor([0, 2]), tokens)
     kinds = [Prefix(explained, search, "ig", 2), Together(explained, search, "ig", 100)]
     for _ in range(model.n_layers):
@@ -160,12 +180,45 @@ def test_a_chain_is_found_but_only_its_last_link_has_a_part(others, score):
         assert run.logits.softmax(dim=1)[0, 0] == 0.5
 
 
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(st.data())
+def test_random_additive_networks_are_worked_out_by_hand(data):
+    """Candidates of a layer differ by c·w only, so these decide a search for the path integral."""
+    numbers = lambda low: st.lists(st.floats(low, 2.0).map(lambda x: round(x, 3)), min_size=3, max_size=3)  # noqa: E731
+    values, weights = ([data.draw(numbers(low)) for _ in range(3)] for low in (0.1, -2.0))
+    model, products = additive(values, weights), np.array(values) * np.array(weights)
+    search = PathSearch(score="ig", steps=20_000, rule="midpoint", nodes=24)
+    found = neuron_paths(model, blank(model), [0], search)
+    best, path = products.max(axis=1), found.paths[0, :, 0]
+    assert np.allclose(products[np.arange(3), path], best)
+    logistic = lambda s: 1 / (1 + np.exp(-s))  # noqa: E731
+    change = logistic(products.sum()) - logistic(products.sum() - best.sum())
+    assert found.ig[0] == pytest.approx(change, rel=1e-6, abs=1e-9)
+    if abs(best.sum()) > 1e-3:
+        sums = [np.array(part)[np.arange(3), path].sum() for part in (values, weights)]
+        assert found.jas[0] == pytest.approx(np.prod(sums) * change / best.sum(), rel=1e-5, abs=1e-9)
+
+
 def test_jas_names_a_useless_neuron_and_the_path_integral_the_right_one():
     """A neuron that nothing reads, 20 times as active: the definition of JAS prefers it, not only the greedy search."""
     model = additive([[1.0, 20.0, 0.5]] * 3, [[1.0, 0.0, 0.0]] * 3)
     images, true = blank(model), ("m0.n0", "m1.n0", "m2.n0")
     for search in (PathSearch(score="ig"), Exhaustive(score="ig"), PerLayer()):
         assert neuron_paths(model, images, [0], search).nodes(0) == true
+    clean = model.logits(images).softmax(dim=1)[0, 0]
+    for layer in range(3):
+        silent = [
+            neuron_run(
+                model,
+                model.embed(images),
+                "class",
+                lambda at, v, mask=mask, layer=layer: v * (1 - mask * (at == layer)),
+            )
+            for mask in torch.eye(3, dtype=torch.float64)
+        ]
+        effects = [float(clean - run.logits.softmax(dim=1)[0, 0]) for run in silent]
+        assert effects[0] > 0.01 and effects[1:] == [0, 0]
     for search in (PathSearch(), PathSearch(candidates="alone"), Exhaustive()):
         wrong = neuron_paths(model, images, [0], search)
         assert "m1.n1" in wrong.nodes(0) or "m2.n1" in wrong.nodes(0)
@@ -208,6 +261,7 @@ def test_nodes_replace_steps_without_a_change_of_the_numbers(toy_vit, images):
         assert np.abs(found.jas / every.jas - 1).max() < error
 
 
+@pytest.mark.slow
 def test_renumbered_neurons_give_renumbered_paths(toy_module, images):
     module, changed = toy_module(), toy_module()
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
@@ -398,10 +452,12 @@ def test_other_searches_are_refused(make, message):
         make()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("search", "labels", "message"),
     [
         ("neuron-pat", [0, 1], "unknown search 'neuron-pat'; did you mean 'neuron-path'"),
+        (7, [0, 1], "search: expected a name or a value, such as PathSearch[(][)], got 7"),
         (PathSearch(k=65), [0, 1], "k: expected at most the 64 neurons of a layer, got 65"),
         (PathSearch(), [0, 5], "labels: .* has classes 0 to 4, got 5"),
         (PathSearch(), [0], "labels: expected 2 class indices"),
@@ -413,6 +469,18 @@ def test_what_does_not_fit_the_model_is_refused(toy_vit, images, search, labels,
     model = toy_vit()
     with pytest.raises(InputError, match=message):
         neuron_paths(model, images(model, 2), labels, search)
+
+
+def test_fields_are_given_by_name(toy_vit, images):
+    model = toy_vit()
+    given = {"score": "ig", "beam": 2}
+    a, b = (neuron_paths(model, images(model, 1), [0], *args) for args in ((PathSearch(**given),), ()))
+    named = neuron_paths(model, images(model, 1), [0], **given)
+    assert np.array_equal(named.paths, a.paths) and named.search == a.search != b.search
+    with pytest.raises(InputError, match="unknown field 'beams'; did you mean 'beam'"):
+        neuron_paths(model, images(model, 1), [0], beams=2)
+    with pytest.raises(InputError, match="unknown field 'beam'"):
+        neuron_paths(model, images(model, 1), [0], "activation", beam=2)
 
 
 def test_a_model_without_class_token_is_refused_and_explained_at_all_tokens(toy_vit, images):
