@@ -1,12 +1,14 @@
 """Arguments of the benchmarks, and the tables that they print."""
 
 import csv
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 
 def load(name: str) -> ModuleType:
@@ -64,3 +66,27 @@ def test_quality_tables_skip_sections_without_rows(tmp_path, monkeypatch, capsys
     assert sections == ["Defaults", "Equal cost", *(["Own circuits"] if selects else [])]
     assert "| `eap` | 2 | 2 + 1 | 3 |" in printed and "0 of 2" in printed
     assert ("| `eap` | 2 | 20 (20 to 20) | 0.80 (0.80 to 0.80) | 0.70 (0.70 to 0.70) |" in printed) == selects
+
+
+@pytest.mark.slow
+def test_the_authors_way_and_whole_runs_find_the_same_neuron_path(toy_vit, images):
+    """The benchmark of neuron paths compares searches that find the same, on the same image."""
+    rows = load("neuron_paths").ROWS
+    model = toy_vit(mlp_ratio=2)
+    given = model, images(model, 1), torch.tensor([2])
+    _, theirs, *ours, _ = (row(*given) for row in rows.values())
+    assert len(theirs[0]) == 3 and len(ours) == 3
+    for path, jas in ours:
+        assert path == theirs[0]
+        assert jas == pytest.approx(theirs[1], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_table_of_searches_compares_each_with_the_best_path(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["neuron_paths.py", "optimum", "--models", "1"])
+    neuron_paths = load("neuron_paths")
+    wide = neuron_paths.SEARCHES["beam of 6, alone"]
+    monkeypatch.setattr(neuron_paths, "SEARCHES", {"all": dataclasses.replace(wide, beam=216)})
+    neuron_paths.main()
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert rows == [f"| all | {score} | 1.00 | 0 (0) | 1.00 (1.00) |" for score in ("jas", "ig")]
