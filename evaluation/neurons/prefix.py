@@ -12,11 +12,11 @@ the kept run, and its product with the gradient behind block l is the sum; nothi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -57,14 +57,13 @@ class Moving:
         return Moving(self.value[runs], None if self.tangent is None else self.tangent[runs])
 
     @classmethod
-    def joined(cls, parts: list[Moving]) -> Moving:
+    def joined(cls, parts: Sequence[Moving]) -> Moving:
         """Return the runs of all parts."""
         tangents = [part.tangent for part in parts if part.tangent is not None]
         return cls(torch.cat([part.value for part in parts]), torch.cat(tangents) if tangents else None)
 
 
-@dataclass(frozen=True)
-class Behind:
+class Behind(NamedTuple):
     """The kept run behind the heads of a block, at every scale.
 
     Attributes:
@@ -100,7 +99,7 @@ class Prefix(Candidates):
             gradient.index_add_(0, rows, slope[:, self.explained.places] @ self._writing)
             if (tangent := parts[-1].stream.tangent) is not None:
                 moved.index_add_(0, rows, (slope * tangent).sum(dim=(1, 2)))
-        self.behind = Behind(*(Moving.joined([getattr(p, name) for p in parts]) for name in Behind.__annotations__))
+        self.behind = Behind(*map(Moving.joined, zip(*parts, strict=True)))
         if self.score == "ig":
             return with_ig(clean, gradient, moved)
         return with_jas(clean, gradient, self.values, moved[:, None])
@@ -111,8 +110,7 @@ class Prefix(Candidates):
         chosen = torch.zeros_like(clean[:, 0], dtype=torch.bool).scatter(1, neurons, True)
         self.values = self.values + (clean * chosen[:, None]).sum(dim=2).to(self.values)
         runs = (rows[:, None] * self.n_points + torch.arange(self.n_points, device=rows.device)).flatten()
-        behind = [part.at(runs) for part in (self.behind.middle, self.behind.neurons, self.behind.stream)]
-        self.stream = self._with_path(Behind(*behind), chosen)
+        self.stream = self._with_path(Behind(*(part.at(runs) for part in self.behind)), chosen)
         self.layer += 1
 
     @property
@@ -151,13 +149,11 @@ class Prefix(Candidates):
         clean = self.explained.clean[self.layer].repeat_interleave(self.n_points, dim=0)
         mask = chosen.repeat_interleave(self.n_points, dim=0)[:, None].expand_as(clean)
         scale = torch.from_numpy(self.integral.points[0]).to(clean).repeat(len(chosen))[:, None, None]
+        value, tangent = scale * clean, torch.ones_like(clean) if self.score == "jas" else clean
         rest = Moving(clean, None) if self.integral.others == "frozen" else behind.neurons
-        step = torch.ones_like(clean) if self.score == "jas" else clean
         still = torch.zeros_like(clean) if rest.tangent is None else rest.tangent
-        moving = behind.stream.tangent is not None or bool(chosen.any())
-        neurons = Moving(
-            torch.where(mask, scale * clean, rest.value), torch.where(mask, step, still) if moving else None
-        )
+        moves = behind.stream.tangent is not None or bool(chosen.any())
+        neurons = Moving(torch.where(mask, value, rest.value), torch.where(mask, tangent, still) if moves else None)
         mlp, places = self.block.mlp, self.explained.places
         with torch.no_grad(), _forward_mode(neurons):
             new = behind.middle.dual + self.block.ls2(mlp.fc2(neurons.dual))

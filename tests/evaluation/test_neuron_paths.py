@@ -471,6 +471,22 @@ def test_what_does_not_fit_the_model_is_refused(toy_vit, images, search, labels,
         neuron_paths(model, images(model, 2), labels, search)
 
 
+def test_images_of_another_model_are_refused(toy_vit, images):
+    model = toy_vit()
+    for wrong, message in (
+        (images(model, 1)[..., :4], r"images: expected a tensor \[image, 3, 8, 8\]"),
+        (images(model, 1)[:0], "images: expected at least one image"),
+        (images(model, 1) / 0, "images: NaN or infinite pixels in image 0"),
+        (images(model, 1).byte(), "images: expected normalised pixels"),
+    ):
+        for call in (
+            lambda wrong=wrong: neuron_paths(model, wrong, [0] * len(wrong)),
+            lambda wrong=wrong: score_paths(model, wrong, [0] * len(wrong), np.zeros((3, 1), int)),
+        ):
+            with pytest.raises(InputError, match=message):
+                call()
+
+
 def test_fields_are_given_by_name(toy_vit, images):
     model = toy_vit()
     given = {"score": "ig", "beam": 2}
