@@ -20,7 +20,8 @@ from circuitstore.evaluation import (
 from circuitstore.evaluation.neurons.candidates import Alone, Together
 from circuitstore.evaluation.neurons.explained import Explained
 from circuitstore.evaluation.neurons.prefix import Prefix
-from circuitstore.models import load_model, neuron_run
+from circuitstore.images import image_pairs
+from circuitstore.models import in_dtype, load_model, neuron_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers.mlp import SwiGLU
@@ -259,6 +260,23 @@ def test_nodes_replace_steps_without_a_change_of_the_numbers(toy_vit, images):
         found = neuron_paths(model, batch, LABELS, PathSearch(nodes=nodes))
         assert np.array_equal(found.paths, every.paths)
         assert np.abs(found.jas / every.jas - 1).max() < error
+
+
+@pytest.mark.slow
+def test_the_demo_model_ranks_the_searches_as_measured(digits, digits_model):
+    """8 nodes give the numbers of 20 steps; the best path integral is that of its own search, JAS's that of JAS's."""
+    model = in_dtype(digits_model, "float64")
+    pairs = [image_pairs(digits, model, name, n=2) for name in model.labels[::2]]
+    batch, labels = torch.cat([p.clean for p in pairs]), torch.cat([p.labels for p in pairs])
+    found = {key: neuron_paths(model, batch, labels, key) for key in SEARCHES if key != "exhaustive"}
+    found["ig"] = neuron_paths(model, batch, labels, score="ig")
+    every = neuron_paths(model, batch, labels, nodes=None)
+    assert np.array_equal(every.paths, found["neuron-path"].paths)
+    assert np.allclose(every.jas, found["neuron-path"].jas, rtol=1e-12)
+    ig = {key: paths.ig.mean() for key, paths in found.items()}
+    assert ig["ig"] > ig["neuron-path"] > ig["influence-pattern"] > ig["random"] and ig["ig"] > ig["activation"]
+    assert abs(ig["ig"] - ig["per-layer"]) < 0.1 * ig["ig"] and abs(ig["random"]) < 0.1 * ig["ig"]
+    assert found["neuron-path"].jas.mean() > found["ig"].jas.mean() > found["activation"].jas.mean()
 
 
 @pytest.mark.slow
