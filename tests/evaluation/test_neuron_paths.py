@@ -162,12 +162,15 @@ def test_an_additive_network_is_worked_out_by_hand(others, candidates, score):
     assert probability(model, blank(model), [0], found.paths, 2.0) == pytest.approx(1 / (1 + np.exp(-2 * total)))
 
 
-@pytest.mark.parametrize("others", ["frozen", "live"])
+@pytest.mark.parametrize(("candidates", "others"), [("together", "frozen"), ("together", "live"), ("alone", "frozen")])
 @pytest.mark.parametrize("score", ["jas", "ig"])
-def test_a_chain_is_found_but_only_its_last_link_has_a_part(others, score):
-    """The search sees through later layers, which are live; in the path itself every link is held at its value."""
+def test_a_chain_is_found_but_only_its_last_link_has_a_part(others, candidates, score):
+    """The search sees through later layers, which are live; in the path itself every link is held at its value.
+
+    Where candidates are alone and others live, the next link follows the one before, so all candidates score the same.
+    """
     model = chain(4)
-    found = neuron_paths(model, blank(model), [0], PathSearch(score=score, others=others))
+    found = neuron_paths(model, blank(model), [0], score=score, candidates=candidates, others=others)
     assert found.nodes(0) == ("m0.n0", "m1.n1", "m2.n2", "m3.n3")
     assert (found.parts[0, :3] == 0).all() and found.parts[0, 3, 0] > 0.1
     clean = neuron_run(model, model.embed(blank(model)))
