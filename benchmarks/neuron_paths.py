@@ -64,12 +64,14 @@ def optimum(args: argparse.Namespace) -> None:
     """Print how near to the best path each search comes, for either score."""
     every = all_paths(6, 3).numpy()
     places: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    useless: dict[str, list[float]] = {"jas": [], "ig": []}
     for seed in range(args.models):
         model = small_model(seed)
         image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         label = model.logits(image).argmax(dim=1)
         all_scores = score_paths(model, image.expand(len(every), -1, -1, -1), label.repeat(len(every)), every)
         for score, values in (("jas", all_scores.jas), ("ig", all_scores.ig)):
+            useless[score].append((all_scores.parts[values.argmax()] <= 0).mean())
             for name, search in SEARCHES.items():
                 path = neuron_paths(model, image, label, replace(search, score=score)).paths[0]
                 value = values[(every == path).all(axis=(1, 2))][0]
@@ -83,6 +85,12 @@ def optimum(args: argparse.Namespace) -> None:
         print(
             f"| {name} | {score} | {np.mean(rank == 0):.2f} | {np.median(rank):.0f} ({np.percentile(rank, 90):.0f}) | "
             f"{np.median(share):.2f} ({np.percentile(share, 10):.2f}) |"
+        )
+    for score, shares in useless.items():
+        models = np.mean(np.array(shares) > 0)
+        print(
+            f"the best path by {score} has a neuron whose own part is at most 0 in {models:.0%} of the models "
+            f"({np.mean(shares):.0%} of all neurons)"
         )
 
 

@@ -167,7 +167,8 @@ def test_an_additive_network_is_worked_out_by_hand(others, candidates, score):
 def test_a_chain_is_found_but_only_its_last_link_has_a_part(others, candidates, score):
     """The search sees through later layers, which are live; in the path itself every link is held at its value.
 
-    Where candidates are alone and others live, the next link follows the one before, so all candidates score the same.
+    Where candidates are alone and others live, the next link follows the one before, so by the path integral all
+    candidates score the same.
     """
     model = chain(4)
     found = neuron_paths(model, blank(model), [0], score=score, candidates=candidates, others=others)
