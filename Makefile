@@ -26,6 +26,9 @@ WRITABLE := $(VENV)/.writable-$(HERE)
 demo: $(USABLE)
 	$(RUN) -m circuitstore.cli demo
 
+# Otherwise each process that tests start compiles the package again.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(TESTABLE)
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -12,18 +12,14 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from . import axes as axes  # the hook below gets its checker by name
+from . import axes
 
 # before the first import of these rooms: assertions of shipped tests report their values
 pytest.register_assert_rewrite("circuitstore.testing")
 
 # and axes named in signatures are checked; in the rooms that compute, also all other annotations
-jaxtyping.install_import_hook(
-    [f"circuitstore.{room}" for room in ("models", "evaluation", "discovery", "images")], "beartype.beartype"
-)
-jaxtyping.install_import_hook(
-    [f"circuitstore.{room}" for room in ("circuits", "store", "ingest", "query", "analysis")], "tests.axes.checked"
-)
+axes.install(("models", "evaluation", "discovery", "images"), "tests.axes.all_checked")
+axes.install(("circuits", "store", "ingest", "query", "analysis"), "tests.axes.arrays_checked")
 
 import timm  # noqa: E402
 import torch  # noqa: E402
@@ -47,11 +43,19 @@ LONG = (
     "test_faults.py",
     "test_graph_away.py",
     "test_newest_server.py",
+    "test_fence.py",
+    "test_contract.py",
     "test_kills.py",
+    "test_store_machine.py",
+    "test_batch_sizes.py",
     "test_index.py",
     "test_readers.py",
-    "test_store_machine.py",
+    "test_output.py",
+    "test_verify.py",
     "test_operating.py",
+    "test_cli.py",
+    "test_questions.py",
+    "test_example_specs.py",
 )
 """Files that take minutes. They start first, so that at the end no worker runs one while the others are idle."""
 
@@ -60,37 +64,28 @@ SLOW = {
     *LONG,
     "test_ambient.py",
     "test_another_backend.py",
-    "test_batch_sizes.py",
-    "test_cli.py",
     "test_commands.py",
     "test_counting.py",
     "test_damaged_catalog.py",
     "test_digits_model.py",
     "test_docs.py",
-    "test_fence.py",
     "test_foreign_kinds.py",
     "test_full_disk.py",
     "test_fuzz.py",
     "test_interrupts.py",
-    "test_ladybug.py",
-    "test_ladybug_contract.py",
-    "test_ladybug_engine.py",
     "test_migrate.py",
     "test_newest.py",
-    "test_output.py",
     "test_own.py",
     "test_own_refused.py",
     "test_packaging.py",
     "test_parity.py",
     "test_parts_away.py",
     "test_platforms.py",
-    "test_questions.py",
     "test_report.py",
     "test_storing.py",
     "test_train.py",
     "test_two_writers.py",
     "test_upkeep.py",
-    "test_verify.py",
     "test_writer.py",
     "test_writer_graph.py",
     "test_writer_lease.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -250,11 +251,20 @@ def tampered(request: pytest.FixtureRequest, filled: Path) -> tuple[str | None, 
 
 
 def rounds(records: list[CircuitRecord]) -> Iterator[dict[str, CircuitRecord]]:
-    """Yield the altered circuits of each round: an alteration that concerns other circuits too has its own round."""
-    own = [planted for planted, (_, kind, _) in IN_GRAPH.items() if kind == "altered circuit"]
+    """Yield the alterations of each round, each with the circuit that it is done to.
+
+    Alterations of one circuit each have their own circuit, and those of what circuits share are of different kinds.
+    """
+    kinds: dict[str, list[str]] = {}
+    for planted, (_, kind, _) in IN_GRAPH.items():
+        kinds.setdefault(kind, []).append(planted)
+    own = kinds.pop("altered circuit")
     for first in range(0, len(own), len(records)):
         yield dict(zip(own[first : first + len(records)], records, strict=False))
-    yield from ({planted: records[0]} for planted in IN_GRAPH if planted not in own)
+    for planted in (*kinds.pop("orphan nodes"), *kinds.pop("missing circuit")):
+        yield {planted: records[0]}
+    for several in zip_longest(*kinds.values()):
+        yield dict.fromkeys(filter(None, several), records[0])
 
 
 def test_what_is_altered_in_the_graph_is_named_and_repaired(
@@ -269,9 +279,10 @@ def test_what_is_altered_in_the_graph_is_named_and_repaired(
             found = list(store.verify())
         for planted, record in altered.items():
             _, kind, words = IN_GRAPH[planted]
-            of_it = [r["what"] for r in found if r["kind"] == kind and (len(altered) == 1 or r["id"] == record.id)]
-            assert any(words.format(edge=record.circuit.edges[0]) in what for what in of_it), f"{planted}: {found}"
-        assert len(altered) == 1 or {r["id"] for r in found} == {record.id for record in altered.values()}
+            of_it = [r for r in found if r["kind"] == kind and (kind != "altered circuit" or r["id"] == record.id)]
+            assert any(words.format(edge=record.circuit.edges[0]) in r["what"] for r in of_it), f"{planted}: {found}"
+        of_circuits = {IN_GRAPH[planted][1] for planted in altered} == {"altered circuit"}
+        assert not of_circuits or {r["id"] for r in found} == {record.id for record in altered.values()}
         assert all(r["part"] == "graph" and r["id"] and "circuitstore" in r["remedy"] for r in found), altered.keys()
         rebuild_store(filled, graph=graph)
     with open_store(filled, graph=graph) as store:
