@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from .permutation import edge_blocks, sign_flip_least, sign_flip_p_values, two_sample_least, two_sample_p_values
+from .permutation import edge_blocks, paired_p_values, sign_flip_least, two_sample_least, two_sample_p_values
 
 RESAMPLES = 1000
 """Number of bootstrap samples of the images for the interval of a difference."""
@@ -75,7 +75,7 @@ class Design(ABC):
 
 
 class Paired(Design):
-    """Both sides have the same images, in the same order: differences are tested by sign flips."""
+    """Both sides have the same images, in the same order: differences are tested by sign flips and Student's t."""
 
     name = "paired"
 
@@ -84,7 +84,7 @@ class Paired(Design):
         return sign_flip_least(n_a) if n_a > 1 else 1.0
 
     def p_values(self, seed: int) -> Float[np.ndarray, "edge"]:
-        return sign_flip_p_values(self.b - self.a, seed=seed)
+        return paired_p_values(self.b - self.a, seed=seed)
 
     @property
     def deviation(self) -> Float[np.ndarray, "edge"]:

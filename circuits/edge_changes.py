@@ -98,10 +98,10 @@ class EdgeChanges(Exportable):
 def changed_edges(a: Discovery, b: Discovery, *, correction: Correction = "bh", seed: int = 0) -> EdgeChanges:
     """Test, per edge, whether its score differs between two discoveries.
 
-    Differences over the images that both have (by content hash) are tested by sign flips. If too few are common, the
-    other images of both sides are tested as two samples, by permutations of Welch's t (`permutation.py`). Images are
-    the unit of replication: the test says whether the difference would appear on other images of these kinds, not
-    whether another training of a model would give it.
+    Differences over the images that both have (by content hash) are tested by sign flips and by Student's t, and the
+    larger p-value counts. If too few are common, the other images of both sides are tested as two samples, by
+    permutations of Welch's t (`permutation.py`). Images are the unit of replication: the test says whether the
+    difference would appear on other images of these kinds, not whether another training of a model would give it.
 
     Raises:
         InputError: there are no scores per image, or too few images; the message says how many are enough.

@@ -32,7 +32,7 @@ def changed_edges(store: Store, values: Mapping[str, Any]) -> Table:
       standardised: difference / standard deviation over images
       low: lower end of its 95 % bootstrap interval
       high: upper end
-      p: two-sided p-value of a permutation test
+      p: two-sided p-value: of a permutation test, or that of Student's t if that is larger and the images are the same
       q: p-value corrected for the number of edges
       in_a: whether the edge is in the first circuit
       in_b: whether it is in the second circuit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import Discovery, EdgeScores, MethodUse, changed_edges, images_needed
 from circuitstore.circuits.edge_changes import Correction
-from circuitstore.circuits.permutation import sign_flip_p_values, two_sample_p_values
+from circuitstore.circuits.permutation import paired_p_values, two_sample_p_values
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError, NotComparable
 from circuitstore.images import ImageSource, image_pairs
@@ -149,7 +149,7 @@ def discoveries(p: np.ndarray, correction: Correction = "bh") -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "power"), [(18, 0.7), (36, 0.9)])
+@pytest.mark.parametrize(("n", "power"), [(18, 0.6), (36, 0.9)])
 def test_false_discoveries_are_as_rare_as_stated(on_digits: Scores, n: int, power: float) -> None:
     """Real differences, centred per edge except for a fifth of the edges, and drawn again with replacement.
 
@@ -163,13 +163,13 @@ def test_false_discoveries_are_as_rare_as_stated(on_digits: Scores, n: int, powe
         rng = np.random.default_rng(seed)
         planted = rng.random(len(true_mean)) < 0.2
         sample = differences[rng.integers(0, len(differences), n)] - np.where(planted, 0.0, true_mean)
-        p = sign_flip_p_values(sample, seed=seed)
+        p = paired_p_values(sample, seed=seed)
         called = discoveries(p)
         for shares, edges in ((false_shares, called), (strict, discoveries(p, "by"))):
             shares.append((edges & ~planted).sum() / max(1, edges.sum()))
         best = [e for e in strongest if planted[e]][: planted.sum() // 10]
         found.append(called[best].mean())
-    assert np.mean(false_shares) <= 0.15 and np.mean(strict) <= 0.05
+    assert np.mean(false_shares) <= 0.1 and np.mean(strict) <= 0.05
     assert np.mean(found) >= power
 
 

@@ -10,6 +10,7 @@ import pytest
 from circuitstore.circuits import permutation
 from circuitstore.circuits.permutation import (
     PERMUTATIONS,
+    paired_p_values,
     sign_flip_least,
     sign_flip_p_values,
     two_sample_least,
@@ -48,10 +49,17 @@ def test_two_samples_equal_welchs_t_over_all_groups(n: int, m: int, seed: int) -
     np.testing.assert_allclose(two_sample_p_values(a, b), expected)
 
 
+@given(st.integers(2, 20), st.integers(0, 99))
+def test_the_larger_of_both_p_values_counts(n: int, seed: int) -> None:
+    values = some(n, 5, seed)
+    t = stats.ttest_1samp(values.astype(float), 0).pvalue
+    np.testing.assert_allclose(paired_p_values(values), np.maximum(t, sign_flip_p_values(values)))
+
+
 @pytest.mark.parametrize("n", [4, 7, 13])
 def test_the_least_p_value_is_reached(n: int) -> None:
     """Only all signs equal are as extreme as the same value for every image, and only two groups as two constants."""
-    assert sign_flip_p_values(np.ones((n, 1)))[0] == sign_flip_least(n)
+    assert sign_flip_p_values(np.ones((n, 1)))[0] == paired_p_values(np.ones((n, 1)))[0] == sign_flip_least(n)
     for m in {n // 2, n - n // 2}:
         assert two_sample_p_values(np.zeros((n // 2, 1)), np.ones((m, 1)))[0] == two_sample_least(n // 2, m)
 
