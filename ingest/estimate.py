@@ -10,15 +10,16 @@ from typing import Unpack
 import pandas as pd
 import torch
 
-from ..circuits import circuit_id, computation_graph, universe_of
+from ..circuits import Corruption, WorkItem, circuit_id, computation_graph, universe_of
 from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
-from ..images import Grouping, quotas
+from ..images import Grouping, changes_images, draws_on, has_image, quotas
 from ..models import ViT
 from ..results import Table
 from ..store import PartLocations, open_store
 from .choice import Choice
 from .evaluating import RANDOM_CIRCUITS
+from .examples import lacking_examples
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .survey import survey
@@ -46,9 +47,10 @@ def dry_run(
     """Estimate the cost of a run, without computing or storing anything: one row per recipe and condition.
 
     Columns: `recipe, condition, items, done, images, forwards, backwards, seconds, megabytes`. The costs are those of
-    items that are not done. Forward and backward passes are counted in images. The seconds follow from one timed
-    forward pass on this device. The sizes of the circuits are not known yet, so `megabytes` is an upper bound that
-    assumes a tenth of all edges per circuit.
+    items that are not done, and of the example images that are not stored. Forward and backward passes are counted in
+    images; those of sender means are in the first row that uses them. The seconds follow from one timed forward pass on
+    this device. The sizes of the circuits are not known yet, so `megabytes` is an upper bound that assumes a tenth of
+    all edges per circuit, and example images that cannot be compressed.
 
     Args:
         spec: the run.
@@ -71,6 +73,7 @@ def dry_run(
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
         on_survey(survey(plan, Choice(plan), todo, progress=progress))
     forward_s = _seconds_per_forward(plan)
+    shown, averaged = {item.id for item in lacking_examples(plan, stored)}, set[Corruption]()
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for planned in plan.items:
         item = planned.item
@@ -79,10 +82,14 @@ def dry_run(
             dict.fromkeys(("items", "done", "images", "forwards", "backwards", "seconds", "megabytes"), 0.0),
         )
         row["items"] += 1
+        row["megabytes"] += _example_bytes(plan, item) / 1e6 if item.id in shown else 0.0
         if _is_done(planned, stored):
             row["done"] += 1
             continue
         _add_cost(row, planned, forward_s)
+        if not has_image(item.recipe.corruption) and item.recipe.corruption not in averaged:
+            averaged.add(item.recipe.corruption)
+            _add_passes(row, _passes_of_means(plan, item), 0, forward_s)
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
@@ -107,18 +114,36 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
         runs += sum(EXTRACTIONS[extraction.kind].runs(graph.n_edges) for extraction in planned.extractions)
     forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest
     row["images"] += count
-    row["forwards"] += forwards
-    row["backwards"] += cost.backwards
-    row["seconds"] += forward_s * (forwards + BACKWARD * cost.backwards)
+    _add_passes(row, forwards, cost.backwards, forward_s)
     members = len(planned.extractions) * graph.n_edges / 10
     row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
 
 
+def _add_passes(row: dict[str, float], forwards: float, backwards: float, forward_s: float) -> None:
+    row["forwards"] += forwards
+    row["backwards"] += backwards
+    row["seconds"] += forward_s * (forwards + BACKWARD * backwards)
+
+
+def _passes_of_means(plan: Plan, item: WorkItem) -> int:
+    """Return the number of images that the constants of an item's corruption are averaged over."""
+    corruption, seed, cls = item.recipe.corruption, item.recipe.seed, item.target_class
+    return len(draws_on(corruption, plan.source, cls, seed=seed, count=item.selection.count))
+
+
+def _example_bytes(plan: Plan, item: WorkItem) -> int:
+    """Return the bytes of the pixels of an item's example images, clean and attacked, without compression."""
+    height, width = plan.model.image_size
+    views = 2 if changes_images(item.condition) else 1
+    return 3 * height * width * views * min(plan.spec.images.examples, item.selection.n_candidates)
+
+
 def _stored(location: str | Path | None, **locations: Unpack[PartLocations]) -> frozenset[str]:
-    """Return the ids of the answered items and the circuits of a store; empty if there is no store yet."""
+    """Return the ids of the answered items, circuits and example images of a store; empty without a store."""
     try:
         with open_store(location, **locations) as store:
-            return frozenset(store.circuits()["id"]) | frozenset(store.items(state="done")["id"])
+            tables = store.circuits(), store.items(state="done"), store.examples()
+            return frozenset(id for table in tables for id in table["id"])
     except StoreMissing:
         return frozenset()
 

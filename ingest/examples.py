@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..circuits import Example, ExampleImages, SeenImage, WorkItem, examples_id
 from ..images import ImageRef, Views, attack_checks, changes_images, printable, probabilities
@@ -20,21 +20,28 @@ def store_examples(choice: Choice, plan: Plan, writer: Writer, failed: Collectio
         writer: the writer of the store, which no other thread uses meanwhile.
         failed: ids of failed items.
     """
-    stored = writer.examples(plan.spec.name)
-    for id, item in _wanted(plan).items():
-        if id not in stored and item.id not in failed:
-            images = example_images(choice, item, plan.spec.images.examples)
-            if images is not None:
-                writer.put(images, run=plan.spec.name)
+    for item in lacking_examples(plan, writer.examples(plan.spec.name), failed):
+        images = example_images(choice, item, plan.spec.images.examples)
+        if images is not None:
+            writer.put(images, run=plan.spec.name)
 
 
-def _wanted(plan: Plan) -> dict[str, WorkItem]:
-    """Return the first item of each class, group and condition, by the id of its example images."""
+def lacking_examples(plan: Plan, stored: Collection[str], failed: Collection[str] = ()) -> Iterator[WorkItem]:
+    """Yield the first item without a failure of each class, group and condition that has no example images.
+
+    Args:
+        plan: the run.
+        stored: ids of stored example images; those of any item of the class, group and condition count.
+        failed: ids of failed items.
+    """
     count = plan.spec.images.examples
-    first: dict[object, WorkItem] = {}
+    of_images: dict[object, list[WorkItem]] = {}
     for item in (planned.item for planned in plan.items):
-        first.setdefault((item.target_class, item.selection.group, item.condition), item)
-    return {examples_id(item, count): item for item in first.values()} if count else {}
+        of_images.setdefault((item.target_class, item.selection.group, item.condition), []).append(item)
+    for items in of_images.values() if count else ():
+        answered = [item for item in items if item.id not in failed]
+        if answered and not any(examples_id(item, count) in stored for item in items):
+            yield answered[0]
 
 
 def example_images(choice: Choice, item: WorkItem, count: int) -> ExampleImages | None:

@@ -8,7 +8,7 @@ import pytest
 from circuitstore.analysis.sheet import draw_sheet
 from circuitstore.errors import InputError
 from circuitstore.evaluation import ImagePairs, evaluate
-from circuitstore.ingest import Spec, index, make_plan, parse_spec, preview
+from circuitstore.ingest import Spec, dry_run, index, make_plan, parse_spec, preview
 from circuitstore.ingest.own import answer
 from circuitstore.models import zero_outputs
 from circuitstore.store import open_store
@@ -52,6 +52,15 @@ def test_the_averaged_images_decide_the_items(spec: Spec) -> None:
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, False]
     one = SPEC.replace('["three", "eight"]', '["three"]')
     assert ids(one) == before[:2]  # the mean is over all classes of the source, whichever are indexed
+
+
+def test_a_dry_run_counts_the_passes_of_sender_means_once(tmp_path: Path) -> None:
+    def forwards(change: str) -> list[int]:
+        table = dry_run(parse_spec(SPEC.replace("images = 20", change)), location=tmp_path / "none")
+        return table.to_pandas()["forwards"].tolist()
+
+    zero, mean = forwards("images = 20")
+    assert forwards("images = 45") == [zero, mean + 25]
 
 
 @pytest.mark.parametrize(
