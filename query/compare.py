@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,18 @@ from ..errors import InputError
 from ..results import Table
 from ..store import Store
 from .entries import Entry, load, same_recipe_and_images
-from .floors import left_out_of_floors
+from .floors import left_out_of_floors, spread
 from .groups import FIELDS, Group, groups
 from .matrices import Clock, Compared, compared_group, with_floors
 from .measures import Measure, get_measure
 from .similarity import Similarity, mean_of_known
+from .swaps import SwapFloor, read_swap_floors
+
+_SWAPPED = 3
+"""Time of a swap floor in that of the noise floor of a circuit."""
+
+Swaps = Mapping[tuple[str, str], SwapFloor]
+"""Swap floors by the ids of two circuits."""
 
 
 def compare(
@@ -60,9 +68,11 @@ def compare(
         A row per pair. Columns: the fields that vary between the groups; `a`, `b`, the measure, `noise_floor` (mean of
         the two circuits), `chance`, `edges_a`, `edges_b`, `common`, `p_chance` (probability that random sets of these
         numbers of edges have as many in common; missing across forms). By condition and by model also `gained` (edges
-        of b that are not in a), `lost` (the reverse) and `changed_floor` (edges that appear gained, and equally many
-        lost, when only the images differ). Facts: means of `noise_floor` and `chance`, and the seconds `load_s`,
-        `compute_s` and `floors_s`.
+        of b that are not in a), `lost` (the reverse), `changed_floor` (edges that appear gained, and equally many
+        lost, when only the images differ), and the swap floor: `swapped_floor` (edges that appear gained, and equally
+        many lost, if a and b are swapped at random for each image), `swapped_high` (its 95 % quantile) and `p_swapped`
+        (probability that so many edges change by swapping). Facts: means of `noise_floor` and `chance`, and the seconds
+        `load_s`, `compute_s` and `floors_s`.
 
     Raises:
         InputError: the field, measure, run or property is unknown; several models have the given name; there are no two
@@ -82,9 +92,10 @@ def compare(
     clock = Clock(progress)
     found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
     compared = [compared_group(store, group, chosen, halved, clock) for group, halved in with_floors(found)]
+    swaps = _swap_floors(store, [pair for group in found for pair in _pairs(group) if _is_change(*pair, by)], clock)
     facts = {"measure": measure, **_means(compared), **clock.seconds}
     notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *_floor_notes(compared)))
-    return Table(_table(compared, by), tuple(notes), facts)
+    return Table(_table(compared, by, swaps), tuple(notes), facts)
 
 
 def similarity_matrix(
@@ -163,14 +174,28 @@ def _floor_notes(compared: Sequence[Compared]) -> Iterator[str]:
     yield from left_out_of_floors([entry.item for entry in entries])
 
 
-def _table(compared: Sequence[Compared], by: str) -> pd.DataFrame:
+def _pairs(group: Group) -> list[tuple[Entry, Entry]]:
+    return list(combinations(group.entries, 2))
+
+
+def _swap_floors(store: Store, pairs: Sequence[tuple[Entry, Entry]], clock: Clock) -> Swaps:
+    """Return the swap floors of as many pairs as time allows."""
+    if not pairs:
+        return {}
+    (chosen,) = spread([len(pairs)], _SWAPPED * max(a.universe.n_edges for a, _ in pairs))
+    floors = read_swap_floors(store, pairs, clock.bar(chosen, "swap floors"))
+    clock.to("floors_s")
+    return {(a.id, b.id): floors[i] for i, (a, b) in enumerate(pairs) if i in floors}
+
+
+def _table(compared: Sequence[Compared], by: str, swaps: Swaps) -> pd.DataFrame:
     varying = [f for f in FIELDS if f != by and len({g.group.common[f] for g in compared}) > 1]
     context = [f for f in FIELDS if f in varying or (f, by) in (("condition", "class"), ("class", "condition"))]
-    frames = [_rows(g, [f for f in context if f != by], by) for g in compared]
+    frames = [_rows(g, [f for f in context if f != by], by, swaps) for g in compared]
     return pd.concat(frames, ignore_index=True)
 
 
-def _rows(compared: Compared, context: Sequence[str], by: str) -> pd.DataFrame:
+def _rows(compared: Compared, context: Sequence[str], by: str, swaps: Swaps) -> pd.DataFrame:
     group = compared.group
     a, b = np.triu_indices(len(group.labels), 1)
     edges_a, edges_b, common = compared.edges[a, b], compared.edges[b, a], compared.common[a, b]
@@ -179,15 +204,23 @@ def _rows(compared: Compared, context: Sequence[str], by: str) -> pd.DataFrame:
         np.nan if compared.n_edges is None else overlap_p_values(common, edges_a, edges_b, compared.n_edges)
     )
     if by in ("condition", "model"):
-        pairs = [(group.entries[i], group.entries[j]) for i, j in zip(a, b, strict=True)]
-        known = np.array([same_recipe_and_images(x, y) and (by == "model" or _is_effect(x, y)) for x, y in pairs])
+        pairs = _pairs(group)
+        known = np.array([_is_change(x, y, by) for x, y in pairs])
         columns["gained"] = pd.arrays.IntegerArray((edges_b - common).astype(np.int64), ~known)
         columns["lost"] = pd.arrays.IntegerArray((edges_a - common).astype(np.int64), ~known)
         columns["changed_floor"] = np.where(known, compared.changed[a], np.nan)
+        floors = [swaps.get((x.id, y.id)) for x, y in pairs]
+        for name, figure in (("swapped_floor", "mean"), ("swapped_high", "high"), ("p_swapped", "p")):
+            columns[name] = [np.nan if floor is None else getattr(floor, figure) for floor in floors]
     frame = compared.similarity.pairs.assign(**columns)
     for place, name in enumerate(context):
         frame.insert(place, name, group.common[name])
     return frame.sort_values(compared.similarity.measure.column, ascending=False, kind="stable")
+
+
+def _is_change(a: Entry, b: Entry, by: str) -> bool:
+    """Return whether edges of two circuits are called gained and lost."""
+    return same_recipe_and_images(a, b) and (by == "model" or (by == "condition" and _is_effect(a, b)))
 
 
 def _is_effect(natural: Entry, attacked: Entry) -> bool:

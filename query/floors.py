@@ -57,19 +57,32 @@ def floor_of(record: CircuitRecord, discovery: Discovery, measure: Measure) -> F
 
 def _halves(record: CircuitRecord, discovery: Discovery, measure: Measure) -> Iterator[tuple[Sample, Sample]]:
     """Yield the circuits of 20 seeded pairs of halves of the images, extracted at the size of the circuit."""
-    scores, size = discovery.scores, record.circuit.size_requested
-    known = record.extraction.kind in EXTRACTIONS and EXTRACTIONS[record.extraction.kind].take is not None
-    if scores is None or (scores.n_images or 0) < 2 or not size or not known:
+    if not is_extracted(record, discovery):
         return
-    for a, b in halvings(scores, seed=record.item.recipe.seed):
-        yield _extract(record, size, a, measure), _extract(record, size, b, measure)
+    assert discovery.scores is not None
+    for a, b in halvings(discovery.scores, seed=record.item.recipe.seed):
+        yield _sample(record, a, measure), _sample(record, b, measure)
 
 
-def _extract(record: CircuitRecord, size: int, scores: EdgeScores, measure: Measure) -> Sample:
-    """Return the circuit of half the images, with the extraction of the whole; without edges for measures of scores."""
-    if measure.needs != "members":
-        return Sample(Circuit(scores.universe, np.zeros(scores.universe.n_edges, bool), size), scores)
-    return Sample(EXTRACTIONS[record.extraction.kind].again(scores, size, record.extraction), scores)
+def is_extracted(record: CircuitRecord, discovery: Discovery) -> bool:
+    """Return whether circuits of the requested size can be extracted from the scores of some of the images."""
+    scores, kind = discovery.scores, record.extraction.kind
+    known = kind in EXTRACTIONS and EXTRACTIONS[kind].take is not None
+    return scores is not None and (scores.n_images or 0) > 1 and bool(record.circuit.size_requested) and known
+
+
+def extract_again(record: CircuitRecord, scores: EdgeScores) -> Circuit:
+    """Return the circuit of other scores, with extraction and requested size of a record."""
+    assert record.circuit.size_requested is not None
+    return EXTRACTIONS[record.extraction.kind].again(scores, record.circuit.size_requested, record.extraction)
+
+
+def _sample(record: CircuitRecord, scores: EdgeScores, measure: Measure) -> Sample:
+    """Return the circuit of half the images; without edges for measures of scores."""
+    if measure.needs == "members":
+        return Sample(extract_again(record, scores), scores)
+    empty = np.zeros(scores.universe.n_edges, bool)
+    return Sample(Circuit(scores.universe, empty, record.circuit.size_requested), scores)
 
 
 def read_floors(store: Store, entries: Sequence[Entry], measure: Measure, chosen: Iterable[int]) -> dict[int, Floor]:
@@ -99,7 +112,7 @@ def spread(counts: Sequence[int], n_edges: int) -> list[list[int]]:
     The circuits are spread evenly over the groups and within each group. If a group gets one, it is the first.
 
     Args:
-        counts: the number of circuits in each group.
+        counts: the number of circuits in each group; not all 0.
         n_edges: the number of edges of their universe, or of the largest universe.
     """
     total = min(sum(counts), _MAX_CIRCUITS, max(_MIN_CIRCUITS, _MAX_WORK // n_edges))

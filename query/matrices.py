@@ -39,7 +39,7 @@ class Clock:
         self._last = now
 
     def bar(self, elements: Sequence[T], doing: str) -> Iterator[T]:
-        """Yield circuits, with a bar that says what is done with them."""
+        """Yield elements, with a bar that says what is done with them."""
         return late_bar(elements, unit="circuit", desc=doing, wanted=self._progress)
 
 

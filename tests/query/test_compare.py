@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from circuitstore.circuits import Circuit, CircuitRecord, Contrast, EdgeScores, Extraction, greedy, halvings, similarity
 from circuitstore.errors import InputError
-from circuitstore.query import compare, floors, similarity_matrix
+from circuitstore.query import compare, floors, similarity_matrix, swap_floor
 from circuitstore.query.floors import floor_of
 from circuitstore.query.measures import MEASURES, get_measure
 from circuitstore.store import Store, create_store
@@ -70,6 +70,16 @@ def test_by_condition_edges_are_gained_and_lost(library: Library) -> None:
         )
         assert (row["gained"], row["lost"]) == (len(after - before), len(before - after))
         assert row["changed_floor"] > 0
+        assert 0 <= row["swapped_floor"] <= row["swapped_high"] and 1 / 61 <= row["p_swapped"] <= 1
+
+
+def test_swap_floors_are_those_of_the_pairs(library: Library) -> None:
+    (row,) = compare(library.store, "condition", extraction="edges(n=40)", **EFFECT, **{"class": "class-2"})
+    records = [one(library, "class-2", condition=row[n], extraction="edges(n=40)") for n in "ab"]
+    swapped = swap_floor(*((record, library.store.discovery(record.discovery_id)) for record in records))
+    assert swapped is not None and swapped.observed == (row["gained"] + row["lost"]) / 2
+    figures = row["swapped_floor"], row["swapped_high"], row["p_swapped"]
+    assert figures == pytest.approx((swapped.mean, swapped.high, swapped.p))
 
 
 def test_edges_that_change_between_halves_are_counted(library: Library) -> None:
