@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
-from .output import NOTES, Destination, Format, emit, print_message, print_message_rows
+from .output import NOTES, Destination, emit, print_message, print_message_rows, readable
 from .pairs import parse_pairs
 from .pairs import text as as_text
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..ingest import IndexResult, Spec
     from ..results import Table
 
@@ -109,7 +107,7 @@ def preview(
         checked_path(out)
     seen = ingest.preview(ingest.load_spec(spec), progress=progress)
     to = Destination.of(None, form)
-    frame = _readable(seen.survey) if to.form is Format.table else seen.survey.frame.round(DECIMALS)
+    frame = readable(seen.survey.frame.round(DECIMALS), to)
     emit(Table(frame, (*seen.notices, *seen.survey.notes), seen.survey.facts), to)
     if out is not None:
         from ..analysis import write_sheet
@@ -157,6 +155,23 @@ def cross(
             help="Only circuits with this property, such as attack=natural; repeat a name to allow several values.",
         ),
     ] = None,
+    same: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--same",
+            metavar="FIELD",
+            help="Evaluate circuits only on images of their own class, condition or recipe (corruption, metric, type); "
+            "repeat to require several.",
+        ),
+    ] = None,
+    matrix: Annotated[
+        str | None,
+        typer.Option(
+            "--matrix",
+            metavar="FIGURE",
+            help="Print this figure, such as faithfulness, as a matrix: a row per circuit, a column per set of images.",
+        ),
+    ] = None,
     form: Form = None,
     out: Out = None,
     progress: Progress = True,
@@ -168,36 +183,31 @@ def cross(
 
     Evaluates every circuit of a run on the report images of each class and condition of the spec, in the
     model of the spec: cross-class faithfulness, or the circuits of a base model in a fine-tuned one.
-    Nothing is stored.
+    For compare --by model --cross, --same class --same condition --same recipe is enough. Nothing is
+    stored.
     """
-    from .. import ingest
+    from .. import ingest, query
 
     to = Destination.of(out, form)
     place = settings(store, graph, catalog).place
     equals = parse_pairs("--where", where or [], as_text)
     shown = progress and not NOTES.quiet
-    emit(ingest.cross_evaluate(ingest.load_spec(spec), run=run, where=equals, **place, progress=shown), to)
+    options: dict[str, Any] = {"run": run, "where": equals, "same": same or (), "progress": shown}
+    table = ingest.cross_evaluate(ingest.load_spec(spec), **options, **place)
+    emit(table if matrix is None else query.cross_matrix(table, matrix), to)
 
 
 def _print_survey(survey: Table) -> None:
     """Print model and images of a run on stderr, before it begins."""
     for name, value in survey.facts.items():
         print_message(f"{name}: {value}")
-    rows = list(_readable(survey).itertuples(index=False, name=None))
+    frame = readable(survey.frame.round(DECIMALS), Destination())
+    rows = list(frame.itertuples(index=False, name=None))
     print_message_rows(list(survey.frame.columns), rows[:SURVEY_ROWS])
     if len(rows) > SURVEY_ROWS:
         print_message(f"… and {len(rows) - SURVEY_ROWS} more rows; circuitstore preview shows all")
     for note in survey.notes:
         NOTES.show(note)
-
-
-def _readable(survey: Table) -> pd.DataFrame:
-    """Return the survey for people: few decimals, and the shortest distinct names of conditions."""
-    from ..circuits import short_names
-
-    frame = survey.frame.round(DECIMALS)
-    names = short_names(frame["condition"])
-    return frame.assign(condition=[names[text] for text in frame["condition"]])
 
 
 def _print_result(result: IndexResult) -> None:

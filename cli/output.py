@@ -195,6 +195,23 @@ def emit(table: Table, to: Destination = Destination(), *, upright: bool = False
         NOTES.show(note)
 
 
+def readable(frame: pd.DataFrame, to: Destination) -> pd.DataFrame:
+    """Return rows with the shortest distinct names of conditions and other kinds in a table, in full otherwise.
+
+    The columns `a` and `b` have the same names for the same kinds.
+    """
+    from ..circuits import short_names
+
+    if to.form is not Format.table:
+        return frame
+    texts = [name for name in frame if any(isinstance(value, str) for value in frame[name])]
+    pair = [name for name in texts if name in ("a", "b")]
+    for names in (pair, *([name] for name in texts if name not in pair)):
+        short = short_names(value for name in names for value in frame[name] if isinstance(value, str))
+        frame = frame.assign(**{name: [short.get(value, value) for value in frame[name]] for name in names})
+    return frame
+
+
 def count(n: int, what: str) -> str:
     """Return a number with its noun: `1 run`, `2 runs`."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .options import CatalogUrl, Flagged, Form, GraphUrl, Out, Progress, RunName, StoreFolder, Where, settings
-from .output import NOTES, STDOUT, Destination, emit, print_message
+from .output import NOTES, STDOUT, Destination, emit, print_message, readable
 from .pairs import json_or_text, parse_pairs
 from .pairs import text as as_text
 
@@ -195,7 +196,7 @@ def compare(
     Compares all pairs of circuits that differ in one field only, and sorts them by similarity. With
     --base, compares a model with others, class by class. Compares the newest answer to each question and
     leaves out flagged circuits. Circuits that are not comparable raise an error; other differences are
-    noted.
+    noted. The table has the shortest distinct names of conditions; --format csv or json has their full names.
     """
     from .. import query as queries
     from ..store import open_store
@@ -207,10 +208,11 @@ def compare(
     with open_store(**settings(store, graph, catalog).place) as opened:
         if base is None:
             shown = progress and not NOTES.quiet
-            emit(queries.compare(opened, by, measure=measure or "jaccard", progress=shown, **chosen), to)
+            table = queries.compare(opened, by, measure=measure or "jaccard", progress=shown, **chosen)
         else:
             found = queries.read_cross_results(cross) if cross else None
-            emit(queries.compare_models(opened, base, control=control, cross=found, **chosen), to)
+            table = queries.compare_models(opened, base, control=control, cross=found, **chosen)
+    emit(replace(table, frame=readable(table.frame, to)), to)
 
 
 def _check_base(by: str, measure: str | None, base: str | None, control: str | None, cross: list[Path] | None) -> None:

@@ -6,16 +6,16 @@ may (cross-task faithfulness: Hanna, Pezzelle and Belinkov 2024).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import pandas as pd
 
 from ..bars import late_bar
 from ..circuits import Circuit, ClassInfo, Condition, Recipe, WorkItem
-from ..errors import InputError
+from ..errors import InputError, check_known
 from ..evaluation import Execution, evaluate_many
 from ..models import ViT
 from ..results import Table
@@ -24,6 +24,9 @@ from .choice import Choice
 from .plan import Plan, make_plan
 from .spec import Spec
 from .work import Workbench
+
+Same = Literal["class", "condition", "recipe"]
+"""What a circuit and the images that it is evaluated on can be required to have in common."""
 
 _OF_CIRCUIT = ("circuit", "model", "class", "condition", "extraction", "edges")
 _OF_IMAGES = (
@@ -65,6 +68,7 @@ def cross_evaluate(
     *,
     run: str | None = None,
     where: Mapping[str, Any] | None = None,
+    same: Collection[Same] = (),
     location: str | Path | None = None,
     model: ViT | None = None,
     progress: bool = False,
@@ -74,12 +78,15 @@ def cross_evaluate(
 
     With one model, this is the matrix of cross-class faithfulness: the circuit of each class on the images of each
     class. With the spec of another model of the same architecture, it is the cross-model faithfulness: the circuits of
-    the base model in the fine-tuned one. Nothing is stored.
+    the base model in the fine-tuned one; `same=("class", "condition", "recipe")` leaves out what `compare_models` does
+    not use. Nothing is stored.
 
     Args:
         spec: the model and the images.
         run: the run whose circuits are evaluated, by default the spec's; flagged and superseded ones are left out.
         where: columns of `store.circuits` with the value, or list of values, that they must have.
+        same: what circuit and images must have in common: `class` (also its group), `condition`, `recipe` (corruption,
+            metric and floating-point type). Other pairs are not evaluated.
         location: folder of the store; default `./circuitstore-data`.
         model: a loaded model, used instead of the model in the spec.
         progress: show a bar on stderr.
@@ -93,15 +100,19 @@ def cross_evaluate(
 
     Raises:
         InputError: see `make_plan`; there is no such run or column, no circuit in it, or one of another graph than the
-            model's.
+            model's; `same` has an unknown value, or no circuit and images have these in common.
 
     Examples:
         >>> from circuitstore.ingest import index
         >>> _ = index(spec, location=folder, progress=False)
         >>> table = cross_evaluate(spec, location=folder)
-        >>> table.frame.pivot(index="class", columns="on_class", values="faithfulness").shape
-        (2, 2)
+        >>> table.frame[["class", "on_class"]].to_numpy().tolist()
+        [['three', 'three'], ['eight', 'three'], ['three', 'eight'], ['eight', 'eight']]
+        >>> len(cross_evaluate(spec, location=folder, same=["class"]))
+        2
     """
+    for name in same:
+        check_known("same", name, get_args(Same))
     with open_store(location, **locations) as store:
         stored = _circuits(store, run or spec.name, where or {})
     plan = make_plan(spec, model)
@@ -109,16 +120,38 @@ def cross_evaluate(
     bench = Workbench(plan, Choice(plan))
     sets = list({_Images.of(planned.item): planned.item for planned in plan.items}.values())
     rows, notes = [], []
-    for item in late_bar(sets, unit="set", desc="evaluating circuits", wanted=progress):
-        found = list(_evaluated(bench, item, stored))
+    shared = [(item, [circuit for circuit in stored if _agree(circuit.item, item, same)]) for item in sets]
+    shared = [(item, circuits) for item, circuits in shared if circuits]
+    if not shared:
+        raise InputError(f"same: no circuit of the run has {', '.join(sorted(same))} in common with images of the spec")
+    for item, circuits in late_bar(shared, unit="set", desc="evaluating circuits", wanted=progress):
+        found = list(_evaluated(bench, item, circuits))
         if not found:
             notes.append(f"{item.target_class.name}, {item.condition.text}: no report image qualifies")
         rows += found
     return Table(pd.DataFrame(rows, columns=[*_OF_CIRCUIT, *_OF_IMAGES, *_FIGURES]), tuple(notes))
 
 
-_Stored = tuple[dict[str, Any], Circuit]
-"""A circuit with the columns that describe it."""
+class _Stored(NamedTuple):
+    """A circuit with the columns that describe it, and the question that it answers."""
+
+    described: dict[str, Any]
+    circuit: Circuit
+    item: WorkItem
+
+
+def _agree(a: WorkItem, b: WorkItem, same: Collection[Same]) -> bool:
+    """Return whether two items have the given parts of the question in common."""
+
+    def parts(item: WorkItem) -> dict[Same, Any]:
+        recipe = item.recipe
+        return {
+            "class": (item.target_class.name, item.selection.group),
+            "condition": item.condition.text,
+            "recipe": (recipe.corruption.text, recipe.metric.text, recipe.dtype),
+        }
+
+    return all(parts(a)[name] == parts(b)[name] for name in same)
 
 
 def _circuits(store: Store, run: str, where: Mapping[str, Any]) -> list[_Stored]:
@@ -128,14 +161,15 @@ def _circuits(store: Store, run: str, where: Mapping[str, Any]) -> list[_Stored]
         raise InputError(f"run {run!r}: no circuit to evaluate with {dict(where) or 'no flag'}; index it first")
     found = []
     for row in rows.to_dict("records"):
-        described = dict(zip(_OF_CIRCUIT, (row[column] for column in columns), strict=True))
-        found.append((described, store.circuit(str(row["id"])).circuit))
+        described: dict[str, Any] = dict(zip(_OF_CIRCUIT, (row[column] for column in columns), strict=True))
+        record = store.circuit(str(row["id"]))
+        found.append(_Stored(described, record.circuit, record.item))
     return found
 
 
 def _check_graphs(plan: Plan, stored: Sequence[_Stored]) -> None:
     model = plan.model
-    for described, circuit in stored:
+    for described, circuit, _ in stored:
         if circuit.graph != model.graph(circuit.graph.form):
             raise InputError(
                 f"circuit {described['circuit'][:12]} of {described['model']} has {circuit.graph.n_layers} layers of "
@@ -151,12 +185,12 @@ def _evaluated(bench: Workbench, item: WorkItem, stored: Sequence[_Stored]) -> I
         return
     recipe = item.recipe
     execution = Execution(bench.plan.spec.batch_size)
-    circuits = [circuit for _, circuit in stored]
+    circuits = [one.circuit for one in stored]
     images = (
         *(model.name, model.fingerprint, item.target_class.name, item.selection.group, item.condition.text),
         *(recipe.corruption.text, recipe.metric.text, recipe.dtype, len(pairs)),
     )
     evaluations = evaluate_many(model, pairs, circuits, metric=recipe.metric, execution=execution)
-    for (described, _), evaluation in zip(stored, evaluations, strict=True):
+    for one, evaluation in zip(stored, evaluations, strict=True):
         figures = {name: getattr(evaluation, name) for name in _FIGURES}
-        yield {**described, **dict(zip(_OF_IMAGES, images, strict=True)), **figures}
+        yield {**one.described, **dict(zip(_OF_IMAGES, images, strict=True)), **figures}

@@ -20,6 +20,7 @@ from ..circuits import (
     ComputationGraph,
     Condition,
     Contrast,
+    Corruption,
     Discovery,
     EdgeScores,
     Evaluation,
@@ -55,7 +56,7 @@ from .kinds import Kind, resolve_kind
 from .provenance import versions
 from .spec import is_printable
 
-RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally")
+RESERVED = ("seconds", "warnings", "image_warnings", "images", "tally", "attack", "constants")
 """Names in the provenance of computed answers."""
 
 
@@ -75,7 +76,8 @@ class OwnImages:
         condition: what was done to the images: `natural`, another condition of a spec, or your own.
         attacked: the attacked images; if given, different pixels are a different question.
         corruption: what the images are contrasted with: a corruption of a spec, or your own.
-        corrupted: the corrupted images; if given, different pixels are a different question.
+        corrupted: the corrupted images or, with corruptions of activations, the constants in their place; if given,
+            different pixels or constants are a different question.
         target: target class of the attack or the metric, by name, label or index.
         word: the written word.
         against: names of the classes of the corrupted images.
@@ -89,7 +91,7 @@ class OwnImages:
     condition: Kind = NATURAL
     attacked: Contents | None = None
     corruption: Kind
-    corrupted: Contents | None = None
+    corrupted: Contents | ConstantOutputs | None = None
     target: str | int | None = None
     word: str | None = None
     against: Sequence[str] = ()
@@ -152,11 +154,15 @@ def answer(result: OwnResult) -> Answer:
     aim = _target(model, images, recipe.metric)
     condition = resolve_kind("condition", images.condition, CONDITIONS)
     _check_contrast(condition, recipe, cls, aim)
+    _check_corrupted(result, recipe.corruption)
     selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(images, hashes, aim)))
     item = WorkItem(model.info, cls, condition, recipe, selection, _contrast(model, images, aim))
     extractions = extractions_of(result.scores, [circuit for circuit, _ in circuits])
     report = None if result.report is None else _report(result, recipe, cls, aim)
+    constants = images.corrupted if isinstance(images.corrupted, ConstantOutputs) else None
     provenance = {**_provenance(result), "images": [*_rows(images, hashes), *_report_rows(result)]}
+    if constants is not None:
+        provenance["constants"] = {"images": constants.images, "values_hash": constants.digest}
     members = next((c.members for e, (c, _) in zip(extractions, circuits, strict=True) if e.kind == "found"), None)
     discovery = rounded(Discovery(item, result.scores, hashes, members, {}, provenance))
     records = []
@@ -254,11 +260,29 @@ def _check_contrast(condition: Condition, recipe: Recipe, cls: ClassInfo, aim: i
         raise InputError(f"target: class {aim} is the class itself; name another")
 
 
+def _check_corrupted(result: OwnResult, corruption: Corruption) -> None:
+    """Check that constants belong to a corruption of activations and to the model, and are those of the report."""
+    corrupted = result.images.corrupted
+    constant = isinstance(corrupted, ConstantOutputs)
+    if corrupted is not None and corruption.kind in CORRUPTIONS and constant == has_image(corruption):
+        expected = "images" if has_image(corruption) else "the constants of zero_outputs or mean_outputs"
+        raise InputError(f"corrupted: with the corruption {corruption.text}, expected {expected}")
+    if not isinstance(corrupted, ConstantOutputs):
+        return
+    corrupted.check_fit(result.model)
+    reported = None if result.report is None else result.report[1]
+    if isinstance(reported, ConstantOutputs) and reported.digest != corrupted.digest:
+        raise InputError("report: expected the same constants as in `corrupted`, got others; give those of the scores")
+
+
 def _surroundings(images: OwnImages, hashes: Sequence[str], aim: int | None) -> Iterator[str]:
     """Yield the rest of the question: hashes of attacked and corrupted pixels in the images' order, target, word."""
     order = np.argsort(hashes)
     for what, contents in (("attacked", images.attacked), ("corrupted", images.corrupted)):
         if contents is None:
+            continue
+        if isinstance(contents, ConstantOutputs):
+            yield f"constants {contents.digest}"
             continue
         others = content_hashes(what, contents)
         if len(others) != len(hashes):

@@ -1,13 +1,14 @@
-"""Circuits evaluated in another model than their own, as `circuitstore cross` returns or writes them."""
+"""Circuits evaluated on other images or in another model, as `circuitstore cross` returns or writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
+from ..circuits import short_names
+from ..errors import InputError, check_known
 from ..results import Table
 from .entries import Entry
 
@@ -39,6 +40,54 @@ class CrossResults:
         images = (item.target_class.name, item.selection.group, item.condition.text)
         measured = (item.recipe.corruption.text, item.recipe.metric.text, item.recipe.dtype)
         return self._found.get((base.id, item.model.id, *images, *measured), (float("nan"), float("nan")))
+
+
+_CIRCUIT = ("model", "class", "condition", "extraction")
+_IMAGES = ("on_model", "on_class", "on_group", "on_condition", "corruption", "metric", "dtype")
+
+
+def cross_matrix(table: Table, figure: str = "faithfulness") -> Table:
+    """Return a figure as a matrix: a row per circuit, a column per set of images.
+
+    Args:
+        table: the result of `cross_evaluate`, or of `read_cross_results`.
+        figure: a column of it.
+
+    Returns:
+        The first column, `circuit`, and the names of the others say in what circuits and images differ: class, and
+        model, group, condition, extraction, corruption and metric if there are several. Pairs that were not evaluated
+        are missing.
+
+    Raises:
+        InputError: there is no such column, or several circuits differ in none of these, such as in the method only.
+
+    Examples:
+        >>> from circuitstore.ingest import cross_evaluate, index
+        >>> _ = index(spec, location=folder, progress=False)
+        >>> matrix = cross_matrix(cross_evaluate(spec, location=folder), "accuracy_full").frame
+        >>> list(matrix), matrix["circuit"].tolist()
+        (['circuit', 'three', 'eight'], ['three', 'eight'])
+    """
+    rows = _checked(table.frame, "cross")
+    check_known("figure", figure, rows.select_dtypes("number").columns)
+    labelled = rows.assign(circuit=_labels(rows, _CIRCUIT), images=_labels(rows, _IMAGES))
+    if labelled.duplicated(["circuit", "images"]).any():
+        twice = labelled.loc[labelled.duplicated(["circuit", "images"]), "circuit"].iloc[0]
+        raise InputError(
+            f"matrix: several circuits are named {twice}, and differ in method or recipe; choose one with --where, "
+            "such as method=…"
+        )
+    matrix = labelled.pivot(index="circuit", columns="images", values=figure)
+    matrix = matrix.loc[labelled["circuit"].unique(), labelled["images"].unique()].rename_axis(None, axis=1)
+    return Table(matrix.reset_index(), table.notes, {"figure": figure})
+
+
+def _labels(rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return the class, and other columns that differ, of each row."""
+    texts = {name: [str(value) for value in rows[name]] for name in columns}
+    shown = [name for name in columns if name.endswith("class") or len(set(texts[name])) > 1]
+    names = [list(map(short_names(texts[name]).__getitem__, texts[name])) for name in shown]
+    return [" · ".join(filter(None, parts)) for parts in zip(*names, strict=True)]
 
 
 def read_cross_results(paths: Iterable[Path]) -> Table:

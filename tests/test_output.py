@@ -24,7 +24,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
-from circuitstore.cli.output import NOTES, Destination, Format, emit, logging_to_stderr, print_message, render
+from circuitstore.cli.output import NOTES, Destination, Format, emit, logging_to_stderr, print_message, readable, render
 from circuitstore.cli.plain import as_csv, as_json, plain
 from circuitstore.errors import InputError
 from circuitstore.query import named_queries
@@ -306,3 +306,16 @@ def test_a_closed_or_full_stdout_shows_no_traceback(
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(stated)
     assert len(done.stderr.splitlines()) == bool(stated)
+
+
+def test_tables_have_the_same_short_names_in_both_columns_of_a_pair() -> None:
+    words = [f"typographic(number=1, size={size})" for size in (0.2, 0.4)]
+    full = pd.DataFrame(
+        {"a": ["natural", words[0]], "b": [words[0], words[1]], "condition": words[1:] * 2, "n": [1, 2]}
+    )
+    short = readable(full, Destination())
+    assert short["a"].tolist() == ["natural", "typographic(size=0.2)"]
+    assert short["b"].tolist() == ["typographic(size=0.2)", "typographic(size=0.4)"]
+    assert short["condition"].tolist() == ["typographic"] * 2 and short["n"].tolist() == [1, 2]
+    for form in (Format.csv, Format.json):
+        assert readable(full, Destination(form=form)) is full

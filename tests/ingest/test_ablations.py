@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from circuitstore.errors import InputError
 from circuitstore.evaluation import ImagePairs, evaluate
 from circuitstore.ingest import Spec, dry_run, index, make_plan, parse_spec, preview
 from circuitstore.ingest.own import answer
-from circuitstore.models import zero_outputs
+from circuitstore.models import mean_outputs, zero_outputs
 from circuitstore.store import open_store
 
 from .own_world import World
@@ -117,3 +118,27 @@ def test_own_results_are_evaluated_with_constants(world: World) -> None:
         answer(world.result(3, report=(held_out, zeros)))
     with pytest.raises(InputError, match="method 'eap-ig' follows a path of images"):
         answer(world.result(3, images=images, method="eap-ig"))
+
+
+def test_own_means_are_a_part_of_the_question(world: World) -> None:
+    averaged = world.clean(3, 12, 5)
+    means = [mean_outputs(world.model, [averaged[:n]]) for n in (5, 4, 5)]
+    images = world.images(3, corruption="mean")
+    found = [answer(world.result(3, images=replace(images, corrupted=mean))) for mean in means]
+    one, other, again = (own.discovery.item.id for own in found)
+    assert one == again != other and answer(world.result(3, images=images)).discovery.item.id not in (one, other)
+    assert found[1].discovery.provenance["constants"] == {"images": 4, "values_hash": means[1].digest}
+
+
+def test_own_means_fit_the_corruption_and_the_report(world: World) -> None:
+    held_out = world.clean(3, 12, 5)
+    zeros, mean = zero_outputs(world.model), mean_outputs(world.model, [held_out])
+    images = world.images(3, corruption="mean", corrupted=mean)
+    with pytest.raises(InputError, match="report: expected the same constants as in `corrupted`"):
+        answer(world.result(3, images=images, report=(held_out, zeros)))
+    with pytest.raises(InputError, match=r"corrupted: with the corruption blur.*, expected images"):
+        answer(world.result(3, images=world.images(3, corrupted=zeros)))
+    with pytest.raises(InputError, match="corrupted: these outputs of senders are of the model"):
+        answer(world.result(3, images=replace(images, corrupted=replace(mean, model="0" * 64))))
+    with pytest.raises(InputError, match="provenance: attack, constants is reserved"):
+        answer(world.result(3, provenance={"constants": 1, "attack": 2}))

@@ -63,9 +63,31 @@ def test_circuits_run_in_another_model_of_the_same_architecture(small: Spec, ind
     assert other["accuracy_circuit"].equals(base["accuracy_circuit"])
 
 
+@pytest.mark.slow
+def test_what_circuits_and_images_must_have_in_common_only_leaves_rows_out(small: Spec, indexed: Path) -> None:
+    whole = cross_evaluate(small, location=indexed).frame
+    own = cross_evaluate(small, location=indexed, same=["class", "condition", "recipe"]).frame
+    assert len(own) == own["circuit"].nunique() == whole["circuit"].nunique()
+    with open_store(indexed) as store:
+        for row in own.to_dict("records"):
+            record = store.circuit(row["circuit"])
+            item, evaluation = record.item, record.evaluation
+            assert (row["on_class"], row["on_condition"]) == (item.target_class.name, item.condition.text)
+            assert (row["corruption"], row["metric"]) == (item.recipe.corruption.text, item.recipe.metric.text)
+            assert evaluation is not None
+            assert row["metric_circuit"] == pytest.approx(evaluation.metric_circuit, rel=1e-5, abs=1e-5)
+    keys = ["circuit", "on_class", "on_condition", "corruption", "metric"]
+    merged = own.merge(whole, on=keys, suffixes=("", "_whole"))
+    assert len(merged) == len(own) and np.allclose(merged["metric_circuit"], merged["metric_circuit_whole"])
+    one = cross_evaluate(small, location=indexed, same=["condition"], where={"attack": "natural"}).frame
+    assert set(one["on_condition"]) == {"natural"} and set(one["on_class"]) == set(whole["on_class"])
+
+
 def test_what_cannot_be_evaluated_raises(small: Spec, indexed: Path, digits_model: ViT) -> None:
     with pytest.raises(InputError, match="run 'small': no circuit to evaluate with"):
         cross_evaluate(small, location=indexed, where={"class": "nine"})
+    with pytest.raises(InputError, match=r"same 'classes'.*did you mean 'class'"):
+        cross_evaluate(small, location=indexed, same=["classes"])  # pyright: ignore[reportArgumentType]
     with torch.random.fork_rng(devices=[]):
         module = VisionTransformer(img_size=32, patch_size=8, embed_dim=8, depth=3, num_heads=4, num_classes=10)
     p = digits_model.preprocess
