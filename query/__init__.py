@@ -19,5 +19,4 @@ from .similarity import Similarity as Similarity
 from .studies import Study as Study
 from .studies import read_studies as read_studies
 from .swaps import SwapFloor as SwapFloor
-from .swaps import read_swap_floors as read_swap_floors
 from .swaps import swap_floor as swap_floor
