@@ -19,7 +19,7 @@ UNDIVIDED = "undivided"
 
 MAX_COMPARISONS = 6
 
-_SHOWN = ("class", "image_group", "flag", "n_images", "n_eval", "n_edges", "faithfulness", "faithfulness_random")
+_SHOWN = ("id", "class", "image_group", "flag", "n_images", "n_eval", "n_edges", "faithfulness", "faithfulness_random")
 _ACCURACIES = ("accuracy_full", "accuracy_circuit", "retention")
 
 
@@ -29,7 +29,7 @@ class GroupComparison:
 
     Attributes:
         label: what distinguishes condition and recipe from those of other comparisons; may be empty.
-        circuits: one row per class and group, with columns of the catalog.
+        circuits: one row per class and group, with columns of the catalog, `id` among them.
         pairs: one row per class and pair of groups `a`, `b`, with the columns of `compare` by image_group.
     """
 

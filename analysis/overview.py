@@ -17,6 +17,7 @@ from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
 from .study_overview import StudyOverview, read_study, titles
+from .wording import join_names
 
 MAX_STUDIES = 6
 
@@ -136,8 +137,18 @@ def _study_notes(studies: tuple[StudyOverview, ...]) -> Iterator[str]:
                 f"{shown.title}: {len(shown.records)} of {circuits} circuits were read in full; warnings about the "
                 "others are not shown"
             )
-        for record in shown.records.values():
-            yield from (f"{_about(shown.title, record.item)}: {note}" for note in record.notes)
+        yield from _record_notes(shown)
+
+
+def _record_notes(shown: StudyOverview) -> Iterator[str]:
+    """Yield each note once, with the circuits that have it."""
+    found: dict[str, list[str]] = {}
+    for record in shown.records.values():
+        about = f"{record.item.target_class.name} ({shown.study.short(record.item.condition.text)})"
+        for note in record.notes:
+            found.setdefault(note, []).append(about)
+    for note, circuits in found.items():
+        yield f"{shown.title}: {join_names(circuits, 3)}: {note}"
 
 
 def _residual_notes(origins: list[_Origin]) -> Iterator[str]:

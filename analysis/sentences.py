@@ -57,11 +57,11 @@ def findings(shown: StudyOverview) -> Iterator[str]:
 def similarity(label: str, square: Similarity) -> str:
     """Return the pairs of classes with the most and the least similar circuits under a condition."""
     pairs = square.above_chance
-    best = [_pair(pair) for pair in pairs.head(MAX_NAMED).to_dict("records")]
-    least = pairs.iloc[-1].to_dict()
-    text = f"{label}: most similar above chance are {', '.join(best)}"
+    best = ", ".join(_pair(pair) for pair in pairs.head(MAX_NAMED).to_dict("records"))
+    text = f"{label}: similarity of the circuits of {best}"
     if len(pairs) > MAX_NAMED:
-        text += f"; least similar {_pair(least)}"
+        least = _pair(pairs.iloc[-1].to_dict())
+        text = f"{label}: most similar above chance are {best}; least similar {least}"
     floor = format_number(square.noise_floor)
     return f"{text}. Edge Jaccard; the noise floor, between halves of the images of a class, is {floor}."
 
@@ -83,7 +83,9 @@ def _faithfulness(table: pd.DataFrame) -> str:
     undefined = len(table) - len(own)
     if own.empty:
         return f"faithfulness is undefined ({count(undefined, 'circuit')}); the table gives the reasons"
-    text = f"median faithfulness {own.median():.2f} ({own.min():.2f} to {own.max():.2f})"
+    text = f"faithfulness {own.iloc[0]:.2f}"
+    if len(own) > 1:
+        text = f"median faithfulness {own.median():.2f} ({own.min():.2f} to {own.max():.2f})"
     nearer = table["nearer_than_random"].dropna()
     if len(nearer):
         random = table["faithfulness_random"].median()
@@ -106,10 +108,10 @@ def changes(change: Changes) -> str:
     )
     n = len(table)
     for column in ("gained_in", "lost_in"):
-        ordered = change.by_edge.sort_values(column, ascending=False, kind="stable").to_dict("records")
-        often = [row for row in ordered[:MAX_NAMED] if row[column] > 0]
+        beyond = change.by_edge.loc[change.by_edge[column] > change.by_edge["floor"].fillna(0).clip(lower=1)]
+        often = beyond.sort_values(column, ascending=False, kind="stable").head(MAX_NAMED).to_dict("records")
         if often:
-            edges = ", ".join(f"{row['edge']} ({row[column]} of {n})" for row in often)
+            edges = ", ".join(f"{row['edge']} ({row[column]} of {n} classes)" for row in often)
             text += f". Most often {column.removesuffix('_in')}: {edges}"
     return text + "."
 
@@ -118,9 +120,10 @@ def stability(table: pd.DataFrame) -> str:
     """Return how much the circuits depend on the choice of images, as means over classes."""
     mean = table.select_dtypes("number").mean()
     return (
-        f"Stability over images: of {mean['edges']:.0f} requested edges, {mean['certain']:.1f} are certain, no single "
-        f"image decides about them, and {mean['abstained']:.1f} are undecided; another sample of {mean['images']:.0f} "
-        f"images is expected to find {mean['replication']:.0%} of the edges of a circuit. Two disjoint samples of "
+        f"Stability over images: {mean['certain']:.1f} edges are certain to be among the {mean['edges']:.0f} best, "
+        f"whichever single image is added or removed; about {mean['abstained']:.1f} edges single images may decide. "
+        f"Another sample of {mean['images']:.0f} images is expected to find {mean['replication']:.0%} of the edges of "
+        "a circuit. Two disjoint samples of "
         f"{mean['half']:.0f} images have Jaccard {mean['jaccard']:.2f} (chance {mean['chance']:.2f}), two of "
         f"{mean['images']:.0f} images are expected to have {mean['doubled']:.2f}. Means over "
         f"{count(len(table), 'circuit')}."

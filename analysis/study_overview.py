@@ -157,7 +157,9 @@ def titles(studies: Sequence[Study]) -> list[str]:
 
 
 def _field_text(field: str, common: Mapping[str, str]) -> str:
-    return f"seed {common[field]}" if field == "seed" else str(common[field])
+    """Return a value as it is read in a title; a group and a seed with the name of the field."""
+    named = {"seed": "seed", "image_group": "group"}
+    return f"{named[field]} {common[field]}" if common[field] and field in named else str(common[field])
 
 
 def read_study(store: Store, title: str, study: Study) -> StudyOverview:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError, warn
 from ..results import Exportable
-from .drawing import KEY, MAX_EDGES, Drawing, draw
+from .drawing import MAX_EDGES, Drawing, draw
 from .graph import ComputationGraph, computation_graph
 from .universe import Universe
 
@@ -201,9 +201,10 @@ class Circuit(Exportable):
         values: Float[np.ndarray, "edge"] | None = None,
         *,
         label: str = "",
-        key: str = KEY,
+        key: str = "",
         max_edges: int = MAX_EDGES,
         scale: float | None = None,
+        shared: Bool[np.ndarray, "edge"] | None = None,
     ) -> Drawing:
         """Draw the circuit: layers from left to right, heads and MLPs as nodes, edges by score. A notebook displays it.
 
@@ -213,16 +214,18 @@ class Circuit(Exportable):
             values: one number per edge of the universe, for width and colour; the scores by default. Without either,
                 all edges look the same.
             label: text alternative of the drawing.
-            key: what the numbers are and what the colours mean.
+            key: what the numbers are and what the colours mean; by default that they are scores.
             max_edges: maximum number of edges drawn, those of the largest magnitude; the caption counts the others.
             scale: magnitude of the widest and darkest edge; by default the largest in this circuit. Use the same scale
                 for drawings that are compared.
+            shared: the members of another circuit, one truth value per edge: edges in both are grey, the others red,
+                and only the width shows the number.
 
         Raises:
-            InputError: `values` does not have one number per edge, finite within the circuit, or the universe is not a
-                computation graph.
+            InputError: `values` does not have one number per edge, finite within the circuit, `shared` not one truth
+                value per edge, or the universe is not a computation graph.
         """
-        return draw(self, values, label=label, key=key, max_edges=max_edges, scale=scale)
+        return draw(self, values, label=label, key=key, max_edges=max_edges, scale=scale, shared=shared)
 
     def _repr_svg_(self) -> str | None:
         return self.draw().svg if self.universe.has_drawing else None

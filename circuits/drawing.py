@@ -16,18 +16,11 @@ from ..errors import InputError
 from ..results import write_whole
 from .graph import PORTS, Component, ComputationGraph
 from .layout import NODE, PORT_OFFSET, Layout, curve
+from .strokes import Strokes
 
 MAX_EDGES = 120
 """Edges drawn by default; with more, single edges cannot be followed."""
 
-KEY = "score: blue raises the metric, orange lowers it"
-
-RAISES = ((158, 202, 225), (8, 69, 148))
-"""Blue, pale to dark: the edge raises the metric."""
-LOWERS = ((253, 190, 133), (150, 52, 4))
-"""Orange, pale to dark: the edge lowers the metric. Blue and orange are distinct in all common colour vision."""
-UNSCORED = "#64748b"
-_WIDTHS = (0.7, 6.0)
 _LETTER = 6.4
 """Estimated width of a letter of the caption in pixels, on the large side: the viewer chooses the font."""
 _MARGIN, _LINE = 16.0, 20.0
@@ -84,16 +77,30 @@ def draw(
     values: Float[np.ndarray, "edge"] | None = None,
     *,
     label: str = "",
-    key: str = KEY,
+    key: str = "",
     max_edges: int = MAX_EDGES,
     scale: float | None = None,
+    shared: Bool[np.ndarray, "edge"] | None = None,
 ) -> Drawing:
     """Return the drawing of a circuit; see `Circuit.draw`."""
     if values is None:
         values = circuit.score
     if values is not None:
         _check(values, circuit)
-    return Drawing(_Picture(circuit, values, label, key, max_edges, scale).svg())
+    if shared is not None:
+        _check_shared(shared, circuit)
+    largest = 0.0 if values is None else float(np.abs(values[circuit.members]).max(initial=0.0))
+    strokes = Strokes(values, (largest if scale is None else scale) or 1.0, shared)
+    return Drawing(_Picture(circuit, strokes, label, key, max_edges).svg())
+
+
+def _check_shared(shared: np.ndarray, circuit: Drawable) -> None:
+    n_edges = circuit.graph.n_edges
+    if np.shape(shared) != (n_edges,):
+        raise InputError(
+            f"shared: expected {n_edges} truth values, one per edge of the graph, such as the members of another "
+            f"circuit; got an array of shape {np.shape(shared)}"
+        )
 
 
 def _check(values: np.ndarray, circuit: Drawable) -> None:
@@ -108,20 +115,10 @@ def _check(values: np.ndarray, circuit: Drawable) -> None:
 class _Picture:
     """The elements of one drawing, back to front."""
 
-    def __init__(
-        self,
-        circuit: Drawable,
-        values: np.ndarray | None,
-        label: str,
-        key: str,
-        max_edges: int,
-        scale: float | None,
-    ) -> None:
-        self.circuit, self.values, self.label, self.key = circuit, values, label, key
+    def __init__(self, circuit: Drawable, strokes: Strokes, label: str, key: str, max_edges: int) -> None:
+        self.circuit, self.strokes, self.label, self.key = circuit, strokes, label, key or strokes.key
         self.layout = Layout(circuit.graph)
-        self.shown = strongest(circuit, values, max_edges)
-        largest = 0.0 if values is None else float(np.abs(values[circuit.members]).max(initial=0.0))
-        self.scale = (largest if scale is None else scale) or 1.0
+        self.shown = strongest(circuit, strokes.values, max_edges)
 
     def svg(self) -> str:
         width = self.layout.width
@@ -145,7 +142,7 @@ class _Picture:
         what = f"{self.label}: " if self.label else ""
         best = self.shown[::-1][:3]
         names = ", ".join(c.graph.edge_names[i] for i in best)
-        strongest_ones = f"; strongest: {names}" if names and self.values is not None else ""
+        strongest_ones = f"; strongest: {names}" if names and self.strokes.values is not None else ""
         return f"{what}circuit of {c.n_edges} of {c.graph.n_edges} edges and {c.n_nodes} nodes{strongest_ones}"
 
     def _layers(self) -> list[str]:
@@ -184,23 +181,14 @@ class _Picture:
     def _edge(self, index: int) -> str:
         graph = self.circuit.graph
         edge = graph.edge(index)
-        value = None if self.values is None else float(self.values[index])
+        value = self.strokes.value(index)
         path = curve(
             self.layout, graph.node_index[edge.sender], graph.node_index[edge.receiver], PORT_OFFSET[edge.port]
         )
         score = "" if value is None else f" {value:+.4g}"
         return (
-            f'<path d="{path}" {self._stroke(value)}><title>{escape(edge.name)}{score}, '
+            f'<path d="{path}" {self.strokes.of(index)}><title>{escape(edge.name)}{score}, '
             f"rank {self.circuit.ranks[index]}</title></path>"
-        )
-
-    def _stroke(self, value: float | None) -> str:
-        if value is None:
-            return f'stroke="{UNSCORED}" stroke-width="1.2" stroke-opacity=".6"'
-        strength = min(abs(value) / self.scale, 1.0)
-        return (
-            f'stroke="{edge_colour(value, self.scale)}" stroke-width="{edge_width(value, self.scale):.2f}" '
-            f'stroke-opacity="{0.55 + 0.4 * strength:.2f}"'
         )
 
     def _nodes(self, names: set[str], *, on: bool) -> list[str]:
@@ -234,17 +222,17 @@ class _Picture:
         return parts, y
 
     def _legend(self, y: float) -> tuple[list[str], float]:
-        """Return sample strokes with their values and the key, and the y position of the next line."""
+        """Return sample strokes with their texts and the key, and the y position of the next line."""
         parts: list[str] = []
-        if self.values is None:
+        samples = self.strokes.samples(self.shown)
+        if not samples:
             return parts, y
         x, right = _MARGIN, self.layout.width - _MARGIN
-        for value in self._samples():
-            text = _figure(value)
+        for stroke, text in samples:
             end = x + 34 + _LETTER * len(text)
             if end > right:
                 x, y, end = _MARGIN, y + _LINE, end - x + _MARGIN
-            parts.append(f'<path d="M{x:.0f} {y:.0f}h26" {self._stroke(value)} stroke-linecap="round"/>')
+            parts.append(f'<path d="M{x:.0f} {y:.0f}h26" {stroke} stroke-linecap="round"/>')
             parts.append(_text(x + 34, y, text))
             x = end + 20
         if x + _LETTER * len(self.key) > right and x > _MARGIN:
@@ -253,12 +241,6 @@ class _Picture:
             parts.append(_text(x, y, line))
             y += _LINE
         return parts, y
-
-    def _samples(self) -> list[float]:
-        """Return the values of the sample strokes, with the signs that occur."""
-        drawn = np.zeros(0) if self.values is None else self.values[self.shown]
-        signs = [sign for sign, met in ((-1, (drawn < 0).any()), (1, (drawn > 0).any())) if met]
-        return [sign * share * self.scale for sign in signs for share in (0.3, 1.0)[::sign]]
 
     def _counts(self) -> str:
         circuit = self.circuit
@@ -285,31 +267,12 @@ def _text(x: float, y: float, text: str) -> str:
     return f'<text x="{x:.0f}" y="{y + 4:.0f}" fill="#475569">{escape(text)}</text>'
 
 
-def _figure(value: float) -> str:
-    """Return a value with its sign and two digits, in full if that is short: `+170`."""
-    return f"{value:+.0f}" if 100 <= abs(value) < 100_000 else f"{value:+.2g}"
-
-
 def strongest(circuit: Drawable, values: Float[np.ndarray, "edge"] | None, count: int) -> list[int]:
     """Return the `count` member edges of largest magnitude (without values: of best rank), weakest first."""
     index = np.flatnonzero(circuit.members)
     worth = -circuit.ranks[index].astype(float) if values is None else np.abs(values[index].astype(np.float64))
     order = np.lexsort((-index, worth))
     return [int(i) for i in index[order][max(0, len(index) - count) :]]
-
-
-def edge_width(value: float, scale: float) -> float:
-    """Return the stroke width in pixels: linear in the magnitude up to `scale`."""
-    thin, wide = _WIDTHS
-    return thin + (wide - thin) * min(abs(value) / scale, 1.0)
-
-
-def edge_colour(value: float, scale: float) -> str:
-    """Return blue if the value raises the metric, orange if it lowers it, darker for larger magnitudes."""
-    pale, dark = RAISES if value > 0 else LOWERS
-    share = min(abs(value) / scale, 1.0) ** 0.6
-    mixed = (round(p + (d - p) * share) for p, d in zip(pale, dark, strict=True))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
 _FILL = {"input": "#1f2937", "logits": "#1f2937", "mlp": "#e6edf7", "attention-input": "#eef0f3"}

@@ -19,10 +19,17 @@ from . import figures
 from .numbers import numbers_of
 from .tables import csv_url
 
+PANEL_WIDTH = 280
+"""Minimum width in pixels of each panel of a figure."""
+
 
 @dataclass(frozen=True)
 class Chart:
-    """A plotly figure with its caption, alternative text, and numbers as the `data:` URL of a CSV file."""
+    """A plotly figure with its caption, alternative text, and numbers as the `data:` URL of a CSV file.
+
+    Attributes:
+        width: the minimum width in pixels; on narrower screens the figure scrolls.
+    """
 
     id: str
     json: Markup
@@ -30,15 +37,25 @@ class Chart:
     alt: str
     caption: str
     height: int
+    width: int
     title: str = ""
 
 
 def chart(id: str, drawn: go.Figure, alt: str, caption: str, title: str = "") -> Chart:
     """Return a figure as a chart of the page; `id` is unique in the page."""
     text = str(drawn.to_json())
+    layout = json.loads(text)["layout"]
+    panels = sum(name.startswith("xaxis") for name in layout)
     safe = text.replace("<", "\\u003c")  # so that no name can end the script element with the JSON
     return Chart(
-        id, Markup(safe), csv_url(numbers_of(drawn)), alt, caption, json.loads(text)["layout"]["height"], title
+        id=id,
+        json=Markup(safe),
+        csv=csv_url(numbers_of(drawn)),
+        alt=alt,
+        caption=caption,
+        height=layout["height"],
+        width=PANEL_WIDTH * panels,
+        title=title,
     )
 
 

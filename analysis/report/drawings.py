@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from markupsafe import Markup
 
 from ...circuits import Circuit
@@ -67,13 +67,14 @@ class Pictures:
         *,
         title: str,
         caption: str,
+        shared: Bool[np.ndarray, "edge"] | None = None,
         **style: Any,
     ) -> Drawing | None:
         """Return the drawing, or None if there is no room for it or the circuit's universe has no drawing."""
         if not circuit.universe.has_drawing:
             return None
-        svg = circuit.draw(values, label=title, max_edges=MAX_EDGES, **style).svg
-        csv = csv_url(numbers_of_drawing(circuit, values, MAX_EDGES))
+        svg = circuit.draw(values, label=title, max_edges=MAX_EDGES, shared=shared, **style).svg
+        csv = csv_url(numbers_of_drawing(circuit, values, MAX_EDGES, shared))
         size = len(svg) + len(csv)
         if self.spent + size > self.budget:
             return None

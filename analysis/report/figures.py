@@ -141,7 +141,7 @@ def _own_marks(table: pd.DataFrame, y: Sequence[float], number: int, label: str)
         name=plain(label),
         marker={
             "size": 10,
-            "symbol": MARKERS[number % len(MARKERS)],
+            "symbol": MARKERS[(number + number // len(PALETTE)) % len(MARKERS)],
             "color": PALETTE[number % len(PALETTE)],
             "line": line,
         },
@@ -246,7 +246,7 @@ def style(figure: go.Figure, *, height: int) -> None:
         height=height,
         margin={"l": 10, "r": 10, "t": 36, "b": 10},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "traceorder": "normal"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         dragmode=False,

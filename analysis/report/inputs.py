@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..controls import conditions_of
 from ..overview import Overview
+from ..side_by_side import role
 from ..study_overview import StudyOverview
 from ..wording import NONE, count
 from .tables import HtmlTable, frame_table
@@ -22,9 +24,19 @@ def _study(shown: StudyOverview) -> dict[str, str]:
         "model": c["model"],
         "images": f"{c['dataset']}, {count(len(study.classes), 'class', 'classes')}",
         "recipe": f"{c['method']}, {c['form']} form, {c['metric']}, {c['direction']}, against {c['corruption']}",
-        "conditions": ", ".join(study.conditions),
+        "conditions": ", ".join(map(study.short, study.conditions)),
         "circuits from": c["extraction"],
     }
+
+
+def conditions_table(overview: Overview) -> HtmlTable:
+    """Return one row per condition: its name in each study, its role, and its text with all parameters."""
+    found: dict[tuple[str, str], str] = {}
+    for study in (shown.study for shown in overview.studies):
+        known = conditions_of(study)
+        found |= {(study.short(text), text): role(known[text]) if text in known else "" for text in study.conditions}
+    rows = [{"condition": short, "role": role, "parameters": text} for (short, text), role in found.items()]
+    return frame_table(pd.DataFrame(rows), "Conditions with all parameters.")
 
 
 def images_table(overview: Overview) -> HtmlTable:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ...circuits import Circuit
 from ...circuits.drawing import strongest
@@ -42,9 +42,15 @@ def _names(values: Sequence[object]) -> list[str]:
     return [unescape(str(value)) for value in values]
 
 
-def numbers_of_drawing(circuit: Circuit, values: Float[np.ndarray, "edge"] | None, max_edges: int) -> pd.DataFrame:
-    """Return the edges that are drawn, the strongest first, with their `value` if they have one."""
+def numbers_of_drawing(
+    circuit: Circuit,
+    values: Float[np.ndarray, "edge"] | None,
+    max_edges: int,
+    shared: Bool[np.ndarray, "edge"] | None = None,
+) -> pd.DataFrame:
+    """Return the edges that are drawn, the strongest first, with their `value` and `shared` if they have them."""
     values = circuit.score if values is None else values
     shown = strongest(circuit, values, max_edges)[::-1]
     frame = pd.DataFrame({"edge": [circuit.universe.edge_names[i] for i in shown]})
-    return frame if values is None else frame.assign(value=values[shown])
+    columns = {"value": values, "shared": shared}
+    return frame.assign(**{name: of[shown] for name, of in columns.items() if of is not None})

@@ -23,7 +23,7 @@ from ..wording import count
 from .drawings import Pictures
 from .examples import class_examples, left_out
 from .groups import groups_view
-from .inputs import images_table, studies_table
+from .inputs import conditions_table, images_table, studies_table
 from .models import models_view
 from .section import section, study_id
 
@@ -33,6 +33,9 @@ PAGE_BYTES = 5_900_000
 
 FRAME_BYTES = 60_000
 """Reserved for everything except studies, models, groups and example images: styles, texts, notes, provenance."""
+
+GROUPS_BYTES = 300_000
+"""Maximum size of the drawings of groups of images."""
 
 STUDY_BYTES = 300_000
 """Reserved for the charts and tables of each following study, when a study is drawn."""
@@ -92,6 +95,7 @@ def render(overview: Overview) -> str:
         lead=_lead(overview),
         facts=_facts(overview),
         studies_table=studies_table(overview),
+        conditions_table=conditions_table(overview),
         images_table=images_table(overview),
         headings={study_id(number): shown.title for number, shown in enumerate(overview.studies[: len(studies)])},
         studies=studies,
@@ -140,7 +144,10 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
 def _groups(overview: Overview, templates: Any) -> Markup | str:
     if not overview.groups:
         return ""
-    return templates.groups([groups_view(found, number) for number, found in enumerate(overview.groups)])
+    records = {record.id: record for shown in overview.studies for record in shown.records.values()}
+    pictures = Pictures("groups", GROUPS_BYTES)
+    views = [groups_view(found, number, records, pictures) for number, found in enumerate(overview.groups)]
+    return templates.groups(views)
 
 
 def _size(html: str) -> int:

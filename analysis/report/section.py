@@ -9,6 +9,7 @@ from ...circuits import StudyKind
 from ...query import Similarity
 from .. import sentences
 from ..study_overview import StudyOverview
+from ..wording import join_names
 from .charts import Chart, carriers_chart, changes_chart, faithfulness_chart, heat_map
 from .drawings import ClassDrawings, Drawing, Pictures, draw_carriers, draw_changes, draw_classes
 from .omissions import Omissions, omissions
@@ -31,6 +32,13 @@ ABOUT: Mapping[StudyKind, str] = {
         "those of a mechanism study, so no edge is called gained, lost or a carrier."
     ),
 }
+
+
+MAX_TITLE = 4
+"""Maximum number of conditions that the heading of a study names."""
+
+_TEXTS = ("word", "target", "against")
+"""Columns with long texts, which stand after the figures."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
     return Section(
         id=id,
         title=shown.title,
-        conditions=", ".join(map(study.short, study.conditions)),
+        conditions=join_names([study.short(condition) for condition in study.conditions], MAX_TITLE),
         about=ABOUT[study.kind],
         recipe=sentences.recipe(shown),
         extent=sentences.extent(shown),
@@ -152,9 +160,11 @@ def _pairs(label: str, similarity: Similarity) -> HtmlTable:
 
 
 def _faithfulness_table(shown: StudyOverview) -> HtmlTable:
+    table = shown.listed.assign(condition=shown.listed["condition"].map(shown.study.short))
+    texts = [name for name in _TEXTS if name in table]
     return frame_table(
-        shown.listed.assign(condition=shown.listed["condition"].map(shown.study.short)),
-        "On n_eval report images. Metrics are means. Full: the whole model; empty: every edge corrupted; circuit: all "
+        table.loc[:, [*table.columns.drop(texts), *texts]],
+        "On the report images. Metrics are means. Full: the whole model; empty: every edge corrupted; circuit: all "
         "other edges corrupted; random: mean of the random circuits. Gap, gap circuit: full − empty and circuit − "
         "empty in units of the gap on the class's natural images, for conditions whose own gap is too small for a "
         "faithfulness. Nearer than random: faithfulness is nearer to 1 than that of the random circuits. Flagged "

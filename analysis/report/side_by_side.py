@@ -46,7 +46,7 @@ def side_by_side_view(shown: StudyOverview, id: str) -> SideBySideView | None:
     caption = (
         f"Images: those that were tried for {classes} of {len(shown.study.classes)} classes. Success: of the images "
         "classified correctly without the condition, the share predicted as the target, or as another class if there "
-        "is none. linf, l2: median norm of the perturbation, in pixels of [0, 1]. Gap: metric of the model − metric "
+        "is none. L∞, L2: median norm of the perturbation, pixels in [0, 1]. Gap: metric of the model − metric "
         "with every edge corrupted, gap circuit: the same for the circuits, in units of the gap on natural images. "
         "Gained, lost: edges, floor: edges that appear gained, and equally many lost, between halves of the natural "
         "images; beyond controls: edges gained under none of the controls. Means over classes."
@@ -89,12 +89,14 @@ def side_by_side_figure(table: pd.DataFrame) -> go.Figure:
     table = table.iloc[:MAX_ROWS]
     figure = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.04)
     for panel, (column, label, colour, symbol) in _MARKS:
-        figure.add_trace(_marks(table, column, label, colour, symbol), 1, panel)
-    for sign, column, colour in ((1, "gained", BLUE), (-1, "lost", ORANGE)):
+        if not table[column].isna().to_numpy().all():
+            marks = _marks(table, column, label, colour, symbol)
+            figure.add_trace(marks.update(legendrank=1000 + panel), 1, panel)
+    for sign, column, colour in ((-1, "lost", ORANGE), (1, "gained", BLUE)):
         figure.add_trace(_bars(table, sign, column, colour), 1, 3)
+    for sign in (-1, 1):
         floor = _marks(table.assign(floor=sign * table["floor"]), "floor", "noise floor", INK, "line-ns-open")
-        figure.add_trace(floor.update(showlegend=sign > 0, legendgroup="floor"), 1, 3)
-    figure.add_trace(_marks(table, "beyond_controls", "gained beyond controls", INK, "diamond"), 1, 3)
+        figure.add_trace(floor.update(showlegend=sign > 0, legendgroup="floor", legendrank=1003), 1, 3)
     style(figure, height=190 + 30 * max(2, len(table)))
     figure.update_layout(barmode="relative", bargap=0.45, legend={"y": 1.02})
     for panel, title in enumerate(_TITLES, 1):
@@ -109,8 +111,9 @@ _MARKS = (
     (1, ("success", "success of the condition", ORANGE, "x")),
     (2, ("gap", "model", INK, "circle-open")),
     (2, ("gap_circuit", "circuits", BLUE, "square")),
+    (3, ("beyond_controls", "gained beyond controls", INK, "diamond")),
 )
-"""Panel, column, name, colour and shape of the markers of the first two panels."""
+"""Panel, column, name, colour and shape of markers."""
 
 
 def _marks(table: pd.DataFrame, column: str, label: str, colour: str, symbol: str) -> go.Scatter:
@@ -130,6 +133,7 @@ def _bars(table: pd.DataFrame, sign: int, column: str, colour: str) -> go.Bar:
         x=nullable((sign * table[column]).to_numpy(float)),
         orientation="h",
         name=f"edges {column}",
+        legendrank=1003,
         marker={"color": colour},
         hovertemplate=f"%{{y}}: {column} %{{x:.1f}}<extra></extra>",
     )

@@ -35,7 +35,7 @@ def stability_view(shown: StudyOverview, id: str) -> StabilityView | None:
         "never among them; abstained: neither is proven. Frequency: mean share of bootstrap samples that have an edge "
         "of the circuit; replication: mean probability that another sample of as many images has it. Jaccard: of "
         "two disjoint samples of half of the images; chance: of random sets; doubled: expected for two samples of as "
-        f"many images as there are; enough: images for which {ENOUGH} is expected."
+        f"many images as there are; enough: images for which {ENOUGH} is expected, extrapolated."
     )
     calibration = (
         "Share of the edges of a bootstrap frequency that the circuit of as many other images has, measured on the "

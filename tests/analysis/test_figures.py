@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from circuitstore.analysis.report.figures import (
     ANNOTATED,
@@ -78,6 +79,13 @@ def test_faithfulness_shows_every_circuit_and_every_random_one(shown):
         assert list(trace.text) == rows["class"].tolist()
     assert sorted(ticks.x) == sorted(v for values in shown.random.values() for v in values)
     assert len(ticks.x) == 2 * len(shown.faithfulness)
+
+
+def test_many_conditions_have_different_marks(shown):
+    rows = shown.faithfulness.iloc[:1]
+    table = pd.concat([rows.assign(condition=f"c{i}") for i in range(20)], ignore_index=True)
+    _, *marks = faithfulness_figure(table, {}, {}, {c: c for c in table["condition"]}).data
+    assert len({(trace.marker.symbol, trace.marker.color) for trace in marks}) == 20
 
 
 def test_a_circuit_without_faithfulness_is_marked_and_not_placed(shown):

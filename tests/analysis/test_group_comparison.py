@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from circuitstore.analysis.overview import read_overview
+from circuitstore.analysis.report import page as page_module
 from circuitstore.analysis.report.page import render
 from circuitstore.circuits import WorkItem
 from circuitstore.circuits.similarity import jaccard
@@ -59,3 +60,33 @@ def test_groups_that_no_class_has_two_of_are_noted(store_of):
     overview = read_overview(store_of(Answers.to(items)))
     assert overview.groups == ()
     assert [note for note in overview.notes if note.startswith("groups of images: nothing to compare")]
+
+
+def test_the_circuits_of_groups_are_drawn_side_by_side_with_what_all_of_them_share(store_of):
+    given = answers(("dark", "light", ""))
+    page = Page(render(read_overview(store_of(given))))
+    circuits = {(r.item.target_class.name, r.item.selection.group or "undivided"): r.circuit for r in given.records}
+    titles = [str(a["aria-label"]) for tag, a in page.tags if tag == "div" and a.get("class") == "scroll"]
+    drawn = [tuple(title.split(", ")) for title in titles if tuple(title.split(", ")) in circuits]
+    assert len(drawn) == len(set(drawn)) == 2 * 3
+    for number, key in enumerate(drawn, 1):
+        table = page.csv(f"groups-drawing-{number}-figure").set_index("edge")
+        everywhere = set.intersection(*(set(c.edges) for (name, _), c in circuits.items() if name == key[0]))
+        assert set(table.index) == set(circuits[key].edges)
+        assert set(table.index[table["shared"]]) == everywhere
+
+
+def test_groups_are_named_in_the_titles_of_their_studies(store_of):
+    overview = read_overview(store_of(answers(("dark", "light", ""))))
+    assert {shown.title for shown in overview.studies} == {
+        "Effect study",
+        "Effect study: group dark",
+        "Effect study: group light",
+    }
+
+
+def test_classes_without_room_for_drawings_are_counted(store_of, monkeypatch):
+    monkeypatch.setattr(page_module, "GROUPS_BYTES", 0)
+    page = Page(render(read_overview(store_of(answers(("dark", "light"))))))
+    assert "2 more classes are not drawn" in page.text
+    assert "groups-drawing-1-figure.csv" not in page.files

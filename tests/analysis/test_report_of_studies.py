@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from circuitstore.analysis import summarise, write_report
+from circuitstore.analysis import sentences, summarise, write_report
 from circuitstore.analysis.overview import read_overview
 from circuitstore.analysis.report.page import render
 from circuitstore.circuits import Extraction
@@ -165,3 +165,26 @@ def test_faithfulness_above_1_is_no_better_than_below_1(store_of):
         assert stated in page.text
         assert stated in str(summarise(store))
     assert page.csv("study-1-faithfulness")["nearer_than_random"].tolist() == [True, True, False, False]
+
+
+def test_a_note_on_several_circuits_is_one_warning(store_of):
+    answers = Answers.to(effect_items(2))
+    records = [replace(r, notes=("fewer images than requested",)) for r in answers.records]
+    notes = read_overview(store_of(Answers(answers.discoveries, records))).notes
+    (note,) = [note for note in notes if "fewer images" in note]
+    assert note.startswith("Effect study: class-0 (natural), class-1 (natural), class-0 (typographic) and 1 more: ")
+
+
+def test_only_edges_that_change_in_several_classes_are_named(store_of):
+    (shown,) = read_overview(store_of(Answers.to(effect_items(1)))).studies
+    (change,) = shown.changes
+    assert "Most often" not in sentences.changes(change)
+    assert change.by_class["gained"].iloc[0] > 0
+
+
+def test_conditions_are_listed_with_their_parameters(store_of):
+    page = Page(render(read_overview(store_of(Answers.to(effect_items(2))))))
+    table = page.csv("conditions").fillna("")
+    assert table["condition"].tolist() == ["natural", "typographic"]
+    assert table["parameters"].tolist() == ["natural", "typographic(text=other class)"]
+    assert table["role"].tolist() == ["natural", "attack"]

@@ -159,6 +159,8 @@ def test_an_attack_without_a_control_is_named(store_of):
     chosen = [item for item in items(2) if item.condition.kind in ("natural", "fgsm", "blur")]
     page = Page(render(read_overview(store_of(Answers.to(chosen)))))
     assert "The study has no control of fgsm, so it is not known" in page.text
+    series = set(page.csv("study-1-conditions-figure")["series"])
+    assert "gained beyond controls" not in series and {"edges gained", "edges lost", "model"} <= series
 
 
 def test_signs_of_hidden_gradients_are_noted(store_of):

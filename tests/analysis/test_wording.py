@@ -42,6 +42,14 @@ def test_truth_values_counts_and_missing_values_are_text():
     assert cells(Series(["word", None], dtype=object)) == ["word", ""]
 
 
+def test_large_numbers_have_fewer_decimals_and_small_probabilities_are_not_zero():
+    assert cells(Series([2.5, 1.0])) == ["2.500", "1.000"]
+    assert cells(Series([12.5, 1.0])) == ["12.50", "1.00"]
+    assert cells(Series([112.5, 1.0])) == ["112.5", "1.0"]
+    assert cells(Series([1e-40, 0.0, 0.5, None], name="p_chance")) == ["<0.001", "<0.001", "0.500", "–"]
+    assert cells(Series([1e-3], name="p")) == ["0.001"]
+
+
 def test_counts_and_lists_of_names():
     assert (count(1, "class", "classes"), count(2, "class", "classes")) == ("1 class", "2 classes")
     assert join_names(["a", "b", "c"], 2) == "a, b and 1 more"

@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from circuitstore.circuits import FORMS, Circuit, ComputationGraph, random_circuit
-from circuitstore.circuits.drawing import _figure, edge_colour, edge_width, strongest
+from circuitstore.circuits.drawing import strongest
 from circuitstore.circuits.layout import Layout
+from circuitstore.circuits.strokes import OWN, SHARED, _figure, edge_colour, edge_width
 from circuitstore.errors import InputError
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 from hypothesis import given
@@ -45,9 +46,14 @@ def boxes_of(svg: str) -> dict[str, float]:
     return {title: float(box.get("x", "nan")) for box in boxes if (title := box.findtext(f"{SVG}title"))}
 
 
+def texts_of(svg: str) -> list[str]:
+    """Return the lines of text."""
+    return [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
 def words_of(svg: str) -> str:
     """Return all text, whatever its line breaks."""
-    return " ".join(text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text"))
+    return " ".join(texts_of(svg))
 
 
 @given(graphs)
@@ -207,6 +213,37 @@ def test_texts_of_the_caption_do_not_overlap_or_leave_the_drawing(graph, scale, 
 )
 def test_the_key_shows_values_in_few_digits(value, text):
     assert _figure(value) == text
+
+
+@given(drawn(), st.integers(0, 99), st.booleans())
+def test_shared_edges_have_another_colour_and_are_counted(case, seed, scored):
+    circuit, values = case
+    other = random_circuit(circuit.graph, circuit.n_edges, seed=seed).members
+    svg = circuit.draw(values if scored else None, max_edges=circuit.n_edges, shared=other).svg
+    colours = {name: colour for name, _, colour in edges_of(svg)}
+    names = circuit.graph.edge_names
+    expected = {names[i]: SHARED if other[i] else OWN for i in np.flatnonzero(circuit.members)}
+    assert colours == expected
+    both = int((circuit.members & other).sum())
+    assert {f"{both} shared", f"{circuit.n_edges - both} not shared"} <= set(texts_of(svg))
+
+
+def test_shared_has_a_truth_value_per_edge():
+    circuit = Circuit.from_edges(ComputationGraph(1, 1), ["input->m0", "m0->logits"])
+    with pytest.raises(InputError, match="shared: expected 8 truth values"):
+        circuit.draw(shared=np.zeros(3, bool))
+
+
+@pytest.mark.parametrize(
+    ("values", "samples"),
+    [([1, 1], ["+1"]), ([2, -1], ["-2", "-1", "+1", "+2"]), ([9, 1], ["+3", "+9"]), ([0.5, 0.25], ["+0.15", "+0.5"])],
+)
+def test_samples_of_numbers_of_classes_are_whole(values, samples):
+    graph = ComputationGraph(1, 1)
+    circuit = Circuit.from_edges(graph, ["input->m0", "m0->logits"])
+    every = np.zeros(graph.n_edges)
+    every[circuit.members] = values
+    assert [text for text in texts_of(circuit.draw(every).svg) if re.fullmatch(r"[+-][\d.]+", text)] == samples
 
 
 def test_a_drawing_renders_in_a_notebook_and_is_saved(tmp_path):
