@@ -14,6 +14,7 @@ from ..errors import InputError, NotComparable
 from ..query import ModelChange, Study, read_model_changes
 from ..query.groups import FIELDS
 from ..query.model_changes import change_rows
+from ..results import Table
 from ..store import Store
 
 MAX_PAIRS = 6
@@ -109,7 +110,11 @@ class ModelPair:
 
 
 def read_model_pairs(
-    store: Store, studies: Sequence[Study], run: str | None, roles: ModelRoles = FIRST_STORED
+    store: Store,
+    studies: Sequence[Study],
+    run: str | None,
+    roles: ModelRoles = FIRST_STORED,
+    cross: Table | None = None,
 ) -> tuple[tuple[ModelPair, ...], tuple[str, ...]]:
     """Compare a base model with the others whose circuits differ only in the model; return the pairs, and notes.
 
@@ -120,7 +125,8 @@ def read_model_pairs(
     if roles == FIRST_STORED and len(names) < 2:
         return (), ()
     try:
-        changes, notes = read_model_changes(store, roles.base or _oldest(studies), control=roles.control, run=run)
+        base = roles.base or _oldest(studies)
+        changes, notes = read_model_changes(store, base, control=roles.control, cross=cross, run=run)
     except (InputError, NotComparable) as error:
         if roles != FIRST_STORED:
             raise

@@ -11,7 +11,8 @@ import pandas as pd
 
 from ..circuits import CircuitRecord, ExampleImages, WorkItem
 from ..discovery import RESIDUAL_LIMIT
-from ..query import Study, read_studies
+from ..query import CrossResults, Study, read_studies
+from ..results import Table
 from ..store import Store
 from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
@@ -65,15 +66,25 @@ class Overview:
         return {name: tomllib.loads(text).get("images", {}) for name, text in self.specs.items()}
 
 
-def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRST_STORED) -> Overview:
+def read_overview(
+    store: Store, run: str | None = None, roles: ModelRoles = FIRST_STORED, cross: Table | None = None
+) -> Overview:
     """Read the contents of a report of a run, or of the whole store.
 
+    Args:
+        store: the store.
+        run: the run; None for the whole store.
+        roles: the models that others are compared with.
+        cross: what `cross_evaluate` returned about circuits of the store.
+
     Raises:
-        InputError: the run or a model does not exist.
+        InputError: the run or a model does not exist, or `cross` has not the columns of `cross_evaluate`.
     """
+    crossed = CrossResults(cross) if cross else None
     found = read_studies(store, run)
     first = found[:MAX_STUDIES]
-    studies = tuple(read_study(store, title, study) for title, study in zip(titles(first), first, strict=True))
+    named = zip(titles(first), first, strict=True)
+    studies = tuple(read_study(store, title, study, crossed) for title, study in named)
     items = store.items(run)
     sample = list(_sample(studies))
     groups, about_groups = read_group_comparisons(store, found, run)
@@ -85,7 +96,7 @@ def read_overview(store: Store, run: str | None = None, roles: ModelRoles = FIRS
         run,
         studies,
         items,
-        *read_model_pairs(store, found, run, roles),
+        *read_model_pairs(store, found, run, roles, cross),
         groups,
         tuple(dict.fromkeys(notes)),
         {r.item.model.id: _model_facts(r) for r in records},

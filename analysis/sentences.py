@@ -11,6 +11,7 @@ import pandas as pd
 from ..query import Similarity
 from .changes import Changes
 from .controls import Beyond
+from .cross_classes import nearest_on
 from .group_comparison import GroupComparison
 from .model_pairs import ModelPair
 from .study_overview import StudyOverview
@@ -45,6 +46,7 @@ def findings(shown: StudyOverview) -> Iterator[str]:
     """Yield the main results of a study."""
     yield from (similarity(shown.study.short(condition), square) for condition, square in shown.similarities.items())
     yield from faithfulness(shown)
+    yield from (cross_faithfulness(shown.study.short(c), matrix) for c, matrix in shown.cross_classes.items())
     if len(shown.stability):
         yield stability(shown.stability)
     if shown.side_by_side is not None:
@@ -97,6 +99,18 @@ def _faithfulness(table: pd.DataFrame) -> str:
     if above:
         text += f"; above 1 (the circuit gives more of the metric than the whole model): {join_names(above)}"
     return f"{text}{f'; {undefined} undefined' if undefined else ''}"
+
+
+def cross_faithfulness(label: str, matrix: pd.DataFrame) -> str:
+    """Return the faithfulness of circuits on images of their own and of other classes."""
+    values, own = matrix.to_numpy(float), np.eye(len(matrix), dtype=bool)
+    medians = [format_number(np.nanmedian(v) if np.isfinite(v).any() else None) for v in (values[own], values[~own])]
+    nearest = nearest_on(matrix)
+    return (
+        f"{label}: median faithfulness of a circuit on images of its own class {medians[0]}, on those of another class "
+        f"{medians[1]}; for {(nearest == nearest.index).sum()} of {count(len(nearest), 'class', 'classes')}, no "
+        "circuit of another class is nearer to 1 on its images."
+    )
 
 
 def changes(change: Changes) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..circuits import CircuitRecord, Discovery, Evaluation, StudyKind, short_names
-from ..query import MEASURES, Floor, Similarity, Study
+from ..query import MEASURES, CrossResults, Floor, Similarity, Study
 from ..query.differences import other_contrast
 from ..query.floors import left_out_of_floors, read_floors, spread
 from ..query.measures import Circuits
@@ -21,6 +21,7 @@ from ..store import Store
 from .carriers import carriers
 from .changes import Changes, changes
 from .controls import Beyond, beyond_controls
+from .cross_classes import cross_classes
 from .faithfulness import faithfulness, random_faithfulness
 from .side_by_side import hidden_gradients, side_by_side
 from .stability import read_stability
@@ -48,6 +49,7 @@ class StudyOverview:
         floors: the noise floors, by row.
         records: the circuits that are shown in full, by row: all conditions of the first classes.
         discoveries: the answers that they were extracted from, without scores per image, by row.
+        cross: what is known of its circuits on images of other classes; None if nothing is.
         stability: the rows of `read_stability` for those of them under the first condition; empty if unknown.
     """
 
@@ -56,6 +58,7 @@ class StudyOverview:
     floors: Mapping[int, Floor]
     records: Mapping[int, CircuitRecord]
     discoveries: Mapping[int, Discovery]
+    cross: CrossResults | None = None
     stability: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -80,6 +83,11 @@ class StudyOverview:
             JACCARD.chance_levels(circuits),
             floors_of_pairs(own),
         )
+
+    @cached_property
+    def cross_classes(self) -> Mapping[str, pd.DataFrame]:
+        """The faithfulness of the circuit of each class on the images of each class, by condition; see there."""
+        return dict(cross_classes(self.study, self.cross)) if self.cross else {}
 
     @cached_property
     def changes(self) -> tuple[Changes, ...]:
@@ -162,7 +170,7 @@ def _field_text(field: str, common: Mapping[str, str]) -> str:
     return f"{named[field]} {common[field]}" if common[field] and field in named else str(common[field])
 
 
-def read_study(store: Store, title: str, study: Study) -> StudyOverview:
+def read_study(store: Store, title: str, study: Study, cross: CrossResults | None = None) -> StudyOverview:
     """Read the noise floors of a study, and the circuits that are shown in full."""
     first = set(study.classes[: max(1, MAX_RECORDS // len(study.conditions))])
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
@@ -170,7 +178,7 @@ def read_study(store: Store, title: str, study: Study) -> StudyOverview:
     floors = read_floors(store, study.entries, JACCARD, halved)
     records = {i: store.circuit(study.entries[i].id) for i in rows}
     discoveries = {i: _without_images(store.discovery(study.entries[i].discovery_id)) for i in rows}
-    shown = StudyOverview(title, study, floors, records, discoveries)
+    shown = StudyOverview(title, study, floors, records, discoveries, cross)
     few = shown.main_records[: min(len(halved), MAX_STABILITY)]
     return replace(shown, stability=read_stability(store, few))
 

@@ -254,6 +254,15 @@ def report(
             help="A fine-tuning of the base from which no change of interest is expected.",
         ),
     ] = None,
+    cross: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--cross",
+            metavar="FILE",
+            help="What circuitstore cross --out FILE wrote: circuits on images of other classes, or in other models; "
+            "repeat for several files. Nothing is run here.",
+        ),
+    ] = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
@@ -264,7 +273,9 @@ def report(
     comparisons of models, with noise floors.
     """
     from ..analysis import write_report
+    from ..query import read_cross_results
     from ..store import open_store
 
+    found = read_cross_results(cross) if cross else None
     with open_store(**settings(store, graph, catalog).place) as opened:
-        print(write_report(opened, out, run=run, base=base, control=control))
+        print(write_report(opened, out, run=run, base=base, control=control, cross=found))

@@ -17,7 +17,7 @@ _FIGURES = ("faithfulness", "retention")
 
 
 class CrossResults:
-    """Faithfulness and retention of circuits in other models.
+    """Faithfulness and retention of circuits in other models, and on images of other classes.
 
     Args:
         table: the result of `cross_evaluate`, or of `read_cross_results`.
@@ -31,15 +31,15 @@ class CrossResults:
         keys = rows[[*_KEY]].itertuples(index=False, name=None)
         self._found = dict(zip(keys, rows[[*_FIGURES]].astype(float).itertuples(index=False, name=None), strict=True))
 
-    def find(self, base: Entry, other: Entry) -> tuple[float, float]:
-        """Return faithfulness and retention of the base model's circuit in the other model, on the images of its item.
+    def find(self, circuit: Entry, other: Entry) -> tuple[float, float]:
+        """Return faithfulness and retention of a circuit in the model, and on the images, of another circuit's item.
 
         They are NaN if the circuit was not evaluated there.
         """
         item = other.item
         images = (item.target_class.name, item.selection.group, item.condition.text)
         measured = (item.recipe.corruption.text, item.recipe.metric.text, item.recipe.dtype)
-        return self._found.get((base.id, item.model.id, *images, *measured), (float("nan"), float("nan")))
+        return self._found.get((circuit.id, item.model.id, *images, *measured), (float("nan"), float("nan")))
 
 
 _CIRCUIT = ("model", "class", "condition", "extraction")

@@ -75,6 +75,18 @@ def heat_map(label: str, similarity: Similarity, id: str) -> Chart:
     return chart(id, figures.similarity_figure(similarity), alt, caption, label)
 
 
+def cross_chart(label: str, matrix: pd.DataFrame, id: str) -> Chart:
+    """Chart the faithfulness of the circuit of each class on the images of each class."""
+    caption = (
+        "Faithfulness of the circuit of each class (row) on the report images of each class (column); on the diagonal "
+        "on those of its own class. White: 0 or less, or undefined; darkest: 1 or more."
+    )
+    if len(matrix) > figures.MAX_CLASSES:
+        caption += f" The first {figures.MAX_CLASSES} of {len(matrix)} classes are shown."
+    alt = f"Heat map. {sentences.cross_faithfulness(label, matrix)}"
+    return chart(id, figures.cross_figure(matrix), alt, caption, label)
+
+
 def faithfulness_chart(shown: StudyOverview, id: str) -> Chart:
     """Chart the faithfulness of the circuits that are shown in full, and of their random circuits."""
     table, kept = shown.faithfulness, sorted(shown.records)

@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float
 
 from ...circuits import dendrogram_order
 from ...query import Similarity
@@ -34,7 +35,27 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
     names = [plain(similarity.labels[i]) for i in order]
     z = similarity.values[np.ix_(order, order)].copy()
     np.fill_diagonal(z, similarity.floors.diagonal()[order])
-    shown = len(order) <= ANNOTATED
+    return _squares(z, names, "%{y} and %{x}", _similarity_ticks(similarity))
+
+
+def cross_figure(matrix: pd.DataFrame) -> go.Figure:
+    """Draw the faithfulness of the circuit of each class (row) on the images of each class (column).
+
+    Args:
+        matrix: a square frame of `cross_classes`; its first classes are drawn.
+    """
+    values = matrix.iloc[:MAX_CLASSES, :MAX_CLASSES]
+    names = [plain(name) for name in values.index]
+    ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
+    figure = _squares(values.to_numpy(float), names, "circuit of %{y} on images of %{x}", ticks)
+    figure.update_xaxes(title={"text": "images of", "standoff": 10})
+    figure.update_yaxes(title={"text": "circuit of", "standoff": 10})
+    return figure
+
+
+def _squares(z: Float[np.ndarray, "row column"], names: list[str], hover: str, ticks: Mapping[float, str]) -> go.Figure:
+    """Draw values between 0 and 1 as coloured squares, with their numbers if there are few."""
+    shown = len(names) <= ANNOTATED
     figure = go.Figure(
         go.Heatmap(
             z=nullable(z.round(4)),
@@ -46,19 +67,19 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
             zmax=1,
             colorscale=[list(stop) for stop in _HEAT],
             texttemplate="%{z:.2f}" if shown else None,
-            hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
-            colorbar=_colour_bar(similarity),
+            hovertemplate=f"{hover}: %{{z:.3f}}<extra></extra>",
+            colorbar=_colour_bar(ticks),
         )
     )
-    style(figure, height=150 + max(260, min(720, 36 * len(order))))
-    axis = {"type": "category", "showgrid": False, "automargin": True, "showticklabels": len(order) <= 60, "ticks": ""}
+    style(figure, height=150 + max(260, min(720, 36 * len(names))))
+    axis = {"type": "category", "showgrid": False, "automargin": True, "showticklabels": len(names) <= 60, "ticks": ""}
     figure.update_xaxes(**axis, tickangle=-45 if max(map(len, names)) > 4 else 0)
     figure.update_yaxes(**axis, autorange="reversed")
     return figure
 
 
-def _colour_bar(similarity: Similarity) -> dict[str, object]:
-    """Return a colour bar with ticks at the noise floor and, if there is room, at the chance level."""
+def _similarity_ticks(similarity: Similarity) -> dict[float, str]:
+    """Return the ticks of the colour bar: at the noise floor and, if there is room, at the chance level."""
     ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
     chance, floor = similarity.chance_level, similarity.noise_floor
     if chance is not None and (floor is None or abs(floor - chance) > 0.25):
@@ -66,10 +87,13 @@ def _colour_bar(similarity: Similarity) -> dict[str, object]:
     if floor is not None:
         ticks[floor] = f"{floor:.2f} noise floor"
     special = [v for v, text in ticks.items() if " " in text]
-    kept = {v: t for v, t in ticks.items() if " " in t or all(abs(v - s) > 0.15 for s in special)}
+    return {v: t for v, t in ticks.items() if " " in t or all(abs(v - s) > 0.15 for s in special)}
+
+
+def _colour_bar(ticks: Mapping[float, str]) -> dict[str, object]:
     return {
-        "tickvals": list(kept),
-        "ticktext": list(kept.values()),
+        "tickvals": list(ticks),
+        "ticktext": list(ticks.values()),
         "orientation": "h",
         "y": 1.0,
         "yanchor": "bottom",

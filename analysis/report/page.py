@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from ...discovery import RESIDUAL_LIMIT
 from ...errors import InputError
-from ...results import write_whole
+from ...results import Table, write_whole
 from ...store import Store
 from ..model_pairs import ModelRoles
 from ..overview import Overview, read_overview
@@ -48,6 +48,7 @@ def write_report(
     run: str | None = None,
     base: str | None = None,
     control: str | None = None,
+    cross: Table | None = None,
 ) -> Path:
     """Write the HTML report of a run or of the whole store, and return its path.
 
@@ -57,16 +58,18 @@ def write_report(
         run: the run; None for the whole store.
         base: the model that others are compared with; None for the one whose circuits were stored first.
         control: a fine-tuning of it from which no change of interest is expected.
+        cross: what `cross_evaluate` or `read_cross_results` returned about circuits of the store.
 
     Raises:
-        InputError: the run or a model does not exist, or the file cannot be written.
+        InputError: the run or a model does not exist, `cross` has not the columns of `cross_evaluate`, or the file
+            cannot be written.
 
     Examples:
         >>> write_report(store, folder / "report.html").name
         'report.html'
     """
     path = Path(path)
-    text = render(read_overview(store, run, ModelRoles(base, control)))
+    text = render(read_overview(store, run, ModelRoles(base, control), cross))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...circuits import StudyKind
+from ...circuits import StudyKind, dendrogram_order
 from ...query import Similarity
 from .. import sentences
 from ..study_overview import StudyOverview
 from ..wording import join_names
-from .charts import Chart, carriers_chart, changes_chart, faithfulness_chart, heat_map
+from .charts import Chart, carriers_chart, changes_chart, cross_chart, faithfulness_chart, heat_map
 from .drawings import ClassDrawings, Drawing, Pictures, draw_carriers, draw_changes, draw_classes
 from .omissions import Omissions, omissions
 from .shared import SharedView, shared_view
@@ -74,6 +74,7 @@ class Section:
     findings: Sequence[str]
     heat_maps: Sequence[Chart]
     pairs: Sequence[HtmlTable]
+    cross: Sequence[Chart]
     shared: SharedView | None
     stability: StabilityView | None
     faithfulness: Chart | None
@@ -108,6 +109,7 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
         findings=list(sentences.findings(shown)),
         heat_maps=[heat_map(label, square, f"{id}-alike-{i}") for i, (label, square) in enumerate(alike)],
         pairs=[_pairs(label, square) for label, square in alike],
+        cross=list(_cross(shown, id)),
         shared=shared_view(shown),
         stability=stability_view(shown, f"{id}-stability"),
         faithfulness=faithfulness_chart(shown, f"{id}-faith") if shown.records else None,
@@ -119,6 +121,14 @@ def section(shown: StudyOverview, number: int, pictures: Pictures) -> Section:
         drawings=drawn,
         omissions=omissions(shown, len(drawn)),
     )
+
+
+def _cross(shown: StudyOverview, id: str) -> Iterator[Chart]:
+    for number, (condition, matrix) in enumerate(shown.cross_classes.items()):
+        label = shown.study.short(condition)
+        similar = shown.similarities[condition]
+        order = [similar.labels[i] for i in dendrogram_order(similar.values)]
+        yield cross_chart(label, matrix.loc[order, order], f"{id}-cross-{number}")
 
 
 def _changes(shown: StudyOverview, id: str, pictures: Pictures) -> Iterator[ChangesView]:
