@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ...circuits import Example, ExampleImages, SeenImage, short_names
+from ..side_by_side import role
 from ..wording import format_number
 
 EXAMPLES_BYTES = 200_000
@@ -35,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ExampleView:
-    """The pictures of one image: clean, and, under an attack, attacked and their difference."""
+    """The pictures of one image: clean, and, unless the condition is natural, changed and their difference."""
 
     pictures: Sequence[Picture]
     facts: str
@@ -66,9 +67,9 @@ def _fitting(found: Sequence[ExampleImages]) -> list[list[ExampleView]]:
     shown: list[list[ExampleView]] = [[] for _ in found]
     room = EXAMPLES_BYTES
     for row in zip_longest(*(images.examples for images in found)):
-        for views, example in zip(shown, row, strict=True):
+        for images, views, example in zip(found, shown, row, strict=True):
             if example is not None:
-                view = _view(example)
+                view = _view(example, "attacked" if role(images.condition) == "attack" else "changed")
                 room -= sum(len(picture.source) for picture in view.pictures)
                 if room < 0:
                     return shown
@@ -99,8 +100,9 @@ def _checks(images: ExampleImages) -> str:
     return f"Success on {checks['images']} discovery images: {listed}.{warning}"
 
 
-def _view(example: Example) -> ExampleView:
-    return ExampleView(tuple(_pictures(example)), _facts(example))
+def _view(example: Example, changed: str) -> ExampleView:
+    """Return the pictures of an image; `changed` is the word for what the condition did to it."""
+    return ExampleView(tuple(_pictures(example, changed)), _facts(example))
 
 
 def _facts(example: Example) -> str:
@@ -108,10 +110,10 @@ def _facts(example: Example) -> str:
     return f"{example.file}{norms}"
 
 
-def _pictures(example: Example) -> Iterator[Picture]:
+def _pictures(example: Example, changed: str) -> Iterator[Picture]:
     yield _seen("clean", example.clean)
     if example.attacked is not None:
-        yield _seen("attacked", example.attacked)
+        yield _seen(changed, example.attacked)
         pixels, factor = amplified(example)
         yield Picture(_source(pixels, Image.Resampling.NEAREST), f"difference × {factor:.3g}")
 

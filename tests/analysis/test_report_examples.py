@@ -130,7 +130,7 @@ def test_equal_images_have_a_grey_difference() -> None:
 
 def test_a_large_picture_is_reduced() -> None:
     large = SeenImage(np.zeros((300, 200, 3), np.uint8), "a", 1.0)
-    view = section._view(Example("ab", "1.png", large))
+    view = section._view(Example("ab", "1.png", large), "attacked")
     (picture,) = view.pictures
     read = Image.open(io.BytesIO(base64.b64decode(picture.source.split(",")[1])))
     assert max(read.size) == section.SIDE
