@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .circuits import ComputationGraph as ComputationGraph
     from .circuits import Drawing as Drawing
     from .circuits import EdgeScores as EdgeScores
+    from .circuits import Readout as Readout
     from .discovery import EXTRACTIONS as EXTRACTIONS
     from .discovery import METHODS as METHODS
     from .discovery import discover as discover
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import CircuitStoreError as CircuitStoreError
     from .errors import CircuitStoreWarning as CircuitStoreWarning
     from .evaluation import METRICS as METRICS
+    from .evaluation import READOUTS as READOUTS
     from .evaluation import Execution as Execution
     from .evaluation import ImagePairs as ImagePairs
     from .evaluation import PathSearch as PathSearch
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .evaluation import faithfulness_curve as faithfulness_curve
     from .evaluation import head_to_head as head_to_head
     from .evaluation import hypothesis_tests as hypothesis_tests
+    from .evaluation import logit_lens as logit_lens
     from .evaluation import magnitude_scores as magnitude_scores
     from .evaluation import minimality as minimality
     from .evaluation import neuron_paths as neuron_paths
@@ -75,6 +78,8 @@ _WHERE = {
     "OwnImages": "ingest",
     "OwnResult": "ingest",
     "PathSearch": "evaluation",
+    "READOUTS": "evaluation",
+    "Readout": "circuits",
     "Table": "results",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
@@ -88,6 +93,7 @@ _WHERE = {
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
+    "logit_lens": "evaluation",
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",
     "minimality": "evaluation",

@@ -44,6 +44,9 @@ from .profiles import usage_profile as usage_profile
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit
+from .readout import Axis as Axis
+from .readout import Readout as Readout
+from .readout import ReadoutUse as ReadoutUse
 from .recipe import GIVEN as GIVEN
 from .recipe import NATURAL as NATURAL
 from .recipe import UNATTACKED_TWIN as UNATTACKED_TWIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -49,6 +50,15 @@ class Drawing:
 
     def __str__(self) -> str:
         return self.svg
+
+
+def svg_element(width: float, height: float, label: str, parts: Iterable[str]) -> str:
+    """Return elements on a white card as one `<svg>` element with an alternative text."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="{escape(label)}" font-family="system-ui, sans-serif" font-size="11">'
+        f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>{"".join(parts)}</svg>'
+    )
 
 
 class Drawable(Protocol):
@@ -126,11 +136,7 @@ class _Picture:
         active = self._active_nodes()
         faint = self._nodes(set(self.circuit.graph.node_names) - active, on=False)
         parts = [*self._layers(), *faint, *self._links(), *self._edges(), *self._nodes(active, on=True), *caption]
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-            f'aria-label="{escape(self._aria_label())}" font-family="system-ui, sans-serif" font-size="11">'
-            f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>{"".join(parts)}</svg>'
-        )
+        return svg_element(width, height, self._aria_label(), parts)
 
     def _active_nodes(self) -> set[str]:
         """Return the nodes of the circuit; for an edge set that was not pruned, also the ends of its edges."""

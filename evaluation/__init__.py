@@ -38,5 +38,8 @@ from .pairs import ImagePairs as ImagePairs
 from .paths import PathEffect as PathEffect
 from .paths import head_to_head as head_to_head
 from .paths import patch_path as patch_path
+from .readouts.kind import ReadoutKind as ReadoutKind
+from .readouts.logit_lens import logit_lens as logit_lens
+from .readouts.registry import READOUTS as READOUTS
 from .reference import reference as reference
 from .tokens import token_groups as token_groups

@@ -197,6 +197,11 @@ def _check_size(name: str, images: object, model: ViT) -> None:
 
 
 def check_images(name: str, images: Tensor, model: ViT) -> None:
+    """Check that images fit a model; warns if their pixels do not look normalised.
+
+    Raises:
+        InputError: no images, images of another size, or integer, NaN or infinite pixels.
+    """
     _check_size(name, images, model)
     if not images.is_floating_point():
         raise InputError(

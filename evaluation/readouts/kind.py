@@ -1,0 +1,50 @@
+"""A read-out as a value: its parameters, its cost, and the function that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...circuits import Kind, Readout, ReadoutUse, Registry
+from ...circuits.recipe import Scalar
+from ...models import ViT
+from ..execution import DEFAULT, Execution
+from ..measured import MeasuredPairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutKind(Kind):
+    """A kind of read-out.
+
+    Attributes:
+        function: returns the read-out, given the model, the measured pairs, `execution`, and the resolved parameters by
+            name.
+        passes: forward and backward passes per image, given the model and the resolved parameters by name.
+        reads_metric: whether it depends on the metric of the pairs; otherwise it reads their clean images only.
+    """
+
+    function: Callable[..., Readout]
+    passes: Callable[..., tuple[int | float, int | float]]
+    reads_metric: bool = False
+
+    def use(self, **params: Scalar) -> ReadoutUse:
+        """Return the read-out with all its parameters; None leaves one out.
+
+        Raises:
+            InputError: a parameter with a value that is not allowed.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        return Registry("read-out", "readouts", ReadoutUse, (self,)).resolve(self.key, given)
+
+    def read(self, model: ViT, pairs: MeasuredPairs, use: ReadoutUse, execution: Execution = DEFAULT) -> Readout:
+        """Return the read-out of pairs; `use` has the resolved parameters."""
+        return self.function(model, pairs, execution=execution, **dict(use.params))
+
+
+def of_clean(function: Callable[..., Readout]) -> Callable[..., Readout]:
+    """Return a function of pairs that reads their clean images by a function of images."""
+
+    def read(model: ViT, pairs: MeasuredPairs, **keywords: object) -> Readout:
+        return function(model, pairs.clean, **keywords)
+
+    return read

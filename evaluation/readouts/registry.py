@@ -1,0 +1,11 @@
+"""All read-outs by key. A new read-out is one file and one line here."""
+
+from __future__ import annotations
+
+from ...circuits import ReadoutUse
+from ...circuits.kinds import Registry
+from .kind import ReadoutKind
+from .logit_lens import LOGIT_LENS
+
+READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry("read-out", "readouts", ReadoutUse, (LOGIT_LENS,))
+"""All read-outs by key."""
