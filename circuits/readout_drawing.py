@@ -62,7 +62,7 @@ def draw(
 
 def line_chart(heading: str, points: Labels, lines: Labels, values: Float[np.ndarray, "point line"]) -> str:
     """Return a line over points for each of the lines with the largest last values."""
-    shown = np.argsort(-values[-1], kind="stable")[:MAX_LINES]
+    shown = [int(i) for i in np.argsort(-values[-1], kind="stable")[:MAX_LINES]]
     width, height = _PLOT
     low, high = _range(values[:, shown])
     left = _MARGIN + 50
@@ -87,7 +87,7 @@ def bar_chart(
     heading: str, bars: Labels, values: Float[np.ndarray, "bar"], std: Float[np.ndarray, "bar"] | None = None
 ) -> str:
     """Return a horizontal bar for each entry of largest magnitude, in order, with its standard deviation."""
-    shown = np.sort(np.argsort(-np.abs(values), kind="stable")[:MAX_BARS])
+    shown = sorted(int(i) for i in np.argsort(-np.abs(values), kind="stable")[:MAX_BARS])
     spread = np.zeros_like(values) if std is None else std
     low, high = _range(np.concatenate([values[shown] - spread[shown], values[shown] + spread[shown], [0.0]]))
     left = _MARGIN + 8 + _LETTER * max(len(bars[i]) for i in shown)
@@ -124,18 +124,20 @@ def heat_map(heading: str, rows: Labels, columns: Labels, values: Float[np.ndarr
     left = _MARGIN + 8 + _LETTER * max(map(len, rows), default=0)
     scale = float(np.abs(values).max(initial=0.0)) or 1.0
     parts = [*_heading(heading)]
-    for (row, column), value in np.ndenumerate(values):
-        parts.append(
-            f'<rect x="{left + cell * column:.1f}" y="{_TOP + cell * row:.1f}" width="{cell:.1f}" height="{cell:.1f}" '
-            f'fill="{"#ffffff" if value == 0 else edge_colour(float(value), scale)}">'
-            f"<title>{escape(rows[row])}, {escape(columns[column])}: {value:+.4g}</title></rect>"
-        )
+    for row, name in enumerate(rows):
+        for column, other in enumerate(columns):
+            value = float(values[row, column])
+            parts.append(
+                f'<rect x="{left + cell * column:.1f}" y="{_TOP + cell * row:.1f}" width="{cell:.1f}" '
+                f'height="{cell:.1f}" fill="{"#ffffff" if value == 0 else edge_colour(value, scale)}">'
+                f"<title>{escape(name)}, {escape(other)}: {value:+.4g}</title></rect>"
+            )
     step = max(1, int(np.ceil(12 / cell)))
     for row in range(0, len(rows), step):
         parts.append(_text(left - 6, _TOP + cell * (row + 0.5) + 4, rows[row], "end"))
     bottom = _TOP + cell * len(rows)
-    at = np.arange(0, len(columns), step)
-    parts += _ticks([columns[i] for i in at], left + cell * (at + 0.5), bottom + 12)
+    at = range(0, len(columns), step)
+    parts += _ticks([columns[i] for i in at], left + cell * (np.array(at) + 0.5), bottom + 12)
     parts.append(_text(_MARGIN, bottom + 30 + 5 * max(map(len, columns), default=0), f"darkest: ±{scale:.3g}"))
     width = max(left + cell * len(columns), _LETTER * len(heading) + _MARGIN) + _MARGIN
     return svg_element(width, bottom + 44 + 5 * max(map(len, columns), default=0), heading, parts)
