@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .evaluation import faithfulness_curve as faithfulness_curve
     from .evaluation import head_to_head as head_to_head
     from .evaluation import hypothesis_tests as hypothesis_tests
+    from .evaluation import logit_attribution as logit_attribution
     from .evaluation import logit_lens as logit_lens
     from .evaluation import magnitude_scores as magnitude_scores
     from .evaluation import minimality as minimality
@@ -93,6 +94,7 @@ _WHERE = {
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
+    "logit_attribution": "evaluation",
     "logit_lens": "evaluation",
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",

@@ -55,8 +55,25 @@ class Axis:
             InputError: the axis does not have it.
         """
         if label not in self.labels:
-            raise unknown(f"label of axis {self.name!r}", label, self.labels)
+            raise unknown(f"label of axis {self.name!r}", label, map(str, self.labels))
         return self.labels.index(label)
+
+    def chosen(self, labels: Sequence[Label] | None) -> Axis:
+        """Return the axis with these labels only, given by label or by position, in this order; None keeps all.
+
+        Raises:
+            InputError: no label, or one that the axis does not have.
+        """
+        if labels is None:
+            return self
+        if isinstance(labels, str) or not len(labels):
+            raise InputError(f"{self.name}: expected a list of labels, got {labels!r}")
+        return Axis(self.name, tuple(self._label(label) for label in labels))
+
+    def _label(self, label: Label) -> Label:
+        if label not in self.labels and isinstance(label, int) and 0 <= label < len(self.labels):
+            return self.labels[label]
+        return self.labels[self.position(label)]
 
 
 @dataclass(frozen=True, eq=False)

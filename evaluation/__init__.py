@@ -39,6 +39,7 @@ from .paths import PathEffect as PathEffect
 from .paths import head_to_head as head_to_head
 from .paths import patch_path as patch_path
 from .readouts.kind import ReadoutKind as ReadoutKind
+from .readouts.logit_attribution import logit_attribution as logit_attribution
 from .readouts.logit_lens import logit_lens as logit_lens
 from .readouts.registry import READOUTS as READOUTS
 from .reference import reference as reference

@@ -15,6 +15,8 @@ from .entry import runs_model as runs_model
 from .gated_runs import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
 from .linear_head import LinearHead as LinearHead
+from .linear_readout import LinearReadout as LinearReadout
+from .linear_readout import pool_weights as pool_weights
 from .load import load_model as load_model
 from .mixed_runs import fixed_output as fixed_output
 from .mixed_runs import mixed_reads as mixed_reads
@@ -29,6 +31,8 @@ from .patched_runs import CURRENT as CURRENT
 from .patched_runs import Activations as Activations
 from .patched_runs import PatchedRuns as PatchedRuns
 from .patched_runs import capture as capture
+from .patterns import attention_of as attention_of
+from .patterns import head_pattern as head_pattern
 from .preprocess import Preprocess as Preprocess
 from .receiver_runs import ReceiverRuns as ReceiverRuns
 from .receivers import ReceiverGradients as ReceiverGradients

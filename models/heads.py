@@ -1,10 +1,11 @@
-"""Selected heads of an attention: their ports computed from their input, and their outputs from their ports."""
+"""Heads of an attention: their ports computed from their input, and their outputs and patterns from their ports."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -34,8 +35,22 @@ def attend(
     heads: Heads = slice(None),
 ) -> Float[Tensor, "image head query d_head"]:
     """Compute the outputs of some heads, before the output projection, from their ports; q may stop early."""
+    return F.scaled_dot_product_attention(*_normed(attn, q, k, heads), v, scale=attn.scale)
+
+
+def pattern(
+    attn: Any, q: Float[Tensor, "image head query d_head"], k: Float[Tensor, "image head token d_head"]
+) -> Float[Tensor, "image head query token"]:
+    """Compute the attention of all heads from their ports: the share of each token in what a query reads."""
+    q, k = _normed(attn, q, k, slice(None))
+    scores = (q @ k.transpose(-1, -2)).to(torch.promote_types(q.dtype, torch.float32)) * attn.scale
+    return scores.softmax(dim=-1)
+
+
+def _normed(attn: Any, q: Tensor, k: Tensor, heads: Heads) -> tuple[Tensor, Tensor]:
+    """Apply the norms of q and k, and the rotation."""
     q, k = (
         norm(part, heads) if isinstance(norm, RotaryNorm) else norm(part)
         for norm, part in ((attn.q_norm, q), (attn.k_norm, k))
     )
-    return F.scaled_dot_product_attention(q, k, v, scale=attn.scale)
+    return q, k

@@ -60,6 +60,16 @@ def class_axis(model: ViT) -> Axis:
     return Axis("class", tuple(n if count[n] == 1 else f"{n} ({i})" for i, n in enumerate(names)))
 
 
+def layer_axis(model: ViT) -> Axis:
+    """Return the axis of layers, numbered from 0."""
+    return Axis("layer", tuple(range(model.n_layers)))
+
+
+def head_axis(model: ViT) -> Axis:
+    """Return the axis of the heads of a layer, numbered from 0."""
+    return Axis("head", tuple(range(model.n_heads)))
+
+
 def token_axis(model: ViT, name: str = "token") -> Axis:
     """Return the axis of tokens, numbered from 0: class token and other prefix tokens first, then patches by row."""
     return Axis(name, tuple(range(model.n_tokens)))
