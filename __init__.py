@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from .evaluation import Execution as Execution
     from .evaluation import ImagePairs as ImagePairs
     from .evaluation import PathSearch as PathSearch
+    from .evaluation import attention_flow as attention_flow
+    from .evaluation import attention_patterns as attention_patterns
+    from .evaluation import attention_relevance as attention_relevance
+    from .evaluation import attention_rollout as attention_rollout
+    from .evaluation import attention_times_gradient as attention_times_gradient
     from .evaluation import completeness as completeness
     from .evaluation import evaluate as evaluate
     from .evaluation import faithfulness_curve as faithfulness_curve
@@ -82,6 +87,11 @@ _WHERE = {
     "READOUTS": "evaluation",
     "Readout": "circuits",
     "Table": "results",
+    "attention_flow": "evaluation",
+    "attention_patterns": "evaluation",
+    "attention_relevance": "evaluation",
+    "attention_rollout": "evaluation",
+    "attention_times_gradient": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
     "discover": "discovery",

@@ -48,3 +48,12 @@ def of_clean(function: Callable[..., Readout]) -> Callable[..., Readout]:
         return function(model, pairs.clean, **keywords)
 
     return read
+
+
+def of_measured(function: Callable[..., Readout]) -> Callable[..., Readout]:
+    """Return a function of measured pairs that calls a function of pairs and a metric."""
+
+    def read(model: ViT, pairs: MeasuredPairs, **keywords: object) -> Readout:
+        return function(model, pairs, metric=pairs.metric, **keywords)
+
+    return read

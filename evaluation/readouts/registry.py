@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from ...circuits import ReadoutUse
 from ...circuits.kinds import Registry
+from .attention_flow import ATTENTION_FLOW
+from .attention_patterns import ATTENTION_PATTERNS
+from .attention_relevance import ATTENTION_RELEVANCE
+from .attention_rollout import ATTENTION_ROLLOUT
+from .attention_times_gradient import ATTENTION_TIMES_GRADIENT
 from .kind import ReadoutKind
 from .logit_attribution import LOGIT_ATTRIBUTION
 from .logit_lens import LOGIT_LENS
@@ -15,6 +20,11 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
     (
         LOGIT_LENS,
         LOGIT_ATTRIBUTION,
+        ATTENTION_PATTERNS,
+        ATTENTION_ROLLOUT,
+        ATTENTION_FLOW,
+        ATTENTION_RELEVANCE,
+        ATTENTION_TIMES_GRADIENT,
     ),
 )
 """All read-outs by key."""
