@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from .evaluation import completeness as completeness
     from .evaluation import evaluate as evaluate
     from .evaluation import faithfulness_curve as faithfulness_curve
+    from .evaluation import fit_affine_lens as fit_affine_lens
     from .evaluation import head_to_head as head_to_head
     from .evaluation import hypothesis_tests as hypothesis_tests
+    from .evaluation import lens_divergence as lens_divergence
     from .evaluation import logit_attribution as logit_attribution
     from .evaluation import logit_lens as logit_lens
     from .evaluation import magnitude_scores as magnitude_scores
@@ -97,6 +99,7 @@ _WHERE = {
     "discover": "discovery",
     "evaluate": "evaluation",
     "faithfulness_curve": "evaluation",
+    "fit_affine_lens": "evaluation",
     "head_to_head": "evaluation",
     "hypothesis_tests": "evaluation",
     "image_pairs": "images",
@@ -104,6 +107,7 @@ _WHERE = {
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
+    "lens_divergence": "evaluation",
     "logit_attribution": "evaluation",
     "logit_lens": "evaluation",
     "magnitude_scores": "evaluation",

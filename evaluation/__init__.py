@@ -38,12 +38,15 @@ from .pairs import ImagePairs as ImagePairs
 from .paths import PathEffect as PathEffect
 from .paths import head_to_head as head_to_head
 from .paths import patch_path as patch_path
+from .readouts.affine_lens import AffineLens as AffineLens
+from .readouts.affine_lens import fit_affine_lens as fit_affine_lens
 from .readouts.attention_flow import attention_flow as attention_flow
 from .readouts.attention_patterns import attention_patterns as attention_patterns
 from .readouts.attention_relevance import attention_relevance as attention_relevance
 from .readouts.attention_rollout import attention_rollout as attention_rollout
 from .readouts.attention_times_gradient import attention_times_gradient as attention_times_gradient
 from .readouts.kind import ReadoutKind as ReadoutKind
+from .readouts.lens_divergence import lens_divergence as lens_divergence
 from .readouts.logit_attribution import logit_attribution as logit_attribution
 from .readouts.logit_lens import logit_lens as logit_lens
 from .readouts.registry import READOUTS as READOUTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...circuits import ReadoutUse
 from ...circuits.kinds import Registry
+from .affine_lens import AFFINE_LENS
 from .attention_flow import ATTENTION_FLOW
 from .attention_patterns import ATTENTION_PATTERNS
 from .attention_relevance import ATTENTION_RELEVANCE
@@ -19,6 +20,7 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
     ReadoutUse,
     (
         LOGIT_LENS,
+        AFFINE_LENS,
         LOGIT_ATTRIBUTION,
         ATTENTION_PATTERNS,
         ATTENTION_ROLLOUT,
