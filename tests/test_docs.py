@@ -14,10 +14,11 @@ from typing import TypeGuard
 
 import pytest
 import typer
-from circuitstore.circuits import Circuit
+from circuitstore.circuits import Circuit, Readout
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
 from circuitstore.evaluation import NeuronPaths
+from circuitstore.evaluation import READOUTS
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import ConditionSpec, ExtractSpec, FolderSpec, ImagesSpec, ModelSpec, RecipeSpec, Spec
 from circuitstore.store import open_store
@@ -217,6 +218,16 @@ def test_the_python_examples_run(
     for block in blocks:
         exec(compile(block, name, "exec"), names)
     assert isinstance(names[last], kind)
+
+
+def test_the_python_examples_of_read_outs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "readouts.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "readouts.md", "exec"), names)
+    assert isinstance(names["direct"], Readout)
+    assert [key for key in READOUTS if f"cs.{key.replace('-', '_')}" not in page and f"`{key}`" not in page] == []
 
 
 def readme_queries() -> list[tuple[str, str]]:

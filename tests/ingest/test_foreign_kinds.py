@@ -13,7 +13,7 @@ import pytest
 from circuitstore.analysis import write_report
 from circuitstore.circuits import FORMS, UNIVERSES, Metric, Registry
 from circuitstore.errors import InputError
-from circuitstore.evaluation import METRICS, MetricKind
+from circuitstore.evaluation import METRICS, READOUTS, MetricKind
 from circuitstore.ingest import make_plan, parse_spec
 from circuitstore.query import compare
 from circuitstore.store import open_store
@@ -101,6 +101,21 @@ def test_a_universe_of_the_package_is_found_by_its_name(site: Path) -> None:
     done = run(site, "-c", f"from circuitstore.circuits import UNIVERSES; print(*UNIVERSES, {resolved})")
     assert done.stdout.split(maxsplit=5) == [*FORMS, "neurons", "neurons(chosen=5 9 | 3)\n"], done.stderr
     assert "neurons" not in UNIVERSES
+
+
+READING = """
+import circuitstore as cs
+from circuitstore.evaluation import measure
+model = cs.load_model("digits")
+pairs = measure(model, cs.image_pairs("digits", model, "three", 2), "logit")
+print(cs.READOUTS["stream-norm"].read(model, pairs, cs.READOUTS.resolve("stream-norm", {"token": 3})))
+"""
+
+
+def test_a_read_out_of_the_package_is_read(site: Path) -> None:
+    done = run(site, "-c", READING)
+    assert done.stdout == "Readout(stream-norm(token=3): length [2 image])\n", done.stderr
+    assert "stream-norm" not in READOUTS
 
 
 @pytest.fixture
