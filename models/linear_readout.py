@@ -52,6 +52,7 @@ class LinearReadout:
             InputError: pooling or head is not linear in the tokens; the message names it.
 
         Examples:
+            >>> from circuitstore.models import capture
             >>> run = capture(model, pairs.clean)
             >>> frozen = LinearReadout.of(model, run.final)
             >>> torch.allclose(frozen.logits(run.final) + frozen.bias, run.logits, atol=1e-4)
@@ -83,6 +84,11 @@ def pool_weights(model: ViT) -> Float[Tensor, "vector token"]:
 
     Raises:
         InputError: the pooling is not a fixed weighted sum; the message names it.
+
+    Examples:
+        >>> weights = pool_weights(model)  # of the class token
+        >>> weights.shape, weights[0, :2].tolist()
+        (torch.Size([1, 65]), [1.0, 0.0])
     """
     module: Any = model.module
     prefix, count = module.num_prefix_tokens, model.n_tokens

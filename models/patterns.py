@@ -19,6 +19,7 @@ def head_pattern(
     """Return the attention of a layer's heads from the output of qkv, in the model's exact dtype.
 
     Examples:
+        >>> from circuitstore.models import capture
         >>> run = capture(model, pairs.clean)
         >>> head_pattern(model, 0, run.ports[0]).sum(dim=-1).allclose(torch.tensor(1.0))
         True

@@ -27,7 +27,7 @@ def lens_divergence(lens: Readout) -> Readout:
         InputError: a read-out that does not end with these axes.
 
     Examples:
-        >>> lens_divergence(logit_lens(model, pairs.clean)).mean().select(point="resid_post.3").values
+        >>> lens_divergence(cs.logit_lens(model, pairs.clean)).mean().select(point="resid_post.3").values
         array(0.)
     """
     if lens.names[-2:] != ("point", "class"):
