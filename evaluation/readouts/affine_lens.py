@@ -54,8 +54,10 @@ class AffineLens:
         self, streams: Float[Tensor, "point image token d_model"]
     ) -> Float[Tensor, "point image token d_model"]:
         """Return the streams of all points, translated to the last one."""
-        matrices, biases = self.matrices.to(streams), self.biases.to(streams)
-        return streams + torch.einsum("pbtd,pde->pbte", streams, matrices) + biases[:, None, None]
+        exact = streams.to(torch.promote_types(streams.dtype, torch.float32))
+        matrices, biases = self.matrices.to(exact), self.biases.to(exact)
+        added = torch.einsum("pbtd,pde->pbte", exact, matrices) + biases[:, None, None]
+        return (exact + added).to(streams.dtype)
 
     def read(self, model: ViT, images: Images, *, execution: Execution = DEFAULT) -> Readout:
         """Read the logits at every point: `[image, point, class]`.
