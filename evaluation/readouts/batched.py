@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from ...models import ViT
 from ..execution import Execution
 from ..pairs import ImagePairs, check_images
 
+B = TypeVar("B")
 P = TypeVar("P", bound=ImagePairs)
 Images = Float[Tensor, "image channel height width"]
 
@@ -29,22 +30,24 @@ def read_images(
         InputError: no images, images of another size, or pixels that are not normalised.
     """
     check_images("images", images, model)
-    parts, size = [], execution.size(model, "block")
-    for start in range(0, len(images), size):
-        parts.append(read(images[start : start + size]).cpu())
-        execution.report(min(start + size, len(images)), len(images))
-    return torch.cat(parts).numpy()
+    return _joined(images.split(execution.size(model, "block")), len(images), read, execution)
 
 
 def read_pairs(
     model: ViT, pairs: P, read: Callable[[P], Float[Tensor, "image ..."]], execution: Execution
 ) -> Float[np.ndarray, "image ..."]:
     """Return what a function reads from pairs, batch by batch."""
+    return _joined(pairs.batches(execution.size(model, "block")), len(pairs), read, execution)
+
+
+def _joined(
+    batches: Iterable[B], total: int, read: Callable[[B], Float[Tensor, "image ..."]], execution: Execution
+) -> Float[np.ndarray, "image ..."]:
     parts, done = [], 0
-    for batch in pairs.batches(execution.size(model, "block")):
+    for batch in batches:
         parts.append(read(batch).cpu())
-        done += len(batch)
-        execution.report(done, len(pairs))
+        done += len(parts[-1])
+        execution.report(done, total)
     return torch.cat(parts).numpy()
 
 
