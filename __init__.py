@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from .evaluation import attention_relevance as attention_relevance
     from .evaluation import attention_rollout as attention_rollout
     from .evaluation import attention_times_gradient as attention_times_gradient
+    from .evaluation import class_neurons as class_neurons
     from .evaluation import completeness as completeness
+    from .evaluation import edit_neurons as edit_neurons
     from .evaluation import evaluate as evaluate
     from .evaluation import faithfulness_curve as faithfulness_curve
     from .evaluation import fit_affine_lens as fit_affine_lens
@@ -43,10 +45,17 @@ if TYPE_CHECKING:
     from .evaluation import logit_lens as logit_lens
     from .evaluation import magnitude_scores as magnitude_scores
     from .evaluation import minimality as minimality
+    from .evaluation import neuron_conductance as neuron_conductance
     from .evaluation import neuron_paths as neuron_paths
+    from .evaluation import neuron_similarity as neuron_similarity
+    from .evaluation import neuron_usage as neuron_usage
     from .evaluation import patch_edges as patch_edges
     from .evaluation import patch_nodes as patch_nodes
     from .evaluation import patch_path as patch_path
+    from .evaluation import path_changes as path_changes
+    from .evaluation import path_stability as path_stability
+    from .evaluation import prune_by_class as prune_by_class
+    from .evaluation import prune_neurons as prune_neurons
     from .evaluation import random_curves as random_curves
     from .evaluation import score_paths as score_paths
     from .evaluation import token_groups as token_groups
@@ -94,9 +103,11 @@ _WHERE = {
     "attention_relevance": "evaluation",
     "attention_rollout": "evaluation",
     "attention_times_gradient": "evaluation",
+    "class_neurons": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
     "discover": "discovery",
+    "edit_neurons": "evaluation",
     "evaluate": "evaluation",
     "faithfulness_curve": "evaluation",
     "fit_affine_lens": "evaluation",
@@ -113,11 +124,18 @@ _WHERE = {
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",
     "minimality": "evaluation",
+    "neuron_conductance": "evaluation",
     "neuron_paths": "evaluation",
+    "neuron_similarity": "evaluation",
+    "neuron_usage": "evaluation",
     "open_store": "store",
     "patch_edges": "evaluation",
     "patch_nodes": "evaluation",
     "patch_path": "evaluation",
+    "path_changes": "evaluation",
+    "path_stability": "evaluation",
+    "prune_by_class": "evaluation",
+    "prune_neurons": "evaluation",
     "random_curves": "evaluation",
     "score_edges": "discovery",
     "score_paths": "evaluation",

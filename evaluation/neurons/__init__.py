@@ -1,16 +1,29 @@
-"""Neurons of MLPs: paths through the layers, their scores, and how they are found."""
+"""Neurons of MLPs: paths through the layers, their scores, how they are found, what they do, and what classes share."""
 
 from .baselines import Activation as Activation
 from .baselines import InfluencePattern as InfluencePattern
 from .baselines import PerLayer as PerLayer
 from .baselines import RandomNeurons as RandomNeurons
+from .conductance import NeuronConductance as NeuronConductance
+from .conductance import neuron_conductance as neuron_conductance
+from .deviations import NeuronEffects as NeuronEffects
+from .edits import edit_neurons as edit_neurons
 from .find import SEARCHES as SEARCHES
 from .find import neuron_paths as neuron_paths
 from .find import resolve_search as resolve_search
 from .integral import Integral as Integral
+from .path_changes import path_changes as path_changes
 from .paths import NeuronPaths as NeuronPaths
 from .paths import Score as Score
+from .pruning import prune_by_class as prune_by_class
+from .pruning import prune_neurons as prune_neurons
 from .scores import score_paths as score_paths
 from .search import Exhaustive as Exhaustive
 from .search import PathSearch as PathSearch
 from .search import Search as Search
+from .similarity import NeuronSimilarity as NeuronSimilarity
+from .similarity import neuron_similarity as neuron_similarity
+from .usage import ClassNeurons as ClassNeurons
+from .usage import class_neurons as class_neurons
+from .usage import neuron_usage as neuron_usage
+from .usage import path_stability as path_stability
