@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 import torch
@@ -61,8 +62,8 @@ def edit_neurons(
     """
     classes = checked_images(model, images, labels)
     neurons = checked_paths(paths, len(images), model.n_layers, n_neurons(model)).to(model.device)
-    if not isfinite(factor):
-        raise InputError(f"factor: expected a finite number, such as 0 to remove and 2 to enhance, got {factor}")
+    if not isinstance(factor, Real) or not isfinite(factor):
+        raise InputError(f"factor: expected a finite number, such as 0 to remove and 2 to enhance, got {factor!r}")
 
     def scaled(some: slice) -> Change:
         return lambda layer, values: values * _factors(values, neurons[some, layer], factor)

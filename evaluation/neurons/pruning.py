@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -97,10 +98,10 @@ class _Draw:
     """Draws which of the neurons outside a mask are set to 0: the first ones of a random order, in the first layers."""
 
     def __init__(self, model: ViT, fraction: int | float, depth: int | None, seed: int) -> None:
-        if not 0 <= fraction <= 1:
-            raise InputError(f"fraction: expected a share of the other neurons, from 0 to 1, got {fraction}")
-        if depth is not None and not 0 <= depth <= model.n_layers:
-            raise InputError(f"depth: expected a number of layers from 0 to {model.n_layers}, got {depth}")
+        if not isinstance(fraction, Real) or not 0 <= fraction <= 1:
+            raise InputError(f"fraction: expected a share of the other neurons, from 0 to 1, got {fraction!r}")
+        if depth is not None and (not isinstance(depth, Integral) or not 0 <= depth <= model.n_layers):
+            raise InputError(f"depth: expected a number of layers from 0 to {model.n_layers}, got {depth!r}")
         self.fraction, self.depth = fraction, model.n_layers if depth is None else depth
         self.shape = model.n_layers, n_neurons(model)
         self.rng = np.random.default_rng(seed)

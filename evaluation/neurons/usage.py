@@ -107,6 +107,8 @@ def class_neurons(
         0      7      0       3  m0.n3   0.666667
         1      7      0       2  m0.n2   0.333333
     """
+    if paths.ndim != 3 or not np.issubdtype(paths.dtype, np.integer):
+        raise InputError(f"paths: expected whole numbers [image, layer, k], got {paths.dtype} of shape {paths.shape}")
     if not len(paths) or len(paths) != len(labels):
         raise InputError(f"labels: expected one class per path ({len(paths)}, at least one), got {len(labels)}")
     wrong = paths[(paths < 0) | (paths >= n_neurons)]

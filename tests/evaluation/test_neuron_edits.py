@@ -109,7 +109,7 @@ def test_what_does_not_fit_raises(toy_vit, images, unchecked):
     for wrong in (-1, 64):
         with pytest.raises(InputError, match=f"neurons 0 to 63, got {wrong}"):
             edit_neurons(model, x, [0, 1], paths + wrong)
-    for factor in (np.inf, np.nan):
+    for factor in (np.inf, np.nan, "0"):
         with pytest.raises(InputError, match="factor: expected a finite number"):
             edit_neurons(model, x, [0, 1], paths, factor=factor)
     with pytest.raises(InputError, match="classes 0 to 4, got 5"):

@@ -119,10 +119,10 @@ def test_a_mask_that_makes_every_image_its_class_leaks(images):
 def test_what_does_not_fit_raises(toy_vit, images, unchecked):
     model = toy_vit(depth=2)
     x, keep = images(model, 2), np.zeros((2, 1), int)
-    for fraction in (-0.1, 1.1, np.nan):
+    for fraction in (-0.1, 1.1, np.nan, "all"):
         with pytest.raises(InputError, match="fraction: expected a share"):
             prune_neurons(model, x, [0, 1], keep, fraction=fraction)
-    for depth in (-1, 3):
+    for depth in (-1, 3, 1.5):
         with pytest.raises(InputError, match=f"depth: expected a number of layers from 0 to 2, got {depth}"):
             prune_neurons(model, x, [0, 1], keep, depth=depth)
     with pytest.raises(InputError, match=r"keep: expected whole numbers \[2 layers, k\], got int64 of shape \(3, 1\)"):

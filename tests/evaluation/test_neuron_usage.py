@@ -181,6 +181,9 @@ def test_paths_that_cannot_be_counted_raise():
         class_neurons(paths, labels[:1], 4)
     with pytest.raises(InputError, match=r"\(0, at least one\)"):
         class_neurons(paths[:0], labels[:0], 4)
+    for wrong in (paths[0], paths + 0.5):
+        with pytest.raises(InputError, match=r"paths: expected whole numbers \[image, layer, k\]"):
+            class_neurons(wrong, labels, 4)
     with pytest.raises(InputError, match="neurons 0 to 3, got 4"):
         class_neurons(paths + 4, labels, 4)
     with pytest.raises(InputError, match="neurons 0 to 3, got -1"):
