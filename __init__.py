@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .evaluation import Execution as Execution
     from .evaluation import ImagePairs as ImagePairs
     from .evaluation import PathSearch as PathSearch
+    from .evaluation import MapEvaluation as MapEvaluation
+    from .evaluation import agreement as agreement
     from .evaluation import attention_flow as attention_flow
     from .evaluation import attention_patterns as attention_patterns
     from .evaluation import attention_relevance as attention_relevance
@@ -36,10 +38,14 @@ if TYPE_CHECKING:
     from .evaluation import completeness as completeness
     from .evaluation import edit_neurons as edit_neurons
     from .evaluation import evaluate as evaluate
+    from .evaluation import evaluate_map as evaluate_map
     from .evaluation import faithfulness_curve as faithfulness_curve
     from .evaluation import fit_affine_lens as fit_affine_lens
+    from .evaluation import footprint as footprint
+    from .evaluation import footprint_by_layer as footprint_by_layer
     from .evaluation import head_to_head as head_to_head
     from .evaluation import hypothesis_tests as hypothesis_tests
+    from .evaluation import key_positions as key_positions
     from .evaluation import lens_divergence as lens_divergence
     from .evaluation import logit_attribution as logit_attribution
     from .evaluation import logit_lens as logit_lens
@@ -56,6 +62,13 @@ if TYPE_CHECKING:
     from .evaluation import path_stability as path_stability
     from .evaluation import prune_by_class as prune_by_class
     from .evaluation import prune_neurons as prune_neurons
+    from .evaluation import on_patches as on_patches
+    from .evaluation import patch_attribution as patch_attribution
+    from .evaluation import patch_edges as patch_edges
+    from .evaluation import patch_nodes as patch_nodes
+    from .evaluation import patch_path as patch_path
+    from .evaluation import patch_stream as patch_stream
+    from .evaluation import perturbation as perturbation
     from .evaluation import random_curves as random_curves
     from .evaluation import score_paths as score_paths
     from .evaluation import token_groups as token_groups
@@ -92,6 +105,7 @@ _WHERE = {
     "ImagePairs": "evaluation",
     "METHODS": "discovery",
     "METRICS": "evaluation",
+    "MapEvaluation": "evaluation",
     "OwnImages": "ingest",
     "OwnResult": "ingest",
     "PathSearch": "evaluation",
@@ -104,17 +118,22 @@ _WHERE = {
     "attention_rollout": "evaluation",
     "attention_times_gradient": "evaluation",
     "class_neurons": "evaluation",
+    "agreement": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
     "discover": "discovery",
     "edit_neurons": "evaluation",
     "evaluate": "evaluation",
+    "evaluate_map": "evaluation",
     "faithfulness_curve": "evaluation",
     "fit_affine_lens": "evaluation",
+    "footprint": "evaluation",
+    "footprint_by_layer": "evaluation",
     "head_to_head": "evaluation",
     "hypothesis_tests": "evaluation",
     "image_pairs": "images",
     "index": "ingest",
+    "key_positions": "evaluation",
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
@@ -128,7 +147,9 @@ _WHERE = {
     "neuron_paths": "evaluation",
     "neuron_similarity": "evaluation",
     "neuron_usage": "evaluation",
+    "on_patches": "evaluation",
     "open_store": "store",
+    "patch_attribution": "evaluation",
     "patch_edges": "evaluation",
     "patch_nodes": "evaluation",
     "patch_path": "evaluation",
@@ -136,6 +157,8 @@ _WHERE = {
     "path_stability": "evaluation",
     "prune_by_class": "evaluation",
     "prune_neurons": "evaluation",
+    "patch_stream": "evaluation",
+    "perturbation": "evaluation",
     "random_curves": "evaluation",
     "score_edges": "discovery",
     "score_paths": "evaluation",

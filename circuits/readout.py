@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +87,7 @@ class Readout(Exportable):
         unit: what a number is: `logit`, `attention` …
         std: standard deviation over the last axis that was averaged (ddof 1); None if none was, or if it had one entry.
         metric: the metric that the read-out is about; None if it does not depend on a metric.
+        facts: figures for the whole read-out (for instance `residual`).
 
     Raises:
         InputError: axes and values do not fit.
@@ -98,6 +99,7 @@ class Readout(Exportable):
     unit: str = "logit"
     std: Float[np.ndarray, "..."] | None = None
     metric: Metric | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = tuple(len(axis) for axis in self.axes)

@@ -17,13 +17,6 @@ from .scoring import BatchScores
 
 AT_ONCE = 8
 """Runs whose normalised streams are kept until they are contracted; bounds the memory of many steps."""
-RULES = ("midpoint", "left", "right")
-
-
-def points(steps: int, rule: str) -> list[float]:
-    """Return where gradients are taken: 0 is the corrupted stream, 1 the clean one. Each point has weight 1 / steps."""
-    shift = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[rule]
-    return [(k + shift) / steps for k in range(steps)]
 
 
 def along_path(model: ViT, pairs: MeasuredPairs, form: Form, at: Sequence[float], gradient: str) -> BatchScores:

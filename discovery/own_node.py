@@ -19,10 +19,11 @@ from torch import Tensor
 
 from ..circuits import ComputationGraph
 from ..evaluation.measured import MeasuredPairs
+from ..evaluation.path_points import points
 from ..evaluation.reference import reference
 from ..models import Activations, ReceiverGradients, capture, sender_differences
 from .contraction import Contraction
-from .interpolation import AT_ONCE, points
+from .interpolation import AT_ONCE
 from .method import Task
 from .scoring import BatchScores
 

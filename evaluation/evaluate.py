@@ -106,7 +106,7 @@ def outcomes(
         tensor(...)
     """
     for circuit in circuits:
-        _check_graph(model, circuit)
+        check_graph(model, circuit)
     measured = measure(model, pairs, metric)
     form = circuits[0].graph.form if circuits else "split"
     done, parts = 0, list[list[Outcome]]()
@@ -119,7 +119,12 @@ def outcomes(
     return [Outcome(*map(torch.cat, zip(*runs, strict=True))) for runs in zip(*parts, strict=True)]
 
 
-def _check_graph(model: ViT, circuit: Circuit) -> None:
+def check_graph(model: ViT, circuit: Circuit) -> None:
+    """Check that a circuit is one of the model's graph.
+
+    Raises:
+        InputError: it is not.
+    """
     expected = model.graph(circuit.graph.form)
     if circuit.graph != expected:
         raise InputError(

@@ -70,7 +70,7 @@ def patch_nodes(
     graph = model.graph(form)
     names = graph.senders if nodes is None else tuple(nodes)
     senders = [_sender(graph, name) for name in names]
-    places = _places(tokens, _n_tokens(model))
+    places = token_places(tokens, model.n_tokens)
     size = execution.size(model, form)
     done, total = 0, len(senders) * (1 if places is None else len(places))
     parts = []
@@ -91,11 +91,12 @@ def _sender(graph: ComputationGraph, name: str) -> int:
     return graph.senders.index(name)
 
 
-def _n_tokens(model: ViT) -> int:
-    return model.module.patch_embed.num_patches + model.module.num_prefix_tokens
+def token_places(tokens: object, n_tokens: int) -> tuple[int, ...] | None:
+    """Return the positions that are patched one by one; None for all at once.
 
-
-def _places(tokens: object, n_tokens: int) -> tuple[int, ...] | None:
+    Raises:
+        InputError: neither `each`, positions of the model, nor None.
+    """
     if tokens is None:
         return None
     if isinstance(tokens, str):
@@ -128,12 +129,12 @@ def _effects(
     runs, start = ReceiverRuns(model, graph, base), batch.values(base.logits)
     for sender in senders:
         moved = []
-        for shifts in _shifts(sign * differences[:, sender], places, max(1, at_once // len(batch))):
+        for shifts in token_shifts(sign * differences[:, sender], places, max(1, at_once // len(batch))):
             moved += [batch.values(logits) for logits in runs.from_stream(int(graph.sender_depth[sender]), shifts)]
         yield (sign * (torch.stack(moved, dim=1) - start[:, None])).cpu()
 
 
-def _shifts(
+def token_shifts(
     change: Float[Tensor, "image token d_model"], places: tuple[int, ...] | None, rows: int
 ) -> Iterator[Float[Tensor, "row image token d_model"]]:
     """Yield the change at all tokens, or at each of the given tokens only, some rows at a time."""

@@ -82,7 +82,7 @@ def token_groups(model: ViT, mask: Tensor | np.ndarray | None = None) -> dict[st
     groups = {name: tokens for name, tokens in groups.items() if tokens.any()}
     if mask is None:
         return groups | {"patches": place >= prefix}
-    inside = _patches_inside(model, mask)
+    inside = patches_inside(model, mask)
     before = inside.new_zeros(*inside.shape[:-1], prefix)
     return groups | {
         "inside": torch.cat([before, inside], dim=-1),
@@ -90,7 +90,12 @@ def token_groups(model: ViT, mask: Tensor | np.ndarray | None = None) -> dict[st
     }
 
 
-def _patches_inside(model: ViT, mask: Tensor | np.ndarray) -> Bool[Tensor, "*image patch"]:
+def patches_inside(model: ViT, mask: Tensor | np.ndarray) -> Bool[Tensor, "*image patch"]:
+    """Return the patches of which at least half of the pixels are in a mask.
+
+    Raises:
+        InputError: a mask that is not boolean or not of the model's image size.
+    """
     pixels, size = torch.as_tensor(mask).cpu(), torch.Size(model.image_size)
     if pixels.dtype != torch.bool or pixels.ndim not in (2, 3) or pixels.shape[-2:] != size:
         raise InputError(

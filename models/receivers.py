@@ -212,6 +212,31 @@ class ReceiverGradients:
                 self.attentions[layer].add_(gradient, alpha=weight)
         self.runs += 1
 
+    def at(self, receiver: int) -> Float[Tensor, "image token d_model"]:
+        """Return the sum of the gradients with respect to what one receiver reads.
+
+        Args:
+            receiver: index of the receiver in the graph of this form.
+        """
+        layer, part = self.model.graph(self.form).receiver_place(receiver)
+        if layer is None:
+            return self.final
+        if part is None:
+            return self.mlps[layer]
+        return self._at_port(layer, part) if self.attentions is None else self.attentions[layer]
+
+    def _at_port(self, layer: int, part: int) -> Float[Tensor, "image token d_model"]:
+        """Return the gradient at a port of a head (`split`), or at its three ports together (`head`)."""
+        assert self.ports is not None
+        places = (3, self.model.n_heads)
+        ports = self.ports[layer].unflatten(-1, (*places, self.model.d_head))
+        weight = self.model.readings[layer].weight.unflatten(0, places)
+        chosen = divmod(part, self.model.n_heads) if self.form == "split" else (slice(None), part)
+        found = torch.tensordot(ports[:, :, *chosen].flatten(2), weight[chosen].reshape(-1, self.model.d_model), dims=1)
+        for normal, centre in zip(self.normal[layer], self.centre[layer], strict=True):
+            found = found - normal * centre[..., part, None]
+        return found
+
     def _add_ports(self, layer: int, stream: Tensor, ports: Tensor, gradient: Tensor, weight: int | float) -> None:
         assert self.ports is not None
         reading = self.model.readings[layer]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from ...circuits.kinds import choice
 from ...evaluation.measured import MeasuredPairs
+from ...evaluation.path_points import RULES, points
 from ..flat_gradients import flat_in_one_step
-from ..interpolation import RULES, along_path, points
+from ..interpolation import along_path
 from ..method import GRADIENT, Task, path_steps
 from ..scoring import BatchScores, per_image
 

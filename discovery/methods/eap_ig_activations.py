@@ -13,8 +13,8 @@ from functools import partial
 
 from ...circuits.kinds import choice
 from ...circuits.recipe import DIRECTIONS
+from ...evaluation.path_points import RULES
 from ..flat_gradients import flat_in_one_step
-from ..interpolation import RULES
 from ..method import GRADIENT, path_steps
 from ..own_node import own_node, own_node_passes
 from ..scoring import per_image

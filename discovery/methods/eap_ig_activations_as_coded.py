@@ -17,11 +17,12 @@ import torch
 from ...circuits import ComputationGraph
 from ...circuits.kinds import whole
 from ...evaluation.measured import MeasuredPairs
+from ...evaluation.path_points import points
 from ...evaluation.reference import reference
 from ...models import ReceiverGradients, capture, fixed_output, sender_differences
 from ..contraction import Contraction
 from ..flat_gradients import flat_in_one_step
-from ..interpolation import AT_ONCE, points
+from ..interpolation import AT_ONCE
 from ..method import Task
 from ..scoring import BatchScores, per_image
 

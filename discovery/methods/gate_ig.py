@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from ...circuits.kinds import choice
 from ...evaluation.measured import MeasuredPairs
+from ...evaluation.path_points import RULES, points
 from ...evaluation.reference import reference
 from ...models import ReceiverGradients, SenderOutputs, mixed_reads, sender_differences
 from ..contraction import Contraction
 from ..flat_gradients import flat_in_one_step
-from ..interpolation import RULES, points
 from ..method import GRADIENT, Task, path_steps
 from ..scoring import BatchScores, per_image
 

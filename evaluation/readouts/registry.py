@@ -10,9 +10,18 @@ from .attention_patterns import ATTENTION_PATTERNS
 from .attention_relevance import ATTENTION_RELEVANCE
 from .attention_rollout import ATTENTION_ROLLOUT
 from .attention_times_gradient import ATTENTION_TIMES_GRADIENT
+from .footprint import FOOTPRINT
+from .gradient_maps import INPUT_X_GRADIENT, SALIENCY
+from .integrated_gradients import INTEGRATED_GRADIENTS
 from .kind import ReadoutKind
 from .logit_attribution import LOGIT_ATTRIBUTION
 from .logit_lens import LOGIT_LENS
+from .occlusion import OCCLUSION
+from .perturbation import PERTURBATION
+from .random_map import RANDOM_MAP
+from .rise import RISE
+from .smoothgrad import SMOOTHGRAD
+from .stream_patching import STREAM_PATCHING
 
 READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
     "read-out",
@@ -27,6 +36,16 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
         ATTENTION_FLOW,
         ATTENTION_RELEVANCE,
         ATTENTION_TIMES_GRADIENT,
+        INTEGRATED_GRADIENTS,
+        SMOOTHGRAD,
+        INPUT_X_GRADIENT,
+        SALIENCY,
+        OCCLUSION,
+        RISE,
+        RANDOM_MAP,
+        STREAM_PATCHING,
+        FOOTPRINT,
+        PERTURBATION,
     ),
 )
 """All read-outs by key."""

@@ -1,0 +1,36 @@
+"""A random map: what a map that knows nothing reaches in a comparison of maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...circuits import Readout
+from ...circuits.kinds import whole
+from ...models import ViT
+from ..execution import Execution
+from ..measured import MeasuredPairs
+from .draws import image_rngs
+from .kind import ReadoutKind
+from .patch_grid import PatchGrid
+from .patch_maps import patch_map
+
+
+def _random_map(model: ViT, pairs: MeasuredPairs, *, execution: Execution, seed: int) -> Readout:
+    n_patches = len(PatchGrid.of(model))
+
+    def drawn(batch: MeasuredPairs) -> Float[Tensor, "image patch"]:
+        return torch.from_numpy(np.stack([rng.random(n_patches) for rng in image_rngs(batch, seed, "random-map")]))
+
+    return patch_map(model, pairs, drawn, RANDOM_MAP.use(seed=seed), execution)
+
+
+RANDOM_MAP = ReadoutKind(
+    key="random-map",
+    name="A uniform random number for each patch",
+    function=_random_map,
+    passes=lambda model, seed: (0, 0),
+    params={"seed": whole(0, 0)},
+)
