@@ -116,7 +116,7 @@ def _runs(model: ViT, batch: ImagePairs, circuit: Circuit | None) -> Iterator[Lo
 
 
 def _changes(
-    logits: Logits, model: ViT, clean: Images, noise: Float[Tensor, "sample image ..."], strengths: Sequence[float]
+    logits: Logits, model: ViT, clean: Images, noise: Float[Tensor, "sample image ..."], strengths: Strengths
 ) -> Float[Tensor, "image strength sample"]:
     clean, norms = clean.to(noise), []
     base = logits(clean).to(model.exact_dtype)
