@@ -107,7 +107,6 @@ def _by_source(
     model: ViT, graph: ComputationGraph, clean: Activations, corrupted: Activations, by_token: OfSender
 ) -> OfSender:
     """Return the function that divides heads by source token; other senders keep the token at which they write."""
-
     signed = [(1, head_sources(model, clean)), (-1, head_sources(model, corrupted))]
 
     def of_sender(sender: int, gradient: Tensor) -> Tensor:
