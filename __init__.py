@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from .evaluation import on_patches as on_patches
     from .evaluation import patch_attribution as patch_attribution
     from .evaluation import patch_edges as patch_edges
+    from .evaluation import patch_head_pairs as patch_head_pairs
+    from .evaluation import patch_heads as patch_heads
     from .evaluation import patch_nodes as patch_nodes
     from .evaluation import patch_path as patch_path
     from .evaluation import patch_stream as patch_stream
@@ -151,6 +153,8 @@ _WHERE = {
     "open_store": "store",
     "patch_attribution": "evaluation",
     "patch_edges": "evaluation",
+    "patch_head_pairs": "evaluation",
+    "patch_heads": "evaluation",
     "patch_nodes": "evaluation",
     "patch_path": "evaluation",
     "path_changes": "evaluation",

@@ -60,6 +60,8 @@ from .readouts.attention_rollout import attention_rollout as attention_rollout
 from .readouts.attention_times_gradient import attention_times_gradient as attention_times_gradient
 from .readouts.footprint import footprint as footprint
 from .readouts.footprint import footprint_by_layer as footprint_by_layer
+from .readouts.head_patching import patch_head_pairs as patch_head_pairs
+from .readouts.head_patching import patch_heads as patch_heads
 from .readouts.key_positions import key_positions as key_positions
 from .readouts.kind import ReadoutKind as ReadoutKind
 from .readouts.lens_divergence import lens_divergence as lens_divergence

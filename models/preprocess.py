@@ -122,6 +122,13 @@ class Preprocess:
         mean, std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return pixels.to(torch.float32).div(255).sub(mean).div(std)
 
+    @plain_torch()
+    def views(self, images: Float[Tensor, "image 3 height width"]) -> UInt8[np.ndarray, "image height width 3"]:
+        """Return the model's input as 8-bit views, the inverse of `normalise`; other values are rounded and clipped."""
+        mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        pixels = (images.detach().cpu().to(torch.float64) * std + mean).mul(255).round().clamp(0, 255)
+        return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
 
 def built_for(module: nn.Module) -> tuple[int, int]:
     """Return the height and width of a model's patch embedding, or else of its data config."""

@@ -12,6 +12,7 @@ from .attention_rollout import ATTENTION_ROLLOUT
 from .attention_times_gradient import ATTENTION_TIMES_GRADIENT
 from .footprint import FOOTPRINT
 from .gradient_maps import INPUT_X_GRADIENT, SALIENCY
+from .head_patching import HEAD_PAIRS, HEAD_PATCHING
 from .integrated_gradients import INTEGRATED_GRADIENTS
 from .kind import ReadoutKind
 from .logit_attribution import LOGIT_ATTRIBUTION
@@ -44,6 +45,8 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
         RISE,
         RANDOM_MAP,
         STREAM_PATCHING,
+        HEAD_PATCHING,
+        HEAD_PAIRS,
         FOOTPRINT,
         PERTURBATION,
     ),

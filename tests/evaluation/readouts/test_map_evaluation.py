@@ -10,7 +10,7 @@ from circuitstore.circuits import Axis, Readout, ReadoutUse
 from circuitstore.errors import InputError
 from circuitstore.evaluation import Execution, ImagePairs, MapEvaluation
 
-from ..reference import relative
+from ...reference import relative
 from .linear_vit import linear_vit
 
 LABELS = [1, 3, 0]

@@ -7,7 +7,7 @@ from circuitstore.models import ViT, load_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ..conftest import enliven
+from ...conftest import enliven
 
 PREPROCESSING = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "crop": 1.0, "interpolation": "bicubic"}
 

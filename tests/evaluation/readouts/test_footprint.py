@@ -13,8 +13,8 @@ from circuitstore.errors import CircuitStoreWarning, InputError
 from circuitstore.evaluation import READOUTS, Execution, ImagePairs, measure
 from circuitstore.models import load_model
 
-from ..families import FAMILIES, build
-from ..reference import LABELS, VARIANTS, relative
+from ...families import FAMILIES, build
+from ...reference import LABELS, VARIANTS, relative
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from circuitstore.circuits import Circuit
 from circuitstore.errors import InputError
 from circuitstore.evaluation import READOUTS, Execution, ImagePairs, measure, outcomes
 
-from ..reference import relative
+from ...reference import relative
 
 
 def pairs_of(model, images, count=3):

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ..families import FAMILIES, build
-from ..reference import LABELS, VARIANTS, logit, logits_of, relative
+from ...families import FAMILIES, build
+from ...reference import LABELS, VARIANTS, logit, logits_of, relative
 
 VALUES = logit(LABELS)
 

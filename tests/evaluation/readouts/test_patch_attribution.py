@@ -16,8 +16,8 @@ from circuitstore.evaluation.readouts.patch_attribution import ATTRIBUTIONS
 from circuitstore.evaluation.readouts.rise import random_masks
 from circuitstore.models import load_model
 
-from ..families import FAMILIES, build
-from ..reference import logits_of, relative
+from ...families import FAMILIES, build
+from ...reference import logits_of, relative
 from .linear_vit import linear_vit, logit_gradient, on_grid
 
 with warnings.catch_warnings():
