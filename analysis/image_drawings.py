@@ -91,7 +91,7 @@ def draw_footprint(model: ViT, pairs: ImagePairs, circuit: Circuit, found: Reado
         others = float(layers.values[place].sum()) - patches
         name = layers.axes[0].labels[place]
         parts += _overlaid(view, maps.values[place], scale, x, _TOP)
-        parts.append(_text(x, _TOP + SIDE + 18, name if name == "logits" else f"layer {name}"))
+        parts.append(_text(x, _TOP + SIDE + 18, "logits" if name == "logits" else f"layer {name}"))
         parts.append(_text(x, _TOP + SIDE + 18 + _LINE, f"patches {patches:+.3g}, other tokens {others:+.3g}"))
     top = _TOP + SIDE + 24 + 2 * _LINE
     parts.append(_text(_GAP, top, _legend(scale)))

@@ -29,7 +29,7 @@ def test_heads_are_nodes_and_pairs_are_edges(made, direction):
     table = head_to_head(model, pairs, 0, 1, form="head", direction=direction).to_pandas()
     means = sent.mean().select(sender=["a0.h0", "a0.h3"], receiver="a1.h2").values
     rows = table[table["receiver"] == "a1.h2"].set_index("sender")["effect"][["a0.h0", "a0.h3"]]
-    assert np.abs(means - rows.to_numpy()).max() < 1e-12
+    assert np.abs(means - np.array(rows)).max() < 1e-12
 
 
 def test_there_is_no_edge_to_the_same_or_an_earlier_layer(made):
