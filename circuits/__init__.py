@@ -47,6 +47,11 @@ from .random import uniform_circuit as uniform_circuit
 from .readout import Axis as Axis
 from .readout import Readout as Readout
 from .readout import ReadoutUse as ReadoutUse
+from .readout_record import IMAGE as IMAGE
+from .readout_record import READOUT as READOUT
+from .readout_record import ReadoutRecord as ReadoutRecord
+from .readout_record import as_method as as_method
+from .readout_record import readout_use as readout_use
 from .recipe import GIVEN as GIVEN
 from .recipe import NATURAL as NATURAL
 from .recipe import UNATTACKED_TWIN as UNATTACKED_TWIN

@@ -21,6 +21,7 @@ from ..circuits import (
     CircuitRecord,
     Discovery,
     Extraction,
+    ReadoutRecord,
     Response,
     Trial,
     WorkItem,
@@ -258,6 +259,9 @@ class _Engine:
                     bar.set_postfix_str("")
                     storing.discovery(part, self._journal(part.item))
                     self._note(part)
+                case ReadoutRecord():
+                    bar.set_postfix_str("")
+                    storing.readout(part)
 
     def _note(self, discovery: Discovery) -> None:
         """Record the warnings and the residual of an answer."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Unpack
 
 import pandas as pd
 import torch
 
-from ..circuits import Corruption, WorkItem, circuit_id, computation_graph, universe_of
+from ..circuits import READOUT, Corruption, WorkItem, circuit_id, computation_graph, universe_of
 from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
+from ..evaluation import READOUTS
 from ..images import Grouping, changes_images, draws_on, has_image, quotas
 from ..models import ViT
 from ..results import Table
@@ -86,10 +87,10 @@ def dry_run(
         if _is_done(planned, stored):
             row["done"] += 1
             continue
-        _add_cost(row, planned, forward_s)
+        _add_cost(row, _cost_of_readout(plan, planned) if item.recipe.form == READOUT else _cost(planned), forward_s)
         if not has_image(item.recipe.corruption) and item.recipe.corruption not in averaged:
             averaged.add(item.recipe.corruption)
-            _add_passes(row, _passes_of_means(plan, item), 0, forward_s)
+            _add_cost(row, {"forwards": _passes_of_means(plan, item), "backwards": 0}, forward_s)
     frame = pd.DataFrame([{"recipe": r, "condition": c, **row} for (r, c), row in rows.items()])
     whole = ["items", "done", "images", "forwards", "backwards"]
     frame = frame.astype(dict.fromkeys(whole, int)).round({"seconds": 1, "megabytes": 2})
@@ -102,7 +103,14 @@ def _is_done(planned: Planned, stored: frozenset[str]) -> bool:
     return stored.issuperset([planned.item.id, *(circuit_id(planned.item.id, e) for e in planned.extractions)])
 
 
-def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None:
+def _add_cost(row: dict[str, float], cost: Mapping[str, float], forward_s: float) -> None:
+    for name, value in cost.items():
+        row[name] += value
+    row["seconds"] += forward_s * (cost["forwards"] + BACKWARD * cost["backwards"])
+
+
+def _cost(planned: Planned) -> dict[str, float]:
+    """Return the cost of an item that scores edges."""
     item = planned.item
     count = min(item.selection.count, item.selection.n_candidates)
     share = quotas(count)
@@ -112,17 +120,22 @@ def _add_cost(row: dict[str, float], planned: Planned, forward_s: float) -> None
     runs = len(planned.extractions) * (1 + RANDOM_CIRCUITS)
     if planned.sized_by is None:
         runs += sum(EXTRACTIONS[extraction.kind].runs(graph.n_edges) for extraction in planned.extractions)
-    forwards = cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest
-    row["images"] += count
-    _add_passes(row, forwards, cost.backwards, forward_s)
     members = len(planned.extractions) * graph.n_edges / 10
-    row["megabytes"] += (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6
+    return {
+        "images": count,
+        "forwards": cost.forwards + 2 * rest + CIRCUIT_RUN * runs * rest,
+        "backwards": cost.backwards,
+        "megabytes": (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6,
+    }
 
 
-def _add_passes(row: dict[str, float], forwards: float, backwards: float, forward_s: float) -> None:
-    row["forwards"] += forwards
-    row["backwards"] += backwards
-    row["seconds"] += forward_s * (forwards + BACKWARD * backwards)
+def _cost_of_readout(plan: Plan, planned: Planned) -> dict[str, float]:
+    """Return the cost of a read-out; its size is known only when it is read."""
+    item = planned.item
+    report = quotas(min(item.selection.count, item.selection.n_candidates))["report"]
+    method = item.recipe.method
+    forwards, backwards = READOUTS[method.kind].passes(plan.models[item.recipe.dtype], **dict(method.params))
+    return {"images": report, "forwards": forwards * report, "backwards": backwards * report}
 
 
 def _passes_of_means(plan: Plan, item: WorkItem) -> int:

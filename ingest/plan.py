@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,6 @@ from ..circuits import (
     NATURAL,
     ClassInfo,
     Condition,
-    Corruption,
     Extraction,
     Metric,
     Recipe,
@@ -25,31 +24,26 @@ from ..discovery import EXTRACTIONS, METHODS, sized_by
 from ..errors import InputError, unknown
 from ..evaluation import METRICS
 from ..images import (
-    CONDITIONS,
-    CORRUPTIONS,
     BadImage,
     Grouping,
     ImageSource,
     Predictions,
-    attacker_of,
     build_pairs,
-    changes_images,
     contrast,
     contrast_classes,
     deal_partners,
     freezes_target,
     has_image,
-    needs_attack,
     notice_of,
     order_candidates,
-    short_fingerprint,
     surroundings,
     targets_of,
 )
 from ..models import ViT, plain_torch
 from .images import attacked_folders, groups_of_class, open_images
 from .loading import CHOOSING, attackers_of, models_of
-from .spec import RecipeSpec, Spec, errors_at, kind_and_params
+from .requests import Requested, requests_of
+from .spec import Spec, errors_at
 
 
 @dataclass(frozen=True)
@@ -61,19 +55,13 @@ class Planned:
         extractions: the extractions of these circuits.
         sized_by: the work item whose circuits determine the sizes that are found on selection images: that of the
             natural condition of an effect study. None if the item determines its own sizes.
+        per_image: whether the numbers of each image of a read-out are kept.
     """
 
     item: WorkItem
     extractions: tuple[Extraction, ...]
     sized_by: WorkItem | None = None
-
-
-@dataclass(frozen=True)
-class RequestedRecipe:
-    """A recipe and the conditions under which it is used, natural first."""
-
-    recipe: Recipe
-    conditions: tuple[Condition, ...]
+    per_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,12 +108,12 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
         >>> [planned.item.target_class.name for planned in make_plan(spec).items]
         ['three', 'eight']
     """
-    requests = _requests(spec, {})  # errors in the spec are raised before a model is loaded
+    requests = requests_of(spec, {})  # errors in the spec are raised before a model is loaded
     dtypes = sorted({CHOOSING, *(requested.recipe.dtype for requested in requests)})
     models = models_of(spec, model, dtypes)
     chooser = models[CHOOSING]
     attackers = attackers_of(spec, chooser)
-    recipes = _requests(spec, attackers)
+    recipes = requests_of(spec, attackers)
     source = open_images(spec, chooser, groups, progress=progress)
     predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
@@ -138,10 +126,10 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
     classes = [cls for cls in classes if groups_of[cls]]
     if not classes:
         raise InputError(f"{spec.origin}: images.groups: {'; '.join(notices)}; divide the images into larger groups")
-    pairs: list[tuple[ClassInfo, RequestedRecipe]] = []
-    for i, requested in enumerate(recipes):
+    pairs: list[tuple[ClassInfo, Requested]] = []
+    for requested in recipes:
         _check_extractions(spec, chooser, requested)
-        with errors_at(spec, f"recipe[{i}]"):
+        with errors_at(spec, requested.place):
             fitting = _classes_of(requested, source, classes, notices)
             _try_out(spec, predictions, fitting[0], requested)
         pairs += [(cls, requested) for cls in fitting]
@@ -154,70 +142,6 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
         for planned in _items(spec, chooser, source, cls, group, requested)
     ]
     return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
-
-
-def _requests(spec: Spec, attackers: Mapping[int, ViT]) -> list[RequestedRecipe]:
-    """Return the recipes of a spec with their conditions, given the loaded attackers by the index of the condition."""
-    conditions = []
-    for i, condition in enumerate(spec.condition):
-        with errors_at(spec, f"condition[{i}]"):
-            attacker = {"model": short_fingerprint(attackers[i])} if i in attackers else {}
-            conditions.append(CONDITIONS.resolve(condition.kind, condition.params | attacker))
-            if condition.model is not None and attacker_of(conditions[i]) is None:
-                raise InputError(f"model: {condition.kind} follows no model's gradients; leave it out")
-    return [_requested_recipe(spec, i, recipe, conditions) for i, recipe in enumerate(spec.recipe)]
-
-
-def _requested_recipe(spec: Spec, index: int, recipe: RecipeSpec, conditions: Sequence[Condition]) -> RequestedRecipe:
-    place = f"recipe[{index}]"
-    with errors_at(spec, place):
-        method = METHODS.resolve(recipe.method, recipe.params)
-        facts = METHODS[recipe.method]
-    with errors_at(spec, f"{place}.corruption"):
-        corruption = CORRUPTIONS.resolve(*kind_and_params(recipe.corruption))
-    with errors_at(spec, f"{place}.metric"):
-        metric = METRICS.resolve(*kind_and_params(recipe.metric))
-    with errors_at(spec, place):
-        facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
-        if not has_image(corruption):
-            facts.check_without_images(recipe.direction)
-    chosen = tuple(conditions)
-    if recipe.conditions is not None:
-        with errors_at(spec, f"{place}.conditions"):
-            chosen = tuple(c for name in recipe.conditions for c in _named_conditions(name, conditions))
-    with errors_at(spec, place):
-        _check_defined(chosen, corruption, metric)
-    full = Recipe(
-        method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
-    )
-    return RequestedRecipe(full, tuple(sorted(dict.fromkeys(chosen), key=lambda c: c.kind != NATURAL)))
-
-
-def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
-    """Return the conditions whose kind, name or canonical text is `name`."""
-    own = {c: dict(c.params).get("name") for c in conditions}
-    hits = [c for c in conditions if name in (c.kind, c.text, own[c])]
-    if not hits:
-        raise unknown("condition", name, {c.kind if own[c] is None else str(own[c]) for c in conditions})
-    return hits
-
-
-def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
-    """Raise an error if the scores are undefined or all 0 under an unattacked condition."""
-    unattacked = [c.text for c in conditions if not changes_images(c)]
-    if not unattacked:
-        return
-    remedy = 'name the attacked conditions in the recipe, such as conditions = ["typographic"]'
-    if needs_attack(corruption):
-        raise InputError(
-            f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
-            f"and every score is 0; {remedy}"
-        )
-    if METRICS[metric.kind].needs_targets and not metric.params:
-        raise InputError(
-            f"the metric {metric.kind} needs the target class of an attack, and {unattacked[0]!r} has none; "
-            f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or use metric = "logit"'
-        )
 
 
 def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
@@ -247,11 +171,10 @@ def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
     return sized_by(extraction, size_of)
 
 
-def _check_extractions(spec: Spec, model: ViT, requested: RequestedRecipe) -> None:
+def _check_extractions(spec: Spec, model: ViT, requested: Requested) -> None:
     """Raise an error for sizes that the graph does not have, or extractions that the scores do not allow."""
     method = requested.recipe.method.kind
-    for i, extract in enumerate(spec.extract):
-        extraction = extract.extraction()
+    for i, extraction in enumerate(requested.extractions):
         size = dict(extraction.params).get("n")
         if isinstance(size, int | float):
             with errors_at(spec, f"extract[{i}].{extraction.kind}"):
@@ -278,7 +201,7 @@ def metric_target(source: ImageSource, metric: Metric) -> int | None:
 
 
 def _classes_of(
-    requested: RequestedRecipe, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
+    requested: Requested, source: ImageSource, classes: Sequence[ClassInfo], notices: dict[str, None]
 ) -> list[ClassInfo]:
     """Return the classes that a recipe applies to: all except the target of its metric.
 
@@ -312,7 +235,7 @@ def _check_aim(source: ImageSource, classes: Sequence[ClassInfo], condition: Con
         )
 
 
-def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: RequestedRecipe) -> None:
+def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: Requested) -> None:
     """Attack and corrupt one image of a class, so that errors are raised here and not once per class."""
     source, seed, corruption = predictions.source, requested.recipe.seed, requested.recipe.corruption
     partners = contrast_classes(corruption, source, cls, seed=seed, count=spec.images.per_class)
@@ -326,16 +249,13 @@ def _try_out(spec: Spec, predictions: Predictions, cls: ClassInfo, requested: Re
 
 
 def _items(
-    spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, group: str, requested: RequestedRecipe
+    spec: Spec, model: ViT, source: ImageSource, cls: ClassInfo, group: str, requested: Requested
 ) -> Iterator[Planned]:
     """Yield the items of one class, group and recipe; the natural condition, if any, determines the sizes of all."""
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls, group), spec.seed)]
     sized_by: WorkItem | None = None
     size_of = NATURAL if requested.conditions[0].kind == NATURAL else None
-    if METHODS[requested.recipe.method.kind].selects:
-        extractions = (EXTRACTIONS.resolve("found"),)
-    else:
-        extractions = tuple(_sized(e.extraction(), size_of) for e in spec.extract)
+    extractions = tuple(_sized(extraction, size_of) for extraction in requested.extractions)
     corruption, count = requested.recipe.corruption, spec.images.per_class
     target = metric_target(source, requested.recipe.metric)
     options: dict[str, Any] = {"seed": spec.seed, "count": count, "target": target}
@@ -348,6 +268,6 @@ def _items(
             against = contrast(source, cls, condition, corruption, **options)
         selection = Selection.of(hashes, count, rule, spec.seed, around, group)
         item = WorkItem(model.info, cls, condition, requested.recipe, selection, against)
-        yield Planned(item, extractions, sized_by)
+        yield Planned(item, extractions, sized_by, requested.per_image)
         if condition.kind == NATURAL:
             sized_by = item

@@ -196,6 +196,17 @@ class RecipeSpec(_Open):
     conditions: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
+class ReadoutSpec(_Open):
+    """A read-out of each class; other keys are parameters of its kind (`norm`, `tokens` …)."""
+
+    kind: str
+    corruption: _NameOrKind = "zero"
+    metric: _NameOrKind = "logit"
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    conditions: tuple[str, ...] | None = Field(default=None, min_length=1)
+    per_image: bool = False
+
+
 class ExtractSpec(_Open):
     """How a circuit is extracted: the name of an extraction with its size, and its other parameters."""
 
@@ -236,8 +247,9 @@ class Spec(_Part):
     model: _NameOrModel | None = None
     images: ImagesSpec
     condition: tuple[ConditionSpec, ...] = Field(min_length=1)
-    recipe: tuple[RecipeSpec, ...] = Field(min_length=1)
-    extract: tuple[ExtractSpec, ...] = Field(min_length=1)
+    recipe: tuple[RecipeSpec, ...] = ()
+    extract: tuple[ExtractSpec, ...] = ()
+    readout: tuple[ReadoutSpec, ...] = ()
     keep: Literal["per-image", "mean"] = "per-image"
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -254,6 +266,15 @@ class Spec(_Part):
     def origin(self) -> str:
         """The name of its file, for messages."""
         return self._origin
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Spec:
+        if not (self.recipe or self.readout):
+            raise ValueError("expected at least one [[recipe]] or [[readout]]")
+        if bool(self.recipe) != bool(self.extract):
+            given, lacking = ("recipe", "extract") if self.recipe else ("extract", "recipe")
+            raise ValueError(f"{lacking}: [[{given}]] needs at least one [[{lacking}]]")
+        return self
 
     @field_validator("name")
     @classmethod

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from ..circuits import CircuitRecord, Discovery, Response, WorkItem
+from ..circuits import CircuitRecord, Discovery, ReadoutRecord, Response, WorkItem
 from ..errors import CircuitStoreError, StoreError
 from ..evaluation import Journal
 from ..store import Writer
@@ -113,6 +113,10 @@ class Storing:
             self.circuits += 1
 
         self._queue(record.item, put)
+
+    def readout(self, record: ReadoutRecord) -> None:
+        """Store a read-out."""
+        self._queue(record.item, lambda: self._writer.put(record, run=self._run))
 
     def end(self, item: WorkItem) -> None:
         """Count an item as done."""

@@ -1,4 +1,4 @@
-"""Answers to work items: scores of every edge, circuits, and their evaluation."""
+"""Answers to work items: scores of every edge, circuits with their evaluation, and read-outs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..circuits import (
+    READOUT,
     Circuit,
     CircuitRecord,
     ClassInfo,
@@ -17,16 +19,18 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Extraction,
+    ReadoutRecord,
     Response,
     WorkItem,
     circuit_id,
     computation_graph,
+    readout_use,
     trials_of,
     universe_of,
 )
 from ..discovery import EXTRACTIONS, discover
 from ..errors import CircuitStoreWarning, InputError
-from ..evaluation import Execution, ImagePairs
+from ..evaluation import READOUTS, Execution, ImagePairs, measure
 from ..images import Split, build_pairs
 from ..models import ViT
 from ..store import rounded
@@ -83,7 +87,7 @@ class Workbench:
     def answer(self, planned: Planned, known: StoredParts, execution: Execution | None = None) -> Iterator[Part]:
         """Yield the missing parts of an item as they are computed: its discovery, then responses and circuits.
 
-        The responses of a circuit come before it.
+        The responses of a circuit come before it. The only part of a read-out is its record.
 
         The parts depend only on the plan, the item and `known`. Circuits are extracted from the rounded scores that are
         stored, whether the discovery is new or not.
@@ -96,9 +100,13 @@ class Workbench:
         Raises:
             InputError: no image qualifies, or an extraction does not apply.
         """
+        execution = execution or self.execution
+        if planned.item.recipe.form == READOUT:
+            yield self._read_out(planned, execution)
+            return
         discovery = known.discovery
         if discovery is None:
-            discovery = rounded(self._discover(planned.item, execution or self.execution))
+            discovery = rounded(self._discover(planned.item, execution))
             yield discovery
         for extraction in planned.extractions:
             if extraction not in known.circuits:
@@ -114,15 +122,7 @@ class Workbench:
 
     def _discover(self, item: WorkItem, execution: Execution) -> Discovery:
         """Run the item's method on its discovery images."""
-        pairs = self.pairs(item, "discovery")
-        if pairs is None:
-            name, chosen = item.target_class.name, self.choice.of_item(item)
-            group = f", group {item.selection.group!r}" if item.selection.group else ""
-            raise InputError(
-                f"class {name!r}{group}: no discovery images qualify ({item.selection.rule}): {chosen.why}"
-            )
-        began = time.monotonic()
-        recipe = item.recipe
+        pairs, began, recipe = self._needed_pairs(item, "discovery"), time.monotonic(), item.recipe
         with _recorded() as texts:
             answer = discover(
                 self.model_of(item),
@@ -138,14 +138,27 @@ class Workbench:
         scores = answer.scores
         if scores is not None and self.plan.spec.keep == "mean":
             scores = replace(scores, per_image=None)
-        provenance = {
+        provenance = self._provenance(item, began, [*self._warnings_of(item, "discovery", "selection"), *texts])
+        return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
+
+    def _read_out(self, planned: Planned, execution: Execution) -> ReadoutRecord:
+        """Read the report images of an item."""
+        item, began = planned.item, time.monotonic()
+        pairs, use = self._needed_pairs(item, "report"), readout_use(item)
+        with _recorded() as texts:
+            measured = measure(self.model_of(item), pairs, item.recipe.metric)
+            readout = READOUTS[use.kind].read(self.model_of(item), measured, use, execution)
+        provenance = self._provenance(item, began, [*self._warnings_of(item, "report"), *texts])
+        return ReadoutRecord.of(item, pairs.hashes, readout, per_image=planned.per_image, provenance=provenance)
+
+    def _provenance(self, item: WorkItem, began: float, warnings: list[str]) -> dict[str, Any]:
+        return {
             **versions(self.model_of(item)),
             "seconds": round(time.monotonic() - began, 3),
-            "warnings": [*self._warnings_of(item), *texts],
+            "warnings": warnings,
             **image_provenance(self.choice, item),
             "constants": self.choice.constants(item),
         }
-        return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
 
     def _extract(self, discovery: Discovery, extraction: Extraction, size: int | None) -> Circuit:
         item, scores = discovery.item, discovery.scores
@@ -193,9 +206,22 @@ class Workbench:
         built = self._build(item, split)
         return built and built[0]
 
-    def _warnings_of(self, item: WorkItem) -> tuple[str, ...]:
-        """Return the warnings raised when the pairs of a discovery were built."""
-        return tuple(text for split in ("discovery", "selection") for text in (self._build(item, split) or ((), ()))[1])
+    def _needed_pairs(self, item: WorkItem, split: Split) -> ImagePairs:
+        """Return the image pairs of one split.
+
+        Raises:
+            InputError: it has no images.
+        """
+        pairs = self.pairs(item, split)
+        if pairs is None:
+            name, chosen = item.target_class.name, self.choice.of_item(item)
+            group = f", group {item.selection.group!r}" if item.selection.group else ""
+            raise InputError(f"class {name!r}{group}: no {split} images qualify ({item.selection.rule}): {chosen.why}")
+        return pairs
+
+    def _warnings_of(self, item: WorkItem, *splits: Split) -> tuple[str, ...]:
+        """Return the warnings raised when the pairs of these splits were built."""
+        return tuple(text for split in splits for text in (self._build(item, split) or ((), ()))[1])
 
     def _build(self, item: WorkItem, split: Split) -> tuple[ImagePairs, tuple[str, ...]] | None:
         """Build the image pairs of one split, once for all items with the same question, and record warnings."""
@@ -238,5 +264,5 @@ def _recorded() -> Iterator[list[str]]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-Part = Discovery | Response | CircuitRecord
+Part = Discovery | Response | CircuitRecord | ReadoutRecord
 """A part of the answer to an item."""

@@ -114,6 +114,8 @@ class _Chosen:
 
 
 def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str | None, flagged: bool) -> _Chosen:
+    if not query.reads_circuits:
+        return _Chosen(sent={"run": run})
     ids = [values[p.name] for p in query.parameters if p.type == "circuit" and values[p.name]]
     if ids:
         if run is not None:

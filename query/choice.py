@@ -58,10 +58,10 @@ def _plain(store: Store, where: str, parameter: Parameter, value: Any) -> Any:
         return value
     place = f"{where}, parameter {parameter.name}"
     value = checked(place, parameter.type, value)
-    if parameter.type != "circuit" or value == parameter.default:
+    if parameter.type not in ("circuit", "readout") or value == parameter.default:
         return value
     try:
-        return store.circuit_id(value)
+        return store.circuit_id(value) if parameter.type == "circuit" else store.readout_id(value)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
 

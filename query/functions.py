@@ -9,10 +9,19 @@ from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
 from .profiles import usage_profile
+from .readouts import lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
+OF_READOUTS: dict[str, Answer] = {
+    "lens-by-layer": lens_by_layer,
+    "patching-map": patching_map,
+    "readouts": readouts,
+}
+"""Functions that read no circuits, by the name of the query."""
+
 ANSWERS: dict[str, Answer] = {
+    **OF_READOUTS,
     "changed-edges": changed_edges,
     "edge-stability": edge_stability,
     "enriched-edges": enriched_edges,

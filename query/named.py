@@ -45,7 +45,7 @@ from ..errors import InputError, unknown
 from ..results import Table
 from ..store.cypher.tokens import tokenize
 from .entries import STUDY
-from .functions import ANSWERS
+from .functions import ANSWERS, OF_READOUTS
 from .headers import Answer
 from .parameters import TYPES, Only, Parameter
 
@@ -82,6 +82,11 @@ class NamedQuery:
     def takes(self, parameter: str) -> bool:
         """Return whether the text has this parameter."""
         return parameter in parameters_of(self.text)
+
+    @property
+    def reads_circuits(self) -> bool:
+        """Whether the answer is about circuits, rather than about read-outs."""
+        return self.name not in OF_READOUTS
 
     @property
     def shows_flags(self) -> bool:

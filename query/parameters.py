@@ -1,7 +1,8 @@
 """Parameters of named queries: types, defaults and checks of values.
 
-The types are `string`, `integer`, `number`, `strings` (a list) and `circuit` (an id or its beginning; the default `""`
-stands for no circuit). A parameter with the name of a property of circuits selects circuits by it; see `choice.py`.
+The types are `string`, `integer`, `number`, `strings` (a list), `circuit` and `readout` (an id or its beginning; the
+default `""` stands for none). A parameter with the name of a property of circuits selects circuits by it; see
+`choice.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from ..errors import InputError, cut
 from ..notation import read_json
 
-TYPES = ("string", "integer", "number", "strings", "circuit")
+TYPES = ("string", "integer", "number", "strings", "circuit", "readout")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def checked(where: str, type: str, value: Any) -> Any:
                 return float(value)
             case "strings":
                 return _strings(where, value)
-            case "string" | "circuit" if isinstance(value, str | int) and not isinstance(value, bool):
+            case "string" | "circuit" | "readout" if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
     except InputError:
         raise
@@ -78,6 +79,7 @@ _EXPECTED = {
     "number": "a number",
     "strings": 'strings: a list, or text such as seven,nine or ["seven", "nine"]',
     "circuit": "the id of a circuit, or its beginning",
+    "readout": "the id of a read-out, or its beginning",
 }
 
 

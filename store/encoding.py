@@ -36,6 +36,7 @@ from ..circuits import (
     ExampleImages,
     Extraction,
     ModelInfo,
+    ReadoutRecord,
     Recipe,
     Response,
     Trial,
@@ -248,7 +249,7 @@ def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> E
     )
 
 
-def check_identity(header: Header, value: Discovery | CircuitRecord | Response | ExampleImages) -> None:
+def check_identity(header: Header, value: Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord) -> None:
     """Compare the id and the checksum of a value that was read with those in its header.
 
     Raises:

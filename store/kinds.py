@@ -1,6 +1,7 @@
-"""Kinds of stored values: discoveries, circuits, responses, example images. All parts of a store loop over these kinds.
+"""Kinds of stored values: discoveries, circuits, responses, example images, read-outs.
 
-A new kind is a value in `KINDS`, with its table in `tables` and a migration that creates the table.
+All parts of a store loop over these kinds. A new kind is a value in `KINDS`, with its table in `tables` and a migration
+that creates the table.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import and_, or_, select
 
-from ..circuits import ROLES, CircuitRecord, Discovery, ExampleImages, Extraction, Response, Role, WorkItem
-from . import encoding, example_encoding, tables
+from ..circuits import (
+    ROLES,
+    CircuitRecord,
+    Discovery,
+    ExampleImages,
+    Extraction,
+    ReadoutRecord,
+    Response,
+    Role,
+    WorkItem,
+)
+from . import encoding, example_encoding, readout_encoding, tables
 
-Stored = Discovery | CircuitRecord | Response | ExampleImages
+Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord
 V = TypeVar("V", bound=Stored)
 Question = tuple[WorkItem, Extraction | None]
 
@@ -76,6 +87,10 @@ def _response_row(response: Response, created_ms: int) -> dict[str, Any]:
 
 def _examples_row(images: ExampleImages, created_ms: int) -> dict[str, Any]:
     return images.properties() | {"created_ms": created_ms}
+
+
+def _readout_row(record: ReadoutRecord, created_ms: int) -> dict[str, Any]:
+    return record.properties() | {"created_ms": created_ms}
 
 
 _circuits, _items = tables.circuits.c, tables.items.c
@@ -157,8 +172,26 @@ EXAMPLES = StoredKind(
     question=lambda images: None,
 )
 
-KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES)}
+READOUTS = StoredKind(
+    "readout",
+    "readouts",
+    ReadoutRecord,
+    readout_encoding.readout_to_table,
+    readout_encoding.readout_from_table,
+    tables.readouts,
+    _readout_row,
+    kept=kept_items,
+    question=lambda record: (record.item, None),
+    answers=True,
+)
+
+KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES, READOUTS)}
 """All kinds by name. A kind comes before those that refer to it."""
+
+
+def answering_kinds() -> list[StoredKind[Any]]:
+    """Return the kinds whose values answer items."""
+    return [kind for kind in KINDS.values() if kind.answers]
 
 
 def kind_of(value: V) -> StoredKind[V]:

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged, check_known
 from .catalog_lease import WRITER
-from .kinds import KINDS, RESPONSES, examples_of_items
+from .kinds import KINDS, RESPONSES, StoredKind, answering_kinds, examples_of_items
 from .lease import now_ms
 from .runs import Run, RunRequest
 from .sql import bytewise, chunks, insert_new, parsed, storable
-from .tables import circuits, discoveries, items, leases, responses, run_circuits, run_items, runs, store
+from .tables import circuits, items, leases, responses, run_circuits, run_items, runs, store
 
 LOST = "its answer came from elsewhere and is lost; store it again"
 """Error of an item whose answer was imported and is missing, and cannot be computed."""
@@ -167,7 +167,7 @@ _IS_LISTED = exists().where(
 
 
 def pending(connection: Connection, run: str) -> list[WorkItem]:
-    """Return the items of a run, in order, that have not failed and lack their discovery or a requested circuit."""
+    """Return the items of a run, in order, that have not failed and lack their answer or a requested circuit."""
     lacking = exists().where(run_circuits.c.run == run, run_circuits.c.item == items.c.id, ~_IS_LISTED)
     wanted = (
         select(items.c.item)
@@ -189,14 +189,16 @@ def missing_circuits(connection: Connection, run: str) -> list[tuple[str, Extrac
     return [(item, parsed(Extraction, text)) for item, text in connection.execute(query)]
 
 
-def stored_of(connection: Connection, run: str) -> tuple[list[str], list[str]]:
-    """Return the ids of the listed discoveries of a run, and of its circuits that are listed with their responses."""
-    answers = select(discoveries.c.id).join(run_items, run_items.c.item == discoveries.c.id)
-    found = select(run_circuits.c.circuit).where(run_circuits.c.run == run, _IS_LISTED)
-    return (
-        list(connection.execute(answers.where(run_items.c.run == run)).scalars()),
-        list(connection.execute(found).scalars()),
-    )
+def answers_of(connection: Connection, run: str, kind: StoredKind[Any]) -> list[str]:
+    """Return the ids of the listed values of a kind that answer items of a run."""
+    ids = kind.table.c.id
+    query = select(ids).join(run_items, run_items.c.item == ids).where(run_items.c.run == run)
+    return list(connection.scalars(query))
+
+
+def circuits_of(connection: Connection, run: str) -> list[str]:
+    """Return the ids of the circuits of a run that are listed with their responses."""
+    return list(connection.scalars(select(run_circuits.c.circuit).where(run_circuits.c.run == run, _IS_LISTED)))
 
 
 def responses_of(connection: Connection, run: str) -> list[str]:
@@ -244,8 +246,7 @@ def free_leased(connection: Connection) -> int:
 
 def reset_items(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     """Set items to `done` if they are answered, to `failed` if their answers are imported, and else to `wanted`."""
-    answered = exists().where(discoveries.c.id == items.c.id)
-    rows = connection.execute(select(items.c.id, items.c.item, answered.label("answered")).where(which)).all()
+    rows = connection.execute(select(items.c.id, items.c.item, is_answered().label("answered")).where(which)).all()
     now = now_ms()
     for chunk in chunks(rows):
         values = [_reset(row.answered, WorkItem.from_dict(json.loads(row.item))) for row in chunk]
@@ -294,10 +295,19 @@ def set_states(connection: Connection, states: Iterable[Mapping[str, Any]]) -> N
         connection.execute(statement, [{f"new_{name}": value for name, value in row.items()} for row in chunk])
 
 
+def is_answered() -> sa.ColumnElement[bool]:
+    """Return the condition that the answer to an item is listed."""
+    return or_(*(exists().where(kind.table.c.id == items.c.id) for kind in answering_kinds()))
+
+
 def unanswered(connection: Connection) -> list[str]:
-    """Return the ids of the items that have no discovery."""
-    lacking = select(items.c.id).where(~exists().where(discoveries.c.id == items.c.id))
-    return list(connection.execute(lacking).scalars())
+    """Return the ids of the items that have no answer."""
+    return list(connection.scalars(select(items.c.id).where(~is_answered())))
+
+
+def falsely_done(connection: Connection) -> list[str]:
+    """Return the ids of the items that are `done` and have no answer."""
+    return list(connection.scalars(select(items.c.id).where(items.c.state == "done", ~is_answered())))
 
 
 def delete_items(connection: Connection, ids: Collection[str]) -> None:

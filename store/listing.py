@@ -1,4 +1,4 @@
-"""Tables of runs, items, circuits, responses and example images, from the catalog."""
+"""Tables of runs, items, circuits, responses, example images and read-outs, from the catalog."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ..circuits import Extraction, WorkItem
 from ..errors import InputError, check_known, cut
 from . import ledger, sql
 from .cypher.values import plain
-from .kinds import KINDS
+from .kinds import DISCOVERY, KINDS
 from .tables import STATES, run_circuits, run_items
 from .tables import circuits as circuits_table
 from .tables import examples as examples_table
 from .tables import items as items_table
+from .tables import readouts as readouts_table
 from .tables import responses as responses_table
 from .tables import runs as runs_table
 
@@ -128,6 +129,16 @@ def examples(connection: Connection, run: str | None, equals: Mapping[str, Any])
         query = query.where(examples_table.c.id.in_(ledger.examples_of(connection, run)))
     order = (*_IMAGES, "id")
     return _frame(connection, query.order_by(*(sql.bytewise(connection, examples_table.c[name]) for name in order)))
+
+
+def readouts(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+    """See `Store.readouts`."""
+    query = select(readouts_table).where(*_equal("readouts", dict(readouts_table.c.items()), equals))
+    if run is not None:
+        ledger.known_run(connection, run)
+        query = query.where(readouts_table.c.id.in_(ledger.answers_of(connection, run, KINDS["readout"])))
+    order = (*_IMAGES, "readout", "corruption", "metric", "id")
+    return _frame(connection, query.order_by(*(sql.bytewise(connection, readouts_table.c[name]) for name in order)))
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:
@@ -243,6 +254,6 @@ def resolve(connection: Connection, kind: str, id: str) -> str:
     if not found:
         raise InputError(
             f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of "
-            f"{'items' if KINDS[kind].answers else KINDS[kind].folder}"
+            f"{'items' if kind == DISCOVERY.name else KINDS[kind].folder}"
         )
     raise InputError(f"several ids begin with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits")

@@ -1,6 +1,6 @@
 """Rebuilding of the catalog and the graph from the archive.
 
-Runs with their requests, discoveries and circuits come from the archive. Data that only a catalog has (failures, number
+Runs with their requests and all stored values come from the archive. Data that only a catalog has (failures, number
 and time of attempts) come from the old catalog, as far as it can be read.
 """
 
@@ -21,7 +21,7 @@ from ..results import Table
 from . import answers, ledger
 from .archive import RUN, Archive
 from .interrupts import deferred, safe_point
-from .kinds import CIRCUIT, DISCOVERY, KINDS, Question, Stored, StoredKind
+from .kinds import CIRCUIT, KINDS, Question, Stored, StoredKind, answering_kinds
 from .lease import now_ms
 from .parts import RECOMPUTED, Parts
 from .projection import Projection
@@ -59,9 +59,9 @@ class ArchiveContents:
     extractions: dict[str, Extraction] = field(default_factory=dict)
 
     @property
-    def discoveries(self) -> Mapping[str, Mapping[str, Any]]:
-        """Rows of the discoveries, by id."""
-        return self.rows[DISCOVERY.name]
+    def answers(self) -> Mapping[str, Mapping[str, Any]]:
+        """Rows of the answers to items, by id."""
+        return {id: row for kind in answering_kinds() for id, row in self.rows[kind.name].items()}
 
     @property
     def circuits(self) -> Mapping[str, Mapping[str, Any]]:
@@ -217,7 +217,8 @@ def _recovered(found: ArchiveContents, old: CatalogRows) -> Iterator[RunRequest]
     items = {id for run in runs.values() for id in run.items}
     circuits = {id for run in runs.values() for id in run.circuits}
     stray = [id for id in found.circuits if id not in circuits and id not in _ids(old, "circuits")]
-    stray_items = [id for id in found.discoveries if id not in items and id not in _ids(old, "discoveries")]
+    listed = set().union(*(_ids(old, kind.table.name) for kind in answering_kinds()))
+    stray_items = [id for id in found.answers if id not in items and id not in listed]
     stray_items += [str(found.circuits[id]["discovery_id"]) for id in stray]
     if not stray_items:
         return
@@ -231,9 +232,9 @@ def _states(found: ArchiveContents, old: CatalogRows) -> Iterator[dict[str, Any]
     """Yield the columns `ledger.TRIED` of every item, with its id."""
     tried = {row["id"]: row for row in old.rows["items"]}
     requested_ms = {item.id: one.created_ms for one in reversed(sort_requests(found.requests)) for item in one.items}
+    given = found.answers
     for id, item in found.items.items():
-        row = tried.get(id, {})
-        answer = found.discoveries.get(id)
+        row, answer = tried.get(id, {}), given.get(id)
         lost = answer is None and item.is_given
         failed = lost or (answer is None and row.get("state") == "failed")
         changed, attempts = row.get("changed_ms"), row.get("attempts")

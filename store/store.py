@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, Discovery, ExampleImages, Response
+from ..circuits import CircuitRecord, Discovery, ExampleImages, ReadoutRecord, Response
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
 from . import catalog_lease, listing
@@ -24,7 +24,7 @@ from .cypher.values import check_text, limits
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import EXAMPLES
+from .kinds import EXAMPLES, READOUTS
 from .location import Location
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -199,6 +199,30 @@ class Store:
         with self.catalog.reading() as connection:
             id = listing.resolve(connection, "example", id)
         return self.archive.read(EXAMPLES, id)[0]
+
+    def readouts(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
+        """Return what read-outs there are: a row per class, group, condition and kind, sorted by them.
+
+        Columns: `ReadoutRecord.properties` and `created_ms`.
+
+        Args:
+            run: only those that this run requests.
+            equals: as for `circuits`, such as `kind="logit-lens"`.
+
+        Raises:
+            InputError: there is no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.readouts(connection, run, equals)
+
+    def readout_id(self, start: str) -> str:
+        """Return the full id of the only read-out whose id begins with these digits. Errors as for `circuit_id`."""
+        with self.catalog.reading() as connection:
+            return listing.resolve(connection, READOUTS.name, start)
+
+    def readout(self, id: str) -> ReadoutRecord:
+        """Return a read-out by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
+        return self.archive.read(READOUTS, self.readout_id(id))[0]
 
     def writing_process(self) -> str | None:
         """Return a description of the process that writes to the store; None if there is none."""

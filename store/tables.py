@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
@@ -37,7 +37,7 @@ runs = Table(
 )
 
 STATES = ("wanted", "leased", "done", "failed")
-"""States of an item: to be computed; in work; its discovery is stored; failed, until `retry_failed` resets it."""
+"""States of an item: to be computed; in work; its answer is stored; failed, until `retry_failed` resets it."""
 
 items = Table(
     "items",
@@ -165,6 +165,31 @@ examples = Table(
     Column("image_group", Text, nullable=False),
     Column("attack", Text, nullable=False),
     Column("condition", Text, nullable=False),
+    Column("n_images", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+readouts = Table(
+    "readouts",
+    metadata,
+    Column("id", ForeignKey("items.id"), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("model_id", String(64), nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("class_index", Integer, nullable=False),
+    Column("image_group", Text, nullable=False),
+    Column("attack", Text, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("readout", Text, nullable=False),
+    Column("corruption", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("dtype", String(16), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("axes", Text, nullable=False),
+    Column("unit", Text, nullable=False),
     Column("n_images", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("created_ms", BigInteger, nullable=False),

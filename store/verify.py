@@ -10,7 +10,6 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import exists, select
 
 from ..errors import InputError, StoreDamaged, StoreError, StoreForeign, StoreUnreachable
 from ..results import Table
@@ -23,7 +22,6 @@ from .graph.contract import GraphBackend
 from .kinds import CIRCUIT, KINDS, StoredKind
 from .lease import shown
 from .runs import Run, RunRequest, merge_requests, run_key
-from .tables import discoveries, items
 
 REBUILD = "circuitstore rebuild"
 SWEPT = "the next circuitstore index removes it"
@@ -169,16 +167,13 @@ def _values(archive: Archive, catalog: Catalog, kind: StoredKind[Any], sound: se
 
 
 def _states(catalog: Catalog) -> Iterator[Difference]:
-    """Yield items whose rows contradict themselves, or that are `done` without a discovery."""
+    """Yield items whose rows contradict themselves, or that are `done` without an answer."""
     with catalog.reading() as connection:
-        altered = list(ledger.altered_items(connection))
+        altered, wrong = list(ledger.altered_items(connection)), ledger.falsely_done(connection)
     for id, what in altered:
         yield Difference("catalog", "altered row", id, what, REBUILD)
-    answered = exists().where(discoveries.c.id == items.c.id)
-    with catalog.reading() as connection:
-        wrong = list(connection.execute(select(items.c.id).where(items.c.state == "done", ~answered)).scalars())
     for id in wrong:
-        yield Difference("catalog", "wrong state", id, "the item is done, but its discovery is not listed", REBUILD)
+        yield Difference("catalog", "wrong state", id, "the item is done, but its answer is not listed", REBUILD)
 
 
 def _graph(

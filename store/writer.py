@@ -23,7 +23,7 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import CIRCUIT, DISCOVERY, EXAMPLES, KINDS, RESPONSE, Stored, StoredKind, kind_of
+from .kinds import CIRCUIT, EXAMPLES, KINDS, RESPONSE, Stored, StoredKind, answering_kinds, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -134,13 +134,20 @@ class Writer:
         with self._parts.lock:
             self._requests.add_run(RunRequest(name, spec, tuple(items), tuple(circuits), now_ms()))
             with self.catalog.reading() as connection:
-                there = [w.id for w in ledger.pending(connection, name) if self.archive.has(DISCOVERY.name, w.id)]
-                absent = [id for id in there if answers.checksum(connection, DISCOVERY, id) is None]
+                lacking = ledger.pending(connection, name)
+                absent = [
+                    (kind, item.id)
+                    for kind in answering_kinds()
+                    for item in lacking
+                    if self.archive.has(kind.name, item.id) and answers.checksum(connection, kind, item.id) is None
+                ]
                 wanted = [circuit_id(item, how) for item, how in ledger.missing_circuits(connection, name)]
-                answered, found = ledger.stored_of(connection, name)
-                responses, examples = ledger.responses_of(connection, name), ledger.examples_of(connection, name)
-            self._set_lost_aside({DISCOVERY: answered, RESPONSE: responses, CIRCUIT: found, EXAMPLES: examples})
-            taken = [self.adopt(DISCOVERY, id) for id in absent]
+                listed = {kind: ledger.answers_of(connection, name, kind) for kind in answering_kinds()}
+                listed |= {CIRCUIT: ledger.circuits_of(connection, name)}
+                listed |= {RESPONSE: ledger.responses_of(connection, name)}
+                listed |= {EXAMPLES: ledger.examples_of(connection, name)}
+            self._set_lost_aside(listed)
+            taken = [self.adopt(kind, id) for kind, id in absent]
             taken += [self.adopt(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
             if sum(taken):
                 self._parts.notify(f"{sum(taken)} results of an earlier run were found in the archive and reused")
@@ -193,7 +200,7 @@ class Writer:
             self._parts.set_aside(kind.name, id, error)
 
     def pending(self, run: str) -> list[WorkItem]:
-        """Return the items of a run that have not failed and lack their discovery or a requested circuit, in order."""
+        """Return the items of a run that have not failed and lack their answer or a requested circuit, in order."""
         with self.catalog.reading() as connection:
             return ledger.pending(connection, run)
 
@@ -223,10 +230,10 @@ class Writer:
     # --- values ------------------------------------------------------------------------------------
 
     def stored(self, run: str) -> tuple[set[str], set[str]]:
-        """Return the ids of the stored discoveries and of the stored circuits of a run."""
+        """Return the ids of the answered items and of the stored circuits of a run."""
         with self.catalog.reading() as connection:
-            answered, found = ledger.stored_of(connection, run)
-        return set(answered), set(found)
+            answered = [id for kind in answering_kinds() for id in ledger.answers_of(connection, run, kind)]
+            return set(answered), set(ledger.circuits_of(connection, run))
 
     def examples(self, run: str) -> set[str]:
         """Return the ids of the stored example images of the classes and conditions of a run."""
@@ -241,9 +248,9 @@ class Writer:
     def put(self, *values: Stored, run: str) -> None:
         """Store values and make a run refer to them; a value comes before those that refer to it.
 
-        A discovery completes its item; its scores are stored as by `encoding.rounded`. A circuit appears in the graph
-        with its group: after at most half a minute plus the time that a group takes. A response belongs to a run
-        through the circuits that refer to it, example images through items of the same class and condition.
+        A discovery or a read-out completes its item; scores are stored as by `encoding.rounded`. A circuit appears in
+        the graph with its group: after at most half a minute plus the time that a group takes. A response belongs to a
+        run through the circuits that refer to it, example images through items of the same class and condition.
 
         A stored value is never replaced: a different value with the same id is dropped with a notice.
 

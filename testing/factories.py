@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from ..circuits import (
     NATURAL,
+    READOUT,
+    Axis,
     CircuitRecord,
     ClassInfo,
     Condition,
@@ -24,6 +26,8 @@ from ..circuits import (
     MethodUse,
     Metric,
     ModelInfo,
+    Readout,
+    ReadoutRecord,
     Recipe,
     Response,
     Role,
@@ -35,6 +39,7 @@ from ..circuits import (
     bootstrap_frequency,
     digest,
     greedy,
+    readout_use,
     trials_of,
     universe_of,
 )
@@ -145,6 +150,22 @@ def make_examples(item: WorkItem, count: int = 2, *, seed: int = 0) -> ExampleIm
     examples = tuple(Example(hash_, f"{hash_[:6]}.png", seen(), seen() if attacked else None) for hash_ in hashes)
     rates = dict.fromkeys(("success", "one_step", "more_steps", "more_restarts", "large"), 0.5)
     return ExampleImages.of(item, count, examples, {"images": 4, **rates, "suspicious": []} if attacked else {})
+
+
+def make_readout(item: WorkItem, count: int = 3, *, per_image: bool = False, seed: int = 0) -> ReadoutRecord:
+    """Return a synthetic logit lens for a read-out item; see `readout_item`."""
+    rng = np.random.default_rng([seed, item.target_class.class_index])
+    points = ("resid_pre.0", "resid_mid.0", "resid_post.0")
+    axes = (Axis("image", tuple(range(count))), Axis("point", points), Axis("class", (0, 1)))
+    readout = Readout(readout_use(item), axes, rng.normal(size=(count, len(points), 2)))
+    hashes = tuple(_hashes(98, item.target_class.class_index, count))
+    return ReadoutRecord.of(item, hashes, readout, per_image=per_image, provenance={"device": "cpu"})
+
+
+def readout_item(item: WorkItem) -> WorkItem:
+    """Return the question for a logit lens of the same images."""
+    use = MethodUse.of("logit-lens", {"norm": True})
+    return replace(item, recipe=replace(item.recipe, method=use, form=READOUT, universe=None))
 
 
 def make_records(

@@ -20,7 +20,16 @@ from circuitstore.cli.pages import pages
 from circuitstore.evaluation import NeuronPaths
 from circuitstore.evaluation import READOUTS
 from circuitstore.ingest import index, parse_spec
-from circuitstore.ingest.spec import ConditionSpec, ExtractSpec, FolderSpec, ImagesSpec, ModelSpec, RecipeSpec, Spec
+from circuitstore.ingest.spec import (
+    ConditionSpec,
+    ExtractSpec,
+    FolderSpec,
+    ImagesSpec,
+    ModelSpec,
+    ReadoutSpec,
+    RecipeSpec,
+    Spec,
+)
 from circuitstore.store import open_store
 
 from .image_fixtures import Photo
@@ -99,7 +108,8 @@ def test_every_field_of_a_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
     tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": ConditionSpec}
-    nested = {"images", "condition", "recipe", "extract"}
+    tables |= {"readout.": ReadoutSpec}
+    nested = {"images", "condition", "recipe", "extract", "readout"}
     fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
     assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
     example = text.split("```toml\n")[1].split("```")[0]

@@ -1,0 +1,141 @@
+"""What a spec asks about each class and condition: recipes that score edges, and read-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..circuits import (
+    NATURAL,
+    READOUT,
+    Condition,
+    Corruption,
+    Extraction,
+    Metric,
+    Recipe,
+    as_method,
+)
+from ..discovery import EXTRACTIONS, METHODS
+from ..errors import InputError, unknown
+from ..evaluation import METRICS, READOUTS
+from ..images import CONDITIONS, CORRUPTIONS, attacker_of, changes_images, has_image, needs_attack, short_fingerprint
+from ..models import ViT
+from .spec import ReadoutSpec, RecipeSpec, Spec, errors_at, kind_and_params
+
+
+@dataclass(frozen=True)
+class Requested:
+    """A recipe and the conditions under which it is used.
+
+    Attributes:
+        place: the path of its table in the spec.
+        recipe: the recipe.
+        conditions: natural first.
+        extractions: how circuits are extracted from its answers; none from read-outs.
+        per_image: whether the numbers of each image of a read-out are kept.
+    """
+
+    place: str
+    recipe: Recipe
+    conditions: tuple[Condition, ...]
+    extractions: tuple[Extraction, ...] = ()
+    per_image: bool = False
+
+
+def requests_of(spec: Spec, attackers: Mapping[int, ViT]) -> list[Requested]:
+    """Return everything that a spec asks about each class, given the loaded attackers by the index of the condition.
+
+    Raises:
+        InputError: an unknown kind or parameter, or a combination that is undefined.
+    """
+    conditions = [_condition(spec, i, attackers) for i in range(len(spec.condition))]
+    recipes = [_of_recipe(spec, f"recipe[{i}]", recipe, conditions) for i, recipe in enumerate(spec.recipe)]
+    readouts = [_of_readout(spec, f"readout[{i}]", readout, conditions) for i, readout in enumerate(spec.readout)]
+    return [*recipes, *readouts]
+
+
+def _condition(spec: Spec, index: int, attackers: Mapping[int, ViT]) -> Condition:
+    condition = spec.condition[index]
+    with errors_at(spec, f"condition[{index}]"):
+        attacker = {"model": short_fingerprint(attackers[index])} if index in attackers else {}
+        resolved = CONDITIONS.resolve(condition.kind, condition.params | attacker)
+        if condition.model is not None and attacker_of(resolved) is None:
+            raise InputError(f"model: {condition.kind} follows no model's gradients; leave it out")
+    return resolved
+
+
+def _of_recipe(spec: Spec, place: str, recipe: RecipeSpec, conditions: Sequence[Condition]) -> Requested:
+    with errors_at(spec, place):
+        method = METHODS.resolve(recipe.method, recipe.params)
+        facts = METHODS[recipe.method]
+    corruption, metric = _contrast(spec, place, recipe)
+    with errors_at(spec, place):
+        facts.check(recipe.form, recipe.direction, metric.kind, dict(method.params))
+        if not has_image(corruption):
+            facts.check_without_images(recipe.direction)
+    chosen = _chosen(spec, place, recipe, conditions)
+    with errors_at(spec, place):
+        _check_defined(chosen, corruption, metric)
+    full = Recipe(
+        method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
+    )
+    found = (EXTRACTIONS.resolve("found"),) if facts.selects else tuple(e.extraction() for e in spec.extract)
+    return Requested(place, full, chosen, found)
+
+
+def _of_readout(spec: Spec, place: str, readout: ReadoutSpec, conditions: Sequence[Condition]) -> Requested:
+    with errors_at(spec, place):
+        use = READOUTS.resolve(readout.kind, readout.params)
+    corruption, metric = _contrast(spec, place, readout)
+    chosen = _chosen(spec, place, readout, conditions)
+    if READOUTS[readout.kind].reads_metric:
+        with errors_at(spec, place):
+            _check_defined(chosen, corruption, metric)
+    recipe = Recipe(as_method(use), READOUT, metric, corruption, dtype=readout.dtype, seed=spec.seed)
+    return Requested(place, recipe, chosen, per_image=readout.per_image)
+
+
+def _contrast(spec: Spec, place: str, table: RecipeSpec | ReadoutSpec) -> tuple[Corruption, Metric]:
+    with errors_at(spec, f"{place}.corruption"):
+        corruption = CORRUPTIONS.resolve(*kind_and_params(table.corruption))
+    with errors_at(spec, f"{place}.metric"):
+        metric = METRICS.resolve(*kind_and_params(table.metric))
+    return corruption, metric
+
+
+def _chosen(
+    spec: Spec, place: str, table: RecipeSpec | ReadoutSpec, conditions: Sequence[Condition]
+) -> tuple[Condition, ...]:
+    """Return the conditions of a table, natural first."""
+    chosen = tuple(conditions)
+    if table.conditions is not None:
+        with errors_at(spec, f"{place}.conditions"):
+            chosen = tuple(c for name in table.conditions for c in _named_conditions(name, conditions))
+    return tuple(sorted(dict.fromkeys(chosen), key=lambda c: c.kind != NATURAL))
+
+
+def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions whose kind, name or canonical text is `name`."""
+    own = {c: dict(c.params).get("name") for c in conditions}
+    hits = [c for c in conditions if name in (c.kind, c.text, own[c])]
+    if not hits:
+        raise unknown("condition", name, {c.kind if own[c] is None else str(own[c]) for c in conditions})
+    return hits
+
+
+def _check_defined(conditions: Sequence[Condition], corruption: Corruption, metric: Metric) -> None:
+    """Raise an error if the scores are undefined or all 0 under an unattacked condition."""
+    unattacked = [c.text for c in conditions if not changes_images(c)]
+    if not unattacked:
+        return
+    remedy = 'name the attacked conditions in the recipe, such as conditions = ["typographic"]'
+    if needs_attack(corruption):
+        raise InputError(
+            f"under {unattacked[0]!r} the corruption {corruption.text} contrasts each image with itself "
+            f"and every score is 0; {remedy}"
+        )
+    if METRICS[metric.kind].needs_targets and not metric.params:
+        raise InputError(
+            f"the metric {metric.kind} needs the target class of an attack, and {unattacked[0]!r} has none; "
+            f'{remedy}, name a class (metric = {{ kind = "{metric.kind}", target = "…" }}), or use metric = "logit"'
+        )

@@ -1,0 +1,159 @@
+"""Named queries about stored read-outs, which the graph does not contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..circuits import Readout, ReadoutRecord
+from ..errors import InputError
+from ..results import Table
+from .headers import columns_of
+from .names import Models
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+_QUESTION = (
+    "model_id", "dataset", "class", "class_index", "image_group", "condition", "readout", "corruption", "metric",
+    "dtype", "seed",
+)  # fmt: skip
+_PLACE = ("model", "class", "image_group", "condition", "readout")
+"""Columns that say what a row is about."""
+
+
+def readouts(store: Store, values: Mapping[str, Any]) -> Table:
+    """The read-outs that are stored, the newest for each class, condition and kind.
+
+    Parameters: none
+    Columns:
+      id: id of the read-out
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters
+      corruption: what the images are contrasted with, for kinds that do so
+      metric: the metric, for kinds that depend on one
+      axes: what its numbers are counted by
+      images: number of images behind the mean
+    """
+    rows = _newest(store, values.get("run")).rename(columns={"n_images": "images"})
+    return Table(rows.loc[:, columns_of(readouts)].reset_index(drop=True))
+
+
+def lens_by_layer(store: Store, values: Mapping[str, Any]) -> Table:
+    """Logits of the true class and of its strongest rival at each point of the residual stream (logit lens).
+
+    Parameters:
+      readout: readout = ""; its id, or the beginning of it; empty: the newest of each class and condition
+    Columns:
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters
+      point: resid_pre.0 enters block 0; resid_mid.l comes after the attention of block l, resid_post.l after its MLP
+      logit: mean logit of the true class over the images
+      std: its standard deviation over the images; missing for one image
+      rival: the other class with the largest mean logit
+      rival_logit: that logit
+      top: share of the images whose largest logit is that of the true class; missing if only means were kept
+    """
+    return _table(store, values, lens_by_layer, "logit-lens", ("point", "class"), _lens_rows)
+
+
+def _lens_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    mean, true = record.mean, record.item.target_class.class_index
+    points, classes = mean.axes
+    others = mean.values.copy()
+    others[:, true] = -np.inf
+    rivals = others.argmax(axis=1)
+    top = [None] * len(points)
+    if record.per_image is not None:
+        top = (record.per_image.values.argmax(axis=2) == true).mean(axis=0).tolist()
+    for i, point in enumerate(points.labels):
+        yield {
+            "point": point,
+            "logit": float(mean.values[i, true]),
+            "std": None if mean.std is None else float(mean.std[i, true]),
+            "rival": str(classes.labels[rivals[i]]),
+            "rival_logit": float(mean.values[i, rivals[i]]),
+            "top": top[i],
+        }
+
+
+def patching_map(store: Store, values: Mapping[str, Any]) -> Table:
+    """Effects of patching the residual stream, point by point and token by token.
+
+    Parameters:
+      readout: readout = ""; its id, or the beginning of it; empty: the newest of each class and condition
+    Columns:
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters
+      point: point of the residual stream
+      token: index of the token; missing if all tokens were patched together
+      effect: mean change of the metric over the images
+      std: its standard deviation over the images; missing for one image
+    """
+    return _table(store, values, patching_map, "stream-patching", ("point",), _patching_rows)
+
+
+def _patching_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    for row in record.to_pandas().to_dict("records"):
+        yield {"point": row["point"], "token": row.get("token"), "effect": row["value"], "std": row.get("std")}
+
+
+def _table(
+    store: Store, values: Mapping[str, Any], query: Any, kind: str, axes: tuple[str, ...], rows_of: Any
+) -> Table:
+    """Return the rows of all read-outs of a kind, or of the one that is named.
+
+    Args:
+        store: the store to read.
+        values: the parameters.
+        query: the function of the query.
+        kind: the kind of read-out.
+        axes: axes that a read-out must have.
+        rows_of: returns the rows of one record, without the columns `_PLACE`.
+    """
+    listed = _newest(store, values.get("run"), values["readout"], kind)
+    found, notes = [], []
+    if listed.empty:
+        notes.append(f"there is no read-out of the kind {kind}; [[readout]] in a spec indexes it")
+    for row in listed.to_dict("records"):
+        record = store.readout(row["id"])
+        if fault := _lacks(record.mean, axes):
+            notes.append(f"{row['readout']} of {row['class']!r}, {row['condition']}: {fault}")
+        else:
+            found += [{**{name: row[name] for name in _PLACE}, **numbers} for numbers in rows_of(record)]
+    return Table(pd.DataFrame(found, columns=columns_of(query)), tuple(notes))
+
+
+def _lacks(mean: Readout, axes: tuple[str, ...]) -> str | None:
+    """Return why a read-out is not shown; None if it has the axes."""
+    if set(axes) <= set(mean.names) and (len(axes) == 1 or len(axes) == len(mean.names)):
+        return None
+    return f"left out: it is by {', '.join(mean.names)}, expected {', '.join(axes)}; read it with Store.readout"
+
+
+def _newest(store: Store, run: str | None, id: str = "", kind: str | None = None) -> pd.DataFrame:
+    """Return the catalog's rows of the newest read-out for each question, or of the one with the given id.
+
+    Raises:
+        InputError: that one is of another kind.
+    """
+    rows = store.readouts(run, **({"id": id} if id else {}))
+    if id and kind is not None and rows["kind"].iloc[0] != kind:
+        raise InputError(f"readout {id[:12]}: expected a read-out of the kind {kind}, got {rows['readout'].iloc[0]}")
+    if kind is not None:
+        rows = rows.loc[rows["kind"] == kind]
+    models = Models(zip(rows["model"], rows["model_id"], strict=True))
+    latest = rows.sort_values(["created_ms", "id"]).drop_duplicates(list(_QUESTION), keep="last").sort_index()
+    return latest.assign(model=[models.label(id) for id in latest["model_id"]])

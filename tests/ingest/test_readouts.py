@@ -1,0 +1,130 @@
+"""Read-outs in a spec: what is stored for each class and condition, what a second call adds, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from circuitstore.circuits import READOUT
+from circuitstore.errors import InputError
+from circuitstore.evaluation import logit_lens
+from circuitstore.images import Predictions, open_source
+from circuitstore.ingest import dry_run, index, parse_spec
+from circuitstore.models import ViT
+from circuitstore.store import Store, open_store
+
+SPEC = """
+name = "lens"
+model = "digits"
+[images]
+source = "digits"
+only = ["three", "eight"]
+per_class = 8
+examples = 0
+[[condition]]
+kind = "natural"
+[[condition]]
+kind = "fgsm"
+eps = "8/255"
+[[readout]]
+kind = "logit-lens"
+per_image = true
+[[readout]]
+kind = "logit-lens"
+norm = false
+conditions = ["natural"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, digits_model: ViT) -> Path:
+    folder = tmp_path_factory.mktemp("readouts")
+    result = index(parse_spec(SPEC), model=digits_model, location=folder, progress=False)
+    assert (result.done, result.skipped, result.failed, result.circuits) == (6, 0, {}, 0)
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    with open_store(folder) as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_each_class_and_condition_has_its_read_outs(store: Store) -> None:
+    both = ["three", "natural"], ["eight", "natural"]
+    for norm, expected in ((True, (*both, ["three", "fgsm"], ["eight", "fgsm"])), (False, both)):
+        rows = store.readouts("lens", readout=f"logit-lens(norm={norm})")
+        assert sorted(rows[["class", "attack"]].to_numpy().tolist()) == sorted(expected)
+    assert set(store.items("lens")["state"]) == {"done"} and set(store.items()["form"]) == {READOUT}
+    assert len(store.verify()) == 0
+
+
+@pytest.mark.slow
+def test_a_read_out_is_that_of_the_report_images_under_the_condition(store: Store, digits_model: ViT) -> None:
+    predictions = Predictions(open_source("digits", digits_model), digits_model)
+    for row in store.readouts(readout="logit-lens(norm=True)").to_dict("records"):
+        record = store.readout(row["id"])
+        cls = record.item.target_class
+        by_hash = {ref.hash: ref for ref in predictions.source.candidates(cls)}
+        refs = [by_hash[hash_] for hash_ in record.images]
+        assert [predictions.source.split_of(ref) for ref in refs] == ["report"] * 2
+        views = predictions.views(cls, refs, record.item.condition)
+        expected = logit_lens(digits_model, digits_model.preprocess.normalise(views))
+        assert record.per_image is not None and record.per_image.names == ("image", "point", "class")
+        assert np.allclose(record.per_image.values, expected.values, atol=1e-5)
+        assert np.allclose(record.mean.values, expected.mean().values, atol=1e-5)
+    for id in store.readouts(readout="logit-lens(norm=False)")["id"]:
+        assert store.readout(id).per_image is None
+
+
+@pytest.mark.slow
+def test_a_second_call_computes_only_what_is_missing(folder: Path, digits_model: ViT) -> None:
+    with open_store(folder) as store:
+        before = store.readouts()
+        store.archive.path("readout", before["id"][0]).unlink()
+    plan = dry_run(parse_spec(SPEC), model=digits_model, location=folder).to_pandas()
+    assert plan["done"].sum() == 6  # a lost file is found by the next index
+    result = index(parse_spec(SPEC), model=digits_model, location=folder, progress=False)
+    assert (result.done, result.skipped, result.failed) == (1, 5, {})
+    with open_store(folder) as store:
+        assert store.readouts().drop(columns="created_ms").equals(before.drop(columns="created_ms"))
+        assert len(store.verify()) == 0
+
+
+@pytest.mark.slow
+def test_the_cost_is_estimated(digits_model: ViT, tmp_path: Path) -> None:
+    rows = dry_run(parse_spec(SPEC), model=digits_model, location=tmp_path).to_pandas()
+    assert rows[["items", "images", "forwards", "backwards"]].values.tolist() == [[2, 4, 4, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"logit-lens"\nnorm', '"logit-lense"\nnorm', r"readout\[1\]: unknown read-out 'logit-lense'.*'logit-lens'"),
+        ("norm = false", "nrm = false", r"readout\[1\]: read-out 'logit-lens': unknown parameter 'nrm'"),
+        ("norm = false", "norm = 3", r"readout\[1\]: .*norm: expected true or false, got 3"),
+        ('conditions = ["natural"]', 'conditions = ["pgd"]', r"readout\[1\]\.conditions: unknown condition 'pgd'"),
+        ("norm = false", 'metric = "logitt"', r"readout\[1\]\.metric: unknown metric 'logitt'"),
+        ("norm = false", 'corruption = "zeros"', r"readout\[1\]\.corruption: unknown corruption 'zeros'"),
+    ],
+)
+def test_a_mistake_is_named_by_its_path(old: str, new: str, message: str, digits_model: ViT, tmp_path: Path) -> None:
+    assert old in SPEC
+    with pytest.raises(InputError, match=message):
+        index(parse_spec(SPEC.replace(old, new)), model=digits_model, location=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (SPEC.partition("[[readout]]")[0], r"expected at least one \[\[recipe\]\] or \[\[readout\]\]"),
+        (f"{SPEC}\n[[extract]]\nedges = 4", r"recipe: \[\[extract\]\] needs at least one \[\[recipe\]\]"),
+        (f'{SPEC}\n[[recipe]]\nmethod = "eap"', r"extract: \[\[recipe\]\] needs at least one \[\[extract\]\]"),
+    ],
+)
+def test_a_spec_asks_something(spec: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_spec(spec)

@@ -1,0 +1,91 @@
+"""Named queries about read-outs: the numbers of the archive, the newest for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuitstore.circuits import Axis, MethodUse, Readout, ReadoutRecord, WorkItem, readout_use
+from circuitstore.errors import InputError
+from circuitstore.query import run
+from circuitstore.store import Store, create_store
+from circuitstore.testing.factories import make_item, make_readout, readout_item
+
+
+def stream_patching(item: WorkItem, tokens: tuple[int, ...] = (0, 1)) -> ReadoutRecord:
+    use = MethodUse.of("stream-patching", {"tokens": "each"})
+    asked = replace(item, recipe=replace(item.recipe, method=use))
+    axes = [Axis("image", (0, 1)), Axis("point", ("resid_pre.0", "resid_mid.0"))]
+    axes += [Axis("token", tokens)] if tokens else []
+    values = np.arange(float(np.prod([len(axis) for axis in axes]))).reshape([len(axis) for axis in axes])
+    return ReadoutRecord.of(asked, ("x", "y"), Readout(readout_use(asked), tuple(axes), values))
+
+
+@pytest.fixture(scope="module")
+def made() -> list[ReadoutRecord]:
+    asked = [readout_item(make_item(class_index=i, attack=a)) for i in (0, 1) for a in ("natural", "typographic")]
+    lens = [make_readout(item, 5, per_image=item.condition.kind == "natural") for item in asked]
+    return [*lens, stream_patching(asked[0])]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, made: list[ReadoutRecord]) -> Iterator[Store]:
+    with create_store(tmp_path_factory.mktemp("readouts") / "data") as store:
+        with store.writer() as writer:
+            older = replace(made[0].item, selection=replace(made[0].item.selection, candidates="older"))
+            for name, records in (("old", [make_readout(older, 4, seed=9)]), ("run", made)):
+                writer.start_run(name, "", [record.item for record in records])
+                for record in records:
+                    writer.put(record, run=name)
+        yield store
+
+
+def test_the_newest_read_outs_are_listed(store: Store, made: list[ReadoutRecord]) -> None:
+    table = run(store, "readouts")
+    assert {row["id"] for row in table} == {record.id for record in made}
+    assert {row["axes"] for row in table} == {"3 point, 2 class", "2 point, 2 token"}
+    assert [row["images"] for row in run(store, "readouts", run="old")] == [4]
+
+
+def test_lens_by_layer_gives_the_true_class_and_its_rival(store: Store, made: list[ReadoutRecord]) -> None:
+    rows = list(run(store, "lens-by-layer"))
+    assert len(rows) == 4 * 3
+    for record in made[:4]:
+        mine = [
+            r
+            for r in rows
+            if (r["class"], r["condition"]) == (record.item.target_class.name, record.item.condition.text)
+        ]
+        true = record.item.target_class.class_index
+        assert [r["point"] for r in mine] == ["resid_pre.0", "resid_mid.0", "resid_post.0"]
+        assert [r["logit"] for r in mine] == record.mean.values[:, true].tolist()
+        assert [r["rival_logit"] for r in mine] == record.mean.values[:, 1 - true].tolist()
+        assert {r["rival"] for r in mine} == {str(1 - true)} and record.mean.std is not None
+        assert [r["std"] for r in mine] == record.mean.std[:, true].tolist()
+        if record.per_image is None:
+            assert all(np.isnan(r["top"]) for r in mine)
+        else:
+            best = record.per_image.values.argmax(axis=2) == true
+            assert [r["top"] for r in mine] == best.mean(axis=0).tolist()
+
+
+def test_one_read_out_is_named_by_the_beginning_of_its_id(store: Store, made: list[ReadoutRecord]) -> None:
+    rows = list(run(store, "lens-by-layer", {"readout": made[1].id[:12]}))
+    assert len(rows) == 3 and {r["condition"] for r in rows} == {made[1].item.condition.text}
+    with pytest.raises(InputError, match=r"expected a read-out of the kind lens|of the kind logit-lens, got stream"):
+        run(store, "lens-by-layer", {"readout": made[-1].id})
+    with pytest.raises(InputError, match="parameter readout: no readout has an id that begins with 'x'"):
+        run(store, "lens-by-layer", {"readout": "x"})
+
+
+def test_patching_map_gives_each_point_and_token(store: Store, made: list[ReadoutRecord]) -> None:
+    rows = list(run(store, "patching-map"))
+    assert [(r["point"], r["token"]) for r in rows] == [(p, t) for p in ("resid_pre.0", "resid_mid.0") for t in (0, 1)]
+    assert [r["effect"] for r in rows] == made[-1].mean.values.ravel().tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_store_without_them_says_so(store: Store) -> None:
+    table = run(store, "patching-map", run="old")
+    assert len(table) == 0 and "there is no read-out of the kind stream-patching" in str(table)
