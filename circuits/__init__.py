@@ -35,6 +35,14 @@ from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry
 from .naming import short_names as short_names
+from .neuron_paths import asks_for_paths as asks_for_paths
+from .neuron_paths import class_path as class_path
+from .neuron_paths import path_discovery as path_discovery
+from .neuron_paths import path_record as path_record
+from .neuron_paths import path_shares as path_shares
+from .neurons import NEURONS as NEURONS
+from .neurons import Neurons as Neurons
+from .neurons import neurons as neurons
 from .profiles import depth_profile as depth_profile
 from .profiles import expected_profile_overlap as expected_profile_overlap
 from .profiles import profile_matrix as profile_matrix

@@ -90,6 +90,11 @@ class Universe(ABC):
         return ()
 
     @property
+    def all_in_graph(self) -> bool:
+        """Whether a graph database has all of its nodes as components, and not only those of circuits."""
+        return True
+
+    @property
     def has_drawing(self) -> bool:
         """Whether circuits over it can be drawn."""
         return False

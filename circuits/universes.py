@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from ..errors import InputError, unknown
 from .graph import FORMS, ComputationGraph, Form
 from .kinds import Kind, Registry
+from .neurons import NEURONS, PARAMS, make_neurons
 from .recipe import ModelInfo, UniverseUse
 from .universe import Universe
 
@@ -43,7 +44,10 @@ UNIVERSES: Registry[UniverseKind, UniverseUse] = Registry(
     "universe",
     "universes",
     UniverseUse,
-    [UniverseKind(key=form, name=f"computation graph, {form} form", make=partial(_graph, form)) for form in FORMS],
+    [
+        *(UniverseKind(key=form, name=f"computation graph, {form} form", make=partial(_graph, form)) for form in FORMS),
+        UniverseKind(key=NEURONS, name="neurons of the MLPs", params=PARAMS, make=make_neurons),
+    ],
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
+from .neuron_paths import neuron_paths
 from .profiles import usage_profile
 from .readouts import lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
@@ -27,6 +28,7 @@ ANSWERS: dict[str, Answer] = {
     "enriched-edges": enriched_edges,
     "images-of-circuit": images_of_circuit,
     "images-over-conditions": images_over_conditions,
+    "neuron-paths": neuron_paths,
     "stability-by-images": stability_by_images,
     "usage-profile": usage_profile,
 }

@@ -26,6 +26,7 @@ from ..circuits import (
     MethodUse,
     Metric,
     ModelInfo,
+    Neurons,
     Readout,
     ReadoutRecord,
     Recipe,
@@ -39,12 +40,15 @@ from ..circuits import (
     bootstrap_frequency,
     digest,
     greedy,
+    neurons,
+    path_discovery,
+    path_record,
     readout_use,
     trials_of,
     universe_of,
 )
 from ..store.cypher.schema import SIMILAR
-from .neurons import NEURONS, neurons
+from .picked_neurons import PICKED, picked
 
 
 def make_item(
@@ -152,6 +156,25 @@ def make_examples(item: WorkItem, count: int = 2, *, seed: int = 0) -> ExampleIm
     return ExampleImages.of(item, count, examples, {"images": 4, **rates, "suspicious": []} if attacked else {})
 
 
+def path_item(item: WorkItem, width: int = 8) -> WorkItem:
+    """Return the question for the neuron paths of the same images."""
+    method, use = MethodUse.of("neuron-path", {"k": 1}), neurons(width)
+    recipe = replace(item.recipe, method=method, form=use.form, universe=use, metric=Metric.of("probability"))
+    return replace(item, recipe=replace(recipe, corruption=Corruption.of("zero")))
+
+
+def make_paths(item: WorkItem, count: int = 8, *, seed: int = 0) -> tuple[Discovery, CircuitRecord]:
+    """Return synthetic neuron paths for a `path_item`, and the path of its class."""
+    universe = universe_of(item.model, item.recipe.over)
+    assert isinstance(universe, Neurons)
+    rng = np.random.default_rng([seed, item.target_class.class_index, len(item.condition.text)])
+    paths = rng.integers(0, universe.width, (count, universe.n_layers, 1))
+    images = tuple(_hashes(97, item.target_class.class_index, count))
+    jas, parts = rng.normal(size=count), rng.normal(size=paths.shape)
+    discovery = path_discovery(item, images, paths, jas=jas, parts=parts, provenance={"device": "cpu"})
+    return discovery, path_record(discovery)
+
+
 def make_readout(item: WorkItem, count: int = 3, *, per_image: bool = False, seed: int = 0) -> ReadoutRecord:
     """Return a synthetic logit lens for a read-out item; see `readout_item`."""
     rng = np.random.default_rng([seed, item.target_class.class_index])
@@ -193,10 +216,10 @@ def make_records(
 
 def make_neuron_records(chosen: str, count: int = 1, *, n: int = 3) -> list[CircuitRecord]:
     """Return records over a universe of neurons, one for each of `count` classes."""
-    use, records = neurons(chosen), []
+    use, records = picked(chosen), []
     for index in range(count):
         item = make_item(class_index=index, universe=use, n_layers=chosen.count("|") + 1)
-        universe = NEURONS.make(item.model, **dict(use.params))
+        universe = PICKED.make(item.model, **dict(use.params))
         records.append(make_record(make_discovery(item=item, universe=universe), n))
     return records
 

@@ -35,7 +35,9 @@ class Shared:
     def add(self, record: CircuitRecord) -> None:
         """Add what a circuit refers to. If two circuits describe the same node differently, both are accepted."""
         item = record.item
-        of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, record.circuit.universe)
+        universe = record.circuit.universe
+        own = None if universe.all_in_graph else record.id
+        of = (item.model, item.target_class, condition_key(item.condition), item.recipe.id, universe, own)
         if of in self._seen:
             return
         self._seen.add(of)

@@ -149,7 +149,7 @@ def _float32(values: Sequence[np.ndarray | None], chosen: Sequence[np.ndarray] |
 def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the nodes that circuits share: rows with the columns of `SHARED`, by label and key."""
     rows: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in SHARED}
-    universes: dict[tuple[str, Universe], None] = {}
+    components: dict[tuple[str, Universe], Bool[np.ndarray, "node"]] = {}
     for record in records:
         item = record.item
         target, condition, recipe = item.target_class, item.condition, item.recipe
@@ -158,9 +158,10 @@ def shared_rows(records: Sequence[CircuitRecord]) -> dict[str, dict[str, dict[st
         rows["Class"].setdefault(target.key, _class_row(target))
         rows["Condition"][condition_key(condition)] = _condition_row(condition)
         rows["Recipe"][recipe.id] = _recipe_row(recipe)
-        universes[item.model.id, record.circuit.universe] = None
-    for model, universe in universes:
-        rows["Component"].update({row["key"]: row for row in _component_rows(model, universe)})
+        of = item.model.id, record.circuit.universe
+        components[of] = components.get(of, False) | _components(record)
+    for (model, universe), wanted in components.items():
+        rows["Component"].update({row["key"]: row for row in _component_rows(model, universe, wanted)})
     return rows
 
 
@@ -212,6 +213,12 @@ def _recipe_row(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _component_rows(model: str, universe: Universe) -> list[dict[str, Any]]:
-    nodes = universe_tables(universe).nodes.to_pylist()
+def _components(record: CircuitRecord) -> Bool[np.ndarray, "node"]:
+    """Return the nodes of the universe that the graph has as components because of a circuit."""
+    universe = record.circuit.universe
+    return np.ones(len(universe.components), bool) if universe.all_in_graph else alive_nodes(record)
+
+
+def _component_rows(model: str, universe: Universe, wanted: Bool[np.ndarray, "node"]) -> list[dict[str, Any]]:
+    nodes = universe_tables(universe).nodes.take(pa.array(np.flatnonzero(wanted))).to_pylist()
     return [{"key": f"{model}/{node['name']}", **node, "model": model} for node in nodes]

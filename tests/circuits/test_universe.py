@@ -25,7 +25,7 @@ from circuitstore.circuits import (
 )
 from circuitstore.circuits import similarity as pairwise
 from circuitstore.errors import InputError, NotComparable
-from circuitstore.testing.neurons import Neurons
+from circuitstore.testing.picked_neurons import PickedNeurons
 
 MODEL = ModelInfo("f" * 64, "toy", 2, 3, 8, 10)
 
@@ -96,7 +96,7 @@ def test_circuits_grow_from_all_last_nodes() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_circuits_lead_from_first_to_last_nodes(seed: int) -> None:
-    universe = Neurons(((1, 2, 3), (4,), (5, 6), (7, 8)))
+    universe = PickedNeurons(((1, 2, 3), (4,), (5, 6), (7, 8)))
     circuit = random_circuit(universe, 6, seed=seed)
     assert 3 <= circuit.n_edges <= 6 and circuit.astray is None
     assert random_circuit(Diamond(), 2, seed=seed).n_edges == 2
@@ -125,11 +125,11 @@ def test_functions_that_need_a_computation_graph_raise() -> None:
 
 
 def test_two_universes_are_not_comparable() -> None:
-    a, b = (EdgeScores(Neurons(((1,), (n,))), np.zeros(1)) for n in (2, 3))
-    with pytest.raises(NotComparable, match=r"the universes differ: Neurons\(.*2.*against Neurons\(.*3"):
+    a, b = (EdgeScores(PickedNeurons(((1,), (n,))), np.zeros(1)) for n in (2, 3))
+    with pytest.raises(NotComparable, match=r"the universes differ: PickedNeurons\(.*2.*against PickedNeurons\(.*3"):
         pairwise.jaccard(a.top(1), b.top(1))
     assert pairwise.jaccard(a.top(1), a.top(1)) == 1
-    with pytest.raises(InputError, match=r"scores: expected those of Neurons\(.*got those of"):
+    with pytest.raises(InputError, match=r"scores: expected those of PickedNeurons\(.*got those of"):
         a.top(1).scored(b)
 
 
@@ -141,6 +141,6 @@ def test_the_forms_are_the_universes_that_are_shipped() -> None:
 
 
 def test_a_key_that_is_too_long_for_the_catalog_raises() -> None:
-    assert UniverseKind(key="neighbour", make=Neurons).key == "neighbour"
+    assert UniverseKind(key="neighbour", make=PickedNeurons).key == "neighbour"
     with pytest.raises(InputError, match="universe 'neighbours': expected a key of at most 9 letters"):
-        UniverseKind(key="neighbours", make=Neurons)
+        UniverseKind(key="neighbours", make=PickedNeurons)

@@ -97,10 +97,10 @@ def test_a_spec_with_foreign_kinds_needs_the_package() -> None:
 
 
 def test_a_universe_of_the_package_is_found_by_its_name(site: Path) -> None:
-    resolved = "UNIVERSES.resolve('neurons', {'chosen': '9 5|3'}).text"
+    resolved = "UNIVERSES.resolve('picked', {'chosen': '9 5|3'}).text"
     done = run(site, "-c", f"from circuitstore.circuits import UNIVERSES; print(*UNIVERSES, {resolved})")
-    assert done.stdout.split(maxsplit=5) == [*FORMS, "neurons", "neurons(chosen=5 9 | 3)\n"], done.stderr
-    assert "neurons" not in UNIVERSES
+    assert done.stdout.split(maxsplit=6) == [*FORMS, "neurons", "picked", "picked(chosen=5 9 | 3)\n"], done.stderr
+    assert "picked" not in UNIVERSES
 
 
 READING = """

@@ -23,7 +23,7 @@ from circuitstore.query import compare, read_studies, run
 from circuitstore.store import Store, create_store, open_store, rebuild_store
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.testing.factories import make_discovery, make_item, make_record
-from circuitstore.testing.neurons import Neurons, neurons
+from circuitstore.testing.picked_neurons import PickedNeurons, picked
 
 PATH = "5 | 17 | 3 | 17"
 """One neuron in each MLP, each of which feeds the next."""
@@ -49,7 +49,7 @@ def package(folder: Path) -> Iterator[None]:
     info = folder / "neurons-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: neurons\nVersion: 1.0\n")
-    entry = "[circuitstore.universes]\nneurons = circuitstore.testing.neurons:NEURONS\n"
+    entry = "[circuitstore.universes]\npicked = circuitstore.testing.picked_neurons:PICKED\n"
     (info / "entry_points.txt").write_text(entry)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
@@ -76,7 +76,7 @@ def graph_url(request: pytest.FixtureRequest) -> str | None:
 
 def over(chosen: str | None, class_index: int = 0, n: int = 3) -> tuple[Discovery, CircuitRecord]:
     """An answer over neurons, or over the computation graph, and its circuit."""
-    use = None if chosen is None else neurons(chosen)
+    use = None if chosen is None else picked(chosen)
     discovery = make_discovery(item=make_item(class_index=class_index, universe=use))
     return discovery, make_record(discovery, n)
 
@@ -133,7 +133,7 @@ def mixed(installed: None, folder: Path, graph_url: str | None) -> Iterator[tupl
 def test_universes_stand_side_by_side(mixed: tuple[Store, list[CircuitRecord]]) -> None:
     store, records = mixed
     assert len(store.verify()) == 0, str(store.verify())
-    form = neurons(SEVERAL).form
+    form = picked(SEVERAL).form
     listed = store.circuits()
     assert sorted(listed["form"]) == [form] * 3 + ["split"] * 3
     assert dict(zip(listed["id"], listed["n_graph_edges"], strict=True)) == {
@@ -158,9 +158,9 @@ def test_a_report_shows_both(mixed: tuple[Store, list[CircuitRecord]], tmp_path:
 
 def test_universes_are_not_compared_with_each_other(mixed: tuple[Store, list[CircuitRecord]]) -> None:
     store, records = mixed
-    with pytest.raises(InputError, match=r"is over Neurons\(.*over ComputationGraph\(.*choose those of one universe"):
+    with pytest.raises(InputError, match=r"over PickedNeurons\(.*over ComputationGraph\(.*choose those of one"):
         store.members([records[0].id, records[3].id])
-    with pytest.raises(InputError, match=r"is over Neurons\(.*over ComputationGraph\("):
+    with pytest.raises(InputError, match=r"is over PickedNeurons\(.*over ComputationGraph\("):
         store.scores([records[0].discovery_id, records[3].discovery_id])
     with pytest.raises(NotComparable, match=r"circuits over neurons 5 9 \| 2 17.* have no edges in common with others"):
         compare(store, "form", measure="jaccard")
@@ -168,7 +168,7 @@ def test_universes_are_not_compared_with_each_other(mixed: tuple[Store, list[Cir
 
 def test_circuits_over_neurons_are_compared_among_themselves(mixed: tuple[Store, list[CircuitRecord]]) -> None:
     store, records = mixed
-    found = compare(store, "class", measure="jaccard", form=neurons(SEVERAL).form).to_pandas()
+    found = compare(store, "class", measure="jaccard", form=picked(SEVERAL).form).to_pandas()
     expected = {}
     for i, a in enumerate(records[:3]):
         for j, b in enumerate(records[:i]):
@@ -185,7 +185,7 @@ def test_what_is_over_another_universe_than_its_question_is_not_stored(installed
             Discovery(discovery.item, over(None)[0].scores, discovery.images),
             CircuitRecord(record.item, record.extraction, other.circuit, 8, None),
         ):
-            with pytest.raises(InputError, match=r"expected edges of Neurons\(.*, the universe of its question, got"):
+            with pytest.raises(InputError, match=r"expected edges of PickedNeurons\(.*, the universe of its q"):
                 writer.put(value, run="run")
         assert [*store.archive.ids("discovery"), *store.archive.ids("circuit")] == []
 
@@ -204,9 +204,7 @@ def test_without_the_package_its_circuits_are_refused_and_the_rest_is_read(tmp_p
             lambda: store.discovery(discovery.id),
         )
         for read in reads:
-            with pytest.raises(
-                StoreVersion, match=r"neurons\(chosen=.*unknown universe 'neurons'.*install the package"
-            ):
+            with pytest.raises(StoreVersion, match=r"picked\(chosen=.*unknown universe 'picked'.*install the package"):
                 read()
         assert rows(store, OF_NEURON) == [["m1.n17", 1], ["m3.n17", 3]]
         assert len(store.circuits()) == 2
@@ -215,14 +213,14 @@ def test_without_the_package_its_circuits_are_refused_and_the_rest_is_read(tmp_p
 
 def test_a_universe_says_what_it_cannot_do(installed: None) -> None:
     _, record = over(PATH)
-    assert universe_of(record.item.model, record.item.recipe.over) == Neurons(((5,), (17,), (3,), (17,)))
+    assert universe_of(record.item.model, record.item.recipe.over) == PickedNeurons(((5,), (17,), (3,), (17,)))
     with pytest.raises(InputError, match=r"expected edges of a computation graph, got those of neurons 5 \| 17"):
         record.draw()
     assert record._repr_svg_() is None and "m0.n5" in record._repr_html_()
     with pytest.raises(InputError, match=r"unknown edge of the neurons .*did you mean 'm0\.n5->m1\.n17'"):
         Circuit.from_edges(record.circuit.universe, ["m0.n5->m1.n7"])
     with pytest.raises(InputError, match="expected neurons of 4 MLPs, got those of 2"):
-        universe_of(record.item.model, neurons("1 | 2"))
+        universe_of(record.item.model, picked("1 | 2"))
     assert record.to_networkx().nodes["m1.n17"] == {"kind": "neuron", "layer": 1, "neuron": 17}
 
 

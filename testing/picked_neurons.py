@@ -1,6 +1,6 @@
 """A universe other than the computation graph: some neurons of each MLP.
 
-It is not in the registry unless a package adds it, with the entry point `circuitstore.testing.neurons:NEURONS`.
+It is not in the registry unless a package adds it, with the entry point `circuitstore.testing.picked_neurons:PICKED`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..errors import InputError
 
 
 @dataclass(frozen=True)
-class Neurons(Universe):
-    """Neurons of MLPs, with an edge from each to every neuron of the next MLP.
+class PickedNeurons(Universe):
+    """PickedNeurons of MLPs, with an edge from each to every neuron of the next MLP.
 
     Attributes:
         chosen: indices of the neurons of each MLP.
@@ -57,21 +57,21 @@ def _read(chosen: str) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, of.split())) for of in chosen.split("|"))
 
 
-def _make(model: ModelInfo, chosen: str) -> Neurons:
+def _make(model: ModelInfo, chosen: str) -> PickedNeurons:
     layers = _read(chosen)
     if len(layers) != model.n_layers:
         raise InputError(f"chosen: expected neurons of {model.n_layers} MLPs, got those of {len(layers)}: {chosen!r}")
-    return Neurons(layers)
+    return PickedNeurons(layers)
 
 
-NEURONS = UniverseKind(
-    key="neurons",
+PICKED = UniverseKind(
+    key="picked",
     name="some neurons of each MLP",
     params={"chosen": Param(REQUIRED, "the neurons of each MLP, such as '5 9 | 17 | 3'", _canonical)},
     make=_make,
 )
 
 
-def neurons(chosen: str) -> UniverseUse:
+def picked(chosen: str) -> UniverseUse:
     """Return the universe of some neurons, as recipes name it."""
-    return UniverseUse.of(NEURONS.key, {"chosen": _canonical(chosen)}, NEURONS.version)
+    return UniverseUse.of(PICKED.key, {"chosen": _canonical(chosen)}, PICKED.version)
