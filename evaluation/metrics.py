@@ -64,6 +64,10 @@ def _logit_diff(logits: Logits, inputs: MetricInput, *, target: Scalar = None) -
     return _of(logits, inputs.targets) - _of(logits, inputs.labels)
 
 
+def _probability(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
+    return _of(logits.softmax(dim=1), inputs.labels)
+
+
 def _over_mean(logits: Logits, inputs: MetricInput) -> Float[Tensor, "image"]:
     true = _of(logits, inputs.labels)
     return true - (logits.sum(dim=1) - true) / (logits.shape[1] - 1)
@@ -103,6 +107,7 @@ METRICS: Registry[MetricKind, Metric] = Registry(
             params={"target": TARGET},
             needs_targets=True,
         ),
+        MetricKind(key="probability", name="softmax probability of the true class", values=_probability),
         MetricKind(
             key="logit-over-mean", name="logit of the true class minus the mean of all others", values=_over_mean
         ),

@@ -10,7 +10,7 @@ from typing import Unpack
 import pandas as pd
 import torch
 
-from ..circuits import READOUT, Corruption, WorkItem, circuit_id, computation_graph, universe_of
+from ..circuits import READOUT, Corruption, WorkItem, asks_for_paths, circuit_id, computation_graph, universe_of
 from ..discovery import EXTRACTIONS, estimate_cost
 from ..errors import StoreMissing
 from ..evaluation import READOUTS
@@ -21,6 +21,7 @@ from ..store import PartLocations, open_store
 from .choice import Choice
 from .evaluating import RANDOM_CIRCUITS
 from .examples import lacking_examples
+from .neuron_paths import path_runs
 from .plan import Plan, Planned, make_plan
 from .spec import Spec
 from .survey import survey
@@ -87,7 +88,7 @@ def dry_run(
         if _is_done(planned, stored):
             row["done"] += 1
             continue
-        _add_cost(row, _cost_of_readout(plan, planned) if item.recipe.form == READOUT else _cost(planned), forward_s)
+        _add_cost(row, _cost(plan, planned), forward_s)
         if not has_image(item.recipe.corruption) and item.recipe.corruption not in averaged:
             averaged.add(item.recipe.corruption)
             _add_cost(row, {"forwards": _passes_of_means(plan, item), "backwards": 0}, forward_s)
@@ -109,8 +110,14 @@ def _add_cost(row: dict[str, float], cost: Mapping[str, float], forward_s: float
     row["seconds"] += forward_s * (cost["forwards"] + BACKWARD * cost["backwards"])
 
 
-def _cost(planned: Planned) -> dict[str, float]:
-    """Return the cost of an item that scores edges."""
+def _cost(plan: Plan, planned: Planned) -> dict[str, float]:
+    """Return the columns of `dry_run` that an item adds to."""
+    if planned.item.recipe.form == READOUT:
+        return _cost_of_readout(plan, planned)
+    return _cost_of_paths(plan, planned) if asks_for_paths(planned.item) else _cost_of_edges(planned)
+
+
+def _cost_of_edges(planned: Planned) -> dict[str, float]:
     item = planned.item
     count = min(item.selection.count, item.selection.n_candidates)
     share = quotas(count)
@@ -127,6 +134,13 @@ def _cost(planned: Planned) -> dict[str, float]:
         "backwards": cost.backwards,
         "megabytes": (graph.n_edges * (8 + 2 * discovery) + members * BYTES_PER_MEMBER) / 1e6,
     }
+
+
+def _cost_of_paths(plan: Plan, planned: Planned) -> dict[str, float]:
+    item = planned.item
+    discovery = quotas(min(item.selection.count, item.selection.n_candidates))["discovery"]
+    runs = discovery * path_runs(plan.models[item.recipe.dtype], item.recipe.method)
+    return {"images": discovery, "forwards": runs, "backwards": runs}
 
 
 def _cost_of_readout(plan: Plan, planned: Planned) -> dict[str, float]:

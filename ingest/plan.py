@@ -39,7 +39,7 @@ from ..images import (
     surroundings,
     targets_of,
 )
-from ..models import ViT, plain_torch
+from ..models import ViT, n_neurons, plain_torch
 from .images import attacked_folders, groups_of_class, open_images
 from .loading import CHOOSING, attackers_of, models_of
 from .requests import Requested, requests_of
@@ -113,7 +113,9 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
     models = models_of(spec, model, dtypes)
     chooser = models[CHOOSING]
     attackers = attackers_of(spec, chooser)
-    recipes = requests_of(spec, attackers)
+    with errors_at(spec, "neuron_paths"):
+        width = n_neurons(chooser) if spec.neuron_paths else 1
+    recipes = requests_of(spec, attackers, width)
     source = open_images(spec, chooser, groups, progress=progress)
     predictions = Predictions(source, chooser, spec.seed, tuple(attackers.values()))
     notices: dict[str, None] = dict.fromkeys(chooser.notices)
@@ -179,7 +181,7 @@ def _check_extractions(spec: Spec, model: ViT, requested: Requested) -> None:
         if isinstance(size, int | float):
             with errors_at(spec, f"extract[{i}].{extraction.kind}"):
                 edge_count(universe_of(model.info, requested.recipe.over), size)
-        if METHODS[method].shares and EXTRACTIONS[extraction.kind].ranks_all:
+        if EXTRACTIONS[extraction.kind].ranks_all and METHODS[method].shares:
             with errors_at(spec, f"extract[{i}] for recipe {method}"):
                 advice = f"each extract applies to every recipe: if another recipe needs it, give {method} its own spec"
                 raise InputError(f"{shares_error(extraction.kind)}; {advice}")

@@ -1,4 +1,4 @@
-"""What a spec asks about each class and condition: recipes that score edges, and read-outs."""
+"""What a spec asks about each class and condition: recipes that score edges, neuron paths, and read-outs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ..errors import InputError, unknown
 from ..evaluation import METRICS, READOUTS
 from ..images import CONDITIONS, CORRUPTIONS, attacker_of, changes_images, has_image, needs_attack, short_fingerprint
 from ..models import ViT
-from .spec import ReadoutSpec, RecipeSpec, Spec, errors_at, kind_and_params
+from .neuron_paths import path_recipe, resolve_search
+from .spec import NeuronPathsSpec, ReadoutSpec, RecipeSpec, Spec, errors_at, kind_and_params
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,22 @@ class Requested:
     per_image: bool = False
 
 
-def requests_of(spec: Spec, attackers: Mapping[int, ViT]) -> list[Requested]:
-    """Return everything that a spec asks about each class, given the loaded attackers by the index of the condition.
+def requests_of(spec: Spec, attackers: Mapping[int, ViT], width: int = 1) -> list[Requested]:
+    """Return everything that a spec asks about each class.
+
+    Args:
+        spec: the spec.
+        attackers: the loaded attackers by the index of the condition.
+        width: number of neurons of each MLP of the model; any number as long as the model is not loaded.
 
     Raises:
         InputError: an unknown kind or parameter, or a combination that is undefined.
     """
     conditions = [_condition(spec, i, attackers) for i in range(len(spec.condition))]
     recipes = [_of_recipe(spec, f"recipe[{i}]", recipe, conditions) for i, recipe in enumerate(spec.recipe)]
+    paths = [_of_paths(spec, i, conditions, width) for i in range(len(spec.neuron_paths))]
     readouts = [_of_readout(spec, f"readout[{i}]", readout, conditions) for i, readout in enumerate(spec.readout)]
-    return [*recipes, *readouts]
+    return [*recipes, *paths, *readouts]
 
 
 def _condition(spec: Spec, index: int, attackers: Mapping[int, ViT]) -> Condition:
@@ -83,6 +90,14 @@ def _of_recipe(spec: Spec, place: str, recipe: RecipeSpec, conditions: Sequence[
     return Requested(place, full, chosen, found)
 
 
+def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: int) -> Requested:
+    place, table = f"neuron_paths[{index}]", spec.neuron_paths[index]
+    with errors_at(spec, place):
+        method = resolve_search(table.search, table.params)
+    recipe = path_recipe(method, width, dtype=table.dtype, seed=spec.seed)
+    return Requested(place, recipe, _chosen(spec, place, table, conditions), (EXTRACTIONS.resolve("found"),))
+
+
 def _of_readout(spec: Spec, place: str, readout: ReadoutSpec, conditions: Sequence[Condition]) -> Requested:
     with errors_at(spec, place):
         use = READOUTS.resolve(readout.kind, readout.params)
@@ -104,7 +119,7 @@ def _contrast(spec: Spec, place: str, table: RecipeSpec | ReadoutSpec) -> tuple[
 
 
 def _chosen(
-    spec: Spec, place: str, table: RecipeSpec | ReadoutSpec, conditions: Sequence[Condition]
+    spec: Spec, place: str, table: RecipeSpec | NeuronPathsSpec | ReadoutSpec, conditions: Sequence[Condition]
 ) -> tuple[Condition, ...]:
     """Return the conditions of a table, natural first."""
     chosen = tuple(conditions)

@@ -207,6 +207,14 @@ class ReadoutSpec(_Open):
     per_image: bool = False
 
 
+class NeuronPathsSpec(_Open):
+    """A search for neuron paths; other keys are its parameters (`score`, `k`, `beam` …)."""
+
+    search: str = "neuron-path"
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    conditions: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+
 class ExtractSpec(_Open):
     """How a circuit is extracted: the name of an extraction with its size, and its other parameters."""
 
@@ -249,6 +257,7 @@ class Spec(_Part):
     condition: tuple[ConditionSpec, ...] = Field(min_length=1)
     recipe: tuple[RecipeSpec, ...] = ()
     extract: tuple[ExtractSpec, ...] = ()
+    neuron_paths: tuple[NeuronPathsSpec, ...] = ()
     readout: tuple[ReadoutSpec, ...] = ()
     keep: Literal["per-image", "mean"] = "per-image"
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -269,8 +278,8 @@ class Spec(_Part):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Spec:
-        if not (self.recipe or self.readout):
-            raise ValueError("expected at least one [[recipe]] or [[readout]]")
+        if not (self.recipe or self.neuron_paths or self.readout):
+            raise ValueError("expected at least one [[recipe]], [[neuron_paths]] or [[readout]]")
         if bool(self.recipe) != bool(self.extract):
             given, lacking = ("recipe", "extract") if self.recipe else ("extract", "recipe")
             raise ValueError(f"{lacking}: [[{given}]] needs at least one [[{lacking}]]")

@@ -22,8 +22,10 @@ from ..circuits import (
     ReadoutRecord,
     Response,
     WorkItem,
+    asks_for_paths,
     circuit_id,
     computation_graph,
+    path_record,
     readout_use,
     trials_of,
     universe_of,
@@ -36,6 +38,7 @@ from ..models import ViT
 from ..store import rounded
 from .choice import Choice
 from .evaluating import Evaluated, circuit_record, evaluate_circuit
+from .neuron_paths import find_paths
 from .plan import Plan, Planned, metric_target
 from .provenance import image_provenance, versions
 
@@ -106,10 +109,15 @@ class Workbench:
             return
         discovery = known.discovery
         if discovery is None:
-            discovery = rounded(self._discover(planned.item, execution))
+            find = self._find_paths if asks_for_paths(planned.item) else self._discover
+            discovery = rounded(self._kept(find(planned.item, execution)))
             yield discovery
         for extraction in planned.extractions:
-            if extraction not in known.circuits:
+            if extraction in known.circuits:
+                continue
+            if asks_for_paths(planned.item):
+                yield path_record(discovery)
+            else:
                 circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
                 outcome = self._evaluate(planned.item, extraction, circuit, known.responses)
                 yield from outcome.responses.values() if outcome else ()
@@ -135,11 +143,22 @@ class Workbench:
                 seed=recipe.seed,
                 execution=execution,
             )
-        scores = answer.scores
-        if scores is not None and self.plan.spec.keep == "mean":
-            scores = replace(scores, per_image=None)
         provenance = self._provenance(item, began, [*self._warnings_of(item, "discovery", "selection"), *texts])
-        return Discovery(item, scores, pairs.hashes, answer.members, answer.trace, provenance)
+        return Discovery(item, answer.scores, pairs.hashes, answer.members, answer.trace, provenance)
+
+    def _kept(self, discovery: Discovery) -> Discovery:
+        """Return a discovery with the scores that the spec keeps."""
+        if discovery.scores is None or self.plan.spec.keep == "per-image":
+            return discovery
+        return replace(discovery, scores=replace(discovery.scores, per_image=None))
+
+    def _find_paths(self, item: WorkItem, execution: Execution) -> Discovery:
+        """Find the neuron paths of the discovery images of an item."""
+        pairs, began = self._needed_pairs(item, "discovery"), time.monotonic()
+        with _recorded() as texts:
+            answer = find_paths(self.model_of(item), pairs, item, execution)
+        warnings = [*self._warnings_of(item, "discovery"), *texts]
+        return replace(answer, provenance=self._provenance(item, began, warnings))
 
     def _read_out(self, planned: Planned, execution: Execution) -> ReadoutRecord:
         """Read the report images of an item."""

@@ -26,6 +26,7 @@ from circuitstore.ingest.spec import (
     FolderSpec,
     ImagesSpec,
     ModelSpec,
+    NeuronPathsSpec,
     ReadoutSpec,
     RecipeSpec,
     Spec,
@@ -108,8 +109,8 @@ def test_every_field_of_a_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
     tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": ConditionSpec}
-    tables |= {"readout.": ReadoutSpec}
-    nested = {"images", "condition", "recipe", "extract", "readout"}
+    tables |= {"neuron_paths.": NeuronPathsSpec, "readout.": ReadoutSpec}
+    nested = {"images", "condition", "recipe", "extract", "neuron_paths", "readout"}
     fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
     assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
     example = text.split("```toml\n")[1].split("```")[0]

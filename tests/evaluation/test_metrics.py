@@ -23,6 +23,7 @@ def test_logits_and_their_differences():
     assert values("logit") == [3, 2]
     assert values("logit-diff") == [0 - 3, 0 - 2]
     assert values("logit-over-mean") == [3 - 0.5, 2 - 2]
+    assert values("probability") == pytest.approx(LOGITS.softmax(dim=1)[range(2), READ.labels].tolist())
     assert values("logit-over-rival") == [3 - 0, 2 - 4]  # rivals by the clean run: classes 2 and 2
 
 
