@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .evaluation import ImagePairs as ImagePairs
     from .evaluation import PathSearch as PathSearch
     from .evaluation import MapEvaluation as MapEvaluation
+    from .evaluation import PathSearch as PathSearch
     from .evaluation import agreement as agreement
     from .evaluation import attention_flow as attention_flow
     from .evaluation import attention_patterns as attention_patterns
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .evaluation import path_stability as path_stability
     from .evaluation import prune_by_class as prune_by_class
     from .evaluation import prune_neurons as prune_neurons
+    from .evaluation import neuron_paths as neuron_paths
     from .evaluation import on_patches as on_patches
     from .evaluation import patch_attribution as patch_attribution
     from .evaluation import patch_edges as patch_edges

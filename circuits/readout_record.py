@@ -86,9 +86,9 @@ class ReadoutRecord(Exportable):
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum over images, axes, unit, and the canonical bytes (little-endian float32) of the numbers."""
+        """Checksum over images, axes, unit, facts, and the canonical bytes (little-endian float32) of the numbers."""
         mean = self.mean
-        facts = [mean.unit, [[axis.name, list(axis.labels)] for axis in mean.axes]]
+        facts = [mean.unit, dict(mean.facts), [[axis.name, list(axis.labels)] for axis in mean.axes]]
         check = sha256("\n".join([*self.images, digest(facts)]).encode())
         arrays = (mean.values, mean.std, None if self.per_image is None else self.per_image.values)
         for array in arrays:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from typing import Any
 
 from ..circuits import Discovery, MethodUse, Recipe, WorkItem, neurons, path_discovery
 from ..circuits.recipe import identity_fields
-from ..errors import check_known, unknown
-from ..evaluation import METRICS, SEARCHES, Execution, ImagePairs, neuron_paths
-from ..evaluation.neurons import Search
+from ..evaluation import METRICS, Execution, ImagePairs, neuron_paths
+from ..evaluation.neurons import Search, resolve_search
 from ..images import CORRUPTIONS
 from ..models import ViT, n_neurons
 
@@ -18,27 +16,22 @@ VERSION = 1
 """Version of what the searches compute, part of the identity of their answers."""
 
 
-def resolve_search(name: str, params: Mapping[str, Any]) -> MethodUse:
+def search_method(name: str, params: Mapping[str, Any]) -> MethodUse:
     """Return a search with all its parameters, as recipes name it.
 
     Raises:
         InputError: an unknown search or parameter, or a value that is not allowed.
 
     Examples:
-        >>> resolve_search("activation", {"k": 2})["k"]
+        >>> search_method("activation", {"k": 2})["k"]
         2
     """
-    check_known("search", name, SEARCHES)
-    known = [field.name for field in fields(SEARCHES[name])]
-    for param in params:
-        if param not in known:
-            raise unknown("parameter", param, known, where=f"search {name!r}")
-    return MethodUse.of(name, identity_fields(replace(SEARCHES[name], **params)), VERSION)
+    return MethodUse.of(name, identity_fields(resolve_search(name, params)), VERSION)
 
 
 def search_of(method: MethodUse) -> Search:
     """Return the search that a recipe names."""
-    return replace(SEARCHES[method.kind], **dict(method.params))
+    return resolve_search(method.kind, dict(method.params))
 
 
 def path_recipe(method: MethodUse, width: int, *, dtype: str, seed: int) -> Recipe:

@@ -20,7 +20,7 @@ from ..errors import InputError, unknown
 from ..evaluation import METRICS, READOUTS
 from ..images import CONDITIONS, CORRUPTIONS, attacker_of, changes_images, has_image, needs_attack, short_fingerprint
 from ..models import ViT
-from .neuron_paths import path_recipe, resolve_search
+from .neuron_paths import path_recipe, search_method
 from .spec import NeuronPathsSpec, ReadoutSpec, RecipeSpec, Spec, errors_at, kind_and_params
 
 
@@ -93,7 +93,7 @@ def _of_recipe(spec: Spec, place: str, recipe: RecipeSpec, conditions: Sequence[
 def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: int) -> Requested:
     place, table = f"neuron_paths[{index}]", spec.neuron_paths[index]
     with errors_at(spec, place):
-        method = resolve_search(table.search, table.params)
+        method = search_method(table.search, table.params)
     recipe = path_recipe(method, width, dtype=table.dtype, seed=spec.seed)
     return Requested(place, recipe, _chosen(spec, place, table, conditions), (EXTRACTIONS.resolve("found"),))
 

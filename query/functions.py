@@ -10,11 +10,12 @@ from .enriched import enriched_edges
 from .headers import Answer
 from .neuron_paths import neuron_paths
 from .profiles import usage_profile
-from .readouts import lens_by_layer, patching_map, readouts
+from .readouts import direct_by_head, lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
 OF_READOUTS: dict[str, Answer] = {
+    "direct-by-head": direct_by_head,
     "lens-by-layer": lens_by_layer,
     "patching-map": patching_map,
     "readouts": readouts,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..circuits import Readout, ReadoutRecord
+from ..circuits import Axis, ReadoutRecord
 from ..errors import InputError
 from ..results import Table
-from .headers import columns_of
+from .headers import Answer, columns_of
 from .names import Models
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _QUESTION = (
 )  # fmt: skip
 _PLACE = ("model", "class", "image_group", "condition", "readout")
 """Columns that say what a row is about."""
+
+Rows = Callable[[ReadoutRecord], Iterator[dict[str, Any]]]
+Shown = Mapping[tuple[str, ...], Rows]
 
 
 def readouts(store: Store, values: Mapping[str, Any]) -> Table:
@@ -63,7 +67,7 @@ def lens_by_layer(store: Store, values: Mapping[str, Any]) -> Table:
       rival_logit: that logit
       top: share of the images whose largest logit is that of the true class; missing if only means were kept
     """
-    return _table(store, values, lens_by_layer, "logit-lens", ("point", "class"), _lens_rows)
+    return _table(store, values, lens_by_layer, "logit-lens", {("point", "class"): _lens_rows})
 
 
 def _lens_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
@@ -86,6 +90,49 @@ def _lens_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
         }
 
 
+def direct_by_head(store: Store, values: Mapping[str, Any]) -> Table:
+    """What each head and MLP adds to the logit of the true class directly (direct logit attribution).
+
+    Parameters:
+      readout: readout = ""; its id, or the beginning of it; empty: the newest of each class and condition
+    Columns:
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters
+      component: name of the head or other component
+      logit: mean over the images of what it adds to the logit of the true class
+      std: its standard deviation over the images; missing for one image
+      rest: mean over the other classes of what it adds to their logits
+    """
+    shown = dict.fromkeys([("component", "class"), ("layer", "head", "class")], _direct_rows)
+    return _table(store, values, direct_by_head, "logit-attribution", shown)
+
+
+def _direct_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    """Yield a row per component, or per head of each layer; largest first."""
+    mean, true = record.mean, record.item.target_class.class_index
+    parts = [axis for axis in mean.axes if axis.name != "class"]
+    names = ["".join(pair) for pair in product(*(_named(axis) for axis in parts))]
+    logits = mean.values.reshape(len(names), -1).astype(np.float64)
+    rest = (logits.sum(axis=1) - logits[:, true]) / max(1, logits.shape[1] - 1)
+    std = None if mean.std is None else mean.std.reshape(logits.shape)[:, true]
+    for i in np.argsort(-logits[:, true], kind="stable"):
+        yield {
+            "component": names[i],
+            "logit": float(logits[i, true]),
+            "std": None if std is None else float(std[i]),
+            "rest": float(rest[i]),
+        }
+
+
+def _named(axis: Axis) -> list[str]:
+    """Return the labels of an axis as the parts of names of components: `a3` and `.h1`."""
+    prefix = {"layer": "a", "head": ".h"}.get(axis.name, "")
+    return [f"{prefix}{label}" for label in axis.labels]
+
+
 def patching_map(store: Store, values: Mapping[str, Any]) -> Table:
     """Effects of patching the residual stream, point by point and token by token.
 
@@ -102,7 +149,8 @@ def patching_map(store: Store, values: Mapping[str, Any]) -> Table:
       effect: mean change of the metric over the images
       std: its standard deviation over the images; missing for one image
     """
-    return _table(store, values, patching_map, "stream-patching", ("point",), _patching_rows)
+    shown = dict.fromkeys([("point",), ("point", "token")], _patching_rows)
+    return _table(store, values, patching_map, "stream-patching", shown)
 
 
 def _patching_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
@@ -110,9 +158,7 @@ def _patching_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
         yield {"point": row["point"], "token": row.get("token"), "effect": row["value"], "std": row.get("std")}
 
 
-def _table(
-    store: Store, values: Mapping[str, Any], query: Any, kind: str, axes: tuple[str, ...], rows_of: Any
-) -> Table:
+def _table(store: Store, values: Mapping[str, Any], query: Answer, kind: str, shown: Shown) -> Table:
     """Return the rows of all read-outs of a kind, or of the one that is named.
 
     Args:
@@ -120,8 +166,7 @@ def _table(
         values: the parameters.
         query: the function of the query.
         kind: the kind of read-out.
-        axes: axes that a read-out must have.
-        rows_of: returns the rows of one record, without the columns `_PLACE`.
+        shown: returns the rows of one record without the columns `_PLACE`, by the names of its axes.
     """
     listed = _newest(store, values.get("run"), values["readout"], kind)
     found, notes = [], []
@@ -129,18 +174,14 @@ def _table(
         notes.append(f"there is no read-out of the kind {kind}; [[readout]] in a spec indexes it")
     for row in listed.to_dict("records"):
         record = store.readout(row["id"])
-        if fault := _lacks(record.mean, axes):
-            notes.append(f"{row['readout']} of {row['class']!r}, {row['condition']}: {fault}")
+        rows_of = shown.get(record.mean.names)
+        if rows_of is None:
+            expected = " or ".join(f"({', '.join(names)})" for names in shown)
+            what = f"{row['readout']} of {row['class']!r}, {row['condition']}"
+            notes.append(f"{what} is left out: its axes are ({', '.join(record.mean.names)}), expected {expected}")
         else:
             found += [{**{name: row[name] for name in _PLACE}, **numbers} for numbers in rows_of(record)]
     return Table(pd.DataFrame(found, columns=columns_of(query)), tuple(notes))
-
-
-def _lacks(mean: Readout, axes: tuple[str, ...]) -> str | None:
-    """Return why a read-out is not shown; None if it has the axes."""
-    if set(axes) <= set(mean.names) and (len(axes) == 1 or len(axes) == len(mean.names)):
-        return None
-    return f"left out: it is by {', '.join(mean.names)}, expected {', '.join(axes)}; read it with Store.readout"
 
 
 def _newest(store: Store, run: str | None, id: str = "", kind: str | None = None) -> pd.DataFrame:

@@ -24,6 +24,7 @@ def readout_to_table(record: ReadoutRecord, created_ms: int) -> pa.Table:
         "axes": [[axis.name, list(axis.labels)] for axis in mean.axes],
         "unit": mean.unit,
         "metric": None if mean.metric is None else mean.metric.to_dict(),
+        "facts": dict(mean.facts),
         "per_image": per_image is not None,
         "provenance": dict(record.provenance),
     }
@@ -49,7 +50,7 @@ def readout_from_table(header: Header, table: pa.Table) -> ReadoutRecord:
         return column(header, table, name).reshape([len(axis) for axis in axes])
 
     def readout(first: tuple[Axis, ...], values: np.ndarray, std: np.ndarray | None = None) -> Readout:
-        return Readout(readout_use(item), (*first, *axes), values, header["unit"], std, metric)
+        return Readout(readout_use(item), (*first, *axes), values, header["unit"], std, metric, header["facts"])
 
     mean = readout((), numbers("mean"), numbers("std") if "std" in header["columns"] else None)
     per_image: Any = None

@@ -180,7 +180,7 @@ def make_readout(item: WorkItem, count: int = 3, *, per_image: bool = False, see
     rng = np.random.default_rng([seed, item.target_class.class_index])
     points = ("resid_pre.0", "resid_mid.0", "resid_post.0")
     axes = (Axis("image", tuple(range(count))), Axis("point", points), Axis("class", (0, 1)))
-    readout = Readout(readout_use(item), axes, rng.normal(size=(count, len(points), 2)))
+    readout = Readout(readout_use(item), axes, rng.normal(size=(count, len(points), 2)), facts={"residual": 0.25})
     hashes = tuple(_hashes(98, item.target_class.class_index, count))
     return ReadoutRecord.of(item, hashes, readout, per_image=per_image, provenance={"device": "cpu"})
 

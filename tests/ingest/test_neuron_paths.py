@@ -12,7 +12,7 @@ from circuitstore.errors import InputError
 from circuitstore.evaluation import PathSearch, neuron_paths
 from circuitstore.images import Predictions, open_source
 from circuitstore.ingest import dry_run, index, parse_spec
-from circuitstore.ingest.neuron_paths import resolve_search, search_of
+from circuitstore.ingest.neuron_paths import search_method, search_of
 from circuitstore.models import ViT
 from circuitstore.query import run
 from circuitstore.store import Store, open_store, rebuild_store
@@ -66,7 +66,7 @@ def store(folder: Path) -> Iterator[Store]:
 @pytest.mark.slow
 def test_each_class_and_condition_has_the_path_of_its_discovery_images(store: Store, digits_model: ViT) -> None:
     predictions = Predictions(open_source("digits", digits_model), digits_model)
-    rows = store.circuits(method=resolve_search("neuron-path", {"score": "ig", "steps": 4, "rule": "midpoint"}).text)
+    rows = store.circuits(method=search_method("neuron-path", {"score": "ig", "steps": 4, "rule": "midpoint"}).text)
     assert sorted(rows[["class", "attack"]].to_numpy().tolist()) == [
         [name, attack] for name in ("eight", "three") for attack in ("fgsm", "natural")
     ]
@@ -110,7 +110,7 @@ def test_a_second_call_computes_only_what_is_missing(folder: Path, digits_model:
     assert index(spec, model=digits_model, location=folder, progress=False).skipped == 8
     with open_store(folder) as store:
         before = store.circuits().drop(columns="created_ms")
-        lost = store.circuits(method=resolve_search("activation", {"k": 2}).text)
+        lost = store.circuits(method=search_method("activation", {"k": 2}).text)
         store.archive.path("discovery", lost["discovery_id"].iloc[0]).unlink()
         store.archive.path("circuit", lost["id"].iloc[1]).unlink()
     result = index(spec, model=digits_model, location=folder, progress=False)
@@ -128,8 +128,8 @@ def test_the_cost_is_estimated(digits_model: ViT, tmp_path: Path) -> None:
 
 
 def test_a_search_has_all_its_parameters_in_its_name() -> None:
-    method = resolve_search("neuron-path", {"score": "ig", "steps": 4, "rule": "midpoint"})
-    assert search_of(method) == SEARCH and method != resolve_search("neuron-path", {})
+    method = search_method("neuron-path", {"score": "ig", "steps": 4, "rule": "midpoint"})
+    assert search_of(method) == SEARCH and method != search_method("neuron-path", {})
     assert method.text.startswith("neuron-path(beam=1, candidates=together, k=1") and "score=ig" in method.text
 
 
@@ -141,7 +141,7 @@ def test_a_search_has_all_its_parameters_in_its_name() -> None:
             'search = "activations"',
             r"neuron_paths\[1\]: unknown search 'activations'",
         ),
-        ("steps = 4", "stps = 4", r"neuron_paths\[0\]: search 'neuron-path': unknown parameter 'stps'.*'steps'"),
+        ("steps = 4", "stps = 4", r"neuron_paths\[0\]: .*unknown field 'stps'; did you mean 'steps'"),
         ("steps = 4", "steps = 0", r"neuron_paths\[0\]: steps: expected a whole number of at least 1, got 0"),
     ],
 )

@@ -23,11 +23,23 @@ def stream_patching(item: WorkItem, tokens: tuple[int, ...] = (0, 1)) -> Readout
     return ReadoutRecord.of(asked, ("x", "y"), Readout(readout_use(asked), tuple(axes), values))
 
 
+def attribution(item: WorkItem, *axes: Axis) -> ReadoutRecord:
+    """Direct logits of three images by some axes and two classes."""
+    use = MethodUse.of("logit-attribution", {"by": " ".join(axis.name for axis in axes)})
+    asked = replace(item, recipe=replace(item.recipe, method=use))
+    every = (Axis("image", (0, 1, 2)), *axes, Axis("class", ("one", "two")))
+    values = np.random.default_rng(5).normal(size=[len(axis) for axis in every])
+    return ReadoutRecord.of(asked, ("x", "y", "z"), Readout(readout_use(asked), every, values))
+
+
 @pytest.fixture(scope="module")
 def made() -> list[ReadoutRecord]:
     asked = [readout_item(make_item(class_index=i, attack=a)) for i in (0, 1) for a in ("natural", "typographic")]
     lens = [make_readout(item, 5, per_image=item.condition.kind == "natural") for item in asked]
-    return [*lens, stream_patching(asked[0])]
+    heads = Axis("layer", (0, 1)), Axis("head", (0, 1, 2))
+    direct = [attribution(asked[2], Axis("component", ("input", "a0.h0", "m0", "bias"))), attribution(asked[2], *heads)]
+    direct.append(attribution(asked[2], *heads, Axis("token", (0, 1))))
+    return [*lens, *direct, stream_patching(asked[0])]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, made: list[ReadoutRecord]) -
 def test_the_newest_read_outs_are_listed(store: Store, made: list[ReadoutRecord]) -> None:
     table = run(store, "readouts")
     assert {row["id"] for row in table} == {record.id for record in made}
-    assert {row["axes"] for row in table} == {"3 point, 2 class", "2 point, 2 token"}
+    assert {row["axes"] for row in table} >= {"3 point, 2 class", "2 point, 2 token", "2 layer, 3 head, 2 class"}
     assert [row["images"] for row in run(store, "readouts", run="old")] == [4]
 
 
@@ -78,6 +90,24 @@ def test_one_read_out_is_named_by_the_beginning_of_its_id(store: Store, made: li
         run(store, "lens-by-layer", {"readout": made[-1].id})
     with pytest.raises(InputError, match="parameter readout: no readout has an id that begins with 'x'"):
         run(store, "lens-by-layer", {"readout": "x"})
+
+
+def test_direct_by_head_gives_what_is_added_to_the_true_class(store: Store, made: list[ReadoutRecord]) -> None:
+    table = run(store, "direct-by-head")
+    components, heads, _ = made[4:7]
+    names = [f"a{layer}.h{head}" for layer in range(2) for head in range(3)]
+    for record, labels in ((components, ["input", "a0.h0", "m0", "bias"]), (heads, names)):
+        true = record.item.target_class.class_index
+        logits = record.mean.values.reshape(len(labels), 2)
+        mine = [row for row in table if row["readout"] == record.item.recipe.method.text]
+        assert {row["component"]: row["logit"] for row in mine} == dict(
+            zip(labels, logits[:, true].tolist(), strict=True)
+        )
+        rest = logits[np.argsort(-logits[:, true]), 1 - true]
+        assert [row["rest"] for row in mine] == pytest.approx(rest.tolist())
+        assert [row["logit"] for row in mine] == sorted(logits[:, true].tolist(), reverse=True)
+    assert len(table) == 4 + 6
+    assert "its axes are (layer, head, token, class), expected (component, class) or (layer, head, class)" in str(table)
 
 
 def test_patching_map_gives_each_point_and_token(store: Store, made: list[ReadoutRecord]) -> None:

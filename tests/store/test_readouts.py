@@ -39,7 +39,8 @@ def same(a: Readout | None, b: Readout | None) -> bool:
     if a is None or b is None:
         return a is b
     stds = (a.std is None) == (b.std is None) and (a.std is None or b.std is None or np.array_equal(a.std, b.std))
-    return (a.use, a.axes, a.unit, a.metric) == (b.use, b.axes, b.unit, b.metric) and stds and _equal(a, b)
+    facts = [(r.use, r.axes, r.unit, r.metric, r.facts) for r in (a, b)]
+    return facts[0] == facts[1] and stds and _equal(a, b)
 
 
 def _equal(a: Readout, b: Readout) -> bool:
