@@ -101,18 +101,21 @@ def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: in
 def _of_readout(spec: Spec, place: str, readout: ReadoutSpec, conditions: Sequence[Condition]) -> Requested:
     with errors_at(spec, place):
         use = READOUTS.resolve(readout.kind, readout.params)
-    corruption, metric = _contrast(spec, place, readout)
+    contrasts = READOUTS[readout.kind].reads_metric
+    corruption, metric = _contrast(spec, place, readout, "other-class" if contrasts else "zero")
     chosen = _chosen(spec, place, readout, conditions)
-    if READOUTS[readout.kind].reads_metric:
+    if contrasts:
         with errors_at(spec, place):
             _check_defined(chosen, corruption, metric)
     recipe = Recipe(as_method(use), READOUT, metric, corruption, dtype=readout.dtype, seed=spec.seed)
     return Requested(place, recipe, chosen, per_image=readout.per_image)
 
 
-def _contrast(spec: Spec, place: str, table: RecipeSpec | ReadoutSpec) -> tuple[Corruption, Metric]:
+def _contrast(
+    spec: Spec, place: str, table: RecipeSpec | ReadoutSpec, default: str = "other-class"
+) -> tuple[Corruption, Metric]:
     with errors_at(spec, f"{place}.corruption"):
-        corruption = CORRUPTIONS.resolve(*kind_and_params(table.corruption))
+        corruption = CORRUPTIONS.resolve(*kind_and_params(table.corruption or default))
     with errors_at(spec, f"{place}.metric"):
         metric = METRICS.resolve(*kind_and_params(table.metric))
     return corruption, metric

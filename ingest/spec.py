@@ -197,10 +197,13 @@ class RecipeSpec(_Open):
 
 
 class ReadoutSpec(_Open):
-    """A read-out of each class; other keys are parameters of its kind (`norm`, `tokens` …)."""
+    """A read-out of each class; other keys are parameters of its kind (`norm`, `tokens` …).
+
+    `corruption` is `other-class` by default for kinds that depend on a metric, and `zero`, without image, for others.
+    """
 
     kind: str
-    corruption: _NameOrKind = "zero"
+    corruption: _NameOrKind | None = None
     metric: _NameOrKind = "logit"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     conditions: tuple[str, ...] | None = Field(default=None, min_length=1)

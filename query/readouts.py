@@ -22,7 +22,7 @@ _QUESTION = (
     "model_id", "dataset", "class", "class_index", "image_group", "condition", "readout", "corruption", "metric",
     "dtype", "seed",
 )  # fmt: skip
-_PLACE = ("model", "class", "image_group", "condition", "readout")
+_PLACE = ("model", "class", "image_group", "condition", "readout", "corruption", "metric")
 """Columns that say what a row is about."""
 
 Rows = Callable[[ReadoutRecord], Iterator[dict[str, Any]]]
@@ -144,6 +144,8 @@ def patching_map(store: Store, values: Mapping[str, Any]) -> Table:
       image_group: group of the images; empty for images that are not divided into groups
       condition: what was done to the images
       readout: kind of read-out with its parameters
+      corruption: what the images are contrasted with
+      metric: the metric
       point: point of the residual stream
       token: index of the token; missing if all tokens were patched together
       effect: mean change of the metric over the images

@@ -13,6 +13,7 @@ from circuitstore.evaluation import logit_lens
 from circuitstore.images import Predictions, open_source
 from circuitstore.ingest import dry_run, index, parse_spec
 from circuitstore.models import ViT
+from circuitstore.query import run
 from circuitstore.store import Store, open_store
 
 SPEC = """
@@ -36,6 +37,8 @@ kind = "logit-lens"
 norm = false
 conditions = ["natural"]
 """
+
+PARTNERS = "other-class(partners=all)"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,33 @@ def test_a_second_call_computes_only_what_is_missing(folder: Path, digits_model:
     with open_store(folder) as store:
         assert store.readouts().drop(columns="created_ms").equals(before.drop(columns="created_ms"))
         assert len(store.verify()) == 0
+
+
+@pytest.mark.slow
+def test_kinds_with_a_metric_contrast_images_and_others_do_not(digits_model: ViT, tmp_path: Path) -> None:
+    patching = '[[readout]]\nkind = "stream-patching"\ntokens = "all"\n'
+    twins = f'{patching}corruption = "unattacked-twin"\nmetric = "logit-diff"\nconditions = ["fgsm"]\n'
+    result = index(parse_spec(SPEC + patching + twins), model=digits_model, location=tmp_path, progress=False)
+    assert (result.done, result.failed) == (6 + 4 + 2, {})
+    with open_store(tmp_path) as store:
+        listed = store.readouts()[["kind", "corruption", "metric"]].drop_duplicates().to_numpy().tolist()
+        assert sorted(listed) == [
+            ["logit-lens", "zero", "logit"],
+            ["stream-patching", PARTNERS, "logit"],
+            ["stream-patching", "unattacked-twin", "logit-diff"],
+        ]
+        for id in store.readouts(kind="stream-patching")["id"]:  # all tokens have the whole effect, at every point
+            effects = store.readout(id).mean.values
+            assert effects == pytest.approx(np.full(effects.shape, effects[0]), rel=1e-4)
+        rows = [row for row in run(store, "patching-map") if row["class"] == "three" and row["point"] == "resid_pre.0"]
+        assert sorted((row["corruption"], row["metric"], row["condition"][:4]) for row in rows) == [
+            (PARTNERS, "logit", "fgsm"),
+            (PARTNERS, "logit", "natu"),
+            ("unattacked-twin", "logit-diff", "fgsm"),
+        ]
+    refused = SPEC + patching + 'corruption = "unattacked-twin"\n'
+    with pytest.raises(InputError, match=r"readout\[2\]: .*contrasts each image with itself"):
+        index(parse_spec(refused), model=digits_model, location=tmp_path, progress=False)
 
 
 @pytest.mark.slow
