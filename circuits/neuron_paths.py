@@ -51,7 +51,12 @@ def class_path(universe: Neurons, shares: Float[np.ndarray, "edge"], k: int) -> 
 
 
 def asks_for_paths(item: WorkItem) -> bool:
-    """Return whether an item asks for neuron paths."""
+    """Return whether an item asks for neuron paths.
+
+    Examples:
+        >>> asks_for_paths(store.circuit(store.circuits()["id"][0]).item)
+        False
+    """
     return item.recipe.over.kind == NEURONS
 
 
@@ -78,6 +83,13 @@ def path_discovery(
 
     Raises:
         InputError: no images, or paths that do not fit the model.
+
+    Examples:
+        >>> from circuitstore.testing.factories import make_item, path_item
+        >>> item = path_item(make_item(n_layers=2), width=3)
+        >>> paths, parts = np.array([[[2], [0]]]), np.array([[[0.5], [0.25]]])
+        >>> path_discovery(item, ("3f2a81",), paths, jas=np.array([0.1]), parts=parts).circuit.nodes
+        ('m0', 'm0.n2', 'm1', 'm1.n0', 'logits')
     """
     universe = universe_of(item.model, item.recipe.over)
     assert isinstance(universe, Neurons)
@@ -88,7 +100,14 @@ def path_discovery(
 
 
 def path_record(discovery: Discovery) -> CircuitRecord:
-    """Return the path of a class as the store has it; the scores of its edges are the shares of its neurons."""
+    """Return the path of a class as the store has it; the scores of its edges are the shares of its neurons.
+
+    Examples:
+        >>> from circuitstore.testing.factories import make_item, make_paths, path_item
+        >>> found, _ = make_paths(path_item(make_item(), width=8))
+        >>> path_record(found).to_pandas()["receiver"].tolist()
+        ['m1', 'm2', 'm3', 'logits']
+    """
     return CircuitRecord(
         item=discovery.item,
         extraction=Extraction.of("found"),

@@ -26,12 +26,24 @@ IMAGE = "image"
 
 
 def as_method(use: ReadoutUse) -> MethodUse:
-    """Return a kind of read-out with its parameters as recipes name it."""
+    """Return a kind of read-out with its parameters as recipes name it.
+
+    Examples:
+        >>> as_method(ReadoutUse.of("logit-lens", {"norm": True})).text
+        'logit-lens(norm=True)'
+    """
     return MethodUse(use.kind, use.params, use.version)
 
 
 def readout_use(item: WorkItem) -> ReadoutUse:
-    """Return the kind of read-out that an item asks for, with its parameters."""
+    """Return the kind of read-out that an item asks for, with its parameters.
+
+    Examples:
+        >>> item = store.circuit(store.circuits()["id"][0]).item
+        >>> recipe = replace(item.recipe, method=as_method(ReadoutUse.of("logit-lens")), form=READOUT)
+        >>> readout_use(replace(item, recipe=recipe))
+        ReadoutUse(kind='logit-lens', params=(), version=1)
+    """
     method = item.recipe.method
     return ReadoutUse(method.kind, method.params, method.version)
 
