@@ -305,9 +305,9 @@ def test_a_newer_store_is_refused_with_both_versions(kept: Kept) -> None:
         with pytest.raises(StoreVersion, match=rf"schema version {NOW + 1}, .* up to {NOW}; .*circuitstore rebuild"):
             act()
     with kept.catalog.writing() as connection:
-        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{NOW + 1:04d}'"))
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{int(SCHEMA) + 1:04d}'"))
     for act in (kept.open, kept.migrate):
-        with pytest.raises(StoreVersion, match=rf"schema {NOW + 1:04d}, .* reads {SCHEMA}: .*newer"):
+        with pytest.raises(StoreVersion, match=rf"schema {int(SCHEMA) + 1:04d}, .* reads {SCHEMA}: .*newer"):
             act()
 
 

@@ -84,7 +84,7 @@ PLANTED: dict[str, tuple[Callable[[Store, Any], object], str, str, str]] = {
         lambda s, w: catalog(s, sa.delete(tables.discoveries).where(tables.discoveries.c.id == w.discoveries[0].id)),
         "catalog",
         "wrong state",
-        "its discovery is not listed",
+        "its answer is not listed",
     ),
     "figure altered": (
         lambda s, w: catalog(s, sa.update(tables.circuits).values(faithfulness=2.0)),
