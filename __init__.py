@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .evaluation import READOUTS as READOUTS
     from .evaluation import Execution as Execution
     from .evaluation import ImagePairs as ImagePairs
-    from .evaluation import PathSearch as PathSearch
     from .evaluation import MapEvaluation as MapEvaluation
     from .evaluation import PathSearch as PathSearch
     from .evaluation import agreement as agreement
@@ -56,14 +55,6 @@ if TYPE_CHECKING:
     from .evaluation import neuron_paths as neuron_paths
     from .evaluation import neuron_similarity as neuron_similarity
     from .evaluation import neuron_usage as neuron_usage
-    from .evaluation import patch_edges as patch_edges
-    from .evaluation import patch_nodes as patch_nodes
-    from .evaluation import patch_path as patch_path
-    from .evaluation import path_changes as path_changes
-    from .evaluation import path_stability as path_stability
-    from .evaluation import prune_by_class as prune_by_class
-    from .evaluation import prune_neurons as prune_neurons
-    from .evaluation import neuron_paths as neuron_paths
     from .evaluation import on_patches as on_patches
     from .evaluation import patch_attribution as patch_attribution
     from .evaluation import patch_edges as patch_edges
@@ -72,7 +63,11 @@ if TYPE_CHECKING:
     from .evaluation import patch_nodes as patch_nodes
     from .evaluation import patch_path as patch_path
     from .evaluation import patch_stream as patch_stream
+    from .evaluation import path_changes as path_changes
+    from .evaluation import path_stability as path_stability
     from .evaluation import perturbation as perturbation
+    from .evaluation import prune_by_class as prune_by_class
+    from .evaluation import prune_neurons as prune_neurons
     from .evaluation import random_curves as random_curves
     from .evaluation import score_paths as score_paths
     from .evaluation import token_groups as token_groups

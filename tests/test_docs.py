@@ -17,8 +17,7 @@ import typer
 from circuitstore.circuits import Circuit, Readout
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
-from circuitstore.evaluation import NeuronPaths
-from circuitstore.evaluation import READOUTS
+from circuitstore.evaluation import READOUTS, NeuronPaths
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import (
     ConditionSpec,
