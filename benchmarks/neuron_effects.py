@@ -157,10 +157,10 @@ def pruned(
             kept = dict(zip(classes.classes.tolist(), classes.top(k), strict=True))
             row = {"K": str(k), "mask by": name}
             for tokens in ("class", "all"):
-                means = prune_by_class(model, *test, kept, tokens=tokens).to_pandas().groupby("kept").mean()
+                frame = prune_by_class(model, *test, kept, tokens=tokens).to_pandas()
                 controls = ("class", "random", "none", "all") if name == "JAS" else ("class",)
                 for control in controls:
-                    yield row | {"kept": control, "tokens": tokens} | figures(means.loc[control])
+                    yield row | {"kept": control, "tokens": tokens} | figures(frame[frame["kept"] == control].mean(numeric_only=True))
 
 
 def figures(means: pd.Series) -> dict[str, str]:

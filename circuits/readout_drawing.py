@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
-from .drawing import edge_colour, svg_element
+from .drawing import svg_element
+from .strokes import edge_colour
 
 Labels = Sequence[str]
 

@@ -87,7 +87,7 @@ def test_what_cannot_be_evaluated_raises(small: Spec, indexed: Path, digits_mode
     with pytest.raises(InputError, match="run 'small': no circuit to evaluate with"):
         cross_evaluate(small, location=indexed, where={"class": "nine"})
     with pytest.raises(InputError, match=r"same 'classes'.*did you mean 'class'"):
-        cross_evaluate(small, location=indexed, same=["classes"])  # pyright: ignore[reportArgumentType]
+        cross_evaluate(small, location=indexed, same=["classes"])
     with torch.random.fork_rng(devices=[]):
         module = VisionTransformer(img_size=32, patch_size=8, embed_dim=8, depth=3, num_heads=4, num_classes=10)
     p = digits_model.preprocess
