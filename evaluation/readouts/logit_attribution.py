@@ -23,9 +23,7 @@ from torch import Tensor, nn
 
 from ...circuits import Axis, Readout
 from ...circuits.kinds import choice
-from ...errors import InputError
-from ...models import Activations, LinearReadout, ViT, capture, head_pattern, runs_model
-from ...models.vit import installed
+from ...models import Activations, LinearReadout, ViT, capture, head_pattern, n_neurons, neuron_run, runs_model
 from ..execution import DEFAULT, Execution
 from .batched import Images, class_axis, head_axis, image_axis, layer_axis, read_images, token_axis
 from .kind import ReadoutKind, of_clean
@@ -56,6 +54,7 @@ def logit_attribution(
     Raises:
         InputError: the read-out is not linear in the stream (map pooling, a head with an activation; the message names
             the part), an unknown value of `by` or class, or images that do not fit the model.
+        NotRepresentable: `by="neuron"` with an MLP without neurons.
 
     Examples:
         >>> direct = logit_attribution(model, pairs.clean)
@@ -66,41 +65,28 @@ def logit_attribution(
     shown = class_axis(model).chosen(classes)
     columns = [class_axis(model).position(label) for label in shown.labels]
     axes, of_run = _WAYS[by]
+    parts = axes(model)
 
     def read(batch: Images) -> Float[Tensor, "image *part class"]:
-        run, neurons = _run(model, batch)
+        run = capture(model, batch)
         frozen = LinearReadout.of(model, run.final)
         frozen = replace(frozen, matrix=frozen.matrix[..., columns], bias=frozen.bias[:, columns])
-        return of_run(_Run(model, run, neurons, frozen))
+        return of_run(_Run(model, run, frozen))
 
     values = read_images(model, images, read, execution)
-    return Readout(use, (image_axis(len(images)), *axes(model), shown), values)
+    return Readout(use, (image_axis(len(images)), *parts, shown), values)
 
 
 class _Run(NamedTuple):
-    """A run with its frozen read-out.
-
-    Attributes:
-        neurons: what the last layer of each MLP reads, `[image, token, neuron]` per layer.
-    """
+    """A run with its frozen read-out."""
 
     model: ViT
     run: Activations
-    neurons: list[Tensor]
     frozen: LinearReadout
 
     def constant(self, written: Float[Tensor, "d_model"]) -> Float[Tensor, "image class"]:
         """Return the logits of a bias that is added to the stream at every token."""
         return torch.einsum("vb,vc->bc", self.frozen.weights.sum(dim=-1), written @ self.frozen.matrix)
-
-
-def _run(model: ViT, batch: Images) -> tuple[Activations, list[Tensor]]:
-    """Return the plain run of a batch, and what the last layer of each MLP reads."""
-    neurons: list[Tensor] = []
-    layers = [getattr(block.mlp, "fc2", None) for block in model.blocks]
-    hooks = (fc2.register_forward_pre_hook(lambda _, args: neurons.append(args[0])) for fc2 in layers if fc2)
-    with installed(*hooks):
-        return capture(model, batch), neurons
 
 
 def _components(r: _Run) -> Float[Tensor, "image component class"]:
@@ -136,12 +122,13 @@ def _head_matrix(r: _Run, layer: int) -> Float[Tensor, "vector head d_head class
 
 
 def _neurons(r: _Run) -> Float[Tensor, "image layer neuron class"]:
+    values = neuron_run(r.model, r.run.stream, "all").neurons
+
     def of_layer(layer: int) -> Float[Tensor, "image neuron class"]:
         block = r.model.blocks[layer]
-        fc2 = _last_layer(block.mlp, f"blocks.{layer}.mlp", r.model)
-        written = _scaled(block.ls2, fc2.weight.T, r)
-        logits = torch.einsum("vbn,vnc->bnc", r.frozen.pooled(r.neurons[layer]), written @ r.frozen.matrix)
-        return torch.cat([logits, r.constant(_scaled(block.ls2, fc2.bias, r))[:, None]], dim=1)
+        written = _scaled(block.ls2, block.mlp.fc2.weight.T, r)
+        logits = torch.einsum("vbn,vnc->bnc", r.frozen.pooled(values[layer]), written @ r.frozen.matrix)
+        return torch.cat([logits, r.constant(_scaled(block.ls2, block.mlp.fc2.bias, r))[:, None]], dim=1)
 
     return torch.stack([of_layer(layer) for layer in range(r.model.n_layers)], dim=1)
 
@@ -152,16 +139,6 @@ def _scaled(scale: Any, written: Tensor | None, r: _Run) -> Float[Tensor, "*rows
         return r.frozen.weights.new_zeros(r.model.d_model)
     written = written.detach().to(r.frozen.weights)
     return written if isinstance(scale, nn.Identity) else written * scale.gamma.detach().to(written)
-
-
-def _last_layer(mlp: Any, where: str, model: ViT) -> nn.Linear:
-    fc2 = getattr(mlp, "fc2", None)
-    if not isinstance(fc2, nn.Linear):
-        raise InputError(
-            f"{where} of {model.name} is a {type(mlp).__name__} without a last layer `fc2`, so it has no neurons; use "
-            "by='component'"
-        )
-    return fc2
 
 
 def _component_axes(model: ViT) -> tuple[Axis, ...]:
@@ -177,8 +154,7 @@ def _head_axes(model: ViT) -> tuple[Axis, ...]:
 
 
 def _neuron_axes(model: ViT) -> tuple[Axis, ...]:
-    count = _last_layer(model.blocks[0].mlp, "blocks.0.mlp", model).in_features
-    return (layer_axis(model), Axis("neuron", (*range(count), "bias")))
+    return (layer_axis(model), Axis("neuron", (*range(n_neurons(model)), "bias")))
 
 
 _WAYS: dict[str, tuple[Callable[[ViT], tuple[Axis, ...]], Callable[[_Run], Tensor]]] = {
@@ -194,6 +170,6 @@ LOGIT_ATTRIBUTION = ReadoutKind(
     name="Direct logits of components, heads, source tokens or neurons, with the final norm frozen",
     source="Elhage et al. 2021; Gandelsman et al. 2024, arXiv 2310.05916",
     function=of_clean(logit_attribution),
-    passes=lambda model, **params: (1, 0),
+    passes=lambda model, by: (2 if by == "neuron" else 1, 0),
     params={"by": choice(*_WAYS)},
 )

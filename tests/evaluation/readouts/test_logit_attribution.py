@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from circuitstore.errors import InputError
+from circuitstore.errors import InputError, NotRepresentable
 from circuitstore.evaluation import logit_attribution
 from circuitstore.models import LinearReadout, capture, load_model, pool_weights
 from circuitstore.models.zero_shot import ZeroShotHead
@@ -174,7 +174,7 @@ def test_an_mlp_without_a_last_layer_has_no_neurons(toy_module, images):
     model = load_model(module, dtype="float64")
     x = images(model, 2)
     assert np.abs(logit_attribution(model, x).values.sum(axis=1) - model.logits(x).numpy()).max() < 1e-10
-    with pytest.raises(InputError, match=r"blocks\.1\.mlp of .+ is a Sequential without a last layer"):
+    with pytest.raises(NotRepresentable, match=r"blocks\.1\.mlp is a Sequential; neurons are defined for"):
         logit_attribution(model, x, by="neuron")
 
 
