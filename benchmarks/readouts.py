@@ -1,6 +1,6 @@
 """Which map over patches to trust on the demo model, and what each costs.
 
-    python benchmarks/readouts.py [--per-class 3] [--steps 64]
+    python benchmarks/readouts.py [--per-class 3] [--steps 32]
 
 Natural images contrast the true class with the mean of the others; attacked images, on which a written word turned the
 prediction, contrast the word's class with the true one. Each map is evaluated by deletion and insertion of patches
@@ -48,7 +48,7 @@ Make = Callable[[ViT, Images], Readout]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-class", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=32)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)  # about residuals
