@@ -149,6 +149,11 @@ class Catalog:
             ) from error
         except DBAPIError as error:
             raise self._kind.translated(error, f"catalog {self.url}") from error
+        except UnicodeDecodeError as error:  # SQLite's driver, for the name of a table
+            raise StoreDamaged(
+                f"catalog {self.url} is damaged ({error}); restore it from a backup, or run circuitstore rebuild, "
+                "which creates a new one from the archive and from the rows of this one that can still be read"
+            ) from error
 
     def version(self) -> str | None:
         """Return the revision of its tables; None for an empty database."""

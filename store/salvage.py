@@ -97,7 +97,7 @@ def _rows(connection: sqlite3.Connection, table: sa.Table) -> tuple[list[dict[st
     whole = False
     for order in (number.asc(), number.desc()):
         query = select(number, *table.columns).order_by(order)
-        with suppress(sqlite3.Error, OverflowError):
+        with suppress(sqlite3.Error, OverflowError, UnicodeDecodeError):
             for place, *values in connection.execute(str(query.compile(dialect=dialect()))):
                 if place in found:
                     break

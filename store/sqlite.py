@@ -77,6 +77,8 @@ def flaw(connection: sqlite3.Connection) -> str | None:
         if not any(words in str(error) for words in DAMAGED):
             raise
         return str(error)
+    except UnicodeDecodeError as error:  # the name of a table
+        return str(error)
     missing = (f"a row of {table} refers to a missing row of {other}" for table, _, other, _ in loose)
     return next(iter([*wrong, *missing]), None)
 

@@ -18,9 +18,9 @@
 
 MATCH (p:Circuit)-[:HAS]->(x:Node)-[:CONTAINS]->(n:Node)
 WHERE n.name = $neuron AND p.condition = $condition AND p.id IN $circuits
-WITH x.name AS mlp, p.model_id AS model_id, collect(DISTINCT p.class) AS classes
+WITH x.name AS mlp, p.model_id AS of_model, collect(DISTINCT p.class) AS classes
 MATCH (c:Circuit)-[:HAS]->(m:Node)-[f:FEEDS]->(:Node)
-WHERE m.name = mlp AND c.model_id = model_id AND c.condition = $condition AND c.id IN $circuits
+WHERE m.name = mlp AND c.model_id = of_model AND c.condition = $condition AND c.id IN $circuits
 WITH c, mlp, classes, count(*) AS edges, sum(f.score) AS score
 RETURN c.id AS circuit, c.dataset AS dataset, c.model AS model, c.model_id AS model_id, c.class AS class, c.form AS form,
   c.method AS method, c.extraction AS extraction, mlp, edges, score, c.class IN classes AS on_path
