@@ -160,7 +160,8 @@ def pruned(
                 frame = prune_by_class(model, *test, kept, tokens=tokens).to_pandas()
                 controls = ("class", "random", "none", "all") if name == "JAS" else ("class",)
                 for control in controls:
-                    yield row | {"kept": control, "tokens": tokens} | figures(frame[frame["kept"] == control].mean(numeric_only=True))
+                    means = frame[frame["kept"] == control].mean(numeric_only=True)
+                    yield row | {"kept": control, "tokens": tokens} | figures(means)
 
 
 def figures(means: pd.Series) -> dict[str, str]:
