@@ -12,7 +12,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ..circuits import Circuit, Drawing, Readout
-from ..circuits.drawing import LOWERS, RAISES, svg_element
+from ..circuits.drawing import svg_element
+from ..circuits.strokes import LOWERS, RAISES
 from ..errors import InputError
 from ..evaluation import ImagePairs, footprint_by_layer, on_patches
 from ..models import ViT
