@@ -33,5 +33,5 @@ def filled_runs(
     for part in kept.split(max(1, at_once // len(batch))):
         shown = grid.pixels(part)[:, :, None].to(model.device)
         logits = model.logits(torch.where(shown, clean, baseline).flatten(0, 1)).unflatten(0, part.shape[:2])
-        values += [value(run) for run in logits]
+        values += [value(run) for run in logits.to(model.exact_dtype)]
     return torch.stack(values)

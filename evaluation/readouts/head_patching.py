@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ...circuits import Axis, Metric, Readout
 from ...circuits.kinds import choice
@@ -54,7 +55,7 @@ def patch_heads(
     ).per_image
     axes = (image_axis(len(pairs)), layer_axis(model), head_axis(model))
     kept = measure(model, pairs, metric).metric
-    values = found.reshape(len(pairs), model.n_layers, model.n_heads)
+    values = found.reshape(len(pairs), model.n_layers, model.n_heads).astype(_type(model))
     return Readout(HEAD_PATCHING.use(direction=direction), axes, values, unit=kept.text, metric=kept)
 
 
@@ -91,7 +92,7 @@ def patch_head_pairs(
     places = [(s, r) for s in range(len(names)) for r in range(len(names)) if s // model.n_heads < r // model.n_heads]
     edges = [f"{names[sender]}->{names[receiver]}" for sender, receiver in places]
     found = patch_edges(model, pairs, edges, form="head", metric=metric, direction=direction, execution=execution)
-    values = np.zeros((len(pairs), len(names), len(names)))
+    values = np.zeros((len(pairs), len(names), len(names)), _type(model))
     values[:, *np.array(places, int).reshape(-1, 2).T] = found.per_image
     axes = (image_axis(len(pairs)), Axis("sender", tuple(names)), Axis("receiver", tuple(names)))
     kept = measure(model, pairs, metric).metric
@@ -100,6 +101,10 @@ def patch_head_pairs(
 
 def _passes_of_pairs(model: ViT, direction: str) -> tuple[float, int]:
     return 2 + FORWARDS_PER_EDGE * model.n_heads**2 * model.n_layers * (model.n_layers - 1) / 2, 0
+
+
+def _type(model: ViT) -> type[np.floating]:
+    return np.float64 if model.dtype == torch.float64 else np.float32
 
 
 def _heads(model: ViT) -> Sequence[str]:

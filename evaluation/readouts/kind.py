@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...circuits import Kind, Readout, ReadoutUse, Registry
 from ...circuits.recipe import Scalar
-from ...models import ViT
+from ...models import ViT, runs_model
 from ..execution import DEFAULT, Execution
 from ..measured import MeasuredPairs
 
@@ -38,7 +38,7 @@ class ReadoutKind(Kind):
 
     def read(self, model: ViT, pairs: MeasuredPairs, use: ReadoutUse, execution: Execution = DEFAULT) -> Readout:
         """Return the read-out of pairs; `use` has the resolved parameters."""
-        return self.function(model, pairs, execution=execution, **dict(use.params))
+        return runs_model(self.function)(model, pairs, execution=execution, **dict(use.params))
 
 
 def of_clean(function: Callable[..., Readout]) -> Callable[..., Readout]:

@@ -30,7 +30,8 @@ def _occlusion(model: ViT, pairs: MeasuredPairs, *, execution: Execution, baseli
 
     def effects(batch: MeasuredPairs) -> Float[Tensor, "image patch"]:
         kept = ~windows[:, None].expand(-1, len(batch), -1)
-        losses = batch.values(model.logits(batch.clean)) - filled_runs(model, batch, kept, at_once)
+        whole = batch.values(model.logits(batch.clean).to(model.exact_dtype))
+        losses = whole - filled_runs(model, batch, kept, at_once)
         contains = windows.to(losses)
         return losses.T @ contains / contains.sum(dim=0)
 

@@ -15,7 +15,7 @@ Images = Float[Tensor, "image channel height width"]
 def pixel_gradient(model: ViT, batch: MeasuredPairs, images: Images) -> Images:
     """Return the gradient of the batch's metric at other images, with respect to normalised pixels."""
     with torch.enable_grad():
-        leaf = images.detach().requires_grad_()
+        leaf = images.detach().clone().requires_grad_()  # a clone: tensors of inference mode have no gradient
         (gradient,) = torch.autograd.grad(batch.values(model.module(leaf)).sum(), leaf)
     return gradient.to(model.exact_dtype)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -21,10 +23,12 @@ from .patch_maps import patch_map
 def _random_map(model: ViT, pairs: MeasuredPairs, *, execution: Execution, seed: int) -> Readout:
     n_patches = len(PatchGrid.of(model))
 
-    def drawn(batch: MeasuredPairs) -> Float[Tensor, "image patch"]:
-        return torch.from_numpy(np.stack([rng.random(n_patches) for rng in image_rngs(batch, seed, "random-map")]))
+    def numbers(batch: MeasuredPairs) -> Float[Tensor, "image patch"]:
+        drawn = np.stack([rng.random(n_patches) for rng in image_rngs(batch, seed, "random-map")])
+        return torch.from_numpy(drawn).to(model.exact_dtype)
 
-    return patch_map(model, pairs, drawn, RANDOM_MAP.use(seed=seed), execution)
+    found = patch_map(model, pairs, numbers, RANDOM_MAP.use(seed=seed), execution)
+    return replace(found, unit="random number", metric=None)
 
 
 RANDOM_MAP = ReadoutKind(

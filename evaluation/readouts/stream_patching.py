@@ -105,12 +105,12 @@ def _effects(
     """Yield the effects point by point, with one column per token, or one for all tokens."""
     clean, corrupted = capture(model, batch.clean), reference(model, batch)
     sign, base = (-1, clean) if direction == "noising" else (1, corrupted)
-    runs, start = ReceiverRuns(model, model.graph("block"), base), batch.values(base.logits)
+    runs, start = ReceiverRuns(model, model.graph("block"), base), batch.values(base.logits.to(model.exact_dtype))
     streams = [[point.to(model.exact_dtype) for point in points_of(run)] for run in (clean, corrupted)]
     for point in at:
         change, moved = streams[0][point] - streams[1][point], []
         for shifts in token_shifts(sign * change, places, max(1, at_once // len(batch))):
-            moved += [batch.values(logits) for logits in runs.from_stream(point, shifts)]
+            moved += [batch.values(logits.to(model.exact_dtype)) for logits in runs.from_stream(point, shifts)]
         effects = sign * (torch.stack(moved, dim=1) - start[:, None])
         yield torch.where(_matters(model, change, places, last=point == 2 * model.n_layers), effects, 0.0).cpu()
 

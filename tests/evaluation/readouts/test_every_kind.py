@@ -17,7 +17,7 @@ KEYS = [key for key, kind in READOUTS.items() if REQUIRED not in [p.default for 
 
 def pairs_of(model, images):
     made = [images(model, 3, seed).to(model.dtype) for seed in (1, 2)]
-    return measure(model, ImagePairs.of(model, *made, labels=[0, 1, 2], targets=[3, 4, 0]), "logit")
+    return measure(model, ImagePairs.of(model, *made, labels=[0, 1, 2], targets=[3, 4, 0], hashes="abc"), "logit")
 
 
 def read(key, model, images):
@@ -40,7 +40,7 @@ def test_images_are_the_first_axis_and_the_read_out_has_its_kind(toy_vit, images
     assert found.axes[0] == Axis("image", (0, 1, 2)) and found.use == READOUTS.resolve(key)
     assert (found.metric is not None) == READOUTS[key].reads_metric
     forwards, backwards = READOUTS[key].passes(model, **dict(found.use.params))
-    assert forwards >= 1 and (backwards > 0) <= READOUTS[key].reads_metric
+    assert (forwards >= 1 or key == "random-map") and (backwards > 0) <= READOUTS[key].reads_metric
     assert len(found.mean().to_pandas()) == found.values[0].size
 
 
