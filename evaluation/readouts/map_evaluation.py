@@ -14,7 +14,7 @@ Deletion and insertion: Petsiuk, Das & Saenko 2018, arXiv 1806.07421. Share insi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from .patch_grid import PatchGrid
 if TYPE_CHECKING:
     import pandas as pd
 
-Measure = Literal["probability", "metric"]
+MEASURES = ("probability", "metric")
 """What curves show: the probability of the class that the metric raises, or the metric."""
 
 CURVES = ("deletion", "insertion")
@@ -96,7 +96,7 @@ def evaluate_map(
     *,
     region: Tensor | np.ndarray | None = None,
     baseline: str = "black",
-    measured_by: Measure = "probability",
+    measured_by: str = "probability",
     steps: int = 64,
     metric: str | Metric = "logit",
     execution: Execution = DEFAULT,
@@ -124,7 +124,7 @@ def evaluate_map(
         MapEvaluation(deletion 0..., insertion 0..., mean over 8 images)
     """
     check_known("baseline", baseline, BASELINES)
-    check_known("measured_by", measured_by, ("probability", "metric"))
+    check_known("measured_by", measured_by, MEASURES)
     if not is_whole(steps) or steps < 1:
         raise InputError(f"steps: expected a whole number of at least 1, got {steps!r}")
     values = _flat(model, pairs, patch_map)
@@ -164,7 +164,7 @@ def _curves(
     pairs: MeasuredPairs,
     values: Float[np.ndarray, "image patch"],
     steps: int,
-    measured_by: Measure,
+    measured_by: str,
     execution: Execution,
 ) -> Readout:
     n_patches = values.shape[1]

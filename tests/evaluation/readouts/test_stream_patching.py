@@ -132,7 +132,6 @@ def test_progress_batches_and_kinds(toy_vit, images):
     [
         ({"points": ["resid_pre.1"]}, "label of axis 'point'.*resid_pre.1"),
         ({"tokens": [0, 5]}, "tokens 0 to 4, got 5"),
-        ({"direction": "sideways"}, "direction.*sideways"),
         ({"metric": "logit-diff"}, "needs a target class"),
     ],
 )
