@@ -158,7 +158,7 @@ def pruned(
             row = {"K": str(k), "mask by": name}
             for tokens in ("class", "all"):
                 frame = prune_by_class(model, *test, kept, tokens=tokens).to_pandas()
-                controls = ("class", "random", "none", "all") if name == "JAS" else ("class",)
+                controls = ("class", "random", "none", "all") if name == next(iter(KEPT)) else ("class",)
                 for control in controls:
                     means = frame[frame["kept"] == control].mean(numeric_only=True)
                     yield row | {"kept": control, "tokens": tokens} | figures(means)

@@ -91,3 +91,29 @@ def test_the_table_of_searches_compares_each_with_the_best_path(monkeypatch, cap
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.partition(" has ")[0] for row in rows[2:]] == [f"the best path by {score}" for score in ("jas", "ig")]
     assert rows[:2] == [f"| all | {score} | 1.00 | 0 (0) | 1.00 (1.00) |" for score in ("jas", "ig")]
+
+
+@pytest.mark.slow
+def test_effects_of_neuron_paths_are_compared_with_controls(monkeypatch, capsys):
+    effects = load("neuron_effects")
+    monkeypatch.setattr(effects, "SEARCHES", {name: effects.SEARCHES[name] for name in ("activation", "random")})
+    monkeypatch.setattr(effects, "KEPT", {"activation": effects.KEPT["activation"]})
+    monkeypatch.setattr(sys, "argv", ["neuron_effects.py", "--images", "2", "--masks", "1", "--keep", "256"])
+    effects.main()
+    sections = dict(part.split("\n\n", 1) for part in capsys.readouterr().out.removeprefix("## ").split("\n## "))
+    assert list(sections) == [
+        "Effects",
+        "Removal, paired differences",
+        "By class",
+        "Stability and similarity",
+        "Pruning",
+    ]
+    rows = {
+        name: [line.strip("| ").split(" | ") for line in table.strip().split("\n")[2:]]
+        for name, table in sections.items()
+    }
+    assert [row[0] for row in rows["Effects"]] == ["activation", "random"] and len(rows["By class"]) == 10
+    figures = {tuple(row[:4]): row[4:] for row in rows["Pruning"]}
+    for tokens in ("class", "all"):
+        of = {kept: figures["256", "activation", kept, tokens] for kept in ("class", "random", "none", "all")}
+        assert of["class"] == of["random"] == of["all"] != of["none"]
