@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
@@ -41,12 +42,25 @@ def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if isinstance(decorated, FunctionType):
             if arrays(decorated):
                 return WITH_AXES(decorated, typechecker=typechecker)
-            return decorated if "<locals>" in decorated.__qualname__ else typechecker(decorated)
+            return decorated if "<locals>" in decorated.__qualname__ else _unless_disabled(decorated, typechecker)
         if is_dataclass(decorated) and isinstance(init := vars(decorated).get("__init__"), FunctionType):
             decorated.__init__ = decorate(init)
         return decorated
 
     return decorate
+
+
+def _unless_disabled(function: FunctionType, typechecker: Callable[[Any], Any]) -> Any:
+    """Return the checked function, which obeys jaxtyping's switch like those that name arrays."""
+    checked = typechecker(function)
+    if checked is function:
+        return function
+
+    @wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        return (function if jaxtyping.config.jaxtyping_disable else checked)(*args, **keywords)
+
+    return call
 
 
 def arrays(function: FunctionType) -> dict[str, Any]:
