@@ -133,6 +133,7 @@ def test_progress_batches_and_kinds(toy_vit, images):
         ({"points": ["resid_pre.1"]}, "label of axis 'point'.*resid_pre.1"),
         ({"tokens": [0, 5]}, "tokens 0 to 4, got 5"),
         ({"metric": "logit-diff"}, "needs a target class"),
+        ({"direction": "sideways"}, "direction.*sideways"),
     ],
 )
 def test_bad_requests_raise(toy_vit, images, options, message, unchecked):
