@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from ..errors import InputError
 from .circuit import Circuit
@@ -77,6 +76,8 @@ def enrichment(
         >>> ratio.round(2), p.round(2)
         (array([2.32, 0.  ]), array([0.17, 1.  ]))
     """
+    from scipy import stats
+
     n, n_all = int(group.sum()), len(group)
     if not 0 < n < n_all:
         raise InputError(f"enrichment: expected circuits in the group and outside it, got {n} of {n_all} in it")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from ..errors import InputError, NotComparable, check_known
 from ..results import Exportable
@@ -115,6 +114,8 @@ def changed_edges(a: Discovery, b: Discovery, *, correction: Correction = "bh", 
     """
     check_known("correction", correction, ("bh", "by"))
     warnings = check_conditions(a.item.recipe, b.item.recipe, a.item.condition, b.item.condition)
+    from scipy import stats
+
     if a.universe != b.universe:
         raise NotComparable(f"the universes differ: {a.universe} against {b.universe}")
     design = _design(a, b, correction)

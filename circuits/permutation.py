@@ -13,7 +13,7 @@ from math import comb
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 PERMUTATIONS = 10_000
 """Maximum number of permutations."""
@@ -86,7 +86,8 @@ def _every_sign(n: int) -> Float[np.ndarray, "flip image"]:
 
 def _student(values: Float[np.ndarray, "image edge"]) -> Float[np.ndarray, "edge"]:
     """Return the p-value of Student's t."""
-    return 2 * stats.t.sf(_ratio(np.abs(values.mean(axis=0)), stats.sem(values, axis=0)), len(values) - 1)
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return 2 * special.stdtr(len(values) - 1, -_ratio(np.abs(values.mean(axis=0)), error))
 
 
 def two_sample_p_values(
@@ -166,7 +167,7 @@ def _welch_p(a: np.ndarray, b: np.ndarray, t: Float[np.ndarray, "edge"]) -> Floa
     """Return the p-value of Welch's t, with the degrees of freedom of Welch and Satterthwaite."""
     u, v = a.var(axis=0, ddof=1) / len(a), b.var(axis=0, ddof=1) / len(b)
     freedom = (u + v) ** 2 / np.maximum(u**2 / (len(a) - 1) + v**2 / (len(b) - 1), np.finfo(float).tiny)
-    return 2 * stats.t.sf(t, np.maximum(freedom, 1.0))
+    return 2 * special.stdtr(np.maximum(freedom, 1.0), -t)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

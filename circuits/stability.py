@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import special, stats
+from scipy import special
 
 from .scores import EdgeScores
 
@@ -134,7 +134,7 @@ def _means(kept: Bool[np.ndarray, "deletion image"]) -> Float[np.ndarray, "some 
 def _certain_count() -> int:
     """Return the number of deletions whose share has a lower bound above `CERTAIN`."""
     counts = np.arange(1, DELETIONS + 1)
-    return int(counts[stats.beta.ppf(ERROR / 2, counts, DELETIONS - counts + 1) > CERTAIN][0])
+    return int(counts[special.betaincinv(counts, DELETIONS - counts + 1, ERROR / 2) > CERTAIN][0])
 
 
 def halvings(scores: EdgeScores, *, count: int = HALVINGS, seed: int = 0) -> Iterator[tuple[EdgeScores, EdgeScores]]:

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
-from scipy.spatial.distance import pdist, squareform
+from scipy import special
 
 from ..errors import InputError
 
@@ -53,6 +52,8 @@ def equivalence(
 
 def equivalence_of_count(higher: int, n: int, *, epsilon: float = 0.1) -> float:
     """Return the p-value of `equivalence`, given the number of the `n` images on which the circuit scores higher."""
+    from scipy import stats
+
     counts = np.arange(n + 1)
     extreme = np.abs(counts - n / 2) >= abs(higher - n / 2)
     return float(min(1.0, stats.binom.pmf(counts[extreme], n, 0.5 + epsilon).sum()))
@@ -123,7 +124,7 @@ def partial_necessity(
 
 def beats_random(wins: int, n: int) -> float:
     """Return P(at least `wins` of `n`) if each is won with probability 0.9."""
-    return float(stats.binom.sf(wins - 1, n, SHARE))
+    return float(special.bdtrc(wins - 1, n, SHARE))
 
 
 def minimality(
@@ -139,7 +140,7 @@ def minimality(
         random_effects: the same for random edges that were added to the circuit.
     """
     wins: Int[np.ndarray, "edge"] = (effects[:, None] > random_effects[None, :]).sum(axis=1)
-    return np.minimum(1.0, stats.binom.cdf(wins, len(random_effects), SHARE) * len(effects))
+    return np.minimum(1.0, special.bdtr(wins, len(random_effects), SHARE) * len(effects))
 
 
 def _paired(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, "image"]:
@@ -149,7 +150,7 @@ def _paired(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, "image"]
 
 
 def _kernel(values: Float[np.ndarray, "image"]) -> Float[np.ndarray, "image image"]:
-    distance = squareform(pdist(values[:, None]))
+    distance = np.abs(values[:, None] - values)
     between = distance[np.triu_indices(len(values), 1)]
     width = float(np.median(between)) if len(between) else 0.0
     return np.exp(-(distance**2) / (2 * (width or 1.0) ** 2))

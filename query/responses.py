@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..circuits import NATURAL, ROLES
 from ..results import Table
@@ -104,6 +103,8 @@ def images_over_conditions(store: Store, values: Mapping[str, Any]) -> Table:
 
 def _paired(store: Store, natural: pd.Series, attacked: pd.Series) -> dict[str, Any]:
     """Return the figures of one class, over the images that both conditions have."""
+    from scipy import stats
+
     columns = ("response_full", "response_circuit")
     pair = [
         [store.archive.response(str(row[column]))[0].to_pandas().set_index("image") for column in columns]
