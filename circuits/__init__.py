@@ -79,6 +79,7 @@ from .recipe import WorkItem as WorkItem
 from .recipe import digest as digest
 from .recipe import study_kind as study_kind
 from .record import MIN_IMAGES as MIN_IMAGES
+from .record import SHARES as SHARES
 from .record import CircuitRecord as CircuitRecord
 from .record import Evaluation as Evaluation
 from .record import Extraction as Extraction

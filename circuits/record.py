@@ -27,6 +27,8 @@ class Extraction(Variant):
     """How circuits are taken from a discovery: `retention(target=0.9)`, `top(n=24)`, or `found` by the method."""
 
 
+SHARES = ("retention", "faithfulness")
+"""Figures of an evaluation that compare the circuit with the whole model, 1 if they agree."""
 MIN_IMAGES = 6
 """Discovery images below which a circuit is flagged: halves for its noise floor would be one or two images."""
 

@@ -17,13 +17,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..circuits import Circuit, EdgeScores, Evaluation, Metric, connected, shares_error, size_grid
+from ..circuits import SHARES, Circuit, EdgeScores, Evaluation, Metric, connected, shares_error, size_grid
 from ..errors import InputError, unknown
 from ..evaluation import DEFAULT, Execution, ImagePairs, evaluate, outcomes
 from ..evaluation.evaluate import undefined_reason
 from ..models import ViT
 
-SHARES = ("retention", "faithfulness")
 SPLIT_FROM = 8
 """Number of images from which the search uses only every other one."""
 

@@ -1,4 +1,7 @@
-"""All extractions by key: how circuits are taken from scores. A new extraction is one value here."""
+"""All extractions by key: how circuits are taken from scores. A new extraction is one value here.
+
+Those that search a size import their search, and with it torch, when they run circuits.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,20 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
-from ..circuits import Circuit, EdgeScores, Extraction, connected, greedy, joining_order, size_grid, threshold, top
+from ..circuits import (
+    SHARES,
+    Circuit,
+    EdgeScores,
+    Extraction,
+    connected,
+    greedy,
+    joining_order,
+    size_grid,
+    threshold,
+    top,
+)
 from ..circuits.kinds import ABSENT, Kind, Param, Registry, choice, is_whole, number, whole
 from ..circuits.recipe import Scalar
-from .bisection import SHARES, smallest_by_bisection
-from .retention import smallest_with_retention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +98,14 @@ def _cut(scores: EdgeScores, size: int, absolute: bool) -> Circuit:
 
 
 def _retention(model: Any, pairs: Any, scores: EdgeScores, *, size_of: str = "", **options: Any) -> Circuit:
+    from .retention import smallest_with_retention
+
     return smallest_with_retention(model, pairs, scores, **options)
 
 
 def _bisection(model: Any, pairs: Any, scores: EdgeScores, *, size_of: str = "", **options: Any) -> Circuit:
+    from .bisection import smallest_by_bisection
+
     return smallest_by_bisection(model, pairs, scores, **options)
 
 

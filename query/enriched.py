@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..circuits import enrichment
 from ..results import Table
@@ -34,6 +33,8 @@ def enriched_edges(store: Store, values: Mapping[str, Any]) -> Table:
       p: hypergeometric p-value, uncorrected
       q: p-value corrected for all edges and classes (Benjamini-Hochberg)
     """
+    from scipy import stats
+
     rows = store.circuits(columns=["id", "class", "class_index", "discovery_id"], id=values["circuits"])
     names = rows.sort_values("class_index")["class"].unique()
     if len(names) < 2:

@@ -37,3 +37,11 @@ def test_importing_the_package_imports_no_large_library() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_queries_import_no_library_that_they_do_not_need() -> None:
+    code = (
+        "import sys, circuitstore.query; print(sorted({'torch', 'timm', 'scipy.stats', 'networkx'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert loaded.strip() == "[]"
