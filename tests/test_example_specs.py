@@ -21,7 +21,7 @@ def shrunk(name: str) -> Spec:
     """The spec with twelve images of two classes, and fewer steps."""
     text = re.sub(r"^per_class = .*$", "per_class = 12", SPECS[name].read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = re.sub(r"^only = .*$", 'only = ["three", "eight"]', text, flags=re.MULTILINE)
-    return parse_spec(text.replace('method = "eap-ig"', 'method = "eap-ig"\nsteps = 2'), folder=EXAMPLES)
+    return parse_spec(text.replace('steps = "auto"', "steps = 2"), folder=EXAMPLES)
 
 
 def indexed(name: str, model: ViT, location: Path) -> Store:
