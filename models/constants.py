@@ -82,7 +82,7 @@ def zero_outputs(model: ViT) -> ConstantOutputs:
 
 
 @plain_torch()
-def mean_outputs(model: ViT, batches: Iterable[Float[Tensor, "image channel height width"]]) -> ConstantOutputs:
+def mean_outputs(model: ViT, batches: Iterable[Float[Tensor, "_ channel height width"]]) -> ConstantOutputs:
     """Return the mean output of every sender over images: mean ablation.
 
     The mean is taken token by token, in double precision. Use images of several classes: the mean over one class
