@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from ..circuits import NATURAL
-from ..query import Floor, Study
+from ..query import Floor, Study, SwapFloor
 from ..query.similarity import mean_of_known
 
 
@@ -21,9 +21,10 @@ class Changes:
     Attributes:
         condition: the canonical text of the other condition.
         label: its short name.
-        by_class: columns `class, edges_natural, edges` (sizes), `kept, gained, lost, floor, jaccard, jaccard_floor`.
-            `floor` is the number of edges that appear gained (and equally many lost) between halves of the natural
-            images.
+        by_class: columns `class, edges_natural, edges` (sizes), `kept, gained, lost, floor, swapped_floor,
+            swapped_high, jaccard, jaccard_floor`. `floor` is the number of edges that appear gained (and equally many
+            lost) between halves of the natural images; `swapped_floor` and `swapped_high` are the mean and the 95 %
+            quantile of those that appear gained if the two conditions of each image are swapped at random.
         by_edge: columns `edge, gained_in, lost_in` (numbers of classes), `floor` (number of classes between halves of
             the natural images), `score_natural, score` (means over classes). Only edges that changed, those that
             changed in most classes first.
@@ -40,13 +41,23 @@ class Changes:
         return mean_of_known(self.by_class["floor"].to_numpy(float))
 
 
-def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Changes | None:
-    """Return gained and lost edges, or None if no class has a circuit under both conditions."""
+def changes(
+    study: Study, condition: str, floors: Mapping[int, Floor], swaps: Mapping[int, SwapFloor]
+) -> Changes | None:
+    """Return gained and lost edges, or None if no class has a circuit under both conditions.
+
+    Args:
+        study: the study.
+        condition: the canonical text of the other condition.
+        floors: the known noise floors, by row.
+        swaps: the known swap floors from natural to another condition, by row of the latter.
+    """
     names, (before, after) = study.aligned(NATURAL, condition)
     if not names:
         return None
     was, now = study.members[before], study.members[after]
     known = [floors.get(row) for row in before.tolist()]
+    swapped = [swaps.get(row) for row in after.tolist()]
     kept = (was & now).sum(axis=1)
     by_class = pd.DataFrame(
         {
@@ -57,6 +68,8 @@ def changes(study: Study, condition: str, floors: Mapping[int, Floor]) -> Change
             "gained": (now & ~was).sum(axis=1),
             "lost": (was & ~now).sum(axis=1),
             "floor": [np.nan if f is None else f.n_changed for f in known],
+            "swapped_floor": [np.nan if s is None else s.mean for s in swapped],
+            "swapped_high": [np.nan if s is None else s.high for s in swapped],
             "jaccard": kept / np.maximum((was | now).sum(axis=1), 1),
             "jaccard_floor": [np.nan if f is None else f.value for f in known],
         }

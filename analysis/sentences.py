@@ -162,7 +162,9 @@ def _about_condition(row: Mapping[Any, Any]) -> Iterator[str]:
     if not pd.isna(row["beyond_controls"]):
         yield (
             f"of {row['gained']:.1f} edges that a class gains on average (noise floor "
-            f"{format_number(row['floor'], 1)}), {row['beyond_controls']:.1f} are gained under none of its controls"
+            f"{format_number(row['floor'], 1)}, swap floor "
+            f"{format_number(row['swapped_floor'], 1)}), {row['beyond_controls']:.1f} are gained under none of its "
+            "controls"
         )
 
 

@@ -16,6 +16,7 @@ from .controls import conditions_of, gained_beyond
 from .faithfulness import natural_gaps
 
 _COUNTS = ("tried", "correct", "attacked_correct", "succeeded")
+_CHANGED = ("gained", "lost", "floor", "swapped_floor", "swapped_high")
 
 
 def side_by_side(study: Study, discoveries: Mapping[int, Discovery], changed: Sequence[Changes]) -> pd.DataFrame:
@@ -31,13 +32,14 @@ def side_by_side(study: Study, discoveries: Mapping[int, Discovery], changed: Se
         (that were tried); `accuracy_natural, accuracy`; `predicted_as` (the target, or another class) and `success`,
         the share of the images classified correctly without the condition that are predicted so; `linf, l2` (medians of
         the norms of the perturbation); `gap, gap_circuit` (see `natural_gaps`, means over classes); `gained, lost,
-        floor` (edges, means over classes); `beyond_controls` (see `gained_beyond`). Missing values are NaN.
+        floor, swapped_floor, swapped_high` (edges, means over classes, see `Changes`); `beyond_controls` (see
+        `gained_beyond`). Missing values are NaN.
     """
     by_condition: dict[str, list[Discovery]] = {condition: [] for condition in study.conditions}
     for row, discovery in discoveries.items():
         by_condition[study.circuits["condition"].iloc[row]].append(discovery)
     gaps = pd.DataFrame(natural_gaps(study.listed).groupby(study.listed["condition"]).mean())
-    changes = {change.condition: change.by_class[["gained", "lost", "floor"]].mean() for change in changed}
+    changes = {change.condition: change.by_class[list(_CHANGED)].mean() for change in changed}
     known = conditions_of(study)
     rows = [
         {
@@ -46,7 +48,7 @@ def side_by_side(study: Study, discoveries: Mapping[int, Discovery], changed: Se
             **_predictions(found, natural=text == NATURAL),
             **_norms(found),
             **gaps.loc[text],
-            **changes.get(text, dict.fromkeys(("gained", "lost", "floor"), np.nan)),
+            **changes.get(text, dict.fromkeys(_CHANGED, np.nan)),
             "beyond_controls": gained_beyond(study, text),
         }
         for text, found in by_condition.items()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..circuits import CircuitRecord, Discovery, Evaluation, StudyKind, short_names
-from ..query import MEASURES, CrossResults, Floor, Similarity, Study
+from ..query import MEASURES, CrossResults, Floor, Similarity, Study, SwapFloor
 from ..query.differences import other_contrast
 from ..query.floors import left_out_of_floors, read_floors, spread
 from ..query.measures import Circuits
@@ -25,6 +25,7 @@ from .cross_classes import cross_classes
 from .faithfulness import faithfulness, random_faithfulness
 from .side_by_side import hidden_gradients, side_by_side
 from .stability import read_stability
+from .swaps import read_swaps
 from .wording import count, join_names
 
 MAX_RECORDS = 60
@@ -50,6 +51,7 @@ class StudyOverview:
         records: the circuits that are shown in full, by row: all conditions of the first classes.
         discoveries: the answers that they were extracted from, without scores per image, by row.
         cross: what is known of its circuits on images of other classes; None if nothing is.
+        swaps: the swap floors of its circuits under other conditions than natural, by row.
         stability: the rows of `read_stability` for those of them under the first condition; empty if unknown.
     """
 
@@ -59,6 +61,7 @@ class StudyOverview:
     records: Mapping[int, CircuitRecord]
     discoveries: Mapping[int, Discovery]
     cross: CrossResults | None = None
+    swaps: Mapping[int, SwapFloor] = field(default_factory=dict)
     stability: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -94,7 +97,7 @@ class StudyOverview:
         """Gained and lost edges by condition; empty except for effect studies with the natural one."""
         if self.study.kind != "effect":
             return ()
-        found = [changes(self.study, c, self.floors) for c in self.study.other_conditions]
+        found = [changes(self.study, c, self.floors, self.swaps) for c in self.study.other_conditions]
         return tuple(c for c in found if c is not None)
 
     @cached_property
@@ -171,14 +174,14 @@ def _field_text(field: str, common: Mapping[str, str]) -> str:
 
 
 def read_study(store: Store, title: str, study: Study, cross: CrossResults | None = None) -> StudyOverview:
-    """Read the noise floors of a study, and the circuits that are shown in full."""
+    """Read the noise floors and swap floors of a study, and the circuits that are shown in full."""
     first = set(study.classes[: max(1, MAX_RECORDS // len(study.conditions))])
     rows = [i for i, name in enumerate(study.circuits["class"]) if name in first]
     halved = spread([len(study.entries)], study.universe.n_edges)[0] if study.entries else []
     floors = read_floors(store, study.entries, JACCARD, halved)
     records = {i: store.circuit(study.entries[i].id) for i in rows}
     discoveries = {i: _without_images(store.discovery(study.entries[i].discovery_id)) for i in rows}
-    shown = StudyOverview(title, study, floors, records, discoveries, cross)
+    shown = StudyOverview(title, study, floors, records, discoveries, cross, read_swaps(store, study))
     few = shown.main_records[: min(len(halved), MAX_STABILITY)]
     return replace(shown, stability=read_stability(store, few))
 

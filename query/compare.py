@@ -22,15 +22,12 @@ from ..errors import InputError
 from ..results import Table
 from ..store import Store
 from .entries import Entry, load, same_recipe_and_images
-from .floors import left_out_of_floors, spread
+from .floors import left_out_of_floors
 from .groups import FIELDS, Group, groups
 from .matrices import Clock, Compared, compared_group, with_floors
 from .measures import Measure, get_measure
 from .similarity import Similarity, mean_of_known
-from .swaps import SwapFloor, read_swap_floors
-
-_SWAPPED = 3
-"""Time of a swap floor in that of the noise floor of a circuit."""
+from .swaps import SwapFloor, affordable_swaps, read_swap_floors
 
 Swaps = Mapping[tuple[str, str], SwapFloor]
 """Swap floors by the ids of two circuits."""
@@ -182,8 +179,7 @@ def _swap_floors(store: Store, pairs: Sequence[tuple[Entry, Entry]], clock: Cloc
     """Return the swap floors of as many pairs as time allows."""
     if not pairs:
         return {}
-    (chosen,) = spread([len(pairs)], _SWAPPED * max(a.universe.n_edges for a, _ in pairs))
-    floors = read_swap_floors(store, pairs, clock.bar(chosen, "swap floors"))
+    floors = read_swap_floors(store, pairs, clock.bar(affordable_swaps(pairs), "swap floors"))
     clock.to("floors_s")
     return {(a.id, b.id): floors[i] for i, (a, b) in enumerate(pairs) if i in floors}
 

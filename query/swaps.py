@@ -15,12 +15,15 @@ from jaxtyping import Bool, Float
 from ..circuits import CircuitRecord, Discovery
 from ..store import Store
 from .entries import Entry
-from .floors import extract_again, is_extracted
+from .floors import extract_again, is_extracted, spread
 
 SWAPS = 60
 """Number of seeded swaps; the least p-value is 1 / 61."""
 
 QUANTILE = 0.95
+
+_TIME = 3
+"""Time of a swap floor in that of the noise floor of a circuit."""
 
 Answer = tuple[CircuitRecord, Discovery]
 """A circuit, and the discovery that it was extracted from."""
@@ -101,6 +104,11 @@ def _members(record: CircuitRecord, discovery: Discovery, mean: Float[np.ndarray
         discovery.scores, mean=mean.astype(discovery.scores.mean.dtype), std=None, per_image=None, parts={}
     )
     return extract_again(record, scores).members
+
+
+def affordable_swaps(pairs: Sequence[tuple[Entry, Entry]]) -> list[int]:
+    """Return the positions of the pairs whose swap floor is computed: all, or as many as time allows, evenly spread."""
+    return spread([len(pairs)], _TIME * max(a.universe.n_edges for a, _ in pairs))[0] if pairs else []
 
 
 def read_swap_floors(store: Store, pairs: Sequence[tuple[Entry, Entry]], chosen: Iterable[int]) -> dict[int, SwapFloor]:

@@ -49,7 +49,9 @@ def side_by_side_view(shown: StudyOverview, id: str) -> SideBySideView | None:
         "is none. L∞, L2: median norm of the perturbation, pixels in [0, 1]. Gap: metric of the model − metric "
         "with every edge corrupted, gap circuit: the same for the circuits, in units of the gap on natural images. "
         "Gained, lost: edges, floor: edges that appear gained, and equally many lost, between halves of the natural "
-        "images; beyond controls: edges gained under none of the controls. Means over classes."
+        "images; swapped floor: the same if natural and the condition are swapped at random for each image, swapped "
+        "high: what 95 % of the swaps do not exceed; beyond controls: edges gained under none of the controls. Means "
+        "over classes."
     )
     return SideBySideView(_chart(table, id), frame_table(table, caption), list(_controls(shown.beyond_controls)))
 
@@ -74,7 +76,9 @@ def _chart(table: pd.DataFrame, id: str) -> Chart:
         "Left: the share of images that the model classifies correctly, and the share that a condition turns into its "
         "target, or into another class. Middle: what the model and the circuits keep of the natural gap of the metric; "
         "a faithful circuit is where the model is. Right: edges gained and lost against natural, with the noise floor "
-        "(black ticks), and the edges gained under none of the controls of an attack (diamonds)."
+        "between halves of the images (black ticks), the swap floor, which has all images (grey ticks: what 95 % of "
+        "the swaps do not exceed), and the edges gained under none of the controls of an attack (diamonds). Only bars "
+        "beyond the ticks show an effect of the condition."
     )
     alt = f"Three panels by condition. {' '.join(sentences.side_by_side(table))}"
     return chart(id, side_by_side_figure(table), alt, caption)
@@ -94,9 +98,10 @@ def side_by_side_figure(table: pd.DataFrame) -> go.Figure:
             figure.add_trace(marks.update(legendrank=1000 + panel), 1, panel)
     for sign, column, colour in ((-1, "lost", ORANGE), (1, "gained", BLUE)):
         figure.add_trace(_bars(table, sign, column, colour), 1, 3)
-    for sign in (-1, 1):
-        floor = _marks(table.assign(floor=sign * table["floor"]), "floor", "noise floor", INK, "line-ns-open")
-        figure.add_trace(floor.update(showlegend=sign > 0, legendgroup="floor", legendrank=1003), 1, 3)
+    for column, label, colour in _FLOORS:
+        for sign in (-1, 1) if table[column].notna().any() else ():
+            floor = _marks(table.assign(**{column: sign * table[column]}), column, label, colour, "line-ns-open")
+            figure.add_trace(floor.update(showlegend=sign > 0, legendgroup=column, legendrank=1003), 1, 3)
     style(figure, height=190 + 30 * max(2, len(table)))
     figure.update_layout(barmode="relative", bargap=0.45, legend={"y": 1.02})
     for panel, title in enumerate(_TITLES, 1):
@@ -105,6 +110,9 @@ def side_by_side_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(type="category", autorange="reversed", automargin=True)
     return figure
 
+
+_FLOORS = (("floor", "noise floor", INK), ("swapped_high", "swap floor, 95 %", FAINT))
+"""Column, name and colour of the floors of gained and lost edges."""
 
 _MARKS = (
     (1, ("accuracy", "accuracy", BLUE, "circle")),

@@ -25,7 +25,7 @@ def by_class(effect):
 
 
 def test_gained_and_lost_are_counted_per_class(effect, by_class):
-    found = changes(effect.study, TYPOGRAPHIC, effect.floors)
+    found = changes(effect.study, TYPOGRAPHIC, effect.floors, effect.swaps)
     assert len(found.by_class) == 4
     for row in found.by_class.to_dict("records"):
         was, now = (set(by_class[row["class"], kind].circuit.edges) for kind in ("natural", "typographic"))
@@ -35,7 +35,7 @@ def test_gained_and_lost_are_counted_per_class(effect, by_class):
 
 
 def test_gained_and_lost_are_counted_per_edge(effect, by_class):
-    found = changes(effect.study, TYPOGRAPHIC, effect.floors)
+    found = changes(effect.study, TYPOGRAPHIC, effect.floors, effect.swaps)
     table = found.by_edge.set_index("edge")
     names = found.by_class["class"]
     for edge in effect.study.universe.edge_names:
@@ -51,7 +51,7 @@ def test_gained_and_lost_are_counted_per_edge(effect, by_class):
 
 
 def test_the_floor_is_what_halves_of_the_natural_images_change(effect, by_class):
-    found = changes(effect.study, TYPOGRAPHIC, effect.floors)
+    found = changes(effect.study, TYPOGRAPHIC, effect.floors, effect.swaps)
     answers = Answers.to(effect_items())
     expected = []
     for discovery in (d for d in answers.discoveries if d.item.condition.kind == "natural"):
@@ -64,5 +64,5 @@ def test_the_floor_is_what_halves_of_the_natural_images_change(effect, by_class)
 
 def test_without_natural_circuits_nothing_is_gained():
     shown = overview_of(Answers.to(effect_items(2, ("typographic",))))
-    assert changes(shown.study, TYPOGRAPHIC, shown.floors) is None
+    assert changes(shown.study, TYPOGRAPHIC, shown.floors, shown.swaps) is None
     assert shown.changes == ()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from circuitstore.analysis.overview import read_overview
 from circuitstore.analysis.report.page import render
+from circuitstore.analysis.report.side_by_side import side_by_side_figure
 from circuitstore.circuits import WorkItem
 from circuitstore.images import CONDITIONS
+from circuitstore.query import swap_floor
 
 from ..toy_studies import Answers, contrasted, effect_items
 from .conftest import overview_of
@@ -90,8 +93,35 @@ def test_natural_images_have_neither_success_nor_norms(shown):
     row = shown.side_by_side.iloc[0]
     assert row["condition"] == "natural"
     assert row["accuracy"] == row["accuracy_natural"]
-    assert row[["success", "linf", "l2", "gained", "lost", "beyond_controls"]].isna().all()
+    assert row[["success", "linf", "l2", "gained", "lost", "swapped_floor", "beyond_controls"]].isna().all()
     assert row["gap"] == 1
+
+
+def test_edges_that_change_by_swapping_are_means_over_classes(shown):
+    for condition in OTHERS:
+        row, pairs = row_of(shown, condition), []
+        for name in shown.study.classes:
+            texts = {r.item.condition.text: i for i, r in shown.records.items() if r.item.target_class.name == name}
+            at = texts["natural"], texts[condition.text]
+            pairs.append(swap_floor(*[(shown.records[i], shown.discoveries[i]) for i in at]))
+        assert row["swapped_floor"] == pytest.approx(np.mean([floor.mean for floor in pairs]))
+        assert row["swapped_high"] == pytest.approx(np.mean([floor.high for floor in pairs]))
+        assert 0 < row["swapped_floor"] <= row["swapped_high"]
+
+
+def test_swap_floors_of_a_store_are_those_of_its_records(shown, store_of):
+    (stored,) = read_overview(store_of(counted(Answers.to(items())))).studies
+    columns = ["condition", "gained", "lost", "floor", "swapped_floor", "swapped_high"]
+    pd.testing.assert_frame_equal(stored.side_by_side[columns], shown.side_by_side[columns])
+
+
+def test_a_study_without_scores_per_image_has_no_swap_floor(store_of):
+    answers = Answers.to(items(2))
+    means = [replace(d, scores=replace(d.scores, per_image=None)) for d in answers.discoveries]
+    (stored,) = read_overview(store_of(Answers(means, answers.records))).studies
+    assert stored.swaps == {} and stored.side_by_side["swapped_floor"].isna().all()
+    names = {trace.name for trace in side_by_side_figure(stored.side_by_side).data}
+    assert "swap floor, 95 %" not in names and "edges gained" in names
 
 
 def test_answers_without_counts_have_no_shares():
@@ -149,6 +179,8 @@ def test_the_report_shows_conditions_side_by_side_and_attacks_beyond_controls(st
     assert table["success"].dropna().tolist() == pytest.approx([0.25] * len(OTHERS))
     figure = page.chart("study-1-conditions")
     success = next(t for t in figure["data"] if t["name"] == "success of the condition")
+    swapped = [t for t in figure["data"] if t["name"] == "swap floor, 95 %"]
+    assert [t["x"][1:] for t in swapped] == [(sign * table["swapped_high"][1:]).tolist() for sign in (-1, 1)]
     assert success["x"][1:] == table["success"][1:].tolist() and success["x"][0] is None
     assert "25% of the correctly classified images are predicted as the target" in page.text
     assert len(page.csv("study-1-beyond-classes-3")) == 2
