@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator
-from html import escape
-
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
 
 from ..circuits import Circuit, Drawing, Readout
 from ..circuits.drawing import svg_element
-from ..circuits.strokes import LOWERS, RAISES
 from ..errors import InputError
 from ..evaluation import ImagePairs, footprint_by_layer, on_patches
 from ..models import ViT
+from .overlays import Box, View, largest, legend, overlaid, png, text
 
 SIDE = 200.0
 """Height of an image in pixels of the drawing."""
 
-OPACITY = 0.8
-"""Opacity of the largest value."""
-
 _GAP, _TOP, _LINE = 16.0, 34.0, 16.0
 MAPS = (("patch_row", "patch_column"), ("pixel_row", "pixel_column"))
-
-View = UInt8[np.ndarray, "height width 3"]
+"""Axes of maps, without images."""
 
 
 def draw_map(model: ViT, pairs: ImagePairs, found: Readout, image: int = 0) -> Drawing:
@@ -54,8 +43,8 @@ def draw_map(model: ViT, pairs: ImagePairs, found: Readout, image: int = 0) -> D
     values = found.select(image=image).values
     view = _view(model, pairs, image)
     title, width = f"{found.use.kind}: {found.unit}", _width(view)
-    parts = [_text(_GAP, 20, title, bold=True), *_overlaid(view, values, _largest(values), _GAP, _TOP)]
-    parts.append(_text(_GAP, _TOP + SIDE + 20, _legend(_largest(values))))
+    parts = [text(_GAP, 20, title, bold=True), *overlaid(png(view), values, largest(values), _box(view, _GAP))]
+    parts.append(text(_GAP, _TOP + SIDE + 20, legend(largest(values))))
     return Drawing(svg_element(max(width, 360) + 2 * _GAP, _TOP + SIDE + 36, title, parts))
 
 
@@ -85,17 +74,17 @@ def draw_footprint(model: ViT, pairs: ImagePairs, circuit: Circuit, found: Reado
     layers = footprint_by_layer(model, found).select(image=image)
     maps = on_patches(model, layers, layers.names[1])
     shown = [place for place in range(len(maps.values)) if layers.values[place].any()]
-    scale, step = _largest(maps.values), _width(view) + _GAP
-    parts = [_text(_GAP, 20, f"footprint: {found.unit}, by layer of the receiver", bold=True)]
+    scale, step = largest(maps.values), _width(view) + _GAP
+    parts = [text(_GAP, 20, f"footprint: {found.unit}, by layer of the receiver", bold=True)]
     for column, place in enumerate(shown):
         x, patches = _GAP + column * step, float(maps.values[place].sum())
         others = float(layers.values[place].sum()) - patches
         name = layers.axes[0].labels[place]
-        parts += _overlaid(view, maps.values[place], scale, x, _TOP)
-        parts.append(_text(x, _TOP + SIDE + 18, "logits" if name == "logits" else f"layer {name}"))
-        parts.append(_text(x, _TOP + SIDE + 18 + _LINE, f"patches {patches:+.3g}, other tokens {others:+.3g}"))
+        parts += overlaid(png(view), maps.values[place], scale, _box(view, x))
+        parts.append(text(x, _TOP + SIDE + 18, "logits" if name == "logits" else f"layer {name}"))
+        parts.append(text(x, _TOP + SIDE + 18 + _LINE, f"patches {patches:+.3g}, other tokens {others:+.3g}"))
     top = _TOP + SIDE + 24 + 2 * _LINE
-    parts.append(_text(_GAP, top, _legend(scale)))
+    parts.append(text(_GAP, top, legend(scale)))
     drawn, width, height = _circuit(circuit, found, image, top + _LINE)
     label = f"where in the image the {circuit.n_edges} edges of a circuit carry {found.unit}"
     return Drawing(svg_element(max(width, _GAP + len(shown) * step), top + _LINE + height, label, [*parts, drawn]))
@@ -121,37 +110,5 @@ def _width(view: View) -> float:
     return SIDE * view.shape[1] / view.shape[0]
 
 
-def _largest(values: np.ndarray) -> float:
-    return float(np.abs(values).max(initial=0.0)) or 1.0
-
-
-def _legend(scale: float) -> str:
-    return f"blue raises the metric, orange lowers it; darkest: ±{scale:.3g}"
-
-
-def _overlaid(view: View, values: Float[np.ndarray, "row column"], scale: float, x: float, y: float) -> Iterator[str]:
-    """Yield the image and the map on it."""
-    yield _picture(view, x, y, _width(view))
-    yield _picture(_coloured(values, scale), x, y, _width(view))
-
-
-def _coloured(values: Float[np.ndarray, "row column"], scale: float) -> UInt8[np.ndarray, "row column 4"]:
-    """Return a picture whose opacity is the magnitude, and whose colour is the sign."""
-    colour = np.where(values[..., None] > 0, RAISES[1], LOWERS[1])
-    opacity = 255 * OPACITY * np.abs(values[..., None]) / scale
-    return np.rint(np.concatenate([colour, opacity], axis=2)).clip(0, 255).astype(np.uint8)
-
-
-def _picture(pixels: UInt8[np.ndarray, "height width channel"], x: float, y: float, width: float) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    source = base64.b64encode(file.getvalue()).decode()
-    return (
-        f'<image x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{SIDE:.1f}" preserveAspectRatio="none" '
-        f'style="image-rendering:pixelated" href="data:image/png;base64,{source}"/>'
-    )
-
-
-def _text(x: float, y: float, text: str, *, bold: bool = False) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="#1f2937"{weight}>{escape(text)}</text>'
+def _box(view: View, x: float) -> Box:
+    return Box(x, _TOP, _width(view), SIDE)

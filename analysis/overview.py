@@ -17,6 +17,8 @@ from ..store import Store
 from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
+from .neuron_paths import PathOverview, read_neuron_paths
+from .readouts import ReadoutSet, read_readouts
 from .study_overview import StudyOverview, read_study, titles
 from .wording import join_names
 
@@ -40,6 +42,8 @@ class Overview:
         provenance: the provenance of the scores, for a sample of the discoveries.
         specs: the specs of the runs (TOML text), by name.
         examples: example images of classes under conditions.
+        readouts: read-outs of classes under conditions, by question.
+        neuron_paths: neuron paths of classes, by search.
     """
 
     store: str
@@ -54,6 +58,8 @@ class Overview:
     provenance: Mapping[str, str] = field(default_factory=dict)
     specs: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[ExampleImages, ...] = ()
+    readouts: tuple[ReadoutSet, ...] = ()
+    neuron_paths: tuple[PathOverview, ...] = ()
 
     @property
     def n_circuits(self) -> int:
@@ -90,7 +96,8 @@ def read_overview(
     groups, about_groups = read_group_comparisons(store, found, run)
     notes = [*_left_out(found), *_failures(items), *_study_notes(studies), *_residual_notes(sample), *about_groups]
     records = [r for shown in studies for r in shown.records.values()]
-    runs = store.runs()
+    runs, examples = store.runs(), read_examples(store, run)
+    seen = {example.hash for images in examples for example in images.examples}
     return Overview(
         store.id,
         run,
@@ -102,7 +109,9 @@ def read_overview(
         {r.item.model.id: _model_facts(r) for r in records},
         _provenance(sample),
         {row["run"]: row["spec"] for row in runs.to_dict("records") if run in (None, row["run"])},
-        read_examples(store, run),
+        examples,
+        read_readouts(store, run, seen),
+        read_neuron_paths(store, found),
     )
 
 

@@ -33,6 +33,7 @@ from ..circuits import (
 from ..discovery import EXTRACTIONS, discover
 from ..errors import CircuitStoreWarning, InputError
 from ..evaluation import READOUTS, Execution, ImagePairs, measure
+from ..evaluation.readouts.patch_grid import PatchGrid
 from ..images import Split, build_pairs
 from ..models import ViT
 from ..store import rounded
@@ -168,6 +169,7 @@ class Workbench:
             measured = measure(self.model_of(item), pairs, item.recipe.metric)
             readout = READOUTS[use.kind].read(self.model_of(item), measured, use, execution)
         provenance = self._provenance(item, began, [*self._warnings_of(item, "report"), *texts])
+        provenance["patches"] = [len(axis) for axis in PatchGrid.of(self.model_of(item)).axes]
         return ReadoutRecord.of(item, pairs.hashes, readout, per_image=planned.per_image, provenance=provenance)
 
     def _provenance(self, item: WorkItem, began: float, warnings: list[str]) -> dict[str, Any]:

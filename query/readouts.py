@@ -45,7 +45,7 @@ def readouts(store: Store, values: Mapping[str, Any]) -> Table:
       axes: what its numbers are counted by
       images: number of images behind the mean
     """
-    rows = _newest(store, values.get("run")).rename(columns={"n_images": "images"})
+    rows = newest_readouts(store, values.get("run")).rename(columns={"n_images": "images"})
     return Table(rows.loc[:, columns_of(readouts)].reset_index(drop=True))
 
 
@@ -67,10 +67,11 @@ def lens_by_layer(store: Store, values: Mapping[str, Any]) -> Table:
       rival_logit: that logit
       top: share of the images whose largest logit is that of the true class; missing if only means were kept
     """
-    return _table(store, values, lens_by_layer, "logit-lens", {("point", "class"): _lens_rows})
+    return _table(store, values, lens_by_layer, "logit-lens", {("point", "class"): lens_rows})
 
 
-def _lens_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+def lens_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    """Yield a row per point of a read-out by point and class."""
     mean, true = record.mean, record.item.target_class.class_index
     points, classes = mean.axes
     others = mean.values.copy()
@@ -106,12 +107,12 @@ def direct_by_head(store: Store, values: Mapping[str, Any]) -> Table:
       std: its standard deviation over the images; missing for one image
       rest: mean over the other classes of what it adds to their logits
     """
-    shown = dict.fromkeys([("component", "class"), ("layer", "head", "class")], _direct_rows)
+    shown = dict.fromkeys([("component", "class"), ("layer", "head", "class")], direct_rows)
     return _table(store, values, direct_by_head, "logit-attribution", shown)
 
 
-def _direct_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
-    """Yield a row per component, or per head of each layer; largest first."""
+def direct_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    """Yield a row per component, or per head of each layer, of a read-out by them and class; largest first."""
     mean, true = record.mean, record.item.target_class.class_index
     parts = [axis for axis in mean.axes if axis.name != "class"]
     names = ["".join(pair) for pair in product(*(_named(axis) for axis in parts))]
@@ -170,7 +171,7 @@ def _table(store: Store, values: Mapping[str, Any], query: Answer, kind: str, sh
         kind: the kind of read-out.
         shown: returns the rows of one record without the columns `_PLACE`, by the names of its axes.
     """
-    listed = _newest(store, values.get("run"), values["readout"], kind)
+    listed = newest_readouts(store, values.get("run"), values["readout"], kind)
     found, notes = [], []
     if listed.empty:
         notes.append(f"there is no read-out of the kind {kind}; [[readout]] in a spec indexes it")
@@ -186,7 +187,7 @@ def _table(store: Store, values: Mapping[str, Any], query: Answer, kind: str, sh
     return Table(pd.DataFrame(found, columns=columns_of(query)), tuple(notes))
 
 
-def _newest(store: Store, run: str | None, id: str = "", kind: str | None = None) -> pd.DataFrame:
+def newest_readouts(store: Store, run: str | None, id: str = "", kind: str | None = None) -> pd.DataFrame:
     """Return the catalog's rows of the newest read-out for each question, or of the one with the given id.
 
     Raises:

@@ -115,12 +115,11 @@ def _pictures(example: Example, changed: str) -> Iterator[Picture]:
     if example.attacked is not None:
         yield _seen(changed, example.attacked)
         pixels, factor = amplified(example)
-        yield Picture(_source(pixels, Image.Resampling.NEAREST), f"difference × {factor:.3g}")
+        yield Picture(source_of(pixels, Image.Resampling.NEAREST), f"difference × {factor:.3g}")
 
 
 def _seen(kind: str, seen: SeenImage) -> Picture:
-    source = _source(seen.pixels, Image.Resampling.LANCZOS)
-    return Picture(source, f"{kind}: {seen.predicted} {seen.probability:.0%}")
+    return Picture(source_of(seen.pixels), f"{kind}: {seen.predicted} {seen.probability:.0%}")
 
 
 def amplified(example: Example) -> tuple[UInt8[np.ndarray, "height width 3"], float]:
@@ -130,7 +129,9 @@ def amplified(example: Example) -> tuple[UInt8[np.ndarray, "height width 3"], fl
     return np.rint(255 * np.clip(0.5 + factor * example.perturbation, 0, 1)).astype(np.uint8), factor
 
 
-def _source(pixels: UInt8[np.ndarray, "height width 3"], resampling: Image.Resampling) -> str:
+def source_of(
+    pixels: UInt8[np.ndarray, "height width 3"], resampling: Image.Resampling = Image.Resampling.LANCZOS
+) -> str:
     """Return a picture as a `data:` URI; a larger one is reduced."""
     picture, file = Image.fromarray(pixels), io.BytesIO()
     picture.thumbnail((SIDE, SIDE), resampling)

@@ -35,7 +35,7 @@ def similarity_figure(similarity: Similarity) -> go.Figure:
     names = [plain(similarity.labels[i]) for i in order]
     z = similarity.values[np.ix_(order, order)].copy()
     np.fill_diagonal(z, similarity.floors.diagonal()[order])
-    return _squares(z, names, "%{y} and %{x}", _similarity_ticks(similarity))
+    return squares(z, names, "%{y} and %{x}", _similarity_ticks(similarity))
 
 
 def cross_figure(matrix: pd.DataFrame) -> go.Figure:
@@ -47,13 +47,13 @@ def cross_figure(matrix: pd.DataFrame) -> go.Figure:
     values = matrix.iloc[:MAX_CLASSES, :MAX_CLASSES]
     names = [plain(name) for name in values.index]
     ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
-    figure = _squares(values.to_numpy(float), names, "circuit of %{y} on images of %{x}", ticks)
+    figure = squares(values.to_numpy(float), names, "circuit of %{y} on images of %{x}", ticks)
     figure.update_xaxes(title={"text": "images of", "standoff": 10})
     figure.update_yaxes(title={"text": "circuit of", "standoff": 10})
     return figure
 
 
-def _squares(z: Float[np.ndarray, "row column"], names: list[str], hover: str, ticks: Mapping[float, str]) -> go.Figure:
+def squares(z: Float[np.ndarray, "row column"], names: list[str], hover: str, ticks: Mapping[float, str]) -> go.Figure:
     """Draw values between 0 and 1 as coloured squares, with their numbers if there are few."""
     shown = len(names) <= ANNOTATED
     figure = go.Figure(

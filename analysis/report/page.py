@@ -20,11 +20,14 @@ from ..model_pairs import ModelRoles
 from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
+from .decided import decided_views
 from .drawings import Pictures
 from .examples import class_examples, left_out
 from .groups import groups_view
+from .image_maps import maps_views
 from .inputs import conditions_table, images_table, studies_table
 from .models import models_view
+from .neuron_paths import paths_view
 from .section import section, study_id
 
 MAX_NOTES = 60
@@ -90,7 +93,8 @@ def render(overview: Overview) -> str:
     templates: Any = environment.get_template("parts.html.jinja").module
     models, groups = _models(overview, templates), _groups(overview, templates)
     examples = _examples(overview, environment)
-    taken = sum(map(_size, (models, groups, examples)))
+    inside = _inside(overview, environment)
+    taken = sum(map(_size, (models, groups, examples, *inside.values())))
     studies = list(_studies(overview, templates, PAGE_BYTES - len(get_plotlyjs()) - FRAME_BYTES - taken))
     notes = [*_not_shown(len(overview.studies) - len(studies)), *overview.notes]
     return environment.get_template("page.html.jinja").render(
@@ -105,6 +109,7 @@ def render(overview: Overview) -> str:
         models=models,
         groups=groups,
         examples=examples,
+        inside=inside,
         notes=notes[:MAX_NOTES],
         notes_left_out=max(0, len(notes) - MAX_NOTES),
         residual=f"{RESIDUAL_LIMIT:.0%}",
@@ -142,6 +147,21 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
     templates: Any = environment.get_template("examples.html.jinja").module
     shown = class_examples(overview.examples)
     return templates.section(shown, left_out(overview.examples, shown))
+
+
+def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, str]:
+    """Return the sections about neurons and read-outs by their id, if the store has such values."""
+    templates: Any = environment.get_template("inside.html.jinja").module
+    paths = [paths_view(found, number) for number, found in enumerate(overview.neuron_paths)]
+    decided, maps = decided_views(overview.readouts), maps_views(overview.readouts, overview.examples)
+    shown = {view.title for view in (*decided, *maps)}
+    others = [found.title for found in overview.readouts if found.title not in shown]
+    sections = {
+        "neurons": templates.neurons(paths) if paths else "",
+        "decided": templates.decided(decided, others) if decided or others else "",
+        "where": templates.where(maps) if maps else "",
+    }
+    return {id: html for id, html in sections.items() if html}
 
 
 def _groups(overview: Overview, templates: Any) -> Markup | str:

@@ -99,7 +99,7 @@ def side_by_side_figure(table: pd.DataFrame) -> go.Figure:
     for sign, column, colour in ((-1, "lost", ORANGE), (1, "gained", BLUE)):
         figure.add_trace(_bars(table, sign, column, colour), 1, 3)
     for column, label, colour in _FLOORS:
-        for sign in (-1, 1) if table[column].notna().any() else ():
+        for sign in (-1, 1) if table[column].notna().to_numpy().any() else ():
             floor = _marks(table.assign(**{column: sign * table[column]}), column, label, colour, "line-ns-open")
             figure.add_trace(floor.update(showlegend=sign > 0, legendgroup=column, legendrank=1003), 1, 3)
     style(figure, height=190 + 30 * max(2, len(table)))

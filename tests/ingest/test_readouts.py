@@ -79,6 +79,7 @@ def test_a_read_out_is_that_of_the_report_images_under_the_condition(store: Stor
         assert record.per_image is not None and record.per_image.names == ("image", "point", "class")
         assert np.allclose(record.per_image.values, expected.values, atol=1e-5)
         assert np.allclose(record.mean.values, expected.mean().values, atol=1e-5)
+        assert record.provenance["patches"] == [8, 8]
     for id in store.readouts(readout="logit-lens(norm=False)")["id"]:
         assert store.readout(id).per_image is None
 
