@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.analysis.overview import read_overview
+from circuitstore.analysis.report.numbers import numbers_of
 from circuitstore.analysis.report.page import render
 from circuitstore.analysis.report.side_by_side import side_by_side_figure
 from circuitstore.circuits import WorkItem
@@ -120,7 +121,7 @@ def test_a_study_without_scores_per_image_has_no_swap_floor(store_of):
     means = [replace(d, scores=replace(d.scores, per_image=None)) for d in answers.discoveries]
     (stored,) = read_overview(store_of(Answers(means, answers.records))).studies
     assert stored.swaps == {} and stored.side_by_side["swapped_floor"].isna().all()
-    names = {trace.name for trace in side_by_side_figure(stored.side_by_side).data}
+    names = set(numbers_of(side_by_side_figure(stored.side_by_side))["series"])
     assert "swap floor, 95 %" not in names and "edges gained" in names
 
 
