@@ -92,7 +92,7 @@ def test_the_example_runs_from_the_specs_to_the_table(tmp_path: Path) -> None:
     for name in NAMES[1:]:
         moved = {k: v + 0.02 * v.std() * rng.normal(size=v.shape).astype(v.dtype) for k, v in weights.items()}
         save_file(moved, tmp_path / f"{name}.safetensors")
-    changes = {"per_class = 36": 'per_class = 24\nonly = ["three", "seven"]', "eap-ig": "eap"}
+    changes = {"per_class = 36": 'per_class = 24\nonly = ["three", "seven"]', '"eap-ig"\nsteps = "auto"': '"eap"'}
     for name in NAMES:
         text = (EXAMPLE / f"{name}.toml").read_text("utf-8")
         for old, new in changes.items():

@@ -10,7 +10,8 @@ from scipy import stats
 
 from ..toy_studies import Answers, effect_items
 from .conftest import Library
-from .test_answers import MANY, study
+from .oracles import study
+from .test_answers import MANY
 
 
 @pytest.mark.slow
