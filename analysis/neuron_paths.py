@@ -30,16 +30,20 @@ class PathOverview:
     similarities: Mapping[str, tuple[tuple[str, ...], NeuronSimilarity]]
 
 
+def has_paths(study: Study) -> bool:
+    """Return whether the circuits of a study are neuron paths, which have neither scores nor faithfulness of edges."""
+    return bool(study.entries) and asks_for_paths(study.entries[0].item)
+
+
 def read_neuron_paths(store: Store, studies: Sequence[Study]) -> tuple[PathOverview, ...]:
-    """Return the neuron paths among some studies."""
-    chosen = [study for study in studies if study.entries and asks_for_paths(study.entries[0].item)]
+    """Return the neuron paths of studies that have them."""
     return tuple(
         PathOverview(
             study.common["method"],
             pd.DataFrame(list(_rows(study))),
             {study.short(c): _similarity(store, study, c) for c in study.conditions if len(study.rows(c)) > 1},
         )
-        for study in chosen
+        for study in studies
     )
 
 

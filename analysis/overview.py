@@ -17,7 +17,7 @@ from ..store import Store
 from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
-from .neuron_paths import PathOverview, read_neuron_paths
+from .neuron_paths import PathOverview, has_paths, read_neuron_paths
 from .readouts import ReadoutSet, read_readouts
 from .study_overview import StudyOverview, read_study, titles
 from .wording import join_names
@@ -32,7 +32,7 @@ class Overview:
     Attributes:
         store: the id of the store.
         run: the name of the run; None for the whole store.
-        studies: effect studies first.
+        studies: studies of circuits of edges, effect studies first.
         items: the questions, one row each, as in the catalog.
         model_pairs: a base model and each other model whose circuits differ only in the model.
         model_notes: notes on these pairs, or why there are none.
@@ -63,8 +63,8 @@ class Overview:
 
     @property
     def n_circuits(self) -> int:
-        """The number of circuits without a flag."""
-        return sum(len(shown.study.circuits) for shown in self.studies)
+        """The number of circuits without a flag, neuron paths included."""
+        return sum(len(shown.study.circuits) for shown in self.studies) + sum(len(p.table) for p in self.neuron_paths)
 
     @property
     def image_settings(self) -> dict[str, dict[str, Any]]:
@@ -87,7 +87,8 @@ def read_overview(
         InputError: the run or a model does not exist, or `cross` has not the columns of `cross_evaluate`.
     """
     crossed = CrossResults(cross) if cross else None
-    found = read_studies(store, run)
+    stored = read_studies(store, run)
+    found = tuple(study for study in stored if not has_paths(study))
     first = found[:MAX_STUDIES]
     named = zip(titles(first), first, strict=True)
     studies = tuple(read_study(store, title, study, crossed) for title, study in named)
@@ -111,7 +112,7 @@ def read_overview(
         {row["run"]: row["spec"] for row in runs.to_dict("records") if run in (None, row["run"])},
         examples,
         read_readouts(store, run, seen),
-        read_neuron_paths(store, found),
+        read_neuron_paths(store, [study for study in stored if has_paths(study)]),
     )
 
 

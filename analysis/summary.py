@@ -14,9 +14,10 @@ from ..results import Table
 from ..store import Location, Store
 from . import sentences
 from .model_pairs import ModelPair
+from .neuron_paths import PathOverview
 from .overview import Overview, read_overview
 from .study_overview import StudyOverview
-from .wording import aligned, format_number
+from .wording import aligned, count, format_number
 
 ROWS = 4
 """Number of rows of each table in the text."""
@@ -71,7 +72,10 @@ def summary_of(overview: Overview, place: str = "") -> Summary:
     queries = tuple(_queries(overview))
     lines = [line for shown in overview.studies for line in _study_lines(shown)]
     lines += [line for pair in overview.model_pairs for line in _pair_lines(pair)]
-    if not overview.studies:
+    lines += [line for found in overview.neuron_paths for line in _path_lines(found)]
+    if overview.readouts:
+        lines += ["", f"{count(len(overview.readouts), 'kind')} of read-outs: circuitstore query readouts"]
+    if not lines:
         lines = ["No circuits yet: index a spec first (circuitstore index SPEC.toml)."]
     if overview.notes:
         lines += ["", "Warnings"]
@@ -97,6 +101,11 @@ def _place(store: Store) -> str:
     if at.catalog != plain.catalog:
         options += ["--catalog", store.catalog.url]  # without its password
     return shlex.join(options)
+
+
+def _path_lines(found: PathOverview) -> Iterator[str]:
+    yield from ("", f"Neuron paths · {found.title}")
+    yield from (f"    {line}" for line in _rounded(found.table).to_string(index=False, na_rep="–").splitlines())
 
 
 def _study_lines(shown: StudyOverview) -> Iterator[str]:

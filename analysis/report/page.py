@@ -192,7 +192,7 @@ def _edges_as_code(text: str) -> Markup:
 
 def _lead(overview: Overview) -> str:
     if not overview.studies:
-        return "An empty store."
+        return "An empty store." if overview.items.empty else "What the model computes on the images of each class."
     kinds = [shown.study.kind for shown in overview.studies]
     about = {
         "effect": "what a condition changes in the circuits of each class",
@@ -206,12 +206,12 @@ def _lead(overview: Overview) -> str:
 
 def _facts(overview: Overview) -> list[dict[str, Any]]:
     """Return the counts at the top of the page."""
-    studies = [shown.study for shown in overview.studies]
+    edges = {"edges in the graph": max((shown.study.universe.n_edges for shown in overview.studies), default=0)}
     counts = {
         "circuits": overview.n_circuits,
-        "classes": len({name for study in studies for name in study.classes}),
-        "conditions": len({condition for study in studies for condition in study.conditions}),
-        "edges in the graph": max((study.universe.n_edges for study in studies), default=0),
+        "classes": overview.items["class"].nunique(),
+        "conditions": overview.items["condition"].nunique(),
+        **(edges if overview.studies else {}),
         "questions": len(overview.items),
     }
     return [{"name": name, "value": f"{value:,}"} for name, value in counts.items()]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from circuitstore.analysis import summarise
 from circuitstore.analysis.overview import read_overview
 from circuitstore.analysis.report.page import render
 from circuitstore.evaluation import class_neurons, neuron_similarity
@@ -52,6 +53,14 @@ def test_the_similarity_of_classes_is_that_of_their_images_paths(store: Store) -
         expected = neuron_similarity(class_neurons(np.concatenate(own), labels, 8))
         assert names == ("class-0", "class-1", "class-2")
         assert np.array_equal(similar.halves, expected.halves)
+
+
+def test_paths_are_no_study_of_edges_and_the_summary_lists_them(store: Store) -> None:
+    overview = read_overview(store)
+    assert overview.studies == () and overview.n_circuits == len(MADE)
+    text = str(summarise(store))
+    assert all(path in text for path in overview.neuron_paths[0].table["path"]) and "No circuits yet" not in text
+    assert "no circuits yet" not in render(overview)
 
 
 def test_the_page_has_the_table_and_a_heat_map_with_the_floors_on_the_diagonal(store: Store) -> None:
