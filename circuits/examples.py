@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from ..results import Exportable
 from .recipe import ClassInfo, Condition, ModelInfo, Selection, WorkItem, digest, identity_fields
+from .subject import subject_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,14 +118,7 @@ class ExampleImages(Exportable):
         """Return the columns of its catalog row except `created_ms`, by name."""
         return {
             "id": self.id,
-            "model": self.model.name,
-            "model_id": self.model.id,
-            "dataset": self.target_class.dataset,
-            "class": self.target_class.name,
-            "class_index": self.target_class.class_index,
-            "image_group": self.selection.group,
-            "attack": self.condition.kind,
-            "condition": self.condition.text,
+            **subject_columns(self),
             "n_images": len(self.examples),
             "sha256": self.sha256,
         }

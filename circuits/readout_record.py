@@ -14,6 +14,7 @@ from ..results import Exportable
 from .readout import Axis, Readout, ReadoutUse
 from .recipe import MethodUse, WorkItem, digest
 from .scores import canonical_bytes
+from .subject import subject_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,14 +113,7 @@ class ReadoutRecord(Exportable):
         item, recipe = self.item, self.item.recipe
         return {
             "id": self.id,
-            "model": item.model.name,
-            "model_id": item.model.id,
-            "dataset": item.target_class.dataset,
-            "class": item.target_class.name,
-            "class_index": item.target_class.class_index,
-            "image_group": item.selection.group,
-            "attack": item.condition.kind,
-            "condition": item.condition.text,
+            **subject_columns(item),
             "kind": recipe.method.kind,
             "readout": recipe.method.text,
             "corruption": recipe.corruption.text,

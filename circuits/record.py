@@ -17,6 +17,7 @@ from .drawing import MAX_EDGES, Drawing
 from .recipe import Variant, WorkItem, digest
 from .response import Role
 from .scores import canonical_bytes
+from .subject import subject_columns
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -184,14 +185,7 @@ class CircuitRecord(Exportable):
         item, recipe, e = self.item, self.item.recipe, self.evaluation
         return {
             "id": self.id,
-            "model": item.model.name,
-            "model_id": item.model.id,
-            "dataset": item.target_class.dataset,
-            "class": item.target_class.name,
-            "class_index": item.target_class.class_index,
-            "image_group": item.selection.group,
-            "attack": item.condition.kind,
-            "condition": item.condition.text,
+            **subject_columns(item),
             "method": recipe.method.text,
             "form": recipe.form,
             "corruption": recipe.corruption.text,

@@ -25,6 +25,7 @@ from .recipe import (
     digest,
     identity_fields,
 )
+from .subject import subject_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,14 +213,7 @@ class Response(Exportable):
         trial = self.trial
         return {
             "id": self.id,
-            "model": trial.model.name,
-            "model_id": trial.model.id,
-            "dataset": trial.target_class.dataset,
-            "class": trial.target_class.name,
-            "class_index": trial.target_class.class_index,
-            "image_group": trial.selection.group,
-            "attack": trial.condition.kind,
-            "condition": trial.condition.text,
+            **subject_columns(trial),
             "word": trial.contrast.word,
             "target": trial.contrast.target,
             "metric": trial.metric.text,

@@ -6,9 +6,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import circuitstore as cs
 import pytest
+from circuitstore import discovery
 
 
 @pytest.mark.parametrize("name", cs.__all__)
@@ -17,18 +19,20 @@ def test_every_public_name_exists_and_is_documented(name: str) -> None:
     assert name in dir(cs)
 
 
-def test_other_names_raise_an_error() -> None:
+@pytest.mark.parametrize("package", [cs, discovery])
+def test_other_names_raise_an_error(package: ModuleType) -> None:
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
-        cs.no_such_name  # noqa: B018
+        package.no_such_name  # noqa: B018
 
 
-def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse(Path(cs.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("package", [cs, discovery])
+def test_type_checkers_see_the_same_names(package: ModuleType) -> None:
+    tree = ast.parse(Path(package.__file__ or "").read_text(encoding="utf-8"))
     (block,) = (n for n in tree.body if isinstance(n, ast.If))
     imported = {
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert imported == cs._WHERE
+    assert imported == package._WHERE
 
 
 def test_importing_the_package_imports_no_large_library() -> None:

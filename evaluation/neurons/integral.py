@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ...circuits.kinds import is_whole
 from ...errors import InputError, check_known
 from ...models import Tokens
+from .. import path_points
 
 Rule = Literal["left", "midpoint"]
 Others = Literal["frozen", "live"]
@@ -59,8 +60,7 @@ class Integral:
     @cached_property
     def points(self) -> tuple[Points, Points]:
         """The scales at which gradients are taken, and their weights, which sum to 1."""
-        shift = 0.0 if self.rule == "left" else 0.5
-        steps = (np.arange(self.steps) + shift) / self.steps
+        steps = np.array(path_points.points(self.steps, self.rule))
         if self.nodes is None or self.nodes >= self.steps:
             return steps, np.full(self.steps, 1 / self.steps)
         return gauss(steps, self.nodes)

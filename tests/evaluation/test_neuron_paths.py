@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from circuitstore.errors import InputError
 from circuitstore.evaluation import (
     SEARCHES,
     Activation,
@@ -13,7 +12,6 @@ from circuitstore.evaluation import (
     Integral,
     PathSearch,
     PerLayer,
-    RandomNeurons,
     neuron_paths,
     score_paths,
 )
@@ -352,64 +350,6 @@ def test_batches_do_not_change_the_answer(toy_vit, images, key):
         assert np.array_equal(own.paths[0], whole.paths[image])
 
 
-def test_activation_takes_the_most_active_neurons(toy_vit, images):
-    model = toy_vit()
-    batch = images(model, 2)
-    for tokens in ("class", "all"):
-        clean = neuron_run(model, model.embed(batch), tokens).neurons
-        found = neuron_paths(model, batch, [0, 1], Activation(k=3, tokens=tokens)).paths
-        for layer, values in enumerate(clean):
-            assert found[:, layer].tolist() == values.sum(dim=1).topk(3).indices.tolist()
-
-
-def test_influence_pattern_follows_the_gradient_from_an_empty_image(toy_vit, images):
-    model = toy_vit()
-    batch = images(model, 4)
-    mean = 0
-    for a in (0.0, 0.25, 0.5, 0.75):
-        stream = model.embed(a * batch)
-        with torch.enable_grad():
-            kept = []
-            hooks = [
-                b.mlp.fc2.register_forward_pre_hook(lambda _, args, into=kept: into.append(args[0]))
-                for b in model.blocks
-            ]
-            logits = model.readout(model.through_blocks(stream.requires_grad_()))
-            found = torch.autograd.grad(logits.softmax(dim=1)[torch.arange(4), torch.arange(4)].sum(), kept)
-        for hook in hooks:
-            hook.remove()
-        mean = mean + torch.stack([g[:, 0] for g in found], dim=1)
-    search = {"steps": 4, "nodes": None}
-    each = neuron_paths(model, batch, range(4), InfluencePattern(**search)).paths
-    assert each[:, :, 0].tolist() == mean.argmax(dim=2).tolist()
-    pairs = neuron_paths(model, batch, range(4), InfluencePattern(shared=3, **search)).paths
-    expected = [mean[:3].mean(dim=0).argmax(dim=1)] * 3 + [mean[3].argmax(dim=1)]
-    assert pairs[:, :, 0].tolist() == torch.stack(expected).tolist()
-
-
-def test_each_layer_by_itself_is_one_integral_per_layer(toy_vit, images):
-    model = toy_vit()
-    batch, search = images(model, 1), PerLayer(steps=5, nodes=None)
-    found = neuron_paths(model, batch, [2], search).paths[0, :, 0]
-    stream, clean = model.embed(batch), literal.run(model.module, model.embed(batch), {})[1]
-    for layer in range(3):
-        whole = {layer: torch.ones_like(clean[0], dtype=torch.bool)}
-        (slope,) = literal.gradients(model.module, stream, 2, clean, whole, *search.points, "frozen")
-        assert found[layer] == (slope[0] * clean[layer][0]).argmax()
-
-
-def test_random_neurons_depend_on_the_image_and_the_seed_only(toy_vit, images):
-    model = toy_vit()
-    batch = images(model, 40)
-    found = neuron_paths(model, batch, [0] * 40, RandomNeurons(k=2)).paths
-    turned = neuron_paths(model, batch.flip(0), [1] * 40, RandomNeurons(k=2)).paths
-    assert np.array_equal(found, turned[::-1])
-    other = neuron_paths(model, batch, [0] * 40, RandomNeurons(k=2, seed=1)).paths
-    assert (found != other).mean() > 0.9
-    counts = np.bincount(found.ravel(), minlength=64)  # 240 of 64 neurons
-    assert counts.min() >= 0 and counts.max() < 15 and (counts > 0).mean() > 0.9
-
-
 def test_several_neurons_per_layer_begin_with_the_best(toy_vit, images):
     model = toy_vit()
     batch = images(model, 2)
@@ -436,96 +376,6 @@ def test_bfloat16_and_float32_run(toy_module, images):
         model = load_model(toy_module().float(), dtype=dtype)
         found = neuron_paths(model, images(model, 2), [0, 1])
         assert np.isfinite(found.jas).all() and np.isfinite(found.parts).all()
-
-
-@pytest.mark.parametrize(
-    ("paths", "message"),
-    [
-        (np.zeros((2, 1), int), r"paths: expected \[2 images, 3 layers, k\] or \[3 layers, k\], got shape \(2, 1\)"),
-        (np.zeros((1, 3, 1), int), r"got shape \(1, 3, 1\)"),
-        (np.zeros((3, 1)), "expected whole numbers .* got torch.float64"),
-        (np.zeros((3, 0), int), "expected whole numbers"),
-        (np.full((3, 1), 64), "each layer has neurons 0 to 63, got 64"),
-        (np.full((3, 1), -1), "each layer has neurons 0 to 63, got -1"),
-        (np.zeros((3, 2), int), "a neuron of a layer is named twice"),
-    ],
-)
-def test_other_paths_are_refused(toy_vit, images, paths, message):
-    model = toy_vit()
-    with pytest.raises(InputError, match=message):
-        score_paths(model, images(model, 2), [0, 1], paths)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: PathSearch(score="sum"), "unknown score 'sum'"),
-        (lambda: PathSearch(candidates="each"), "candidates: unknown value 'each'"),
-        (lambda: PathSearch(beam=0), "beam: expected a whole number of at least 1, got 0"),
-        (lambda: PathSearch(k=2, beam=2), "k: 2 neurons per layer need beam=1"),
-        (lambda: PathSearch(k=2, candidates="alone"), "k: 2 neurons per layer need .* candidates='together'"),
-        (lambda: InfluencePattern(shared=0), "shared: expected"),
-        (lambda: Exhaustive(k=2), "k: the search among all paths takes one neuron per layer"),
-    ],
-)
-def test_other_searches_are_refused(make, message):
-    with pytest.raises(InputError, match=message):
-        make()
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("search", "labels", "message"),
-    [
-        ("neuron-pat", [0, 1], "unknown search 'neuron-pat'; did you mean 'neuron-path'"),
-        (7, [0, 1], "search: expected a name or a value, such as PathSearch[(][)], got 7"),
-        (PathSearch(k=65), [0, 1], "k: expected at most the 64 neurons of a layer, got 65"),
-        (PathSearch(), [0, 5], "labels: .* has classes 0 to 4, got 5"),
-        (PathSearch(), [0], "labels: expected 2 class indices"),
-        (Exhaustive(), [0, 1], "3 layers of 64 neurons have 2.62e[+]05 paths"),
-    ],
-)
-def test_what_does_not_fit_the_model_is_refused(toy_vit, images, search, labels, message, monkeypatch):
-    monkeypatch.setattr("circuitstore.evaluation.neurons.search.MOST_PATHS", 1000)
-    model = toy_vit()
-    with pytest.raises(InputError, match=message):
-        neuron_paths(model, images(model, 2), labels, search)
-
-
-def test_images_of_another_model_are_refused(toy_vit, images):
-    model = toy_vit()
-    for wrong, message in (
-        (images(model, 1)[..., :4], r"images: expected a tensor \[image, 3, 8, 8\]"),
-        (images(model, 1)[:0], "images: expected at least one image"),
-        (images(model, 1) / 0, "images: NaN or infinite pixels in image 0"),
-        (images(model, 1).byte(), "images: expected normalised pixels"),
-    ):
-        for call in (
-            lambda wrong=wrong: neuron_paths(model, wrong, [0] * len(wrong)),
-            lambda wrong=wrong: score_paths(model, wrong, [0] * len(wrong), np.zeros((3, 1), int)),
-        ):
-            with pytest.raises(InputError, match=message):
-                call()
-
-
-def test_fields_are_given_by_name(toy_vit, images):
-    model = toy_vit()
-    given = {"score": "ig", "beam": 2}
-    a, b = (neuron_paths(model, images(model, 1), [0], *args) for args in ((PathSearch(**given),), ()))
-    named = neuron_paths(model, images(model, 1), [0], **given)
-    assert np.array_equal(named.paths, a.paths) and named.search == a.search != b.search
-    with pytest.raises(InputError, match="unknown field 'beams'; did you mean 'beam'"):
-        neuron_paths(model, images(model, 1), [0], beams=2)
-    with pytest.raises(InputError, match="unknown field 'beam'"):
-        neuron_paths(model, images(model, 1), [0], "activation", beam=2)
-
-
-def test_a_model_without_class_token_is_refused_and_explained_at_all_tokens(toy_vit, images):
-    model = toy_vit(class_token=False, global_pool="avg")
-    with pytest.raises(InputError, match="tokens='all'"):
-        neuron_paths(model, images(model, 2), [0, 1])
-    assert len(neuron_paths(model, images(model, 2), [0, 1], PathSearch(tokens="all"))) == 2
 
 
 @pytest.mark.slow

@@ -94,7 +94,8 @@ def test_the_graph_answers_and_a_rebuilt_store_is_the_same(folder: Path) -> None
     with open_store(folder) as store:
         assert len(store.verify()) == 0, str(store.verify())
         before = store.circuits().drop(columns="created_ms")
-        two = [row for row in run(store, "neurons-of-class", {"class": "three"}) if row["method"].startswith("activation(")]
+        named = run(store, "neurons-of-class", {"class": "three"})
+        two = [row for row in named if row["method"].startswith("activation(")]
         assert len(two) == 2 * 4 and all(row["neuron"].startswith(f"m{row['layer']}.n") for row in two)
         assert len(run(store, "neuron-paths", {"circuit": two[0]["circuit"]})) == 6 * 4 * 2
         through = list(run(store, "neuron-in-edge-circuits", {"neuron": two[-1]["neuron"]}))
