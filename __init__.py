@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .evaluation import evaluate_map as evaluate_map
     from .evaluation import faithfulness_curve as faithfulness_curve
     from .evaluation import fit_affine_lens as fit_affine_lens
+    from .evaluation import fit_directions as fit_directions
+    from .evaluation import fit_group_directions as fit_group_directions
     from .evaluation import footprint as footprint
     from .evaluation import footprint_by_layer as footprint_by_layer
     from .evaluation import head_to_head as head_to_head
@@ -70,6 +72,8 @@ if TYPE_CHECKING:
     from .evaluation import prune_neurons as prune_neurons
     from .evaluation import random_curves as random_curves
     from .evaluation import score_paths as score_paths
+    from .evaluation import steer_edges as steer_edges
+    from .evaluation import steer_senders as steer_senders
     from .evaluation import token_groups as token_groups
     from .images import CONDITIONS as CONDITIONS
     from .images import CORRUPTIONS as CORRUPTIONS
@@ -111,13 +115,13 @@ _WHERE = {
     "READOUTS": "evaluation",
     "Readout": "circuits",
     "Table": "results",
+    "agreement": "evaluation",
     "attention_flow": "evaluation",
     "attention_patterns": "evaluation",
     "attention_relevance": "evaluation",
     "attention_rollout": "evaluation",
     "attention_times_gradient": "evaluation",
     "class_neurons": "evaluation",
-    "agreement": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
     "discover": "discovery",
@@ -126,6 +130,8 @@ _WHERE = {
     "evaluate_map": "evaluation",
     "faithfulness_curve": "evaluation",
     "fit_affine_lens": "evaluation",
+    "fit_directions": "evaluation",
+    "fit_group_directions": "evaluation",
     "footprint": "evaluation",
     "footprint_by_layer": "evaluation",
     "head_to_head": "evaluation",
@@ -133,10 +139,10 @@ _WHERE = {
     "image_pairs": "images",
     "index": "ingest",
     "key_positions": "evaluation",
+    "lens_divergence": "evaluation",
     "load_clip": "models",
     "load_model": "models",
     "load_spec": "ingest",
-    "lens_divergence": "evaluation",
     "logit_attribution": "evaluation",
     "logit_lens": "evaluation",
     "magnitude_scores": "evaluation",
@@ -154,15 +160,17 @@ _WHERE = {
     "patch_heads": "evaluation",
     "patch_nodes": "evaluation",
     "patch_path": "evaluation",
+    "patch_stream": "evaluation",
     "path_changes": "evaluation",
     "path_stability": "evaluation",
+    "perturbation": "evaluation",
     "prune_by_class": "evaluation",
     "prune_neurons": "evaluation",
-    "patch_stream": "evaluation",
-    "perturbation": "evaluation",
     "random_curves": "evaluation",
     "score_edges": "discovery",
     "score_paths": "evaluation",
+    "steer_edges": "evaluation",
+    "steer_senders": "evaluation",
     "store_results": "ingest",
     "token_groups": "evaluation",
     "train_probe": "ingest",

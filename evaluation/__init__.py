@@ -16,6 +16,13 @@ from .evaluate import evaluation_of as evaluation_of
 from .evaluate import outcomes as outcomes
 from .execution import DEFAULT as DEFAULT
 from .execution import Execution as Execution
+from .interventions import Directions as Directions
+from .interventions import Edit as Edit
+from .interventions import fit_directions as fit_directions
+from .interventions import fit_group_directions as fit_group_directions
+from .interventions import fit_offsets as fit_offsets
+from .interventions import steer_edges as steer_edges
+from .interventions import steer_senders as steer_senders
 from .journal import Journal as Journal
 from .measured import MeasuredPairs as MeasuredPairs
 from .measured import measure as measure

@@ -1,0 +1,9 @@
+"""Interventions: edits of a model, fitted on images, that change what it computes."""
+
+from .directions import Directions as Directions
+from .directions import fit_directions as fit_directions
+from .directions import fit_offsets as fit_offsets
+from .edit import Edit as Edit
+from .group_directions import fit_group_directions as fit_group_directions
+from .steering import steer_edges as steer_edges
+from .steering import steer_senders as steer_senders
