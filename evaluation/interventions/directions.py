@@ -295,7 +295,7 @@ class MeanOfUnits:
         norms = differences.norm(dim=3)
         differs = norms > self.tolerance * scale
         inverse = torch.where(differs, 1 / norms, 0)  # an infinite value is never chosen
-        self.total += torch.einsum("istd,ist->std", differences, inverse).cpu()
+        self.total += torch.einsum("btnd,btn->tnd", differences, inverse).cpu()
         self.images += len(differences)
 
     def result(self) -> tuple[Vectors, PerToken]:
@@ -351,7 +351,7 @@ class Readings:
         """Return the projections of all senders of a layer's attention."""
         reading = self.of_heads(layer, self.graph.attention_senders(layer))
         split = values.to(reading.dtype).unflatten(-1, (len(reading), -1))
-        return torch.einsum("itsk,stk->ist", split, reading)
+        return torch.einsum("bnsk,snk->bsn", split, reading)
 
     def whole(self, sender: int, values: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image token"]:
         """Return the projection of the output of `input` or of an MLP."""

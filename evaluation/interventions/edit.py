@@ -24,9 +24,6 @@ from ...errors import InputError
 from ...models import ViT
 from ...models.vit import installed
 
-Places = tuple[tuple[str, int], ...]
-"""Where hooks run, in the order of a forward pass: a part of a block and its layer."""
-
 
 class Changes(nn.Module, ABC):
     """The hooks of an edit in one model, and the tensors that they need, as buffers.
@@ -57,6 +54,13 @@ class Changes(nn.Module, ABC):
                 "start a gated run from its images: model.embed(images) or model.logits(images)"
             )
         return torch.where(self.mask.view(-1, *[1] * (plain.ndim - 1)), edited, plain)
+
+
+class Unchanged(Changes):
+    """No change at all."""
+
+    def hooks(self, module: Any) -> Iterator[RemovableHandle]:
+        return iter(())
 
 
 def before(part: nn.Module, change: Any, *where: Any) -> RemovableHandle:

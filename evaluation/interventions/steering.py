@@ -7,40 +7,38 @@ senders, the output becomes o_u + D_u, which every receiver reads. In both cases
 With b = 0 this is Algorithm 1 of Vi-CD, arXiv 2604.14477; the offset from clean images is ours.
 
 D of all images is never stored per sender: only its length along v is, one number per image and token. The shift of a
-receiver is one matrix product per token over its senders. Ports that no edge enters keep the values of the fused qkv.
+receiver is one matrix product per token over its senders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ...circuits.response import Intervention
-from ...errors import InputError
 from ...models import ViT
-from ...models.heads import project
-from ...models.patched_runs import port_receivers
 from .chosen import EdgeChoice, checked_strength, chosen_edges, chosen_senders, hash_of, warn_if_other_images
 from .directions import Directions, Readings
-from .edit import Changes, Edit, after, before
+from .edge_changes import EdgeChanges
+from .edit import Changes, Edit, Unchanged, after, before
 
 Lengths = Float[Tensor, "image token sender"]
 
 
-class Steering(Changes):
-    """What steering at edges and at senders have in common: the lengths of D along the directions.
+class _Along(nn.Module):
+    """The lengths of D along the directions of some senders, and D itself.
 
     Args:
         model: the model.
         directions: the directions.
-        senders: the steered senders, in order.
+        senders: the senders, in order.
         strength: α.
     """
 
@@ -49,28 +47,24 @@ class Steering(Changes):
 
     def __init__(self, model: ViT, directions: Directions, senders: Sequence[int], strength: int | float) -> None:
         super().__init__()
-        self.graph, self.senders, self.strength = directions.graph, tuple(senders), strength
-        chosen = torch.from_numpy(directions.vectors).to(model.device, model.exact_dtype)
-        readings, rows = Readings(model, self.graph, chosen), list(self.senders)
-        self.register_buffer("vectors", chosen[rows].transpose(0, 1).contiguous())  # token sender d_model
-        offsets = torch.from_numpy(directions.offsets[rows]).to(chosen)
-        self.register_buffer("offsets", offsets.T.contiguous())  # token sender
-        self.place = {sender: place for place, sender in enumerate(self.senders)}
+        graph, rows = directions.graph, list(senders)
+        self.strength, self.place = strength, {sender: place for place, sender in enumerate(rows)}
+        vectors = torch.from_numpy(directions.vectors).to(model.device, model.exact_dtype)
+        offsets = torch.from_numpy(directions.offsets).to(vectors)
+        self.register_buffer("vectors", vectors[rows].transpose(0, 1).contiguous())  # token sender d_model
+        self.register_buffer("offsets", offsets[rows].T.contiguous())  # token sender
+        self.first = [graph.attention_senders(layer).start for layer in range(model.n_layers)]
+        self.n_heads, readings = len(graph.attention_senders(0)), Readings(model, graph, vectors)
         for layer in range(model.n_layers):
-            if heads := self.heads_of(layer):
+            if heads := [sender for sender in graph.attention_senders(layer) if sender in self.place]:
                 self.register_buffer(f"reading{layer}", readings.of_heads(layer, heads).transpose(0, 1).contiguous())
 
-    def heads_of(self, layer: int) -> list[int]:
-        """Return the steered senders of a layer's attention."""
-        return [sender for sender in self.graph.attention_senders(layer) if sender in self.place]
-
-    def of_heads(self, layer: int, values: Float[Tensor, "image token heads"]) -> Lengths:
-        """Return the lengths of the heads, from their outputs before the output projection."""
-        heads, reading = self.heads_of(layer), getattr(self, f"reading{layer}")
-        split = values.to(reading.dtype).unflatten(-1, (len(self.graph.attention_senders(layer)), -1))
-        first = self.graph.attention_senders(layer).start
-        found = (split[:, :, _index([head - first for head in heads])] * reading).sum(-1)
-        return self._excess(found, heads)
+    def of_heads(self, layer: int, senders: list[int], values: Float[Tensor, "image token heads"]) -> Lengths:
+        """Return the lengths of all chosen heads of a layer, from their outputs before the output projection."""
+        reading, first = getattr(self, f"reading{layer}"), self.first[layer]
+        split = values.to(reading.dtype).unflatten(-1, (self.n_heads, -1))
+        heads = _index([sender - first for sender in senders])
+        return self._excess((split[:, :, heads] * reading).sum(-1), senders)
 
     def of_output(self, sender: int, values: Float[Tensor, "image token d_model"]) -> Lengths:
         """Return the length of `input` or of an MLP, from its output."""
@@ -81,11 +75,10 @@ class Steering(Changes):
         places = _index([self.place[sender] for sender in senders])
         return -self.strength * torch.relu(found - self.offsets[:, places])
 
-    def shifted(self, stream: Float[Tensor, "image token d_model"], lengths: Lengths, senders: list[int]) -> Tensor:
-        """Return the stream plus D of the senders that the columns of `lengths` are of."""
+    def shift(self, senders: list[int], lengths: Lengths) -> Float[Tensor, "image token d_model"]:
+        """Return Σ D of the senders that the columns of `lengths` are of."""
         vectors = self.vectors[:, _index([self.place[sender] for sender in senders])]
-        moved = torch.bmm(lengths.transpose(0, 1), vectors).transpose(0, 1)
-        return (stream + moved).to(stream.dtype)
+        return torch.bmm(lengths.transpose(0, 1), vectors).transpose(0, 1)
 
 
 def _index(places: list[int]) -> slice | list[int]:
@@ -93,145 +86,55 @@ def _index(places: list[int]) -> slice | list[int]:
     return slice(places[0], places[-1] + 1) if places == list(range(places[0], places[-1] + 1)) else places
 
 
-class SenderSteering(Steering):
+class SenderSteering(Changes):
     """Steering of senders' outputs. The output of a layer's heads changes after their output projection."""
 
+    def __init__(self, model: ViT, directions: Directions, senders: Sequence[int], strength: int | float) -> None:
+        super().__init__()
+        self.graph, self.senders = directions.graph, senders
+        self.along = _Along(model, directions, senders, strength)
+        self._lengths: Tensor | None = None
+
     def hooks(self, module: Any) -> Iterator[RemovableHandle]:
-        if self.strength == 0:
-            return
-        self._running: Tensor | None = None
-        if 0 in self.place:
+        if 0 in self.senders:
             yield before(module.blocks[0], self._output, 0)
         for layer, block in enumerate(module.blocks):
-            if self.heads_of(layer):
-                yield before(block.attn.proj, self._heads, layer)
-                yield after(block.ls1, self._attention, layer)
-            if (mlp := self.graph.mlp_sender(layer)) in self.place:
+            if heads := [sender for sender in self.graph.attention_senders(layer) if sender in self.senders]:
+                yield before(block.attn.proj, self._heads, layer, heads)
+                yield after(block.ls1, self._attention, heads)
+            if (mlp := self.graph.mlp_sender(layer)) in self.senders:
                 yield after(block.ls2, self._output, mlp)
 
     def _output(self, sender: int, values: Tensor) -> Tensor:
-        return self.chosen(self.shifted(values, self.of_output(sender, values), [sender]), values)
+        return self._moved([sender], self.along.of_output(sender, values), values)
 
-    def _heads(self, layer: int, values: Tensor) -> None:
-        self._running = self.of_heads(layer, values)
+    def _heads(self, layer: int, heads: list[int], values: Tensor) -> None:
+        self._lengths = self.along.of_heads(layer, heads, values)
 
-    def _attention(self, layer: int, values: Tensor) -> Tensor:
-        lengths, self._running = self._running, None
+    def _attention(self, heads: list[int], values: Tensor) -> Tensor:
+        lengths, self._lengths = self._lengths, None
         assert lengths is not None
-        return self.chosen(self.shifted(values, lengths, self.heads_of(layer)), values)
+        return self._moved(heads, lengths, values)
+
+    def _moved(self, senders: list[int], lengths: Lengths, values: Tensor) -> Tensor:
+        return self.chosen((values + self.along.shift(senders, lengths)).to(values.dtype), values)
 
 
-@dataclass
-class _Run:
-    """What an edited run has computed so far.
-
-    Attributes:
-        stream: the stream that the running block reads.
-        lengths: of the senders that have sent, in order.
-        step: number of hooks that have run.
-    """
-
-    stream: Tensor | None = None
-    lengths: list[Tensor] = field(default_factory=list)
-    step: int = 0
-
-
-class EdgeSteering(Steering):
-    """Steering of what single receivers read.
-
-    Args:
-        model: the model.
-        directions: the directions.
-        edges: flat indices of the steered edges.
-        strength: α.
-    """
+class EdgeSteering(EdgeChanges):
+    """Steering of what single receivers read."""
 
     def __init__(self, model: ViT, directions: Directions, edges: np.ndarray, strength: int | float) -> None:
-        graph = directions.graph
-        senders, receivers = graph.edge_sender[edges], graph.edge_receiver[edges]
-        super().__init__(model, directions, np.unique(senders).tolist(), strength)
-        self.sent_to = {int(r): sorted(senders[receivers == r].tolist()) for r in np.unique(receivers)}
-        self.ports = port_receivers(graph)
-        self._run, self._steps = _Run(), 0
+        super().__init__(directions.graph, edges)
+        self.along = _Along(model, directions, self.senders, strength)
 
-    def hooks(self, module: Any) -> Iterator[RemovableHandle]:
-        if self.strength == 0:
-            return
-        graph, step = self.graph, 0
-        for layer, block in enumerate(module.blocks):
-            attention = [r for r in graph.attention_receivers(layer) if r in self.sent_to]
-            if layer == 0 or attention:
-                yield before(block.norm1, self._attention_input, step, layer)
-                step += 1
-            if attention:
-                yield after(block.attn.qkv, self._attention, step, layer, block)
-                step += 1
-            if self.heads_of(layer):
-                yield before(block.attn.proj, self._heads, step, layer)
-                step += 1
-            if graph.mlp_receiver(layer) in self.sent_to:
-                yield before(block.norm2, self._stream, step, graph.mlp_receiver(layer))
-                step += 1
-            if (mlp := graph.mlp_sender(layer)) in self.place:
-                yield after(block.ls2, self._mlp, step, mlp)
-                step += 1
-        if graph.logits_receiver in self.sent_to:
-            yield before(module.norm, self._stream, step, graph.logits_receiver)
-            step += 1
-        self._steps = step
+    def of_heads(self, layer: int, senders: list[int], values: Tensor) -> list[Tensor]:
+        return list(self.along.of_heads(layer, senders, values).unbind(-1))
 
-    def _in_order(self, step: int) -> _Run:
-        """Return the run whose next hook this is."""
-        run = _Run() if step == 0 else self._run
-        if step != run.step:
-            raise InputError(
-                "expected a whole forward pass of the edited model, from block 0 on; runs that compute only a part, "
-                "such as patched runs, cannot be edited at edges"
-            )
-        run.step += 1
-        self._run = _Run() if run.step == self._steps else run  # nothing is kept after the last hook
-        return run
+    def of_output(self, sender: int, values: Tensor) -> Tensor:
+        return self.along.of_output(sender, values)[..., 0]
 
-    def _attention_input(self, step: int, layer: int, stream: Tensor) -> None:
-        run = self._in_order(step)
-        run.stream = stream
-        if layer == 0 and 0 in self.place:
-            run.lengths.append(self.of_output(0, stream))
-
-    def _heads(self, step: int, layer: int, values: Tensor) -> None:
-        self._in_order(step).lengths.append(self.of_heads(layer, values))
-
-    def _mlp(self, step: int, sender: int, values: Tensor) -> None:
-        self._in_order(step).lengths.append(self.of_output(sender, values))
-
-    def _stream(self, step: int, receiver: int, stream: Tensor) -> Tensor:
-        run = self._in_order(step)
-        return self.chosen(self._read(run, self.sent_to[receiver], stream), stream)
-
-    def _read(self, run: _Run, senders: list[int], stream: Tensor) -> Tensor:
-        """Return what a receiver with edges from these senders reads."""
-        lengths = torch.cat(run.lengths, dim=2)
-        return self.shifted(stream, lengths[:, :, _index([self.place[sender] for sender in senders])], senders)
-
-    def _attention(self, step: int, layer: int, block: Any, plain: Float[Tensor, "image token ports"]) -> Tensor:
-        """Compute the ports that steered edges enter again; receivers of the same senders share one input."""
-        run, attn = self._in_order(step), block.attn
-        assert run.stream is not None
-        ports = plain.unflatten(-1, (3, attn.num_heads, attn.head_dim)).clone()
-        for senders, (port, head) in self._inputs(layer):
-            normal = block.norm1.forward(self._read(run, senders, run.stream))
-            ports[:, :, port, head] = project(attn, normal, (port, head))
-        return self.chosen(ports.flatten(2), plain)
-
-    def _inputs(self, layer: int) -> Iterator[tuple[list[int], tuple[np.ndarray, np.ndarray]]]:
-        """Yield each set of senders that some receivers of a layer's attention share, and the ports of these."""
-        first, shared = self.graph.attention_receivers(layer).start, dict[tuple[int, ...], list[int]]()
-        for receiver in self.graph.attention_receivers(layer):
-            if receiver in self.sent_to:
-                shared.setdefault(tuple(self.sent_to[receiver]), []).append(receiver - first)
-        for senders, receivers in shared.items():
-            port, head = np.nonzero(np.isin(self.ports, receivers))
-            yield list(senders), (port, head)
+    def shift(self, senders: list[int], sent: list[Tensor]) -> Tensor:
+        return self.along.shift(senders, torch.stack(sent, dim=-1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -252,6 +155,8 @@ class SteeredEdges(Edit):
 
     def changes(self, model: ViT) -> Changes:
         self.directions.check_fit(model)
+        if not self.strength:
+            return Unchanged()
         indices = np.array([self.directions.graph.index_of(name) for name in self.edges])
         return EdgeSteering(model, self.directions, indices, self.strength)
 
@@ -302,7 +207,7 @@ def steer_edges(
     Examples:
         >>> edit = steer_edges(cs.fit_directions(model, pairs), circuit, strength=2)
         >>> edit
-        SteeredEdges(steer 48 edges, strength 2, offset quantile(0.95), model ...)
+        SteeredEdges(steer ... edges, strength 2, offset quantile(0.95), model ...)
         >>> with edit.applied(model):
         ...     logits = model.logits(pairs.corrupted)
         >>> logits.shape

@@ -49,7 +49,7 @@ def test_directions_are_the_mean_of_unit_differences(toy_vit, images, brute_forc
     there = found.defined
     np.testing.assert_allclose(found.vectors[there], vectors.numpy()[there], atol=1e-12)
     np.testing.assert_allclose(found.coherence[there], coherence.numpy()[there], atol=1e-12)
-    projected = torch.einsum("istd,std->ist", clean, torch.from_numpy(found.vectors)).numpy()
+    projected = torch.einsum("bsnd,snd->bsn", clean, torch.from_numpy(found.vectors)).numpy()
     np.testing.assert_allclose(found.offsets, np.quantile(projected, 0.8, axis=0), atol=1e-12)
     mean = fit_offsets(model, found, pairs.clean, offset="mean")
     np.testing.assert_allclose(mean.offsets, projected.mean(axis=0), atol=1e-12)
@@ -82,7 +82,7 @@ def test_group_directions_are_differences_from_the_mean_of_the_class(toy_vit, im
     there = found.defined
     np.testing.assert_allclose(found.vectors[there], vectors.numpy()[there], atol=1e-12)
     np.testing.assert_allclose(found.coherence[there], coherence.numpy()[there], atol=1e-12)
-    projected = torch.einsum("istd,std->ist", clean, torch.from_numpy(found.vectors)).numpy()
+    projected = torch.einsum("bsnd,snd->bsn", clean, torch.from_numpy(found.vectors)).numpy()
     np.testing.assert_allclose(found.offsets, np.quantile(projected, 0.95, axis=0), atol=1e-12)
     assert found.source == "images against the mean of their class"
 
