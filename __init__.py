@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .evaluation import ImagePairs as ImagePairs
     from .evaluation import MapEvaluation as MapEvaluation
     from .evaluation import PathSearch as PathSearch
+    from .evaluation import ablate_components as ablate_components
+    from .evaluation import ablate_edges as ablate_edges
     from .evaluation import agreement as agreement
     from .evaluation import attention_flow as attention_flow
     from .evaluation import attention_patterns as attention_patterns
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .evaluation import score_paths as score_paths
     from .evaluation import steer_edges as steer_edges
     from .evaluation import steer_senders as steer_senders
+    from .evaluation import suppress_neurons as suppress_neurons
     from .evaluation import token_groups as token_groups
     from .images import CONDITIONS as CONDITIONS
     from .images import CORRUPTIONS as CORRUPTIONS
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from .ingest import load_spec as load_spec
     from .ingest import store_results as store_results
     from .ingest import train_probe as train_probe
+    from .models import drawn_outputs as drawn_outputs
     from .models import load_clip as load_clip
     from .models import load_model as load_model
     from .models import mean_outputs as mean_outputs
@@ -115,6 +119,8 @@ _WHERE = {
     "READOUTS": "evaluation",
     "Readout": "circuits",
     "Table": "results",
+    "ablate_components": "evaluation",
+    "ablate_edges": "evaluation",
     "agreement": "evaluation",
     "attention_flow": "evaluation",
     "attention_patterns": "evaluation",
@@ -125,6 +131,7 @@ _WHERE = {
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
     "discover": "discovery",
+    "drawn_outputs": "models",
     "edit_neurons": "evaluation",
     "evaluate": "evaluation",
     "evaluate_map": "evaluation",
@@ -172,6 +179,7 @@ _WHERE = {
     "steer_edges": "evaluation",
     "steer_senders": "evaluation",
     "store_results": "ingest",
+    "suppress_neurons": "evaluation",
     "token_groups": "evaluation",
     "train_probe": "ingest",
     "zero_outputs": "models",

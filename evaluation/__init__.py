@@ -18,11 +18,16 @@ from .execution import DEFAULT as DEFAULT
 from .execution import Execution as Execution
 from .interventions import Directions as Directions
 from .interventions import Edit as Edit
+from .interventions import ablate_components as ablate_components
+from .interventions import ablate_edges as ablate_edges
 from .interventions import fit_directions as fit_directions
 from .interventions import fit_group_directions as fit_group_directions
 from .interventions import fit_offsets as fit_offsets
+from .interventions import largest as largest
+from .interventions import neuron_attack_effects as neuron_attack_effects
 from .interventions import steer_edges as steer_edges
 from .interventions import steer_senders as steer_senders
+from .interventions import suppress_neurons as suppress_neurons
 from .journal import Journal as Journal
 from .measured import MeasuredPairs as MeasuredPairs
 from .measured import measure as measure

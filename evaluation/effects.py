@@ -1,4 +1,4 @@
-"""Effects of patching single edges or nodes."""
+"""Effects of patching single edges, nodes or neurons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Effects(Exportable):
             patched at once.
     """
 
-    kind: Literal["edge", "node"]
+    kind: Literal["edge", "node", "neuron"]
     names: tuple[str, ...]
     per_image: Float[np.ndarray, "image part"] | Float[np.ndarray, "image part token"]
     tokens: tuple[int, ...] | None = None
@@ -42,7 +42,7 @@ class Effects(Exportable):
         return self.per_image.std(axis=0, ddof=1) if len(self.per_image) > 1 else None
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return columns `edge` or `node`, `token` if tokens were patched one by one, `effect`, and `std` if known."""
+        """Return columns `edge` (`node`, `neuron`), `token` if patched one by one, `effect`, and `std` if known."""
         import pandas as pd
 
         each = 1 if self.tokens is None else len(self.tokens)

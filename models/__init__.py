@@ -9,6 +9,7 @@ from .clip import text_embeddings as text_embeddings
 from .clip import zero_shot as zero_shot
 from .constants import ConstantOutputs as ConstantOutputs
 from .constants import constant_run as constant_run
+from .constants import drawn_outputs as drawn_outputs
 from .constants import mean_outputs as mean_outputs
 from .constants import zero_outputs as zero_outputs
 from .entry import runs_model as runs_model

@@ -1,4 +1,4 @@
-"""Constant senders: every sender's output is replaced by zero, or by its mean over images, whatever it reads.
+"""Constant senders: every sender's output is replaced by zero, by its mean over images, or by its output on one image.
 
 A constant has a value per token and dimension. In a run with constants, receivers read their sum and the attention's
 output biases, which no sender sends. Senders still compute from what they read, so a sender that an edge is open from
@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,17 +27,25 @@ from .vit import ViT, installed
 
 @dataclass(frozen=True, eq=False)
 class ConstantOutputs:
-    """One output for each sender of a model. Created by `zero_outputs` or `mean_outputs`.
+    """One output for each sender of a model. Created by `zero_outputs`, `mean_outputs` or `drawn_outputs`.
 
     Attributes:
         sent: the outputs, as in a run of one image.
         model: fingerprint of the model.
-        images: number of images in the mean; 0 for zeros.
+        images: number of images in the mean, or that the outputs were drawn from; 0 for zeros.
+        drawn: whether each sender sends its output on one drawn image, and not a mean.
     """
 
     sent: SenderOutputs
     model: str
     images: int = 0
+    drawn: bool = False
+
+    @property
+    def text(self) -> str:
+        """What they are: `zeros`, `means over 8 images`, `draws from 8 images`."""
+        how = "draws from" if self.drawn else "means over"
+        return f"{how} {self.images} image{'s' if self.images > 1 else ''}" if self.images else "zeros"
 
     def check_fit(self, model: ViT) -> None:
         """Check that the outputs are those of a model.
@@ -60,8 +69,7 @@ class ConstantOutputs:
         return check.hexdigest()
 
     def __repr__(self) -> str:
-        what = f"means over {self.images} images" if self.images else "zeros"
-        return f"ConstantOutputs({what}, {len(self.sent.heads)} layers, model {self.model[:12]})"
+        return f"ConstantOutputs({self.text}, {len(self.sent.heads)} layers, model {self.model[:12]})"
 
 
 def zero_outputs(model: ViT) -> ConstantOutputs:
@@ -107,6 +115,46 @@ def mean_outputs(model: ViT, batches: Iterable[Float[Tensor, "_ channel height w
     if not images:
         raise InputError("batches: expected at least one image to average the senders' outputs over, got none")
     return ConstantOutputs(_mapped(lambda summed: summed / images, total), model.fingerprint, images)
+
+
+@plain_torch()
+def drawn_outputs(
+    model: ViT, images: Float[Tensor, "image channel height width"], *, seed: int = 0, batch_size: int = 16
+) -> ConstantOutputs:
+    """Return for each sender its output on one image, drawn by itself: resample ablation.
+
+    Args:
+        model: the model whose senders send these outputs.
+        images: normalised images to draw from.
+        seed: seed of the draws. Use several seeds to average over the draws.
+        batch_size: images per forward pass.
+
+    Raises:
+        InputError: no images, or images that do not fit the model.
+
+    Examples:
+        >>> drawn_outputs(model, pairs.clean, seed=1)
+        ConstantOutputs(draws from 8 images, 4 layers, model ...)
+    """
+    if not len(images):
+        raise InputError("images: expected at least one image to draw the senders' outputs from, got none")
+    senders = model.n_layers * (model.n_heads + 1) + 1
+    which = np.random.default_rng(seed).integers(len(images), size=senders).tolist()
+    mlps, heads = which[1 : model.n_layers + 1], np.reshape(which[model.n_layers + 1 :], (model.n_layers, -1))
+    sent = _mapped(torch.clone, zero_outputs(model).sent)
+    for start in range(0, len(images), batch_size):
+        run = capture(model, images[start : start + batch_size])
+        here = range(start, start + len(run.stream))
+        if which[0] in here:
+            sent.stream[0] = run.stream[which[0] - start]
+        for layer in range(model.n_layers):
+            if mlps[layer] in here:
+                sent.mlp_out[layer][0] = run.mlp_out[layer][mlps[layer] - start]
+            into, values = (part.unflatten(-1, (model.n_heads, -1)) for part in (sent.heads[layer], run.heads[layer]))
+            for head, image in enumerate(heads[layer]):
+                if image in here:
+                    into[0, :, head] = values[image - start, :, head]
+    return ConstantOutputs(sent, model.fingerprint, len(images), drawn=True)
 
 
 @torch.no_grad()
