@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from .evaluation import fit_group_directions as fit_group_directions
     from .evaluation import footprint as footprint
     from .evaluation import footprint_by_layer as footprint_by_layer
+    from .evaluation import gated as gated
+    from .evaluation import greedy_components as greedy_components
     from .evaluation import head_to_head as head_to_head
     from .evaluation import hypothesis_tests as hypothesis_tests
     from .evaluation import key_positions as key_positions
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from .evaluation import logit_lens as logit_lens
     from .evaluation import magnitude_scores as magnitude_scores
     from .evaluation import minimality as minimality
+    from .evaluation import neuron_attack_effects as neuron_attack_effects
     from .evaluation import neuron_conductance as neuron_conductance
     from .evaluation import neuron_paths as neuron_paths
     from .evaluation import neuron_similarity as neuron_similarity
@@ -70,9 +73,11 @@ if TYPE_CHECKING:
     from .evaluation import path_changes as path_changes
     from .evaluation import path_stability as path_stability
     from .evaluation import perturbation as perturbation
+    from .evaluation import projection_gate as projection_gate
     from .evaluation import prune_by_class as prune_by_class
     from .evaluation import prune_neurons as prune_neurons
     from .evaluation import random_curves as random_curves
+    from .evaluation import random_edges as random_edges
     from .evaluation import score_paths as score_paths
     from .evaluation import steer_edges as steer_edges
     from .evaluation import steer_senders as steer_senders
@@ -141,6 +146,8 @@ _WHERE = {
     "fit_group_directions": "evaluation",
     "footprint": "evaluation",
     "footprint_by_layer": "evaluation",
+    "gated": "evaluation",
+    "greedy_components": "evaluation",
     "head_to_head": "evaluation",
     "hypothesis_tests": "evaluation",
     "image_pairs": "images",
@@ -155,6 +162,7 @@ _WHERE = {
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",
     "minimality": "evaluation",
+    "neuron_attack_effects": "evaluation",
     "neuron_conductance": "evaluation",
     "neuron_paths": "evaluation",
     "neuron_similarity": "evaluation",
@@ -171,9 +179,11 @@ _WHERE = {
     "path_changes": "evaluation",
     "path_stability": "evaluation",
     "perturbation": "evaluation",
+    "projection_gate": "evaluation",
     "prune_by_class": "evaluation",
     "prune_neurons": "evaluation",
     "random_curves": "evaluation",
+    "random_edges": "evaluation",
     "score_edges": "discovery",
     "score_paths": "evaluation",
     "steer_edges": "evaluation",

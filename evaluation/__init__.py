@@ -23,11 +23,16 @@ from .interventions import ablate_edges as ablate_edges
 from .interventions import fit_directions as fit_directions
 from .interventions import fit_group_directions as fit_group_directions
 from .interventions import fit_offsets as fit_offsets
+from .interventions import gated as gated
+from .interventions import greedy_components as greedy_components
 from .interventions import largest as largest
 from .interventions import neuron_attack_effects as neuron_attack_effects
+from .interventions import projection_gate as projection_gate
+from .interventions import random_edges as random_edges
 from .interventions import steer_edges as steer_edges
 from .interventions import steer_senders as steer_senders
 from .interventions import suppress_neurons as suppress_neurons
+from .interventions import threshold_at as threshold_at
 from .journal import Journal as Journal
 from .measured import MeasuredPairs as MeasuredPairs
 from .measured import measure as measure
