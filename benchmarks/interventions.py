@@ -1,8 +1,8 @@
 """Time and memory of edited forward passes in multiples of a plain one, on ViT-S with random weights.
 
-    python -m circuitstore.benchmarks.interventions [--model NAME] [--images 8] [--edges 100] [--repeats 5]
+    python benchmarks/interventions.py [--model NAME] [--images 8] [--edges 100] [--repeats 5]
 
-Each edit is timed in turn with the plain model, round by round; the figure is the median of the ratios.
+Each edit is timed in turn with the plain model, round by round, in CPU seconds; the figure is the median of the ratios.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from collections.abc import Callable
 import numpy as np
 import timm
 import torch
-
-from ..evaluation import ImagePairs, fit_directions, steer_edges, steer_senders
-from ..evaluation.interventions import Edit
-from ..models import ViT, load_model
+from circuitstore.evaluation import ImagePairs, fit_directions, steer_edges, steer_senders
+from circuitstore.evaluation.interventions import Edit
+from circuitstore.models import ViT, load_model
 
 
 def timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def ratio(model: ViT, images: torch.Tensor, edit: Edit, repeats: int) -> tuple[float, float]:

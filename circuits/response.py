@@ -36,7 +36,17 @@ ROLES: tuple[Role, ...] = ("full", "empty", "circuit")
 
 
 class Intervention(Variant):
-    """Which edges are corrupted: `none`, `corrupted` (every edge), `circuit` (every edge outside a stored circuit)."""
+    """What is done to a model, or which edges are corrupted.
+
+    `none`, `corrupted` (every edge carries the corrupted value) and `circuit` (every edge outside a stored circuit
+    does) are patched runs; all others are edits of the model that name edges and directions by hash.
+    """
+
+    @property
+    def text(self) -> str:
+        """Canonical text with the first digits of each hash: `steer-edges(directions=3f2a81c04b17, n=24, …)`."""
+        shown = tuple((name, v[:12] if isinstance(v, str) and len(v) == 64 else v) for name, v in self.params)
+        return Variant(self.kind, shown).text
 
     @classmethod
     def of_circuit(cls, id: str) -> Intervention:

@@ -16,8 +16,10 @@ from .evaluate import evaluation_of as evaluation_of
 from .evaluate import outcomes as outcomes
 from .execution import DEFAULT as DEFAULT
 from .execution import Execution as Execution
+from .interventions import INTERVENTIONS as INTERVENTIONS
 from .interventions import Directions as Directions
 from .interventions import Edit as Edit
+from .interventions import InterventionKind as InterventionKind
 from .interventions import ablate_components as ablate_components
 from .interventions import ablate_edges as ablate_edges
 from .interventions import fit_directions as fit_directions

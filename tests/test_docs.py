@@ -17,7 +17,7 @@ import typer
 from circuitstore.circuits import Circuit, Readout
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
-from circuitstore.evaluation import READOUTS, NeuronPaths
+from circuitstore.evaluation import INTERVENTIONS, READOUTS, Edit, NeuronPaths
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import (
     ConditionSpec,
@@ -214,6 +214,7 @@ edges = 20
     [
         *((name, "circuit", Circuit) for name in ("README.md", "docs/python.md", "docs/own-results.md")),
         ("docs/neurons.md", "found", NeuronPaths),
+        ("docs/interventions.md", "guarded", Edit),
         ("docs/readouts.md", "direct", Readout),
     ],
 )
@@ -229,6 +230,11 @@ def test_the_python_examples_run(
     for block in blocks:
         exec(compile(block, name, "exec"), names)
     assert isinstance(names[last], kind)
+
+
+def test_every_intervention_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "interventions.md").read_text(encoding="utf-8")
+    assert [key for key in INTERVENTIONS if f"| `{key}` | `cs.{key.replace('-', '_')}(" not in page] == []
 
 
 def test_every_read_out_is_on_its_page() -> None:

@@ -6,7 +6,10 @@ from .controls import random_edges as random_edges
 from .directions import Directions as Directions
 from .directions import fit_directions as fit_directions
 from .directions import fit_offsets as fit_offsets
+from .edit import Changes as Changes
 from .edit import Edit as Edit
+from .edit import after as after
+from .edit import before as before
 from .gated import Gate as Gate
 from .gated import ProjectionGate as ProjectionGate
 from .gated import gated as gated
@@ -15,8 +18,12 @@ from .gated import threshold_at as threshold_at
 from .greedy import GreedyComponents as GreedyComponents
 from .greedy import greedy_components as greedy_components
 from .group_directions import fit_group_directions as fit_group_directions
+from .kind import InterventionKind as InterventionKind
 from .neurons import largest as largest
 from .neurons import neuron_attack_effects as neuron_attack_effects
 from .neurons import suppress_neurons as suppress_neurons
+from .registry import INTERVENTIONS as INTERVENTIONS
+from .steering import SteeredEdges as SteeredEdges
+from .steering import SteeredSenders as SteeredSenders
 from .steering import steer_edges as steer_edges
 from .steering import steer_senders as steer_senders

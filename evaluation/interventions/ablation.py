@@ -17,12 +17,15 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ...circuits import ComputationGraph, Form
+from ...circuits.graph import FORMS
+from ...circuits.kinds import choice
 from ...circuits.response import Intervention
 from ...errors import InputError
 from ...models import ConstantOutputs, Tokens, ViT, neuron_tokens
 from .chosen import EdgeChoice, chosen_edges, chosen_senders, hash_of
 from .edge_changes import EdgeChanges
 from .edit import Changes, Edit, after, before
+from .kind import COUNT, HASH, InterventionKind
 
 
 class EdgeAblation(EdgeChanges):
@@ -104,7 +107,7 @@ class AblatedEdges(Edit):
     @property
     def intervention(self) -> Intervention:
         hashes = {"edges": hash_of(self.edges), "outputs": self.constants.digest}
-        return Intervention.of("ablate-edges", {**hashes, "form": self.graph.form, "n": len(self.edges)})
+        return ABLATE_EDGES.use(**hashes, form=self.graph.form, n=len(self.edges))
 
     @property
     def text(self) -> str:
@@ -125,7 +128,7 @@ class AblatedComponents(Edit):
     @property
     def intervention(self) -> Intervention:
         hashes = {"components": hash_of(self.components), "outputs": self.constants.digest}
-        return Intervention.of("ablate-components", {**hashes, "n": len(self.components), "tokens": self.tokens})
+        return ABLATE_COMPONENTS.use(**hashes, n=len(self.components), tokens=self.tokens)
 
     @property
     def text(self) -> str:
@@ -190,3 +193,17 @@ def ablate_components(
     if 0 in chosen:
         raise InputError("components: expected heads and MLPs, got 'input', which is what the images themselves send")
     return AblatedComponents(model.fingerprint, tuple(graph.senders[sender] for sender in chosen), constants, tokens)
+
+
+ABLATE_EDGES = InterventionKind(
+    key="ablate-edges",
+    name="Edges carry constants: zeros, means, or outputs on drawn images",
+    function=ablate_edges,
+    params={"edges": HASH, "outputs": HASH, "form": choice(*FORMS), "n": COUNT},
+)
+ABLATE_COMPONENTS = InterventionKind(
+    key="ablate-components",
+    name="Heads and MLPs send constants: zeros, means, or outputs on drawn images",
+    function=ablate_components,
+    params={"components": HASH, "outputs": HASH, "n": COUNT, "tokens": choice("all", "class", "patches")},
+)

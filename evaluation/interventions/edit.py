@@ -168,6 +168,9 @@ class EditedModel(nn.Module):
         super().__init__()
         self.module = copy.deepcopy(model.module)
         self.changes = edit.changes(model)
+        for part in self.changes.modules():
+            for name, buffer in list(part.named_buffers(recurse=False)):
+                setattr(part, name, buffer.clone())  # the edit may keep the same memory
         for _ in self.changes.hooks(self.module):
             pass
 

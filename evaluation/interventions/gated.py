@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ...circuits import digest
-from ...circuits.kinds import is_number
+from ...circuits.kinds import REQUIRED, Param, is_number, number
 from ...circuits.response import Intervention
 from ...errors import InputError, check_known, warn
 from ...models import ViT, plain_torch
@@ -26,6 +26,7 @@ from ..pairs import check_images
 from .chosen import chosen_senders
 from .directions import Directions, projections, sent
 from .edit import Changes, Edit, check_model
+from .kind import HASH, InterventionKind
 
 Statistic = Literal["mean", "max"]
 """How the excess of an image's projections becomes one number."""
@@ -92,7 +93,7 @@ class GatedEdit(Edit):
     @property
     def intervention(self) -> Intervention:
         inner = digest(self.edit.intervention.to_dict())
-        return Intervention.of("gated", {"edit": inner, "gate": self.gate.id, "threshold": float(self.gate.threshold)})
+        return GATED.use(edit=inner, gate=self.gate.id, threshold=float(self.gate.threshold))
 
     @property
     def text(self) -> str:
@@ -246,3 +247,11 @@ def threshold_at(scores: Float[Tensor, "image"] | Float[np.ndarray, "image"], fa
             f"largest score; use at least {np.ceil(1 / false_alarms):.0f} images"
         )
     return float(values[len(values) - 1 - allowed])
+
+
+GATED = InterventionKind(
+    key="gated",
+    name="An edit of the images that a gate flags",
+    function=gated,
+    params={"edit": HASH, "gate": Param(REQUIRED, "the id of a gate", str), "threshold": number(REQUIRED, "a number")},
+)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ...circuits import Metric
-from ...circuits.kinds import is_number
+from ...circuits.kinds import REQUIRED, Param, is_number
 from ...circuits.response import Intervention
 from ...errors import InputError, check_known, unknown
 from ...models import Tokens, ViT, n_neurons, neuron_run, neuron_tokens, runs_model
@@ -30,6 +30,7 @@ from ..measured import measure
 from ..pairs import ImagePairs, check_images
 from .chosen import hash_of
 from .edit import Changes, Edit, before
+from .kind import COUNT, HASH, InterventionKind
 
 To = Literal["mean", "cap"]
 """What suppressed neurons send: their clean mean, or their own value up to a quantile of their clean values."""
@@ -80,7 +81,7 @@ class SuppressedNeurons(Edit):
         for layer in sorted(self.levels):
             check.update(np.ascontiguousarray(self.levels[layer], "<f8").tobytes())
         hashes = {"neurons": hash_of(self.neurons), "levels": check.hexdigest()}
-        return Intervention.of("suppress-neurons", {**hashes, "n": len(self.neurons), "to": self.rule})
+        return SUPPRESS_NEURONS.use(**hashes, n=len(self.neurons), to=self.rule)
 
     @property
     def text(self) -> str:
@@ -226,3 +227,11 @@ def largest(effects: Effects, n: int) -> list[str]:
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= len(effects.names):
         raise InputError(f"n: expected a whole number from 1 to {len(effects.names)}, got {n!r}")
     return [effects.names[i] for i in np.argsort(-effects.mean, kind="stable")[:n]]
+
+
+SUPPRESS_NEURONS = InterventionKind(
+    key="suppress-neurons",
+    name="Hidden units of MLPs send their clean mean, or at most a quantile of their clean values",
+    function=suppress_neurons,
+    params={"neurons": HASH, "levels": HASH, "n": COUNT, "to": Param(REQUIRED, "mean, or cap with its quantile", str)},
+)

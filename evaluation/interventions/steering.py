@@ -28,6 +28,7 @@ from .chosen import EdgeChoice, checked_strength, chosen_edges, chosen_senders, 
 from .directions import Directions, Readings
 from .edge_changes import EdgeChanges
 from .edit import Changes, Edit, Unchanged, after, before
+from .kind import COUNT, HASH, STRENGTH, InterventionKind
 
 Lengths = Float[Tensor, "image token sender"]
 
@@ -147,7 +148,8 @@ class SteeredEdges(Edit):
 
     @property
     def intervention(self) -> Intervention:
-        return _identity("steer-edges", self, "edges", self.edges)
+        hashes = {"directions": self.directions.sha256, "edges": hash_of(self.edges)}
+        return STEER_EDGES.use(**hashes, n=len(self.edges), strength=self.strength)
 
     @property
     def text(self) -> str:
@@ -171,7 +173,12 @@ class SteeredSenders(Edit):
 
     @property
     def intervention(self) -> Intervention:
-        return _identity("steer-senders", self, "senders", self.senders)
+        return STEER_SENDERS.use(
+            directions=self.directions.sha256,
+            senders=hash_of(self.senders),
+            n=len(self.senders),
+            strength=self.strength,
+        )
 
     @property
     def text(self) -> str:
@@ -182,11 +189,6 @@ class SteeredSenders(Edit):
         return SenderSteering(
             model, self.directions, chosen_senders(self.directions.graph, self.senders), self.strength
         )
-
-
-def _identity(kind: str, edit: SteeredEdges | SteeredSenders, what: str, names: Sequence[str]) -> Intervention:
-    hashes = {"directions": edit.directions.sha256, what: hash_of(names)}
-    return Intervention.of(kind, {**hashes, "n": len(names), "strength": edit.strength})
 
 
 def steer_edges(
@@ -244,3 +246,18 @@ def steer_senders(
     graph = directions.graph
     names = tuple(graph.senders[sender] for sender in chosen_senders(graph, senders))
     return SteeredSenders(directions.model, directions, names, checked_strength(strength))
+
+
+STEER_EDGES = InterventionKind(
+    key="steer-edges",
+    name="Subtract the excess along a direction from what single receivers read",
+    source="Żukowska et al. 2026, arXiv 2604.14477 (Vi-CD), with an offset",
+    function=steer_edges,
+    params={"directions": HASH, "edges": HASH, "n": COUNT, "strength": STRENGTH},
+)
+STEER_SENDERS = InterventionKind(
+    key="steer-senders",
+    name="Subtract the excess along a direction from senders' outputs",
+    function=steer_senders,
+    params={"directions": HASH, "senders": HASH, "n": COUNT, "strength": STRENGTH},
+)

@@ -13,7 +13,7 @@ import pytest
 from circuitstore.analysis import write_report
 from circuitstore.circuits import FORMS, UNIVERSES, Metric, Registry
 from circuitstore.errors import InputError
-from circuitstore.evaluation import METRICS, READOUTS, MetricKind
+from circuitstore.evaluation import INTERVENTIONS, METRICS, READOUTS, MetricKind
 from circuitstore.ingest import make_plan, parse_spec
 from circuitstore.query import compare
 from circuitstore.store import open_store
@@ -116,6 +116,25 @@ def test_a_read_out_of_the_package_is_read(site: Path) -> None:
     done = run(site, "-c", READING)
     assert done.stdout == "Readout(stream-norm(token=3): length [2 image])\n", done.stderr
     assert "stream-norm" not in READOUTS
+
+
+EDITING = """
+import circuitstore as cs, torch
+from circuitstore.evaluation import INTERVENTIONS
+model = cs.load_model("digits")
+pairs = cs.image_pairs("digits", model, "three", 2)
+edit = INTERVENTIONS["halved"].function(model)
+plain = model.logits(pairs.clean)
+with edit.applied(model):
+    print(edit, edit.intervention.text, torch.equal(model.logits(pairs.clean), plain))
+"""
+
+
+def test_an_intervention_of_the_package_edits_a_model(site: Path) -> None:
+    done = run(site, "-c", EDITING)
+    assert done.stdout.startswith("Halved(halve m0, model "), done.stderr
+    assert done.stdout.endswith(") halved False\n")
+    assert "halved" not in INTERVENTIONS
 
 
 @pytest.fixture
