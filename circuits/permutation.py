@@ -113,11 +113,12 @@ def two_sample_p_values(
     groups = _every_group(n, len(a)) if exact else _some_groups(n, len(a), seed)
     identity = (np.arange(n) < len(a)).astype(np.float64)[None]
     extreme, tail = np.zeros((2, values.shape[1]))
+    statistic = _sum_magnitude if len(a) == len(b) else _squared_welch
     for some in edge_blocks(len(groups), values.shape[1]):
-        observed = _squared_welch(identity, values[:, some])
-        less = _squared_welch(groups, values[:, some]) < observed * (1 - _ROUNDING)
-        extreme[some] = (~less).sum(axis=0)
-        tail[some] = _welch_p(values[: len(a), some], values[len(a) :, some], np.sqrt(observed[0]))
+        less = statistic(groups, values[:, some]) < statistic(identity, values[:, some]) * (1 - _ROUNDING)
+        extreme[some] = len(groups) - less.sum(axis=0)
+        t = np.sqrt(_squared_welch(identity, values[:, some])[0])
+        tail[some] = _welch_p(values[: len(a), some], values[len(a) :, some], t)
     return extreme / len(groups) if exact else _with_tail(extreme, tail, two_sample_least(len(a), len(b)))
 
 
@@ -143,13 +144,23 @@ def _some_groups(n: int, size: int, seed: int) -> Float[np.ndarray, "group image
     return np.random.default_rng(seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1).astype(np.float64)
 
 
+def _sum_magnitude(
+    groups: Float[np.ndarray, "group image"], values: Float[np.ndarray, "image edge"]
+) -> Float[np.ndarray, "group edge"]:
+    """Return the magnitude of each group's sum, which orders groups of half of the images as Welch's t does.
+
+    With as many images outside, the sums of squares cancel, and t² = s² / (a − b s²), which grows with s².
+    """
+    sums = groups @ values
+    return np.abs(sums, out=sums)
+
+
 def _squared_welch(
     groups: Float[np.ndarray, "group image"], values: Float[np.ndarray, "image edge"]
 ) -> Float[np.ndarray, "group edge"]:
     """Return the square of Welch's t between the images of each group and the others; NaN for edges that are all 0.
 
-    The mean of the values over all images is 0, so the sum over a group gives the sum over the others. With as many
-    images in the group as outside, the sums of squares cancel, and t orders the groups as the difference does.
+    The mean of the values over all images is 0, so the sum over a group gives the sum over the others.
     """
     n = int(groups[0].sum())
     m = len(values) - n

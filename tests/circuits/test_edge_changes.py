@@ -141,7 +141,7 @@ def on_digits(digits_model: ViT, digits: ImageSource) -> Scores:
     return scores[0], scores[1]
 
 
-REPETITIONS = 200
+REPETITIONS = 100
 
 
 def discoveries(p: np.ndarray, correction: Correction = "bh") -> np.ndarray:

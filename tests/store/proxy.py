@@ -46,6 +46,8 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._server_port))
+                for end in (client, server):  # else a small message waits for the acknowledgement of the last one
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 mute = threading.Event()
                 threading.Thread(target=self._up, args=(client, server, mute), daemon=True).start()
                 threading.Thread(target=self._down, args=(client, server, mute), daemon=True).start()
