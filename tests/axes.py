@@ -1,9 +1,9 @@
 """Checks the arrays in a function's signature while the tests run: their types and the sizes of their axes.
 
-The import hook of jaxtyping decorates every function and dataclass. Its wrapper binds the arguments of each call, which
-takes more time than most functions do, so `jaxtyped` below replaces its decorator: only functions that name arrays are
-wrapped. A function inside another one is decorated again at each call of that one, which takes much longer still:
-without arrays it is not decorated.
+The import hook of jaxtyping decorates every function and dataclass. Its wrapper binds the arguments of each call and
+checks them twice, which takes more time than most functions do, so `jaxtyped` below replaces its decorator: one checked
+function, called in a context in which axes of the same name have one size. A function inside another one is decorated
+again at each call of that one, which takes much longer still: without arrays it is not decorated.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import wraps
+from inspect import isgeneratorfunction
 from types import FunctionType
 from typing import Any
 
@@ -21,6 +22,8 @@ from beartype import beartype
 
 WITH_AXES = jaxtyping.jaxtyped
 """jaxtyping's own decorator."""
+ONE_SIZE = WITH_AXES("context")
+"""A context in which axes of the same name have one size."""
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -40,9 +43,7 @@ def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def decorate(decorated: Any) -> Any:
         if isinstance(decorated, FunctionType):
-            if arrays(decorated):
-                return WITH_AXES(decorated, typechecker=typechecker)
-            return decorated if "<locals>" in decorated.__qualname__ else _unless_disabled(decorated, typechecker)
+            return _checked(decorated, typechecker)
         if is_dataclass(decorated) and isinstance(init := vars(decorated).get("__init__"), FunctionType):
             decorated.__init__ = decorate(init)
         return decorated
@@ -50,8 +51,13 @@ def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-def _unless_disabled(function: FunctionType, typechecker: Callable[[Any], Any]) -> Any:
-    """Return the checked function, which obeys jaxtyping's switch like those that name arrays."""
+def _checked(function: FunctionType, typechecker: Callable[[Any], Any]) -> Any:
+    """Return the checked function, which obeys jaxtyping's switch."""
+    with_arrays = bool(arrays(function))
+    if not with_arrays and "<locals>" in function.__qualname__:
+        return function
+    if with_arrays and isgeneratorfunction(function):  # it checks its arguments when the context has ended
+        return WITH_AXES(function, typechecker=typechecker)
     checked = typechecker(function)
     if checked is function:
         return function
@@ -60,7 +66,14 @@ def _unless_disabled(function: FunctionType, typechecker: Callable[[Any], Any]) 
     def call(*args: Any, **keywords: Any) -> Any:
         return (function if jaxtyping.config.jaxtyping_disable else checked)(*args, **keywords)
 
-    return call
+    @wraps(function)
+    def call_with_arrays(*args: Any, **keywords: Any) -> Any:
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*args, **keywords)
+        with ONE_SIZE:
+            return checked(*args, **keywords)
+
+    return call_with_arrays if with_arrays else call
 
 
 def arrays(function: FunctionType) -> dict[str, Any]:
@@ -78,8 +91,7 @@ def all_checked(function: FunctionType) -> Any:
 
     Except those that its module cannot resolve, such as fields that a dataclass has from one of another module.
     """
-    hints = {name: _resolved(hint, function.__globals__) for name, hint in function.__annotations__.items()}
-    return _with_annotations(function, {name: hint for name, hint in hints.items() if not isinstance(hint, str)})
+    return _with_annotations(function, function.__annotations__)
 
 
 def arrays_checked(function: FunctionType) -> Any:
@@ -97,7 +109,9 @@ def _resolved(hint: Any, names: dict[str, Any]) -> Any:
     return hint
 
 
-def _with_annotations(function: FunctionType, annotations: dict[str, Any]) -> Any:
+def _with_annotations(function: FunctionType, hints: dict[str, Any]) -> Any:
+    resolved = {name: _resolved(hint, function.__globals__) for name, hint in hints.items()}
+    annotations = {name: hint for name, hint in resolved.items() if not isinstance(hint, str)}
     if not annotations:
         return function
     bare = FunctionType(
