@@ -40,15 +40,17 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 LONG = (
-    "test_faults.py",
     "test_graph_away.py",
-    "test_newest_server.py",
+    "test_faults.py",
     "test_fence.py",
     "test_contract.py",
-    "test_kills.py",
-    "test_store_machine.py",
-    "test_batch_sizes.py",
     "test_index.py",
+    "test_newest_server.py",
+    "test_kills.py",
+    "test_migrate.py",
+    "test_damaged_catalog.py",
+    "test_batch_sizes.py",
+    "test_store_machine.py",
     "test_readers.py",
     "test_output.py",
     "test_verify.py",
@@ -57,7 +59,7 @@ LONG = (
     "test_questions.py",
     "test_example_specs.py",
 )
-"""Files that take minutes. They start first, so that at the end no worker runs one while the others are idle."""
+"""Files that take minutes, the longest first."""
 
 
 SLOW = {
@@ -66,14 +68,12 @@ SLOW = {
     "test_another_backend.py",
     "test_commands.py",
     "test_counting.py",
-    "test_damaged_catalog.py",
     "test_digits_model.py",
     "test_docs.py",
     "test_foreign_kinds.py",
     "test_full_disk.py",
     "test_fuzz.py",
     "test_interrupts.py",
-    "test_migrate.py",
     "test_newest.py",
     "test_own.py",
     "test_own_refused.py",
@@ -97,8 +97,12 @@ SERVERS = re.compile("neo4j|postgres")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest files; mark slow tests and tests that need a server."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    """Start with the longest files; mark slow tests and tests that need a server.
+
+    The fast files are last, so that at the end no worker runs a long one while the others are idle.
+    """
+    order = {name: place for place, name in enumerate((*LONG, *sorted(SLOW - {*LONG})))}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         parameters = getattr(item, "callspec", None)
         names = [*getattr(item, "fixturenames", ()), parameters.id if parameters else ""]

@@ -31,8 +31,11 @@ CACHE = Path("~/.cache/circuitstore-tests").expanduser()
 PROGRAM = Path(__file__).with_name("Neo4jServer.java")
 PACKAGES = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 OPTIONS = [*(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES), "-Dlog4j2.disable.jmx=true", "-Xmx1g"]
-FIRST_COMPILER = ("-XX:TieredStopAtLevel=1",)
-"""Only Java's quick compiler: a server is up with little more than half the work. One that is timed has both."""
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Only Java's quick compiler, and no threads that collect garbage: a server is up with half the work.
+
+One that is timed has neither.
+"""
 SETTINGS = """dbms.security.auth_enabled=true
 server.memory.pagecache.size=128m
 db.memory.transaction.max=256m
@@ -127,7 +130,7 @@ class Neo4jServer:
 class OwnServer(Neo4jServer):
     """A server from Maven artifacts, in its own folder; its output is in `server.log` there."""
 
-    def __init__(self, folder: Path, version: str = VERSION, options: Sequence[str] = FIRST_COMPILER) -> None:
+    def __init__(self, folder: Path, version: str = VERSION, options: Sequence[str] = QUICK_START) -> None:
         """Start it.
 
         Args:
