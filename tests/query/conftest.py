@@ -5,15 +5,17 @@ It includes old and flagged circuits, and two models with the same name.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from circuitstore.circuits import Circuit, CircuitRecord, ClassInfo, Contrast, Discovery, WorkItem, digest
 from circuitstore.query import store_similar
-from circuitstore.store import CIRCUIT, DISCOVERY, Store, create_store
+from circuitstore.store import CIRCUIT, DISCOVERY, Store, create_store, open_store
 from circuitstore.testing.factories import make_discovery, make_item, make_record
 
 from ..toy_studies import store_of, toy_store, toys  # noqa: F401
@@ -143,21 +145,39 @@ def fill(store: Store, results: Results, run: str = "run") -> Library:
     return Library(store, discoveries, records)
 
 
-@pytest.fixture(scope="session", params=["ladybug", "neo4j"])
-def graph_url(request: pytest.FixtureRequest) -> str | None:
-    """The URL of an empty graph database of each engine; None for the embedded database of the store."""
-    if request.param == "ladybug":
-        return None
-    server = request.getfixturevalue("neo4j_server")
-    server.empty()
-    return server.url
-
-
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory, graph_url: str | None) -> Iterator[Library]:
-    with create_store(tmp_path_factory.mktemp("library") / "data", graph=graph_url) as store:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """The library with the embedded graph, once for all files of tests."""
+    with create_store(tmp_path_factory.mktemp("library") / "data") as store:
         older = _older()
         fill(store, older, "first")
         found = fill(store, [*older, *_newer()])
         store_similar(store, 3, dataset="models")
         yield found
+
+
+@pytest.fixture(scope="session")
+def copied(tmp_path_factory: pytest.TempPathFactory, built: Library) -> Path:
+    """A copy of its folder without the graph."""
+    folder = tmp_path_factory.mktemp("copied") / "data"
+    return shutil.copytree(built.store.location.folder, folder, ignore=shutil.ignore_patterns("graph.lbdb*"))
+
+
+@pytest.fixture(scope="module", params=["ladybug", "neo4j"])
+def graph_url(request: pytest.FixtureRequest) -> str | None:
+    """The URL of a graph database of each engine; None for the embedded database of the store."""
+    return None if request.param == "ladybug" else request.getfixturevalue("neo4j_server").url
+
+
+@pytest.fixture(scope="module")
+def library(request: pytest.FixtureRequest, built: Library, graph_url: str | None) -> Iterator[Library]:
+    """The library on each engine; a server is filled from the archive if other tests have emptied it."""
+    if graph_url is None:
+        yield built
+        return
+    server = request.getfixturevalue("neo4j_server")
+    with open_store(request.getfixturevalue("copied"), graph=graph_url) as store:
+        if server.ask("MATCH (s:Store) RETURN s.id") != [[store.id]]:
+            server.empty()
+            store_similar(store, 3, dataset="models")
+        yield Library(store, built.discoveries, built.records)
