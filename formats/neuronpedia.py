@@ -1,0 +1,154 @@
+"""The JSON of attribution graphs that the viewers of Neuronpedia and circuit-tracer show.
+
+The viewers place nodes by layer and token. Here the tokens stand for parts of a layer: `image`, one for each head,
+`mlp`, and `class`. A link is the sum of the edges between two nodes; the edges of its ports are under `ports`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..circuits import CircuitRecord, Component, ComputationGraph
+from .file_names import file_name
+from .format import FormatKind, one_each
+from .json_text import as_json
+
+GENERATOR = {"name": "circuitstore"}
+
+_TYPES = {
+    "input": "embedding",
+    "head": "attention head",
+    "attention": "attention block",
+    "attention-input": "attention input",
+    "mlp": "mlp",
+    "logits": "logit",
+}
+"""Type of a node in the viewers, by the kind of its component."""
+
+
+def slug_of(record: CircuitRecord) -> str:
+    """Return the name of a circuit's graph in the viewers, which is part of addresses.
+
+    Examples:
+        >>> slug_of(store.circuit(store.circuits()["id"].iloc[0])).startswith("class-")
+        True
+    """
+    text = f"{record.item.target_class.name}-{record.item.condition.text}"
+    return f"{file_name(text)[:60]}-{record.id[:8]}".lower()
+
+
+def attribution_graph(record: CircuitRecord) -> dict[str, Any]:
+    """Return a circuit as the value of such a JSON file.
+
+    Raises:
+        InputError: the circuit's universe is not a computation graph.
+
+    Examples:
+        >>> value = attribution_graph(store.circuit(store.circuits()["id"].iloc[0]))
+        >>> list(value)
+        ['metadata', 'qParams', 'nodes', 'links']
+    """
+    graph = record.circuit.graph
+    links = _links(record, graph)
+    places = {name: _place(graph.components[graph.node_index[name]], graph) for name in record.circuit.nodes}
+    ids = {name: "_".join(map(str, place)) for name, place in places.items()}
+    influence = _influence(places, links)
+    nodes = [_node(record, graph.components[graph.node_index[name]], places[name], influence[name]) for name in places]
+    return {
+        "metadata": metadata(record),
+        "qParams": {
+            "pinnedIds": list(ids.values()),
+            "supernodes": [],
+            "linkType": "both",
+            "clickedId": "",
+            "sg_pos": "",
+        },
+        "nodes": nodes,
+        "links": [{**link, "source": ids[link["source"]], "target": ids[link["target"]]} for link in links],
+    }
+
+
+def metadata(record: CircuitRecord) -> dict[str, Any]:
+    """Return the metadata of a circuit's graph, which the viewers also list.
+
+    Examples:
+        >>> metadata(store.circuit(store.circuits()["id"].iloc[0]))["prompt_tokens"]
+        ['image', 'h0', 'h1', 'mlp', 'class']
+    """
+    graph, item = record.circuit.graph, record.item
+    return {
+        "slug": slug_of(record),
+        "scan": item.model.name,
+        "transcoder_list": [],
+        "prompt_tokens": ["image", *(f"h{head}" for head in range(graph.n_heads)), "mlp", "class"],
+        "prompt": f"{item.target_class.dataset} {item.target_class.name}, {item.condition.text}",
+        "node_threshold": 1.0,
+        "schema_version": 1,
+        "info": {"description": f"{item.recipe.text}, {record.extraction.text}", "generator": GENERATOR},
+    }
+
+
+def _place(component: Component, graph: ComputationGraph) -> tuple[str, int, int]:
+    """Return layer, feature and position among the tokens; each combination of the first two occurs once."""
+    index = graph.node_index[component.name]
+    if component.kind == "input":
+        return "E", index, 0
+    if component.layer is None:
+        return str(graph.n_layers + 1), index, 2 + graph.n_heads
+    position = 1 + graph.n_heads if component.kind == "mlp" else 1 + (component.head or 0)
+    return str(component.layer + 1), index, position
+
+
+def _node(record: CircuitRecord, component: Component, place: tuple[str, int, int], influence: float) -> dict[str, Any]:
+    layer, feature, position = place
+    node: dict[str, Any] = {
+        "node_id": "_".join(map(str, place)),
+        "feature": feature,
+        "layer": layer,
+        "ctx_idx": position,
+        "feature_type": _TYPES.get(component.kind, component.kind),
+        "jsNodeId": f"{'L' if component.kind == 'logits' else layer}_{feature}-0",
+        "clerp": component.name,
+        "influence": influence,
+    }
+    if component.kind == "logits":  # the viewers read a probability from the text; it is not known here
+        node |= {"clerp": f'Output "{record.item.target_class.name}" (p=nan)', "is_target_logit": True}
+    return node
+
+
+def _links(record: CircuitRecord, graph: ComputationGraph) -> list[dict[str, Any]]:
+    """Return the links between nodes by name; structural links have the weight 0."""
+    circuit = record.circuit
+    weight = np.ones(graph.n_edges) if circuit.score is None else circuit.score.astype(np.float64)
+    sums: dict[tuple[str, str], dict[str, float]] = {}
+    for index in np.flatnonzero(circuit.members):
+        edge = graph.edge(int(index))
+        sums.setdefault((edge.sender, edge.receiver), {})[edge.port] = float(weight[index])
+    links: list[dict[str, Any]] = []
+    for (source, target), ports in sums.items():
+        link: dict[str, Any] = {"source": source, "target": target, "weight": sum(ports.values())}
+        links.append(link if "" in ports else link | {"ports": ports})
+    return links + [{"source": above, "target": below, "weight": 0.0} for above, below in circuit.links]
+
+
+def _influence(places: dict[str, Any], links: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the share of all links' magnitudes at the nodes up to and including each one, the largest first."""
+    sizes = dict.fromkeys(places, 0.0)
+    for link in links:
+        for end in ("source", "target"):
+            sizes[link[end]] += abs(link["weight"])
+    ranked = sorted(sizes, key=lambda name: -sizes[name])
+    total = sum(sizes.values()) or 1.0
+    shares = np.minimum(np.cumsum([sizes[name] / total for name in ranked]), 1.0)
+    return dict(zip(ranked, shares.tolist(), strict=True))
+
+
+NEURONPEDIA = FormatKind(
+    key="neuronpedia",
+    name="Attribution graph as JSON, for the viewers of Neuronpedia and circuit-tracer: a token per part of a layer",
+    source="Neuronpedia, graph-schema.json; circuit-tracer, `graph_models.py`",
+    write=one_each(".json", lambda record: as_json(attribution_graph(record))),
+    suffix=".json",
+)
