@@ -61,6 +61,7 @@ from .readout_record import ReadoutRecord as ReadoutRecord
 from .readout_record import as_method as as_method
 from .readout_record import readout_use as readout_use
 from .recipe import GIVEN as GIVEN
+from .recipe import IMPORTED as IMPORTED
 from .recipe import NATURAL as NATURAL
 from .recipe import UNATTACKED_TWIN as UNATTACKED_TWIN
 from .recipe import ClassInfo as ClassInfo

@@ -229,6 +229,9 @@ class ClassInfo:
         return f"{self.dataset}/{self.class_index}/{self.name}"
 
 
+IMPORTED = "imported"
+"""Kind of the method of results that were read from a file of another tool."""
+
 GIVEN = "given"
 """Rule of a selection whose images came with the answer, so the item can be stored but not computed."""
 

@@ -91,7 +91,7 @@ class CircuitRecord(Exportable):
         item: the question that its discovery answers.
         extraction: how it was extracted, with resolved parameters.
         circuit: members, order and requested size.
-        n_images: number of discovery images behind its scores.
+        n_images: number of discovery images behind its scores; 0 if unknown.
         evaluation: on report images; None if there were none.
         frequency: per edge of the universe, share of bootstrap samples in which it is among the n best.
         full_in: per node of the universe, signed inflow over all edges; None without scores.
@@ -134,10 +134,14 @@ class CircuitRecord(Exportable):
         """Why the circuit says little about its class; empty if there is no known reason.
 
         `whole model`: every edge is a member. `empty`: no edge is. `few images`: fewer than `MIN_IMAGES` discovery
-        images. Several reasons are separated by commas.
+        images, if their number is known. Several reasons are separated by commas.
         """
         edges, everything = self.circuit.n_edges, self.circuit.universe.n_edges
-        reasons = {"whole model": edges == everything, "empty": edges == 0, "few images": self.n_images < MIN_IMAGES}
+        reasons = {
+            "whole model": edges == everything,
+            "empty": edges == 0,
+            "few images": 0 < self.n_images < MIN_IMAGES,
+        }
         return ", ".join(reason for reason, holds in reasons.items() if holds)
 
     @cached_property

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import CircuitStoreError
-from . import doctor, indexing, maintenance, pages, reading
+from . import doctor, exchange, indexing, maintenance, pages, reading
 from .output import NOTES, logging_to_stderr, print_message, print_stderr
 from .streams import prepared
 
@@ -44,6 +44,7 @@ class Command(TyperCommand):
 for function in (
     *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
+    *(exchange.export, exchange.import_),
     *(
         maintenance.similar,
         maintenance.verify,
@@ -54,7 +55,7 @@ for function in (
     ),
     *(pages.docs, doctor.doctor),
 ):
-    app.command(cls=Command)(function)
+    app.command(function.__name__.strip("_"), cls=Command)(function)
 
 
 def main() -> None:

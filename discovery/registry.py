@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..circuits import MethodUse
+from ..circuits import IMPORTED, MethodUse
 from ..circuits.kinds import Registry
 from .method import Method
 from .methods.acdc import ACDC
@@ -48,5 +48,9 @@ METHODS: Registry[Method, MethodUse] = Registry(
         ITERATIVE_PRUNING,
         ITERATIVE_EXPANSION,
     ),
+    {
+        IMPORTED: "results of the method 'imported' were read from a file of another tool and cannot be computed; name "
+        "a method that computes scores, or import the file with circuitstore import"
+    },
 )
 """All methods by key."""

@@ -238,7 +238,7 @@ def as_written(found: FileCircuit, own: Any) -> FileCircuit:
         members=members,
         order=_order(own.get("order"), graph, members),
         ours=True,
-        about=own,
+        about={name: value for name, value in own.items() if name != "order"},
     )
 
 

@@ -55,7 +55,9 @@ def _read(data: bytes, graph: ComputationGraph) -> FileCircuit:
     kept, notes = without_nodes(members[split.edge_sender, split.edge_receiver], outside, split)
     found = FileCircuit(split, scores_or_none(score.astype(np.float64), split), kept, notes=notes)
     own = table.get(OWN)
-    return as_written(found, parsed(own.encode()) if isinstance(own, str) else own)
+    if own is not None and not isinstance(own, str):
+        raise InputError(f"{OWN}: expected JSON as a text, got {type(own).__name__}")
+    return as_written(found, None if own is None else parsed(own.encode("utf-8", "replace")))
 
 
 def _truths(values: np.ndarray, place: str) -> np.ndarray:

@@ -19,6 +19,8 @@ _FLOATS = ("full_in", "full_out", "score", "std", "frequency", "metric_full", "m
            "faithfulness", "faithfulness_random", "accuracy_full", "accuracy_empty", "accuracy_circuit",
            "retention")  # fmt: skip
 
+_NODES = ["key:ID(Node)", "name", "kind", "layer", "head", "neuron", "full_in", "full_out", ":LABEL", "circuit"]
+
 
 def _written(records: Sequence[CircuitRecord]) -> Files:
     circuits = pd.DataFrame([record.properties() for record in records])
@@ -32,7 +34,7 @@ def _written(records: Sequence[CircuitRecord]) -> Files:
         ]
         ends = [[f"{record.id}/{name}" for name in pair] for pair in record.circuit.links]
         links += [{":START_ID(Node)": a, ":END_ID(Node)": b, ":TYPE": "CONTAINS"} for a, b in ends]
-    table = pd.DataFrame(of_nodes)
+    table = pd.DataFrame(of_nodes, columns=_NODES)
     has = pd.DataFrame({":START_ID(Circuit)": table["circuit"], ":END_ID(Node)": table["key:ID(Node)"], ":TYPE": "HAS"})
     tables = {"circuits": circuits, "nodes": table.drop(columns="circuit"), "has": has, "feeds": _feeds(records)}
     if links:
@@ -42,8 +44,9 @@ def _written(records: Sequence[CircuitRecord]) -> Files:
 
 def _feeds(records: Sequence[CircuitRecord]) -> pd.DataFrame:
     frame = edge_frame(records)
-    found = pd.DataFrame({":START_ID(Node)": frame["circuit"] + "/" + frame["sender"]})
-    found[":END_ID(Node)"] = frame["circuit"] + "/" + frame["receiver"]
+    ends = {":START_ID(Node)": frame["sender"], ":END_ID(Node)": frame["receiver"]}
+    of = frame["circuit"].astype(str) + "/"
+    found = pd.DataFrame({name: of + end.astype(str) for name, end in ends.items()})
     for name in ("edge", "port", "score", "std", "rank", "frequency"):
         found[name] = frame.get(name, np.nan)
     return found.assign(**{":TYPE": "FEEDS"})

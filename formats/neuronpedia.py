@@ -114,7 +114,8 @@ def _node(record: CircuitRecord, component: Component, place: tuple[str, int, in
         "influence": influence,
     }
     if component.kind == "logits":  # the viewers read a probability from the text; it is not known here
-        node |= {"clerp": f'Output "{record.item.target_class.name}" (p=nan)', "is_target_logit": True}
+        name = record.item.target_class.name.replace('"', "'")
+        node |= {"clerp": f'Output "{name}" (p=nan)', "is_target_logit": True}
     return node
 
 

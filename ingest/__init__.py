@@ -8,6 +8,9 @@ from .cross import cross_evaluate as cross_evaluate
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run
+from .imported import NOT_STATED as NOT_STATED
+from .imported import imported_result as imported_result
+from .imported import model_named as model_named
 from .own import OwnImages as OwnImages
 from .own import OwnResult as OwnResult
 from .own_results import store_results as store_results

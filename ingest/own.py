@@ -71,7 +71,7 @@ class OwnImages:
         dataset: name of the data set.
         class_name: name of the class.
         class_index: index of its logit; optional if the name is a label of the model.
-        images: the images before any attack.
+        images: the images before any attack; None if they are unknown.
         files: a readable name for each image.
         condition: what was done to the images: `natural`, another condition of a spec, or your own.
         attacked: the attacked images; if given, different pixels are a different question.
@@ -86,7 +86,7 @@ class OwnImages:
     dataset: str
     class_name: str
     class_index: int | None = None
-    images: Contents
+    images: Contents | None = None
     files: Sequence[str] | None = None
     condition: Kind = NATURAL
     attacked: Contents | None = None
@@ -114,6 +114,7 @@ class OwnResult:
         report: held-out clean and corrupted images, normalised; with the corruptions `zero` and `mean`, the constants
             in place of corrupted images. Circuits without an evaluation are evaluated on them,
             together with ten random circuits of the same size.
+        source: SHA-256 of the file that the result was read from; the content of another file is another question.
         provenance: any further JSON values by name.
     """
 
@@ -126,6 +127,7 @@ class OwnResult:
     scores: EdgeScores | None = None
     circuits: Sequence[Circuit | tuple[Circuit, Evaluation]] = ()
     report: tuple[Tensor, Tensor | ConstantOutputs] | None = None
+    source: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,19 +150,21 @@ def answer(result: OwnResult) -> Answer:
         raise InputError(f"model: expected a loaded model, got {type(model).__name__}; load it: cs.load_model(module)")
     circuits = [entry if isinstance(entry, tuple) else (entry, None) for entry in result.circuits]
     graph = common_graph(model, result.scores, [circuit for circuit, _ in circuits])
-    hashes = content_hashes("images", images.images)
+    hashes = () if images.images is None else content_hashes("images", images.images)
     _check_images(hashes, result.scores)
     cls, recipe = _class(model, images), _recipe(result, graph)
     aim = _target(model, images, recipe.metric)
     condition = resolve_kind("condition", images.condition, CONDITIONS)
     _check_contrast(condition, recipe, cls, aim)
     _check_corrupted(result, recipe.corruption)
-    selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(images, hashes, aim)))
+    selection = Selection.of(sorted(hashes), 0, GIVEN, 0, tuple(_surroundings(result, hashes, aim)))
     item = WorkItem(model.info, cls, condition, recipe, selection, _contrast(model, images, aim))
     extractions = extractions_of(result.scores, [circuit for circuit, _ in circuits])
     report = None if result.report is None else _report(result, recipe, cls, aim)
     constants = images.corrupted if isinstance(images.corrupted, ConstantOutputs) else None
     provenance = {**_provenance(result), "images": [*_rows(images, hashes), *_report_rows(result)]}
+    if result.source:
+        provenance["warnings"] = [f"imported from a file with the SHA-256 {result.source}"]
     if constants is not None:
         provenance["constants"] = {"images": constants.images, "values_hash": constants.digest}
     members = next((c.members for e, (c, _) in zip(extractions, circuits, strict=True) if e.kind == "found"), None)
@@ -275,8 +279,9 @@ def _check_corrupted(result: OwnResult, corruption: Corruption) -> None:
         raise InputError("report: expected the same constants as in `corrupted`, got others; give those of the scores")
 
 
-def _surroundings(images: OwnImages, hashes: Sequence[str], aim: int | None) -> Iterator[str]:
+def _surroundings(result: OwnResult, hashes: Sequence[str], aim: int | None) -> Iterator[str]:
     """Yield the rest of the question: hashes of attacked and corrupted pixels in the images' order, target, word."""
+    images = result.images
     order = np.argsort(hashes)
     for what, contents in (("attacked", images.attacked), ("corrupted", images.corrupted)):
         if contents is None:
@@ -293,6 +298,8 @@ def _surroundings(images: OwnImages, hashes: Sequence[str], aim: int | None) -> 
     if aim is not None:
         yield f"target {aim}"
     yield from (f"against {name}" for name in images.against)
+    if result.source:
+        yield f"source {result.source}"
 
 
 def _contrast(model: ViT, images: OwnImages, aim: int | None) -> Contrast:
@@ -317,7 +324,7 @@ def _check_images(hashes: Sequence[str], scores: EdgeScores | None) -> None:
             raise InputError(
                 f"images: {first[hash_]} and {i} (counted from 0) are the same image; give each image once"
             )
-    if scores is not None and scores.n_images not in (None, len(hashes)):
+    if hashes and scores is not None and scores.n_images not in (None, len(hashes)):
         raise InputError(f"scores: expected scores of the {len(hashes)} images, got scores of {scores.n_images}")
 
 
@@ -331,6 +338,8 @@ def _report(result: OwnResult, recipe: Recipe, cls: ClassInfo, aim: int | None) 
         )
     clean, corrupted = result.report
     content = result.images.images if result.images.attacked is None else result.images.attacked
+    if content is None:
+        raise InputError("report: give `images`, too: held-out images are compared with them")
     known = content_hashes("images", content)
     hashes = content_hashes("report", clean)
     for i, hash_ in enumerate(hashes):
@@ -368,9 +377,9 @@ def _rows(images: OwnImages, hashes: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {"split": "discovery", "hash": hash_, **({"file": printable(files[i])} if files else {})}
 
 
-def _paths(contents: Contents) -> list[str]:
+def _paths(contents: Contents | None) -> list[str]:
     """Return folder and name of each file, if images are given as files."""
-    entries = () if isinstance(contents, Tensor | np.ndarray) else contents
+    entries = () if contents is None or isinstance(contents, Tensor | np.ndarray) else contents
     return [f"{entry.parent.name}/{entry.name}" for entry in entries if isinstance(entry, Path)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import combinations
 
-from ..circuits import WorkItem, check_conditions, check_version
+from ..circuits import IMPORTED, WorkItem, check_conditions, check_version
 from ..errors import NotComparable
 from .entries import Entry, images_of
 
@@ -32,6 +32,7 @@ def differences(entries: Sequence[Entry], by: str, *, sets: bool = False, shapes
         notes |= dict.fromkeys(_other_shapes(a, b, shapes))
     if by == "model":
         notes |= dict.fromkeys(_other_models(entries))
+    notes |= dict.fromkeys(_other_origin(entries))
     notes |= dict.fromkeys((*_other_images(entries, by), *other_contrast(e.item for e in entries)))
     return list(notes)
 
@@ -42,6 +43,16 @@ def _other_models(entries: Sequence[Entry]) -> Iterator[str]:
         yield "each model's images are those that it classifies correctly, so the models' images may differ"
     if len({e.size_requested for e in entries}) > 1:
         yield "the circuits of the models have different sizes, which by itself makes edges gained or lost"
+
+
+def _other_origin(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield a note if only some of the circuits were read from files of other tools."""
+    imported = [e for e in entries if e.item.recipe.method.kind == IMPORTED]
+    if 0 < len(imported) < len(entries):
+        yield (
+            f"{len(imported)} of {len(entries)} circuits were imported from files of other tools: their images, "
+            "metric, corruption and sign are as stated when they were imported, and were not checked"
+        )
 
 
 def _differ(a: Entry, b: Entry, by: str, sets: bool) -> Iterator[str]:
