@@ -83,12 +83,15 @@ if TYPE_CHECKING:
     from .evaluation import steer_senders as steer_senders
     from .evaluation import suppress_neurons as suppress_neurons
     from .evaluation import token_groups as token_groups
+    from .formats import FORMATS as FORMATS
+    from .formats import export_circuits as export_circuits
     from .images import CONDITIONS as CONDITIONS
     from .images import CORRUPTIONS as CORRUPTIONS
     from .images import image_pairs as image_pairs
     from .ingest import OwnImages as OwnImages
     from .ingest import OwnResult as OwnResult
     from .ingest import cross_evaluate as cross_evaluate
+    from .ingest import imported_result as imported_result
     from .ingest import index as index
     from .ingest import load_spec as load_spec
     from .ingest import store_results as store_results
@@ -114,6 +117,7 @@ _WHERE = {
     "EXTRACTIONS": "discovery",
     "EdgeScores": "circuits",
     "Execution": "evaluation",
+    "FORMATS": "formats",
     "ImagePairs": "evaluation",
     "METHODS": "discovery",
     "METRICS": "evaluation",
@@ -140,6 +144,7 @@ _WHERE = {
     "edit_neurons": "evaluation",
     "evaluate": "evaluation",
     "evaluate_map": "evaluation",
+    "export_circuits": "formats",
     "faithfulness_curve": "evaluation",
     "fit_affine_lens": "evaluation",
     "fit_directions": "evaluation",
@@ -151,6 +156,7 @@ _WHERE = {
     "head_to_head": "evaluation",
     "hypothesis_tests": "evaluation",
     "image_pairs": "images",
+    "imported_result": "ingest",
     "index": "ingest",
     "key_positions": "evaluation",
     "lens_divergence": "evaluation",

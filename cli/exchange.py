@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -78,8 +77,10 @@ def export(
         files = encoded(records, format)
     if list(files) != [""]:
         raise InputError(f"--out -: {format} writes several files; give the name of a folder")
-    sys.stdout.buffer.write(files[""])
-    sys.stdout.flush()
+    try:
+        print(files[""].decode(), end="")
+    except UnicodeDecodeError:
+        raise InputError(f"--out -: {format} is a torch file, which is no text; give the name of a file") from None
 
 
 def import_(

@@ -1,7 +1,8 @@
 """Generates parts of the documentation from the program: `python docs/generate.py`.
 
-Writes `docs/cli.md` from the help of all commands, the tables of kinds in `docs/spec.md` from the registries, and the
-named queries in `docs/queries.md` from their headers. With `--queries`, it also writes the answers of the queries in
+Writes `docs/cli.md` from the help of all commands, the tables of kinds in `docs/spec.md` and of formats in
+`docs/formats.md` from the registries, and the named queries in `docs/queries.md` from their headers. With
+`--queries`, it also writes the answers of the queries in
 `README.md` and `docs/questions.md` and the picture of a circuit, from the store that `make demo` fills. With
 `--graph URL`, it compares these answers with those of another graph, which `circuitstore rebuild --graph URL` fills.
 Tests compare all generated parts with the program.
@@ -151,9 +152,18 @@ def _query(query: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def formats() -> str:
+    """Return a table of the formats of other tools."""
+    from circuitstore.formats import FORMATS
+
+    lines = ["| format | | what it is | source |", "|---|---|---|---|"]
+    lines += [f"| `{key}` | {kind.text} | {kind.name} | {kind.source} |" for key, kind in FORMATS.items()]
+    return "\n".join(lines) + "\n"
+
+
 def with_made_parts(text: str) -> str:
     """Return `text` with every generated part replaced."""
-    makers = {"kinds": kinds, "queries": queries}
+    makers = {"kinds": kinds, "queries": queries, "formats": formats}
     return MADE.sub(lambda part: f"<!-- made: {part[1]} -->\n{makers[part[1]]()}<!-- end -->", text)
 
 
@@ -219,7 +229,7 @@ def main() -> None:
     parser.add_argument("--graph", metavar="URL")
     options = parser.parse_args()
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    for page in (ROOT / "docs" / "spec.md", ROOT / "docs" / "queries.md"):
+    for page in (ROOT / "docs" / name for name in ("spec.md", "queries.md", "formats.md")):
         page.write_text(with_made_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
     if options.queries:
         draw_circuit()

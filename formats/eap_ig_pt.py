@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import torch
 
 from ..circuits import CircuitRecord, ComputationGraph
 from ..errors import InputError, cut
@@ -16,6 +15,8 @@ from .torch_files import dense, load_table, saved
 
 
 def _written(record: CircuitRecord) -> bytes:
+    import torch
+
     members, scores = split_edges(record)
     split = split_of(record.circuit.graph)
     on = nodes_in(split, members)

@@ -1,4 +1,7 @@
-"""Torch files of tensors, numbers and texts: read without running code, and written."""
+"""Torch files of tensors, numbers and texts: read without running code, and written.
+
+torch is imported when a file is read or written, so that other formats do without it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import InputError, cut
 
@@ -29,6 +30,8 @@ def load_table(data: bytes) -> Mapping[Any, Any]:
         >>> load_table(saved({"scores": [0.5]}))
         {'scores': [0.5]}
     """
+    import torch
+
     _check_size(data)
     try:
         with warnings.catch_warnings():
@@ -68,6 +71,8 @@ def saved(table: Mapping[str, Any]) -> bytes:
         >>> saved({"scores": torch.zeros(2)})[:2]
         b'PK'
     """
+    import torch
+
     content = io.BytesIO()
     torch.save(dict(table), content)
     return content.getvalue()
@@ -88,8 +93,10 @@ def dense(value: object, place: str, shape: tuple[int, ...] | None = None) -> np
         >>> dense(torch.tensor([1, 2]), "scores", (2,))
         array([1., 2.])
     """
+    import torch
+
     try:
-        tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+        tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{place}: expected a tensor of numbers, got {type(value).__name__}") from error
     plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())

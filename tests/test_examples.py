@@ -31,7 +31,19 @@ from .families import build_clip
 from .toy_models import model_store  # noqa: F401
 from .toy_studies import toy_store, toys  # noqa: F401
 
-ROOMS = ("circuits", "models", "evaluation", "images", "discovery", "store", "ingest", "query", "analysis", "results")
+ROOMS = (
+    "circuits",
+    "models",
+    "evaluation",
+    "images",
+    "discovery",
+    "store",
+    "ingest",
+    "query",
+    "analysis",
+    "formats",
+    "results",
+)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SPEC = """
 name = "two-digits"

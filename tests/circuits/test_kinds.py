@@ -11,6 +11,7 @@ from circuitstore.circuits.kinds import ABSENT, REQUIRED, choice, is_number, num
 from circuitstore.discovery import EXTRACTIONS, METHODS
 from circuitstore.errors import InputError
 from circuitstore.evaluation import METRICS
+from circuitstore.formats import FORMATS
 from circuitstore.images import CONDITIONS, CORRUPTIONS, SOURCES
 
 CIRCLE = Kind(
@@ -35,7 +36,7 @@ SHAPES: Registry[Kind, Variant] = Registry("shape", "shapes", Variant, [CIRCLE, 
 
 DEFAULTS = {"radius": 1.0, "limit": None, "parts": 4, "rings": 2, "line": "solid", "place": "right", "filled": False}
 
-REGISTRIES = (METHODS, METRICS, CONDITIONS, CORRUPTIONS, EXTRACTIONS, SOURCES)
+REGISTRIES = (METHODS, METRICS, CONDITIONS, CORRUPTIONS, EXTRACTIONS, SOURCES, FORMATS)
 
 
 def test_defaults_are_filled_in_and_the_version_is_that_of_the_kind() -> None:

@@ -132,7 +132,7 @@ def test_a_matrix_has_the_scores_of_the_circuit_by_receiver_and_sender() -> None
     assert list(frame.columns) == ["input", "a0.h0", "m0"] and frame.index[-1] == "logits"
     record = by_hand()
     unscored = replace(record, circuit=replace(record.circuit, score=None))
-    assert pd.read_csv(io.BytesIO(one("matrix", unscored)), index_col=0).to_numpy().sum() == len(MEMBERS)
+    assert pd.read_csv(io.BytesIO(one("matrix", unscored)), index_col="receiver").sum().sum() == len(MEMBERS)
 
 
 def test_csv_has_a_row_for_each_edge_of_each_circuit() -> None:

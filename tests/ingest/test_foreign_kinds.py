@@ -137,6 +137,16 @@ def test_an_intervention_of_the_package_edits_a_model(site: Path) -> None:
     assert "halved" not in INTERVENTIONS
 
 
+def test_a_store_is_exported_in_a_format_of_the_package(site: Path, store: str, tmp_path: Path) -> None:
+    with open_store(store) as opened:
+        id = opened.circuits()["id"].iloc[0]
+        edges = opened.circuit(id).circuit.edges
+    file = tmp_path / "edges.txt"
+    done = run(site, "-m", "circuitstore.cli", "export", id, "--as", "edge-names", "--out", str(file), "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert tuple(file.read_text().splitlines()) == edges
+
+
 @pytest.fixture
 def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the installed package that tests can break, on the path of this process."""
