@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from ..circuits import CircuitRecord, ExampleImages, WorkItem
+from ..circuits import ExampleImages, ModelInfo, WorkItem
 from ..discovery import RESIDUAL_LIMIT
 from ..query import CrossResults, Study, read_studies
 from ..results import Table
@@ -99,6 +99,9 @@ def read_overview(
     records = [r for shown in studies for r in shown.records.values()]
     runs, examples = store.runs(), read_examples(store, run)
     seen = {example.hash for images in examples for example in images.examples}
+    readouts, searches = read_readouts(store, run, seen), [study for study in stored if has_paths(study)]
+    read = [record for shown in readouts for record in shown.records]
+    answered = [*(r.item for r in (*records, *read)), *(entry.item for study in searches for entry in study.entries)]
     return Overview(
         store.id,
         run,
@@ -107,12 +110,12 @@ def read_overview(
         *read_model_pairs(store, found, run, roles, cross),
         groups,
         tuple(dict.fromkeys(notes)),
-        {r.item.model.id: _model_facts(r) for r in records},
-        _provenance(sample),
+        {item.model.id: _model_facts(item.model) for item in answered},
+        _provenance([*(origin.provenance for origin in sample), *(record.provenance for record in read)]),
         {row["run"]: row["spec"] for row in runs.to_dict("records") if run in (None, row["run"])},
         examples,
-        read_readouts(store, run, seen),
-        read_neuron_paths(store, [study for study in stored if has_paths(study)]),
+        readouts,
+        read_neuron_paths(store, searches),
     )
 
 
@@ -186,16 +189,15 @@ def _about(title: str, item: WorkItem) -> str:
     return f"{title}: {item.target_class.name}, {item.condition.kind}, {item.recipe.metric.kind}"
 
 
-def _model_facts(record: CircuitRecord) -> str:
-    m = record.item.model
+def _model_facts(m: ModelInfo) -> str:
     return f"{m.name}: {m.n_layers} layers of {m.n_heads} heads, width {m.d_model}, {m.n_classes} classes"
 
 
-def _provenance(origins: list[_Origin]) -> dict[str, str]:
+def _provenance(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Collect all values of each entry."""
     found: dict[str, dict[str, None]] = {}
-    for origin in origins:
-        for name, value in origin.provenance.items():
+    for source in sources:
+        for name, value in source.items():
             if isinstance(value, str):
                 found.setdefault(name, {})[value] = None
     return {name: ", ".join(values) for name, values in found.items()}

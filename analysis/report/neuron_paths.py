@@ -39,7 +39,8 @@ def _charts(found: PathOverview, id: str) -> Iterator[Chart]:
         floor = format_number(float(np.nanmean(similar.floor))) if np.isfinite(similar.floor).any() else "unknown"
         said = (
             "Cosine of the neuron frequencies of two classes, each from half of its images; on the diagonal the noise "
-            f"floor: two halves of the images of one class (mean {floor}). Only pairs below it have other neurons."
+            f"floor: two halves of the images of one class (mean {floor}). Two classes have different neurons if their "
+            "value is below the floor."
         )
         yield chart(f"{id}-{number + 1}", similar_figure(names, similar), f"Heat map. {said}", said, condition)
 

@@ -29,7 +29,7 @@ def record_of(
     rng = np.random.default_rng([len(kind), item.target_class.class_index, len(item.condition.text)])
     every = (Axis("image", (0, 1, 2)), *axes)
     found = Readout(readout_use(asked), every, rng.normal(size=[len(axis) for axis in every]))
-    return ReadoutRecord.of(asked, hashes, found, per_image=per_image, provenance={"patches": [2, 3]})
+    return ReadoutRecord.of(asked, hashes, found, per_image=per_image, provenance={"patches": [2, 3], "device": "cpu"})
 
 
 def records(kind: str, *axes: Axis, per_image: bool = False) -> list[ReadoutRecord]:

@@ -60,7 +60,11 @@ def test_paths_are_no_study_of_edges_and_the_summary_lists_them(store: Store) ->
     assert overview.studies == () and overview.n_circuits == len(MADE)
     text = str(summarise(store))
     assert all(path in text for path in overview.neuron_paths[0].table["path"]) and "No circuits yet" not in text
-    assert "no circuits yet" not in render(overview)
+    text = Page(render(overview)).text
+    assert "no circuits yet" not in text
+    assert MADE[0][0].item.model.name in overview.models[MADE[0][0].item.model.id]
+    assert overview.models[MADE[0][0].item.model.id] in text
+    assert "Neuron." in text and not any(term in text for term in ("Edge.", "Token."))
 
 
 def test_the_page_has_the_table_and_a_heat_map_with_the_floors_on_the_diagonal(store: Store) -> None:

@@ -127,6 +127,15 @@ def test_maps_are_beside_the_images_of_the_same_hash_as_the_model_sees_them() ->
     assert [one.images for one in maps_of_class(made, EXAMPLES[2:])] == [{}, {}]
 
 
+def test_a_page_of_read_outs_names_the_model_and_the_versions_and_explains_its_own_terms(store: Store) -> None:
+    overview, item = read_overview(store), MADE["lens"][0].item
+    assert overview.models == {item.model.id: f"{item.model.name}: 3 layers of 2 heads, width 64, 10 classes"}
+    assert overview.provenance == {"device": "cpu"}
+    text = Page(render(overview)).text
+    assert all(term in text for term in (overview.models[item.model.id], "Token.", "Point of the residual stream."))
+    assert not any(term in text for term in ("Edge.", "Faithfulness.", "Neuron."))
+
+
 def test_the_sections_have_charts_drawings_tables_and_downloads(page: Page) -> None:
     for stated in ("Where it is decided", "Where in the image", "It is no effect", "Not drawn, because they have more"):
         assert stated in page.text
