@@ -1,9 +1,10 @@
 """What neuron paths of the demo model do, compared with baselines, and what is left if only a few neurons are kept.
 
-    python benchmarks/neuron_effects.py [--images 30] [--masks 20] [--keep 5 20] [--threads 1]
+    python benchmarks/neuron_effects.py [--images 30] [--masks 20] [--keep 1 5 10 20] [--threads 1]
 
 Images are held-out digits, the same number of each class, whatever the model says of them. Paths are found and changed
-at the class token. Masks for pruning are the neurons on most paths of other images of the class. The output:
+at the class token. Masks for pruning are the neurons on most paths of other images of the class. Conductance is that of
+the label's probability from an image of the next class. The output:
 
 - effects: scores of the paths; removal and enhancement, in percent with 95 % intervals; the difference of the logit;
 - differences from NeuronPath's removal, paired image by image;
@@ -16,13 +17,14 @@ at the class token. Masks for pruning are the neurons on most paths of other ima
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 import torch
 from circuitstore.evaluation import (
     Activation,
+    ImagePairs,
     InfluencePattern,
     NeuronEffects,
     NeuronPaths,
@@ -31,27 +33,49 @@ from circuitstore.evaluation import (
     RandomNeurons,
     class_neurons,
     edit_neurons,
+    neuron_conductance,
     neuron_paths,
     neuron_similarity,
     path_stability,
     prune_by_class,
+    score_paths,
 )
+from circuitstore.evaluation.neurons import Search
 from circuitstore.images import ImageSource, Predictions, open_source
 from circuitstore.models import ViT, load_model
 from torch import Tensor
 
-SEARCHES = {
-    "NeuronPath (JAS)": PathSearch(),
-    "the same by IG": PathSearch(score="ig"),
-    "each layer by itself": PerLayer(),
-    "activation": Activation(),
-    "influence pattern": InfluencePattern(),
-    "random": RandomNeurons(),
+Find = Callable[[ViT, Tensor, np.ndarray], NeuronPaths]
+
+
+def by_search(search: Search) -> Find:
+    return lambda model, images, labels: neuron_paths(model, images, labels, search)
+
+
+def by_conductance(k: int = 1) -> Find:
+    def find(model: ViT, images: Tensor, labels: np.ndarray) -> NeuronPaths:
+        shift = int((labels == labels[0]).sum())  # images are sorted by class, with as many of each
+        pairs = ImagePairs.of(model, images, images.roll(shift, dims=0), labels)
+        scores = neuron_conductance(model, pairs, metric="probability", tokens="class")
+        return score_paths(model, images, labels, scores.paths(k))
+
+    return find
+
+
+SEARCHES: dict[str, Find] = {
+    "NeuronPath (JAS)": by_search(PathSearch()),
+    "the same by IG": by_search(PathSearch(score="ig")),
+    "each layer by itself": by_search(PerLayer()),
+    "conductance": by_conductance(),
+    "activation": by_search(Activation()),
+    "influence pattern": by_search(InfluencePattern()),
+    "random": by_search(RandomNeurons()),
 }
-KEPT = {
-    "JAS": lambda k: PathSearch(k=k),
-    "IG": lambda k: PathSearch(score="ig", k=k),
-    "activation": lambda k: Activation(k=k),
+KEPT: dict[str, Callable[[int], Find]] = {
+    "JAS": lambda k: by_search(PathSearch(k=k)),
+    "IG": lambda k: by_search(PathSearch(score="ig", k=k)),
+    "conductance": by_conductance,
+    "activation": lambda k: by_search(Activation(k=k)),
 }
 
 
@@ -59,14 +83,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=30, help="images of each class that are changed")
     parser.add_argument("--masks", type=int, default=20, help="other images of each class, for its mask")
-    parser.add_argument("--keep", nargs="+", type=int, default=[5, 20], help="neurons kept in each layer")
+    parser.add_argument("--keep", nargs="+", type=int, default=[1, 5, 10, 20], help="neurons kept in each layer")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = load_model("digits")
     source = open_source("digits", model)
     images, labels = held_out(model, source, slice(args.images))
-    found = {name: neuron_paths(model, images, labels, search) for name, search in SEARCHES.items()}
+    found = {name: find(model, images, labels) for name, find in SEARCHES.items()}
     removed, doubled = (
         {name: edit_neurons(model, images, labels, paths.paths, factor=factor) for name, paths in found.items()}
         for factor in (0, 2)
@@ -151,8 +175,8 @@ def pruned(
     model: ViT, test: tuple[Tensor, np.ndarray], masks: tuple[Tensor, np.ndarray], keep: list[int]
 ) -> Iterator[dict[str, str]]:
     for k in keep:
-        for name, search in KEPT.items():
-            found = neuron_paths(model, *masks, search(k))
+        for name, find in KEPT.items():
+            found = find(k)(model, *masks)
             classes = class_neurons(found.paths, found.labels, found.n_neurons)
             kept = dict(zip(classes.classes.tolist(), classes.top(k), strict=True))
             row = {"K": str(k), "mask by": name}
