@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import timm
 import torch
 
 
@@ -96,7 +98,9 @@ def test_the_table_of_searches_compares_each_with_the_best_path(monkeypatch, cap
 @pytest.mark.slow
 def test_effects_of_neuron_paths_are_compared_with_controls(monkeypatch, capsys):
     effects = load("neuron_effects")
-    monkeypatch.setattr(effects, "SEARCHES", {name: effects.SEARCHES[name] for name in ("activation", "random")})
+    monkeypatch.setattr(
+        effects, "SEARCHES", {name: effects.SEARCHES[name] for name in ("conductance", "activation", "random")}
+    )
     monkeypatch.setattr(effects, "KEPT", {"activation": effects.KEPT["activation"]})
     monkeypatch.setattr(sys, "argv", ["neuron_effects.py", "--images", "2", "--masks", "1", "--keep", "256"])
     effects.main()
@@ -112,8 +116,19 @@ def test_effects_of_neuron_paths_are_compared_with_controls(monkeypatch, capsys)
         name: [line.strip("| ").split(" | ") for line in table.strip().split("\n")[2:]]
         for name, table in sections.items()
     }
-    assert [row[0] for row in rows["Effects"]] == ["activation", "random"] and len(rows["By class"]) == 10
+    assert [row[0] for row in rows["Effects"]] == ["conductance", "activation", "random"]
+    assert len(rows["By class"]) == 10
     figures = {tuple(row[:4]): row[4:] for row in rows["Pruning"]}
     for tokens in ("class", "all"):
         of = {kept: figures["256", "activation", kept, tokens] for kept in ("class", "random", "none", "all")}
         assert of["class"] == of["random"] == of["all"] != of["none"]
+
+
+def test_the_checkpoint_of_the_authors_code_has_every_weight_once():
+    module = timm.create_model("test_vit", num_classes=3)
+    found = load("neuron_peers").weights(module)
+    assert sum(value.size for value in found.values()) == sum(p.numel() for p in module.parameters())
+    block, at = module.blocks[1], "Transformer/encoderblock_1"
+    keys = found[f"{at}/MultiHeadDotProductAttention_1/key/kernel"]
+    assert np.array_equal(keys.T, block.attn.qkv.weight.chunk(3)[1].detach().numpy())
+    assert np.array_equal(found[f"{at}/LayerNorm_2/scale"], block.norm2.weight.detach().numpy())
