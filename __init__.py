@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .evaluation import attention_relevance as attention_relevance
     from .evaluation import attention_rollout as attention_rollout
     from .evaluation import attention_times_gradient as attention_times_gradient
+    from .evaluation import circuit_footprint as circuit_footprint
     from .evaluation import class_neurons as class_neurons
     from .evaluation import completeness as completeness
     from .evaluation import edit_neurons as edit_neurons
@@ -136,6 +137,7 @@ _WHERE = {
     "attention_relevance": "evaluation",
     "attention_rollout": "evaluation",
     "attention_times_gradient": "evaluation",
+    "circuit_footprint": "evaluation",
     "class_neurons": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",

@@ -9,7 +9,7 @@ from ..circuits.drawing import svg_element
 from ..errors import InputError
 from ..evaluation import ImagePairs, footprint_by_layer, on_patches
 from ..models import ViT
-from .overlays import Box, View, largest, legend, overlaid, png, text
+from .overlays import Box, View, largest, legend, nested, overlaid, png, text
 
 SIDE = 200.0
 """Height of an image in pixels of the drawing."""
@@ -96,8 +96,7 @@ def _circuit(circuit: Circuit, found: Readout, image: int, y: float) -> tuple[st
     rows = [circuit.universe.index_of(name) for name in circuit.edges]
     values[rows] = found.select(image=image).values.sum(axis=1)
     svg = circuit.draw(values, key="score on this image: blue raises the metric, orange lowers it").svg
-    width, height = (float(side) for side in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
-    return svg.replace("<svg ", f'<svg y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" ', 1), width, height
+    return nested(svg, 0, y)
 
 
 def _view(model: ViT, pairs: ImagePairs, image: int) -> View:

@@ -70,6 +70,13 @@ def largest(values: np.ndarray) -> float:
     return float(np.abs(values).max(initial=0.0)) or 1.0
 
 
+def nested(svg: str, x: float, y: float) -> tuple[str, float, float]:
+    """Return a drawing as a part of another one, with its width and height."""
+    width, height = (float(side) for side in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
+    place = f'<svg x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" '
+    return svg.replace("<svg ", place, 1), width, height
+
+
 def legend(scale: float) -> str:
     """Return what the colours of a map mean."""
     return f"blue raises the metric, orange lowers it; darkest: ±{scale:.3g}"

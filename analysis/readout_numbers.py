@@ -31,6 +31,8 @@ _SUMMED = {
 """Axes that add up to one map over tokens, by kind of read-out. The edges of a footprint all come from `input`."""
 
 _TOKENS = ("token", "source_token")
+_OVER_IMAGE = {"query", "edges", *_TOKENS}
+"""Axes of read-outs that are about places in the image only: attention, and footprints of circuits."""
 
 
 def of_true_class(record: ReadoutRecord, found: Readout) -> Readout:
@@ -43,8 +45,8 @@ def of_true_class(record: ReadoutRecord, found: Readout) -> Readout:
 def over_components(record: ReadoutRecord) -> Readout | None:
     """Return the mean numbers of the true class over one or two axes; None for a map over an image, or more numbers."""
     found = of_true_class(record, record.mean)
-    shown = len(found.names) in (1, 2) and found.values.size <= MAX_CELLS
-    return found if shown and not {"query", *_TOKENS} >= set(found.names) and map_of(record, found) is None else None
+    shown = len(found.names) in (1, 2) and found.values.size <= MAX_CELLS and not set(found.names) <= _OVER_IMAGE
+    return found if shown and map_of(record, found) is None else None
 
 
 def map_of(record: ReadoutRecord, found: Readout) -> Readout | None:

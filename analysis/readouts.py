@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 
-from ..circuits import IMAGE, NATURAL, ReadoutRecord, short_names
-from ..errors import StoreDamaged
+from ..circuits import IMAGE, NATURAL, Circuit, ReadoutRecord, short_names
+from ..errors import InputError, StoreDamaged
 from ..query.readouts import newest_readouts
 from ..store import Store
 
@@ -28,10 +29,12 @@ class ReadoutSet:
     Attributes:
         title: the kind with its parameters, and what distinguishes it from other sets of this kind.
         records: the read-outs, by class index, natural first.
+        circuits: the circuits that they are about, by id of the read-out; none that can no longer be read.
     """
 
     title: str
     records: tuple[ReadoutRecord, ...]
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -72,7 +75,7 @@ def read_readouts(store: Store, run: str | None = None, images: Collection[str] 
     for _, rows in first.groupby(_QUESTION, sort=False):
         records = tuple(_readable(store, rows["id"].tolist(), images))
         if records:
-            found.append(ReadoutSet(_title(rows, first), records))
+            found.append(ReadoutSet(_title(rows, first), records, dict(_circuits(store, records))))
     return tuple(found)
 
 
@@ -82,6 +85,13 @@ def _readable(store: Store, ids: Sequence[str], images: Collection[str]) -> Iter
             yield _of_images(store.readout(id), images)
         except StoreDamaged:
             continue
+
+
+def _circuits(store: Store, records: Sequence[ReadoutRecord]) -> Iterator[tuple[str, Circuit]]:
+    for record in records:
+        with suppress(StoreDamaged, InputError):
+            if "circuit" in record.provenance:
+                yield record.id, store.circuit(record.provenance["circuit"]).circuit
 
 
 def _of_images(record: ReadoutRecord, images: Collection[str]) -> ReadoutRecord:

@@ -77,6 +77,7 @@ from .readouts.attention_patterns import attention_patterns as attention_pattern
 from .readouts.attention_relevance import attention_relevance as attention_relevance
 from .readouts.attention_rollout import attention_rollout as attention_rollout
 from .readouts.attention_times_gradient import attention_times_gradient as attention_times_gradient
+from .readouts.circuit_footprint import circuit_footprint as circuit_footprint
 from .readouts.footprint import footprint as footprint
 from .readouts.footprint import footprint_by_layer as footprint_by_layer
 from .readouts.head_patching import patch_head_pairs as patch_head_pairs

@@ -18,6 +18,7 @@ from ..bars import Bar
 from ..circuits import (
     EVERY_EDGE,
     NO_INTERVENTION,
+    Circuit,
     CircuitRecord,
     Discovery,
     Extraction,
@@ -300,7 +301,8 @@ class _Engine:
         missing = self._missing(planned)
         sizes = {e: self._shared_size(planned, e) for e in missing}
         known = self._responses(item) if missing else {}
-        return StoredParts(discovery, frozenset(planned.extractions) - set(missing), sizes, known)
+        about = self._circuit_before(planned)
+        return StoredParts(discovery, frozenset(planned.extractions) - set(missing), sizes, known, about)
 
     def _responses(self, item: WorkItem) -> dict[str, Response]:
         """Return the stored responses that items share: of the model, and with every edge corrupted."""
@@ -320,29 +322,46 @@ class _Engine:
         archive = self.writer.archive
         return Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
 
+    def _circuit_before(self, planned: Planned) -> Circuit | None:
+        """Return the circuit that a read-out is about, if an earlier call stored it; None if this call computed it.
+
+        Raises:
+            CircuitStoreError: see `_stored_circuit`.
+        """
+        if planned.about is None or circuit_id(planned.about[0].id, planned.about[1]) in self.sizes:
+            return None
+        return self._stored_circuit(*planned.about, "it is about the circuit of an item")
+
     def _shared_size(self, planned: Planned, extraction: Extraction) -> int | None:
         """Return the size found for the natural condition, which the other conditions of an effect study reuse.
 
         Returns None if the item determines its own size.
 
         Raises:
-            CircuitStoreError: the natural item failed, so it has no circuit.
-            StoreDamaged: the file of its circuit is damaged.
+            CircuitStoreError: see `_stored_circuit`.
         """
         if planned.sized_by is None or EXTRACTIONS[extraction.kind].find is None:
             return None
         natural = circuit_id(planned.sized_by.id, extraction)
         if natural in self.sizes:
             return self.sizes[natural]
-        if not self.writer.has(CIRCUIT, natural):
-            raise CircuitStoreError(
-                f"the size comes from the natural condition, which failed ({self.titles[planned.sized_by.id]}); "
-                "fix that first and run again with --retry-failed"
-            )
-        sound = self.writer.read_sound(CIRCUIT, natural)
+        why = "the size comes from the circuit of the natural condition"
+        return self._stored_circuit(planned.sized_by, extraction, why).size_requested
+
+    def _stored_circuit(self, item: WorkItem, extraction: Extraction, why: str) -> Circuit:
+        """Return a circuit that another item needs; `why` is the reason, for messages.
+
+        Raises:
+            CircuitStoreError: its item failed, so there is none.
+            StoreDamaged: its file is damaged.
+        """
+        id, title = circuit_id(item.id, extraction), self.titles[item.id]
+        if not self.writer.has(CIRCUIT, id):
+            raise CircuitStoreError(f"{why}, which failed ({title}); fix that first and run again with --retry-failed")
+        sound = self.writer.read_sound(CIRCUIT, id)
         if sound is None:
             raise StoreDamaged(
-                f"the circuit of the natural condition ({self.titles[planned.sized_by.id]}), whose size is needed, "
-                "was damaged and has been set aside; run the same command again to compute it again"
+                f"{why} ({title}), which was damaged and has been set aside; run the same command again to compute it "
+                "again"
             )
-        return sound.circuit.size_requested
+        return sound.circuit

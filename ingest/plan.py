@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..circuits import (
@@ -20,7 +20,7 @@ from ..circuits import (
     universe_of,
 )
 from ..circuits.extraction import edge_count
-from ..discovery import EXTRACTIONS, METHODS, sized_by
+from ..discovery import EXTRACTIONS, METHODS
 from ..errors import InputError, unknown
 from ..evaluation import METRICS
 from ..images import (
@@ -56,12 +56,14 @@ class Planned:
         sized_by: the work item whose circuits determine the sizes that are found on selection images: that of the
             natural condition of an effect study. None if the item determines its own sizes.
         per_image: whether the numbers of each image of a read-out are kept.
+        about: the work item and the extraction of the circuit that a read-out is about; None if it is about none.
     """
 
     item: WorkItem
     extractions: tuple[Extraction, ...]
     sized_by: WorkItem | None = None
     per_image: bool = False
+    about: tuple[WorkItem, Extraction] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Plan:
         models: the model in each floating-point type that a recipe uses.
         source: the images.
         attackers: other models whose gradients attacks follow.
-        items: class by class; within a study, the condition that determines sizes comes first.
+        items: class by class; within a study, the condition that determines sizes comes first, and a circuit before
+            what is read of it.
         notices: messages for the user about the model and the plan.
     """
 
@@ -166,13 +169,6 @@ def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[
     return [c for c in chosen if c.name not in lacking]
 
 
-def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
-    """Return the extraction, with the condition that determines its size if the size has to be found."""
-    if size_of is None or EXTRACTIONS[extraction.kind].find is None:
-        return extraction
-    return sized_by(extraction, size_of)
-
-
 def _check_extractions(spec: Spec, model: ViT, requested: Requested) -> None:
     """Raise an error for sizes that the graph does not have, or extractions that the scores do not allow."""
     method = requested.recipe.method.kind
@@ -256,8 +252,6 @@ def _items(
     """Yield the items of one class, group and recipe; the natural condition, if any, determines the sizes of all."""
     hashes = [ref.hash for ref in order_candidates(source.candidates(cls, group), spec.seed)]
     sized_by: WorkItem | None = None
-    size_of = NATURAL if requested.conditions[0].kind == NATURAL else None
-    extractions = tuple(_sized(extraction, size_of) for extraction in requested.extractions)
     corruption, count = requested.recipe.corruption, spec.images.per_class
     target = metric_target(source, requested.recipe.metric)
     options: dict[str, Any] = {"seed": spec.seed, "count": count, "target": target}
@@ -270,6 +264,10 @@ def _items(
             against = contrast(source, cls, condition, corruption, **options)
         selection = Selection.of(hashes, count, rule, spec.seed, around, group)
         item = WorkItem(model.info, cls, condition, requested.recipe, selection, against)
-        yield Planned(item, extractions, sized_by, requested.per_image)
+        about = None
+        if requested.about is not None:
+            recipe, extraction = requested.about  # same metric, corruption and seed, so the same selection
+            about = replace(item, recipe=recipe), extraction
+        yield Planned(item, requested.extractions, sized_by, requested.per_image, about)
         if condition.kind == NATURAL:
             sized_by = item

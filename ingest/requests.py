@@ -14,8 +14,9 @@ from ..circuits import (
     Metric,
     Recipe,
     as_method,
+    digest,
 )
-from ..discovery import EXTRACTIONS, METHODS
+from ..discovery import EXTRACTIONS, METHODS, sized_by
 from ..errors import InputError, unknown
 from ..evaluation import METRICS, READOUTS
 from ..images import CONDITIONS, CORRUPTIONS, attacker_of, changes_images, has_image, needs_attack, short_fingerprint
@@ -34,6 +35,7 @@ class Requested:
         conditions: natural first.
         extractions: how circuits are extracted from its answers; none from read-outs.
         per_image: whether the numbers of each image of a read-out are kept.
+        about: the recipe and the extraction of the circuits that a read-out is about; None if it is about none.
     """
 
     place: str
@@ -41,6 +43,7 @@ class Requested:
     conditions: tuple[Condition, ...]
     extractions: tuple[Extraction, ...] = ()
     per_image: bool = False
+    about: tuple[Recipe, Extraction] | None = None
 
 
 def requests_of(spec: Spec, attackers: Mapping[int, ViT], width: int = 1) -> list[Requested]:
@@ -57,8 +60,8 @@ def requests_of(spec: Spec, attackers: Mapping[int, ViT], width: int = 1) -> lis
     conditions = [_condition(spec, i, attackers) for i in range(len(spec.condition))]
     recipes = [_of_recipe(spec, f"recipe[{i}]", recipe, conditions) for i, recipe in enumerate(spec.recipe)]
     paths = [_of_paths(spec, i, conditions, width) for i in range(len(spec.neuron_paths))]
-    readouts = [_of_readout(spec, f"readout[{i}]", readout, conditions) for i, readout in enumerate(spec.readout)]
-    return [*recipes, *paths, *readouts]
+    readouts = [_of_readouts(spec, f"readout[{i}]", table, conditions, recipes) for i, table in enumerate(spec.readout)]
+    return [*recipes, *paths, *(requested for found in readouts for requested in found)]
 
 
 def _condition(spec: Spec, index: int, attackers: Mapping[int, ViT]) -> Condition:
@@ -86,8 +89,17 @@ def _of_recipe(spec: Spec, place: str, recipe: RecipeSpec, conditions: Sequence[
     full = Recipe(
         method, recipe.form, metric, corruption, recipe.direction, facts.signed, dtype=recipe.dtype, seed=spec.seed
     )
-    found = (EXTRACTIONS.resolve("found"),) if facts.selects else tuple(e.extraction() for e in spec.extract)
-    return Requested(place, full, chosen, found)
+    if facts.selects:
+        return Requested(place, full, chosen, (EXTRACTIONS.resolve("found"),))
+    size_of = NATURAL if chosen[0].kind == NATURAL else None
+    return Requested(place, full, chosen, tuple(_sized(e.extraction(), size_of) for e in spec.extract))
+
+
+def _sized(extraction: Extraction, size_of: str | None) -> Extraction:
+    """Return the extraction, with the condition that determines its size if the size has to be found."""
+    if size_of is None or EXTRACTIONS[extraction.kind].find is None:
+        return extraction
+    return sized_by(extraction, size_of)
 
 
 def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: int) -> Requested:
@@ -98,17 +110,63 @@ def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: in
     return Requested(place, recipe, _chosen(spec, place, table, conditions), (EXTRACTIONS.resolve("found"),))
 
 
-def _of_readout(spec: Spec, place: str, readout: ReadoutSpec, conditions: Sequence[Condition]) -> Requested:
+def _of_readouts(
+    spec: Spec, place: str, table: ReadoutSpec, conditions: Sequence[Condition], recipes: Sequence[Requested]
+) -> list[Requested]:
+    """Return the read-out of a table, or one for each recipe and extraction if it is about circuits."""
     with errors_at(spec, place):
-        use = READOUTS.resolve(readout.kind, readout.params)
-    contrasts = READOUTS[readout.kind].reads_metric
-    corruption, metric = _contrast(spec, place, readout, "other-class" if contrasts else "zero")
-    chosen = _chosen(spec, place, readout, conditions)
-    if contrasts:
+        kind = READOUTS[table.kind]
+        if kind.of_circuit:
+            return _of_circuits(spec, place, table, _chosen(spec, place, table, conditions), recipes)
+        use = READOUTS.resolve(table.kind, table.params)
+    corruption, metric = _contrast(spec, place, table, "other-class" if kind.reads_metric else "zero")
+    chosen = _chosen(spec, place, table, conditions)
+    if kind.reads_metric:
         with errors_at(spec, place):
             _check_defined(chosen, corruption, metric)
-    recipe = Recipe(as_method(use), READOUT, metric, corruption, dtype=readout.dtype, seed=spec.seed)
-    return Requested(place, recipe, chosen, per_image=readout.per_image)
+    recipe = Recipe(as_method(use), READOUT, metric, corruption, dtype=table.dtype, seed=spec.seed)
+    return [Requested(place, recipe, chosen, per_image=table.per_image)]
+
+
+def _of_circuits(
+    spec: Spec, place: str, table: ReadoutSpec, conditions: Sequence[Condition], recipes: Sequence[Requested]
+) -> list[Requested]:
+    """Return a read-out of the circuits of each recipe and extraction, under those of its conditions that are chosen.
+
+    Raises:
+        InputError: a field that the recipe sets; no recipe; none under these conditions; one without corrupted images.
+    """
+    taken = sorted({"metric", "corruption", "dtype"} & table.model_fields_set | {"circuit"} & table.params.keys())
+    if taken:
+        raise InputError(
+            f"{', '.join(taken)}: {table.kind} is about the circuits of each recipe, which sets it; leave it out"
+        )
+    if not recipes:
+        raise InputError(f"{table.kind} is about circuits, so the spec needs a [[recipe]] and an [[extract]]")
+    found = []
+    for requested in recipes:
+        recipe, chosen = requested.recipe, tuple(c for c in requested.conditions if c in conditions)
+        if chosen and not has_image(recipe.corruption):
+            raise InputError(
+                f"{table.kind} contrasts images, and the corruption {recipe.corruption.text} of {requested.place} has "
+                "none; give this recipe its own spec"
+            )
+        for extraction in requested.extractions if chosen else ():
+            use = READOUTS.resolve(table.kind, {**table.params, "circuit": _circuit_name(recipe, extraction)})
+            asked = Recipe(
+                as_method(use), READOUT, recipe.metric, recipe.corruption, dtype=recipe.dtype, seed=recipe.seed
+            )
+            about = (recipe, extraction)
+            found.append(Requested(place, asked, chosen, per_image=table.per_image, about=about))
+    if not found:
+        raise InputError(f"conditions: no [[recipe]] is used under {', '.join(c.text for c in conditions)}")
+    return found
+
+
+def _circuit_name(recipe: Recipe, extraction: Extraction) -> str:
+    """Return a name of the circuits of a recipe and an extraction: that of any other recipe or extraction differs."""
+    identity = digest([recipe.to_dict(), extraction.to_dict()])
+    return f"{recipe.method.kind} {extraction.text} {identity[:12]}"
 
 
 def _contrast(

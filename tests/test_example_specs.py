@@ -65,12 +65,13 @@ def test_report_images_have_words_that_discovery_images_lack(digits_model: ViT, 
 def test_read_outs_and_neuron_paths_are_stored_and_shown(digits_model: ViT, tmp_path: Path) -> None:
     with indexed("readouts", digits_model, tmp_path / "store") as store:
         listed = store.readouts("readouts")
-        kinds = {"logit-lens": 4, "logit-attribution": 4, "occlusion": 4, "footprint": 4, "stream-patching": 2}
-        assert listed.groupby("kind").size().to_dict() == kinds
-        assert len(store.circuits("readouts")) == 4
+        kinds = {"logit-lens", "logit-attribution", "occlusion", "footprint", "circuit-footprint"}
+        assert listed.groupby("kind").size().to_dict() == dict.fromkeys(kinds, 4) | {"stream-patching": 2}
+        assert len(store.circuits("readouts")) == 4 + 4
         text = write_report(store, tmp_path / "r.html", run="readouts").read_text(encoding="utf-8")
     assert all(f'<h2 id="{id}"' in text for id in ("neurons", "decided", "where", "examples"))
-    assert text.count('href="data:image/webp') == 2 * 2 * (6 + 3)  # occlusion also has a map of each of three images
+    # occlusion also has a map of each of three images; footprints of circuits are on two of them
+    assert text.count('href="data:image/webp') == 2 * 2 * (6 + 3 + 2)
 
 
 def test_the_groups_of_digits_are_by_their_ink(digits: ImageSource) -> None:

@@ -10,11 +10,14 @@ from markupsafe import Markup
 
 from ...circuits import ExampleImages
 from ...circuits.drawing import svg_element
+from .. import circuit_footprints
 from ..image_maps import ConditionMaps, map_numbers, maps_of_class
 from ..overlays import Box, largest, legend, overlaid, picture, text
 from ..readout_numbers import map_facts
 from ..readouts import ReadoutSet
 from ..wording import count
+from .circuit_footprints import CAPTION as FOOTPRINT_CAPTION
+from .circuit_footprints import footprint_drawing
 from .drawings import Drawing
 from .examples import source_of
 from .readout_texts import about
@@ -22,6 +25,11 @@ from .tables import HtmlTable, csv_url, frame_table
 
 IMAGES_BYTES = 250_000
 """Maximum size of the pictures of the section."""
+
+CAPTION = (
+    "Mean maps over report images. Positive, negative: sums over the map; largest: the value of largest magnitude, "
+    "with its row and column, counted from 0."
+)
 
 _WIDTH, _GAP, _TOP, _LINE = 104.0, 10.0, 30.0, 16.0
 _MIN_WIDTH = 960.0
@@ -43,24 +51,22 @@ def maps_views(sets: Sequence[ReadoutSet], examples: Sequence[ExampleImages]) ->
     """Return the read-outs that are maps over images, drawn while there is room."""
     found, room = [], IMAGES_BYTES
     for number, shown in enumerate(sets):
-        facts = map_facts(shown)
+        of_circuits = shown.kind == circuit_footprints.KIND
+        facts = circuit_footprints.footprint_facts(shown) if of_circuits else map_facts(shown)
         if facts.empty:
             continue
         classes = facts["class"].drop_duplicates().tolist()
         drawings: list[Drawing] = []
         for place, name in enumerate(classes):
-            drawn = _drawing(shown, name, examples, f"where-{number + 1}-{place + 1}")
+            draw = footprint_drawing if of_circuits else _drawing
+            drawn = draw(shown, name, examples, f"where-{number + 1}-{place + 1}")
             room -= len(drawn.svg) + len(drawn.csv)
             if room < 0:
                 break
             drawings.append(drawn)
         missing = len(classes) - len(drawings)
         left_out = f"To keep the page small, {count(missing, 'more class is', 'more classes are')} not drawn."
-        caption = (
-            "Mean maps over report images. Positive, negative: sums over the map; largest: the value of largest "
-            "magnitude, with its row and column, counted from 0."
-        )
-        table = frame_table(facts, caption)
+        table = frame_table(facts, FOOTPRINT_CAPTION if of_circuits else CAPTION)
         found.append(MapsView(shown.title, about(shown), drawings, table, left_out if missing else ""))
     return found
 

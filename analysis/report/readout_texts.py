@@ -42,6 +42,11 @@ _ABOUT = {
         "The scores of the edges out of input, divided by the token that they carry. The edges of later layers are not "
         "in it, so it shows where the metric comes from in the image, not which circuit carries it."
     ),
+    "circuit-footprint": (
+        "The scores of a circuit's edges, divided by the token at which the sender writes and the receiver reads, here "
+        "by eap-ig, whatever method found the circuit. Behind the first attention a token also has what it read from "
+        "others, so maps of later edges show where the circuit works, not only where the image has the cause."
+    ),
     "attention-rollout": f"Attention multiplied over layers. {_EVERY_CLASS}",
     "attention-flow": f"Maximum flow of attention. {_EVERY_CLASS}",
     "random-map": "Random numbers: what a map without information looks like.",

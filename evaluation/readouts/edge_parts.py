@@ -9,78 +9,102 @@ other senders read from the token at which they write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...circuits import FORMS, Axis, ComputationGraph, Form, Readout, ReadoutUse
-from ...models import Activations, ReceiverGradients, ViT, capture, sender_differences
+from ...circuits import Axis, ComputationGraph, Form, Readout, ReadoutUse
+from ...circuits.kinds import choice, whole
+from ...circuits.readout import Label
+from ...models import GRADIENTS, Activations, ReceiverGradients, ViT, capture, sender_differences
 from ..execution import Execution
 from ..measured import MeasuredPairs
-from ..path_points import points
+from ..path_points import RULES, points
 from .batched import image_axis, read_pairs, token_axis
 from .head_sources import head_sources
+
+PARAMS = {
+    "by": choice("token", "source-token"),
+    "steps": whole(5),
+    "rule": choice(*RULES),
+    "gradient": choice(*GRADIENTS),
+}
+"""Parameters of footprints; the last three are those of the method `eap-ig`."""
 
 AT_ONCE = 8
 """Runs whose normalised streams are kept at the same time."""
 
-Edges = Int[np.ndarray, "edge"]
+Edges = Int[np.ndarray, "_"]
+"""Flat indices of any number of edges."""
+
 OfSender = Callable[[int, Float[Tensor, "image token d_model"]], Float[Tensor, "image token"]]
 """Returns the product of a sender's difference with a gradient, token by token."""
 
 
 def edge_parts(
-    model: ViT, pairs: MeasuredPairs, edges: Sequence[str], use: ReadoutUse, execution: Execution
+    model: ViT,
+    graph: ComputationGraph,
+    pairs: MeasuredPairs,
+    rows: tuple[str, Mapping[Label, Edges]],
+    use: ReadoutUse,
+    execution: Execution,
 ) -> Readout:
-    """Return the parts of each edge `[image, edge, token]` or `[image, edge, source_token]`.
+    """Return sums over edges, `[image, row, token]` or `[image, row, source_token]`.
+
+    Args:
+        model: the model.
+        graph: its graph.
+        pairs: the images, with a metric.
+        rows: the name of the second axis, and the edges that each of its entries adds up.
+        use: the read-out with the parameters of `PARAMS`.
+        execution: batch size and progress.
 
     Raises:
-        InputError: an unknown edge or a repeated one, or pairs without corrupted images.
+        InputError: pairs without corrupted images.
     """
-    graph = model.graph(form_of(use))
-    indices = np.array([graph.index_of(name) for name in edges])
 
-    def parts(batch: MeasuredPairs) -> Float[Tensor, "image edge token"]:
-        return _parts(model, graph, batch, indices, use)
+    def parts(batch: MeasuredPairs) -> Float[Tensor, "image row token"]:
+        return _parts(model, graph, batch, list(rows[1].values()), use)
 
-    axes = (Axis("edge", tuple(edges)), token_axis(model, str(use["by"]).replace("-", "_")))
+    axes = (Axis(rows[0], tuple(rows[1])), token_axis(model, str(use["by"]).replace("-", "_")))
     values = read_pairs(model, pairs, parts, execution)
     return Readout(use, (image_axis(len(pairs)), *axes), values, unit=pairs.metric.text, metric=pairs.metric)
 
 
-def form_of(use: ReadoutUse) -> Form:
-    """Return the form of the graph of a footprint."""
-    return next(form for form in FORMS if form == use["form"])
+def out_of_input(graph: ComputationGraph, edges: Edges) -> Edges:
+    """Return those of some edges whose sender is `input`."""
+    return edges[graph.edge_sender[edges] == graph.senders.index("input")]
 
 
-def by_layer(model: ViT, found: Readout) -> Readout:
-    """Return the sum of the parts of all edges into each layer, and into `logits`."""
-    graph, layers = model.graph(form_of(found.use)), Axis("layer", (*range(model.n_layers), "logits"))
-    receivers = [graph.edge_receiver[graph.index_of(str(name))] for name in found.axis("edge").labels]
-    places = [graph.receiver_place(int(receiver)).layer for receiver in receivers]
-    into = [layers.position("logits" if place is None else place) for place in places]
-    goes = np.eye(len(layers), dtype=found.values.dtype)[into]
-    values = np.einsum("el,iet->ilt", goes, found.values)
-    axes = (found.axis("image"), layers, found.axes[2])
-    return Readout(found.use, axes, values, unit=found.unit, metric=found.metric)
+def by_receiver(graph: ComputationGraph, edges: Edges) -> dict[Label, Edges]:
+    """Return the edges into each layer, and those into `logits`; a layer may have none."""
+    places = [graph.receiver_place(int(receiver)).layer for receiver in graph.edge_receiver[edges]]
+    into = np.array([graph.n_layers if layer is None else layer for layer in places], dtype=int)
+    return {label: edges[into == layer] for layer, label in enumerate((*range(graph.n_layers), "logits"))}
 
 
 def _parts(
-    model: ViT, graph: ComputationGraph, batch: MeasuredPairs, edges: Edges, use: ReadoutUse
-) -> Float[Tensor, "image edge token"]:
+    model: ViT, graph: ComputationGraph, batch: MeasuredPairs, rows: list[Edges], use: ReadoutUse
+) -> Float[Tensor, "image row token"]:
     clean, corrupted = capture(model, batch.clean), capture(model, batch.corrupted)
     of_sender = _by_token(model, graph, clean, corrupted)
     if use["by"] == "source-token":
         of_sender = _by_source(model, graph, clean, corrupted, of_sender)
-    found = torch.zeros(len(batch), len(edges), model.n_tokens, dtype=model.exact_dtype, device=model.device)
+    rows_of: dict[int, list[int]] = {}
+    for row, edges in enumerate(rows):
+        for edge in edges:
+            rows_of.setdefault(int(edge), []).append(row)
+    receivers = {edge: int(graph.edge_receiver[edge]) for edge in rows_of}
+    found = torch.zeros(len(batch), len(rows), model.n_tokens, dtype=model.exact_dtype, device=model.device)
     for gradients in _along_path(model, graph.form, batch, clean, corrupted, use):
-        for receiver in np.unique(graph.edge_receiver[edges]):
-            gradient = gradients.at(int(receiver))
-            for place in np.flatnonzero(graph.edge_receiver[edges] == receiver):
-                found[:, place] += of_sender(int(graph.edge_sender[edges[place]]), gradient)
+        for receiver in sorted(set(receivers.values())):
+            gradient = gradients.at(receiver)
+            for edge in (edge for edge in rows_of if receivers[edge] == receiver):
+                part = of_sender(int(graph.edge_sender[edge]), gradient)
+                found[:, rows_of[edge]] += part[:, None]
     return found
 
 

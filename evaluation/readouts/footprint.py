@@ -7,17 +7,20 @@ the receiver, or only those out of `input` are summed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ...circuits import FORMS, Circuit, Metric, Readout
-from ...circuits.kinds import choice, whole
+import numpy as np
+
+from ...circuits import FORMS, Axis, Circuit, ComputationGraph, Metric, Readout, ReadoutUse
+from ...circuits.kinds import choice
+from ...circuits.readout import Label
 from ...circuits.recipe import Scalar
 from ...errors import InputError
-from ...models import GRADIENTS, ViT, runs_model
+from ...models import ViT, runs_model
 from ..execution import DEFAULT, Execution
 from ..measured import MeasuredPairs, measure
 from ..pairs import ImagePairs
-from ..path_points import RULES
-from .edge_parts import by_layer, edge_parts, form_of
+from .edge_parts import PARAMS, by_receiver, edge_parts, out_of_input
 from .kind import ReadoutKind
 
 
@@ -62,9 +65,12 @@ def footprint(
     if isinstance(edges, Circuit):
         params = {"form": edges.graph.form, **params}
     use = FOOTPRINT.use(**params)
-    if isinstance(edges, Circuit) and edges.graph != model.graph(form_of(use)):
-        raise InputError(f"edges: expected a circuit over the {use['form']} form of {model.name}, got {edges.graph}")
-    return edge_parts(model, measure(model, pairs, metric), names, use, execution)
+    graph = _graph(model, use)
+    if isinstance(edges, Circuit) and edges.graph != graph:
+        raise InputError(f"edges: expected a circuit over the {graph.form} form of {model.name}, got {edges.graph}")
+    axis = Axis("edge", names)
+    rows: dict[Label, np.ndarray] = {name: np.array([graph.index_of(name)]) for name in names}
+    return edge_parts(model, graph, measure(model, pairs, metric), (axis.name, rows), use, execution)
 
 
 def footprint_by_layer(model: ViT, found: Readout) -> Readout:
@@ -86,14 +92,24 @@ def footprint_by_layer(model: ViT, found: Readout) -> Readout:
     """
     if found.use.kind != "footprint" or found.names[:2] != ("image", "edge"):
         raise InputError(f"found: expected the footprint of edges image by image, got {found!r}")
-    return by_layer(model, found)
+    graph = _graph(model, found.use)
+    rows = by_receiver(graph, np.array([graph.index_of(str(name)) for name in found.axis("edge").labels]))
+    places = {graph.index_of(str(name)): place for place, name in enumerate(found.axis("edge").labels)}
+    sums = [found.values[:, [places[int(edge)] for edge in edges]].sum(axis=1) for edges in rows.values()]
+    axes = (found.axis("image"), Axis("layer", tuple(rows)), found.axes[2])
+    return replace(found, axes=axes, values=np.stack(sums, axis=1))
+
+
+def _graph(model: ViT, use: ReadoutUse) -> ComputationGraph:
+    return model.graph(next(form for form in FORMS if form == use["form"]))
 
 
 def _of_input(model: ViT, pairs: MeasuredPairs, *, execution: Execution, **params: Scalar) -> Readout:
     """Return the footprint of all edges out of `input`, by layer of the receiver."""
     use = FOOTPRINT.use(**params)
-    edges = [name for name in model.graph(form_of(use)).edge_names if name.startswith("input->")]
-    return by_layer(model, edge_parts(model, pairs, edges, use, execution))
+    graph = _graph(model, use)
+    rows = by_receiver(graph, out_of_input(graph, np.arange(graph.n_edges)))
+    return edge_parts(model, graph, pairs, ("layer", rows), use, execution)
 
 
 FOOTPRINT = ReadoutKind(
@@ -101,12 +117,7 @@ FOOTPRINT = ReadoutKind(
     name="The scores of the edges out of `input`, token by token and by layer of the receiver",
     function=_of_input,
     passes=lambda model, by, form, steps, rule, gradient: (steps + 2, steps),
-    params={
-        "by": choice("token", "source-token"),
-        "form": choice(*FORMS, default="split"),
-        "steps": whole(5),
-        "rule": choice(*RULES),
-        "gradient": choice(*GRADIENTS),
-    },
+    numbers=lambda model, **params: (model.n_layers + 1) * model.n_tokens,
+    params={"by": PARAMS["by"], "form": choice(*FORMS, default="split"), **PARAMS},
     reads_metric=True,
 )

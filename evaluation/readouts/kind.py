@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...circuits import Kind, Readout, ReadoutUse, Registry
+from ...circuits import Circuit, Kind, Readout, ReadoutUse, Registry
 from ...circuits.recipe import Scalar
+from ...errors import InputError
 from ...models import ViT, runs_model
 from ..execution import DEFAULT, Execution
 from ..measured import MeasuredPairs
@@ -20,12 +21,17 @@ class ReadoutKind(Kind):
         function: returns the read-out, given the model, the measured pairs, `execution`, and the resolved parameters by
             name.
         passes: forward and backward passes per image, given the model and the resolved parameters by name.
+        numbers: how many numbers it has per image, given the same; None if that is known only when it is read.
         reads_metric: whether it depends on the metric of the pairs; otherwise it reads their clean images only.
+        of_circuit: whether it is about a circuit, which its function also gets, as `members`. A spec asks for it once
+            per recipe and extraction, and names them in its parameter `circuit`.
     """
 
     function: Callable[..., Readout]
     passes: Callable[..., tuple[int | float, int | float]]
+    numbers: Callable[..., int] | None = None
     reads_metric: bool = False
+    of_circuit: bool = False
 
     def use(self, **params: Scalar) -> ReadoutUse:
         """Return the read-out with all its parameters; None leaves one out.
@@ -36,9 +42,30 @@ class ReadoutKind(Kind):
         given = {name: value for name, value in params.items() if value is not None}
         return Registry("read-out", "readouts", ReadoutUse, (self,)).resolve(self.key, given)
 
-    def read(self, model: ViT, pairs: MeasuredPairs, use: ReadoutUse, execution: Execution = DEFAULT) -> Readout:
-        """Return the read-out of pairs; `use` has the resolved parameters."""
-        return runs_model(self.function)(model, pairs, execution=execution, **dict(use.params))
+    def read(
+        self,
+        model: ViT,
+        pairs: MeasuredPairs,
+        use: ReadoutUse,
+        execution: Execution = DEFAULT,
+        circuit: Circuit | None = None,
+    ) -> Readout:
+        """Return the read-out of pairs.
+
+        Args:
+            model: the model.
+            pairs: the images, with a metric.
+            use: the read-out with its resolved parameters.
+            execution: batch size and progress.
+            circuit: the circuit that it is about, for kinds `of_circuit`.
+
+        Raises:
+            InputError: such a kind without a circuit, and whatever the function raises.
+        """
+        if self.of_circuit and circuit is None:
+            raise InputError(f"read-out {self.key!r}: expected the circuit that it is about, got none")
+        about = {"members": circuit} if self.of_circuit else {}
+        return runs_model(self.function)(model, pairs, execution=execution, **about, **dict(use.params))
 
 
 def of_clean(function: Callable[..., Readout]) -> Callable[..., Readout]:

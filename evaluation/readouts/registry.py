@@ -10,6 +10,7 @@ from .attention_patterns import ATTENTION_PATTERNS
 from .attention_relevance import ATTENTION_RELEVANCE
 from .attention_rollout import ATTENTION_ROLLOUT
 from .attention_times_gradient import ATTENTION_TIMES_GRADIENT
+from .circuit_footprint import CIRCUIT_FOOTPRINT
 from .footprint import FOOTPRINT
 from .gradient_maps import INPUT_X_GRADIENT, SALIENCY
 from .head_patching import HEAD_PAIRS, HEAD_PATCHING
@@ -48,6 +49,7 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
         HEAD_PATCHING,
         HEAD_PAIRS,
         FOOTPRINT,
+        CIRCUIT_FOOTPRINT,
         PERTURBATION,
     ),
 )

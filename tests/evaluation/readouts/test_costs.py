@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from circuitstore.circuits import random_circuit
 from circuitstore.evaluation import READOUTS, Execution, ImagePairs, measure
 
-SHORT = {"integrated-gradients": {"steps": 3}, "rise": {"masks": 7}, "smoothgrad": {"samples": 2}}
+SHORT = {
+    "integrated-gradients": {"steps": 3},
+    "rise": {"masks": 7},
+    "smoothgrad": {"samples": 2},
+    "circuit-footprint": {"circuit": "random", "steps": 3},
+}
 PATCHED = ("stream-patching", "head-patching", "head-pairs")
 """Kinds that continue runs from where they patch, in the last block only at the tokens that are read."""
 
@@ -28,7 +34,7 @@ def test_the_cost_equals_the_counted_passes(toy_vit, images, key):
     use = kind.use(**SHORT.get(key, {}))
     hooks = [block.mlp.register_forward_hook(count) for block in model.blocks]
     try:
-        kind.read(model, pairs, use, Execution(batch_size=8))
+        kind.read(model, pairs, use, Execution(batch_size=8), random_circuit(model.graph("split"), 9, seed=1))
     finally:
         for hook in hooks:
             hook.remove()
