@@ -33,8 +33,8 @@ def graphs_of(universes: Sequence[Universe]) -> list[ComputationGraph]:
         others = dict.fromkeys(universe.text for universe in universes if not isinstance(universe, ComputationGraph))
         raise NotComparable(
             f"circuits over {', '.join(others)} have no edges in common with others; choose forms of the computation "
-            f'graph: form=["{FORMS[0]}", "{FORMS[1]}"]; the query neuron-in-edge-circuits lists circuits that run '
-            "through the MLP of a neuron"
+            f'graph: form=["{FORMS[0]}", "{FORMS[1]}"]; the query path-and-circuit compares a neuron path '
+            "with a circuit of edges by component"
         )
     return graphs
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
-from .neuron_paths import neuron_paths
+from .neuron_paths import neuron_paths, path_and_circuit
 from .profiles import usage_profile
 from .readouts import direct_by_head, lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
@@ -30,6 +30,7 @@ ANSWERS: dict[str, Answer] = {
     "images-of-circuit": images_of_circuit,
     "images-over-conditions": images_over_conditions,
     "neuron-paths": neuron_paths,
+    "path-and-circuit": path_and_circuit,
     "stability-by-images": stability_by_images,
     "usage-profile": usage_profile,
 }

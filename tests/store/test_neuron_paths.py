@@ -149,6 +149,29 @@ def test_neuron_paths_gives_the_path_of_each_image(store: Store, made: Made) -> 
         run(store, "neuron-paths", {"circuit": circuit.id})
 
 
+def test_a_path_is_compared_with_a_circuit_by_component(store: Store, made: Made) -> None:
+    (_, path), (_, circuit) = paths_of(made)[1], next(pair for pair in made if not asks_for_paths(pair[0].item))
+    table = run(store, "path-and-circuit", {"path": path.id, "circuit": circuit.id})
+    edges, share = circuit.circuit.to_pandas(), shares(path)
+    for row in table:
+        of_path = [neuron for neuron in share if neuron.startswith(f"{row['mlp']}.")]
+        assert row["neurons"] == ", ".join(of_path) != ""
+        assert row["path_share"] == pytest.approx(np.mean([share[neuron] for neuron in of_path]))
+        out, into = edges.loc[edges["sender"] == row["mlp"]], edges.loc[edges["receiver"] == row["mlp"]]
+        assert (row["edges_in"], row["edges_out"]) == (len(into), len(out))
+        assert row["in_circuit"] == (len(out) + len(into) > 0)
+        assert row["edge_share"] == pytest.approx((len(out) + len(into)) / (2 * len(edges)))
+        assert row["score_out"] == pytest.approx(out["score"].sum())
+    assert [row["mlp"] for row in table] == ["m0", "m1", "m2", "m3"]
+    assert table.notes == ("the class differs: class-1 against class-0",)
+    for path_id, circuit_id, message in (
+        (circuit.id, circuit.id, "expected the neuron path of a class"),
+        (path.id, path.id, "expected a circuit of edges, got a neuron path"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(store, "path-and-circuit", {"path": path_id, "circuit": circuit_id})
+
+
 def test_paths_are_compared_with_each_other_and_not_with_edges(store: Store, made: Made) -> None:
     (form,) = set(store.circuits(method="neuron-path(k=1)")["form"])
     table = compare(store, "class", measure="jaccard", form=form, condition="natural").to_pandas()
