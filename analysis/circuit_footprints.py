@@ -94,7 +94,7 @@ def _maps(record: ReadoutRecord, found: Readout, labels: tuple[str, ...]) -> Map
 
 
 def footprint_numbers(found: Sequence[CircuitFootprints]) -> pd.DataFrame:
-    """Return the maps that are drawn, a row per patch.
+    """Return the maps that are drawn, a row per patch, to six decimals of the largest value.
 
     Returns:
         Columns `condition, image` (`mean`, or the beginning of a hash), `row, column`, and a column for each entry of
@@ -105,13 +105,17 @@ def footprint_numbers(found: Sequence[CircuitFootprints]) -> pd.DataFrame:
         for one in found
         for image, maps in {"mean": one.mean, **{hash_[:12]: maps for hash_, maps in one.maps.items()}}.items()
     ]
-    return pd.concat(frames, ignore_index=True)
+    largest = max((float(np.abs(one.mean).max(initial=0)) for one in found), default=0.0)
+    decimals = 6 - int(np.ceil(np.log10(largest))) if largest else 0
+    return pd.concat(frames, ignore_index=True).round(decimals)
 
 
 def _numbers(one: CircuitFootprints, image: str, maps: Maps) -> pd.DataFrame:
     row, column = (place.ravel() for place in np.indices(maps.shape[1:]))
     places = {"condition": one.condition, "image": image, "row": row, "column": column}
-    return pd.DataFrame({**places, **{label: values.ravel() for label, values in zip(one.edges, maps, strict=True)}})
+    return pd.DataFrame(
+        {**places, **{label: values.ravel().astype(float) for label, values in zip(one.edges, maps, strict=True)}}
+    )
 
 
 def footprint_facts(shown: ReadoutSet) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from .evaluating import RANDOM_CIRCUITS
 from .examples import lacking_examples
 from .neuron_paths import path_runs
 from .plan import Plan, Planned, make_plan
+from .readout_sizes import n_report_images, readout_bytes
 from .spec import Spec
 from .survey import survey
 
@@ -52,7 +53,7 @@ def dry_run(
     items that are not done, and of the example images that are not stored. Forward and backward passes are counted in
     images; those of sender means are in the first row that uses them. The seconds follow from one timed forward pass on
     this device. The sizes of the circuits are not known yet, so `megabytes` is an upper bound that assumes a tenth of
-    all edges per circuit, and example images that cannot be compressed.
+    all edges per circuit, and example images and read-outs that cannot be compressed.
 
     Args:
         spec: the run.
@@ -144,12 +145,12 @@ def _cost_of_paths(plan: Plan, planned: Planned) -> dict[str, float]:
 
 
 def _cost_of_readout(plan: Plan, planned: Planned) -> dict[str, float]:
-    """Return the cost of a read-out; its size is known only when it is read."""
-    item = planned.item
-    report = quotas(min(item.selection.count, item.selection.n_candidates))["report"]
-    method = item.recipe.method
-    forwards, backwards = READOUTS[method.kind].passes(plan.models[item.recipe.dtype], **dict(method.params))
-    return {"images": report, "forwards": forwards * report, "backwards": backwards * report}
+    """Return the cost of a read-out."""
+    item, model = planned.item, plan.models[planned.item.recipe.dtype]
+    method, report = item.recipe.method, n_report_images(item)
+    forwards, backwards = READOUTS[method.kind].passes(model, **dict(method.params))
+    size = readout_bytes(model, item, per_image=planned.per_image) / 1e6
+    return {"images": report, "forwards": forwards * report, "backwards": backwards * report, "megabytes": size}
 
 
 def _passes_of_means(plan: Plan, item: WorkItem) -> int:

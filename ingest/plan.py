@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -42,8 +43,11 @@ from ..images import (
 from ..models import ViT, n_neurons, plain_torch
 from .images import attacked_folders, groups_of_class, open_images
 from .loading import CHOOSING, attackers_of, models_of
+from .readout_sizes import size_notices
 from .requests import Requested, requests_of
 from .spec import Spec, errors_at
+
+log = logging.getLogger("circuitstore")
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,9 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
         for group in groups_of[cls]
         for planned in _items(spec, chooser, source, cls, group, requested)
     ]
+    for notice in size_notices(models, ((planned.item, planned.per_image) for planned in items)):
+        log.warning("%s", notice)  # before the run, which may take long
+        notices[notice] = None
     return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
 
 

@@ -62,17 +62,17 @@ class Trial:
         circuits: how many that are.
     """
 
-    def __init__(self, folder: Path, graph: str | None) -> None:
+    def __init__(self, folder: Path, graph: str | None, spec: str = SPEC) -> None:
         """Run it once in peace."""
         self.folder, self.graph = folder, graph
         self.log, self._spec = folder / "log", folder / "quick.toml"
-        self._spec.write_text(SPEC)
+        self._spec.write_text(spec)
         self._forked = Forked(self.log)
         began, began_at = time.monotonic(), time.time()
         status = self.index("undisturbed")
         assert status == 0, self.log.read_text()
         self.took_s = time.monotonic() - began
-        first = min(path.stat().st_mtime for path in self._answers("undisturbed"))
+        first = min(path.stat().st_mtime for path in self.answers("undisturbed"))
         self.begun = (first - began_at) / self.took_s
         with self.open("undisturbed") as store:
             self.undisturbed, self.circuits = content(store), len(store.circuits())
@@ -98,21 +98,22 @@ class Trial:
         kills: list[Kill] = []
         early = dice.random() < EARLY
         while True:
-            span = self.took_s if early or self._answers(name) else self.took_s * (1 - self.begun)
+            span = self.took_s if early or self.answers(name) else self.took_s * (1 - self.begun)
             after = dice.random() * span if len(kills) < min(most, IN_A_STORE) else None
             began = time.monotonic()
-            status = self.index(name, after, once=lambda: early or bool(self._answers(name)))
+            status = self.index(name, after, once=lambda: early or bool(self.answers(name)))
             if status == 0:  # the machine's load changes, and the first run of all is slower than others
                 took_s = time.monotonic() - began
                 self.took_s = max(self.took_s, took_s) if kills else took_s
                 return kills
             assert status == -9 and after is not None, self.log.read_text()
-            archive, answers = self.folder / name / "archive", len(self._answers(name))
+            archive, answers = self.folder / name / "archive", len(self.answers(name))
             counts = [len(list(archive.glob(pattern))) for pattern in ("circuits/*/*.parquet", "**/*.tmp")]
             kills.append(Kill(answers, *counts))
 
-    def _answers(self, name: str) -> list[Path]:
-        return list((self.folder / name / "archive").glob("discoveries/*/*.parquet"))
+    def answers(self, name: str, kind: str = "discoveries") -> list[Path]:
+        """Return the files of a kind in the archive of a store."""
+        return list((self.folder / name / "archive").glob(f"{kind}/*/*.parquet"))
 
     def differences(self, name: str) -> list[str]:
         """Return the differences from the undisturbed store; the graph is compared with the archive edge by edge."""
@@ -131,6 +132,7 @@ def content(store: Store) -> dict[str, object]:
         "items": store.items().drop(columns=["attempts", "changed_ms"]).to_csv(),
         "discoveries": {id: store.discovery(id).sha256 for id in store.archive.ids("discovery")},
         "circuit files": sorted(store.archive.ids("circuit")),
+        "read-outs": {id: store.readout(id).sha256 for id in store.archive.ids("readout")},
         "examples": {id: store.example_images(id).sha256 for id in store.archive.ids("example")},
         "graph": store.graph.present(),
     }

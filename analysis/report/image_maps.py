@@ -24,7 +24,7 @@ from .readout_texts import about
 from .tables import HtmlTable, csv_url, frame_table
 
 IMAGES_BYTES = 250_000
-"""Maximum size of the pictures of the section."""
+"""Maximum size of the pictures of maps; those of footprints of circuits may take as much again."""
 
 CAPTION = (
     "Mean maps over report images. Positive, negative: sums over the map; largest: the value of largest magnitude, "
@@ -49,7 +49,7 @@ class MapsView:
 
 def maps_views(sets: Sequence[ReadoutSet], examples: Sequence[ExampleImages]) -> list[MapsView]:
     """Return the read-outs that are maps over images, drawn while there is room."""
-    found, room = [], IMAGES_BYTES
+    found, room = [], {True: IMAGES_BYTES, False: IMAGES_BYTES}
     for number, shown in enumerate(sets):
         of_circuits = shown.kind == circuit_footprints.KIND
         facts = circuit_footprints.footprint_facts(shown) if of_circuits else map_facts(shown)
@@ -60,8 +60,8 @@ def maps_views(sets: Sequence[ReadoutSet], examples: Sequence[ExampleImages]) ->
         for place, name in enumerate(classes):
             draw = footprint_drawing if of_circuits else _drawing
             drawn = draw(shown, name, examples, f"where-{number + 1}-{place + 1}")
-            room -= len(drawn.svg) + len(drawn.csv)
-            if room < 0:
+            room[of_circuits] -= len(drawn.svg) + len(drawn.csv)
+            if room[of_circuits] < 0:
                 break
             drawings.append(drawn)
         missing = len(classes) - len(drawings)

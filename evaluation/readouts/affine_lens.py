@@ -165,5 +165,6 @@ AFFINE_LENS = ReadoutKind(
     source="after Belrose et al. 2023, arXiv 2303.08112",
     function=_cross_fitted,
     passes=lambda model, **params: (2, 0),
+    numbers=lambda model, ridge: len(point_axis(model)) * model.n_classes,
     params={"ridge": RIDGE},
 )

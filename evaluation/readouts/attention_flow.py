@@ -102,5 +102,6 @@ ATTENTION_FLOW = ReadoutKind(
     source="Abnar & Zuidema 2020, arXiv 2005.00928",
     function=of_clean(attention_flow),
     passes=lambda model, **params: (1, 0),
+    numbers=lambda model, **params: model.n_tokens,
     params={"heads": HEADS, "residual": RESIDUAL},
 )

@@ -11,7 +11,7 @@ from ...models import ViT, attention_of, runs_model
 from ..execution import DEFAULT, Execution
 from .batched import Images, head_axis, image_axis, layer_axis, read_images
 from .kind import ReadoutKind, of_clean
-from .queries import EACH_QUERY, Queries, requested_rows, row_axes
+from .queries import EACH_QUERY, Queries, n_row_numbers, requested_rows, row_axes
 
 
 @runs_model
@@ -49,5 +49,6 @@ ATTENTION_PATTERNS = ReadoutKind(
     source="Dosovitskiy et al. 2021, arXiv 2010.11929",
     function=of_clean(attention_patterns),
     passes=lambda model, **params: (1, 0),
+    numbers=lambda model, queries=None: model.n_layers * model.n_heads * n_row_numbers(model, queries),
     params={"queries": EACH_QUERY},
 )

@@ -20,7 +20,7 @@ from ..pairs import ImagePairs
 from .attention_times_gradient import times_gradient
 from .batched import image_axis, read_pairs
 from .kind import ReadoutKind, of_measured
-from .queries import EACH_QUERY, Queries, requested_rows, row_axes
+from .queries import EACH_QUERY, Queries, n_row_numbers, requested_rows, row_axes
 
 
 @runs_model
@@ -73,6 +73,7 @@ ATTENTION_RELEVANCE = ReadoutKind(
     source="Chefer et al. 2021, arXiv 2103.15679",
     function=of_measured(attention_relevance),
     passes=lambda model, **params: (1, 1),
+    numbers=lambda model, queries=None: n_row_numbers(model, queries),
     params={"queries": EACH_QUERY},
     reads_metric=True,
 )

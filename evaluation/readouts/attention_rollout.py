@@ -21,7 +21,7 @@ from ...models import ViT, attention_of, runs_model
 from ..execution import DEFAULT, Execution
 from .batched import Images, image_axis, read_images
 from .kind import ReadoutKind, of_clean
-from .queries import EACH_QUERY, Queries, requested_rows, row_axes
+from .queries import EACH_QUERY, Queries, n_row_numbers, requested_rows, row_axes
 
 HEADS = choice("mean", "max", "min")
 RESIDUAL = number(0.5, "a number from 0 to 1", lambda share: 0 <= share <= 1)
@@ -97,5 +97,6 @@ ATTENTION_ROLLOUT = ReadoutKind(
     source="Abnar & Zuidema 2020, arXiv 2005.00928",
     function=of_clean(attention_rollout),
     passes=lambda model, **params: (1, 0),
+    numbers=lambda model, queries=None, **params: n_row_numbers(model, queries),
     params={"heads": HEADS, "residual": RESIDUAL, "discard": _DISCARD, "queries": EACH_QUERY},
 )

@@ -19,7 +19,7 @@ from ..measured import MeasuredPairs, measure
 from ..pairs import ImagePairs
 from .batched import head_axis, image_axis, layer_axis, read_pairs
 from .kind import ReadoutKind, of_measured
-from .queries import EACH_QUERY, Queries, row_axes
+from .queries import EACH_QUERY, Queries, n_row_numbers, row_axes
 
 
 @runs_model
@@ -83,6 +83,7 @@ ATTENTION_TIMES_GRADIENT = ReadoutKind(
     source="Chefer et al. 2021, arXiv 2103.15679",
     function=of_measured(attention_times_gradient),
     passes=lambda model, **params: (1, 1),
+    numbers=lambda model, queries=None: model.n_layers * model.n_heads * n_row_numbers(model, queries),
     params={"queries": EACH_QUERY},
     reads_metric=True,
 )

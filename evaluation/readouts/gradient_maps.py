@@ -22,7 +22,7 @@ from ..execution import Execution
 from ..measured import MeasuredPairs
 from .baseline_images import BASELINE, against
 from .kind import ReadoutKind
-from .patch_maps import BY, pixel_map
+from .patch_maps import BY, n_map_numbers, pixel_map
 from .pixel_gradients import ends, pixel_gradient, scaled
 
 Pixels = Float[Tensor, "image channel height width"]
@@ -53,6 +53,7 @@ SALIENCY = ReadoutKind(
     source="Simonyan, Vedaldi & Zisserman 2014, arXiv 1312.6034",
     function=_saliency,
     passes=lambda model, by: (1, 1),
+    numbers=n_map_numbers,
     params={"by": BY},
     lacks={"baseline": "it is the gradient at the image, not contrasted with a baseline"},
     reads_metric=True,
@@ -63,6 +64,7 @@ INPUT_X_GRADIENT = ReadoutKind(
     source="Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685",
     function=_input_x_gradient,
     passes=lambda model, baseline, by: (1, 1),
+    numbers=n_map_numbers,
     params={"baseline": BASELINE, "by": BY},
     reads_metric=True,
 )

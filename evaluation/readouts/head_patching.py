@@ -117,6 +117,7 @@ HEAD_PATCHING = ReadoutKind(
     source="Vig et al. 2020, arXiv 2004.12265",
     function=of_measured(patch_heads),
     passes=lambda model, direction: (2 + model.n_layers * model.n_heads / 2, 0),
+    numbers=lambda model, direction: model.n_layers * model.n_heads,
     params={"direction": choice(*DIRECTIONS)},
     reads_metric=True,
 )
@@ -126,6 +127,7 @@ HEAD_PAIRS = ReadoutKind(
     source="Wang et al. 2023, arXiv 2211.00593",
     function=of_measured(patch_head_pairs),
     passes=_passes_of_pairs,
+    numbers=lambda model, direction: (model.n_layers * model.n_heads) ** 2,
     params={"direction": choice(*DIRECTIONS)},
     reads_metric=True,
 )

@@ -26,7 +26,7 @@ from ..measured import MeasuredPairs
 from ..path_points import RULES, points
 from .baseline_images import BASELINE, against
 from .kind import ReadoutKind
-from .patch_maps import BY, pixel_map
+from .patch_maps import BY, n_map_numbers, pixel_map
 from .pixel_gradients import ends, pixel_gradient
 
 RESIDUAL_LIMIT = 0.01
@@ -76,6 +76,7 @@ INTEGRATED_GRADIENTS = ReadoutKind(
     source="Sundararajan, Taly & Yan 2017, arXiv 1703.01365",
     function=_integrated_gradients,
     passes=lambda model, baseline, steps, rule, by: (steps + 2, steps),
+    numbers=n_map_numbers,
     params={"baseline": BASELINE, "steps": whole(50), "rule": choice(*RULES), "by": BY},
     reads_metric=True,
 )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -171,5 +172,6 @@ LOGIT_ATTRIBUTION = ReadoutKind(
     source="Elhage et al. 2021; Gandelsman et al. 2024, arXiv 2310.05916",
     function=of_clean(logit_attribution),
     passes=lambda model, by: (2 if by == "neuron" else 1, 0),
+    numbers=lambda model, by: prod(map(len, _WAYS[by][0](model))) * model.n_classes,
     params={"by": choice(*_WAYS)},
 )

@@ -101,5 +101,8 @@ LOGIT_LENS = ReadoutKind(
     source="nostalgebraist 2020",
     function=of_clean(logit_lens),
     passes=lambda model, **params: (1, 0),
+    numbers=lambda model, norm, tokens=None: (
+        len(point_axis(model)) * model.n_classes * (model.n_tokens if tokens == "each" else 1)
+    ),
     params={"norm": switch(True), "tokens": EACH_TOKEN},
 )

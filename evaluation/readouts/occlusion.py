@@ -22,7 +22,7 @@ from .baseline_images import BASELINE, against
 from .filled_runs import filled_runs
 from .kind import ReadoutKind
 from .patch_grid import PatchGrid
-from .patch_maps import patch_map
+from .patch_maps import n_map_numbers, patch_map
 
 
 def _occlusion(model: ViT, pairs: MeasuredPairs, *, execution: Execution, baseline: str, window: int) -> Readout:
@@ -49,6 +49,7 @@ OCCLUSION = ReadoutKind(
     source="Zeiler & Fergus 2014, arXiv 1311.2901",
     function=_occlusion,
     passes=_passes,
+    numbers=n_map_numbers,
     params={"baseline": BASELINE, "window": whole(1)},
     lacks={"by": "it fills whole patches"},
     reads_metric=True,

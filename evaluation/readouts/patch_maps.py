@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...circuits import Axis, Readout, ReadoutUse
 from ...circuits.kinds import choice
+from ...circuits.recipe import Scalar
 from ...errors import InputError
 from ...models import ViT
 from ..execution import Execution
@@ -61,6 +62,11 @@ def _map(
     pairs: MeasuredPairs, values: Float[np.ndarray, "image row column"], axes: tuple[Axis, ...], use: ReadoutUse
 ) -> Readout:
     return Readout(use, (image_axis(len(pairs)), *axes), values, unit=pairs.metric.text, metric=pairs.metric)
+
+
+def n_map_numbers(model: ViT, *, by: str = "patch", **params: Scalar) -> int:
+    """Return how many numbers a map has."""
+    return len(PatchGrid.of(model)) if by == "patch" else model.image_size[0] * model.image_size[1]
 
 
 def _check_bytes(model: ViT, count: int) -> None:

@@ -135,5 +135,6 @@ PERTURBATION = ReadoutKind(
     name="Relative change of the logits under noise of several strengths on the pixels",
     function=_of_model,
     passes=lambda model, samples, seed: (1 + samples * len(STRENGTHS), 0),
+    numbers=lambda model, samples, seed: samples * len(STRENGTHS),
     params={"samples": whole(4), "seed": whole(0, 0)},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Literal
 
 import torch
@@ -45,6 +46,11 @@ def token_weights(model: ViT, instead: str) -> Tensor:
         return pool_weights(model).mean(dim=0)
     except InputError as error:
         raise InputError(f"{error}; {instead}") from error
+
+
+def n_row_numbers(model: ViT, queries: Queries) -> int:
+    """Return how many numbers the requested rows of one matrix have."""
+    return prod(map(len, row_axes(model, queries)))
 
 
 def row_axes(model: ViT, queries: Queries) -> tuple[Axis, ...]:

@@ -17,7 +17,7 @@ from ..measured import MeasuredPairs
 from .draws import image_rngs
 from .kind import ReadoutKind
 from .patch_grid import PatchGrid
-from .patch_maps import patch_map
+from .patch_maps import n_map_numbers, patch_map
 
 
 def _random_map(model: ViT, pairs: MeasuredPairs, *, execution: Execution, seed: int) -> Readout:
@@ -36,5 +36,6 @@ RANDOM_MAP = ReadoutKind(
     name="A uniform random number for each patch",
     function=_random_map,
     passes=lambda model, seed: (0, 0),
+    numbers=n_map_numbers,
     params={"seed": whole(0, 0)},
 )

@@ -25,7 +25,7 @@ from .draws import image_rngs
 from .filled_runs import filled_runs
 from .kind import ReadoutKind
 from .patch_grid import PatchGrid
-from .patch_maps import patch_map
+from .patch_maps import n_map_numbers, patch_map
 
 
 def _rise(
@@ -57,6 +57,7 @@ RISE = ReadoutKind(
     source="Petsiuk, Das & Saenko 2018, arXiv 1806.07421",
     function=_rise,
     passes=lambda model, baseline, masks, keep, seed: (masks, 0),
+    numbers=n_map_numbers,
     params={
         "baseline": BASELINE,
         "masks": whole(300),

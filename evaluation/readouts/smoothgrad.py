@@ -22,7 +22,7 @@ from ..measured import MeasuredPairs
 from .baseline_images import BASELINE, against
 from .draws import image_rngs
 from .kind import ReadoutKind
-from .patch_maps import BY, pixel_map
+from .patch_maps import BY, n_map_numbers, pixel_map
 from .pixel_gradients import ends, pixel_gradient, scaled
 
 
@@ -57,6 +57,7 @@ SMOOTHGRAD = ReadoutKind(
     source="Smilkov et al. 2017, arXiv 1706.03825",
     function=_smoothgrad,
     passes=lambda model, baseline, noise, samples, seed, by: (samples, samples),
+    numbers=n_map_numbers,
     params={
         "baseline": BASELINE,
         "noise": number(0.15, "a number of at least 0", lambda value: value >= 0),

@@ -140,6 +140,7 @@ STREAM_PATCHING = ReadoutKind(
     source="Meng et al. 2022, arXiv 2202.05262",
     function=_kind,
     passes=_passes,
+    numbers=lambda model, direction, tokens: len(point_axis(model)) * (model.n_tokens if tokens == "each" else 1),
     params={"direction": choice(*DIRECTIONS), "tokens": choice("each", "all")},
     reads_metric=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from circuitstore.circuits import READOUT
 from circuitstore.errors import InputError
 from circuitstore.evaluation import logit_lens
 from circuitstore.images import Predictions, open_source
-from circuitstore.ingest import dry_run, index, parse_spec
+from circuitstore.ingest import dry_run, index, make_plan, parse_spec, readout_sizes
 from circuitstore.models import ViT
 from circuitstore.query import run
 from circuitstore.store import Store, open_store
@@ -129,6 +130,33 @@ def test_kinds_with_a_metric_contrast_images_and_others_do_not(digits_model: ViT
 def test_the_cost_is_estimated(digits_model: ViT, tmp_path: Path) -> None:
     rows = dry_run(parse_spec(SPEC), model=digits_model, location=tmp_path).to_pandas()
     assert rows[["items", "images", "forwards", "backwards"]].values.tolist() == [[2, 4, 4, 0]] * 3
+    numbers = 2 * 9 * 10  # of two classes: points and classes; mean, std, and each of two images if requested
+    stored = dict(zip(rows["recipe"].str.split(",").str[0] + rows["condition"].str[:4], rows["megabytes"], strict=True))
+    for name, arrays in {"logit-lens(norm=True)natu": 4, "logit-lens(norm=False)natu": 2}.items():
+        assert stored[name] == pytest.approx(4 * numbers * arrays / 1e6, abs=0.005)
+
+
+def test_large_read_outs_are_announced_before_the_run(
+    digits_model: ViT, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = SPEC.replace('"logit-lens"\nper_image', '"saliency"\nby = "pixel"\nper_image')
+    assert make_plan(parse_spec(SPEC), digits_model).notices == make_plan(parse_spec(pixels), digits_model).notices
+    monkeypatch.setattr(readout_sizes, "LARGE", 4 * 64 * 64 * 4 * 4 - 1)  # two classes under two conditions
+    (notice,) = (text for text in make_plan(parse_spec(pixels), digits_model).notices if "read-out" in text)
+    assert notice.startswith("read-out saliency(by=pixel): up to 0.0 GiB in the store") and notice in caplog.text
+    monkeypatch.setattr(readout_sizes, "LARGE", 4 * 64 * 64 * 4 * 4)
+    assert notice not in make_plan(parse_spec(pixels), digits_model).notices
+
+
+def test_the_size_of_maps_over_pixels_is_that_of_the_images(digits_model: ViT) -> None:
+    pixels = SPEC.replace('"logit-lens"\nper_image', '"saliency"\nby = "pixel"\nper_image')
+    item = make_plan(parse_spec(pixels), digits_model).items[0].item
+    many = replace(item, selection=replace(item.selection, count=400_000, n_candidates=400_000))
+    (notice,) = readout_sizes.size_notices({"float32": digits_model}, [(many, True)])
+    assert f"{4 * 64 * 64 * 100_002 / 2**30:.1f} GiB in the store" in notice
+    assert f"{8 * 64 * 64 * 100_000 / 2**30:.1f} GiB of memory" in notice
+    (kept,) = readout_sizes.size_notices({"float32": digits_model}, [(many, False)])
+    assert "0.0 GiB in the store" in kept
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What holds for every kind of read-out: types, names, parameters, settings of torch, and the caller's model."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,24 @@ def test_images_are_the_first_axis_and_the_read_out_has_its_kind(toy_vit, images
     forwards, backwards = READOUTS[key].passes(model, **dict(found.use.params))
     assert (forwards >= 1 or key == "random-map") and (backwards > 0) <= READOUTS[key].reads_metric
     assert len(found.mean().to_pandas()) == found.values[0].size
+
+
+def wide(readouts):
+    """Return the kinds with each of their parameters that change the axes."""
+    changes = {"tokens": ("each", "all"), "queries": ("each",), "by": ("pixel", "head", "source-token", "neuron")}
+    for key in KEYS:
+        for name, values in changes.items():
+            for value in values if name in readouts[key].params else ():
+                with suppress(InputError):  # another kind's value
+                    yield readouts.resolve(key, {name: value})
+        yield readouts.resolve(key)
+
+
+@pytest.mark.parametrize("use", list(wide(READOUTS)), ids=lambda use: use.text.split("(")[0] + str(len(use.text)))
+def test_the_stated_numbers_are_those_of_the_axes(toy_vit, images, use):
+    model, kind = toy_vit(depth=2), READOUTS[use.kind]
+    found = kind.read(model, pairs_of(model, images), use)
+    assert kind.numbers(model, **dict(use.params)) == found.values[0].size
 
 
 @pytest.mark.parametrize("key", KEYS)
