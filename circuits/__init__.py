@@ -26,6 +26,11 @@ from .extraction import shares_error as shares_error
 from .extraction import size_grid as size_grid
 from .extraction import threshold as threshold
 from .extraction import top as top
+from .fit import FIT_THINGS as FIT_THINGS
+from .fit import Fit as Fit
+from .fit import FitThing as FitThing
+from .fit import FitUse as FitUse
+from .fit import little_endian as little_endian
 from .graph import FORMS as FORMS
 from .graph import PORTS as PORTS
 from .graph import ComputationGraph as ComputationGraph

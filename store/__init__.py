@@ -7,6 +7,7 @@ from .graph.neo4j.account import Account as Account
 from .kinds import CIRCUIT as CIRCUIT
 from .kinds import DISCOVERY as DISCOVERY
 from .kinds import EXAMPLES as EXAMPLES
+from .kinds import FITS as FITS
 from .kinds import READOUTS as READOUTS
 from .kinds import RESPONSE as RESPONSE
 from .location import Location as Location

@@ -8,6 +8,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 | discovery | edges of the universe | `mean`, `std` (float32), `member` (bool), `image_0` … (float16) |
 | circuit | member edges | `edge` (flat index), `rank` (1 = first extracted), `score`, `std`, `frequency` (float32) |
 | response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
+| fit | bytes | `bytes` (uint8): the arrays one after the other, see `fit_encoding` |
 | example | values of pixels | `clean_0`, `attacked_0` … (uint8), see `example_encoding` |
 | run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better here than in the header |
 
@@ -21,7 +22,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -33,10 +34,8 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Evaluation,
-    ExampleImages,
     Extraction,
     ModelInfo,
-    ReadoutRecord,
     Recipe,
     Response,
     Trial,
@@ -249,7 +248,16 @@ def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> E
     )
 
 
-def check_identity(header: Header, value: Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord) -> None:
+class Identified(Protocol):
+    """A value with an id and a checksum."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+def check_identity(header: Header, value: Identified) -> None:
     """Compare the id and the checksum of a value that was read with those in its header.
 
     Raises:
@@ -367,6 +375,7 @@ def request_to_table(request: RunRequest, store_id: str) -> pa.Table:
     content = {
         "items": [item.to_dict() for item in request.items],
         "circuits": [[item, extraction.to_dict()] for item, extraction in request.circuits],
+        **({"values": [list(value) for value in request.values]} if request.values else {}),
     }
     header: Header = {
         "kind": "run",
@@ -393,6 +402,7 @@ def request_from_table(header: Header, table: pa.Table) -> RunRequest:
         tuple(WorkItem.from_dict(item) for item in content["items"]),
         tuple((item, Extraction.from_dict(extraction)) for item, extraction in content["circuits"]),
         header["created_ms"],
+        tuple((kind, id) for kind, id in content.get("values", ())),
     )
     if request.id != header["id"]:
         raise StoreDamaged(f"its header has the id {header['id']}, its content has {request.id}")

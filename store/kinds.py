@@ -1,4 +1,4 @@
-"""Kinds of stored values: discoveries, circuits, responses, example images, read-outs.
+"""Kinds of stored values: discoveries, circuits, responses, example images, read-outs, fits.
 
 All parts of a store loop over these kinds. A new kind is a value in `KINDS`, with its table in `tables` and a migration
 that creates the table.
@@ -20,14 +20,15 @@ from ..circuits import (
     Discovery,
     ExampleImages,
     Extraction,
+    Fit,
     ReadoutRecord,
     Response,
     Role,
     WorkItem,
 )
-from . import encoding, example_encoding, readout_encoding, tables
+from . import encoding, example_encoding, fit_encoding, readout_encoding, tables
 
-Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord
+Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord | Fit
 V = TypeVar("V", bound=Stored)
 Question = tuple[WorkItem, Extraction | None]
 
@@ -89,6 +90,10 @@ def _examples_row(images: ExampleImages, created_ms: int) -> dict[str, Any]:
     return images.properties() | {"created_ms": created_ms}
 
 
+def _fit_row(fit: Fit, created_ms: int) -> dict[str, Any]:
+    return fit.properties() | {"created_ms": created_ms}
+
+
 def _readout_row(record: ReadoutRecord, created_ms: int) -> dict[str, Any]:
     return record.properties() | {"created_ms": created_ms}
 
@@ -107,10 +112,19 @@ kept_items = select(_items.id).where(
 RESPONSES: dict[Role, sa.Column[Any]] = {role: _circuits[f"response_{role}"] for role in ROLES}
 """Columns of a circuit that refer to responses, by role."""
 
+
+def values_of_runs(kind: str, run: str | None = None) -> sa.Select[Any]:
+    """Return the query for the ids of the values of a kind that runs, or one run, keep by id."""
+    table = tables.run_values.c
+    query = select(table.value).where(table.kind == kind)
+    return query if run is None else query.where(table.run == run)
+
+
 _kept_responses = sa.union_all(
     *(_kept_circuits.with_only_columns(column).where(column.is_not(None)) for column in RESPONSES.values()),
     # by circuit: the circuit may be only in the archive
     select(tables.responses.c.id).where(tables.responses.c.circuit.in_(_of_runs)),
+    values_of_runs("response"),
 ).subquery()
 
 _IMAGES = ("model", "dataset", "class", "class_index", "image_group", "condition")
@@ -185,7 +199,21 @@ READOUTS = StoredKind(
     answers=True,
 )
 
-KINDS: dict[str, StoredKind[Any]] = {kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES, READOUTS)}
+FITS = StoredKind(
+    "fit",
+    "fits",
+    Fit,
+    fit_encoding.fit_to_table,
+    fit_encoding.fit_from_table,
+    tables.fits,
+    _fit_row,
+    kept=values_of_runs("fit"),
+    question=lambda fit: None,
+)
+
+KINDS: dict[str, StoredKind[Any]] = {
+    kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES, READOUTS, FITS)
+}
 """All kinds by name. A kind comes before those that refer to it."""
 
 

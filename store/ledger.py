@@ -16,11 +16,11 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged, check_known
 from .catalog_lease import WRITER
-from .kinds import KINDS, RESPONSES, StoredKind, answering_kinds, examples_of_items
+from .kinds import KINDS, RESPONSES, StoredKind, answering_kinds, examples_of_items, values_of_runs
 from .lease import now_ms
 from .runs import Run, RunRequest
 from .sql import bytewise, chunks, insert_new, parsed, storable
-from .tables import circuits, items, leases, responses, run_circuits, run_items, runs, store
+from .tables import circuits, items, leases, responses, run_circuits, run_items, run_values, runs, store
 
 LOST = "its answer came from elsewhere and is lost; store it again"
 """Error of an item whose answer was imported and is missing, and cannot be computed."""
@@ -47,6 +47,8 @@ def add_run(connection: Connection, request: RunRequest) -> None:
     ]
     insert_new(connection, run_items, positions)
     _want_circuits(connection, request)
+    kept = [{"run": request.run, "kind": kind, "value": id} for kind, id in dict.fromkeys(request.values)]
+    insert_new(connection, run_values, kept)
 
 
 def _once(wanted: Sequence[WorkItem]) -> list[WorkItem]:
@@ -98,6 +100,9 @@ def listed_runs(connection: Connection) -> dict[str, Run]:
     circuits_of: dict[str, list[str]] = {}
     for run, circuit in connection.execute(select(run_circuits.c.run, run_circuits.c.circuit)):
         circuits_of.setdefault(run, []).append(circuit)
+    values_of: dict[str, list[tuple[str, str]]] = {}
+    for run, kind, id in connection.execute(select(run_values.c.run, run_values.c.kind, run_values.c.value)):
+        values_of.setdefault(run, []).append((kind, id))
     return {
         row.name: Run(
             row.spec,
@@ -105,6 +110,7 @@ def listed_runs(connection: Connection) -> dict[str, Run]:
             row.changed_ms,
             tuple(items_of.get(row.name, ())),
             frozenset(circuits_of.get(row.name, ())),
+            frozenset(values_of.get(row.name, ())),
         )
         for row in connection.execute(select(runs))
     }
@@ -119,8 +125,10 @@ def requests_of(connection: Connection, name: str) -> list[RunRequest]:
     wanted = [
         (item, parsed(Extraction, text)) for item, text in connection.execute(of_run.order_by(run_circuits.c.circuit))
     ]
+    of_values = select(run_values.c.kind, run_values.c.value).where(run_values.c.run == name)
+    kept = tuple((kind, id) for kind, id in connection.execute(of_values.order_by(*of_values.selected_columns)))
     times = sorted({row.created_ms, row.changed_ms})
-    return [RunRequest(name, row.spec, tuple(requested), tuple(wanted), ms) for ms in times]
+    return [RunRequest(name, row.spec, tuple(requested), tuple(wanted), ms, kept) for ms in times]
 
 
 TRIED = ("state", "error", "attempts", "changed_ms")
@@ -202,10 +210,17 @@ def circuits_of(connection: Connection, run: str) -> list[str]:
 
 
 def responses_of(connection: Connection, run: str) -> list[str]:
-    """Return the ids of the listed responses that the circuits of a run refer to."""
+    """Return the ids of the listed responses that a run keeps, or that its circuits refer to."""
     mine = select(circuits).where(circuits.c.id.in_(select(run_circuits.c.circuit).where(run_circuits.c.run == run)))
-    referred = sa.union(*(mine.with_only_columns(column) for column in RESPONSES.values())).subquery()
+    referring = (mine.with_only_columns(column) for column in RESPONSES.values())
+    referred = sa.union(*referring, values_of_runs("response", run)).subquery()
     return list(connection.scalars(select(responses.c.id).where(responses.c.id.in_(select(referred)))))
+
+
+def fits_of(connection: Connection, run: str) -> list[str]:
+    """Return the ids of the listed fits that a run keeps."""
+    table = KINDS["fit"].table
+    return list(connection.scalars(select(table.c.id).where(table.c.id.in_(values_of_runs("fit", run)))))
 
 
 def examples_of(connection: Connection, run: str) -> list[str]:
@@ -264,13 +279,15 @@ def _reset(answered: bool, item: WorkItem) -> dict[str, str | None]:
 
 def delete_run(connection: Connection, run: str) -> None:
     """Delete a run and its references, but not the values that they refer to."""
-    for table, column in ((run_circuits, run_circuits.c.run), (run_items, run_items.c.run), (runs, runs.c.name)):
-        connection.execute(delete(table).where(column == run))
+    for table in (run_values, run_circuits, run_items):
+        connection.execute(delete(table).where(table.c.run == run))
+    connection.execute(delete(runs).where(runs.c.name == run))
 
 
 def requested_ids(connection: Connection, run: str) -> set[str]:
-    """Return the ids of the items and circuits that a run requests."""
+    """Return the ids of the items and circuits that a run requests, and of the values that it keeps."""
     return {
+        *connection.scalars(select(run_values.c.value).where(run_values.c.run == run)),
         *connection.scalars(select(run_items.c.item).where(run_items.c.run == run)),
         *connection.scalars(select(run_circuits.c.circuit).where(run_circuits.c.run == run)),
     }
@@ -283,7 +300,7 @@ def spec_of(connection: Connection, run: str) -> str:
 
 def clear(connection: Connection) -> None:
     """Delete all rows except the store's id and the lease."""
-    for table in (run_circuits, run_items, runs, *(kind.table for kind in KINDS.values()), items):
+    for table in (run_values, run_circuits, run_items, runs, *(kind.table for kind in KINDS.values()), items):
         connection.execute(delete(table))
 
 

@@ -1,4 +1,4 @@
-"""Tables of runs, items, circuits, responses, example images and read-outs, from the catalog."""
+"""Tables of runs, items, circuits, responses, example images, read-outs and fits, from the catalog."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .kinds import DISCOVERY, KINDS
 from .tables import STATES, run_circuits, run_items
 from .tables import circuits as circuits_table
 from .tables import examples as examples_table
+from .tables import fits as fits_table
 from .tables import items as items_table
 from .tables import readouts as readouts_table
 from .tables import responses as responses_table
@@ -139,6 +140,16 @@ def readouts(connection: Connection, run: str | None, equals: Mapping[str, Any])
         query = query.where(readouts_table.c.id.in_(ledger.answers_of(connection, run, KINDS["readout"])))
     order = (*_IMAGES, "readout", "corruption", "metric", "id")
     return _frame(connection, query.order_by(*(sql.bytewise(connection, readouts_table.c[name]) for name in order)))
+
+
+def fits(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:
+    """See `Store.fits`."""
+    query = select(fits_table).where(*_equal("fits", dict(fits_table.c.items()), equals))
+    if run is not None:
+        ledger.known_run(connection, run)
+        query = query.where(fits_table.c.id.in_(ledger.fits_of(connection, run)))
+    order = ("model", "dataset", "thing", "fit", "id")
+    return _frame(connection, query.order_by(*(sql.bytewise(connection, fits_table.c[name]) for name in order)))
 
 
 def _of_run(connection: Connection, run: str) -> Select[Any]:

@@ -21,7 +21,7 @@ from ..results import Table
 from . import answers, ledger
 from .archive import RUN, Archive
 from .interrupts import deferred, safe_point
-from .kinds import CIRCUIT, KINDS, Question, Stored, StoredKind, answering_kinds
+from .kinds import CIRCUIT, FITS, KINDS, Question, Stored, StoredKind, answering_kinds
 from .lease import now_ms
 from .parts import RECOMPUTED, Parts
 from .projection import Projection
@@ -37,6 +37,7 @@ KEYS = {
     "runs": ("name",),
     "run_items": ("run", "item"),
     "run_circuits": ("run", "circuit"),
+    "run_values": ("run", "kind", "value"),
     "items": ("id",),
 }
 """Key columns of each table; those of a kind of values have the key `id`."""
@@ -179,11 +180,14 @@ def _missing_requests(found: ArchiveContents, old: CatalogRows) -> Iterator[RunR
         run = known.get(name)
         new = [item for item in requested if run is None or item not in run.items]
         circuits = [(item, how) for id, (item, how) in wanted.items() if run is None or id not in run.circuits]
-        if not new and not circuits:
+        kept = {(v["kind"], v["value"]) for v in old.rows["run_values"] if v["run"] == name and v["kind"] in KINDS}
+        values = tuple(sorted(kept - run.values if run else kept))
+        if not new and not circuits and not values:
             continue
         times = _moments(row) if run is None else [max(run.changed_ms + 1, *_moments(row))]
         spec = row["spec"] if run is None else run.spec
-        yield from (RunRequest(name, spec, tuple(found.items[id] for id in new), tuple(circuits), ms) for ms in times)
+        items = tuple(found.items[id] for id in new)
+        yield from (RunRequest(name, spec, items, tuple(circuits), ms, values) for ms in times)
 
 
 def _requested_by(
@@ -220,12 +224,14 @@ def _recovered(found: ArchiveContents, old: CatalogRows) -> Iterator[RunRequest]
     listed = set().union(*(_ids(old, kind.table.name) for kind in answering_kinds()))
     stray_items = [id for id in found.answers if id not in items and id not in listed]
     stray_items += [str(found.circuits[id]["discovery_id"]) for id in stray]
-    if not stray_items:
+    kept = {id for run in runs.values() for _, id in run.values} | _ids(old, FITS.table.name)
+    fits = tuple((FITS.name, id) for id in found.rows[FITS.name] if id not in kept)
+    if not stray_items and not fits:
         return
     run = runs.get(RECOVERED, Run("", 0, 0, (), frozenset()))
     wanted = tuple((str(found.circuits[id]["discovery_id"]), found.extractions[id]) for id in stray)
     questions = tuple(found.items[id] for id in dict.fromkeys(stray_items))
-    yield RunRequest(RECOVERED, run.spec, questions, wanted, max(now_ms(), run.changed_ms + 1))
+    yield RunRequest(RECOVERED, run.spec, questions, wanted, max(now_ms(), run.changed_ms + 1), fits)
 
 
 def _states(found: ArchiveContents, old: CatalogRows) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..circuits import Extraction, WorkItem, circuit_id
@@ -17,7 +18,7 @@ class Requests:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._known: dict[str, set[str]] = {}  # items and circuits that each run is known to refer to
+        self._known: dict[str, set[str]] = {}  # ids that each run is known to refer to
 
     def add_run(self, request: RunRequest) -> None:
         """Store a request; if its run exists, add what is new."""
@@ -28,15 +29,30 @@ class Requests:
     def add(self, run: str, item: WorkItem, extraction: Extraction | None = None) -> None:
         """Make a run refer to an item, and to a circuit of it, even if it did not request them."""
         wanted = {item.id, circuit_id(item.id, extraction)} if extraction else {item.id}
+        if self._lacks(run, wanted):
+            circuits = ((item.id, extraction),) if extraction else ()
+            self.add_run(RunRequest(run, self._spec(run), (item,), circuits, now_ms()))
+            self._known[run] |= wanted
+
+    def keep(self, run: str, values: Sequence[tuple[str, str]]) -> None:
+        """Make a run refer to values, stored or not, given by kind and id."""
+        if self._lacks(run, {id for _, id in values}):
+            known = self._known[run]
+            new = tuple(dict.fromkeys(value for value in values if value[1] not in known))
+            self.add_run(RunRequest(run, self._spec(run), (), (), now_ms(), new))
+            self._known[run] |= {id for _, id in new}
+
+    def _lacks(self, run: str, wanted: set[str]) -> bool:
+        """Return whether a run does not refer to all of these ids."""
         if wanted <= self._known.get(run, set()):
-            return
+            return False
         with self._parts.catalog.reading() as connection:
-            self._known[run], spec = ledger.requested_ids(connection, run), ledger.spec_of(connection, run)
-        if wanted <= self._known[run]:
-            return
-        circuits = ((item.id, extraction),) if extraction else ()
-        self.add_run(RunRequest(run, spec, (item,), circuits, now_ms()))
-        self._known[run] |= wanted
+            self._known[run] = ledger.requested_ids(connection, run)
+        return not wanted <= self._known[run]
+
+    def _spec(self, run: str) -> str:
+        with self._parts.catalog.reading() as connection:
+            return ledger.spec_of(connection, run)
 
     def write_missing(self) -> None:
         """Write the requests of listed runs that the archive lacks: those of lost files or of an older store."""

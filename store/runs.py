@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ..circuits import Extraction, WorkItem, circuit_id, digest
 
@@ -27,6 +28,7 @@ class RunRequest:
         items: in order.
         circuits: item id and extraction of each requested circuit.
         created_ms: time of the request (epoch milliseconds).
+        values: kind and id of each value that the run keeps without an item or a circuit that refers to it.
     """
 
     run: str
@@ -34,10 +36,13 @@ class RunRequest:
     items: tuple[WorkItem, ...]
     circuits: tuple[tuple[str, Extraction], ...]
     created_ms: int
+    values: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def id(self) -> str:
-        content = [self.spec, [item.id for item in self.items], self.wanted, self.created_ms]
+        content: list[Any] = [self.spec, [item.id for item in self.items], self.wanted, self.created_ms]
+        if self.values:  # ids of earlier requests do not change
+            content.append(self.values)
         return run_key(self.run) + digest(content)[:KEY]
 
     @cached_property
@@ -47,7 +52,7 @@ class RunRequest:
 
     def is_same(self, other: RunRequest) -> bool:
         """Return whether both requests have the same content, whatever their times."""
-        mine, theirs = ([r.run, r.spec, [i.id for i in r.items], r.wanted] for r in (self, other))
+        mine, theirs = ([r.run, r.spec, [i.id for i in r.items], r.wanted, r.values] for r in (self, other))
         return mine == theirs
 
 
@@ -60,6 +65,7 @@ class Run:
         created_ms, changed_ms: times of the first and the last request.
         items: ids, in order.
         circuits: ids of the requested circuits.
+        values: kind and id of the values that it keeps by id.
     """
 
     spec: str
@@ -67,6 +73,7 @@ class Run:
     changed_ms: int
     items: tuple[str, ...]
     circuits: frozenset[str]
+    values: frozenset[tuple[str, str]] = frozenset()
 
 
 def merge_requests(requests: Iterable[RunRequest]) -> dict[str, Run]:
@@ -81,6 +88,7 @@ def merge_requests(requests: Iterable[RunRequest]) -> dict[str, Run]:
             several[-1].created_ms,
             tuple(dict.fromkeys(item.id for one in several for item in one.items)),
             frozenset(id for one in several for id in one.wanted),
+            frozenset(value for one in several for value in one.values),
         )
         for name, several in by_run.items()
     }

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, Discovery, ExampleImages, ReadoutRecord, Response
+from ..circuits import CircuitRecord, Discovery, ExampleImages, Fit, ReadoutRecord, Response
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
 from . import catalog_lease, listing
@@ -24,7 +24,7 @@ from .cypher.values import check_text, limits
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import EXAMPLES, READOUTS
+from .kinds import EXAMPLES, FITS, READOUTS
 from .location import Location
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -161,7 +161,7 @@ class Store:
         `response_circuit` of `circuits` refer to the responses.
 
         Args:
-            run: only those that the circuits of this run refer to.
+            run: only those that this run keeps, or that its circuits refer to.
             equals: as for `circuits`.
 
         Raises:
@@ -223,6 +223,27 @@ class Store:
     def readout(self, id: str) -> ReadoutRecord:
         """Return a read-out by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
         return self.archive.read(READOUTS, self.readout_id(id))[0]
+
+    def fits(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
+        """Return what was fitted to the runs of models: directions, detectors, pooled circuits.
+
+        Columns: `Fit.properties` and `created_ms`.
+
+        Args:
+            run: only those that this run keeps.
+            equals: as for `circuits`, such as `thing="directions"`.
+
+        Raises:
+            InputError: there is no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.fits(connection, run, equals)
+
+    def fit(self, id: str) -> Fit:
+        """Return a fit by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, FITS.name, id)
+        return self.archive.read(FITS, id)[0]
 
     def writing_process(self) -> str | None:
         """Return a description of the process that writes to the store; None if there is none."""

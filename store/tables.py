@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
@@ -193,6 +193,29 @@ readouts = Table(
     Column("n_images", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+fits = Table(
+    "fits",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("model_id", String(64), nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("thing", String(16), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("fit", Text, nullable=False),
+    Column("n_images", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+run_values = Table(
+    "run_values",
+    metadata,
+    Column("run", ForeignKey("runs.name"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("value", String(64), primary_key=True, index=True),  # no foreign key: kept before it exists
 )
 
 run_circuits = Table(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from ..circuits import CircuitRecord, Extraction, WorkItem, circuit_id
+from ..circuits import CircuitRecord, Extraction, Fit, WorkItem, circuit_id
 from ..errors import InputError, StoreDamaged
 from ..results import Table
 from . import answers, ledger, upkeep
@@ -23,7 +23,7 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import CIRCUIT, EXAMPLES, KINDS, RESPONSE, Stored, StoredKind, answering_kinds, kind_of
+from .kinds import CIRCUIT, EXAMPLES, FITS, KINDS, RESPONSE, Stored, StoredKind, answering_kinds, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -145,12 +145,31 @@ class Writer:
                 listed = {kind: ledger.answers_of(connection, name, kind) for kind in answering_kinds()}
                 listed |= {CIRCUIT: ledger.circuits_of(connection, name)}
                 listed |= {RESPONSE: ledger.responses_of(connection, name)}
-                listed |= {EXAMPLES: ledger.examples_of(connection, name)}
+                listed |= {EXAMPLES: ledger.examples_of(connection, name), FITS: ledger.fits_of(connection, name)}
             self._set_lost_aside(listed)
             taken = [self.adopt(kind, id) for kind, id in absent]
             taken += [self.adopt(CIRCUIT, id) for id in wanted if self.archive.has(CIRCUIT.name, id)]
             if sum(taken):
                 self._parts.notify(f"{sum(taken)} results of an earlier run were found in the archive and reused")
+
+    def keep(self, run: str, kind: StoredKind[Any], ids: Sequence[str]) -> list[str]:
+        """Make a run refer to values by id, stored or not, and return those that are not stored, in order.
+
+        Values that the archive already contains, from a killed run or a lost catalog, are adopted. It is for values
+        that no item asks for, such as fits and the responses of a study.
+        """
+        with self._parts.lock:
+            self._parts.check()
+            self._requests.keep(run, [(kind.name, id) for id in ids])
+            with self.catalog.reading() as connection:
+                listed = answers.stored(connection, kind)
+            self._set_lost_aside({kind: [id for id in ids if id in listed]})
+            for id in dict.fromkeys(ids):
+                if id not in listed and self.archive.has(kind.name, id):
+                    self.adopt(kind, id)
+            with self.catalog.reading() as connection:
+                listed = answers.stored(connection, kind)
+            return [id for id in dict.fromkeys(ids) if id not in listed]
 
     def adopt(self, kind: StoredKind[Any], id: str) -> bool:
         """List a value that is in the archive but not in the catalog; return False if its damaged file was set aside.
@@ -250,7 +269,8 @@ class Writer:
 
         A discovery or a read-out completes its item; scores are stored as by `encoding.rounded`. A circuit appears in
         the graph with its group: after at most half a minute plus the time that a group takes. A response belongs to a
-        run through the circuits that refer to it, example images through items of the same class and condition.
+        run through the circuits that refer to it or by `keep`, example images through items of the same class and
+        condition. A fit is kept by the run.
 
         A stored value is never replaced: a different value with the same id is dropped with a notice.
 
@@ -262,6 +282,8 @@ class Writer:
             for value in values:
                 if (question := kind_of(value).question(value)) is not None:
                     self._requests.add(run, *question)
+                elif isinstance(value, Fit):
+                    self._requests.keep(run, [(FITS.name, value.id)])
             self._list([self._first(value) for value in values])
 
     def _first(self, value: Stored) -> tuple[Stored, int]:

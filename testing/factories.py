@@ -23,6 +23,8 @@ from ..circuits import (
     Example,
     ExampleImages,
     Extraction,
+    Fit,
+    FitUse,
     MethodUse,
     Metric,
     ModelInfo,
@@ -183,6 +185,16 @@ def make_readout(item: WorkItem, count: int = 3, *, per_image: bool = False, see
     readout = Readout(readout_use(item), axes, rng.normal(size=(count, len(points), 2)), facts={"residual": 0.25})
     hashes = tuple(_hashes(98, item.target_class.class_index, count))
     return ReadoutRecord.of(item, hashes, readout, per_image=per_image, provenance={"device": "cpu"})
+
+
+def make_fit(count: int = 3, seed: int = 0) -> Fit:
+    """Return synthetic directions: unit vectors of three senders, and their offsets."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(3, 2, 4)).astype(np.float32)
+    arrays = {"vectors": vectors, "offsets": rng.normal(size=(3, 2)), "kept": np.array([True, False, True])}
+    hashes = tuple(f"{seed:02x}{i:062x}" for i in range(count))
+    model = make_item().model
+    return Fit("directions", FitUse.of("split", {"quantile": 0.95}), model, "digits", hashes, arrays, {"bar": 0.5})
 
 
 def readout_item(item: WorkItem) -> WorkItem:
