@@ -124,7 +124,7 @@ def probe(
 
     Runs the spec's model on all of its images and fits a logistic regression to the pooled tokens: on discovery
     images, with selection images to choose the penalty. Writes the classifier to the file that the spec names
-    as the model's head, and prints the accuracy, also on report images. Needs circuitstore[probe].
+    as the model's head, and prints the accuracy, also on report images.
     """
     from .. import ingest
     from ..results import Table

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 
 from ..bars import QUIET_S, Bar
-from ..errors import InputError, optional
+from ..errors import InputError
 from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, printable
 from ..models import LinearHead, ViT
 from ..results import Table
@@ -88,7 +88,6 @@ def train_probe(spec: Spec, *, progress: bool = False) -> Probe:
 
     Raises:
         InputError: the model or the images cannot be loaded, a class has too few images, or there is only one class.
-        CircuitStoreError: scikit-learn is not installed.
 
     Examples:
         >>> probe = train_probe(spec)
@@ -96,7 +95,6 @@ def train_probe(spec: Spec, *, progress: bool = False) -> Probe:
         [['discovery', 347], ['selection', 173], ['report', 168]]
         >>> probe.head.save(folder / "probe.safetensors")
     """
-    optional("sklearn.linear_model", "probe")  # before the images are read
     names = _class_names(spec)
     model = untrained(spec, names)
     source = open_images(spec, model, progress=progress)
@@ -200,7 +198,7 @@ def _check(data: dict[Split, _Data], names: Sequence[str]) -> None:
 
 def _fit(data: _Data, names: Sequence[str], penalty: float) -> LinearHead:
     """Fit a classifier to standardised features, and express it in the features themselves."""
-    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.exceptions import ConvergenceWarning  # scikit-learn takes a second to import
     from sklearn.linear_model import LogisticRegression
 
     mean, std = data.features.mean(axis=0, dtype=float), data.features.std(axis=0, dtype=float)

@@ -1,0 +1,1 @@
+"""Detectors: how suspicious an image is, compared with reference images."""
