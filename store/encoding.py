@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +34,11 @@ from ..circuits import (
     Discovery,
     EdgeScores,
     Evaluation,
+    ExampleImages,
     Extraction,
+    Fit,
     ModelInfo,
+    ReadoutRecord,
     Recipe,
     Response,
     Trial,
@@ -54,6 +57,8 @@ FORMAT = 1
 HEADER, CHECKSUM = b"circuitstore", b"circuitstore.sha256"
 Header = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
+Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord | Fit
+"""A value that a store holds."""
 
 
 def header_universe(header: Header) -> Universe:
@@ -248,16 +253,7 @@ def _scores_from_table(header: Header, table: pa.Table, universe: Universe) -> E
     )
 
 
-class Identified(Protocol):
-    """A value with an id and a checksum."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-
-
-def check_identity(header: Header, value: Identified) -> None:
+def check_identity(header: Header, value: Stored) -> None:
     """Compare the id and the checksum of a value that was read with those in its header.
 
     Raises:

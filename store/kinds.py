@@ -27,8 +27,8 @@ from ..circuits import (
     WorkItem,
 )
 from . import encoding, example_encoding, fit_encoding, readout_encoding, tables
+from .encoding import Stored
 
-Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord | Fit
 V = TypeVar("V", bound=Stored)
 Question = tuple[WorkItem, Extraction | None]
 
