@@ -10,6 +10,10 @@ from .consensus import component_usage as component_usage
 from .consensus import consensus as consensus
 from .consensus import enrichment as enrichment
 from .consensus import mean_ranks as mean_ranks
+from .defence import DefenceCell as DefenceCell
+from .defence import adaptive_sentences as adaptive_sentences
+from .defence import bootstrap_interval as bootstrap_interval
+from .defence import defence_table as defence_table
 from .discovery import Discovery as Discovery
 from .drawing import Drawing as Drawing
 from .edge_changes import EdgeChanges as EdgeChanges

@@ -138,6 +138,15 @@ class Predictions:
             self._views.popitem(last=False)
         return np.stack([found[ref.hash] for ref in refs])
 
+    def attacked_now(self, cls: ClassInfo, refs: Sequence[ImageRef], condition: Condition) -> Views:
+        """Attack images again, with the attacking model as it is now, such as within an edit's `applied`.
+
+        Raises:
+            BadImage: an image cannot be decoded.
+            InputError: the attack is not possible.
+        """
+        return attack(condition, Batch(self.source, cls, tuple(refs), (), self.seed, self.attacker(condition)))
+
     def constants(self, corruption: Corruption) -> ConstantOutputs:
         """Return the outputs that replace those of the model's senders; computed once for each corruption.
 

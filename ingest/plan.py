@@ -130,7 +130,7 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
     notices |= dict.fromkeys(notice for c in conditions if (notice := notice_of(c)))
     if model is not None and spec.model is not None:
         notices[f"the loaded model {model.name} is used instead of the model in {spec.origin}"] = None
-    classes = _classes(spec, source, notices)
+    classes = run_classes(spec, source, notices)
     groups_of = {cls: groups_of_class(source, cls, notices) for cls in classes}
     classes = [cls for cls in classes if groups_of[cls]]
     if not classes:
@@ -156,7 +156,7 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
     return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
 
 
-def _classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
+def run_classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
     """Return the classes of the run: those of `only`, or all that have images under every condition."""
     by_name = {c.name: c for c in source.classes}
     for name in spec.images.only or ():

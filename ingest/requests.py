@@ -57,11 +57,20 @@ def requests_of(spec: Spec, attackers: Mapping[int, ViT], width: int = 1) -> lis
     Raises:
         InputError: an unknown kind or parameter, or a combination that is undefined.
     """
-    conditions = [_condition(spec, i, attackers) for i in range(len(spec.condition))]
+    conditions = conditions_of(spec, attackers)
     recipes = [_of_recipe(spec, f"recipe[{i}]", recipe, conditions) for i, recipe in enumerate(spec.recipe)]
     paths = [_of_paths(spec, i, conditions, width) for i in range(len(spec.neuron_paths))]
     readouts = [_of_readouts(spec, f"readout[{i}]", table, conditions, recipes) for i, table in enumerate(spec.readout)]
     return [*recipes, *paths, *(requested for found in readouts for requested in found)]
+
+
+def conditions_of(spec: Spec, attackers: Mapping[int, ViT]) -> list[Condition]:
+    """Return the conditions of a spec, in its order.
+
+    Raises:
+        InputError: an unknown kind or parameter.
+    """
+    return [_condition(spec, i, attackers) for i in range(len(spec.condition))]
 
 
 def _condition(spec: Spec, index: int, attackers: Mapping[int, ViT]) -> Condition:
@@ -186,11 +195,11 @@ def _chosen(
     chosen = tuple(conditions)
     if table.conditions is not None:
         with errors_at(spec, f"{place}.conditions"):
-            chosen = tuple(c for name in table.conditions for c in _named_conditions(name, conditions))
+            chosen = tuple(c for name in table.conditions for c in named_conditions(name, conditions))
     return tuple(sorted(dict.fromkeys(chosen), key=lambda c: c.kind != NATURAL))
 
 
-def _named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
+def named_conditions(name: str, conditions: Sequence[Condition]) -> list[Condition]:
     """Return the conditions whose kind, name or canonical text is `name`."""
     own = {c: dict(c.params).get("name") for c in conditions}
     hits = [c for c in conditions if name in (c.kind, c.text, own[c])]

@@ -247,6 +247,32 @@ class ExtractSpec(_Open):
         return EXTRACTIONS.resolve(kind.key, {kind.main: size, **params})
 
 
+class DefenceSpec(_Part):
+    """A defence study: which attacks are defended against, and what is chosen on selection images.
+
+    Attributes:
+        against: kinds, names or texts of the conditions that defences are fitted against; by default all attacks.
+        form: form of the graph.
+        sizes: numbers of edges to choose from.
+        strengths: strengths of steering to choose from.
+        quantile: quantile of the clean images' projections above which a sender is steered.
+        clean_loss: number of unattacked selection images that a defence may lose.
+        pairs: maximum number of discovery images that directions and circuit are found on.
+        draws: number of draws of each random control.
+        restarts: random starts of an attack that knows the defence.
+    """
+
+    against: tuple[str, ...] | None = Field(default=None, min_length=1)
+    form: Form = "split"
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(12, 24, 48, 96), min_length=1)
+    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
+    quantile: float = Field(default=0.95, ge=0, le=1)
+    clean_loss: int = Field(default=1, ge=0)
+    pairs: int = Field(default=80, ge=2)
+    draws: int = Field(default=4, ge=1, le=1000)
+    restarts: int = Field(default=2, ge=1, le=1000)
+
+
 class Spec(_Part):
     """The description of an indexing run.
 
@@ -262,6 +288,7 @@ class Spec(_Part):
     extract: tuple[ExtractSpec, ...] = ()
     neuron_paths: tuple[NeuronPathsSpec, ...] = ()
     readout: tuple[ReadoutSpec, ...] = ()
+    defence: DefenceSpec | None = None
     keep: Literal["per-image", "mean"] = "per-image"
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -281,8 +308,8 @@ class Spec(_Part):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Spec:
-        if not (self.recipe or self.neuron_paths or self.readout):
-            raise ValueError("expected at least one [[recipe]], [[neuron_paths]] or [[readout]]")
+        if not (self.recipe or self.neuron_paths or self.readout or self.defence):
+            raise ValueError("expected at least one [[recipe]], [[neuron_paths]], [[readout]] or [defence]")
         if bool(self.recipe) != bool(self.extract):
             given, lacking = ("recipe", "extract") if self.recipe else ("extract", "recipe")
             raise ValueError(f"{lacking}: [[{given}]] needs at least one [[{lacking}]]")
@@ -424,6 +451,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
         ("images",): ImagesSpec,
         ("images", "source"): FolderSpec,
         ("images", "groups"): GroupsSpec,
+        ("defence",): DefenceSpec,
     }
     names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
     yield from tables[names].model_fields

@@ -4,6 +4,7 @@ from .ablation import ablate_components as ablate_components
 from .ablation import ablate_edges as ablate_edges
 from .controls import random_edges as random_edges
 from .directions import Directions as Directions
+from .directions import Offset as Offset
 from .directions import fit_directions as fit_directions
 from .directions import fit_offsets as fit_offsets
 from .edit import Changes as Changes

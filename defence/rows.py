@@ -1,0 +1,187 @@
+"""The rows of a defence study: which edits each of them chooses among, and its random controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..circuits import Circuit, EdgeScores, greedy
+from ..errors import InputError
+from ..evaluation.interventions import Directions, Offset, fit_offsets, steer_edges, steer_senders
+from ..models import ViT
+from .choosing import Candidate
+from .last_layer import retrain_last_layer
+from .sample import Sample
+
+NONE = "none"
+PENALTIES = tuple(10.0**power for power in range(-4, 3))
+"""Values of C among which the retrained last layer is chosen, the strongest penalty first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the defences against one attack are made from, fitted on discovery images.
+
+    Attributes:
+        model: the model.
+        directions: directions by the rule of their offsets.
+        scores: scores of the attack's mechanism, pooled over classes.
+        clean: unattacked discovery images.
+        attacked: attacked discovery images.
+        sizes: numbers of edges to choose from.
+        strengths: strengths to choose from.
+    """
+
+    model: ViT
+    directions: Mapping[Offset, Directions]
+    scores: EdgeScores
+    clean: Sample
+    attacked: Sample
+    sizes: Sequence[int]
+    strengths: Sequence[float]
+
+    def circuit(self, size: int) -> Circuit:
+        """Return the circuit of this size, grown from `logits` upward."""
+        return greedy(self.scores, size)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        name: its name.
+        about: what is done to the model.
+        candidates: the edits to choose from, the cheapest first; None if it has the settings of the row `like`.
+        like: name of the row whose settings a control has.
+        control: returns a random control, given the material, the settings of the row `like`, and a seed.
+        attacked_knowing: whether the table has an attack that differentiates through the defence.
+    """
+
+    name: str
+    about: str
+    candidates: Callable[[Material], list[Candidate]] | None = None
+    like: str = ""
+    control: Callable[[Material, Mapping[str, object], int], Candidate] | None = None
+    attacked_knowing: bool = False
+
+
+def _edges(material: Material, offsets: Sequence[Offset]) -> list[Candidate]:
+    found = []
+    for size in material.sizes:
+        circuit = material.circuit(size)
+        for offset in offsets:
+            for strength in material.strengths:
+                edit = steer_edges(material.directions[offset], circuit, strength)
+                found.append(
+                    Candidate(edit, {"size": size, "edges": circuit.n_edges, "strength": strength, "offset": offset})
+                )
+    return found
+
+
+def _senders(material: Material) -> list[Candidate]:
+    found = []
+    for size in material.sizes:
+        circuit = material.circuit(size)
+        graph = circuit.graph
+        names = [graph.senders[i] for i in np.unique(graph.edge_sender[circuit.members])]
+        for offset in ("quantile", "mean"):
+            for strength in material.strengths:
+                edit = steer_senders(material.directions[offset], names, strength)
+                settings = {"size": size, "senders": len(names), "strength": strength, "offset": offset}
+                found.append(Candidate(edit, settings))
+    return found
+
+
+def _last_layer(material: Material) -> list[Candidate]:
+    both = Sample.joined([material.clean, material.attacked])
+    return [Candidate(retrain_last_layer(material.model, both, c), {"penalty": c}) for c in PENALTIES]
+
+
+def _chosen(settings: Mapping[str, object]) -> tuple[int, float, Offset]:
+    size, strength, offset = settings["size"], settings["strength"], settings["offset"]
+    assert isinstance(size, int) and isinstance(strength, float)
+    return size, strength, "mean" if offset == "mean" else "zero" if offset == "zero" else "quantile"
+
+
+def _drawn_edges(material: Material, settings: Mapping[str, object], seed: int, *, outside: bool) -> Candidate:
+    """Return steering of as many random edges as the circuit has, or as there are outside of it."""
+    size, strength, offset = _chosen(settings)
+    members = material.circuit(size).members
+    pool = np.flatnonzero(~members) if outside else np.arange(len(members))
+    count = min(int(members.sum()), len(pool))
+    drawn = np.random.default_rng(seed).choice(pool, count, replace=False)
+    names = material.scores.graph.edge_names
+    edit = steer_edges(material.directions[offset], [names[i] for i in drawn], strength)
+    return Candidate(edit, {"size": size, "edges": count, "strength": strength, "offset": offset})
+
+
+def _random_edges(material: Material, settings: Mapping[str, object], seed: int) -> Candidate:
+    return _drawn_edges(material, settings, seed, outside=False)
+
+
+def _random_others(material: Material, settings: Mapping[str, object], seed: int) -> Candidate:
+    return _drawn_edges(material, settings, seed, outside=True)
+
+
+def _random_directions(material: Material, settings: Mapping[str, object], seed: int) -> Candidate:
+    size, strength, offset = _chosen(settings)
+    drawn = material.directions[offset].random(seed=seed)
+    images = material.model.preprocess.normalise(material.clean.views)
+    directions = fit_offsets(material.model, drawn, images, offset=offset)
+    return Candidate(steer_edges(directions, material.circuit(size), strength), dict(settings))
+
+
+ROWS: tuple[Row, ...] = (
+    Row(NONE, "the model as it is", lambda material: [Candidate(None)], attacked_knowing=True),
+    Row(
+        "edges",
+        "steer the circuit's edges, by what exceeds the clean images' projections",
+        lambda material: _edges(material, ("quantile", "mean")),
+        attacked_knowing=True,
+    ),
+    Row(
+        "edges from zero",
+        "steer the circuit's edges, by every positive projection, as published",
+        lambda material: _edges(material, ("zero",)),
+    ),
+    Row("senders", "steer what the circuit's senders send to all receivers", _senders),
+    Row(
+        "random edges",
+        "control: steer as many random edges as `edges`",
+        like="edges",
+        control=_random_edges,
+    ),
+    Row(
+        "random others",
+        "control: steer as many random edges outside of the circuit",
+        like="edges",
+        control=_random_others,
+    ),
+    Row(
+        "random directions",
+        "control: steer the circuit's edges along random directions, with the same rule of offsets",
+        like="edges",
+        control=_random_directions,
+    ),
+    Row(
+        "last layer",
+        "train the last layer again on the same clean and attacked images",
+        _last_layer,
+        attacked_knowing=True,
+    ),
+)
+"""All rows, in the order of the table."""
+
+
+def check_sizes(sizes: Sequence[int], n_edges: int) -> None:
+    """Check that a graph has circuits of these sizes.
+
+    Raises:
+        InputError: it has fewer edges.
+    """
+    for size in sizes:
+        if size > n_edges:
+            raise InputError(f"sizes: expected at most {n_edges}, the number of edges of the graph, got {size}")

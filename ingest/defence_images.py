@@ -1,0 +1,196 @@
+"""The images of a defence study: every class under every condition, split by split, and the trials about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..circuits import NATURAL, ClassInfo, Condition, Intervention, Metric, Trial, short_names
+from ..circuits.recipe import Selection
+from ..defence import Sample
+from ..errors import InputError, unknown
+from ..images import (
+    CONDITIONS,
+    CORRUPTIONS,
+    ImageRef,
+    Split,
+    changes_images,
+    contrast,
+    order_candidates,
+    role_of,
+    surroundings,
+    target_of,
+)
+from .choice import Choice
+from .plan import Plan, run_classes
+from .requests import conditions_of, named_conditions
+from .spec import DefenceSpec, Spec, errors_at
+
+KNOWING = "defended"
+"""Value of a condition's `model` if the attack follows the gradients of the defended model."""
+
+
+class StudyImages:
+    """The images of a defence study.
+
+    Attributes:
+        plan: the plan, with the model and the source of the images.
+        settings: the table `defence` of the spec.
+        natural: the condition without an attack.
+        conditions: all conditions of the study, natural first.
+        against: the attacks that defences are fitted against.
+        names: short name of each condition.
+        classes: the classes.
+        notices: messages for the user about the images.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        spec = plan.spec
+        self.settings = _settings(spec)
+        self.natural = CONDITIONS.resolve(NATURAL)
+        attackers = dict(enumerate(plan.attackers))
+        listed = conditions_of(spec, attackers)
+        self.conditions = [self.natural, *(c for c in dict.fromkeys(listed) if c != self.natural)]
+        self.against = _attacks(spec, self.settings, self.conditions)
+        texts = short_names([c.text for c in self.conditions])
+        self.names = {c: texts[c.text] for c in self.conditions}
+        notices: dict[str, None] = {}
+        self.classes = run_classes(spec, plan.source, notices)
+        if len(self.classes) < 2:
+            raise InputError(f"{spec.origin}: images.only: a defence study needs at least two classes")
+        if spec.images.choose == "successful":
+            raise InputError(
+                f"{spec.origin}: images.choose: a defence is reported on all images, not only on those whose attack "
+                "succeeds; use 'all' or 'correct' (directions are fitted on images whose attack succeeds in any case)"
+            )
+        self.choice = Choice(plan)
+        self._trial = cache(self._basis)
+        self.notices = tuple(notices)
+
+    def refs(self, cls: ClassInfo, split: Split) -> tuple[ImageRef, ...]:
+        """Return the images of a class in one split."""
+        return getattr(self.choice.of(cls, self.natural, self.plan.spec.images.choose), split)
+
+    def target(self, cls: ClassInfo, condition: Condition, split: Split) -> int | None:
+        """Return the class that an attack aims at on images of a class; None without one."""
+        if not changes_images(condition):
+            return None
+        return target_of(condition, self.plan.source, cls, self.plan.spec.seed, split)
+
+    def of_class(self, cls: ClassInfo, condition: Condition, split: Split, *, knowing: int = 0) -> Sample:
+        """Return the images of a class under a condition.
+
+        Args:
+            cls: the class.
+            condition: the condition.
+            split: the split.
+            knowing: attack again, with the model as it is now and this number of random starts; 0 for the condition's
+                own images.
+
+        Raises:
+            InputError: the class has no image in the split.
+        """
+        refs, predictions = self.refs(cls, split), self.choice.predictions
+        if not refs:
+            raise InputError(
+                f"class {cls.name!r}: no {split} images; raise images.per_class, or leave it out with images.only"
+            )
+        if knowing:
+            views = predictions.attacked_now(cls, refs, restarted(condition, knowing))
+        else:
+            views = predictions.views(cls, refs, condition)
+        labels, target = np.full(len(refs), cls.class_index), self.target(cls, condition, split)
+        targets = np.full(len(refs), -1 if target is None else target)
+        return Sample(views, labels, targets, tuple(ref.hash for ref in refs))
+
+    def of_all(self, condition: Condition, split: Split) -> Sample:
+        """Return the images of all classes under a condition, class by class."""
+        return Sample.joined([self.of_class(cls, condition, split) for cls in self.classes])
+
+    def successful(self, condition: Condition) -> tuple[Sample, Sample, np.ndarray]:
+        """Return discovery images whose attack succeeds: unattacked, attacked, and the class that each turns into.
+
+        Raises:
+            InputError: there are fewer than two.
+        """
+        predictions, kept, aims = self.choice.predictions, [], []
+        for cls in self.classes:
+            refs = self.refs(cls, "discovery")
+            kept.append(predictions.successful(cls, refs, condition) if refs else np.zeros(0, bool))
+            aims.append(predictions.of(cls, refs, condition) if refs else np.zeros(0, int))
+        good, turned = np.concatenate(kept), np.concatenate(aims)
+        if good.sum() < 2:
+            raise InputError(
+                f"{condition.text}: the attack succeeds on {int(good.sum())} of {len(good)} discovery images, and "
+                "directions need at least two; make the attack stronger, or leave it out of defence.against"
+            )
+        clean, attacked = (self.of_all(c, "discovery").where(good) for c in (self.natural, condition))
+        few = clean.first(self.settings.pairs).hashes
+        chosen = np.array([hash_ in set(few) for hash_ in clean.hashes])
+        return clean.where(chosen), attacked.where(chosen), turned[good][chosen]
+
+    def trial(self, cls: ClassInfo, condition: Condition, intervention: Intervention, *, knowing: bool) -> Trial:
+        """Return the question how a class's report images are classified under a condition and an intervention."""
+        basis = self._trial(cls, condition)
+        shown = knowing_attack(condition, self.settings.restarts) if knowing else condition
+        return replace(basis, condition=shown, intervention=intervention)
+
+    def _basis(self, cls: ClassInfo, condition: Condition) -> Trial:
+        spec, source = self.plan.spec, self.plan.source
+        hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
+        options: dict[str, Any] = {"count": spec.images.per_class, "seed": spec.seed}
+        nothing = CORRUPTIONS.resolve("zero")
+        around = surroundings(source, cls, condition, nothing, **options)
+        names = contrast(source, cls, condition, nothing, **options)
+        selection = Selection.of(hashes, spec.images.per_class, spec.images.choose, spec.seed, around)
+        metric = Metric.of("logit")
+        info = self.plan.model.info
+        return Trial(
+            info, cls, condition, selection, "report", metric, Intervention("none"), seed=spec.seed, contrast=names
+        )
+
+
+def restarted(condition: Condition, restarts: int) -> Condition:
+    """Return an attack with at least this number of random starts, if it has random starts."""
+    params = dict(condition.params)
+    if "restarts" in params:
+        params["restarts"] = max(int(params["restarts"] or 0), restarts)
+    return replace(condition, params=tuple(params.items()))
+
+
+def knowing_attack(condition: Condition, restarts: int) -> Condition:
+    """Return the name of an attack that follows the gradients of the defended model."""
+    params = dict(restarted(condition, restarts).params) | {"model": KNOWING}
+    return replace(condition, params=tuple(params.items()))
+
+
+def follows_model(condition: Condition) -> bool:
+    """Return whether an attack follows the gradients of the model that is defended."""
+    return changes_images(condition) and dict(condition.params).get("model") == "itself"
+
+
+def _settings(spec: Spec) -> DefenceSpec:
+    if spec.defence is None:
+        raise InputError(
+            f"{spec.origin}: defence: this table is missing; add [defence], such as\n[defence]\nsizes = [24, 48]"
+        )
+    return spec.defence
+
+
+def _attacks(spec: Spec, settings: DefenceSpec, conditions: list[Condition]) -> list[Condition]:
+    """Return the attacks that defences are fitted against."""
+    attacks = [c for c in conditions if role_of(c) == "attack"]
+    if settings.against is not None:
+        with errors_at(spec, "defence.against"):
+            named = {name: named_conditions(name, conditions) for name in settings.against}
+            for name, found in named.items():
+                if not set(found) & set(attacks):
+                    raise unknown("attack", name, [c.text for c in attacks])
+        return [c for c in attacks if any(c in found for found in named.values())]
+    if not attacks:
+        raise InputError(f"{spec.origin}: condition: a defence study needs at least one attack, got none")
+    return attacks

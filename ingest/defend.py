@@ -1,0 +1,392 @@
+"""Defence studies: defences fitted on discovery images, chosen on selection images, and reported on report images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+import numpy as np
+import pandas as pd
+
+from ..bars import QUIET_S, Bar
+from ..circuits import (
+    NO_INTERVENTION,
+    ClassInfo,
+    Condition,
+    DefenceCell,
+    EdgeScores,
+    Fit,
+    FitUse,
+    Intervention,
+    Response,
+    Trial,
+    adaptive_sentences,
+    defence_table,
+    digest,
+)
+from ..defence import (
+    ROWS,
+    Candidate,
+    Material,
+    Row,
+    Sample,
+    answers,
+    check_sizes,
+    choose,
+    directions_fit,
+    fitted_directions,
+    fitted_scores,
+    scores_fit,
+    twins,
+)
+from ..discovery import score_edges
+from ..errors import InputError
+from ..evaluation import Execution
+from ..evaluation.interventions import Directions, Edit, Offset, fit_directions, fit_offsets
+from ..models import ViT, plain_torch
+from ..results import Table
+from ..store import FITS, RESPONSE, PartLocations, Store, Writer, create_store
+from .defence_images import StudyImages, follows_model
+from .names import check_names
+from .plan import make_plan
+from .provenance import versions
+from .spec import Spec
+
+VERSION = 1
+"""Version of what a study computes; raised when the same spec gives other fits."""
+
+METHOD = "eap-ig"
+"""Method that scores the edges of an attack's mechanism."""
+
+
+@dataclass(frozen=True)
+class DefenceResult:
+    """The result of a defence study.
+
+    Attributes:
+        run: its name.
+        table: a row per attack, defence and condition, see `defence_table`; its notes say what the figures mean.
+        coherence: coherence of the directions, a row per attack and sender.
+        sweeps: what was compared on selection images, a row per attack, defence and candidate.
+        computed: number of responses computed in this call; the others were stored.
+        seconds: wall time.
+        notices: messages for the user about model, images and store.
+    """
+
+    run: str
+    table: Table
+    coherence: pd.DataFrame
+    sweeps: pd.DataFrame
+    computed: int
+    seconds: float
+    notices: tuple[str, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the frame of `table`."""
+        return self.table.to_pandas()
+
+
+@plain_torch()
+def defend(
+    spec: Spec,
+    *,
+    model: ViT | None = None,
+    location: str | Path | None = None,
+    wait_s: float = 0.0,
+    progress: bool = True,
+    **locations: Unpack[PartLocations],
+) -> DefenceResult:
+    """Fit defences against the attacks of a spec, choose them on selection images, and report them on other images.
+
+    For each attack, directions and the circuit of its mechanism are found on discovery images whose attack succeeds,
+    all classes together. Numbers of edges, strengths and offsets are chosen on selection images at a bounded loss of
+    unattacked images. All figures are of report images; an attack with held-out words writes these on them. Repeating
+    the call computes only what the store lacks.
+
+    Args:
+        spec: model, images, conditions, and the table `defence`.
+        model: a loaded model, used instead of the model in the spec.
+        location: folder of the store, created if missing; default `./circuitstore-data`.
+        wait_s: seconds to wait for another writer of the store.
+        progress: show a bar on stderr.
+        locations: `graph`, `catalog`, `account` of the store, as for `open_store`.
+
+    Raises:
+        InputError: the spec has no table `defence`, no attack, or a name that does not exist; an attack succeeds on
+            fewer than two discovery images; a class has no images in a split. What was computed before is stored.
+        StoreError: as for `index`.
+    """
+    began = time.monotonic()
+    plan = make_plan(spec, model, progress=progress)
+    images = StudyImages(plan)
+    check_sizes(images.settings.sizes, plan.model.graph(images.settings.form).n_edges)
+    with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
+        named = check_names(store, plan.model, plan.source)
+        writer.start_run(spec.name, spec.text, [])
+        with _bar(images, progress) as bar:
+            study = _Study(images, store, writer, bar)
+            cells = [cell for attack in images.against for cell in study.against(attack)]
+        notices = (*plan.source.notices, *plan.notices, *images.notices, *named, *writer.notices)
+    table = defence_table(cells)
+    return DefenceResult(
+        spec.name,
+        Table(table, tuple(adaptive_sentences(table))),
+        pd.concat(study.coherence, ignore_index=True),
+        pd.concat(study.sweeps, ignore_index=True),
+        study.computed,
+        time.monotonic() - began,
+        notices,
+    )
+
+
+def _bar(images: StudyImages, wanted: bool) -> Bar:
+    shown: dict[str, Any] = {"delay": QUIET_S, "leave": False, "dynamic_ncols": True}
+    return Bar(total=len(images.against) * (len(ROWS) + 1), unit="row", desc="defences", disable=not wanted, **shown)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table: a condition, and whether the attack follows the gradients of the defended model."""
+
+    condition: Condition
+    attacker: Literal["none", "model", "defence"]
+
+
+class _Study:
+    """One pass over the attacks and rows of a study, with one writer."""
+
+    def __init__(self, images: StudyImages, store: Store, writer: Writer, bar: Bar) -> None:
+        self.images, self.store, self.writer, self.bar = images, store, writer, bar
+        self.plan, self.model, self.run = images.plan, images.plan.model, images.plan.spec.name
+        self.coherence: list[pd.DataFrame] = []
+        self.sweeps: list[pd.DataFrame] = []
+        self.computed = 0
+        self._shown: dict[tuple[ClassInfo, Condition], Sample] = {}
+
+    def against(self, attack: Condition) -> Iterator[DefenceCell]:
+        """Yield the cells of all defences against an attack."""
+        name = self.images.names[attack]
+        self.bar.set_postfix_str(f"{name}: directions and circuit")
+        material = self._material(attack)
+        directions = material.directions["quantile"]
+        self.coherence.append(directions.to_pandas().assign(against=name))
+        self.bar.update()
+        chosen: dict[str, dict[str, Any]] = {}
+        for row in ROWS:
+            self.bar.set_postfix_str(f"{name}: {row.name}")
+            record, candidates = self._row(attack, row, material, chosen)
+            chosen[row.name] = record.facts["settings"]
+            yield from self._cells(attack, row, candidates, record)
+            self.bar.update()
+
+    # --- directions and circuit --------------------------------------------------------------------
+
+    def _material(self, attack: Condition) -> Material:
+        settings = self.images.settings
+        clean, attacked, turned = self.images.successful(attack)
+        pairs = twins(self.model, clean, attacked)
+        everything = self.model.preprocess.normalise(self.images.of_all(self.images.natural, "discovery").views)
+        execution = Execution(self.plan.spec.batch_size)
+
+        def fitted() -> Directions:
+            return fit_directions(self.model, pairs, form=settings.form, offset="zero", execution=execution)
+
+        bare = self._directions(attack, clean.hashes, "zero", fitted)
+        by_offset: dict[Offset, Directions] = {"zero": bare}
+        for offset in ("quantile", "mean"):
+
+            def with_offsets(offset: Offset = offset) -> Directions:
+                return fit_offsets(self.model, bare, everything, offset=offset, quantile=settings.quantile)
+
+            by_offset[offset] = self._directions(attack, clean.hashes, offset, with_offsets)
+        scores = self._scores(attack, clean, attacked, turned, execution)
+        return Material(self.model, by_offset, scores, clean, attacked, settings.sizes, settings.strengths)
+
+    def _directions(self, attack: Condition, images: Sequence[str], offset: Offset, fit: Any) -> Directions:
+        params = {"offset": offset, "question": self._question(attack, "directions", images)}
+        if offset == "quantile":
+            params["quantile"] = self.images.settings.quantile
+        use = FitUse.of(self.images.settings.form, params)
+        if (there := self._stored("directions", use)) is None:
+            there = directions_fit(fit(), self.model.info, self.plan.source.name, use)
+            self._put(there)
+        return fitted_directions(there, self.model)
+
+    def _scores(
+        self, attack: Condition, clean: Sample, attacked: Sample, turned: np.ndarray, execution: Execution
+    ) -> EdgeScores:
+        """Return the scores of the attack's mechanism, pooled over classes: which edges raise the wrong class."""
+        use = FitUse.of(METHOD, {"question": self._question(attack, "circuit", clean.hashes)})
+        there = self._stored("circuit", use)
+        if there is None:
+            pairs = twins(self.model, attacked, clean, turned)
+            scores = score_edges(
+                self.model, pairs, METHOD, form=self.images.settings.form, metric="logit-diff", execution=execution
+            )
+            there = scores_fit(scores, self.model.info, self.plan.source.name, clean.hashes, use)
+            self._put(there)
+        return fitted_scores(there, self.model)
+
+    # --- rows --------------------------------------------------------------------------------------
+
+    def _row(
+        self, attack: Condition, row: Row, material: Material, chosen: dict[str, dict[str, Any]]
+    ) -> tuple[Fit, list[Candidate]]:
+        """Return the record of a row, chosen now or earlier, and its edits: one, or the draws of a control."""
+        use = FitUse.of(row.name, {"question": self._question(attack, row.name, material.clean.hashes)})
+        there = self._stored("defence", use)
+        if row.control is not None:
+            like = chosen[row.like]
+            nothing = like.get("size") is None
+            draws = range(1 if nothing else self.images.settings.draws)
+            candidates = [Candidate(None, like) if nothing else row.control(material, like, seed) for seed in draws]
+            if there is None:
+                there = self._record(attack, row, use, material, candidates, pd.DataFrame())
+            return there, candidates
+        assert row.candidates is not None
+        candidates = row.candidates(material)
+        if there is None:
+            selection = [self.images.of_all(c, "selection") for c in (self.images.natural, attack)]
+            result = choose(self.model, candidates, *selection, max_clean_loss=self.images.settings.clean_loss)
+            there = self._record(attack, row, use, material, [result.candidate], result.sweep)
+        sweep = pd.DataFrame(there.facts["sweep"])
+        self.sweeps.append(sweep.assign(against=self.images.names[attack], defence=row.name))
+        place = np.flatnonzero(sweep["chosen"].to_numpy(bool))
+        return there, [candidates[place[0]] if len(place) else Candidate(None, there.facts["settings"])]
+
+    def _record(
+        self,
+        attack: Condition,
+        row: Row,
+        use: FitUse,
+        material: Material,
+        candidates: Sequence[Candidate],
+        sweep: pd.DataFrame,
+    ) -> Fit:
+        """Store what was chosen for a row, with the ids of its responses, before any of them is computed."""
+        cells = [
+            {
+                "condition": self.images.names[column.condition],
+                "attacker": column.attacker,
+                "targets": [self.images.target(c, column.condition, "report") for c in self.images.classes],
+                "responses": [[t.id for t in self._trials(column, candidate.edit)] for candidate in candidates],
+            }
+            for column in self._columns(attack, row)
+        ]
+        facts = {
+            "against": self.images.names[attack],
+            "condition": attack.to_dict(),
+            "settings": candidates[0].settings,
+            "interventions": [_intervention(candidate.edit).to_dict() for candidate in candidates],
+            "sweep": sweep.to_dict("records"),
+            "coherence": _coherence(material.directions["quantile"]),
+            "cells": cells,
+        }
+        record = Fit("defence", use, self.model.info, self.plan.source.name, material.clean.hashes, {}, facts)
+        self._put(record)
+        return record
+
+    def _columns(self, attack: Condition, row: Row) -> Iterator[_Column]:
+        for condition in self.images.conditions:
+            yield _Column(condition, "none" if condition == self.images.natural else "model")
+        if row.attacked_knowing and follows_model(attack):
+            yield _Column(attack, "defence")
+
+    def _trials(self, column: _Column, edit: Edit | None) -> list[Trial]:
+        knowing = column.attacker == "defence"
+        return [
+            self.images.trial(cls, column.condition, _intervention(edit), knowing=knowing)
+            for cls in self.images.classes
+        ]
+
+    # --- cells -------------------------------------------------------------------------------------
+
+    def _cells(
+        self, attack: Condition, row: Row, candidates: Sequence[Candidate], record: Fit
+    ) -> Iterator[DefenceCell]:
+        """Yield the cells of a row, after computing the responses that are not stored."""
+        ids = [id for cell in record.facts["cells"] for draw in cell["responses"] for id in draw]
+        missing = set(self.writer.keep(self.run, RESPONSE, ids))
+        for column in self._columns(attack, row):
+            for candidate in candidates:
+                self._respond(column, candidate.edit, missing)
+        yield from cells_of(self.store, record)
+
+    def _respond(self, column: _Column, edit: Edit | None, missing: set[str]) -> None:
+        """Compute and store the missing responses of all classes under one condition and edit."""
+        trials = self._trials(column, edit)
+        for cls, trial in zip(self.images.classes, trials, strict=True):
+            if trial.id not in missing:
+                continue
+            sample = self._sample(cls, column, edit)
+            found = answers(self.model, edit, sample, self.plan.spec.batch_size)
+            logits = found.logits[np.arange(len(sample)), sample.labels]
+            predicted = found.predicted.astype(np.int32)
+            provenance = {**versions(self.model), "seconds_per_image": found.seconds}
+            true = sample.labels.astype(np.int32)
+            response = Response(trial, sample.hashes, logits, predicted, true, predicted == true, provenance)
+            self.writer.put(response, run=self.run)
+            missing.discard(trial.id)
+            self.computed += 1
+
+    def _sample(self, cls: ClassInfo, column: _Column, edit: Edit | None) -> Sample:
+        """Return the report images of a class, attacked through the edit if the attacker knows it."""
+        if column.attacker == "defence":
+            with edit.applied(self.model) if edit is not None else nullcontext():
+                return self.images.of_class(cls, column.condition, "report", knowing=self.images.settings.restarts)
+        key = (cls, column.condition)
+        if key not in self._shown:
+            self._shown[key] = self.images.of_class(cls, column.condition, "report")
+        return self._shown[key]
+
+    # --- the store ---------------------------------------------------------------------------------
+
+    def _question(self, attack: Condition, what: str, images: Sequence[str]) -> str:
+        """Return the hash of everything that a fit of this study depends on."""
+        spec = self.plan.spec
+        classes = [self.images.trial(cls, attack, NO_INTERVENTION, knowing=False).id for cls in self.images.classes]
+        columns = [condition.to_dict() for condition in self.images.conditions]
+        settings = self.images.settings.model_dump(mode="json")
+        return digest([VERSION, what, attack.to_dict(), classes, list(images), columns, settings, spec.seed])[:16]
+
+    def _stored(self, thing: str, use: FitUse) -> Fit | None:
+        """Return the stored fit that answers a question; None if there is none."""
+        rows = self.store.fits(thing=thing, model_id=self.model.fingerprint, fit=use.text)
+        for id in rows["id"]:
+            if not self.writer.keep(self.run, FITS, [id]) and (fit := self.writer.read_sound(FITS, id)) is not None:
+                return fit
+        return None
+
+    def _put(self, fit: Fit) -> None:
+        self.writer.put(replace(fit, provenance=versions(self.model)), run=self.run)
+
+
+def cells_of(store: Store, record: Fit) -> Iterator[DefenceCell]:
+    """Yield the cells of a stored row of a study, from the stored responses."""
+    facts = record.facts
+    for cell in facts["cells"]:
+        responses = tuple(tuple(store.archive.response(id)[0] for id in draw) for draw in cell["responses"])
+        yield DefenceCell(
+            facts["against"],
+            record.use.kind,
+            cell["condition"],
+            cell["attacker"],
+            responses,
+            tuple(cell["targets"]),
+            facts["settings"],
+        )
+
+
+def _intervention(edit: Edit | None) -> Intervention:
+    return NO_INTERVENTION if edit is None else edit.intervention
+
+
+def _coherence(directions: Directions) -> dict[str, float]:
+    values = directions.mean_coherence[directions.defined.any(axis=1)]
+    if not len(values):
+        raise InputError("directions: the attack changes no sender's output, so there is no direction to remove")
+    return {"median": float(np.median(values)), "least": float(values.min()), "largest": float(values.max())}
