@@ -141,6 +141,7 @@ _WHERE = {
     "class_neurons": "evaluation",
     "completeness": "evaluation",
     "cross_evaluate": "ingest",
+    "defend": "ingest",
     "discover": "discovery",
     "drawn_outputs": "models",
     "edit_neurons": "evaluation",

@@ -13,7 +13,10 @@ from .consensus import mean_ranks as mean_ranks
 from .defence import DefenceCell as DefenceCell
 from .defence import adaptive_sentences as adaptive_sentences
 from .defence import bootstrap_interval as bootstrap_interval
+from .defence import cells_of as cells_of
+from .defence import compact_defence_table as compact_defence_table
 from .defence import defence_table as defence_table
+from .defence import study_notes as study_notes
 from .discovery import Discovery as Discovery
 from .drawing import Drawing as Drawing
 from .edge_changes import EdgeChanges as EdgeChanges

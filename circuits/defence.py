@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from .fit import Fit
 from .response import Response
 
 if TYPE_CHECKING:
@@ -64,6 +65,26 @@ class DefenceCell:
 
     def _mean(self, draws: Sequence[Sequence[np.ndarray]]) -> Float[np.ndarray, "image"]:
         return np.mean([np.concatenate(draw) for draw in draws], axis=0)
+
+
+def cells_of(record: Fit, response: Callable[[str], Response]) -> Iterator[DefenceCell]:
+    """Yield the cells of a stored row of a study.
+
+    Args:
+        record: the row, a fit of the thing `defence`.
+        response: returns a response by its id.
+    """
+    facts = record.facts
+    for cell in facts["cells"]:
+        yield DefenceCell(
+            facts["against"],
+            record.use.kind,
+            cell["condition"],
+            cell["attacker"],
+            tuple(tuple(response(id) for id in draw) for draw in cell["responses"]),
+            tuple(cell["targets"]),
+            facts["settings"],
+        )
 
 
 def bootstrap_interval(
@@ -142,6 +163,59 @@ def _row(cell: DefenceCell) -> dict[str, Any]:
     }
 
 
+def compact_defence_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for reading: a row per attack and defence, a column per condition, in per cent.
+
+    A cell has the accuracy with its interval, and after `read` the share of images that are classified as the attack's
+    target. `(knows)` marks the attack that follows the gradients of the defended model.
+
+    Examples:
+        >>> figures = dict.fromkeys(["accuracy", "accuracy_low", "accuracy_high"], 0.5) | {"read": 0.25}
+        >>> names = {"against": "pgd", "defence": "edges", "condition": "pgd", "attacker": "defence"}
+        >>> frame = pd.DataFrame([names | figures | {"seconds_per_image": 0.002, "settings": "strength 1.0"}])
+        >>> compact_defence_table(frame).iloc[0].to_dict()
+        {'against': 'pgd', 'defence': 'edges', 'pgd (knows)': '50.0 [50.0, 50.0] read 25.0', 'ms': 2.0, 'chosen': ...}
+    """
+    import pandas as pd
+
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in table.to_dict("records"):
+        row = rows.setdefault(
+            (cell["against"], cell["defence"]), {"against": cell["against"], "defence": cell["defence"]}
+        )
+        name = cell["condition"] + (" (knows)" if cell["attacker"] == "defence" else "")
+        low, high, accuracy = (100 * cell[f"accuracy{end}"] for end in ("_low", "_high", ""))
+        read = "" if np.isnan(cell["read"]) else f" read {100 * cell['read']:.1f}"
+        row[name] = f"{accuracy:.1f} [{low:.1f}, {high:.1f}]{read}"
+        row.setdefault("_", (round(1000 * cell["seconds_per_image"], 2), cell["settings"]))
+    ends = {key: row.pop("_") for key, row in rows.items()}
+    frame = pd.DataFrame(list(rows.values())).fillna("")
+    return frame.assign(ms=[ms for ms, _ in ends.values()], chosen=[text for _, text in ends.values()])
+
+
+LOW = 0.4
+"""Median coherence below which the notes say that directions do not agree over images."""
+
+
+def study_notes(records: Iterable[Fit], table: pd.DataFrame) -> list[str]:
+    """Return what a study says in words: coherence of the directions, and attackers who know the defence.
+
+    Args:
+        records: the rows of the study.
+        table: its `defence_table`.
+    """
+    found = {record.facts["against"]: record.facts["coherence"] for record in records}
+    return [*(_coherence_sentence(name, values) for name, values in found.items()), *adaptive_sentences(table)]
+
+
+def _coherence_sentence(against: str, coherence: Mapping[str, float]) -> str:
+    median, least, largest = (coherence[name] for name in ("median", "least", "largest"))
+    verdict = "the images change in different directions, so steering can remove little of the attack"
+    if median >= LOW:
+        verdict = "the images change in similar directions, so steering can work"
+    return f"{against}: coherence of the directions {median:.2f} ({least:.2f} to {largest:.2f} over senders): {verdict}"
+
+
 def adaptive_sentences(table: pd.DataFrame) -> list[str]:
     """Return what the table says about attackers who know the defence, a sentence for each attack and defence.
 
@@ -152,9 +226,10 @@ def adaptive_sentences(table: pd.DataFrame) -> list[str]:
         >>> print(adaptive_sentences(frame)[0])
         pgd, edges: accuracy 36.0 % under the attack on the plain model (21.0 % without a defence), but 19.0 % if ...
     """
-    own = table[table["condition"] == table["against"]].set_index(["against", "defence", "attacker"])["accuracy"]
+    rows = table.loc[table["condition"] == table["against"]].to_dict("records")
+    own: dict[tuple[str, str, str], float] = {(r["against"], r["defence"], r["attacker"]): r["accuracy"] for r in rows}
     found = []
-    for against, defence, attacker in own.index:
+    for against, defence, attacker in own:
         if attacker != "defence" or defence == "none":
             continue
         known, static, plain = (

@@ -42,7 +42,7 @@ class Command(TyperCommand):
 
 
 for function in (
-    *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross),
+    *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross, indexing.defend),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
     *(exchange.export, exchange.import_),
     *(

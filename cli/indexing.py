@@ -1,4 +1,4 @@
-"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross."""
+"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross, defend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
-from .output import NOTES, Destination, emit, print_message, print_message_rows, readable
+from .output import NOTES, Destination, Format, emit, print_message, print_message_rows, readable
 from .pairs import parse_pairs
 from .pairs import text as as_text
 
@@ -195,6 +195,36 @@ def cross(
     options: dict[str, Any] = {"run": run, "where": equals, "same": same or (), "progress": shown}
     table = ingest.cross_evaluate(ingest.load_spec(spec), **options, **place)
     emit(table if matrix is None else query.cross_matrix(table, matrix), to)
+
+
+def defend(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="A spec with a table [defence].")],
+    form: Form = None,
+    out: Out = None,
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Study defences against attacks. Run again to continue.
+
+    Finds the circuit and the directions of each attack on discovery images, chooses defences on selection
+    images at a bounded clean loss, and reports them on report images, with random controls, 95 % bootstrap
+    intervals, and attackers who know the defence. Printed as a table of accuracies; --format csv or json has
+    all columns. See circuitstore docs safety.
+    """
+    from .. import circuits, ingest
+    from ..results import Table
+
+    to = Destination.of(out, form)
+    place = settings(store, graph, catalog).place
+    result = ingest.defend(ingest.load_spec(spec), **place, wait_s=wait, progress=progress and not NOTES.quiet)
+    for notice in result.notices:
+        NOTES.show(notice)
+    shown = circuits.compact_defence_table(result.table.frame) if to.form == Format.table else result.table.frame
+    emit(Table(shown, result.table.notes), to)
+    print_message(f"{result.run}: {result.computed} responses computed in {result.seconds:.0f} s")
 
 
 def _print_survey(survey: Table) -> None:

@@ -46,8 +46,8 @@ class Sample:
         """
         if not sum(map(len, parts)):
             raise InputError("expected at least one image, got none")
-        arrays = (np.concatenate([getattr(p, name) for p in parts]) for name in ("views", "labels", "targets"))
-        return cls(*arrays, tuple(hash_ for p in parts for hash_ in p.hashes))
+        arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("views", "labels", "targets")}
+        return cls(**arrays, hashes=tuple(hash_ for p in parts for hash_ in p.hashes))
 
     def where(self, kept: Bool[np.ndarray, "image"]) -> Self:
         """Return the images that are kept."""
@@ -77,8 +77,8 @@ def twins(model: ViT, clean: Sample, attacked: Sample, targets: Int[np.ndarray, 
     """
     if clean.hashes != attacked.hashes:
         raise InputError("expected the same images unattacked and attacked, in the same order")
-    views = (model.preprocess.normalise(part.views) for part in (clean, attacked))
-    return ImagePairs.of(model, *views, clean.labels, targets, hashes=clean.hashes)
+    plain, changed = (model.preprocess.normalise(part.views) for part in (clean, attacked))
+    return ImagePairs.of(model, plain, changed, clean.labels, targets, hashes=clean.hashes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 
 from .cross import cross_evaluate as cross_evaluate
+from .defend import DefenceResult as DefenceResult
+from .defend import defend as defend
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run

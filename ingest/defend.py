@@ -24,9 +24,10 @@ from ..circuits import (
     Intervention,
     Response,
     Trial,
-    adaptive_sentences,
+    cells_of,
     defence_table,
     digest,
+    study_notes,
 )
 from ..defence import (
     ROWS,
@@ -134,7 +135,7 @@ def defend(
     table = defence_table(cells)
     return DefenceResult(
         spec.name,
-        Table(table, tuple(adaptive_sentences(table))),
+        Table(table, tuple(study_notes(study.records, table))),
         pd.concat(study.coherence, ignore_index=True),
         pd.concat(study.sweeps, ignore_index=True),
         study.computed,
@@ -164,6 +165,7 @@ class _Study:
         self.plan, self.model, self.run = images.plan, images.plan.model, images.plan.spec.name
         self.coherence: list[pd.DataFrame] = []
         self.sweeps: list[pd.DataFrame] = []
+        self.records: list[Fit] = []
         self.computed = 0
         self._shown: dict[tuple[ClassInfo, Condition], Sample] = {}
 
@@ -180,6 +182,7 @@ class _Study:
             self.bar.set_postfix_str(f"{name}: {row.name}")
             record, candidates = self._row(attack, row, material, chosen)
             chosen[row.name] = record.facts["settings"]
+            self.records.append(record)
             yield from self._cells(attack, row, candidates, record)
             self.bar.update()
 
@@ -207,7 +210,7 @@ class _Study:
         return Material(self.model, by_offset, scores, clean, attacked, settings.sizes, settings.strengths)
 
     def _directions(self, attack: Condition, images: Sequence[str], offset: Offset, fit: Any) -> Directions:
-        params = {"offset": offset, "question": self._question(attack, "directions", images)}
+        params: dict[str, Any] = {"offset": offset, "question": self._question(attack, "directions", images)}
         if offset == "quantile":
             params["quantile"] = self.images.settings.quantile
         use = FitUse.of(self.images.settings.form, params)
@@ -314,7 +317,7 @@ class _Study:
         for column in self._columns(attack, row):
             for candidate in candidates:
                 self._respond(column, candidate.edit, missing)
-        yield from cells_of(self.store, record)
+        yield from cells_of(record, lambda id: self.store.archive.response(id)[0])
 
     def _respond(self, column: _Column, edit: Edit | None, missing: set[str]) -> None:
         """Compute and store the missing responses of all classes under one condition and edit."""
@@ -363,22 +366,6 @@ class _Study:
 
     def _put(self, fit: Fit) -> None:
         self.writer.put(replace(fit, provenance=versions(self.model)), run=self.run)
-
-
-def cells_of(store: Store, record: Fit) -> Iterator[DefenceCell]:
-    """Yield the cells of a stored row of a study, from the stored responses."""
-    facts = record.facts
-    for cell in facts["cells"]:
-        responses = tuple(tuple(store.archive.response(id)[0] for id in draw) for draw in cell["responses"])
-        yield DefenceCell(
-            facts["against"],
-            record.use.kind,
-            cell["condition"],
-            cell["attacker"],
-            responses,
-            tuple(cell["targets"]),
-            facts["settings"],
-        )
 
 
 def _intervention(edit: Edit | None) -> Intervention:

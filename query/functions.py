@@ -5,6 +5,7 @@ The docstring of each function is the header of its query (`named.py`).
 
 from __future__ import annotations
 
+from .defences import defence_table
 from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
@@ -14,16 +15,17 @@ from .readouts import direct_by_head, lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
-OF_READOUTS: dict[str, Answer] = {
+WITHOUT_CIRCUITS: dict[str, Answer] = {
+    "defence-table": defence_table,
     "direct-by-head": direct_by_head,
     "lens-by-layer": lens_by_layer,
     "patching-map": patching_map,
     "readouts": readouts,
 }
-"""Functions that read no circuits, by the name of the query."""
+"""Functions about read-outs and studies, which read no circuits, by the name of the query."""
 
 ANSWERS: dict[str, Answer] = {
-    **OF_READOUTS,
+    **WITHOUT_CIRCUITS,
     "changed-edges": changed_edges,
     "edge-stability": edge_stability,
     "enriched-edges": enriched_edges,

@@ -45,7 +45,7 @@ from ..errors import InputError, unknown
 from ..results import Table
 from ..store.cypher.tokens import tokenize
 from .entries import STUDY
-from .functions import ANSWERS, OF_READOUTS
+from .functions import ANSWERS, WITHOUT_CIRCUITS
 from .headers import Answer
 from .parameters import TYPES, Only, Parameter
 
@@ -85,8 +85,8 @@ class NamedQuery:
 
     @property
     def reads_circuits(self) -> bool:
-        """Whether the answer is about circuits, rather than about read-outs."""
-        return self.name not in OF_READOUTS
+        """Whether the answer is about circuits, rather than about read-outs or studies."""
+        return self.name not in WITHOUT_CIRCUITS
 
     @property
     def shows_flags(self) -> bool:
