@@ -9,15 +9,31 @@ import numpy as np
 
 from ..circuits import Circuit, EdgeScores, greedy
 from ..errors import InputError
-from ..evaluation.interventions import Directions, Offset, fit_offsets, steer_edges, steer_senders
-from ..models import ViT
+from ..evaluation.interventions import (
+    Directions,
+    Offset,
+    ablate_components,
+    fit_offsets,
+    largest,
+    neuron_attack_effects,
+    steer_edges,
+    steer_senders,
+    suppress_neurons,
+)
+from ..models import ViT, mean_outputs
 from .choosing import Candidate
 from .last_layer import retrain_last_layer
-from .sample import Sample
+from .sample import Sample, twins
 
 NONE = "none"
 PENALTIES = tuple(10.0**power for power in range(-4, 3))
 """Values of C among which the retrained last layer is chosen, the strongest penalty first."""
+
+NEURONS = (4, 16, 64, 256)
+"""Numbers of suppressed neurons to choose from."""
+
+MAX_COMPONENTS, BATCH = 8, 64
+"""Maximum number of ablated heads and MLPs; images per batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +111,29 @@ def _senders(material: Material) -> list[Candidate]:
     return found
 
 
+def _neurons(material: Material) -> list[Candidate]:
+    model, pairs = material.model, twins(material.model, material.clean, material.attacked)
+    effects = neuron_attack_effects(model, pairs)
+    found = []
+    for n in [n for n in NEURONS if n <= len(effects.names)]:
+        names = largest(effects, n)
+        for to in ("cap", "mean"):
+            edit = suppress_neurons(model, names, pairs.clean, to=to)
+            found.append(Candidate(edit, {"neurons": n, "to": to}))
+    return found
+
+
+def _components(material: Material) -> list[Candidate]:
+    """Return mean ablations of the heads and MLPs whose edges carry most of the attack, one more at a time."""
+    model, scores = material.model, material.scores
+    graph = scores.graph
+    carried = np.bincount(graph.edge_sender, scores.mean.astype(float), graph.n_senders)
+    order = [graph.senders[i] for i in np.argsort(-carried, kind="stable") if i != 0]
+    means = mean_outputs(model, model.preprocess.normalise(material.clean.views).split(BATCH))
+    counts = range(1, min(MAX_COMPONENTS, len(order)) + 1)
+    return [Candidate(ablate_components(model, order[:n], means), {"components": " ".join(order[:n])}) for n in counts]
+
+
 def _last_layer(material: Material) -> list[Candidate]:
     both = Sample.joined([material.clean, material.attacked])
     return [Candidate(retrain_last_layer(material.model, both, c), {"penalty": c}) for c in PENALTIES]
@@ -136,6 +175,16 @@ def _random_directions(material: Material, settings: Mapping[str, object], seed:
 
 ROWS: tuple[Row, ...] = (
     Row(NONE, "the model as it is", lambda material: [Candidate(None)], attacked_knowing=True),
+    Row(
+        "neurons",
+        "suppress the neurons with the largest effect on the attack, at or below their clean values",
+        _neurons,
+    ),
+    Row(
+        "components",
+        "replace the heads and MLPs whose edges carry most of the attack by their clean means",
+        _components,
+    ),
     Row(
         "edges",
         "steer the circuit's edges, by what exceeds the clean images' projections",

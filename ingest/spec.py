@@ -252,7 +252,7 @@ class DefenceSpec(_Part):
 
     Attributes:
         against: kinds, names or texts of the conditions that defences are fitted against; by default all attacks.
-        form: form of the graph.
+        form: form of the graph; its senders are heads and MLPs.
         sizes: numbers of edges to choose from.
         strengths: strengths of steering to choose from.
         quantile: quantile of the clean images' projections above which a sender is steered.
@@ -263,7 +263,7 @@ class DefenceSpec(_Part):
     """
 
     against: tuple[str, ...] | None = Field(default=None, min_length=1)
-    form: Form = "split"
+    form: Literal["split", "head", "attention"] = "split"
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(12, 24, 48, 96), min_length=1)
     strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
     quantile: float = Field(default=0.95, ge=0, le=1)

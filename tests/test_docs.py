@@ -22,6 +22,7 @@ from circuitstore.formats import FileCircuit
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import (
     ConditionSpec,
+    DefenceSpec,
     ExtractSpec,
     FolderSpec,
     ImagesSpec,
@@ -110,8 +111,8 @@ def test_every_field_of_a_spec_is_documented() -> None:
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
     tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": ConditionSpec}
-    tables |= {"neuron_paths.": NeuronPathsSpec, "readout.": ReadoutSpec}
-    nested = {"images", "condition", "recipe", "extract", "neuron_paths", "readout"}
+    tables |= {"neuron_paths.": NeuronPathsSpec, "readout.": ReadoutSpec, "defence.": DefenceSpec}
+    nested = {"images", "condition", "recipe", "extract", "neuron_paths", "readout", "defence"}
     fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
     assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
     example = text.split("```toml\n")[1].split("```")[0]
@@ -154,7 +155,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 def test_the_commands_are_those_of_the_design() -> None:
     read = "status query show draw compare report export import similar verify rebuild migrate gc delete docs doctor"
-    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", *read.split()]
+    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", *read.split()]
 
 
 @pytest.mark.parametrize(
