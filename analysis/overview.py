@@ -14,6 +14,7 @@ from ..discovery import RESIDUAL_LIMIT
 from ..query import CrossResults, Study, read_studies
 from ..results import Table
 from ..store import Store
+from .defences import DefenceOverview, read_defences
 from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
@@ -44,6 +45,7 @@ class Overview:
         examples: example images of classes under conditions.
         readouts: read-outs of classes under conditions, by question.
         neuron_paths: neuron paths of classes, by search.
+        defences: studies of defences, by attack.
     """
 
     store: str
@@ -60,6 +62,7 @@ class Overview:
     examples: tuple[ExampleImages, ...] = ()
     readouts: tuple[ReadoutSet, ...] = ()
     neuron_paths: tuple[PathOverview, ...] = ()
+    defences: tuple[DefenceOverview, ...] = ()
 
     @property
     def n_circuits(self) -> int:
@@ -116,6 +119,7 @@ def read_overview(
         examples,
         readouts,
         read_neuron_paths(store, searches),
+        read_defences(store, run),
     )
 
 

@@ -9,6 +9,7 @@ from .fits import fitted_scores as fitted_scores
 from .fits import scores_fit as scores_fit
 from .last_layer import RetrainedLastLayer as RetrainedLastLayer
 from .last_layer import retrain_last_layer as retrain_last_layer
+from .rows import NONE as NONE
 from .rows import ROWS as ROWS
 from .rows import Material as Material
 from .rows import Row as Row

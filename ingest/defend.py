@@ -30,6 +30,7 @@ from ..circuits import (
     study_notes,
 )
 from ..defence import (
+    NONE,
     ROWS,
     Candidate,
     Material,
@@ -59,6 +60,9 @@ from .spec import Spec
 
 VERSION = 1
 """Version of what a study computes; raised when the same spec gives other fits."""
+
+PICTURES = 6
+"""Number of images that a study keeps for the report."""
 
 METHOD = "eap-ig"
 """Method that scores the edges of an attack's mechanism."""
@@ -289,9 +293,21 @@ class _Study:
             "coherence": _coherence(material.directions["quantile"]),
             "cells": cells,
         }
-        record = Fit("defence", use, self.model.info, self.plan.source.name, material.clean.hashes, {}, facts)
+        arrays = self._pictures(attack, facts) if row.name == NONE else {}
+        record = Fit("defence", use, self.model.info, self.plan.source.name, material.clean.hashes, arrays, facts)
         self._put(record)
         return record
+
+    def _pictures(self, attack: Condition, facts: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Return one report image of some classes, unattacked and attacked, for the report; add their hashes."""
+        classes = self.images.classes[:PICTURES]
+        clean, attacked = (
+            Sample.joined([self._sample(cls, _Column(c, "model"), None).first(1) for cls in classes])
+            for c in (self.images.natural, attack)
+        )
+        facts["pictures"] = [[cls.name, hash_] for cls, hash_ in zip(classes, clean.hashes, strict=True)]
+        facts["names"] = {str(c.class_index): c.name for c in self.plan.source.classes}
+        return {"clean": clean.views, "attacked": attacked.views}
 
     def _columns(self, attack: Condition, row: Row) -> Iterator[_Column]:
         for condition in self.images.conditions:

@@ -6,6 +6,7 @@ from .compare import similarity_matrix as similarity_matrix
 from .cross_results import CrossResults as CrossResults
 from .cross_results import cross_matrix as cross_matrix
 from .cross_results import read_cross_results as read_cross_results
+from .defences import defence_records as defence_records
 from .floors import Floor as Floor
 from .measures import MEASURES as MEASURES
 from .model_changes import ModelChange as ModelChange

@@ -39,7 +39,7 @@ def defence_table(store: Store, values: Mapping[str, Any]) -> Table:
       settings: what was chosen on selection images
     """
     tables, notes = [], []
-    found = list(records(store, values.get("run")))
+    found = list(defence_records(store, values.get("run")))
     for record in found:
         try:
             frame = circuits.defence_table(cells_of(record, lambda id: store.archive.response(id)[0]))
@@ -58,8 +58,13 @@ def defence_table(store: Store, values: Mapping[str, Any]) -> Table:
     return Table(table.loc[:, columns_of(defence_table)], tuple(notes))
 
 
-def records(store: Store, run: str | None) -> Iterator[Fit]:
-    """Yield the newest record of each model, attack and defence, in the order in which they were stored."""
+def defence_records(store: Store, run: str | None) -> Iterator[Fit]:
+    """Yield the newest record of each model, attack and defence, in the order in which they were stored.
+
+    Examples:
+        >>> list(defence_records(store, None))  # this store has no study of defences
+        []
+    """
     rows = store.fits(run, thing="defence").sort_values("created_ms", kind="stable")
     found: dict[tuple[str, str, str], Fit] = {}
     for id in rows["id"]:

@@ -21,6 +21,7 @@ from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
 from .decided import decided_views
+from .defences import defence_views
 from .drawings import Pictures
 from .examples import class_examples, left_out
 from .groups import groups_view
@@ -150,7 +151,7 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
 
 
 def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, str]:
-    """Return the sections about neurons and read-outs by their id, if the store has such values."""
+    """Return the sections about neurons, read-outs and defences by their id, if the store has such values."""
     templates: Any = environment.get_template("inside.html.jinja").module
     paths = [paths_view(found, number) for number, found in enumerate(overview.neuron_paths)]
     decided, maps = decided_views(overview.readouts), maps_views(overview.readouts, overview.examples)
@@ -160,6 +161,7 @@ def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, st
         "neurons": templates.neurons(paths) if paths else "",
         "decided": templates.decided(decided, others) if decided or others else "",
         "where": templates.where(maps) if maps else "",
+        "defences": templates.defences(defence_views(overview.defences)) if overview.defences else "",
     }
     return {id: html for id, html in sections.items() if html}
 
