@@ -146,6 +146,8 @@ def _row(cell: DefenceCell) -> dict[str, Any]:
     low, high = bootstrap_interval(hits)
     read_low, read_high = (np.nan, np.nan) if read is None else bootstrap_interval(read)
     settings = ", ".join(f"{name} {value}" for name, value in cell.settings.items() if value is not None)
+    if cell.settings and not settings:
+        settings = "nothing within the clean loss"
     return {
         "against": cell.against,
         "defence": cell.defence,

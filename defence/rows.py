@@ -14,8 +14,10 @@ from ..evaluation.interventions import (
     Offset,
     ablate_components,
     fit_offsets,
+    gated,
     largest,
     neuron_attack_effects,
+    projection_gate,
     steer_edges,
     steer_senders,
     suppress_neurons,
@@ -46,6 +48,8 @@ class Material:
         scores: scores of the attack's mechanism, pooled over classes.
         clean: unattacked discovery images.
         attacked: attacked discovery images.
+        selection: unattacked selection images, on which thresholds of gates are chosen.
+        false_alarms: share of these that a gate may flag.
         sizes: numbers of edges to choose from.
         strengths: strengths to choose from.
     """
@@ -55,6 +59,8 @@ class Material:
     scores: EdgeScores
     clean: Sample
     attacked: Sample
+    selection: Sample
+    false_alarms: float
     sizes: Sequence[int]
     strengths: Sequence[float]
 
@@ -107,6 +113,22 @@ def _senders(material: Material) -> list[Candidate]:
             for strength in material.strengths:
                 edit = steer_senders(material.directions[offset], names, strength)
                 settings = {"size": size, "senders": len(names), "strength": strength, "offset": offset}
+                found.append(Candidate(edit, settings))
+    return found
+
+
+def _gated(material: Material) -> list[Candidate]:
+    """Return steering of the circuit's edges, only of images whose projections exceed those of unattacked images."""
+    model, found = material.model, []
+    images = model.preprocess.normalise(material.selection.views)
+    for offset in ("quantile", "mean"):
+        directions = material.directions[offset]
+        gate = projection_gate(model, directions, images, false_alarms=material.false_alarms)
+        for size in material.sizes:
+            circuit = material.circuit(size)
+            for strength in material.strengths:
+                edit = gated(steer_edges(directions, circuit, strength), gate)
+                settings = {"size": size, "strength": strength, "offset": offset, "gate": round(gate.threshold, 4)}
                 found.append(Candidate(edit, settings))
     return found
 
@@ -197,6 +219,12 @@ ROWS: tuple[Row, ...] = (
         lambda material: _edges(material, ("zero",)),
     ),
     Row("senders", "steer what the circuit's senders send to all receivers", _senders),
+    Row(
+        "edges, gated",
+        "steer the circuit's edges on images whose own projections look attacked",
+        _gated,
+        attacked_knowing=True,
+    ),
     Row(
         "random edges",
         "control: steer as many random edges as `edges`",

@@ -211,7 +211,17 @@ class _Study:
 
             by_offset[offset] = self._directions(attack, clean.hashes, offset, with_offsets)
         scores = self._scores(attack, clean, attacked, turned, execution)
-        return Material(self.model, by_offset, scores, clean, attacked, settings.sizes, settings.strengths)
+        return Material(
+            self.model,
+            by_offset,
+            scores,
+            clean,
+            attacked,
+            self.images.of_all(self.images.natural, "selection"),
+            settings.false_alarms,
+            settings.sizes,
+            settings.strengths,
+        )
 
     def _directions(self, attack: Condition, images: Sequence[str], offset: Offset, fit: Any) -> Directions:
         params: dict[str, Any] = {"offset": offset, "question": self._question(attack, "directions", images)}
