@@ -57,7 +57,8 @@ readme: demo $(TESTABLE)
 examples: $(USABLE)
 	set -e; for spec in examples/*.toml; do \
 		name=$$(basename $$spec .toml); \
-		$(RUN) -m circuitstore.cli index $$spec --store build/examples/$$name; \
+		if grep -q '^\[defence\]' $$spec; then command=defend; else command=index; fi; \
+		$(RUN) -m circuitstore.cli $$command $$spec --store build/examples/$$name; \
 		$(RUN) -m circuitstore.cli report --store build/examples/$$name --out build/examples/$$name.html; \
 	done
 

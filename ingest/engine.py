@@ -40,7 +40,7 @@ from .choice import Choice
 from .examples import store_examples
 from .executor import LocalExecutor, Parts
 from .names import check_names
-from .plan import Plan, Planned, make_plan
+from .plan import Plan, Planned, check_questions, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
 from .survey import survey
@@ -119,6 +119,7 @@ def index(
         2
     """
     began = time.monotonic()
+    check_questions(spec)
     plan = make_plan(spec, model, groups=groups, progress=progress)
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)

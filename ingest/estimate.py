@@ -22,7 +22,7 @@ from .choice import Choice
 from .evaluating import RANDOM_CIRCUITS
 from .examples import lacking_examples
 from .neuron_paths import path_runs
-from .plan import Plan, Planned, make_plan
+from .plan import Plan, Planned, check_questions, make_plan
 from .readout_sizes import n_report_images, readout_bytes
 from .spec import Spec
 from .survey import survey
@@ -71,6 +71,7 @@ def dry_run(
         >>> dry_run(spec, location=folder).to_pandas()[["condition", "items", "done", "images"]].values.tolist()
         [['natural', 2, 0, 24]]
     """
+    check_questions(spec)
     plan = make_plan(spec, model, groups=groups, progress=progress)
     stored = _stored(location, **locations)
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):

@@ -156,6 +156,19 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
     return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
 
 
+def check_questions(spec: Spec) -> None:
+    """Check that a spec asks about classes of images, and not only for a study of defences.
+
+    Raises:
+        InputError: it has nothing to index.
+    """
+    if not (spec.recipe or spec.neuron_paths or spec.readout):
+        raise InputError(
+            f"{spec.origin}: it has [defence], but no [[recipe]], [[neuron_paths]] or [[readout]] to index; run "
+            "circuitstore defend with it"
+        )
+
+
 def run_classes(spec: Spec, source: ImageSource, notices: dict[str, None]) -> list[ClassInfo]:
     """Return the classes of the run: those of `only`, or all that have images under every condition."""
     by_name = {c.name: c for c in source.classes}

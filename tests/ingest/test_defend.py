@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from circuitstore import query
+from circuitstore.analysis import write_report
 from circuitstore.errors import InputError
-from circuitstore.ingest import defend, parse_spec
+from circuitstore.ingest import defend, index, parse_spec
 from circuitstore.models import ViT
 from circuitstore.store import open_store
 from circuitstore.store.faults import VARIABLE
@@ -95,6 +96,9 @@ def _check_result(folder: Path, frame) -> None:
         plain = store.responses("study", intervention="none", attack="natural")
         shares = (plain["accuracy"] * plain["n_images"]).sum() / plain["n_images"].sum()
         assert np.isclose(shares, rows.loc[("none", "natural", "none"), "accuracy"])
+        page = write_report(store, folder / "report.html").read_text(encoding="utf-8")
+        assert 'id="defences"' in page and "digits: against pgd" in page
+        assert page.count("attacked; predicted with none: ") == 2 * 2  # caption and alternative text of two classes
         with store.writer() as writer:
             writer.gc()  # what a study keeps is not removed
         assert store.responses("study").equals(responses)
@@ -119,6 +123,11 @@ def test_studies_that_are_not_possible(
 ) -> None:
     with pytest.raises(InputError, match=message):
         defend(parse_spec(changed(*changes)), location=tmp_path, model=digits_model, progress=False)
+
+
+def test_a_study_is_not_indexed(tmp_path: Path, digits_model: ViT) -> None:
+    with pytest.raises(InputError, match=r"spec: it has \[defence\], but no \[\[recipe\]\].*run circuitstore defend"):
+        index(parse_spec(SPEC), location=tmp_path, model=digits_model, progress=False)
 
 
 def test_a_spec_without_the_table_has_nothing_to_defend(tmp_path: Path, digits_model: ViT) -> None:
