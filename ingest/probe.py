@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 
 from ..bars import QUIET_S, Bar
 from ..errors import InputError
 from ..images import SPLITS, WORDS, BadImage, ImageRef, ImageSource, Split, printable
-from ..models import LinearHead, ViT
+from ..models import PENALTIES, LinearHead, ViT, fit_head
 from ..results import Table
 from .images import open_images
 from .loading import untrained
@@ -25,11 +23,6 @@ from .spec import FolderSpec, ModelSpec, Spec, errors_at
 
 BATCH = 64
 """Number of images per batch."""
-
-PENALTIES = tuple(float(10.0**power) for power in range(-3, 4))
-"""The values of C among which the selection images choose: small values penalise large weights."""
-
-MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ def train_probe(spec: Spec, *, progress: bool = False) -> Probe:
     with _bar(len(PENALTIES), "penalty", "training", progress) as bar:
         fitted = {}
         for penalty in PENALTIES:
-            fitted[penalty] = _fit(data["discovery"], names, penalty)
+            fitted[penalty] = fit_head(data["discovery"].features, data["discovery"].classes, names, penalty)
             bar.update()
     chosen = max(PENALTIES, key=lambda penalty: (_accuracy(fitted[penalty], data["selection"]), -penalty))
     return Probe(fitted[chosen], _table(fitted[chosen], data, model, chosen, (*source.notices, *notes, *model.notices)))
@@ -194,24 +187,6 @@ def _check(data: dict[Split, _Data], names: Sequence[str]) -> None:
             f"too few images: {listed}; expected at least four per class: half are for training, a quarter each for "
             "choosing the penalty and for the reported accuracy"
         )
-
-
-def _fit(data: _Data, names: Sequence[str], penalty: float) -> LinearHead:
-    """Fit a classifier to standardised features, and express it in the features themselves."""
-    from sklearn.exceptions import ConvergenceWarning  # scikit-learn takes a second to import
-    from sklearn.linear_model import LogisticRegression
-
-    mean, std = data.features.mean(axis=0, dtype=float), data.features.std(axis=0, dtype=float)
-    std[std == 0] = 1
-    model = LogisticRegression(C=penalty, max_iter=MAX_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the accuracy on selection images decides
-        model.fit((data.features - mean) / std, data.classes)
-    weight, bias = model.coef_ / std, model.intercept_
-    if len(names) == 2:  # scikit-learn has one row, the difference of two logits
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    bias = bias - weight @ mean
-    return LinearHead(*(torch.from_numpy(a.astype(np.float32)) for a in (weight, bias)), labels=tuple(names))
 
 
 def _accuracy(head: LinearHead, data: _Data) -> float:

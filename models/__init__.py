@@ -15,6 +15,8 @@ from .constants import zero_outputs as zero_outputs
 from .entry import runs_model as runs_model
 from .gated_runs import GatedRuns as GatedRuns
 from .gradients import GRADIENTS as GRADIENTS
+from .head_fitting import PENALTIES as PENALTIES
+from .head_fitting import fit_head as fit_head
 from .linear_head import LinearHead as LinearHead
 from .linear_readout import LinearReadout as LinearReadout
 from .linear_readout import pool_weights as pool_weights
