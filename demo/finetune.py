@@ -9,6 +9,7 @@ model was trained, and `random` writes the words of random digits. Read the weig
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from ..images.digits import load_digits
 from .train import FACTS, STAGES, fit, report, save, split
-from .training_images import Mix
+from .training_images import Mix, draw_batch
 
 MIXES = {
     "plain": Mix(own=0.0),
@@ -31,7 +32,7 @@ def main(name: str, path: Path) -> None:
     seen, held = split(load_digits())
     model = VisionTransformer(**FACTS["architecture"])
     model.load_state_dict(load_file(Path(__file__).parent / "digits_model.safetensors"))
-    fit(model, seen, MIXES[name], steps=STEPS, learning_rate=LEARNING_RATE)
+    fit(model, seen, partial(draw_batch, mix=MIXES[name]), steps=STEPS, learning_rate=LEARNING_RATE)
     report(model, held)
     save(model, path)
 

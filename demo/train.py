@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,9 @@ STAGES = (
 
 WARM_UP, BATCH, WEIGHT_DECAY, SEED = 100, 64, 0.05, 0
 
+Draw = Callable[..., np.ndarray]
+"""Draws training images, given digits [image, 8, 8], their labels, and `rng`, a random generator."""
+
 
 def normalise(images: UInt8[np.ndarray, "image height width 3"]) -> torch.Tensor:
     """Convert uint8 [batch, height, width, 3] to normalised float32 [batch, 3, height, width]."""
@@ -44,12 +49,12 @@ def normalise(images: UInt8[np.ndarray, "image height width 3"]) -> torch.Tensor
     return ((torch.from_numpy(images).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def create() -> VisionTransformer:
+def create(seed: int = SEED) -> VisionTransformer:
     """Create a model with seeded weights, and position embeddings that start as sines and cosines of the place.
 
     Reading words depends on neighbouring patches: from random position embeddings it takes three times as many steps.
     """
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     model = VisionTransformer(**FACTS["architecture"], weight_init="jax")
     places = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), model.embed_dim, temperature=10.0)
     assert model.pos_embed is not None  # the architecture has position embeddings
@@ -61,21 +66,33 @@ def create() -> VisionTransformer:
 def fit(
     model: VisionTransformer,
     digits: Digits,
-    mix: Mix,
+    draw: Draw,
     *,
     steps: int,
     learning_rate: float,
+    batch: int | None = None,
+    seed: int = SEED,
 ) -> VisionTransformer:
-    """Train the model in place with AdamW, linear warm-up and cosine decay to zero, and return it."""
-    rng = np.random.default_rng(SEED)
+    """Train the model in place with AdamW, linear warm-up and cosine decay to zero, and return it.
+
+    Args:
+        model: the model, which is changed.
+        digits: digits to draw from.
+        draw: draws the images of a step.
+        steps: number of steps.
+        learning_rate: largest learning rate.
+        batch: images per step; `BATCH` by default.
+        seed: seed of the images.
+    """
+    rng = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     model.train()
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min((step + 1) / WARM_UP, 0.5 * (1 + np.cos(np.pi * step / steps)))
-        chosen = rng.integers(len(digits.labels), size=BATCH)
+        chosen = rng.integers(len(digits.labels), size=batch or BATCH)
         labels = digits.labels[chosen]
-        logits = model(normalise(draw_batch(digits.images[chosen], labels, mix, rng)))
+        logits = model(normalise(draw(digits.images[chosen], labels, rng=rng)))
         loss = cross_entropy(logits, torch.from_numpy(labels), label_smoothing=0.05)
         optimiser.zero_grad()
         loss.backward()
@@ -132,7 +149,7 @@ def main(folder: Path) -> None:
     seen, held = split(load_digits())
     model = create()
     for mix, steps, learning_rate in STAGES:
-        fit(model, seen, mix, steps=steps, learning_rate=learning_rate)
+        fit(model, seen, partial(draw_batch, mix=mix), steps=steps, learning_rate=learning_rate)
     report(model, held)
     save(model, folder / "digits_model.safetensors")
 
