@@ -23,6 +23,8 @@ from .kind import InterventionKind as InterventionKind
 from .neurons import largest as largest
 from .neurons import neuron_attack_effects as neuron_attack_effects
 from .neurons import suppress_neurons as suppress_neurons
+from .new_head import NewHead as NewHead
+from .new_head import replace_head as replace_head
 from .registry import INTERVENTIONS as INTERVENTIONS
 from .steering import SteeredEdges as SteeredEdges
 from .steering import SteeredSenders as SteeredSenders

@@ -4,6 +4,7 @@
 
 On edges, receiver r reads its stream plus Σ D_u over the edges u → r, and all other receivers read the stream. At
 senders, the output becomes o_u + D_u, which every receiver reads. In both cases o_u is the output in the edited run.
+Several directions apply in turn: each reads the output that those before it have changed, and D_u is the sum.
 With b = 0 this is Algorithm 1 of Vi-CD, arXiv 2604.14477; the offset from clean images is ours.
 
 D of all images is never stored per sender: only its length along v is, one number per image and token. The shift of a
@@ -22,7 +23,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ...circuits import digest
 from ...circuits.response import Intervention
+from ...errors import InputError
 from ...models import ViT
 from .chosen import EdgeChoice, checked_strength, chosen_edges, chosen_senders, hash_of, warn_if_other_images
 from .directions import Directions, Readings
@@ -30,7 +33,8 @@ from .edge_changes import EdgeChanges
 from .edit import Changes, Edit, Unchanged, after, before
 from .kind import COUNT, HASH, STRENGTH, InterventionKind
 
-Lengths = Float[Tensor, "image token sender"]
+InTurn = tuple[Directions, ...]
+Lengths = Float[Tensor, "image token sender direction"]
 
 
 class _Along(nn.Module):
@@ -38,7 +42,7 @@ class _Along(nn.Module):
 
     Args:
         model: the model.
-        directions: the directions.
+        directions: the directions, which apply in turn.
         senders: the senders, in order.
         strength: α.
     """
@@ -46,40 +50,52 @@ class _Along(nn.Module):
     vectors: Tensor
     offsets: Tensor
 
-    def __init__(self, model: ViT, directions: Directions, senders: Sequence[int], strength: int | float) -> None:
+    def __init__(self, model: ViT, directions: InTurn, senders: Sequence[int], strength: int | float) -> None:
         super().__init__()
-        graph, rows = directions.graph, list(senders)
+        graph, rows = directions[0].graph, list(senders)
         self.strength, self.place = strength, {sender: place for place, sender in enumerate(rows)}
-        vectors = torch.from_numpy(directions.vectors).to(model.device, model.exact_dtype)
-        offsets = torch.from_numpy(directions.offsets).to(vectors)
-        self.register_buffer("vectors", vectors[rows].transpose(0, 1).contiguous())  # token sender d_model
-        self.register_buffer("offsets", offsets[rows].T.contiguous())  # token sender
+        vectors, offsets = (
+            torch.from_numpy(np.stack([getattr(one, name) for one in directions])).to(model.device, model.exact_dtype)
+            for name in ("vectors", "offsets")
+        )
+        chosen = vectors[:, rows].permute(2, 1, 0, 3).contiguous()  # token sender direction d_model
+        self.register_buffer("vectors", chosen)
+        self.register_buffer("offsets", offsets[:, rows].permute(2, 1, 0).contiguous())
+        self.register_buffer("overlaps", chosen @ chosen.transpose(2, 3))
         self.first = [graph.attention_senders(layer).start for layer in range(model.n_layers)]
-        self.n_heads, readings = len(graph.attention_senders(0)), Readings(model, graph, vectors)
+        self.n_heads, readings = len(graph.attention_senders(0)), [Readings(model, graph, one) for one in vectors]
         for layer in range(model.n_layers):
             if heads := [sender for sender in graph.attention_senders(layer) if sender in self.place]:
-                self.register_buffer(f"reading{layer}", readings.of_heads(layer, heads).transpose(0, 1).contiguous())
+                read = torch.stack([one.of_heads(layer, heads) for one in readings], dim=2)
+                self.register_buffer(f"reading{layer}", read.transpose(0, 1).contiguous())
 
     def of_heads(self, layer: int, senders: list[int], values: Float[Tensor, "image token heads"]) -> Lengths:
         """Return the lengths of all chosen heads of a layer, from their outputs before the output projection."""
         reading, first = getattr(self, f"reading{layer}"), self.first[layer]
         split = values.to(reading.dtype).unflatten(-1, (self.n_heads, -1))
         heads = _index([sender - first for sender in senders])
-        return self._excess((split[:, :, heads] * reading).sum(-1), senders)
+        return self._excess((split[:, :, heads, None] * reading).sum(-1), senders)
 
     def of_output(self, sender: int, values: Float[Tensor, "image token d_model"]) -> Lengths:
         """Return the length of `input` or of an MLP, from its output."""
-        found = (values.to(self.vectors.dtype) * self.vectors[:, self.place[sender]]).sum(-1, keepdim=True)
-        return self._excess(found, [sender])
+        found = (values.to(self.vectors.dtype).unsqueeze(2) * self.vectors[:, self.place[sender]]).sum(-1)
+        return self._excess(found.unsqueeze(2), [sender])
 
     def _excess(self, found: Lengths, senders: list[int]) -> Lengths:
+        """Return the lengths from the projections; a direction reads the output that those before it have changed."""
         places = _index([self.place[sender] for sender in senders])
-        return -self.strength * torch.relu(found - self.offsets[:, places])
+        offsets, overlaps = self.offsets[:, places], self.overlaps[:, places]
+        lengths: list[Tensor] = []
+        for k, projection in enumerate(found.unbind(-1)):
+            for j, length in enumerate(lengths):
+                projection = projection + length * overlaps[..., j, k]
+            lengths.append(-self.strength * torch.relu(projection - offsets[..., k]))
+        return torch.stack(lengths, dim=-1)
 
     def shift(self, senders: list[int], lengths: Lengths) -> Float[Tensor, "image token d_model"]:
         """Return Σ D of the senders that the columns of `lengths` are of."""
         vectors = self.vectors[:, _index([self.place[sender] for sender in senders])]
-        return torch.bmm(lengths.transpose(0, 1), vectors).transpose(0, 1)
+        return torch.bmm(lengths.flatten(2).transpose(0, 1), vectors.flatten(1, 2)).transpose(0, 1)
 
 
 def _index(places: list[int]) -> slice | list[int]:
@@ -90,9 +106,9 @@ def _index(places: list[int]) -> slice | list[int]:
 class SenderSteering(Changes):
     """Steering of senders' outputs. The output of a layer's heads changes after their output projection."""
 
-    def __init__(self, model: ViT, directions: Directions, senders: Sequence[int], strength: int | float) -> None:
+    def __init__(self, model: ViT, directions: InTurn, senders: Sequence[int], strength: int | float) -> None:
         super().__init__()
-        self.graph, self.senders = directions.graph, senders
+        self.graph, self.senders = directions[0].graph, senders
         self.along = _Along(model, directions, senders, strength)
         self._lengths: Tensor | None = None
 
@@ -124,42 +140,43 @@ class SenderSteering(Changes):
 class EdgeSteering(EdgeChanges):
     """Steering of what single receivers read."""
 
-    def __init__(self, model: ViT, directions: Directions, edges: np.ndarray, strength: int | float) -> None:
-        super().__init__(directions.graph, edges)
+    def __init__(self, model: ViT, directions: InTurn, edges: np.ndarray, strength: int | float) -> None:
+        super().__init__(directions[0].graph, edges)
         self.along = _Along(model, directions, self.senders, strength)
 
     def of_heads(self, layer: int, senders: list[int], values: Tensor) -> list[Tensor]:
-        return list(self.along.of_heads(layer, senders, values).unbind(-1))
+        return list(self.along.of_heads(layer, senders, values).unbind(2))
 
     def of_output(self, sender: int, values: Tensor) -> Tensor:
-        return self.along.of_output(sender, values)[..., 0]
+        return self.along.of_output(sender, values)[:, :, 0]
 
     def shift(self, senders: list[int], sent: list[Tensor]) -> Tensor:
-        return self.along.shift(senders, torch.stack(sent, dim=-1))
+        return self.along.shift(senders, torch.stack(sent, dim=2))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SteeredEdges(Edit):
     """Steering on edges; created by `steer_edges`."""
 
-    directions: Directions
+    directions: InTurn
     edges: tuple[str, ...]
     strength: float
 
     @property
     def intervention(self) -> Intervention:
-        hashes = {"directions": self.directions.sha256, "edges": hash_of(self.edges)}
+        hashes = {"directions": _hash(self.directions), "edges": hash_of(self.edges)}
         return STEER_EDGES.use(**hashes, n=len(self.edges), strength=self.strength)
 
     @property
     def text(self) -> str:
-        return f"steer {len(self.edges)} edges, strength {self.strength:g}, offset {self.directions.offset}"
+        return _text(f"{len(self.edges)} edges", self)
 
     def changes(self, model: ViT) -> Changes:
-        self.directions.check_fit(model)
+        for one in self.directions:
+            one.check_fit(model)
         if not self.strength:
             return Unchanged()
-        indices = np.array([self.directions.graph.index_of(name) for name in self.edges])
+        indices = np.array([self.directions[0].graph.index_of(name) for name in self.edges])
         return EdgeSteering(model, self.directions, indices, self.strength)
 
 
@@ -167,14 +184,14 @@ class SteeredEdges(Edit):
 class SteeredSenders(Edit):
     """Steering at senders; created by `steer_senders`."""
 
-    directions: Directions
+    directions: InTurn
     senders: tuple[str, ...]
     strength: float
 
     @property
     def intervention(self) -> Intervention:
         return STEER_SENDERS.use(
-            directions=self.directions.sha256,
+            directions=_hash(self.directions),
             senders=hash_of(self.senders),
             n=len(self.senders),
             strength=self.strength,
@@ -182,22 +199,53 @@ class SteeredSenders(Edit):
 
     @property
     def text(self) -> str:
-        return f"steer {len(self.senders)} senders, strength {self.strength:g}, offset {self.directions.offset}"
+        return _text(f"{len(self.senders)} senders", self)
 
     def changes(self, model: ViT) -> Changes:
-        self.directions.check_fit(model)
+        for one in self.directions:
+            one.check_fit(model)
         return SenderSteering(
-            model, self.directions, chosen_senders(self.directions.graph, self.senders), self.strength
+            model, self.directions, chosen_senders(self.directions[0].graph, self.senders), self.strength
         )
 
 
+def _text(what: str, edit: SteeredEdges | SteeredSenders) -> str:
+    sets = f"{len(edit.directions)} directions in turn, " if len(edit.directions) > 1 else ""
+    return f"steer {what}, {sets}strength {edit.strength:g}, offset {edit.directions[0].offset}"
+
+
+def _hash(directions: InTurn) -> str:
+    """Return the hash of directions: of a single set, its own."""
+    hashes = [one.sha256 for one in directions]
+    return hashes[0] if len(hashes) == 1 else digest(hashes)
+
+
+def in_turn(directions: Directions | Sequence[Directions]) -> InTurn:
+    """Return directions that apply in turn.
+
+    Raises:
+        InputError: there are none, or they are of several forms or models.
+    """
+    found = (directions,) if isinstance(directions, Directions) else tuple(directions)
+    if not found:
+        raise InputError("directions: expected at least one set of directions, got none")
+    if len({(one.graph, one.model, one.vectors.shape) for one in found}) > 1:
+        raise InputError("directions: expected sets of one model and form, to apply in turn, got sets of several")
+    return found
+
+
 def steer_edges(
-    directions: Directions, edges: EdgeChoice, strength: int | float = 1.0, *, found_on: Sequence[str] = ()
+    directions: Directions | Sequence[Directions],
+    edges: EdgeChoice,
+    strength: int | float = 1.0,
+    *,
+    found_on: Sequence[str] = (),
 ) -> SteeredEdges:
     """Return the edit that subtracts what exceeds the offset along each direction, on the given edges only.
 
     Args:
-        directions: what `fit_directions` returns.
+        directions: what `fit_directions` returns; or several, which apply in turn: each to the output that those before
+            it have changed.
         edges: a circuit, a stored circuit, or names of edges, of the form of the directions.
         strength: α, at least 0; 1 removes exactly the excess, 0 changes nothing.
         found_on: hashes of the images that the edges were found on, if known. Warns if the directions were fitted on
@@ -215,21 +263,25 @@ def steer_edges(
         >>> logits.shape
         torch.Size([8, 10])
     """
-    indices = chosen_edges(directions.graph, directions.model, edges)
-    warn_if_other_images(directions.images, found_on)
-    names = tuple(directions.graph.edge_names[i] for i in indices)
-    return SteeredEdges(directions.model, directions, names, checked_strength(strength))
+    sets = in_turn(directions)
+    graph, model = sets[0].graph, sets[0].model
+    indices = chosen_edges(graph, model, edges)
+    warn_if_other_images([image for one in sets for image in one.images], found_on)
+    return SteeredEdges(model, sets, tuple(graph.edge_names[i] for i in indices), checked_strength(strength))
 
 
 def steer_senders(
-    directions: Directions, senders: Sequence[str] | None = None, strength: int | float = 1.0
+    directions: Directions | Sequence[Directions],
+    senders: Sequence[str] | None = None,
+    strength: int | float = 1.0,
 ) -> SteeredSenders:
     """Return the edit that subtracts what exceeds the offset along each direction, from senders' outputs.
 
     Every receiver reads the steered output, so this equals steering on all edges of these senders, and is faster.
 
     Args:
-        directions: what `fit_directions` returns.
+        directions: what `fit_directions` returns; or several, which apply in turn: each to the output that those before
+            it have changed.
         senders: names of senders; all by default.
         strength: α, at least 0; with 1 no projection exceeds its offset, 0 changes nothing.
 
@@ -243,9 +295,10 @@ def steer_senders(
         >>> edit.wrapped(model)(pairs.corrupted).shape
         torch.Size([8, 10])
     """
-    graph = directions.graph
+    sets = in_turn(directions)
+    graph = sets[0].graph
     names = tuple(graph.senders[sender] for sender in chosen_senders(graph, senders))
-    return SteeredSenders(directions.model, directions, names, checked_strength(strength))
+    return SteeredSenders(sets[0].model, sets, names, checked_strength(strength))
 
 
 STEER_EDGES = InterventionKind(
