@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..circuits import Circuit, EdgeScores, greedy
 from ..errors import InputError
@@ -22,15 +23,12 @@ from ..evaluation.interventions import (
     steer_senders,
     suppress_neurons,
 )
-from ..models import ViT, mean_outputs
+from ..models import PENALTIES, ViT, mean_outputs
 from .choosing import Candidate
-from .last_layer import retrain_last_layer
+from .last_layer import retrained_heads
 from .sample import Sample, twins
 
 NONE = "none"
-PENALTIES = tuple(10.0**power for power in range(-4, 3))
-"""Values of C among which the retrained last layer is chosen, the strongest penalty first."""
-
 NEURONS = (4, 16, 64, 256)
 """Numbers of suppressed neurons to choose from."""
 
@@ -158,7 +156,9 @@ def _components(material: Material) -> list[Candidate]:
 
 def _last_layer(material: Material) -> list[Candidate]:
     both = Sample.joined([material.clean, material.attacked])
-    return [Candidate(retrain_last_layer(material.model, both, c), {"penalty": c}) for c in PENALTIES]
+    images, labels = material.model.preprocess.normalise(both.views), torch.from_numpy(both.labels)
+    heads = retrained_heads(material.model, images, labels)
+    return [Candidate(head, {"penalty": c}) for head, c in zip(heads, PENALTIES, strict=True)]
 
 
 def _chosen(settings: Mapping[str, object]) -> tuple[int, float, Offset]:

@@ -49,6 +49,7 @@ class _Along(nn.Module):
 
     vectors: Tensor
     offsets: Tensor
+    overlaps: Tensor
 
     def __init__(self, model: ViT, directions: InTurn, senders: Sequence[int], strength: int | float) -> None:
         super().__init__()
@@ -226,7 +227,7 @@ def in_turn(directions: Directions | Sequence[Directions]) -> InTurn:
     Raises:
         InputError: there are none, or they are of several forms or models.
     """
-    found = (directions,) if isinstance(directions, Directions) else tuple(directions)
+    found: InTurn = (directions,) if isinstance(directions, Directions) else tuple(directions)
     if not found:
         raise InputError("directions: expected at least one set of directions, got none")
     if len({(one.graph, one.model, one.vectors.shape) for one in found}) > 1:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuitstore.defence import Candidate, RetrainedLastLayer, Sample, answers, choose, retrain_last_layer, twins
+from circuitstore.defence import Candidate, Sample, answers, choose, retrained_heads, twins
 from circuitstore.defence.choosing import best
 from circuitstore.errors import InputError
+from circuitstore.evaluation.interventions import NewHead, replace_head
 from circuitstore.images import ImageSource
-from circuitstore.models import ViT
+from circuitstore.models import LinearHead, ViT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_a_defence_that_costs_too_many_clean_images_is_not_chosen(digits: ImageS
     """A last layer that always answers eight is right on attacked eights, and loses the unattacked threes."""
     eights, both = sample(digits, ("eight",)), sample(digits)
     weight, bias = np.zeros((10, digits_model.d_model), np.float32), np.eye(10, dtype=np.float32)[8]
-    blind = RetrainedLastLayer(digits_model.fingerprint, weight, bias, 1.0)
+    blind = replace_head(digits_model, LinearHead(torch.from_numpy(weight), torch.from_numpy(bias)))
     chosen = choose(digits_model, [Candidate(blind, {"penalty": 1.0})], both, eights, max_clean_loss=1)
     assert chosen.candidate.edit is None and chosen.candidate.settings == {"penalty": None}
     assert chosen.sweep["clean"].tolist() == [5] and chosen.sweep["allowed"].tolist() == [False]
@@ -60,24 +61,29 @@ def test_nothing_to_choose_from_is_an_error(digits: ImageSource, digits_model: V
         choose(digits_model, [Candidate(None)], few, few, max_clean_loss=-1)
 
 
+def retrained(model: ViT, images: Sample, *penalties: float) -> list[NewHead]:
+    views = model.preprocess.normalise(images.views)
+    return list(retrained_heads(model, views, torch.from_numpy(images.labels), penalties=penalties))
+
+
 @pytest.mark.parametrize("names", [("three", "eight"), ("three", "five", "eight")])
 def test_a_new_last_layer_is_logistic_regression_on_pooled_tokens(
     names: tuple[str, ...], digits: ImageSource, digits_model: ViT
 ) -> None:
     images = sample(digits, names)
-    edit = retrain_last_layer(digits_model, images, 1.0)
+    edit, other = retrained(digits_model, images, 1.0, 0.1)
     pooled = digits_model.pooled(digits_model.preprocess.normalise(images.views)).double().cpu().numpy()
-    expected = pooled @ edit.weight.T.astype(float) + edit.bias
+    expected = pooled @ edit.head.weight.double().numpy().T + edit.head.bias.numpy()
     found = answers(digits_model, edit, images, batch_size=3)
     assert np.abs(found.logits - expected).max() < 1e-3 * np.abs(expected).max()
     assert set(found.predicted) <= set(images.labels) and found.hits(images).mean() > 0.9
-    assert edit.intervention != retrain_last_layer(digits_model, images, 0.1).intervention
+    assert edit.intervention != other.intervention
 
 
 def test_a_new_last_layer_leaves_the_model_as_it_was(digits: ImageSource, digits_model: ViT) -> None:
     images = sample(digits)
     before = answers(digits_model, None, images).logits
-    edit = retrain_last_layer(digits_model, images)
+    [edit] = retrained(digits_model, images, 1.0)
     with pytest.raises(RuntimeError, match="stop"), edit.applied(digits_model):
         raise RuntimeError("stop")
     assert np.array_equal(answers(digits_model, None, images).logits, before)
@@ -89,7 +95,7 @@ def test_a_new_last_layer_leaves_the_model_as_it_was(digits: ImageSource, digits
 
 def test_a_last_layer_needs_two_classes(digits: ImageSource, digits_model: ViT) -> None:
     with pytest.raises(InputError, match="at least two classes, got 1"):
-        retrain_last_layer(digits_model, sample(digits, ("three",)))
+        retrained(digits_model, sample(digits, ("three",)), 1.0)
 
 
 def test_samples_are_joined_and_cut(digits: ImageSource, digits_model: ViT) -> None:

@@ -1,0 +1,124 @@
+"""The circuit and the directions of what sets images apart from other images of their classes.
+
+The images are contrasted with reference images of the same classes, without pairs: scores of the edges with the metric
+logit(wrong class) − logit(true class), and directions of unit differences from the mean of the class, see
+`fit_group_directions`. What exceeds the projections of the reference images can then be removed on the edges, or at
+their senders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from ..circuits import Circuit, EdgeScores, Form
+from ..discovery import score_edges
+from ..errors import InputError
+from ..evaluation import Execution, ImagePairs
+from ..evaluation.interventions import Directions, Edit, SteeredEdges, fit_group_directions, steer_edges, steer_senders
+from ..models import ViT
+from .labelled import LabelledImages
+from .search import Search
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """What was fitted on images and their reference images.
+
+    Attributes:
+        scores: score of each edge for the wrong class.
+        directions: sets of directions; those of a set apply in turn.
+        search: sizes and strengths to try.
+    """
+
+    scores: EdgeScores
+    directions: tuple[tuple[Directions, ...], ...]
+    search: Search
+
+    def circuits(self) -> list[Circuit]:
+        """Return the circuits of all sizes."""
+        n_edges = self.scores.universe.n_edges
+        return [self.scores.greedy(n) for n in dict.fromkeys(min(n, n_edges) for n in self.search.sizes)]
+
+    def steered_edges(self) -> Iterator[Edit]:
+        """Yield steering of the edges of each circuit, with each set of directions and strength."""
+        for circuit in self.circuits():
+            for directions in self.directions:
+                for strength in self.search.strengths:
+                    yield steer_edges(directions, circuit, strength)
+
+    def steered_senders(self) -> Iterator[Edit]:
+        """Yield the same at all readers of the circuits' senders."""
+        for circuit in self.circuits():
+            graph = circuit.graph
+            names = [graph.senders[sender] for sender in np.unique(graph.edge_sender[circuit.members])]
+            for directions in self.directions:
+                for strength in self.search.strengths:
+                    yield steer_senders(directions, names, strength)
+
+    def random_edges(self, edit: Edit | None, seed: int, *, outside: bool = False) -> Iterator[Edit]:
+        """Yield one steering of random edges, as many and in the same way as the chosen ones; none if none was chosen.
+
+        Args:
+            edit: the chosen edit.
+            seed: seed of the draw.
+            outside: draw only from edges that are not among the chosen ones.
+        """
+        if not isinstance(edit, SteeredEdges):
+            return
+        names = [n for n in self.scores.universe.edge_names if not (outside and n in set(edit.edges))]
+        drawn = np.random.default_rng(seed).permutation(len(names))[: len(edit.edges)]
+        yield steer_edges(edit.directions, [names[k] for k in drawn], edit.strength)
+
+
+def contrasting_scores(
+    model: ViT,
+    images: LabelledImages,
+    wrong: Int[torch.Tensor, "image"],
+    reference: LabelledImages,
+    *,
+    form: Form,
+    execution: Execution,
+) -> EdgeScores:
+    """Score edges for logit(wrong class) − logit(true class), with reference images of the same classes in turn.
+
+    Raises:
+        InputError: a class with images but without reference images.
+    """
+    partners = np.empty(len(images), int)
+    for label in images.labels.unique().tolist():
+        own, others = (np.flatnonzero(of.labels.numpy() == label) for of in (images, reference))
+        if not len(others):
+            raise InputError(
+                f"discovery: {len(own)} images of class {label} to correct, but no reference image of this class; add "
+                "some, or leave the class out"
+            )
+        partners[own] = np.resize(others, len(own))
+    pairs = ImagePairs.of(model, images.images, reference[partners].images, images.labels, wrong)
+    return score_edges(model, pairs, form=form, metric="logit-diff", execution=execution)
+
+
+def contrasting_directions(
+    model: ViT,
+    images: LabelledImages,
+    reference: LabelledImages,
+    *,
+    form: Form,
+    quantile: float,
+    execution: Execution,
+) -> Directions:
+    """Fit directions from images, with their offsets from reference images of the same classes."""
+    return fit_group_directions(
+        model,
+        images.images,
+        reference.images,
+        images.labels,
+        reference.labels,
+        form=form,
+        quantile=quantile,
+        execution=execution,
+    )
