@@ -121,11 +121,12 @@ def correct_confusion(
             discovery images of the class.
 
     Examples:
-        >>> turned = torch.rot90(torch.cat([pairs.clean, pairs.corrupted]), 1, (2, 3))
-        >>> from circuitstore.defence import LabelledImages, Search
-        >>> images = LabelledImages.of(model, turned, [3] * 8 + [5] * 8)
-        >>> most_confused(images.labels.numpy(), model.logits(turned).argmax(dim=1).numpy()).images > 0
-        True
+        >>> sevens = cs.image_pairs(source, model, "seven", n=8)
+        >>> turned = torch.rot90(torch.cat([pairs.clean, sevens.clean]), 1, (2, 3))
+        >>> images = LabelledImages.of(model, torch.cat([sevens.clean, turned]), [7] * 8 + [3] * 8 + [7] * 8)
+        >>> found = correct_confusion(model, images, images, images, search=Search(sizes=(24,), strengths=(1.0,)))
+        >>> found.confusion.true
+        7
     """
     quiet = replace(execution, progress=None, journal=None)
     confusion = most_confused(selection.labels.numpy(), predict(model, selection.images, None, quiet))

@@ -7,7 +7,7 @@ rare in training, so accuracy over all images hides what a model does on it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -80,10 +80,6 @@ class CuedImages(LabelledImages):
     def related(self, relation: Relation) -> CuedImages:
         """Return the images whose cue relates to their class in this way."""
         return self[np.flatnonzero(self.relations == relation)]
-
-    def __getitem__(self, positions: Sequence[int] | np.ndarray) -> CuedImages:
-        """Return the images at these positions."""
-        return replace(super().__getitem__(positions), cues=self.cues[torch.as_tensor(np.asarray(positions, int))])
 
     def __repr__(self) -> str:
         relations = self.relations.tolist()

@@ -81,11 +81,14 @@ def correct_groups(
             without reference images.
 
     Examples:
-        >>> from circuitstore.defence import CuedImages, Search
-        >>> images, names = torch.cat([pairs.clean, pairs.corrupted]), ["plain"] * 8 + ["bar"] * 8
-        >>> cued = CuedImages.in_groups(model, images, [3] * 8 + [5] * 8, names, {"bar": 3})
-        >>> len(cued.related("misleading"))
-        8
+        >>> sevens = cs.image_pairs(source, model, "seven", n=8)
+        >>> images, labels = torch.cat([pairs.clean, sevens.clean]), [3] * 8 + [7] * 8
+        >>> cued = CuedImages.in_groups(model, images, labels, ["plain", "bar"] * 8, {"bar": 5})
+        >>> found = correct_groups(model, cued, cued, cued, search=Search(sizes=(24,), strengths=(1.0,)))
+        >>> [row.method for row in found.rows]
+        ['none', 'edges', 'senders', 'random edges', 'random non-circuit edges', 'heads and MLPs', 'last layer']
+        >>> found.to_pandas().columns.tolist()
+        ['method', 'edit', 'group', 'images', 'accuracy', 'low', 'high']
     """
     for name, images in (("discovery", discovery), ("selection", selection), ("report", report)):
         if "misleading" not in images.relations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -57,8 +57,8 @@ class LabelledImages:
     def __getitem__(self: L, positions: Sequence[int] | np.ndarray) -> L:
         """Return the images at these positions."""
         at = torch.as_tensor(np.asarray(positions, int))
-        hashes = tuple(self.hashes[k] for k in at.tolist()) if self.hashes else ()
-        return replace(self, images=self.images[at], labels=self.labels[at], hashes=hashes)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: _at(of, at) for name, of in values.items()})
 
     def of_class(self: L, label: int) -> L:
         """Return the images of a class."""
@@ -66,6 +66,13 @@ class LabelledImages:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images of {len(self.labels.unique())} classes)"
+
+
+def _at(values: Tensor | tuple[str, ...], positions: Int[Tensor, "position"]) -> Tensor | tuple[str, ...]:
+    """Return the entries at positions; an empty tuple stays empty."""
+    if isinstance(values, Tensor):
+        return values[positions]
+    return tuple(values[k] for k in positions.tolist()) if values else ()
 
 
 @runs_model

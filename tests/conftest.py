@@ -18,7 +18,7 @@ from . import axes
 pytest.register_assert_rewrite("circuitstore.testing")
 
 # and axes named in signatures are checked; in the rooms that compute, also all other annotations
-axes.install(("models", "evaluation", "discovery", "images"), "tests.axes.all_checked")
+axes.install(("models", "evaluation", "discovery", "images", "defence"), "tests.axes.all_checked")
 axes.install(("circuits", "store", "ingest", "query", "analysis"), "tests.axes.arrays_checked")
 
 import timm  # noqa: E402

@@ -32,15 +32,7 @@ from .toy_models import model_store  # noqa: F401
 from .toy_studies import toy_store, toys  # noqa: F401
 
 ROOMS = (
-    "circuits",
-    "models",
-    "evaluation",
-    "images",
-    "discovery",
-    "store",
-    "ingest",
-    "query",
-    "analysis",
+    *("circuits", "models", "evaluation", "images", "discovery", "defence", "store", "ingest", "query", "analysis"),
     "formats",
     "results",
 )

@@ -211,8 +211,9 @@ class SteeredSenders(Edit):
 
 
 def _text(what: str, edit: SteeredEdges | SteeredSenders) -> str:
-    sets = f"{len(edit.directions)} directions in turn, " if len(edit.directions) > 1 else ""
-    return f"steer {what}, {sets}strength {edit.strength:g}, offset {edit.directions[0].offset}"
+    first, *others = edit.directions
+    sets = f"{1 + len(others)} directions in turn, " if others else ""
+    return f"steer {what}, {sets}strength {edit.strength:g}, offset {first.offset}"
 
 
 def _hash(directions: InTurn) -> str:
