@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .circuits import Drawing as Drawing
     from .circuits import EdgeScores as EdgeScores
     from .circuits import Readout as Readout
+    from .defence import CuedImages as CuedImages
+    from .defence import LabelledImages as LabelledImages
+    from .defence import correct_confusion as correct_confusion
+    from .defence import correct_groups as correct_groups
     from .discovery import EXTRACTIONS as EXTRACTIONS
     from .discovery import METHODS as METHODS
     from .discovery import discover as discover
@@ -111,6 +115,10 @@ _WHERE = {
     "CONDITIONS": "images",
     "CORRUPTIONS": "images",
     "Circuit": "circuits",
+    "CuedImages": "defence",
+    "LabelledImages": "defence",
+    "correct_confusion": "defence",
+    "correct_groups": "defence",
     "CircuitStoreError": "errors",
     "CircuitStoreWarning": "errors",
     "ComputationGraph": "circuits",

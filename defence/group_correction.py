@@ -62,7 +62,7 @@ def correct_groups(
     non-circuit edges`, as many and steered in the same way; `heads and MLPs`, at most three, fixed at their mean;
     `last layer`, trained again on equally many images of each group. Each row is what raises the lowest accuracy of a
     group of selection images most, among what costs at most `search.max_loss` on those without a cue. Report images
-    choose nothing.
+    choose nothing. The loss of `last layer` is not bounded, because it has no strength that could be reduced.
 
     Args:
         model: the model.
@@ -119,7 +119,7 @@ def correct_groups(
         "random edges": chooser.best(contrast.random_edges(edges.edit, seed)),
         "random non-circuit edges": chooser.best(contrast.random_edges(edges.edit, seed, outside=True)),
         "heads and MLPs": greedy_components(chooser, model, constants),
-        "last layer": chooser.best(_last_layers(model, discovery, quiet)),
+        "last layer": chooser.best(_last_layers(model, discovery, quiet), bounded=False),
     }
     return GroupCorrection(tuple(row(*one) for one in chosen.items()), notes, contrast)
 

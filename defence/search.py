@@ -106,15 +106,16 @@ class Chooser:
         self._execution.report(self._count, self._count)
         return found
 
-    def best(self, edits: Iterable[Edit], start: Candidate | None = None) -> Candidate:
+    def best(self, edits: Iterable[Edit], start: Candidate | None = None, *, bounded: bool = True) -> Candidate:
         """Return the candidate with the highest gain among those within the maximum loss; the first of equal ones.
 
         Args:
             edits: the edits to try.
             start: what they have to beat; by default the unchanged model.
+            bounded: whether the maximum loss counts.
         """
-        found = [start or self.plain, *(one for one in map(self.tried, edits) if one.judged.kept >= self._floor)]
-        return max(found, key=lambda one: one.judged.gain)
+        found = [one for one in map(self.tried, edits) if one.judged.kept >= self._floor or not bounded]
+        return max([start or self.plain, *found], key=lambda one: one.judged.gain)
 
 
 def predict(
