@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from circuitstore.demo import finetune, train
-from circuitstore.demo.training_images import STYLES
+from circuitstore.demo.training_images import STYLES, draw_batch
 from circuitstore.images.digits import Digits, held_out, load_digits
 from circuitstore.models import load_model
 from safetensors.torch import load_file
@@ -48,7 +49,7 @@ def test_a_few_steps_are_seeded_and_written(few: Digits, tmp_path: Path, capsys:
     seen, _ = train.split(few)
     again = train.create()
     for mix, steps, learning_rate in STAGES:
-        train.fit(again, seen, mix, steps=steps, learning_rate=learning_rate)
+        train.fit(again, seen, partial(draw_batch, mix=mix), steps=steps, learning_rate=learning_rate)
     again = again.state_dict()
     assert written.keys() == again.keys() and all(torch.equal(written[k], again[k]) for k in written)
 
