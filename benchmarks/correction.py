@@ -1,9 +1,9 @@
 """What corrections of a planted bias, and of a look-alike confusion, do on report images.
 
-    python benchmarks/correction.py bias [--models 2] [--seeds 3] [--two-groups] [--folder build/biased]
+    python benchmarks/correction.py bias [--models 0 1] [--seeds 3] [--sizes 24 48 96] [--two-groups]
     python benchmarks/correction.py confusion [--seeds 3] [--angle 25]
 
-`bias`: models that trust a coloured bar (`circuitstore.demo.biased`, trained into the folder if they are not there),
+`bias`: models that trust a coloured bar (`circuitstore.demo.biased`, trained into --folder if they are not there),
 corrected from 12 images of each class with a misleading bar. With --two-groups no image is without a bar in discovery
 and selection. `confusion`: the demo model on digits that are turned by an angle, and the pair of classes that it
 confuses most. Each seed divides the held-out digits anew into discovery, selection and report digits. Figures are per
@@ -36,17 +36,19 @@ Figures = dict[str, dict[str, list[float]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("bias", "confusion"))
-    parser.add_argument("--models", type=int, default=2)
+    parser.add_argument("--models", type=int, nargs="+", default=[0, 1], help="seeds of the models' training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--two-groups", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[24, 48, 96], help="numbers of edges to choose from")
     parser.add_argument("--angle", type=float, default=25.0)
     parser.add_argument("--folder", type=Path, default=Path("build/biased"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CircuitStoreWarning)  # about residuals
     if args.what == "bias":
-        for number in range(args.models):
-            show(f"model {number}", bias(biased_model(args.folder, number), args.seeds, args.two_groups))
+        for number in args.models:
+            search = Search(sizes=tuple(args.sizes))
+            show(f"model {number}", bias(biased_model(args.folder, number), args.seeds, search, args.two_groups))
     else:
         show(f"turned by {args.angle:g}°", confusion(cs.load_model("digits"), args.seeds, args.angle))
 
@@ -59,14 +61,14 @@ def biased_model(folder: Path, number: int) -> ViT:
     return cs.load_model("digits", checkpoint=place / biased.WEIGHTS)
 
 
-def bias(model: ViT, seeds: int, two_groups: bool) -> Iterator[Correction]:
+def bias(model: ViT, seeds: int, search: Search, two_groups: bool) -> Iterator[Correction]:
     """Yield a correction per seed."""
     _, held = train.split(load_digits())
     for seed in range(seeds):
         discovery, selection, report = bars.cued_parts(model, held, seed=seed)
         if two_groups:
             discovery, selection = (of[np.flatnonzero(of.relations != "no cue")] for of in (discovery, selection))
-        yield correct_groups(model, discovery, selection, report, seed=seed)
+        yield correct_groups(model, discovery, selection, report, search=search, seed=seed)
 
 
 def confusion(model: ViT, seeds: int, angle: float) -> Iterator[Correction]:
@@ -76,7 +78,6 @@ def confusion(model: ViT, seeds: int, angle: float) -> Iterator[Correction]:
         found = correct_confusion(
             model, *turned(model, held, seed, angle), search=Search(strengths=(0.5, 1.0, 1.5)), seed=seed
         )
-        print(found)
         yield found
 
 
@@ -99,10 +100,11 @@ def show(title: str, corrections: Iterator[Correction]) -> None:
     figures: Figures = defaultdict(lambda: defaultdict(list))
     count = 0
     for count, found in enumerate(corrections, 1):
+        chosen = [f"{row.method}: {row.edit.text}" for row in found.rows if row.edit is not None]
+        print(f"{title}, seed {count - 1}: {found!r}\n{found}\n" + "\n".join(chosen), flush=True)
         for row in found.rows:
             for group, of in row.report.items():
                 figures[row.method][group].append(100 * of.value)
-            print(f"{title}, seed {count - 1}: {row.method}: {'' if row.edit is None else row.edit.text}", flush=True)
     groups = list(figures["none"])
     print(f"{title}: {count} seeds, {(time.process_time() - start) / max(1, count):.0f} CPU seconds each")
     print(f"| method | {' | '.join(groups)} |\n|---{'|---' * len(groups)}|")
