@@ -7,7 +7,7 @@ from ..models import ConstantOutputs, ViT
 from .search import Candidate, Chooser
 
 
-def greedy_components(chooser: Chooser, model: ViT, constants: ConstantOutputs, *, limit: int = 3) -> Candidate:
+def ablated_by_gain(chooser: Chooser, model: ViT, constants: ConstantOutputs, *, limit: int = 3) -> Candidate:
     """Return the best ablation of heads and MLPs that a greedy search finds.
 
     Each round ablates one more component: the one with the highest gain among those within the maximum loss. The search

@@ -19,7 +19,15 @@ from ..circuits import Circuit, EdgeScores, Form
 from ..discovery import score_edges
 from ..errors import InputError
 from ..evaluation import Execution, ImagePairs
-from ..evaluation.interventions import Directions, Edit, SteeredEdges, fit_group_directions, steer_edges, steer_senders
+from ..evaluation.interventions import (
+    Directions,
+    Edit,
+    SteeredEdges,
+    fit_group_directions,
+    random_edges,
+    steer_edges,
+    steer_senders,
+)
 from ..models import ViT
 from .labelled import LabelledImages
 from .search import Search
@@ -70,9 +78,12 @@ class Contrast:
         """
         if not isinstance(edit, SteeredEdges):
             return
-        names = [n for n in self.scores.universe.edge_names if not (outside and n in set(edit.edges))]
-        drawn = np.random.default_rng(seed).permutation(len(names))[: len(edit.edges)]
-        yield steer_edges(edit.directions, [names[k] for k in drawn], edit.strength)
+        graph = self.scores.graph
+        chosen = Circuit(graph, np.isin(graph.edge_names, edit.edges))
+        n = min(chosen.n_edges, graph.n_edges - chosen.n_edges) if outside else chosen.n_edges
+        if n:
+            names = random_edges(graph, n, seed=seed, outside=chosen if outside else None)
+            yield steer_edges(edit.directions, names, edit.strength)
 
 
 def contrasting_scores(

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
 from ..evaluation.interventions import Directions, Edit
 from ..models import ViT, mean_outputs, runs_model
-from .components import greedy_components
+from .components import ablated_by_gain
 from .contrast import Contrast, contrasting_directions, contrasting_scores
 from .correction import Correction, CorrectionRow
 from .cued_images import RELATIONS, CuedImages
@@ -118,7 +118,7 @@ def correct_groups(
         "senders": chooser.best(contrast.steered_senders()),
         "random edges": chooser.best(contrast.random_edges(edges.edit, seed)),
         "random non-circuit edges": chooser.best(contrast.random_edges(edges.edit, seed, outside=True)),
-        "heads and MLPs": greedy_components(chooser, model, constants),
+        "heads and MLPs": ablated_by_gain(chooser, model, constants),
         "last layer": chooser.best(_last_layers(model, discovery, quiet), bounded=False),
     }
     return GroupCorrection(tuple(row(*one) for one in chosen.items()), notes, contrast)
