@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Correction of a confusion, on a model in which one known edge causes it."""
 
 from __future__ import annotations

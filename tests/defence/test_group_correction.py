@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Correction of a cue, on a model whose cue runs through one known edge."""
 
 from __future__ import annotations
