@@ -3,10 +3,10 @@
 It takes two minutes on two cores.
 
 Six in ten training images have a bar of one of ten colours below the digit, in 95 % of them the colour of the digit. A
-model that is trained on them from the beginning trusts the bar: it
-names a tenth of the digits wrong without a bar, and more than a third with the bar of another digit. The script writes the weights, `biased.safetensors`, and the held-out digits as images in three groups
-of each class, with a table of their groups: without a bar, with the bar of the digit, with that of another digit.
-Another number of threads or another release of torch gives different bytes.
+model that is trained on them from the beginning trusts the bar: it names a tenth of the digits wrong without a bar, and
+more than a third with the bar of another digit. The script writes the weights, `biased.safetensors`, and the held-out
+digits as images in three groups of each class, with a table of their groups: without a bar, with the bar of the digit,
+with that of another digit. Another number of threads or another release of torch gives different bytes.
 """
 
 from __future__ import annotations
