@@ -122,11 +122,12 @@ def correct_confusion(
 
     Examples:
         >>> sevens = cs.image_pairs(source, model, "seven", n=8)
-        >>> turned = torch.rot90(torch.cat([pairs.clean, sevens.clean]), 1, (2, 3))
-        >>> images = LabelledImages.of(model, torch.cat([sevens.clean, turned]), [7] * 8 + [3] * 8 + [7] * 8)
+        >>> upright = torch.cat([pairs.clean, sevens.clean])
+        >>> turned, labels = torch.rot90(upright, 1, (2, 3)), [3] * 8 + [7] * 8
+        >>> images = LabelledImages.of(model, torch.cat([upright, turned]), labels + labels)
         >>> found = correct_confusion(model, images, images, images, search=Search(sizes=(24,), strengths=(1.0,)))
-        >>> found.confusion.true
-        7
+        >>> found.confusion
+        Confusion(true=3, read=..., images=...)
     """
     quiet = replace(execution, progress=None, journal=None)
     confusion = most_confused(selection.labels.numpy(), predict(model, selection.images, None, quiet))
