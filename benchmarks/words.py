@@ -1,15 +1,13 @@
-"""What read-outs show of a written word on the demo model, and what they cost: the figures of docs/readouts.md.
+"""What read-outs show of a written word on the demo model: the figures of docs/readouts.md.
 
-python benchmarks/words.py          200 images, of which those count that the word turns
-python benchmarks/words.py --cost   CPU time on a ViT-S, in plain forward passes
+python benchmarks/words.py   200 images, of which those count that the word turns
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import circuitstore as cs
@@ -122,30 +120,6 @@ def map_lines(words: Words, tokens: np.ndarray) -> Iterator[str]:
         yield f"    {name}: {share:.2f}, {largest:.2f}"
 
 
-def costs() -> Iterator[str]:
-    model, images = cs.load_model("timm:vit_small_patch16_224"), torch.randn(4, 3, 224, 224)
-    pairs = cs.ImagePairs.of(model, images, -images, [0, 1, 2, 3])
-    reads: Mapping[str, Callable[[], object]] = {
-        "lens": lambda: cs.logit_lens(model, images),
-        "direct logits of components": lambda: cs.logit_attribution(model, images),
-        "patterns": lambda: cs.attention_patterns(model, images),
-        "rollout": lambda: cs.attention_rollout(model, images),
-        "relevance": lambda: cs.attention_relevance(model, pairs),
-        "attention times gradient": lambda: cs.attention_times_gradient(model, pairs),
-    }
-    model.logits(images)
-    plain = min(cpu_s(lambda: model.logits(images)) for _ in range(3))
-    for name, read in reads.items():
-        yield f"{name}: {min(cpu_s(read) for _ in range(3)) / plain:.1f}"
-    yield f"flow of one image: {cpu_s(lambda: cs.attention_flow(model, images[:1])):.1f} s"
-
-
-def cpu_s(action: Callable[[], object]) -> float:
-    started = time.process_time()
-    action()
-    return time.process_time() - started
-
-
 def figures(words: Words) -> Iterator[str]:
     found = cs.logit_attribution(words.model, words.pairs.clean, by="source-token")
     tokens = words.against_true(found).sum(axis=(1, 2))
@@ -159,12 +133,11 @@ def figures(words: Words) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-class", type=int, default=20)
-    parser.add_argument("--cost", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     np.set_printoptions(precision=2, suppress=True, linewidth=120)
     warnings.simplefilter("ignore", CircuitStoreWarning)
-    for line in costs() if args.cost else figures(Words.read(args.per_class)):
+    for line in figures(Words.read(args.per_class)):
         print(line, flush=True)
 
 

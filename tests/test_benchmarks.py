@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from circuitstore.evaluation import READOUTS
 
 
 def load(name: str) -> ModuleType:
@@ -132,3 +133,16 @@ def test_the_checkpoint_of_the_authors_code_has_every_weight_once():
     keys = found[f"{at}/MultiHeadDotProductAttention_1/key/kernel"]
     assert np.array_equal(keys.T, block.attn.qkv.weight.chunk(3)[1].detach().numpy())
     assert np.array_equal(found[f"{at}/LayerNorm_2/scale"], block.norm2.weight.detach().numpy())
+
+
+def test_costs_are_measured_for_every_read_out_with_allowed_parameters():
+    costs = load("readout_costs")
+    assert {kind for kind, _ in costs.ROWS.values()} == set(READOUTS)
+    for kind, params in costs.ROWS.values():
+        assert dict(READOUTS.resolve(kind, params).params).items() >= params.items()
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_the_peak_of_memory_has_what_was_released_again():
+    seconds, peak = load("readout_costs").measured(lambda: np.ones(2**24))  # 128 MiB
+    assert seconds > 0 and 120 < peak < 160
