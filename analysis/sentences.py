@@ -135,7 +135,7 @@ def stability(table: pd.DataFrame) -> str:
     mean = table.select_dtypes("number").mean()
     return (
         f"Stability over images: {mean['certain']:.1f} edges are certain to be among the {mean['edges']:.0f} best, "
-        f"whichever single image is added or removed; about {mean['abstained']:.1f} edges single images may decide. "
+        f"whichever single image is added or removed; for {mean['abstained']:.1f} others, one image may decide it. "
         f"Another sample of {mean['images']:.0f} images is expected to find {mean['replication']:.0%} of the edges of "
         "a circuit. Two disjoint samples of "
         f"{mean['half']:.0f} images have Jaccard {mean['jaccard']:.2f} (chance {mean['chance']:.2f}), two of "
