@@ -135,6 +135,12 @@ def test_neuron_in_edge_circuits_lists_circuits_through_its_mlp(store: Store, ma
     assert discovery.item.target_class.name in on_path
 
 
+def test_a_neuron_on_no_path_has_a_note_with_the_number_of_paths(store: Store, made: Made) -> None:
+    total = sum(d.item.condition.kind == "natural" for d, _ in paths_of(made))
+    table = run(store, "neuron-in-edge-circuits", {"neuron": "m2.n9999"})
+    assert len(table) == 0 and f"no rows: 0 of {total} neuron paths under this condition" in table.notes[-1]
+
+
 def test_neuron_paths_gives_the_path_of_each_image(store: Store, made: Made) -> None:
     discovery, record = paths_of(made)[1]
     frame = run(store, "neuron-paths", {"circuit": record.id[:12]}).to_pandas()
