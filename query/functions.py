@@ -11,11 +11,12 @@ from .enriched import enriched_edges
 from .headers import Answer
 from .neuron_paths import neuron_paths, path_and_circuit
 from .profiles import usage_profile
-from .readouts import direct_by_head, lens_by_layer, patching_map, readouts
+from .readouts import circuit_footprint, direct_by_head, lens_by_layer, patching_map, readouts
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
 WITHOUT_CIRCUITS: dict[str, Answer] = {
+    "circuit-footprint": circuit_footprint,
     "defence-table": defence_table,
     "direct-by-head": direct_by_head,
     "lens-by-layer": lens_by_layer,

@@ -161,6 +161,36 @@ def _patching_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
         yield {"point": row["point"], "token": row.get("token"), "effect": row["value"], "std": row.get("std")}
 
 
+def circuit_footprint(store: Store, values: Mapping[str, Any]) -> Table:
+    """Where circuits, and their strongest edges, carry the metric, token by token.
+
+    Parameters:
+      readout: readout = ""; its id, or the beginning of it; empty: the newest of each class, condition and circuit
+    Columns:
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters, of which circuit names the recipe and the extraction
+      corruption: what the images are contrasted with
+      metric: the metric
+      circuit: id of the circuit
+      edges: out of input, into a layer, into logits (sums over the circuit's edges), or the name of one of its edges
+      token: index of the token: prefix tokens, then the patches row by row
+      part: mean over the images of the part of the score at the token
+      std: its standard deviation over the images; missing for one image
+    """
+    shown = dict.fromkeys([("edges", "token"), ("edges", "source_token")], _footprint_rows)
+    return _table(store, values, circuit_footprint, "circuit-footprint", shown)
+
+
+def _footprint_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    circuit, token = record.provenance.get("circuit"), record.mean.names[1]
+    for row in record.to_pandas().to_dict("records"):
+        named = {"circuit": circuit, "edges": row["edges"], "token": row[token]}
+        yield {**named, "part": row["value"], "std": row.get("std")}
+
+
 def _table(store: Store, values: Mapping[str, Any], query: Answer, kind: str, shown: Shown) -> Table:
     """Return the rows of all read-outs of a kind, or of the one that is named.
 

@@ -32,6 +32,15 @@ def attribution(item: WorkItem, *axes: Axis) -> ReadoutRecord:
     return ReadoutRecord.of(asked, ("x", "y", "z"), Readout(readout_use(asked), every, values))
 
 
+def footprint(item: WorkItem) -> ReadoutRecord:
+    """A footprint of a circuit on two images, whose circuit has the id c."""
+    use = MethodUse.of("circuit-footprint", {"by": "source-token", "circuit": "eap top 1"})
+    asked = replace(item, recipe=replace(item.recipe, method=use))
+    axes = Axis("image", (0, 1)), Axis("edges", ("out of input", "input->m0")), Axis("source_token", (0, 1, 2))
+    values = np.random.default_rng(6).normal(size=(2, 2, 3))
+    return ReadoutRecord.of(asked, ("x", "y"), Readout(readout_use(asked), axes, values), provenance={"circuit": "c"})
+
+
 @pytest.fixture(scope="module")
 def made() -> list[ReadoutRecord]:
     asked = [readout_item(make_item(class_index=i, attack=a)) for i in (0, 1) for a in ("natural", "typographic")]
@@ -39,7 +48,7 @@ def made() -> list[ReadoutRecord]:
     heads = Axis("layer", (0, 1)), Axis("head", (0, 1, 2))
     direct = [attribution(asked[2], Axis("component", ("input", "a0.h0", "m0", "bias"))), attribution(asked[2], *heads)]
     direct.append(attribution(asked[2], *heads, Axis("token", (0, 1))))
-    return [*lens, *direct, stream_patching(asked[0])]
+    return [*lens, *direct, footprint(asked[1]), stream_patching(asked[0])]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +123,13 @@ def test_patching_map_gives_each_point_and_token(store: Store, made: list[Readou
     rows = list(run(store, "patching-map"))
     assert [(r["point"], r["token"]) for r in rows] == [(p, t) for p in ("resid_pre.0", "resid_mid.0") for t in (0, 1)]
     assert [r["effect"] for r in rows] == made[-1].mean.values.ravel().tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_circuit_footprint_gives_each_entry_and_token(store: Store, made: list[ReadoutRecord]) -> None:
+    rows, mean = list(run(store, "circuit-footprint")), made[-2].mean
+    assert [(r["edges"], r["token"]) for r in rows] == [(e, t) for e in ("out of input", "input->m0") for t in range(3)]
+    assert [r["part"] for r in rows] == mean.values.ravel().tolist() and mean.std is not None
+    assert [r["std"] for r in rows] == mean.std.ravel().tolist() and {r["circuit"] for r in rows} == {"c"}
 
 
 def test_a_store_without_them_says_so(store: Store) -> None:
