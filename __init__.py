@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from .ingest import OwnImages as OwnImages
     from .ingest import OwnResult as OwnResult
     from .ingest import cross_evaluate as cross_evaluate
+    from .ingest import defend as defend
     from .ingest import imported_result as imported_result
     from .ingest import index as index
     from .ingest import load_spec as load_spec

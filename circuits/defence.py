@@ -73,6 +73,12 @@ def cells_of(record: Fit, response: Callable[[str], Response]) -> Iterator[Defen
     Args:
         record: the row, a fit of the thing `defence`.
         response: returns a response by its id.
+
+    Examples:
+        >>> model = store.circuit(store.circuits()["id"][0]).item.model
+        >>> record = Fit("defence", cs.circuits.FitUse.of("edges"), model, "digits", (), {}, {"cells": []})
+        >>> list(cells_of(record, store.response))
+        []
     """
     facts = record.facts
     for cell in facts["cells"]:
@@ -135,6 +141,12 @@ def defence_table(cells: Iterable[DefenceCell]) -> pd.DataFrame:
     Columns: `against`, `defence`, `condition`, `attacker`, `images`, `accuracy` with `accuracy_low` and
     `accuracy_high`, `read` (share of images that are classified as the attack's target) with `read_low` and
     `read_high`, `seconds_per_image`, `settings` as text.
+
+    Examples:
+        >>> response = store.response(store.responses()["id"][0])
+        >>> cell = DefenceCell("pgd", "none", "pgd", "model", ((response,),), (None,), {})
+        >>> defence_table([cell])[["against", "defence", "images"]].values.tolist()
+        [['pgd', 'none', ...]]
     """
     import pandas as pd
 
@@ -205,6 +217,13 @@ def study_notes(records: Iterable[Fit], table: pd.DataFrame) -> list[str]:
     Args:
         records: the rows of the study.
         table: its `defence_table`.
+
+    Examples:
+        >>> model = store.circuit(store.circuits()["id"][0]).item.model
+        >>> facts = {"against": "pgd", "coherence": {"median": 0.2, "least": 0.1, "largest": 0.5}}
+        >>> record = Fit("defence", cs.circuits.FitUse.of("edges"), model, "digits", (), {}, facts)
+        >>> print(study_notes([record], defence_table([]))[0])
+        pgd: coherence of the directions 0.20 (0.10 to 0.50 over senders): the images change in different ...
     """
     found = {record.facts["against"]: record.facts["coherence"] for record in records}
     return [*(_coherence_sentence(name, values) for name, values in found.items()), *adaptive_sentences(table)]

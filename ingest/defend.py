@@ -124,6 +124,14 @@ def defend(
         InputError: the spec has no table `defence`, no attack, or a name that does not exist; an attack succeeds on
             fewer than two discovery images; a class has no images in a split. What was computed before is stored.
         StoreError: as for `index`.
+
+    Examples:
+        >>> attack = cs.ingest.spec.ConditionSpec(kind="fgsm", eps="8/255")
+        >>> few = cs.ingest.spec.DefenceSpec(sizes=(24,), strengths=(1.0,), draws=1, restarts=1, false_alarms=0.2)
+        >>> study = spec.model_copy(update={"condition": (attack,), "defence": few})
+        >>> result = defend(study, location=folder, progress=False)
+        >>> result.table.frame["condition"].unique().tolist()
+        ['natural', 'fgsm']
     """
     began = time.monotonic()
     plan = make_plan(spec, model, progress=progress)

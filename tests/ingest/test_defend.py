@@ -38,6 +38,7 @@ sizes = [24]
 strengths = [1.0]
 draws = 2
 restarts = 1
+false_alarms = 0.2
 """
 ATTACKED = "pgd"
 
