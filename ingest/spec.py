@@ -266,10 +266,10 @@ class DefenceSpec(_Part):
     against: tuple[str, ...] | None = Field(default=None, min_length=1)
     form: Literal["split", "head", "attention"] = "split"
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 48, 96, 192), min_length=1)
-    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
+    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(1.0, 2.0, 3.0), min_length=1)
     quantile: float = Field(default=0.95, ge=0, le=1)
     clean_loss: int = Field(default=1, ge=0)
-    pairs: int = Field(default=200, ge=2)
+    pairs: int = Field(default=400, ge=2)
     false_alarms: float = Field(default=0.05, ge=0, lt=1)
     draws: int = Field(default=4, ge=1, le=1000)
     restarts: int = Field(default=2, ge=1, le=1000)
