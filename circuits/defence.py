@@ -143,10 +143,8 @@ def defence_table(cells: Iterable[DefenceCell]) -> pd.DataFrame:
     `read_high`, `seconds_per_image`, `settings` as text.
 
     Examples:
-        >>> response = store.response(store.responses()["id"][0])
-        >>> cell = DefenceCell("pgd", "none", "pgd", "model", ((response,),), (None,), {})
-        >>> defence_table([cell])[["against", "defence", "images"]].values.tolist()
-        [['pgd', 'none', ...]]
+        >>> defence_table([]).columns.tolist()[:6]
+        ['against', 'defence', 'condition', 'attacker', 'images', 'accuracy']
     """
     import pandas as pd
 
@@ -184,6 +182,7 @@ def compact_defence_table(table: pd.DataFrame) -> pd.DataFrame:
     target. `(knows)` marks the attack that follows the gradients of the defended model.
 
     Examples:
+        >>> import pandas as pd
         >>> figures = dict.fromkeys(["accuracy", "accuracy_low", "accuracy_high"], 0.5) | {"read": 0.25}
         >>> names = {"against": "pgd", "defence": "edges", "condition": "pgd", "attacker": "defence"}
         >>> frame = pd.DataFrame([names | figures | {"seconds_per_image": 0.002, "settings": "strength 1.0"}])
@@ -241,6 +240,7 @@ def adaptive_sentences(table: pd.DataFrame) -> list[str]:
     """Return what the table says about attackers who know the defence, a sentence for each attack and defence.
 
     Examples:
+        >>> import pandas as pd
         >>> figures = [("none", "model", 0.21), ("none", "defence", 0.2), ("edges", "model", 0.36)]
         >>> rows = [("pgd", "pgd", *of) for of in [*figures, ("edges", "defence", 0.19)]]
         >>> frame = pd.DataFrame(rows, columns=["against", "condition", "defence", "attacker", "accuracy"])
