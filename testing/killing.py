@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
 
 from ..store.faults import VARIABLE, fault
 from ..store.graph import open_graph
@@ -29,12 +36,27 @@ def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> Non
     Raises:
         AssertionError: the process did not reach the point.
     """
-    command = [sys.executable, "-m", __name__, task, url, store_id, str(count)]
-    done = subprocess.run(command, env={**os.environ, VARIABLE: point}, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, f"{task} did not die at {point}: {done.returncode} {done.stderr}"
+    forks = _forks()
+    assert forks.stdin is not None and forks.stdout is not None
+    with tempfile.NamedTemporaryFile("r") as log:
+        request = [{**os.environ, VARIABLE: point}, log.name, task, url, store_id, count]
+        forks.stdin.write(json.dumps(request) + "\n")
+        forks.stdin.flush()
+        status = int(forks.stdout.readline())
+        assert status == -signal.SIGKILL, f"{task} did not die at {point}: {status} {log.read()}"
 
 
-def main(task: str, url: str, store_id: str, count: int) -> None:
+@cache
+def _forks() -> subprocess.Popen[str]:
+    """Return a process that has imported everything, and forks for each task."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(process.communicate)  # it ends with its standard input
+    return process
+
+
+def _work(task: str, url: str, store_id: str, count: int) -> None:
     records = make_records(count)
     with open_graph(url, store_id=store_id) as graph:
         match task:
@@ -49,5 +71,31 @@ def main(task: str, url: str, store_id: str, count: int) -> None:
         fault(DONE)
 
 
+def _end(environment: dict[str, str], log: str, task: tuple[str, str, str, int]) -> NoReturn:
+    """Do a task in this process, and end it; errors are written to the log."""
+    os.environ.clear()
+    os.environ.update(environment)
+    with Path(log).open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    status = 0
+    try:
+        _work(*task)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        environment, log, task, url, store_id, count = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _end(environment, log, (task, url, store_id, count))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main()

@@ -29,6 +29,7 @@ def share(statistics: list[float], observed: float) -> float:
     return float(np.mean([s >= observed * (1 - 1e-9) for s in statistics]))
 
 
+@settings(max_examples=25)
 @given(st.integers(2, 9), st.integers(0, 99))
 def test_sign_flips_equal_students_t_over_all_flips(n: int, seed: int) -> None:
     values = some(n, 3, seed).astype(float)
