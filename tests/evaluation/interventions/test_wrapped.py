@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -64,7 +61,7 @@ def test_a_module_is_independent_of_the_model(model: ViT, images, name: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["steer-edges", "ablate-edges"])
+@pytest.mark.parametrize("name", ["steer-edges"])
 def test_a_module_is_exported(model: ViT, images, name: str) -> None:
     module, pixels = made(name, model, images).wrapped(model), images(model, 3, seed=1)
     exported = torch.export.export(module, (pixels,), strict=False).module()
@@ -84,9 +81,9 @@ model = load_model(module.eval(), dtype="float64")
 images, others = torch.randn(2, 3, 3, 8, 8, dtype=torch.float64)
 directions = fit_directions(model, ImagePairs.of(model, images, others, [0] * 3), quantile=0.3)
 steered = steer_edges(directions, directions.graph.edge_names[::2]), steer_senders(directions)
-for edit, backend in zip(steered, (BACKEND, "aot_eager")):
+for edit in steered:
     wrapped = edit.wrapped(model)
-    expected, found = wrapped(others), torch.compile(wrapped, fullgraph=True, backend=backend)(others)
+    expected, found = wrapped(others), torch.compile(wrapped, fullgraph=True, backend="aot_eager")(others)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     assert not torch.allclose(found, model.logits(others))
 print("equal")
@@ -94,12 +91,7 @@ print("equal")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_a_module_is_compiled_without_graph_breaks(backend: str, tmp_path: Path) -> None:
-    """In another process, since the checks of axes cannot be compiled."""
-    if backend == "inductor" and shutil.which("g++") is None:
-        pytest.skip("the compiler of torch.compile needs g++")
-    code = f"BACKEND = {backend!r}\n{COMPILED}"
-    env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+def test_a_module_is_compiled_without_graph_breaks() -> None:
+    """In another process, since the checks of axes cannot be compiled; up to the generation of C++ code."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.stdout == "equal\n", done.stderr
