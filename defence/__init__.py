@@ -11,6 +11,17 @@ from .correction import Correction as Correction
 from .correction import CorrectionRow as CorrectionRow
 from .cued_images import RELATIONS as RELATIONS
 from .cued_images import CuedImages as CuedImages
+from .detectors import DETECTORS as DETECTORS
+from .detectors import Calibration as Calibration
+from .detectors import DetectorKind as DetectorKind
+from .detectors import DetectorUse as DetectorUse
+from .detectors import Feature as Feature
+from .detectors import FittedDetector as FittedDetector
+from .detectors import ScoredImages as ScoredImages
+from .detectors import Statistic as Statistic
+from .detectors import calibrate as calibrate
+from .detectors import fit_detector as fit_detector
+from .detectors import score_images as score_images
 from .fits import directions_fit as directions_fit
 from .fits import fitted_directions as fitted_directions
 from .fits import fitted_scores as fitted_scores

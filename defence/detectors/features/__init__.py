@@ -1,0 +1,1 @@
+"""What detectors read from images, one feature per file."""
