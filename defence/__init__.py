@@ -14,7 +14,6 @@ from .cued_images import CuedImages as CuedImages
 from .detectors import DETECTORS as DETECTORS
 from .detectors import Calibration as Calibration
 from .detectors import DetectorKind as DetectorKind
-from .detectors import DetectorUse as DetectorUse
 from .detectors import Feature as Feature
 from .detectors import FittedDetector as FittedDetector
 from .detectors import ScoredImages as ScoredImages

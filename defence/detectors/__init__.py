@@ -5,7 +5,6 @@ from .calibration import calibrate as calibrate
 from .fit import fit_detector as fit_detector
 from .fitted import FittedDetector as FittedDetector
 from .kind import DetectorKind as DetectorKind
-from .kind import DetectorUse as DetectorUse
 from .kind import Feature as Feature
 from .kind import Statistic as Statistic
 from .registry import DETECTORS as DETECTORS

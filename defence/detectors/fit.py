@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...circuits import Circuit, Form
+from ...circuits import Circuit, FitUse, Form
 from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
 from ...evaluation.pairs import Indices, check_images, checked_classes
@@ -17,7 +17,7 @@ from .calibration import calibrate, check_share
 from .classes import within_deviation
 from .features.edges import EDGES
 from .fitted import FittedDetector, rows_of
-from .kind import DetectorKind, DetectorUse, Features, own_params
+from .kind import DetectorKind, Features, own_params
 from .registry import DETECTORS
 from .seen import Seen
 
@@ -32,7 +32,7 @@ def fit_detector(
     model: ViT,
     images: Images,
     labels: Indices | None = None,
-    detector: str | DetectorUse = "edges-mahalanobis",
+    detector: str | FitUse = "edges-mahalanobis",
     *,
     selection: Images | None = None,
     false_alarms: float = 0.05,
@@ -90,7 +90,7 @@ def fit_detector(
 
 def _fit(
     kind: DetectorKind,
-    use: DetectorUse,
+    use: FitUse,
     seen: Seen,
     truth: Int[np.ndarray, "image"] | None,
     chosen: Bool[np.ndarray, "feature"] | None,
@@ -151,7 +151,7 @@ def _varying(features: Features, rows: Int[np.ndarray, "image"]) -> Bool[np.ndar
 
 
 def _edges_of(
-    model: ViT, kind: DetectorKind, use: DetectorUse, circuits: Sequence[Circuit]
+    model: ViT, kind: DetectorKind, use: FitUse, circuits: Sequence[Circuit]
 ) -> Bool[np.ndarray, "feature"] | None:
     """Return which edges are in one of the circuits; None without circuits."""
     if not circuits:

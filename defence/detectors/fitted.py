@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...circuits import ModelInfo
+from ...circuits import FitUse, ModelInfo
 from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
 from ...evaluation.pairs import check_images
 from ...models import ViT, runs_model
 from .calibration import Calibration
-from .kind import DetectorKind, DetectorUse, Features, own_params
+from .kind import DetectorKind, Features, own_params
 from .registry import DETECTORS
 from .seen import Seen
 
@@ -36,7 +36,7 @@ class FittedDetector:
         calibration: the threshold; None if there were no selection images.
     """
 
-    use: DetectorUse
+    use: FitUse
     model: ModelInfo
     arrays: Mapping[str, np.ndarray]
     images: tuple[str, ...] = ()

@@ -18,10 +18,6 @@ Rows = Int[np.ndarray, "image"]
 Arrays = Mapping[str, np.ndarray]
 
 
-class DetectorUse(Variant):
-    """A detector with its parameters."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """Numbers of each image.

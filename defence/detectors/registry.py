@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...circuits import FitUse
 from ...circuits.kinds import Registry
 from ...discovery import METHODS
 from .confidence import ENERGY, MAX_SOFTMAX
@@ -12,7 +13,7 @@ from .features.logits import LOGITS
 from .features.penultimate import PENULTIMATE
 from .features.pixels import PIXELS
 from .gaussian import gaussian
-from .kind import DetectorKind, DetectorUse
+from .kind import DetectorKind
 from .neighbours import nearest_neighbours
 
 _MAHALANOBIS = "Lee et al. 2018, arXiv 1807.03888; covariance after Ledoit and Wolf 2004"
@@ -23,10 +24,10 @@ def _edge_passes(method: str, steps: int | None = None, **params: object) -> tup
     return METHODS[method].passes(None, **dict(method_use(method, steps).params))
 
 
-DETECTORS: Registry[DetectorKind, DetectorUse] = Registry(
+DETECTORS: Registry[DetectorKind, FitUse] = Registry(
     "detector",
     "detectors",
-    DetectorUse,
+    FitUse,
     (
         DetectorKind(
             key="max-softmax",

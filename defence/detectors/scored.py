@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...circuits import ModelInfo
+from ...circuits import FitUse, ModelInfo
 from ...circuits.kinds import is_whole
 from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
 from ...models import ViT, runs_model
 from ...results import Exportable
 from .fitted import FittedDetector, Measured
-from .kind import DetectorUse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ class ScoredImages(Exportable):
             deviations; NaN if the class has no reference images.
     """
 
-    use: DetectorUse
+    use: FitUse
     model: ModelInfo
     images: tuple[str, ...]
     predicted: Int[np.ndarray, "image"]
