@@ -18,8 +18,8 @@ from .recipe import ModelInfo, Variant, digest
 if TYPE_CHECKING:
     import pandas as pd
 
-FitThing = Literal["directions", "detector", "circuit", "defence"]
-"""What was fitted: directions of an attack, a detector, a circuit that is pooled over classes, or a row of a study."""
+FitThing = Literal["directions", "detector", "scores", "circuit", "defence"]
+"""Directions of an attack, a detector, its scores of images, a circuit that is pooled over classes, or a row of a study."""
 
 FIT_THINGS: tuple[FitThing, ...] = get_args(FitThing)
 

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
 from ...evaluation.pairs import Indices, check_images, checked_classes
 from ...models import ViT, runs_model
-from .calibration import calibrate, check_share
+from .calibration import check_share
 from .classes import within_deviation
 from .features.edges import EDGES
 from .fitted import FittedDetector, rows_of
@@ -34,7 +34,7 @@ def fit_detector(
     labels: Indices | None = None,
     detector: str | FitUse = "edges-mahalanobis",
     *,
-    selection: Images | None = None,
+    selection: Float[Tensor, "selected channel height width"] | None = None,
     false_alarms: float = 0.05,
     circuits: Sequence[Circuit] = (),
     hashes: Sequence[str] = (),
@@ -84,8 +84,7 @@ def fit_detector(
     fitted = _fit(kind, use, seen, truth, chosen, tuple(hashes))
     if selection is None:
         return fitted
-    calibration = calibrate(fitted.scores(model, selection, execution=execution), false_alarms)
-    return FittedDetector(use, fitted.model, fitted.arrays, fitted.images, fitted.facts, calibration)
+    return fitted.calibrated(model, selection, false_alarms, execution=execution)
 
 
 def _fit(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...circuits import FitUse, ModelInfo
+from ...circuits import Fit, FitUse, ModelInfo
 from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
 from ...evaluation.pairs import check_images
 from ...models import ViT, runs_model
-from .calibration import Calibration
+from .calibration import Calibration, calibrate, check_share
 from .kind import DetectorKind, Features, own_params
 from .registry import DETECTORS
 from .seen import Seen
@@ -90,6 +90,47 @@ class FittedDetector:
             InputError: another model, or images that do not fit it.
         """
         return self.measured(model, images, execution).scores
+
+    def calibrated(
+        self,
+        model: ViT,
+        selection: Float[Tensor, "selected channel height width"],
+        false_alarms: float = 0.05,
+        *,
+        execution: Execution = DEFAULT,
+    ) -> FittedDetector:
+        """Return the same detector with a threshold, chosen on images that are not suspicious, see `calibrate`.
+
+        Raises:
+            InputError: another model, images that do not fit it, or too few of them for the share of false alarms.
+        """
+        check_share(false_alarms)
+        scores = self.scores(model, selection, execution=execution)
+        return replace(self, calibration=calibrate(scores, false_alarms))
+
+    def to_fit(self, dataset: str) -> Fit:
+        """Return the value that a store keeps.
+
+        Args:
+            dataset: name of the data set of the reference images.
+        """
+        calibration = None if self.calibration is None else asdict(self.calibration)
+        facts = {**self.facts, "calibration": calibration}
+        return Fit("detector", self.use, self.model, dataset, self.images, self.arrays, facts)
+
+    @classmethod
+    def of_fit(cls, fit: Fit) -> FittedDetector:
+        """Return the detector that a store keeps; its scores are equal bit by bit.
+
+        Raises:
+            InputError: the fit is no detector.
+        """
+        if fit.thing != "detector":
+            raise InputError(f"fit {fit.id[:12]}: expected a detector, got {fit.thing}")
+        facts = dict(fit.facts)
+        calibration = facts.pop("calibration")
+        chosen = None if calibration is None else Calibration(**calibration)
+        return cls(fit.use, fit.model, fit.arrays, fit.images, facts, chosen)
 
     def measured(
         self, model: ViT, images: Float[Tensor, "image channel height width"], execution: Execution = DEFAULT

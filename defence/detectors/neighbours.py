@@ -40,7 +40,9 @@ def _score(
     return scores
 
 
-def _distance(reference: Features, features: Features, neighbours: int) -> Float[np.ndarray, "image"]:
+def _distance(
+    reference: Float[np.ndarray, "reference feature"], features: Features, neighbours: int
+) -> Float[np.ndarray, "image"]:
     from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
 
     found = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(reference)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...circuits import FitUse, ModelInfo
+from ...circuits import Fit, FitUse, ModelInfo
 from ...circuits.kinds import is_whole
 from ...errors import InputError
 from ...evaluation import DEFAULT, Execution
@@ -61,11 +61,14 @@ class ScoredImages(Exportable):
             raise InputError(f"detector {self.use.kind}: it has no threshold; fit it with selection=…")
         return self.scores > self.threshold
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self, *, by_score: bool = True) -> pd.DataFrame:
         """Return a table: `image, predicted, score, flagged, against`, the most suspicious image first.
 
         `flagged` is missing without a threshold; `against` has the three features that deviate furthest, with their
         deviations, and is missing if features have no names.
+
+        Args:
+            by_score: the most suspicious image first; otherwise in the order of the images.
         """
         import pandas as pd
 
@@ -74,7 +77,7 @@ class ScoredImages(Exportable):
             frame["flagged"] = self.flagged
         if self.deviations.shape[1]:
             frame["against"] = [self._text(i) for i in range(len(self.images))]
-        return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+        return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True) if by_score else frame
 
     def edges_against(self, *, flagged_only: bool = True) -> pd.DataFrame:
         """Return a table of what speaks against images: `image, predicted, rank, edge, deviation`.
@@ -98,6 +101,39 @@ class ScoredImages(Exportable):
             for rank, edge in enumerate(self.against[i])
         ]
         return pd.DataFrame(rows, columns=["image", "predicted", "rank", "edge", "deviation"])
+
+    def to_fit(
+        self,
+        detector: Fit,
+        true: Int[np.ndarray, "image"],
+        condition: str,
+        files: Sequence[str],
+    ) -> Fit:
+        """Return the value that a store keeps, which the named queries `flagged-images` and `edges-against` read.
+
+        Args:
+            detector: the stored detector.
+            true: index of the true class of each image.
+            condition: what was done to the images.
+            files: readable name of each image.
+        """
+        edges = sorted({name for of in self.against for name in of})
+        places = {name: i for i, name in enumerate(edges)}
+        ranked = np.full(self.deviations.shape, -1, np.int64)
+        for i, of in enumerate(self.against):
+            ranked[i, : len(of)] = [places[name] for name in of]
+        arrays = {"scores": self.scores, "predicted": self.predicted, "true": true}
+        arrays |= {"edges": ranked, "deviations": self.deviations}
+        classes = sorted({*self.predicted.tolist(), *true.tolist()})
+        facts = {
+            "detector": detector.id,
+            "condition": condition,
+            "threshold": self.threshold,
+            "files": list(files),
+            "edges": edges,
+            "classes": {str(c): str(c) if self.labels is None else self.labels[c] for c in classes},
+        }
+        return Fit("scores", self.use, self.model, detector.dataset, self.images, arrays, facts)
 
     def _names(self) -> list[str]:
         labels = self.labels

@@ -2,6 +2,10 @@
 
 The label is the predicted class, the corruption is the mean of the reference images, and the scores are those of EAP-IG
 or EAP. So an image needs neither a label nor a twin.
+
+A score is a product of a difference of activations and a gradient, so scores of one edge have long tails. Their signed
+square root, which has the scale of one factor, is closer to normal; detectors that compare with a mean and a standard
+deviation use it by default.
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ def _base(seen: Seen, **params: object) -> dict[str, np.ndarray]:
     return {"mean_image": seen.images.double().mean(dim=0).to(seen.images.dtype).cpu().numpy()}
 
 
-def _read(seen: Seen, base: Arrays, *, method: str, form: Form, keep: float, steps: int | None = None) -> Features:
+def _read(
+    seen: Seen, base: Arrays, *, method: str, form: Form, transform: str, keep: float, steps: int | None = None
+) -> Features:
     mean = torch.from_numpy(base["mean_image"]).to(seen.images).expand_as(seen.images)
     with warnings.catch_warnings():
         # The residual matters little: reference images are scored in the same way.
@@ -39,7 +45,8 @@ def _read(seen: Seen, base: Arrays, *, method: str, form: Form, keep: float, ste
         pairs = ImagePairs.of(seen.model, seen.images, mean, seen.predicted)
         scores = score_edges(seen.model, pairs, method_use(method, steps), form=form, execution=seen.execution)
     assert scores.per_image is not None
-    return scores.per_image.astype(np.float64)
+    found = scores.per_image.astype(np.float64)
+    return np.sign(found) * np.sqrt(np.abs(found)) if transform == "root" else found
 
 
 def _names(model: ModelInfo, *, form: Form, **params: object) -> tuple[str, ...]:
@@ -63,6 +70,7 @@ EDGES = Feature(
         "method": choice("eap-ig", "eap"),
         "steps": whole(ABSENT),
         "form": choice("split", *(form for form in FORMS if form != "split")),
+        "transform": choice("root", "none"),
         "keep": number(1.0, "a share of the edges above 0, at most 1", lambda value: 0 < value <= 1),
     },
 )
