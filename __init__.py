@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from .circuits import Drawing as Drawing
     from .circuits import EdgeScores as EdgeScores
     from .circuits import Readout as Readout
+    from .defence import DETECTORS as DETECTORS
     from .defence import CuedImages as CuedImages
     from .defence import LabelledImages as LabelledImages
     from .defence import correct_confusion as correct_confusion
     from .defence import correct_groups as correct_groups
+    from .defence import fit_detector as fit_detector
+    from .defence import score_images as score_images
     from .discovery import EXTRACTIONS as EXTRACTIONS
     from .discovery import METHODS as METHODS
     from .discovery import discover as discover
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from .ingest import OwnResult as OwnResult
     from .ingest import cross_evaluate as cross_evaluate
     from .ingest import defend as defend
+    from .ingest import detect as detect
     from .ingest import imported_result as imported_result
     from .ingest import index as index
     from .ingest import load_spec as load_spec
@@ -116,19 +120,18 @@ _WHERE = {
     "CONDITIONS": "images",
     "CORRUPTIONS": "images",
     "Circuit": "circuits",
-    "CuedImages": "defence",
-    "LabelledImages": "defence",
-    "correct_confusion": "defence",
-    "correct_groups": "defence",
     "CircuitStoreError": "errors",
     "CircuitStoreWarning": "errors",
     "ComputationGraph": "circuits",
+    "CuedImages": "defence",
+    "DETECTORS": "defence",
     "Drawing": "circuits",
     "EXTRACTIONS": "discovery",
     "EdgeScores": "circuits",
     "Execution": "evaluation",
     "FORMATS": "formats",
     "ImagePairs": "evaluation",
+    "LabelledImages": "defence",
     "METHODS": "discovery",
     "METRICS": "evaluation",
     "MapEvaluation": "evaluation",
@@ -149,8 +152,11 @@ _WHERE = {
     "circuit_footprint": "evaluation",
     "class_neurons": "evaluation",
     "completeness": "evaluation",
+    "correct_confusion": "defence",
+    "correct_groups": "defence",
     "cross_evaluate": "ingest",
     "defend": "ingest",
+    "detect": "ingest",
     "discover": "discovery",
     "drawn_outputs": "models",
     "edit_neurons": "evaluation",
@@ -159,6 +165,7 @@ _WHERE = {
     "export_circuits": "formats",
     "faithfulness_curve": "evaluation",
     "fit_affine_lens": "evaluation",
+    "fit_detector": "defence",
     "fit_directions": "evaluation",
     "fit_group_directions": "evaluation",
     "footprint": "evaluation",
@@ -203,6 +210,7 @@ _WHERE = {
     "random_curves": "evaluation",
     "random_edges": "evaluation",
     "score_edges": "discovery",
+    "score_images": "defence",
     "score_paths": "evaluation",
     "steer_edges": "evaluation",
     "steer_senders": "evaluation",

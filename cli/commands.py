@@ -42,7 +42,15 @@ class Command(TyperCommand):
 
 
 for function in (
-    *(indexing.demo, indexing.index, indexing.preview, indexing.probe, indexing.cross, indexing.defend),
+    *(
+        indexing.demo,
+        indexing.index,
+        indexing.preview,
+        indexing.probe,
+        indexing.cross,
+        indexing.defend,
+        indexing.detect,
+    ),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
     *(exchange.export, exchange.import_),
     *(

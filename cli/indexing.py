@@ -1,7 +1,8 @@
-"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross, defend."""
+"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross, defend, detect."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
 from .output import NOTES, Destination, Format, emit, print_message, print_message_rows, readable
-from .pairs import parse_pairs
+from .pairs import json_or_text, parse_pairs
 from .pairs import text as as_text
 
 if TYPE_CHECKING:
@@ -225,6 +226,53 @@ def defend(
     shown = circuits.compact_defence_table(result.table.frame) if to.form == Format.table else result.table.frame
     emit(Table(shown, result.table.notes), to)
     print_message(f"{result.run}: {result.computed} responses computed in {result.seconds:.0f} s")
+
+
+def detect(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The spec of an indexed run.")],
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="FOLDER", help="Score the image files of this folder, at any depth, instead."),
+    ] = None,
+    detector: Annotated[
+        str, typer.Option("--detector", metavar="KIND", help="Kind of the detector; docs/detection.md lists them.")
+    ] = "edges-mahalanobis",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the detector, such as method=eap; repeat."),
+    ] = None,
+    false_alarms: Annotated[
+        float,
+        typer.Option("--false-alarms", metavar="SHARE", help="Share of unattacked images that may be flagged."),
+    ] = 0.05,
+    every: Annotated[bool, typer.Option("--all", help="Print all images, not only the flagged ones.")] = False,
+    form: Form = None,
+    out: Out = None,
+    progress: Progress = True,
+    wait: Wait = 0.0,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Flag suspicious images, and list the edges that speak against them.
+
+    Fits a detector to the unattacked discovery images of a run, chooses its threshold on the selection images,
+    and stores it beside the run. Then scores the report images under each condition of the run, which are also
+    stored (circuitstore query flagged-images), or the images of a folder. An image is suspicious if the model
+    processes it unlike the run's images of the class that the model names.
+    """
+    from .. import ingest
+    from ..defence import DETECTORS
+
+    to = Destination.of(out, form)
+    place = settings(store, graph, catalog).place
+    use = DETECTORS.resolve(detector, parse_pairs("--param", parameter or [], json_or_text))
+    options: dict[str, Any] = {"folder": images, "false_alarms": false_alarms, "wait_s": wait}
+    shown = progress and not NOTES.quiet
+    table = ingest.detect(ingest.load_spec(spec), use, progress=shown, **options, **place).images
+    if not every:
+        table = replace(table, frame=table.frame[table.frame["flagged"]].reset_index(drop=True))
+    emit(table, to)
 
 
 def _print_survey(survey: Table) -> None:

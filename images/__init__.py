@@ -33,6 +33,9 @@ from .files import printable as printable
 from .groups import Grouping as Grouping
 from .groups import read_groups as read_groups
 from .labels import Labels as Labels
+from .loose import LooseImage as LooseImage
+from .loose import loose_files as loose_files
+from .loose import loose_images as loose_images
 from .masked_gradients import AttackChecks as AttackChecks
 from .masked_gradients import attack_checks as attack_checks
 from .opening import Opening as Opening

@@ -7,6 +7,8 @@ from importlib import resources
 from .cross import cross_evaluate as cross_evaluate
 from .defend import DefenceResult as DefenceResult
 from .defend import defend as defend
+from .detect import Detection as Detection
+from .detect import detect as detect
 from .engine import IndexResult as IndexResult
 from .engine import index as index
 from .estimate import dry_run as dry_run

@@ -6,6 +6,7 @@ The docstring of each function is the header of its query (`named.py`).
 from __future__ import annotations
 
 from .defences import defence_table
+from .detection import edges_against, flagged_images
 from .edge_tests import changed_edges
 from .enriched import enriched_edges
 from .headers import Answer
@@ -19,6 +20,8 @@ WITHOUT_CIRCUITS: dict[str, Answer] = {
     "circuit-footprint": circuit_footprint,
     "defence-table": defence_table,
     "direct-by-head": direct_by_head,
+    "edges-against": edges_against,
+    "flagged-images": flagged_images,
     "lens-by-layer": lens_by_layer,
     "patching-map": patching_map,
     "readouts": readouts,

@@ -85,7 +85,7 @@ class NamedQuery:
 
     @property
     def reads_circuits(self) -> bool:
-        """Whether the answer is about circuits, rather than about read-outs or studies."""
+        """Whether the answer is about circuits, rather than about read-outs, studies or images."""
         return self.name not in WITHOUT_CIRCUITS
 
     @property

@@ -155,7 +155,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 def test_the_commands_are_those_of_the_design() -> None:
     read = "status query show draw compare report export import similar verify rebuild migrate gc delete docs doctor"
-    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", *read.split()]
+    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", "detect", *read.split()]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def _base(seen: Seen, **params: object) -> dict[str, np.ndarray]:
 def _read(
     seen: Seen, base: Arrays, *, method: str, form: Form, transform: str, keep: float, steps: int | None = None
 ) -> Features:
-    mean = torch.from_numpy(base["mean_image"]).to(seen.images).expand_as(seen.images)
+    mean = torch.tensor(base["mean_image"]).to(seen.images).expand_as(seen.images)
     with warnings.catch_warnings():
         # The residual matters little: reference images are scored in the same way.
         warnings.simplefilter("ignore", CircuitStoreWarning)
