@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FitThing = Literal["directions", "detector", "scores", "circuit", "defence"]
-"""Directions of an attack, a detector, its scores of images, a circuit that is pooled over classes, or a row of a study."""
+"""What was fitted: directions, a detector, its scores of images, a circuit pooled over classes, or a row of a study."""
 
 FIT_THINGS: tuple[FitThing, ...] = get_args(FitThing)
 

@@ -1,4 +1,4 @@
-"""Commands that look at images, index them, and run models on them: demo, index, preview, probe, cross, defend, detect."""
+"""Commands that look at images, index them, and run models on them, from `demo` to `detect`."""
 
 from __future__ import annotations
 
