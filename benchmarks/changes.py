@@ -33,7 +33,7 @@ CHANGED, LEVEL = 0.2, 0.05
 
 def student(sample: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(stats.ttest_1samp(sample, 0).pvalue, nan=1.0)
+        return np.nan_to_num(stats.ttest_1samp(sample, 0)[1], nan=1.0)
 
 
 def repetition(differences: np.ndarray, n: int, seed: int) -> Iterator[dict[str, object]]:
@@ -84,8 +84,8 @@ def main() -> None:
                 found = repetition(other - natural, n, seed)
                 rows += [{"class": cls, "condition": kind, "images": n, **row} for row in found]
     keys = ["class", "condition", "images", "test"]
-    means = pd.DataFrame(rows).groupby(keys, sort=False).mean().round(3)
-    print(means.unstack("test").swaplevel(axis=1).sort_index(axis=1).dropna(axis=1, how="all").to_string())
+    means = pd.DataFrame(pd.DataFrame(rows).groupby(keys, sort=False).mean())
+    print(means.round(3).unstack("test").swaplevel(axis=1).sort_index(axis=1).dropna(axis=1, how="all").to_string())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ..evaluation.interventions import (
     largest,
     neuron_attack_effects,
     projection_gate,
+    random_edges,
     steer_edges,
     steer_senders,
     suppress_neurons,
@@ -170,12 +171,10 @@ def _chosen(settings: Mapping[str, object]) -> tuple[int, float, Offset]:
 def _drawn_edges(material: Material, settings: Mapping[str, object], seed: int, *, outside: bool) -> Candidate:
     """Return steering of as many random edges as the circuit has, or as there are outside of it."""
     size, strength, offset = _chosen(settings)
-    members = material.circuit(size).members
-    pool = np.flatnonzero(~members) if outside else np.arange(len(members))
-    count = min(int(members.sum()), len(pool))
-    drawn = np.random.default_rng(seed).choice(pool, count, replace=False)
-    names = material.scores.graph.edge_names
-    edit = steer_edges(material.directions[offset], [names[i] for i in drawn], strength)
+    circuit = material.circuit(size)
+    count = min(circuit.n_edges, circuit.graph.n_edges - outside * circuit.n_edges)
+    drawn = random_edges(circuit.graph, count, seed=seed, outside=circuit if outside else None)
+    edit = steer_edges(material.directions[offset], drawn, strength)
     return Candidate(edit, {"size": size, "edges": count, "strength": strength, "offset": offset})
 
 

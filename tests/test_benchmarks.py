@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,8 @@ def test_the_checkpoint_of_the_authors_code_has_every_weight_once():
     module = timm.create_model("test_vit", num_classes=3)
     found = load("neuron_peers").weights(module)
     assert sum(value.size for value in found.values()) == sum(p.numel() for p in module.parameters())
-    block, at = module.blocks[1], "Transformer/encoderblock_1"
+    block: Any = module.blocks[1]
+    at = "Transformer/encoderblock_1"
     keys = found[f"{at}/MultiHeadDotProductAttention_1/key/kernel"]
     assert np.array_equal(keys.T, block.attn.qkv.weight.chunk(3)[1].detach().numpy())
     assert np.array_equal(found[f"{at}/LayerNorm_2/scale"], block.norm2.weight.detach().numpy())

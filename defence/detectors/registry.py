@@ -21,7 +21,8 @@ _NEIGHBOURS = "Sun et al. 2022, arXiv 2204.06507"
 
 
 def _edge_passes(method: str, steps: int | None = None, **params: object) -> tuple[int | float, int | float]:
-    return METHODS[method].passes(None, **dict(method_use(method, steps).params))
+    forwards, backwards = METHODS[method].passes(None, **dict(method_use(method, steps).params))
+    return forwards + 1, backwards  # one to predict the class
 
 
 DETECTORS: Registry[DetectorKind, FitUse] = Registry(

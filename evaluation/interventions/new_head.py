@@ -15,6 +15,7 @@ from ...circuits.response import Intervention
 from ...errors import InputError
 from ...models import LinearHead, ViT
 from .edit import Changes, Edit
+from .kind import HASH, InterventionKind
 
 
 class _HeadChange(Changes):
@@ -44,7 +45,7 @@ class NewHead(Edit):
         check = sha256()
         for tensor in (self.head.weight, self.head.bias):
             check.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return Intervention.of("new-head", {"head": check.hexdigest()})
+        return NEW_HEAD.use(head=check.hexdigest())
 
     @property
     def text(self) -> str:
@@ -78,3 +79,11 @@ def replace_head(model: ViT, head: LinearHead) -> NewHead:
             f"head: expected weights {shape} for {model.name}, one row per class, got {tuple(head.weight.shape)}"
         )
     return NewHead(model.fingerprint, head)
+
+
+NEW_HEAD = InterventionKind(
+    key="new-head",
+    name="Compute the logits with another last layer",
+    function=replace_head,
+    params={"head": HASH},
+)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from circuitstore.defence import calibrate
+from circuitstore.defence import Statistic, calibrate
 from circuitstore.defence.detectors.confidence import ENERGY, MAX_SOFTMAX
 from circuitstore.defence.detectors.deviation import MEAN_SQUARED
 from circuitstore.defence.detectors.gaussian import gaussian
@@ -14,6 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
+
+
+def fitted(statistic: Statistic, x: np.ndarray, rows: np.ndarray, **params: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a statistic that is fitted to features."""
+    assert statistic.fit is not None
+    return statistic.fit(x, rows, **params)
 
 
 def drawn(images: int, features: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +36,7 @@ def drawn(images: int, features: int, classes: int = 3, seed: int = 0) -> tuple[
 def test_the_gaussian_is_scikit_learns_on_features_in_units_of_their_deviation(images: int, features: int) -> None:
     x, rows = drawn(images, features)
     statistic, (new, new_rows) = gaussian("predicted"), drawn(11, features, seed=1)
-    arrays = statistic.fit(x, rows, mean="predicted")
+    arrays = fitted(statistic, x, rows, mean="predicted")
     means = np.stack([x[rows == row].mean(axis=0) for row in range(3)])
     scale = (x - means[rows]).std(axis=0)
     reference = LedoitWolf(assume_centered=True).fit((x - means[rows]) / scale)
@@ -43,7 +51,7 @@ def test_the_gaussian_is_scikit_learns_on_features_in_units_of_their_deviation(i
 def test_fewer_images_than_features_give_a_distance_in_every_direction() -> None:
     x, rows = drawn(10, 40)
     statistic = gaussian("predicted")
-    arrays = statistic.fit(x, rows, mean="predicted")
+    arrays = fitted(statistic, x, rows, mean="predicted")
     assert arrays["basis"].shape == (7, 40)  # ten images about three means
     outside = np.linalg.svd(arrays["basis"])[2][7:] * arrays["scale"]
     away = arrays["means"][0] + 5 * outside
@@ -57,18 +65,19 @@ def test_units_of_features_do_not_matter(seed: int, powers: list[float]) -> None
     new, new_rows = drawn(5, 4, seed=seed + 1)
     units = np.power(10.0, powers)
     for statistic, params in ((gaussian("predicted"), {"mean": "predicted"}), (MEAN_SQUARED, {})):
-        one = statistic.score(statistic.fit(x, rows, **params), new, new_rows, **params)
-        other = statistic.score(statistic.fit(x * units, rows, **params), new * units, new_rows, **params)
+        one = statistic.score(fitted(statistic, x, rows, **params), new, new_rows, **params)
+        other = statistic.score(fitted(statistic, x * units, rows, **params), new * units, new_rows, **params)
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_the_mean_squared_deviation_is_as_worked_out_by_hand() -> None:
     x, rows = np.array([[0.0, 10], [2, 10], [5, 0], [7, 4]]), np.array([0, 0, 1, 1])
-    arrays = MEAN_SQUARED.fit(x, rows)
+    arrays = fitted(MEAN_SQUARED, x, rows)
     spread = np.array([np.sqrt(7.25), np.sqrt(18.0)])  # over all images: means 3.5 and 6
     of_first, of_second = np.array([1, 0]) + spread / 4, np.array([1, 2]) + spread / 4
     new = np.array([[4.0, 9], [4.0, 9]])
     z = np.array([[3, -1] / of_first, [-2, 7] / of_second])
+    assert MEAN_SQUARED.deviations is not None
     np.testing.assert_allclose(MEAN_SQUARED.deviations(arrays, new, np.array([0, 1])), z)
     np.testing.assert_allclose(MEAN_SQUARED.score(arrays, new, np.array([0, 1])), (z**2).mean(axis=1))
 
@@ -79,7 +88,7 @@ def test_the_distance_is_that_to_the_kth_nearest_image_of_unit_length(among: str
     new, new_rows = drawn(8, 6, seed=1)
     new[3] = 0
     statistic, params = nearest_neighbours("all"), {"neighbours": 4, "among": among}
-    scores = statistic.score(statistic.fit(x, rows, **params), new, new_rows, **params)
+    scores = statistic.score(fitted(statistic, x, rows, **params), new, new_rows, **params)
     units = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300) for v in (new, x)]
     distances = cdist(*units)
     if among == "predicted":
@@ -91,11 +100,11 @@ def test_the_distance_is_that_to_the_kth_nearest_image_of_unit_length(among: str
 def test_more_neighbours_than_images_are_rejected() -> None:
     x, rows = drawn(21, 6)
     statistic = nearest_neighbours("all")
-    statistic.fit(x, rows, neighbours=7, among="predicted")
+    fitted(statistic, x, rows, neighbours=7, among="predicted")
     with pytest.raises(InputError, match=r"neighbours: expected at most the number .+ of a class, 7, got 8; lower it"):
-        statistic.fit(x, rows, neighbours=8, among="predicted")
+        fitted(statistic, x, rows, neighbours=8, among="predicted")
     with pytest.raises(InputError, match="in total, 21, got 22"):
-        statistic.fit(x, rows, neighbours=22, among="all")
+        fitted(statistic, x, rows, neighbours=22, among="all")
 
 
 def test_the_statistics_of_logits_are_as_worked_out_by_hand() -> None:

@@ -141,7 +141,7 @@ def test_csv_has_a_row_for_each_edge_of_each_circuit() -> None:
     for record in made:
         rows = frame[frame["circuit"] == record.id]
         assert tuple(rows["edge"]) == record.circuit.edges
-        assert rows["score"].to_numpy() == pytest.approx(record.to_pandas()["score"].to_numpy())
+        assert np.asarray(rows["score"]) == pytest.approx(record.to_pandas()["score"].to_numpy())
         assert set(rows["condition"]) == {record.item.condition.text}
 
 

@@ -71,7 +71,7 @@ def test_every_report_image_is_scored_under_each_condition(found: Detection) -> 
     assert frame.groupby("condition").size().tolist() == [12, 12]
     assert frame["score"].is_monotonic_decreasing
     assert (frame["flagged"] == (frame["score"] > found.detector.threshold)).all()
-    assert frame.groupby("condition")["score"].median().idxmax().startswith("typographic")
+    assert str(frame.groupby("condition")["score"].median().idxmax()).startswith("typographic")
     chosen = found.detector.calibration
     assert chosen is not None and chosen.n_images == 12 and chosen.flagged <= 0.2
     assert found.detector.facts["images"] == 24 == len(found.detector.images)
@@ -149,7 +149,8 @@ def test_images_of_a_folder_are_scored(spec: Spec, place: Path, tmp_path: Path) 
     assert any("left out" in note and "broken.png" in note for note in found.images.notes)
     with open_store(place) as opened:
         assert len(opened.fits(thing="scores")) == before
-    (tmp_path / "a.png").unlink(), (tmp_path / "deep" / "b.png").unlink()
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "deep" / "b.png").unlink()
     with pytest.raises(InputError, match="none of its 1 image files can be read"):
         detect(spec, CHEAP, folder=tmp_path, location=place, **RATE)
     with pytest.raises(InputError, match="expected a folder with image files, found none"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from circuitstore.analysis import write_report
 from circuitstore.circuits import FORMS, UNIVERSES, Metric, Registry
+from circuitstore.defence import DETECTORS
 from circuitstore.errors import InputError
 from circuitstore.evaluation import INTERVENTIONS, METRICS, READOUTS, MetricKind
 from circuitstore.ingest import make_plan, parse_spec
@@ -135,6 +136,22 @@ def test_an_intervention_of_the_package_edits_a_model(site: Path) -> None:
     assert done.stdout.startswith("Halved(halve m0, model "), done.stderr
     assert done.stdout.endswith(") halved False\n")
     assert "halved" not in INTERVENTIONS
+
+
+DETECTING = """
+import circuitstore as cs, torch
+model = cs.load_model("digits")
+pairs = [cs.image_pairs("digits", model, name, 4) for name in ("three", "eight")]
+images = torch.cat([pair.clean for pair in pairs])
+fitted = cs.fit_detector(model, images, [3] * 4 + [8] * 4, "brightness")
+print(fitted.use.text, len(cs.score_images(model, fitted, pairs[0].clean).scores))
+"""
+
+
+def test_a_detector_of_the_package_scores_images(site: Path) -> None:
+    done = run(site, "-c", DETECTING)
+    assert done.stdout == "brightness 4\n", done.stderr
+    assert "brightness" not in DETECTORS
 
 
 def test_a_store_is_exported_in_a_format_of_the_package(site: Path, store: str, tmp_path: Path) -> None:
