@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .evaluation import prune_neurons as prune_neurons
     from .evaluation import random_curves as random_curves
     from .evaluation import random_edges as random_edges
+    from .evaluation import replace_head as replace_head
     from .evaluation import score_paths as score_paths
     from .evaluation import steer_edges as steer_edges
     from .evaluation import steer_senders as steer_senders
@@ -209,6 +210,7 @@ _WHERE = {
     "prune_neurons": "evaluation",
     "random_curves": "evaluation",
     "random_edges": "evaluation",
+    "replace_head": "evaluation",
     "score_edges": "discovery",
     "score_images": "defence",
     "score_paths": "evaluation",

@@ -235,7 +235,7 @@ def detect(
         typer.Option("--images", metavar="FOLDER", help="Score the image files of this folder, at any depth, instead."),
     ] = None,
     detector: Annotated[
-        str, typer.Option("--detector", metavar="KIND", help="Kind of the detector; docs/detection.md lists them.")
+        str, typer.Option("--detector", metavar="KIND", help="Kind of the detector; see circuitstore docs detection.")
     ] = "edges-mahalanobis",
     parameter: Annotated[
         list[str] | None,

@@ -1,8 +1,5 @@
 """What is fitted and chosen on images, with or without circuits, and used on other images. It knows no store."""
 
-from .choosing import Candidate as Candidate
-from .choosing import Chosen as Chosen
-from .choosing import choose as choose
 from .confusion import Confusion as Confusion
 from .confusion import ConfusionCorrection as ConfusionCorrection
 from .confusion import correct_confusion as correct_confusion
@@ -21,23 +18,10 @@ from .detectors import Statistic as Statistic
 from .detectors import calibrate as calibrate
 from .detectors import fit_detector as fit_detector
 from .detectors import score_images as score_images
-from .fits import directions_fit as directions_fit
-from .fits import fitted_directions as fitted_directions
-from .fits import fitted_scores as fitted_scores
-from .fits import scores_fit as scores_fit
 from .group_accuracy import GroupAccuracy as GroupAccuracy
 from .group_correction import GroupCorrection as GroupCorrection
 from .group_correction import correct_groups as correct_groups
 from .labelled import LabelledImages as LabelledImages
 from .last_layer import retrained_heads as retrained_heads
 from .proportion import Proportion as Proportion
-from .rows import NONE as NONE
-from .rows import ROWS as ROWS
-from .rows import Material as Material
-from .rows import Row as Row
-from .rows import check_sizes as check_sizes
-from .sample import Answers as Answers
-from .sample import Sample as Sample
-from .sample import answers as answers
-from .sample import twins as twins
 from .search import Search as Search

@@ -47,15 +47,15 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Which selection images are classified correctly, and which of them a gate flags.
+    """Which selection images are classified correctly.
 
     Attributes:
         clean: hits on unattacked images.
         attacked: hits on attacked images.
     """
 
-    clean: Bool[np.ndarray, "image"]
-    attacked: Bool[np.ndarray, "image"]
+    clean: Bool[np.ndarray, "clean"]
+    attacked: Bool[np.ndarray, "attacked"]
 
     @classmethod
     def of(cls, model: ViT, edit: Edit | None, clean: Sample, attacked: Sample) -> Hits:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ class Sample:
         return len(self.views)
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def joined(cls, parts: Sequence[Sample]) -> Sample:
         """Return the images of all parts, in order.
 
         Raises:
@@ -49,14 +48,14 @@ class Sample:
         arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("views", "labels", "targets")}
         return cls(**arrays, hashes=tuple(hash_ for p in parts for hash_ in p.hashes))
 
-    def where(self, kept: Bool[np.ndarray, "image"]) -> Self:
+    def where(self, kept: Bool[np.ndarray, "image"]) -> Sample:
         """Return the images that are kept."""
         hashes = tuple(hash_ for hash_, keep in zip(self.hashes, kept, strict=True) if keep)
         return replace(
             self, views=self.views[kept], labels=self.labels[kept], targets=self.targets[kept], hashes=hashes
         )
 
-    def first(self, count: int) -> Self:
+    def first(self, count: int) -> Sample:
         """Return at most `count` images, spread evenly over all."""
         kept = np.zeros(len(self), bool)
         kept[np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))] = True

@@ -31,6 +31,7 @@ from .interventions import largest as largest
 from .interventions import neuron_attack_effects as neuron_attack_effects
 from .interventions import projection_gate as projection_gate
 from .interventions import random_edges as random_edges
+from .interventions import replace_head as replace_head
 from .interventions import steer_edges as steer_edges
 from .interventions import steer_senders as steer_senders
 from .interventions import suppress_neurons as suppress_neurons

@@ -46,9 +46,11 @@ def read_circuit(path: str | Path, format: str, graph: ComputationGraph) -> Sour
             load, is not of this format, or belongs to a model of another shape. The message says where.
 
     Examples:
-        >>> file = export_circuits([store.circuit(store.circuits()["id"].iloc[0])], "eap-ig", folder / "one.json")
-        >>> read_circuit(file, "eap-ig", cs.ComputationGraph(2, 2)).circuit.members.sum() > 0
-        np.True_
+        >>> record = store.circuit(store.circuits()["id"].iloc[0])
+        >>> file = cs.export_circuits([record], "eap-ig", folder / "one.json")
+        >>> read = read_circuit(file, "eap-ig", record.circuit.graph)
+        >>> int(read.circuit.members.sum()) == record.circuit.n_edges
+        True
     """
     path, kind = Path(path), FORMATS[format]
     if kind.read is None:

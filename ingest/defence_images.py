@@ -10,7 +10,7 @@ import numpy as np
 
 from ..circuits import NATURAL, ClassInfo, Condition, Intervention, Metric, Trial, short_names
 from ..circuits.recipe import Selection
-from ..defence import Sample
+from ..defence.sample import Sample
 from ..errors import InputError, unknown
 from ..images import (
     CONDITIONS,

@@ -29,22 +29,10 @@ from ..circuits import (
     digest,
     study_notes,
 )
-from ..defence import (
-    NONE,
-    ROWS,
-    Candidate,
-    Material,
-    Row,
-    Sample,
-    answers,
-    check_sizes,
-    choose,
-    directions_fit,
-    fitted_directions,
-    fitted_scores,
-    scores_fit,
-    twins,
-)
+from ..defence.choosing import Candidate, choose
+from ..defence.fits import directions_fit, fitted_directions, fitted_scores, scores_fit
+from ..defence.rows import NONE, ROWS, Material, Row, check_sizes
+from ..defence.sample import Sample, answers, twins
 from ..discovery import score_edges
 from ..errors import InputError
 from ..evaluation import Execution

@@ -159,7 +159,7 @@ def completed(words: str) -> set[str]:
 
 
 def test_the_tab_key_completes_commands_options_queries_and_pages() -> None:
-    assert completed("circuitstore d") == {"demo", "delete", "docs", "doctor", "draw"}
+    assert completed("circuitstore d") == {"defend", "delete", "demo", "detect", "docs", "doctor", "draw"}
     assert completed("circuitstore status --fo") == {"--format"}
     assert completed("circuitstore query s") == {name for name in named_queries() if name.startswith("s")}
     assert completed("circuitstore docs g") == {"graph"}

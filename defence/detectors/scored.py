@@ -177,7 +177,7 @@ def score_images(
     Examples:
         >>> reference = source.discovery_refs()[:120]
         >>> images = model.preprocess.normalise(np.stack([source.view(ref) for ref in reference]))
-        >>> fitted = fit_detector(model, images[:100], None, "edges-deviation", selection=images[100:])
+        >>> fitted = cs.fit_detector(model, images[:100], None, "edges-deviation", selection=images[100:])
         >>> scored = score_images(model, fitted, -images[:4])
         >>> scored.flagged
         array([ True,  True,  True,  True])

@@ -45,7 +45,7 @@ class NewHead(Edit):
         check = sha256()
         for tensor in (self.head.weight, self.head.bias):
             check.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return NEW_HEAD.use(head=check.hexdigest())
+        return REPLACE_HEAD.use(head=check.hexdigest())
 
     @property
     def text(self) -> str:
@@ -81,8 +81,8 @@ def replace_head(model: ViT, head: LinearHead) -> NewHead:
     return NewHead(model.fingerprint, head)
 
 
-NEW_HEAD = InterventionKind(
-    key="new-head",
+REPLACE_HEAD = InterventionKind(
+    key="replace-head",
     name="Compute the logits with another last layer",
     function=replace_head,
     params={"head": HASH},

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from circuitstore.defence import Candidate, Sample, answers, choose, retrained_heads, twins
-from circuitstore.defence.choosing import best
+from circuitstore.defence import retrained_heads
+from circuitstore.defence.choosing import Candidate, best, choose
+from circuitstore.defence.sample import Sample, answers, twins
 from circuitstore.errors import InputError
 from circuitstore.evaluation.interventions import NewHead, replace_head
 from circuitstore.images import ImageSource

@@ -252,5 +252,5 @@ def test_progress_counts_images(toy, reference) -> None:
 
 def test_passes_are_those_of_the_method() -> None:
     passes = {key: DETECTORS[key].passes(**dict(DETECTORS.resolve(key).params)) for key in DETECTORS}
-    assert passes["edges-mahalanobis"] == (7, 5) and passes["energy"] == (1, 0)
-    assert DETECTORS["edges-deviation"].passes(**dict(resolved("edges-deviation").params)) == (2, 1)
+    assert passes["edges-mahalanobis"] == (8, 5) and passes["energy"] == (1, 0)
+    assert DETECTORS["edges-deviation"].passes(**dict(resolved("edges-deviation").params)) == (3, 1)

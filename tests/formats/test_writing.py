@@ -147,7 +147,7 @@ def test_csv_has_a_row_for_each_edge_of_each_circuit() -> None:
 
 def test_an_attribution_graph_follows_the_rules_of_its_viewers() -> None:
     for form in FORMS:
-        record = make_record(make_discovery(item=make_item(form=form)), 60)
+        record = make_record(make_discovery(item=make_item(form=form)), 45)
         content = json.loads(one("neuronpedia", record))
         tokens, nodes = content["metadata"]["prompt_tokens"], content["nodes"]
         assert len(tokens) >= 2 and all(0 <= node["ctx_idx"] < len(tokens) for node in nodes)

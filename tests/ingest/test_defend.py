@@ -93,7 +93,7 @@ def _check_result(folder: Path, frame) -> None:
         assert asked.frame.drop(columns="model").equals(frame)
         assert any("differentiates through the defence" in note for note in asked.notes)
         responses = store.responses("study")
-        assert {"none", "steer-edges", "steer-senders", "last-layer"} <= set(responses["intervention"])
+        assert {"none", "steer-edges", "steer-senders", "replace-head"} <= set(responses["intervention"])
         plain = store.responses("study", intervention="none", attack="natural")
         shares = (plain["accuracy"] * plain["n_images"]).sum() / plain["n_images"].sum()
         assert np.isclose(shares, rows.loc[("none", "natural", "none"), "accuracy"])

@@ -26,7 +26,7 @@ def test_the_weights_are_the_identity(toy_vit) -> None:
     model = toy_vit()
     first, same, other = (LinearHead(torch.full((5, 16), value), torch.zeros(5)) for value in (1.0, 1.0, 2.0))
     kinds = [replace_head(model, head).intervention for head in (first, same, other)]
-    assert kinds[0] == kinds[1] != kinds[2] and kinds[0].kind == "new-head"
+    assert kinds[0] == kinds[1] != kinds[2] and kinds[0].kind == "replace-head"
 
 
 def test_a_head_of_other_classes_is_refused(toy_vit) -> None:
