@@ -44,6 +44,11 @@ class FittedDetector:
     calibration: Calibration | None = None
 
     @property
+    def id(self) -> str:
+        """Hash of everything that decides its scores and its threshold, see `gated`."""
+        return self.to_fit("").id
+
+    @property
     def threshold(self) -> float:
         """Images with a higher score are flagged.
 

@@ -15,7 +15,8 @@ from circuitstore.defence.detectors.seen import Seen
 from circuitstore.discovery import score_edges
 from circuitstore.errors import InputError
 from circuitstore.evaluation import Execution, ImagePairs
-from circuitstore.models import ViT
+from circuitstore.evaluation.interventions import ablate_components, gated
+from circuitstore.models import ViT, zero_outputs
 from torch import Tensor
 
 CHEAP = {"method": "eap", "form": "block"}
@@ -254,3 +255,19 @@ def test_passes_are_those_of_the_method() -> None:
     passes = {key: DETECTORS[key].passes(**dict(DETECTORS.resolve(key).params)) for key in DETECTORS}
     assert passes["edges-mahalanobis"] == (8, 5) and passes["energy"] == (1, 0)
     assert DETECTORS["edges-deviation"].passes(**dict(resolved("edges-deviation").params)) == (3, 1)
+
+
+def test_a_detector_is_the_gate_of_an_edit(toy, reference, images) -> None:
+    selection, new = images(toy, 40, 3), images(toy, 6, 4)
+    detector = fit_detector(toy, reference, None, resolved("edges-mahalanobis"), selection=selection, false_alarms=0.5)
+    silent = ablate_components(toy, ["m0"], zero_outputs(toy))
+    edit, flagged = gated(silent, detector), detector.scores(toy, new) > detector.threshold
+    assert 0 < flagged.sum() < len(new)
+    with edit.applied(toy):
+        found = toy.logits(new)
+    with silent.applied(toy):
+        changed = toy.logits(new)
+    assert torch.equal(found[~flagged], toy.logits(new)[~flagged])
+    assert torch.allclose(found[flagged], changed[flagged], rtol=1e-9)
+    looser = fit_detector(toy, reference, None, resolved("edges-mahalanobis"), selection=selection, false_alarms=0.6)
+    assert edit.intervention == gated(silent, detector).intervention != gated(silent, looser).intervention
