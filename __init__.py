@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .evaluation import patch_path as patch_path
     from .evaluation import patch_stream as patch_stream
     from .evaluation import path_changes as path_changes
+    from .evaluation import path_effects as path_effects
     from .evaluation import path_stability as path_stability
     from .evaluation import perturbation as perturbation
     from .evaluation import projection_gate as projection_gate
@@ -203,6 +204,7 @@ _WHERE = {
     "patch_path": "evaluation",
     "patch_stream": "evaluation",
     "path_changes": "evaluation",
+    "path_effects": "evaluation",
     "path_stability": "evaluation",
     "perturbation": "evaluation",
     "projection_gate": "evaluation",

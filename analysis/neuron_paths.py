@@ -11,6 +11,7 @@ import pandas as pd
 from ..circuits import NATURAL, Neurons, asks_for_paths
 from ..evaluation import NeuronSimilarity, class_neurons, neuron_similarity
 from ..query import Study
+from ..query.readouts import effect_rows, newest_readouts
 from ..store import Store
 
 
@@ -21,7 +22,9 @@ class PathOverview:
     Attributes:
         title: the search with its parameters.
         table: columns `class, condition, images`; `path` (each neuron with the share of the images whose path it is
-            on); `share` (their mean); `in_natural` (the number of neurons that the natural path of the class also has).
+            on); `share` (their mean); `in_natural` (the number of neurons that the natural path of the class also has);
+            `removed` (the change of the label's probability without these neurons) and `random_removed` (without random
+            ones), if read-outs of the paths are stored.
         similarities: the names of the classes and their similarity, by short name of each condition with several.
     """
 
@@ -37,17 +40,32 @@ def has_paths(study: Study) -> bool:
 
 def read_neuron_paths(store: Store, studies: Sequence[Study]) -> tuple[PathOverview, ...]:
     """Return the neuron paths of studies that have them."""
+    removed = _removals(store) if studies else {}
     return tuple(
         PathOverview(
             study.common["method"],
-            pd.DataFrame(list(_rows(study))),
+            pd.DataFrame(list(_rows(study, removed))),
             {study.short(c): _similarity(store, study, c) for c in study.conditions if len(study.rows(c)) > 1},
         )
         for study in studies
     )
 
 
-def _rows(study: Study) -> Iterator[dict[str, object]]:
+def _removals(store: Store) -> dict[str, dict[str, float]]:
+    """Return the changes of the label's probability without the neurons of each path, by its id.
+
+    Of several read-outs of a path, that at the class token counts.
+    """
+    found: dict[str, dict[str, float]] = {}
+    listed = newest_readouts(store, None, kind="path-effects").to_dict("records")
+    for row in sorted(listed, key=lambda row: "tokens=class" not in row["readout"]):
+        record = store.readout(row["id"])
+        of = {r["neurons"]: r["effect"] for r in effect_rows(record) if r["change"] == "removed"}
+        found.setdefault(record.provenance["circuit"], {"removed": of["path"], "random_removed": of["random"]})
+    return found
+
+
+def _rows(study: Study, removed: Mapping[str, Mapping[str, float]]) -> Iterator[dict[str, object]]:
     """Yield a row per class and condition."""
     circuits, shares = study.circuits, study.scores
     assert shares is not None
@@ -63,6 +81,7 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
             "path": ", ".join(f"{n} ({s:.2f})" for n, s in zip(names, shares[row][on_path], strict=True)),
             "share": float(shares[row][on_path].mean()),
             "in_natural": float(natural[name][on_path].sum()) if known else np.nan,
+            **removed.get(circuits["id"].iloc[row], {}),
         }
 
 

@@ -22,14 +22,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import circuitstore as cs
+import numpy as np
 import torch
+from circuitstore.circuits import Circuit, Neurons, random_circuit
 from circuitstore.circuits.recipe import Scalar
-from circuitstore.evaluation import READOUTS, measure
+from circuitstore.evaluation import READOUTS, ReadoutKind, measure
+from circuitstore.models import ViT, n_neurons
 
 PLAIN = "a plain forward pass"
 PARTS = ("head", "source-token", "neuron")
 ROWS: Mapping[str, tuple[str, Mapping[str, Scalar]]] = {
-    **{kind: (kind, {}) for kind in READOUTS},
+    **{key: (key, {"circuit": f"a {kind.about}"} if kind.about else {}) for key, kind in READOUTS.items()},
     "logit-lens, each token": ("logit-lens", {"tokens": "each"}),
     **{f"logit-attribution, {part}": ("logit-attribution", {"by": part}) for part in PARTS},
     "attention-rollout, each query": ("attention-rollout", {"queries": "each"}),
@@ -53,6 +56,16 @@ def memory(name: str) -> float:
     return int(lines[name].split()[0]) / 2**10
 
 
+def circuit_for(model: ViT, kind: ReadoutKind) -> Circuit | None:
+    """Return what a kind of read-out is about: a random circuit of 100 edges, or the first neuron of each MLP."""
+    if kind.about is None:
+        return None
+    if kind.about == "circuit":
+        return random_circuit(model.graph("split"), 100, seed=0)
+    neurons = Neurons(model.n_layers, n_neurons(model))
+    return Circuit(neurons, np.arange(neurons.n_edges) % neurons.width == 0)
+
+
 def row(args: argparse.Namespace) -> None:
     """Print one row's figures as JSON."""
     model = cs.load_model(f"timm:{args.model}", seed=0)
@@ -62,7 +75,8 @@ def row(args: argparse.Namespace) -> None:
     if args.row != PLAIN:
         kind, use = READOUTS[ROWS[args.row][0]], READOUTS.resolve(*ROWS[args.row])
         pairs = measure(model, cs.ImagePairs.of(model, *images, model.logits(images[0]).argmax(dim=1)), "logit")
-        seconds, peak = measured(lambda: kind.read(model, pairs, use, cs.Execution(batch_size=args.images)))
+        about = circuit_for(model, kind)
+        seconds, peak = measured(lambda: kind.read(model, pairs, use, cs.Execution(batch_size=args.images), about))
         passes = kind.passes(model, **dict(use.params))
     print(json.dumps({"passes": passes, "ratio": seconds / fastest, "peak": peak, "plain": fastest / args.images}))
 

@@ -92,6 +92,7 @@ from .readouts.map_evaluation import MapEvaluation as MapEvaluation
 from .readouts.map_evaluation import evaluate_map as evaluate_map
 from .readouts.on_patches import on_patches as on_patches
 from .readouts.patch_attribution import patch_attribution as patch_attribution
+from .readouts.path_effects import path_effects as path_effects
 from .readouts.perturbation import perturbation as perturbation
 from .readouts.registry import READOUTS as READOUTS
 from .readouts.stream_patching import patch_stream as patch_stream

@@ -60,7 +60,8 @@ def requests_of(spec: Spec, attackers: Mapping[int, ViT], width: int = 1) -> lis
     conditions = conditions_of(spec, attackers)
     recipes = [_of_recipe(spec, f"recipe[{i}]", recipe, conditions) for i, recipe in enumerate(spec.recipe)]
     paths = [_of_paths(spec, i, conditions, width) for i in range(len(spec.neuron_paths))]
-    readouts = [_of_readouts(spec, f"readout[{i}]", table, conditions, recipes) for i, table in enumerate(spec.readout)]
+    about = {"circuit": recipes, "path": paths}
+    readouts = [_of_readouts(spec, f"readout[{i}]", table, conditions, about) for i, table in enumerate(spec.readout)]
     return [*recipes, *paths, *(requested for found in readouts for requested in found)]
 
 
@@ -120,13 +121,18 @@ def _of_paths(spec: Spec, index: int, conditions: Sequence[Condition], width: in
 
 
 def _of_readouts(
-    spec: Spec, place: str, table: ReadoutSpec, conditions: Sequence[Condition], recipes: Sequence[Requested]
+    spec: Spec,
+    place: str,
+    table: ReadoutSpec,
+    conditions: Sequence[Condition],
+    about: Mapping[str, Sequence[Requested]],
 ) -> list[Requested]:
-    """Return the read-out of a table, or one for each recipe and extraction if it is about circuits."""
+    """Return the read-out of a table; or one for each circuit or path that the spec asks for, if it is about these."""
     with errors_at(spec, place):
         kind = READOUTS[table.kind]
-        if kind.of_circuit:
-            return _of_circuits(spec, place, table, _chosen(spec, place, table, conditions), recipes)
+        if kind.about:
+            chosen = _chosen(spec, place, table, conditions)
+            return _of_circuits(spec, place, table, chosen, about[kind.about])
         use = READOUTS.resolve(table.kind, table.params)
     corruption, metric = _contrast(spec, place, table, "other-class" if kind.reads_metric else "zero")
     chosen = _chosen(spec, place, table, conditions)
@@ -137,25 +143,32 @@ def _of_readouts(
     return [Requested(place, recipe, chosen, per_image=table.per_image)]
 
 
+_SOURCES = {
+    "circuit": ("circuits", "circuits of each recipe", "a [[recipe]] and an [[extract]]"),
+    "path": ("neuron paths", "neuron paths of each search", "a [[neuron_paths]]"),
+}
+"""What read-outs may be about: its name, where it comes from, and the tables of a spec that ask for it."""
+
+
 def _of_circuits(
     spec: Spec, place: str, table: ReadoutSpec, conditions: Sequence[Condition], recipes: Sequence[Requested]
 ) -> list[Requested]:
-    """Return a read-out of the circuits of each recipe and extraction, under those of its conditions that are chosen.
+    """Return a read-out of each of the circuits or paths, under those of its conditions that are chosen.
 
     Raises:
         InputError: a field that the recipe sets; no recipe; none under these conditions; one without corrupted images.
     """
+    kind = READOUTS[table.kind]
+    what, source, needed = _SOURCES[kind.about or "circuit"]
     taken = sorted({"metric", "corruption", "dtype"} & table.model_fields_set | {"circuit"} & table.params.keys())
     if taken:
-        raise InputError(
-            f"{', '.join(taken)}: {table.kind} is about the circuits of each recipe, which sets it; leave it out"
-        )
+        raise InputError(f"{', '.join(taken)}: {table.kind} is about the {source}, which sets it; leave it out")
     if not recipes:
-        raise InputError(f"{table.kind} is about circuits, so the spec needs a [[recipe]] and an [[extract]]")
+        raise InputError(f"{table.kind} is about {what}, so the spec needs {needed}")
     found = []
     for requested in recipes:
         recipe, chosen = requested.recipe, tuple(c for c in requested.conditions if c in conditions)
-        if chosen and not has_image(recipe.corruption):
+        if chosen and kind.reads_metric and not has_image(recipe.corruption):
             raise InputError(
                 f"{table.kind} contrasts images, and the corruption {recipe.corruption.text} of {requested.place} has "
                 "none; give this recipe its own spec"
@@ -168,7 +181,7 @@ def _of_circuits(
             about = (recipe, extraction)
             found.append(Requested(place, asked, chosen, per_image=table.per_image, about=about))
     if not found:
-        raise InputError(f"conditions: no [[recipe]] is used under {', '.join(c.text for c in conditions)}")
+        raise InputError(f"conditions: none of the {what} is found under {', '.join(c.text for c in conditions)}")
     return found
 
 

@@ -121,7 +121,9 @@ class Workbench:
             if extraction in known.circuits:
                 continue
             if asks_for_paths(planned.item):
-                yield path_record(discovery)
+                record = path_record(discovery)
+                self._circuits[record.id] = record.circuit
+                yield record
             else:
                 circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
                 outcome = self._evaluate(planned.item, extraction, circuit, known.responses)

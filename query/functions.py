@@ -12,7 +12,7 @@ from .enriched import enriched_edges
 from .headers import Answer
 from .neuron_paths import neuron_paths, path_and_circuit
 from .profiles import usage_profile
-from .readouts import circuit_footprint, direct_by_head, lens_by_layer, patching_map, readouts
+from .readouts import circuit_footprint, direct_by_head, lens_by_layer, patching_map, path_effects, readouts
 from .responses import images_of_circuit, images_over_conditions
 from .stability import edge_stability, stability_by_images
 
@@ -24,6 +24,7 @@ WITHOUT_CIRCUITS: dict[str, Answer] = {
     "flagged-images": flagged_images,
     "lens-by-layer": lens_by_layer,
     "patching-map": patching_map,
+    "path-effects": path_effects,
     "readouts": readouts,
 }
 """Functions about read-outs and studies, which read no circuits, by the name of the query."""

@@ -191,6 +191,40 @@ def _footprint_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
         yield {**named, "part": row["value"], "std": row.get("std")}
 
 
+def path_effects(store: Store, values: Mapping[str, Any]) -> Table:
+    """What removal and enhancement of neuron paths do to the probability of the true class, beside random neurons.
+
+    Parameters:
+      readout: readout = ""; its id, or the beginning of it; empty: the newest of each class, condition and search
+    Columns:
+      model: name of the model
+      class: name of the class
+      image_group: group of the images; empty for images that are not divided into groups
+      condition: what was done to the images
+      readout: kind of read-out with its parameters, of which circuit names the search
+      circuit: id of the path
+      neurons: those of the path, or random ones, as many of each layer
+      change: removed (their values are 0) or enhanced (doubled)
+      effect: mean over the images of the change of the probability; negative: it falls
+      low: lower end of its 95 % interval (Student's t); missing for one image
+      high: upper end of the interval
+      images: number of images
+    """
+    return _table(store, values, path_effects, "path-effects", {("neurons", "change"): effect_rows})
+
+
+def effect_rows(record: ReadoutRecord) -> Iterator[dict[str, Any]]:
+    """Yield a row per change of a path's neurons and of random ones."""
+    from scipy import stats
+
+    n = len(record.images)
+    width = float(stats.t.ppf(0.975, n - 1)) / np.sqrt(n) if n > 1 else np.nan
+    for row in record.to_pandas().to_dict("records"):
+        half = width * row.get("std", np.nan)
+        named = {"circuit": record.provenance.get("circuit"), "neurons": row["neurons"], "change": row["change"]}
+        yield {**named, "effect": row["value"], "low": row["value"] - half, "high": row["value"] + half, "images": n}
+
+
 def _table(store: Store, values: Mapping[str, Any], query: Answer, kind: str, shown: Shown) -> Table:
     """Return the rows of all read-outs of a kind, or of the one that is named.
 

@@ -65,7 +65,7 @@ def test_report_images_have_words_that_discovery_images_lack(digits_model: ViT, 
 def test_read_outs_and_neuron_paths_are_stored_and_shown(digits_model: ViT, tmp_path: Path) -> None:
     with indexed("readouts", digits_model, tmp_path / "store") as store:
         listed = store.readouts("readouts")
-        kinds = {"logit-lens", "logit-attribution", "occlusion", "footprint", "circuit-footprint"}
+        kinds = {"logit-lens", "logit-attribution", "occlusion", "footprint", "circuit-footprint", "path-effects"}
         assert listed.groupby("kind").size().to_dict() == dict.fromkeys(kinds, 4) | {"stream-patching": 2}
         assert len(store.circuits("readouts")) == 4 + 4
         text = write_report(store, tmp_path / "r.html", run="readouts").read_text(encoding="utf-8")

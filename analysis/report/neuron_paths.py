@@ -31,6 +31,11 @@ def paths_view(found: PathOverview, number: int) -> PathsView:
         "The neurons on most discovery images' paths, layer by layer, each with the share of the images whose path it "
         "is on; share: their mean; in natural: neurons that the natural path of the class also has."
     )
+    if "removed" in found.table:
+        caption += (
+            " Removed: the mean change of the probability of the true class on report images, if the values of these "
+            "neurons are set to 0; random removed: the same for random neurons, as many of each layer."
+        )
     return PathsView(found.title, frame_table(found.table, caption), list(_charts(found, f"neurons-{number + 1}")))
 
 

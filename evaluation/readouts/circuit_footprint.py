@@ -99,5 +99,5 @@ CIRCUIT_FOOTPRINT = ReadoutKind(
     },
     lacks={"form": "it is that of the circuit"},
     reads_metric=True,
-    of_circuit=True,
+    about="circuit",
 )

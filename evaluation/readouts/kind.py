@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from ...circuits import Circuit, Kind, Readout, ReadoutUse, Registry
 from ...circuits.recipe import Scalar
@@ -23,15 +24,16 @@ class ReadoutKind(Kind):
         passes: forward and backward passes per image, given the model and the resolved parameters by name.
         numbers: how many numbers it has per image, given the same; None if that is known only when it is read.
         reads_metric: whether it depends on the metric of the pairs; otherwise it reads their clean images only.
-        of_circuit: whether it is about a circuit, which its function also gets, as `members`. A spec asks for it once
-            per recipe and extraction, and names them in its parameter `circuit`.
+        about: whether it is about a `circuit` of edges or the neuron `path` of a class, which its function also gets,
+            as `members`. A spec asks for it once per recipe and extraction, or per search, and names that in the
+            parameter `circuit`. None: it is about neither.
     """
 
     function: Callable[..., Readout]
     passes: Callable[..., tuple[int | float, int | float]]
     numbers: Callable[..., int] | None = None
     reads_metric: bool = False
-    of_circuit: bool = False
+    about: Literal["circuit", "path"] | None = None
 
     def use(self, **params: Scalar) -> ReadoutUse:
         """Return the read-out with all its parameters; None leaves one out.
@@ -57,14 +59,14 @@ class ReadoutKind(Kind):
             pairs: the images, with a metric.
             use: the read-out with its resolved parameters.
             execution: batch size and progress.
-            circuit: the circuit that it is about, for kinds `of_circuit`.
+            circuit: the circuit or path that it is about, if there is one.
 
         Raises:
             InputError: such a kind without a circuit, and whatever the function raises.
         """
-        if self.of_circuit and circuit is None:
-            raise InputError(f"read-out {self.key!r}: expected the circuit that it is about, got none")
-        about = {"members": circuit} if self.of_circuit else {}
+        if self.about and circuit is None:
+            raise InputError(f"read-out {self.key!r}: expected the {self.about} that it is about, got none")
+        about = {"members": circuit} if self.about else {}
         return runs_model(self.function)(model, pairs, execution=execution, **about, **dict(use.params))
 
 

@@ -19,6 +19,7 @@ from .kind import ReadoutKind
 from .logit_attribution import LOGIT_ATTRIBUTION
 from .logit_lens import LOGIT_LENS
 from .occlusion import OCCLUSION
+from .path_effects import PATH_EFFECTS
 from .perturbation import PERTURBATION
 from .random_map import RANDOM_MAP
 from .rise import RISE
@@ -51,6 +52,7 @@ READOUTS: Registry[ReadoutKind, ReadoutUse] = Registry(
         FOOTPRINT,
         CIRCUIT_FOOTPRINT,
         PERTURBATION,
+        PATH_EFFECTS,
     ),
 )
 """All read-outs by key."""

@@ -127,7 +127,7 @@ def test_a_mistake_is_named_by_its_path(old: str, new: str, message: str, digits
 
 def test_a_condition_without_circuits_is_named(digits_model: ViT) -> None:
     attacked = SPEC.replace('corruption = "mean-image"', 'corruption = "mean-image"\nconditions = ["fgsm"]')
-    with pytest.raises(InputError, match=r"readout\[0\]: conditions: no \[\[recipe\]\] is used under natural"):
+    with pytest.raises(InputError, match=r"readout\[0\]: conditions: none of the circuits is found under natural"):
         make_plan(parse_spec(f'{attacked}conditions = ["natural"]'), digits_model)
 
 

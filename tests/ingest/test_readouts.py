@@ -179,7 +179,10 @@ def test_a_mistake_is_named_by_its_path(old: str, new: str, message: str, digits
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (SPEC.partition("[[readout]]")[0], r"at least one \[\[recipe\]\], \[\[neuron_paths\]\] or \[\[readout\]\]"),
+        (
+            SPEC.partition("[[readout]]")[0],
+            r"at least one \[\[recipe\]\], .+ \[\[readout\]\] or \[defence\]",
+        ),
         (f"{SPEC}\n[[extract]]\nedges = 4", r"recipe: \[\[extract\]\] needs at least one \[\[recipe\]\]"),
         (f'{SPEC}\n[[recipe]]\nmethod = "eap"', r"extract: \[\[recipe\]\] needs at least one \[\[extract\]\]"),
     ],

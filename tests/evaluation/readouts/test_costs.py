@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
-from circuitstore.circuits import random_circuit
+from circuitstore.circuits import Circuit, Neurons, random_circuit
 from circuitstore.evaluation import READOUTS, Execution, ImagePairs, measure
+from circuitstore.models import n_neurons
 
 SHORT = {
     "integrated-gradients": {"steps": 3},
     "rise": {"masks": 7},
     "smoothgrad": {"samples": 2},
     "circuit-footprint": {"circuit": "random", "steps": 3},
+    "path-effects": {"circuit": "first", "draws": 2},
 }
 PATCHED = ("stream-patching", "head-patching", "head-pairs")
 """Kinds that continue runs from where they patch, in the last block only at the tokens that are read."""
@@ -30,11 +33,14 @@ def test_the_cost_equals_the_counted_passes(toy_vit, images, key):
         if out.requires_grad:
             out.register_hook(lambda _: counts.update(backward=share))
 
+    width = n_neurons(model)
+    first = Circuit(Neurons(model.n_layers, width), np.arange(model.n_layers * width) % width == 0)
+    circuits = {None: None, "circuit": random_circuit(model.graph("split"), 9, seed=1), "path": first}
     kind = READOUTS[key]
     use = kind.use(**SHORT.get(key, {}))
     hooks = [block.mlp.register_forward_hook(count) for block in model.blocks]
     try:
-        kind.read(model, pairs, use, Execution(batch_size=8), random_circuit(model.graph("split"), 9, seed=1))
+        kind.read(model, pairs, use, Execution(batch_size=8), circuits[kind.about])
     finally:
         for hook in hooks:
             hook.remove()
