@@ -44,6 +44,7 @@ from .defence_images import StudyImages, follows_model
 from .names import check_names
 from .plan import make_plan
 from .provenance import versions
+from .recorded import recorded
 from .spec import Spec
 
 VERSION = 1
@@ -128,10 +129,10 @@ def defend(
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         writer.start_run(spec.name, spec.text, [])
-        with _bar(images, progress) as bar:
+        with _bar(images, progress) as bar, recorded() as warned:
             study = _Study(images, store, writer, bar)
             cells = [cell for attack in images.against for cell in study.against(attack)]
-        notices = (*plan.source.notices, *plan.notices, *images.notices, *named, *writer.notices)
+        notices = (*plan.source.notices, *plan.notices, *images.notices, *warned, *named, *writer.notices)
     table = defence_table(cells)
     return DefenceResult(
         spec.name,

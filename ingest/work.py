@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +29,7 @@ from ..circuits import (
     universe_of,
 )
 from ..discovery import EXTRACTIONS, discover
-from ..errors import CircuitStoreWarning, InputError
+from ..errors import InputError
 from ..evaluation import READOUTS, Execution, ImagePairs, measure
 from ..evaluation.readouts.patch_grid import PatchGrid
 from ..images import Split, build_pairs
@@ -42,6 +40,7 @@ from .evaluating import Evaluated, circuit_record, evaluate_circuit
 from .neuron_paths import find_paths
 from .plan import Plan, Planned, metric_target
 from .provenance import image_provenance, versions
+from .recorded import recorded
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Workbench:
     def _discover(self, item: WorkItem, execution: Execution) -> Discovery:
         """Run the item's method on its discovery images."""
         pairs, began, recipe = self._needed_pairs(item, "discovery"), time.monotonic(), item.recipe
-        with _recorded() as texts:
+        with recorded() as texts:
             answer = discover(
                 self.model_of(item),
                 pairs,
@@ -164,7 +163,7 @@ class Workbench:
     def _find_paths(self, item: WorkItem, execution: Execution) -> Discovery:
         """Find the neuron paths of the discovery images of an item."""
         pairs, began = self._needed_pairs(item, "discovery"), time.monotonic()
-        with _recorded() as texts:
+        with recorded() as texts:
             answer = find_paths(self.model_of(item), pairs, item, execution)
         warnings = [*self._warnings_of(item, "discovery"), *texts]
         return replace(answer, provenance=self._provenance(item, began, warnings))
@@ -175,7 +174,7 @@ class Workbench:
         about = None if planned.about is None else circuit_id(planned.about[0].id, planned.about[1])
         circuit = known.about if about is None else self._circuits.get(about, known.about)
         pairs, use = self._needed_pairs(item, "report"), readout_use(item)
-        with _recorded() as texts:
+        with recorded() as texts:
             measured = measure(self.model_of(item), pairs, item.recipe.metric)
             readout = READOUTS[use.kind].read(self.model_of(item), measured, use, execution, circuit)
         provenance = self._provenance(item, began, [*self._warnings_of(item, "report"), *texts])
@@ -269,7 +268,7 @@ class Workbench:
             self._responses.clear()
             self._circuits.clear()
         if (question, split) not in self._sets:
-            with _recorded() as texts:
+            with recorded() as texts:
                 pairs = build_pairs(
                     self.choice.predictions,
                     item.target_class,
@@ -281,20 +280,6 @@ class Workbench:
                 )
             self._sets[question, split] = pairs, tuple(texts)
         return self._sets[question, split]
-
-
-@contextmanager
-def _recorded() -> Iterator[list[str]]:
-    """Collect the texts of warnings of circuitstore; warnings of other packages are raised again."""
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CircuitStoreWarning)
-        yield texts
-    for warning in caught:
-        if issubclass(warning.category, CircuitStoreWarning):
-            texts.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 Part = Discovery | Response | CircuitRecord | ReadoutRecord

@@ -194,7 +194,9 @@ def _edges_as_code(text: str) -> Markup:
 
 def _lead(overview: Overview) -> str:
     if not overview.studies:
-        return "An empty store." if overview.items.empty else "What the model computes on the images of each class."
+        if overview.items.empty:
+            return "What defences against attacks are worth." if overview.defences else "An empty store."
+        return "What the model computes on the images of each class."
     kinds = [shown.study.kind for shown in overview.studies]
     about = {
         "effect": "what a condition changes in the circuits of each class",

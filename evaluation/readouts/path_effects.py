@@ -9,6 +9,7 @@ enhances the neurons of a path at the class token, by factors 0 and 2; see `edit
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -59,7 +60,8 @@ def path_effects(
         (('path', 'random'), ('removed', 'enhanced'), 8)
     """
     use = PATH_EFFECTS.use(**{"circuit": path.extraction, **params})
-    return runs_model(_path_effects)(model, pairs, execution=execution, members=path, **dict(use.params))
+    values: dict[str, Any] = dict(use.params)
+    return _path_effects(model, pairs, execution=execution, members=path, **values)
 
 
 def _path_effects(
