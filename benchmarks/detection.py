@@ -174,7 +174,7 @@ def shares(digits: Digits) -> Iterator[dict[str, Any]]:
         scores = digits.scored(fitted, (*ATTACKS, *OOD))
         values = {of: auroc(scores["natural"], scores[of]) for of in (*ATTACKS, *OOD)}
         row = {of: values[of] for of in ATTACKS} | {"mean OOD": np.mean([values[of] for of in OOD])}
-        yield {"share of edges": keep, "edges": fitted.facts["features"]} | row
+        yield {"share of edges": f"{keep:.0%}", "edges": fitted.facts["features"]} | row
 
 
 def sizes(digits: Digits) -> Iterator[dict[str, Any]]:
