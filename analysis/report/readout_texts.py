@@ -82,4 +82,5 @@ def extreme_sentences(found: Mapping[str, Readout]) -> Iterator[str]:
     for condition, readout in found.items():
         at = np.unravel_index(np.abs(readout.values).argmax(), readout.values.shape)
         names = [f"{axis.name} {axis.labels[place]}" for axis, place in zip(readout.axes, at, strict=True)]
-        yield f"{condition}: the largest value is {format_number(float(readout.values[at]))} ({', '.join(names)})."
+        value = format_number(float(readout.values[at]))
+        yield f"{condition}: the value of largest magnitude is {value} ({', '.join(names)})."
