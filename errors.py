@@ -11,7 +11,8 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/+[^\s'\"/:]*):[^\s'\"]*@")
@@ -143,3 +144,17 @@ def optional(module: str, extra: str) -> ModuleType:
         raise CircuitStoreError(
             f'{module} is not installed; install it with: pip install "circuitstore[{extra}]"'
         ) from error
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Collect the texts of warnings of circuitstore, each once; warnings of other packages are raised again."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CircuitStoreWarning)
+        yield texts
+    for warning in caught:
+        if not issubclass(warning.category, CircuitStoreWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif str(warning.message) not in texts:
+            texts.append(str(warning.message))

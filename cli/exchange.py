@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import CircuitStoreWarning, InputError
+from ..errors import InputError, recorded
 from .options import CatalogUrl, GraphUrl, StoreFolder, Wait, settings
 from .output import NOTES, STDOUT, print_message
 
@@ -181,11 +180,7 @@ def _kind(option: str, text: str | None) -> Kind:
 @contextmanager
 def _notes() -> Iterator[None]:
     """Print warnings of the library as notes."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CircuitStoreWarning)
+    with recorded() as texts:
         yield
-    for warning in caught:
-        if issubclass(warning.category, CircuitStoreWarning):
-            NOTES.show(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    for text in texts:
+        NOTES.show(text)

@@ -34,7 +34,7 @@ from ..defence.fits import directions_fit, fitted_directions, fitted_scores, sco
 from ..defence.rows import NONE, ROWS, Material, Row, check_sizes
 from ..defence.sample import Sample, answers, twins
 from ..discovery import score_edges
-from ..errors import InputError
+from ..errors import InputError, recorded
 from ..evaluation import Execution
 from ..evaluation.interventions import Directions, Edit, Offset, fit_directions, fit_offsets
 from ..models import ViT, plain_torch
@@ -44,7 +44,6 @@ from .defence_images import StudyImages, follows_model
 from .names import check_names
 from .plan import make_plan
 from .provenance import versions
-from .recorded import recorded
 from .spec import Spec
 
 VERSION = 1

@@ -29,7 +29,7 @@ from ..circuits import (
     universe_of,
 )
 from ..discovery import EXTRACTIONS, discover
-from ..errors import InputError
+from ..errors import InputError, recorded
 from ..evaluation import READOUTS, Execution, ImagePairs, measure
 from ..evaluation.readouts.patch_grid import PatchGrid
 from ..images import Split, build_pairs
@@ -40,7 +40,6 @@ from .evaluating import Evaluated, circuit_record, evaluate_circuit
 from .neuron_paths import find_paths
 from .plan import Plan, Planned, metric_target
 from .provenance import image_provenance, versions
-from .recorded import recorded
 
 
 @dataclass(frozen=True)
