@@ -123,4 +123,5 @@ def test_one_of_two_stores_that_race_for_an_empty_graph_gets_it(tmp_path: Path, 
         answers = sorted(pool.map(make, ["one", "other"]))
     assert answers.count("has it") == 1
     (refused,) = set(answers) - {"has it"}
-    assert place in refused or f"process {os.getpid()}" in refused
+    # Whoever holds the lock may not have written its name yet: the message then has the file only.
+    assert place.removeprefix("ladybug://") in refused or f"process {os.getpid()}" in refused
