@@ -12,7 +12,10 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from . import axes
+from . import axes, in_memory
+
+# before the first temporary file
+in_memory.use()
 
 # before the first import of these rooms: assertions of shipped tests report their values
 pytest.register_assert_rewrite("circuitstore.testing")

@@ -39,6 +39,7 @@ One that is timed has neither.
 SETTINGS = """dbms.security.auth_enabled=true
 server.memory.pagecache.size=128m
 db.memory.transaction.max=256m
+db.tx_log.preallocate=false
 dbms.usage_report.enabled=false
 """
 TLS = """server.bolt.tls_level=OPTIONAL

@@ -171,7 +171,7 @@ def cramped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[O
         or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True).returncode
     ):
         pytest.skip("a small file system cannot be mounted here")
-    small = "db.tx_log.rotation.size=128k\ndb.tx_log.preallocate=false\n"
+    small = "db.tx_log.rotation.size=128k\n"
     monkeypatch.setattr(servers, "SETTINGS", servers.SETTINGS + small)
     try:
         try:
