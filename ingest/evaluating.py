@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from ..circuits import (
     Response,
     Role,
     Trial,
+    Universe,
     bootstrap_frequency,
     random_circuit,
 )
@@ -86,8 +88,7 @@ def evaluate_circuit(
         InputError: pairs or circuit do not fit the model.
     """
     metric, seed = trials["full"].metric, trials["full"].seed
-    seeds = range(seed, seed + RANDOM_CIRCUITS)
-    randoms = [random_circuit(circuit.universe, circuit.n_edges, seed=s) for s in seeds] if circuit.n_edges else []
+    randoms = random_circuits(circuit.universe, circuit.n_edges, seed) if circuit.n_edges else ()
     measured = outcomes(model, pairs, [circuit, *randoms], metric=metric, execution=execution)
     responses: dict[Role, Response] = {}
     for role, outcome in zip(ROLES, measured, strict=False):
@@ -97,6 +98,16 @@ def evaluate_circuit(
     evaluation = evaluation_of(*(Outcome.of(responses[role]) for role in ROLES))
     random = tuple(float(outcome.metric.mean()) for outcome in measured[len(ROLES) :])
     return Evaluated(replace(evaluation, metric_random=random), responses)
+
+
+@lru_cache(maxsize=64)
+def random_circuits(universe: Universe, n_edges: int, seed: int) -> tuple[Circuit, ...]:
+    """Return the random circuits of a size. Cached: circuits of classes and conditions have them in common.
+
+    Raises:
+        InputError: `n_edges` is not between 1 and the number of edges.
+    """
+    return tuple(random_circuit(universe, n_edges, seed=s) for s in range(seed, seed + RANDOM_CIRCUITS))
 
 
 def _frequency(

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -21,13 +22,18 @@ from .choice import Choice
 
 def versions(model: ViT) -> Mapping[str, str]:
     """Return device, platform and package versions, for the provenance of answers."""
-    packages = ("circuitstore", "torch", "timm", "numpy")
     return {
         "device": str(model.device),
         "threads": str(torch.get_num_threads()),
         "platform": platform.platform(),
-        **{name: metadata.version(name) for name in packages},
+        **_packages(),
     }
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    """Return the versions of the packages that compute answers. Cached: their metadata are files."""
+    return {name: metadata.version(name) for name in ("circuitstore", "torch", "timm", "numpy")}
 
 
 def image_provenance(choice: Choice, item: WorkItem) -> dict[str, Any]:
