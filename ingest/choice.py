@@ -26,11 +26,12 @@ class Choice:
     """The images chosen for the items of one plan.
 
     Attributes:
+        plan: the plan.
         predictions: the classes that the model predicts for the candidates.
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._known: dict[tuple[str, ...], Selected] = {}
         self.predictions = Predictions(plan.source, plan.model, plan.spec.seed, plan.attackers)
 
@@ -38,7 +39,7 @@ class Choice:
         """Return the images of a class, or of one of its groups, that qualify by a rule (see `RULES`)."""
         key = (cls.key, condition.text if rule == "successful" else "", rule, group)
         if key not in self._known:
-            per_class = self._plan.spec.images.per_class
+            per_class = self.plan.spec.images.per_class
             self._known[key] = select_images(
                 self.predictions, cls, per_class=per_class, rule=rule, condition=condition, group=group
             )
@@ -51,7 +52,7 @@ class Choice:
     def partners(self, item: WorkItem, split: Split, count: int) -> tuple[ImageRef, ...]:
         """Return the partners of the first images of a split, if the corruption pairs images."""
         corruption, seed, selection = item.recipe.corruption, item.recipe.seed, item.selection
-        classes = contrast_classes(corruption, self._plan.source, item.target_class, seed=seed, count=selection.count)
+        classes = contrast_classes(corruption, self.plan.source, item.target_class, seed=seed, count=selection.count)
         rule = "all" if selection.rule == "all" else "correct"
         pools = [getattr(self.of(c, item.condition, rule), split) for c in classes]
         shares = quotas(selection.count)
@@ -63,7 +64,7 @@ class Choice:
         corruption, seed, cls = item.recipe.corruption, item.recipe.seed, item.target_class
         if has_image(corruption):
             return None
-        averaged = draws_on(corruption, self._plan.source, cls, seed=seed, count=item.selection.count)
+        averaged = draws_on(corruption, self.plan.source, cls, seed=seed, count=item.selection.count)
         found = self.predictions.constants(corruption)
         hashes = digest([ref.hash for ref in averaged])
         return {"images": found.images, "images_hash": hashes, "values_hash": found.digest}

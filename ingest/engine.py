@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -36,16 +36,15 @@ from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import CIRCUIT, DISCOVERY, RESPONSE, PartLocations, Writer, create_store
 from .bar import Lines, progress_display
-from .choice import Choice
 from .examples import store_examples
-from .executor import LocalExecutor, Parts
+from .executor import Executor, LocalExecutor, Parts
 from .names import check_names
 from .plan import Plan, Planned, check_questions, make_plan
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
 from .survey import survey
 from .titles import titles
-from .work import StoredParts, Workbench
+from .work import StoredParts
 
 DEVICE_FAILED = (torch.AcceleratorError, torch.OutOfMemoryError)
 
@@ -130,7 +129,8 @@ def index(
         if retry_failed or changed:
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
-        engine.run(progress, on_survey)
+        with LocalExecutor(plan) as executor:
+            engine.run(executor, progress, on_survey)
         writer.project_pending()  # also circuits that the graph lost in the meantime
         notices = (*plan.source.notices, *plan.notices, *named, *writer.notices, *engine.notices)
         notices = (*notices, *_flagged(store.circuits(spec.name)))
@@ -178,20 +178,21 @@ class _Engine:
 
     def __init__(self, plan: Plan, writer: Writer) -> None:
         self.plan, self.writer = plan, writer
-        self.choice = Choice(plan)
-        self.bench = Workbench(plan, self.choice)
         self.titles = titles([planned.item for planned in plan.items])
         self.done = self.skipped = self.circuits = 0
         self.failed: dict[str, str] = {}
         self.warnings: dict[str, None] = {}  # a dict removes duplicates: conditions of a class share their images
         self.sizes: dict[str, int | None] = {}  # of circuits of this call, which other conditions may reuse
+        self.last_use: dict[str, str] = {}  # circuits that read-outs are about, and the last of these read-outs
+        self.in_use: dict[str, Circuit] = {}  # those of them that this call computed
         self.residuals: dict[str, tuple[float, float | None]] = {}  # relative, and in units of the metric
 
-    def run(self, progress: bool, on_survey: Callable[[Table], None]) -> None:
+    def run(self, executor: Executor, progress: bool, on_survey: Callable[[Table], None]) -> None:
         before = self.writer.failures(self.plan.spec.name)
         pending = {item.id for item in self.writer.pending(self.plan.spec.name)}  # one query for all
         self.answered, self.extracted = self.writer.stored(self.plan.spec.name)
         todo = [p for p in self.plan.items if p.item.id in pending and self._is_open(p)]
+        self.last_use = {circuit_id(p.about[0].id, p.about[1]): p.item.id for p in todo if p.about is not None}
         self.failed = {
             self._label(p.item): f"{before[p.item.id]} (in an earlier run; retry with --retry-failed)"
             for p in self.plan.items
@@ -199,14 +200,13 @@ class _Engine:
         }
         self.skipped = len(self.plan.items) - len(todo) - len(self.failed)
         with _device_failures("reading the images"):
-            self.survey = survey(self.plan, self.choice, [p.item for p in todo], progress=progress)
+            self.survey = survey(self.plan, [p.item for p in todo], executor.survey, progress=progress)
         if todo:
             on_survey(self.survey)
         storing = Storing(self.writer, self.plan.spec.name)
         with progress_display(len(todo), wanted=progress and bool(todo)) as bar:
             try:
                 with storing:
-                    executor = LocalExecutor(self.bench)
                     known, execution = partial(self._stored_parts, storing), partial(self._execution, storing, bar)
                     for planned, parts in executor.run(todo, known, execution):
                         bar.set_description(self.titles[planned.item.id])
@@ -216,7 +216,7 @@ class _Engine:
         self.done, self.circuits = storing.done, storing.circuits
         self.failed |= {self._label(p.item): storing.failed[p.item.id] for p in todo if p.item.id in storing.failed}
         with _device_failures("example images"):
-            store_examples(self.choice, self.plan, self.writer, {*before, *storing.failed})
+            store_examples(self.plan, self.writer, {*before, *storing.failed}, executor.examples)
 
     def _label(self, item: WorkItem) -> str:
         """Return the name of an item in messages."""
@@ -246,6 +246,8 @@ class _Engine:
                 raise
             except ITEMS_OWN as error:
                 storing.fail(planned.item, error)
+        for id in [id for id in self.in_use if self.last_use[id] == planned.item.id]:
+            del self.in_use[id]
 
     def _store(self, parts: Parts, storing: Storing, bar: Bar | Lines) -> None:
         responses: list[Response] = []
@@ -255,6 +257,8 @@ class _Engine:
                     responses.append(part)
                 case CircuitRecord():
                     self.sizes[part.id] = part.circuit.size_requested
+                    if part.id in self.last_use:
+                        self.in_use[part.id] = part.circuit
                     storing.circuit(part, responses)
                     responses = []
                 case Discovery():
@@ -302,8 +306,9 @@ class _Engine:
         missing = self._missing(planned)
         sizes = {e: self._shared_size(planned, e) for e in missing}
         known = self._responses(item) if missing else {}
-        about = self._circuit_before(planned)
-        return StoredParts(discovery, frozenset(planned.extractions) - set(missing), sizes, known, about)
+        return StoredParts(
+            discovery, frozenset(planned.extractions) - set(missing), sizes, known, self._circuit_about(planned)
+        )
 
     def _responses(self, item: WorkItem) -> dict[str, Response]:
         """Return the stored responses that items share: of the model, and with every edge corrupted."""
@@ -317,21 +322,22 @@ class _Engine:
             bar.reach(storing.ended)
             bar.set_postfix_str(f"{done} of {total}", refresh=False)
 
-        return replace(self.bench.execution, progress=report, journal=self._journal(planned.item))
+        return Execution(self.plan.spec.batch_size, report, self._journal(planned.item))
 
     def _journal(self, item: WorkItem) -> Journal:
         archive = self.writer.archive
         return Journal(archive.journal(item.id), item.id, own=True, permit=archive.permit)
 
-    def _circuit_before(self, planned: Planned) -> Circuit | None:
-        """Return the circuit that a read-out is about, if an earlier call stored it; None if this call computed it.
+    def _circuit_about(self, planned: Planned) -> Circuit | None:
+        """Return the circuit that a read-out is about; None if it is about none.
 
         Raises:
             CircuitStoreError: see `_stored_circuit`.
         """
-        if planned.about is None or circuit_id(planned.about[0].id, planned.about[1]) in self.sizes:
+        if planned.about is None:
             return None
-        return self._stored_circuit(*planned.about, "it is about the circuit of an item")
+        circuit = self.in_use.get(circuit_id(planned.about[0].id, planned.about[1]))
+        return circuit or self._stored_circuit(*planned.about, "it is about the circuit of an item")
 
     def _shared_size(self, planned: Planned, extraction: Extraction) -> int | None:
         """Return the size found for the natural condition, which the other conditions of an effect study reuse.

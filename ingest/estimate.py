@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -25,7 +26,7 @@ from .neuron_paths import path_runs
 from .plan import Plan, Planned, check_questions, make_plan
 from .readout_sizes import n_report_images, readout_bytes
 from .spec import Spec
-from .survey import survey
+from .survey import survey, survey_row
 
 CIRCUIT_RUN = 2.5
 """Cost of a patched run of a circuit, in forward passes of the same images: an upper bound of evaluation."""
@@ -75,7 +76,7 @@ def dry_run(
     plan = make_plan(spec, model, groups=groups, progress=progress)
     stored = _stored(location, **locations)
     if on_survey is not None and (todo := [p.item for p in plan.items if not _is_done(p, stored)]):
-        on_survey(survey(plan, Choice(plan), todo, progress=progress))
+        on_survey(survey(plan, todo, partial(map, partial(survey_row, Choice(plan))), progress=progress))
     forward_s = _seconds_per_forward(plan)
     shown, averaged = {item.id for item in lacking_examples(plan, stored)}, set[Corruption]()
     rows: dict[tuple[str, str], dict[str, float]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from ..circuits import Example, ExampleImages, SeenImage, WorkItem, examples_id
 from ..images import ImageRef, Views, attack_checks, changes_images, printable, probabilities
@@ -11,17 +11,21 @@ from .choice import Choice
 from .plan import Plan
 
 
-def store_examples(choice: Choice, plan: Plan, writer: Writer, failed: Collection[str]) -> None:
+def store_examples(
+    plan: Plan,
+    writer: Writer,
+    failed: Collection[str],
+    images_of: Callable[[Sequence[WorkItem]], Iterable[ExampleImages | None]],
+) -> None:
     """Store the example images that the store lacks, except those of failed items.
 
     Args:
-        choice: the images of the items.
         plan: the run.
         writer: the writer of the store, which no other thread uses meanwhile.
         failed: ids of failed items.
+        images_of: returns the example images of each item, see `example_images`.
     """
-    for item in lacking_examples(plan, writer.examples(plan.spec.name), failed):
-        images = example_images(choice, item, plan.spec.images.examples)
+    for images in images_of(list(lacking_examples(plan, writer.examples(plan.spec.name), failed))):
         if images is not None:
             writer.put(images, run=plan.spec.name)
 
@@ -44,7 +48,7 @@ def lacking_examples(plan: Plan, stored: Collection[str], failed: Collection[str
             yield answered[0]
 
 
-def example_images(choice: Choice, item: WorkItem, count: int) -> ExampleImages | None:
+def example_images(choice: Choice, item: WorkItem) -> ExampleImages | None:
     """Return the first images of an item, report images first; None if no image qualifies.
 
     Raises:
@@ -52,6 +56,7 @@ def example_images(choice: Choice, item: WorkItem, count: int) -> ExampleImages 
         InputError: the attack is not possible.
     """
     chosen, cls, condition = choice.of_item(item), item.target_class, item.condition
+    count = choice.plan.spec.images.examples
     refs = (*chosen.report, *chosen.selection, *chosen.discovery)[:count]
     if not refs:
         return None

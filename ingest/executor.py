@@ -1,19 +1,36 @@
-"""Executors: they answer the items of a plan, here in this process and one after the other."""
+"""Executors: they survey and answer the items of a plan, here in this process and one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Protocol, Self
 
+from ..circuits import ExampleImages, WorkItem
 from ..evaluation import Execution
-from .plan import Planned
+from .choice import Choice
+from .examples import example_images
+from .plan import Plan, Planned
+from .survey import Surveyed, survey_row
 from .work import Part, StoredParts, Workbench
 
 Parts = Iterable[Part]
 
 
 class Executor(Protocol):
-    """Answers items; the caller stores the answers."""
+    """Answers items; the caller stores the answers. A context manager, which ends what it started."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def survey(self, items: Sequence[WorkItem]) -> Iterable[Surveyed]:
+        """Yield the row of each item, see `survey_row`, in the order of the items."""
+        ...
+
+    def examples(self, items: Sequence[WorkItem]) -> Iterable[ExampleImages | None]:
+        """Yield the example images of each item, in any order; None for an item without images."""
+        ...
 
     def run(
         self,
@@ -36,8 +53,23 @@ class Executor(Protocol):
 class LocalExecutor:
     """Answers items in this process; each part is computed when it is consumed."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
+    def __init__(self, plan: Plan) -> None:
+        self._choice = Choice(plan)
+        self._bench = Workbench(plan, self._choice)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def survey(self, items: Sequence[WorkItem]) -> Iterable[Surveyed]:
+        """See `Executor.survey`."""
+        return map(partial(survey_row, self._choice), items)
+
+    def examples(self, items: Sequence[WorkItem]) -> Iterable[ExampleImages | None]:
+        """See `Executor.examples`."""
+        return map(partial(example_images, self._choice), items)
 
     def run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -26,7 +27,7 @@ from ..results import Table
 from .choice import Choice
 from .plan import Plan, make_plan
 from .spec import Spec
-from .survey import survey
+from .survey import survey, survey_row
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,9 @@ class Preview:
 
     def __init__(self, plan: Plan, *, progress: bool = False) -> None:
         self.plan, self._choice = plan, Choice(plan)
-        self.survey: Table = survey(plan, self._choice, [p.item for p in plan.items], progress=progress)
+        self.survey: Table = survey(
+            plan, [p.item for p in plan.items], partial(map, partial(survey_row, self._choice)), progress=progress
+        )
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,7 +20,17 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: bool = False) -> Table:
+Surveyed = dict[str, Any] | str
+"""A row of a survey, or the note about an image that cannot be read."""
+
+
+def survey(
+    plan: Plan,
+    items: Iterable[WorkItem],
+    rows_of: Callable[[Sequence[WorkItem]], Iterable[Surveyed]],
+    *,
+    progress: bool = False,
+) -> Table:
     """Return one row per class, group and condition of the items, with the columns `COLUMNS`.
 
     `image_group` is left out if the images are not divided into groups.
@@ -28,18 +38,30 @@ def survey(plan: Plan, choice: Choice, items: Iterable[WorkItem], *, progress: b
     that the model classifies correctly without attack, `attacked_accuracy` the same under the condition. `success` is
     the share of the correctly classified ones that the attack changes to `target`, or to any other class if it has no
     target. The last three columns count the chosen images. Facts of the table: `model`, `weights`, `pixels`, `images`.
+
+    Args:
+        plan: the run.
+        items: its items.
+        rows_of: returns the row of each item, see `survey_row`.
+        progress: show a bar if it takes more than two seconds.
     """
     surveyed = list({(i.target_class, i.selection.group, i.condition, i.selection.rule): i for i in items}.values())
-    rows, notes = [], []
-    for item in late_bar(surveyed, unit="row", desc="reading images", wanted=progress):
-        try:
-            rows.append(_row(plan, choice, item))
-        except InputError as error:  # items that need the image will fail
-            notes.append(f"{item.target_class.name}, {item.condition.text}: {error}")
+    bar = late_bar(surveyed, unit="row", desc="reading images", wanted=progress)
+    found = [one for _, one in zip(bar, rows_of(surveyed), strict=True)]
+    rows = [one for one in found if not isinstance(one, str)]
+    notes = [one for one in found if isinstance(one, str)]
     shown = [name for name in COLUMNS if name != "image_group" or plan.source.groups]
     frame = pd.DataFrame(rows, columns=shown)
     frame = frame.astype(dict.fromkeys(("accuracy", "attacked_accuracy", "success"), float))
     return Table(frame, tuple(notes), dict(_facts(plan)))
+
+
+def survey_row(choice: Choice, item: WorkItem) -> Surveyed:
+    """Return the row of an item, or a note if an image cannot be read: items that need the image will fail."""
+    try:
+        return _row(choice.plan, choice, item)
+    except InputError as error:
+        return f"{item.target_class.name}, {item.condition.text}: {error}"
 
 
 def _row(plan: Plan, choice: Choice, item: WorkItem) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class StoredParts:
         circuits: extractions whose circuits are stored.
         sizes: sizes found under another condition, by extraction.
         responses: the stored responses that the item needs, by id.
-        about: the circuit that a read-out is about, if it was stored in an earlier call.
+        about: the circuit that a read-out is about; None if it is about none.
     """
 
     discovery: Discovery | None = None
@@ -87,8 +87,6 @@ class Workbench:
         """Image pairs, and the warnings raised when they were built."""
         self._responses: dict[str, Response] = {}
         """Responses of the current class, by id: items that differ in method or size share them."""
-        self._circuits: dict[str, Circuit] = {}
-        """Circuits of the current class, by id, which read-outs may be about."""
 
     def answer(self, planned: Planned, known: StoredParts, execution: Execution | None = None) -> Iterator[Part]:
         """Yield the missing parts of an item as they are computed: its discovery, then responses and circuits.
@@ -119,16 +117,12 @@ class Workbench:
             if extraction in known.circuits:
                 continue
             if asks_for_paths(planned.item):
-                record = path_record(discovery)
-                self._circuits[record.id] = record.circuit
-                yield record
+                yield path_record(discovery)
             else:
                 circuit = self._extract(discovery, extraction, known.sizes.get(extraction))
                 outcome = self._evaluate(planned.item, extraction, circuit, known.responses)
                 yield from outcome.responses.values() if outcome else ()
-                record = circuit_record(discovery, extraction, circuit, outcome)
-                self._circuits[record.id] = record.circuit
-                yield record
+                yield circuit_record(discovery, extraction, circuit, outcome)
 
     @property
     def execution(self) -> Execution:
@@ -170,14 +164,13 @@ class Workbench:
     def _read_out(self, planned: Planned, known: StoredParts, execution: Execution) -> ReadoutRecord:
         """Read the report images of an item."""
         item, began = planned.item, time.monotonic()
-        about = None if planned.about is None else circuit_id(planned.about[0].id, planned.about[1])
-        circuit = known.about if about is None else self._circuits.get(about, known.about)
         pairs, use = self._needed_pairs(item, "report"), readout_use(item)
         with recorded() as texts:
             measured = measure(self.model_of(item), pairs, item.recipe.metric)
-            readout = READOUTS[use.kind].read(self.model_of(item), measured, use, execution, circuit)
+            readout = READOUTS[use.kind].read(self.model_of(item), measured, use, execution, known.about)
         provenance = self._provenance(item, began, [*self._warnings_of(item, "report"), *texts])
-        provenance |= {} if about is None else {"circuit": about}
+        if planned.about is not None:
+            provenance["circuit"] = circuit_id(planned.about[0].id, planned.about[1])
         provenance["patches"] = [len(axis) for axis in PatchGrid.of(self.model_of(item)).axes]
         return ReadoutRecord.of(item, pairs.hashes, readout, per_image=planned.per_image, provenance=provenance)
 
@@ -265,7 +258,6 @@ class Workbench:
         if any(known.cls != item.target_class for known, _ in self._sets):
             self._sets.clear()
             self._responses.clear()
-            self._circuits.clear()
         if (question, split) not in self._sets:
             with recorded() as texts:
                 pairs = build_pairs(

@@ -90,7 +90,7 @@ def test_an_executor_looks_nothing_up_before_an_item_starts(plan: Plan, bench: W
         asked.append(planned.item.id)  # type: ignore[attr-defined]
         return StoredParts()
 
-    running = LocalExecutor(bench).run(plan.items, known, lambda planned: bench.execution)
+    running = LocalExecutor(plan).run(plan.items, known, lambda planned: bench.execution)
     planned, found = next(running)
     assert planned is plan.items[0] and asked == []
     _, records = parts(found)
