@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -70,6 +72,11 @@ class Universe(ABC):
     A universe is not stored, and is a value: a frozen dataclass whose fields determine the tables, so equal universes
     have equal tables. Edges lead from nodes without incoming edges to nodes without outgoing edges, without cycles.
     """
+
+    def __reduce__(self) -> tuple[Callable[..., Universe], tuple[object, ...]]:
+        """Pickle the fields only; the tables follow from them, and are made once in a process."""
+        value: Any = self
+        return _unpickled, (type(self), *(getattr(self, field.name) for field in fields(value)))
 
     @property
     @abstractmethod
@@ -183,6 +190,11 @@ class Universe(ABC):
         """
         alive = self.reachable(members)
         return members & alive[self.edges.sender] & alive[self.edges.receiver]
+
+
+@lru_cache(maxsize=64)
+def _unpickled(kind: type[Universe], *values: object) -> Universe:
+    return kind(*values)
 
 
 def _spread(start: np.ndarray, tails: np.ndarray, heads: np.ndarray) -> Bool[np.ndarray, "node"]:

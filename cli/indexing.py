@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .options import CatalogUrl, Form, GraphUrl, Out, Progress, StoreFolder, Wait, settings
 from .output import NOTES, Destination, Format, emit, print_message, print_message_rows, readable
 from .pairs import json_or_text, parse_pairs
@@ -60,6 +62,14 @@ def index(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print items, forwards, backwards, seconds and megabytes.")
     ] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="DEVICE,…", help="Run on these, one process each: cuda:0,cuda:1 or cpu,cpu."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Only part K of N of the items, in a store of its own."),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry items that failed before.")] = False,
     wait: Wait = 0.0,
     progress: Progress = True,
@@ -77,11 +87,23 @@ def index(
 
     place = settings(store, graph, catalog).place
     wanted: Spec = ingest.load_spec(spec)
+    if devices is not None:
+        wanted = wanted.on(*devices.split(","))
+    if part is not None:
+        wanted = wanted.only_part(*_part(part))
     if dry_run:
         emit(ingest.dry_run(wanted, **place, progress=progress, on_survey=_print_survey))
         return
     options: dict[str, Any] = {"retry_failed": retry_failed, "wait_s": wait, "progress": progress and not NOTES.quiet}
     _print_result(ingest.index(wanted, **place, **options, on_survey=_print_survey))
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return K and N of `K/N`."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise InputError(f"--part: expected K/N, such as 3/16, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def preview(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Unpack
 
 import pandas as pd
-import torch
 
 from ..bars import Bar
 from ..circuits import (
@@ -29,7 +28,7 @@ from ..circuits import (
     circuit_id,
 )
 from ..discovery import EXTRACTIONS, RESIDUAL_LIMIT
-from ..errors import CircuitStoreError, StoreDamaged, StoreError
+from ..errors import CircuitStoreError, InputError, StoreDamaged, StoreError
 from ..evaluation import Execution, Journal
 from ..images import Grouping
 from ..models import ViT, plain_torch
@@ -39,14 +38,15 @@ from .bar import Lines, progress_display
 from .examples import store_examples
 from .executor import Executor, LocalExecutor, Parts
 from .names import check_names
-from .plan import Plan, Planned, check_questions, make_plan
+from .plan import Plan, check_questions, make_plan
+from .planned import Planned
 from .spec import Spec
 from .storing import ITEMS_OWN, Storing
 from .survey import survey
 from .titles import titles
 from .work import StoredParts
-
-DEVICE_FAILED = (torch.AcceleratorError, torch.OutOfMemoryError)
+from .worker import DEVICE_FAILED
+from .workers import Workers
 
 log = logging.getLogger("circuitstore")
 
@@ -119,7 +119,10 @@ def index(
     """
     began = time.monotonic()
     check_questions(spec)
-    plan = make_plan(spec, model, groups=groups, progress=progress)
+    several = len(spec.devices) > 1
+    if several and model is not None:
+        raise InputError("model: several devices need a model that each process can load; name it in the spec")
+    plan = make_plan(spec.on("cpu") if several else spec, model, groups=groups, progress=progress)
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         wanted = [(p.item.id, e) for p in plan.items for e in p.extractions]
@@ -129,7 +132,7 @@ def index(
         if retry_failed or changed:
             writer.retry_failed(spec.name)
         engine = _Engine(plan, writer)
-        with LocalExecutor(plan) as executor:
+        with Workers(plan, spec.devices, groups) if several else LocalExecutor(plan) as executor:
             engine.run(executor, progress, on_survey)
         writer.project_pending()  # also circuits that the graph lost in the meantime
         notices = (*plan.source.notices, *plan.notices, *named, *writer.notices, *engine.notices)

@@ -23,7 +23,8 @@ from .choice import Choice
 from .evaluating import RANDOM_CIRCUITS
 from .examples import lacking_examples
 from .neuron_paths import path_runs
-from .plan import Plan, Planned, check_questions, make_plan
+from .plan import Plan, check_questions, make_plan
+from .planned import Planned
 from .readout_sizes import n_report_images, readout_bytes
 from .spec import Spec
 from .survey import survey, survey_row

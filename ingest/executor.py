@@ -10,7 +10,8 @@ from ..circuits import ExampleImages, WorkItem
 from ..evaluation import Execution
 from .choice import Choice
 from .examples import example_images
-from .plan import Plan, Planned
+from .plan import Plan
+from .planned import Planned
 from .survey import Surveyed, survey_row
 from .work import Part, StoredParts, Workbench
 

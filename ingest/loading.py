@@ -29,7 +29,7 @@ def models_of(spec: Spec, loaded: ViT | None, dtypes: Sequence[str]) -> dict[str
         )
     with errors_at(spec, "model"), warnings.catch_warnings():
         warnings.simplefilter("ignore", CircuitStoreWarning)  # the plan has them as notices
-        return {dtype: _load_model(spec.model, spec.device, dtype) for dtype in dtypes}
+        return {dtype: _load_model(spec.model, spec.devices[0], dtype) for dtype in dtypes}
 
 
 def attackers_of(spec: Spec, model: ViT) -> dict[int, ViT]:
@@ -44,7 +44,7 @@ def attackers_of(spec: Spec, model: ViT) -> dict[int, ViT]:
             with errors_at(spec, f"condition[{i}].model"):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", CircuitStoreWarning)
-                    found[i] = _load_model(condition.model, spec.device, CHOOSING)
+                    found[i] = _load_model(condition.model, spec.devices[0], CHOOSING)
                 check_attacker(found[i], model)
     return found
 
@@ -89,7 +89,7 @@ def untrained(spec: Spec, labels: Sequence[str]) -> ViT:
         raise InputError(f"{spec.origin}: model: this field is missing; name a model")
     with errors_at(spec, "model"), warnings.catch_warnings():
         warnings.simplefilter("ignore", CircuitStoreWarning)  # the probe's table has them as notes
-        return _load_model(spec.model, spec.device, "float32", labels)
+        return _load_model(spec.model, spec.devices[0], "float32", labels)
 
 
 def _load_model(model: str | ModelSpec, device: str, dtype: str, head: Sequence[str] | None = None) -> ViT:

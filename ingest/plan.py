@@ -12,7 +12,6 @@ from ..circuits import (
     NATURAL,
     ClassInfo,
     Condition,
-    Extraction,
     Metric,
     Recipe,
     Selection,
@@ -43,31 +42,12 @@ from ..images import (
 from ..models import ViT, n_neurons, plain_torch
 from .images import attacked_folders, groups_of_class, open_images
 from .loading import CHOOSING, attackers_of, models_of
+from .planned import Planned, part_of
 from .readout_sizes import size_notices
 from .requests import Requested, requests_of
 from .spec import Spec, errors_at
 
 log = logging.getLogger("circuitstore")
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A work item and the circuits to extract from its answer.
-
-    Attributes:
-        item: the question.
-        extractions: the extractions of these circuits.
-        sized_by: the work item whose circuits determine the sizes that are found on selection images: that of the
-            natural condition of an effect study. None if the item determines its own sizes.
-        per_image: whether the numbers of each image of a read-out are kept.
-        about: the work item and the extraction of the circuit that a read-out is about; None if it is about none.
-    """
-
-    item: WorkItem
-    extractions: tuple[Extraction, ...]
-    sized_by: WorkItem | None = None
-    per_image: bool = False
-    about: tuple[WorkItem, Extraction] | None = None
 
 
 @dataclass(frozen=True)
@@ -144,16 +124,17 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
         pairs += [(cls, requested) for cls in fitting]
     place = {cls: i for i, cls in enumerate(classes)}
     pairs.sort(key=lambda pair: place[pair[0]])
-    items = [
+    found = [
         planned
         for cls, requested in pairs
         for group in groups_of[cls]
         for planned in _items(spec, chooser, source, cls, group, requested)
     ]
+    items = part_of(found, *spec.part)
     for notice in size_notices(models, ((planned.item, planned.per_image) for planned in items)):
         log.warning("%s", notice)  # before the run, which may take long
         notices[notice] = None
-    return Plan(spec, models, source, predictions.attackers, tuple(items), tuple(notices))
+    return Plan(spec, models, source, predictions.attackers, items, tuple(notices))
 
 
 def check_questions(spec: Spec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,9 @@ FOLDER = "folder"
 LIBRARIES = ("timm", "torchvision", "huggingface", "open_clip")
 """Fields of a model's table of which it has exactly one."""
 
+DEVICE = r"auto|cpu|cuda(:\d+)?"
+"""Names of devices."""
+
 _TAGS = ("~name", "~table", "~kind")
 
 
@@ -56,6 +60,9 @@ class _Open(_Part):
     @property
     def params(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+_Device = Annotated[str, Field(pattern=f"^({DEVICE})$")]
 
 
 class ModelSpec(_Part):
@@ -293,9 +300,10 @@ class Spec(_Part):
     defence: DefenceSpec | None = None
     keep: Literal["per-image", "mean"] = "per-image"
     seed: int = Field(default=0, ge=0, lt=2**63)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: _Device | Annotated[tuple[_Device, ...], Field(min_length=1)] = "auto"
     batch_size: int = Field(default=32, ge=1, le=100_000)
     _text: str = PrivateAttr(default="")
+    _part: tuple[int, int] = PrivateAttr(default=(1, 1))
     _origin: str = PrivateAttr(default="spec")
 
     @property
@@ -307,6 +315,47 @@ class Spec(_Part):
     def origin(self) -> str:
         """The name of its file, for messages."""
         return self._origin
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of the run, with a process for each if there are several."""
+        return (self.device,) if isinstance(self.device, str) else self.device
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the run's items is meant, and the number of parts."""
+        return self._part
+
+    def on(self, *devices: str) -> Spec:
+        """Return the same run on other devices.
+
+        Raises:
+            InputError: no device, or the name of one is not `auto`, `cpu`, `cuda` or `cuda:N`.
+
+        Examples:
+            >>> spec.on("cuda:0", "cuda:1").devices
+            ('cuda:0', 'cuda:1')
+        """
+        for device in devices or ("",):
+            if not re.fullmatch(DEVICE, device):
+                raise InputError(f"devices: expected names such as cpu, cuda or cuda:1, got {device!r}")
+        return self.model_copy(update={"device": devices})
+
+    def only_part(self, k: int, n: int) -> Spec:
+        """Return part k of n (from 1) of the run: every item is in one part, and items that share sizes in the same.
+
+        Raises:
+            InputError: k or n is out of range.
+
+        Examples:
+            >>> spec.only_part(3, 16).part
+            (3, 16)
+        """
+        if not 1 <= k <= n:
+            raise InputError(f"part: expected K/N with 1 <= K <= N, such as 3/16, got {k}/{n}")
+        copy = self.model_copy()
+        copy._part = k, n
+        return copy
 
     @model_validator(mode="after")
     def _asks_something(self) -> Spec:

@@ -38,7 +38,8 @@ from ..store import rounded
 from .choice import Choice
 from .evaluating import Evaluated, circuit_record, evaluate_circuit
 from .neuron_paths import find_paths
-from .plan import Plan, Planned, metric_target
+from .plan import Plan, metric_target
+from .planned import Planned
 from .provenance import image_provenance, versions
 
 

@@ -21,7 +21,7 @@ from circuitstore.evaluation import Execution, Journal
 from circuitstore.ingest import index, make_plan, parse_spec
 from circuitstore.ingest.choice import Choice
 from circuitstore.ingest.executor import Parts
-from circuitstore.ingest.plan import Planned
+from circuitstore.ingest.planned import Planned
 from circuitstore.ingest.storing import Storing
 from circuitstore.ingest.work import StoredParts, Workbench
 from circuitstore.store import Writer, create_store, open_store
