@@ -1,6 +1,5 @@
 """Sources of images, conditions, corruptions, and the selection and splits of images."""
 
-from .batch import class_cycle as class_cycle
 from .build import build_pairs as build_pairs
 from .build import build_views as build_views
 from .build import contrast as contrast
@@ -27,6 +26,7 @@ from .corruptions import contrast_classes as contrast_classes
 from .corruptions import draws_on as draws_on
 from .corruptions import has_image as has_image
 from .corruptions import needs_attack as needs_attack
+from .cycle import class_cycle as class_cycle
 from .digits import WORDS as WORDS
 from .files import BadImage as BadImage
 from .files import printable as printable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from ..circuits import ClassInfo, Variant
 from ..models import ViT
-from .seeds import Draws, rank
+from .seeds import Draws
 from .source import ImageRef, ImageSource
 
 
@@ -39,22 +39,6 @@ class Batch:
     def views(self) -> UInt8[np.ndarray, "image height width 3"]:
         """The unattacked images as the model sees them, before normalisation."""
         return np.stack([self.source.view(ref) for ref in self.refs])
-
-
-def class_cycle(classes: Sequence[ClassInfo], seed: int) -> tuple[ClassInfo, ...]:
-    """Return the classes in a seeded cyclic order, which does not depend on their order in `classes`.
-
-    Examples:
-        >>> [c.name for c in class_cycle(source.classes, seed=0)][:3]
-        ['six', 'three', 'four']
-    """
-    return tuple(sorted(classes, key=lambda c: rank("cycle", seed, c.key)))
-
-
-def later_class(classes: Sequence[ClassInfo], seed: int, cls: ClassInfo, steps: int) -> ClassInfo:
-    """Return the class `steps` later in the cyclic order."""
-    cycle = class_cycle(classes, seed)
-    return cycle[(cycle.index(cls) + steps) % len(cycle)]
 
 
 def with_draws(batch: Batch, variant: Variant) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], Draws]]:

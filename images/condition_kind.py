@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from ..circuits import ClassInfo, Condition
 from ..circuits.kinds import Kind
 from ..errors import unknown
-from .batch import Batch, later_class
+from .batch import Batch
 from .source import ImageRef, ImageSource
 from .splits import Split
 
@@ -82,7 +82,7 @@ class ConditionKind(Kind):
 
 def other_class(source: ImageSource, cls: ClassInfo, seed: int) -> ClassInfo:
     """Return the class two places later in the seeded cyclic order, or the other class of two."""
-    return later_class(source.classes, seed, cls, 2 if len(source.classes) > 2 else 1)
+    return source.cycle(seed).later(cls, 2 if len(source.classes) > 2 else 1)
 
 
 def class_named(condition: Condition, source: ImageSource, name: str) -> int:

@@ -12,7 +12,6 @@ from ..circuits import ClassInfo, Corruption
 from ..circuits.kinds import Param, is_whole
 from ..circuits.recipe import Scalar
 from ..errors import InputError, unknown
-from .batch import class_cycle
 from .source import ImageRef, ImageSource
 
 ALL = "all"
@@ -38,10 +37,7 @@ def partner_classes(
         raise InputError(f"{corruption.kind}: needs two classes, but {source.name} has one; use another corruption")
     if isinstance(partners, str) and partners != ALL:
         return _named(corruption, source, cls)
-    cycle = class_cycle(source.classes, seed)
-    at = cycle.index(cls)
-    others = (*cycle[at + 1 :], *cycle[:at])
-    return others[: count if partners == ALL else min(count, int(str(partners)))]
+    return source.cycle(seed).others(cls)[: count if partners == ALL else min(count, int(str(partners)))]
 
 
 def _named(corruption: Corruption, source: ImageSource, cls: ClassInfo) -> tuple[ClassInfo, ...]:

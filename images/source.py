@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from ..circuits import ClassInfo
 from ..errors import InputError, unknown
 from ..models import Preprocess
+from .cycle import ClassCycle
 from .files import BadImage, printable
 from .labels import Labels, plain
 from .splits import Split, assign_splits
@@ -95,6 +96,7 @@ class ImageSource(ABC):
         }
         kept = max(64, _CACHE_BYTES // (height * width * 3))
         self._cached_view = lru_cache(kept)(self._load_view)
+        self._cached_cycle = lru_cache(8)(partial(ClassCycle, self.classes))
         self._cached_mean = lru_cache(kept)(self._mean)
 
     @abstractmethod
@@ -154,22 +156,33 @@ class ImageSource(ABC):
         """Return the split of the image."""
         return self._splits[ref.hash]
 
+    def cycle(self, seed: int) -> ClassCycle:
+        """Return the classes in the cyclic order of a seed."""
+        return self._cached_cycle(seed)
+
     def word(self, cls: ClassInfo) -> str:
         """Return the plain word for the class."""
         return self._classes[cls].word
 
     def class_index_of(self, text: str) -> int | None:
         """Return the logit of the class that a text names: a class of the source or a label of the model, else None."""
-        for cls in self.classes:
-            if plain(text) in (plain(cls.name), plain(self.word(cls))):
-                return cls.class_index
-        return self._labels.find(text)
+        found = self._index_by_name.get(plain(text))
+        return self._labels.find(text) if found is None else found
+
+    @cached_property
+    def _index_by_name(self) -> dict[str, int]:
+        """The logit of each class by its name and its word; of equal ones, the first class's."""
+        named = [(text, cls) for cls in self.classes for text in (cls.name, self.word(cls))]
+        return {plain(text): cls.class_index for text, cls in reversed(named)}
 
     def name_of(self, class_index: int) -> str:
         """Return the name of a logit's class: from the source, else from the model's labels, else its number."""
-        by_index = {cls.class_index: cls.name for cls in self.classes}
         words = self._labels.words
-        return by_index.get(class_index) or (words[class_index] if words else str(class_index))
+        return self._name_by_index.get(class_index) or (words[class_index] if words else str(class_index))
+
+    @cached_property
+    def _name_by_index(self) -> dict[int, str]:
+        return {cls.class_index: cls.name for cls in self.classes}
 
     def view(self, ref: ImageRef) -> UInt8[np.ndarray, "height width 3"]:
         """Return the image as the model sees it, before normalisation; read-only.

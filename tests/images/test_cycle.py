@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from circuitstore.circuits import ClassInfo
 from circuitstore.images import class_cycle
-from circuitstore.images.batch import later_class
+from circuitstore.images.cycle import ClassCycle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ def test_the_cycle_goes_through_all_classes_whatever_their_order(classes: list[C
     assert class_cycle(classes, seed) == cycle
     visited, cls = [], classes[0]
     for _ in classes:
-        cls = later_class(classes, seed, cls, 1)
+        cls = ClassCycle(classes, seed).later(cls, 1)
         visited.append(cls)
     assert set(visited) == set(classes) and cls == classes[0]
 
@@ -30,7 +30,7 @@ def test_the_cycle_goes_through_all_classes_whatever_their_order(classes: list[C
 def test_a_new_class_changes_the_successor_of_one_class(classes: list[ClassInfo], seed: int) -> None:
     """Adding a class changes the partner of only one other class."""
     more = [*classes, ClassInfo("toys", "new", 1000)]
-    changed = [c for c in classes if later_class(classes, seed, c, 1) != later_class(more, seed, c, 1)]
+    changed = [c for c in classes if ClassCycle(classes, seed).later(c, 1) != ClassCycle(more, seed).later(c, 1)]
     assert len(changed) == 1
 
 
