@@ -12,7 +12,6 @@ from .consensus import enrichment as enrichment
 from .consensus import mean_ranks as mean_ranks
 from .defence import DefenceCell as DefenceCell
 from .defence import adaptive_sentences as adaptive_sentences
-from .defence import bootstrap_interval as bootstrap_interval
 from .defence import cells_of as cells_of
 from .defence import compact_defence_table as compact_defence_table
 from .defence import defence_table as defence_table
@@ -61,6 +60,7 @@ from .profiles import profile_matrix as profile_matrix
 from .profiles import profile_overlap as profile_overlap
 from .profiles import quarters as quarters
 from .profiles import usage_profile as usage_profile
+from .proportion import Proportion as Proportion
 from .random import RandomPaths as RandomPaths
 from .random import random_circuit as random_circuit
 from .random import uniform_circuit as uniform_circuit

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .fit import Fit
+from .proportion import Proportion
 from .response import Response
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 Attacker = Literal["none", "model", "defence"]
 """What the attacker of a column differentiates or knows: there is none; the model; the defended model."""
-
-DRAWS = 2000
-"""Number of bootstrap samples of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,30 +91,6 @@ def cells_of(record: Fit, response: Callable[[str], Response]) -> Iterator[Defen
         )
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, "image"], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over images.
-
-    Args:
-        values: a number for each image.
-        level: probability that the interval covers the mean.
-        draws: number of samples, each as large as `values`, with replacement.
-        seed: seed of the samples.
-
-    Examples:
-        >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
-        (1.0, 1.0)
-        >>> low, high = bootstrap_interval(np.arange(100) % 2.0)
-        >>> bool(0.38 < low < 0.45 and 0.55 < high < 0.62)
-        True
-    """
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 COLUMNS = (
     "against",
     "defence",
@@ -136,7 +110,7 @@ COLUMNS = (
 
 
 def defence_table(cells: Iterable[DefenceCell]) -> pd.DataFrame:
-    """Return a row per cell, with 95 % bootstrap intervals over images.
+    """Return a row per cell, with Wilson's intervals of 95 %.
 
     Columns: `against`, `defence`, `condition`, `attacker`, `images`, `accuracy` with `accuracy_low` and
     `accuracy_high`, `read` (share of images that are classified as the attack's target) with `read_low` and
@@ -153,21 +127,22 @@ def defence_table(cells: Iterable[DefenceCell]) -> pd.DataFrame:
 
 def _row(cell: DefenceCell) -> dict[str, Any]:
     hits, read = cell.hits, cell.read
-    low, high = bootstrap_interval(hits)
-    read_low, read_high = (np.nan, np.nan) if read is None else bootstrap_interval(read)
+    accuracy, other = Proportion.of(hits), None if read is None else Proportion.of(read)
+    low, high = accuracy.interval
+    read_low, read_high = (np.nan, np.nan) if other is None else other.interval
     settings = ", ".join(f"{name} {value}" for name, value in cell.settings.items() if value is not None)
     if cell.settings and not settings:
-        settings = "nothing within the clean loss"
+        settings = "nothing better within the clean loss"
     return {
         "against": cell.against,
         "defence": cell.defence,
         "condition": cell.condition,
         "attacker": cell.attacker,
         "images": len(hits),
-        "accuracy": float(hits.mean()),
+        "accuracy": accuracy.value,
         "accuracy_low": low,
         "accuracy_high": high,
-        "read": np.nan if read is None else float(read.mean()),
+        "read": np.nan if other is None else other.value,
         "read_low": read_low,
         "read_high": read_high,
         "seconds_per_image": cell.seconds,

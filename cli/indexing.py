@@ -233,7 +233,7 @@ def defend(
     """Study defences against attacks. Run again to continue.
 
     Finds the circuit and the directions of each attack on discovery images, chooses defences on selection
-    images at a bounded clean loss, and reports them on report images, with random controls, 95 % bootstrap
+    images at a bounded clean loss, and reports them on report images, with random controls, 95 %
     intervals, and attackers who know the defence. Printed as a table of accuracies; --format csv or json has
     all columns. See circuitstore docs safety.
     """

@@ -23,5 +23,4 @@ from .group_correction import GroupCorrection as GroupCorrection
 from .group_correction import correct_groups as correct_groups
 from .labelled import LabelledImages as LabelledImages
 from .last_layer import retrained_heads as retrained_heads
-from .proportion import Proportion as Proportion
 from .search import Search as Search

@@ -1,24 +1,28 @@
-"""Choice of a defence on selection images: the most accurate one under the attack, at a bounded clean cost."""
+"""Choice among edits on selection images: the one with the highest gain, at a bounded loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 
-from ..errors import InputError
+from ..circuits import Proportion
+from ..evaluation import Execution
 from ..evaluation.interventions import Edit
 from ..models import ViT
-from .sample import Sample, answers
+from .answers import Predicted, answers
+from .labelled import LabelledImages, joined
+
+Figures = Mapping[str, Proportion]
+"""Accuracies by the name of a group of images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A defence that can be chosen.
+    """An edit that can be chosen.
 
     Attributes:
         edit: what it does to the model; None for nothing.
@@ -26,96 +30,139 @@ class Candidate:
     """
 
     edit: Edit | None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOTHING = Candidate(None)
+"""The unchanged model."""
+
+
+class Judgement(NamedTuple):
+    """What predictions for selection images are worth.
+
+    Attributes:
+        figures: accuracies by group of images.
+        kept: the accuracy that must not suffer.
+        gain: what is raised, the most important number first.
+    """
+
+    figures: Figures
+    kept: float
+    gain: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
-    """The chosen defence.
+class Tried:
+    """A candidate on selection images.
 
     Attributes:
-        candidate: the chosen candidate.
-        sweep: a row per candidate: its settings, `clean` and `attacked` (images that it classifies correctly),
-            `allowed` (whether its clean loss is within the bound), `chosen`.
-        images: number of selection images, unattacked and attacked.
+        candidate: the candidate.
+        judged: what its predictions are worth.
+        allowed: whether its loss is within the bound.
     """
 
     candidate: Candidate
-    sweep: pd.DataFrame
-    images: tuple[int, int]
+    judged: Judgement
+    allowed: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
-    """Which selection images are classified correctly.
+class Choice:
+    """A choice among candidates.
 
     Attributes:
-        clean: hits on unattacked images.
-        attacked: hits on attacked images.
+        chosen: the best candidate.
+        tried: all candidates in the order in which they were tried, without those that the best had to beat.
     """
 
-    clean: Bool[np.ndarray, "clean"]
-    attacked: Bool[np.ndarray, "attacked"]
+    chosen: Tried
+    tried: tuple[Tried, ...]
 
-    @classmethod
-    def of(cls, model: ViT, edit: Edit | None, clean: Sample, attacked: Sample) -> Hits:
-        """Run a model with an edit on the selection images."""
-        return cls(*(answers(model, edit, sample).hits(sample) for sample in (clean, attacked)))
+    @property
+    def sweep(self) -> pd.DataFrame:
+        """A row per candidate: its settings, its accuracies by group of images, `allowed` and `chosen`."""
+        return pd.DataFrame(
+            [
+                {
+                    **one.candidate.settings,
+                    **{name: figure.value for name, figure in one.judged.figures.items()},
+                    "allowed": one.allowed,
+                    "chosen": one is self.chosen,
+                }
+                for one in self.tried
+            ]
+        )
 
 
-def choose(
-    model: ViT,
-    candidates: Sequence[Candidate],
-    clean: Sample,
-    attacked: Sample,
-    *,
-    max_clean_loss: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Chosen:
-    """Choose among candidates on selection images.
-
-    Among the candidates that lose at most `max_clean_loss` of the unattacked images that the model classifies
-    correctly, net of those that they gain, the one with the most correct attacked images; of equal ones the first. If
-    none is within the bound, nothing is done to the model.
+class Chooser:
+    """Tries edits on selection images.
 
     Args:
         model: the model.
-        candidates: the candidates, the cheapest first.
+        images: selection images.
+        judge: judges the predicted classes.
+        max_loss: maximum loss of the accuracy that must not suffer.
+        execution: batch size and progress; progress counts tried edits, out of as many.
+    """
+
+    def __init__(
+        self,
+        model: ViT,
+        images: LabelledImages,
+        judge: Callable[[Predicted], Judgement],
+        max_loss: float,
+        execution: Execution,
+    ) -> None:
+        self._model, self._images, self._judge, self._execution = model, images, judge, execution
+        self._max_loss = max_loss + 1e-9  # a loss of exactly the bound is allowed, whatever its rounding
+        self._count = 0
+
+    @cached_property
+    def plain(self) -> Tried:
+        """The unchanged model."""
+        return Tried(NOTHING, self._judged(None), True)
+
+    def best(self, candidates: Iterable[Candidate], start: Tried | None = None, *, bounded: bool = True) -> Choice:
+        """Choose the candidate with the highest gain among those within the maximum loss; the first of equal ones.
+
+        Args:
+            candidates: the candidates to try.
+            start: what they have to beat; by default the unchanged model.
+            bounded: whether the maximum loss counts.
+        """
+        tried = tuple(self._tried(candidate, bounded) for candidate in candidates)
+        allowed = [one for one in tried if one.allowed]
+        return Choice(max([start or self.plain, *allowed], key=lambda one: one.judged.gain), tried)
+
+    def _tried(self, candidate: Candidate, bounded: bool) -> Tried:
+        judged = self._judged(candidate.edit)
+        return Tried(candidate, judged, not bounded or judged.kept >= self.plain.judged.kept - self._max_loss)
+
+    def _judged(self, edit: Edit | None) -> Judgement:
+        judged = self._judge(answers(self._model, edit, self._images.images, self._execution).predicted)
+        self._count += 1
+        self._execution.report(self._count, self._count)
+        return judged
+
+
+def under_attack(
+    model: ViT, clean: LabelledImages, attacked: LabelledImages, max_clean_loss: int, execution: Execution
+) -> Chooser:
+    """Return a chooser that raises the accuracy on attacked images, at a bounded loss of unattacked ones.
+
+    Args:
+        model: the model.
         clean: unattacked selection images.
         attacked: attacked selection images.
-        max_clean_loss: number of unattacked images that may be lost.
-        progress: called with the number of candidates that are done, and of all.
-
-    Raises:
-        InputError: no candidates, or a negative bound.
+        max_clean_loss: number of unattacked images that may be lost, net of those that are gained.
+        execution: batch size and progress.
     """
-    if not candidates:
-        raise InputError("candidates: expected at least one, got none")
-    if max_clean_loss < 0:
-        raise InputError(f"max_clean_loss: expected a number of images of at least 0, got {max_clean_loss}")
-    plain = Hits.of(model, None, clean, attacked)
-    rows = []
-    for i, candidate in enumerate(candidates):
-        hits = Hits.of(model, candidate.edit, clean, attacked)
-        rows.append({**candidate.settings, "clean": int(hits.clean.sum()), "attacked": int(hits.attacked.sum())})
-        if progress is not None:
-            progress(i + 1, len(candidates))
-    sweep = pd.DataFrame(rows)
-    sweep["allowed"] = sweep["clean"] >= int(plain.clean.sum()) - max_clean_loss
-    chosen = best(sweep)
-    sweep["chosen"] = [i == chosen for i in range(len(sweep))]
-    nothing = Candidate(None, dict.fromkeys(candidates[0].settings))
-    return Chosen(nothing if chosen is None else candidates[chosen], sweep, (len(clean), len(attacked)))
+    both = joined([clean, attacked])
+    labels = both.labels.cpu().numpy()
 
+    def judge(predicted: Predicted) -> Judgement:
+        hit = predicted == labels
+        figures = {"clean": Proportion.of(hit[: len(clean)]), "attacked": Proportion.of(hit[len(clean) :])}
+        return Judgement(figures, figures["clean"].value, (figures["attacked"].value,))
 
-def best(sweep: pd.DataFrame) -> int | None:
-    """Return the position of the allowed candidate with the most correct attacked images; None if none is allowed.
-
-    Examples:
-        >>> best(pd.DataFrame({"attacked": [9, 5, 5], "allowed": [False, True, True]}))
-        1
-    """
-    allowed = np.flatnonzero(sweep["allowed"].to_numpy(bool))
-    if not len(allowed):
-        return None
-    return int(allowed[np.argmax(sweep["attacked"].to_numpy()[allowed])])
+    return Chooser(model, both, judge, max_clean_loss / len(clean), execution)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ..evaluation.interventions import Edit, ablate_components
+from collections.abc import Iterator
+
+from ..evaluation.interventions import ablate_components
 from ..models import ConstantOutputs, ViT
-from .search import Candidate, Chooser
+from .choosing import Candidate, Choice, Chooser, Tried
 
 
-def ablated_by_gain(chooser: Chooser, model: ViT, constants: ConstantOutputs, *, limit: int = 3) -> Candidate:
-    """Return the best ablation of heads and MLPs that a greedy search finds.
+def ablated_by_gain(chooser: Chooser, model: ViT, constants: ConstantOutputs, *, limit: int = 3) -> Choice:
+    """Choose the best ablation of heads and MLPs that a greedy search finds.
 
     Each round ablates one more component: the one with the highest gain among those within the maximum loss. The search
     ends if none gains, or after `limit` rounds.
@@ -20,13 +22,18 @@ def ablated_by_gain(chooser: Chooser, model: ViT, constants: ConstantOutputs, *,
         limit: maximum number of ablated components.
     """
     components = [c.name for c in model.graph("head").components if c.kind in ("head", "mlp")]
-    best: Candidate = chooser.plain
-    ablated: tuple[str, ...] = ()
+
+    def one_more(ablated: tuple[str, ...]) -> Iterator[Candidate]:
+        for name in components:
+            if name not in ablated:
+                names = (*ablated, name)
+                yield Candidate(ablate_components(model, names, constants), {"components": " ".join(names)})
+
+    best, tried = chooser.plain, list[Tried]()
     for _ in range(limit):
-        more = [(*ablated, name) for name in components if name not in ablated]
-        edits: dict[Edit, tuple[str, ...]] = {ablate_components(model, names, constants): names for names in more}
-        found = chooser.best(edits, best)
-        if found is best or found.edit is None:
+        found = chooser.best(one_more(tuple(best.candidate.settings.get("components", "").split())), best)
+        tried.extend(found.tried)
+        if found.chosen is best:
             break
-        best, ablated = found, edits[found.edit]
-    return best
+        best = found.chosen
+    return Choice(best, tuple(tried))

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from ..circuits import Form
+from ..circuits import Form, Proportion
 from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
-from ..evaluation.interventions import Edit, ablate_edges
+from ..evaluation.interventions import ablate_edges
 from ..models import ViT, mean_outputs, runs_model
+from .answers import BATCH, Predicted, answers
+from .choosing import Candidate, Chooser, Figures, Judgement, Tried
 from .contrast import Contrast, contrasting_directions, contrasting_scores
 from .correction import Correction, CorrectionRow
 from .labelled import LabelledImages
-from .proportion import Proportion
-from .search import BATCH, DEFAULT_SEARCH, Candidate, Chooser, Figures, Judgement, Predicted, Search, predict
+from .search import DEFAULT_SEARCH, Search
 
 MIN_IMAGES = 2
 """Minimum number of confused images that directions are fitted on."""
@@ -130,39 +131,37 @@ def correct_confusion(
         Confusion(true=3, read=..., images=...)
     """
     quiet = replace(execution, progress=None, journal=None)
-    confusion = most_confused(selection.labels.numpy(), predict(model, selection.images, None, quiet))
-    confused, well_read = _divided(discovery, predict(model, discovery.images, None, quiet), confusion)
+    confusion = most_confused(selection.labels.numpy(), answers(model, None, selection.images, quiet).predicted)
+    confused, well_read = _divided(discovery, answers(model, None, discovery.images, quiet).predicted, confusion)
     wrong = torch.full((len(confused),), confusion.read)
-    contrast = Contrast(
-        contrasting_scores(model, confused, wrong, well_read, form=form, execution=quiet),
-        ((contrasting_directions(model, confused, well_read, form=form, quantile=search.quantile, execution=quiet),),),
-        search,
-    )
+    scores = contrasting_scores(model, confused, wrong, well_read, form=form, execution=quiet)
+    options: dict[str, Any] = {"form": form, "quantile": search.quantile, "execution": quiet}
+    contrast = Contrast(scores, {"shared": (contrasting_directions(model, confused, well_read, **options),)}, search)
 
     def judge(predicted: Predicted) -> Judgement:
         figures = _figures(selection, predicted, confusion)
         pair = [figures[name].value for name in ("true class", "other class") if figures[name].images]
         return Judgement(figures, figures["all"].value, (float(np.mean(pair)),))
 
-    def row(method: str, chosen: Candidate) -> CorrectionRow:
-        predicted = predict(model, report.images, chosen.edit, quiet)
-        figures = _figures(report, predicted, confusion)
-        return CorrectionRow(method, chosen.edit, chosen.judged.figures, figures, predicted)
+    def row(method: str, chosen: Tried) -> CorrectionRow:
+        edit = chosen.candidate.edit
+        predicted = answers(model, edit, report.images, quiet).predicted
+        return CorrectionRow(method, edit, chosen.judged.figures, _figures(report, predicted, confusion), predicted)
 
-    def at_the_mean() -> Iterator[Edit]:
+    def at_the_mean() -> Iterator[Candidate]:
         constants = mean_outputs(model, well_read.images.split(BATCH))
         for circuit in contrast.circuits():
-            yield ablate_edges(model, circuit, constants, form=form)
+            yield Candidate(ablate_edges(model, circuit, constants, form=form), {"edges": circuit.n_edges})
 
-    chooser = Chooser(model, selection.images, judge, search.max_loss, execution)
-    edges = chooser.best(contrast.steered_edges())
+    chooser = Chooser(model, selection, judge, search.max_loss, execution)
+    edges = chooser.best(contrast.steered_edges()).chosen
     chosen = {
         "none": chooser.plain,
         "edges": edges,
-        "senders": chooser.best(contrast.steered_senders()),
-        "edges at the mean": chooser.best(at_the_mean()),
-        "random edges": chooser.best(contrast.random_edges(edges.edit, seed)),
-        "random non-circuit edges": chooser.best(contrast.random_edges(edges.edit, seed, outside=True)),
+        "senders": chooser.best(contrast.steered_senders()).chosen,
+        "edges at the mean": chooser.best(at_the_mean()).chosen,
+        "random edges": chooser.best(contrast.random_edges(edges.candidate, seed)).chosen,
+        "random non-circuit edges": chooser.best(contrast.random_edges(edges.candidate, seed, outside=True)).chosen,
     }
     return ConfusionCorrection(tuple(row(*one) for one in chosen.items()), (), confusion, contrast)
 
@@ -172,7 +171,7 @@ def _divided(
 ) -> tuple[LabelledImages, LabelledImages]:
     """Return the confused images of the class, and those that are read well."""
     own = images.labels.numpy() == confusion.true
-    confused, well_read = (images[np.flatnonzero(own & (predicted == c))] for c in (confusion.read, confusion.true))
+    confused, well_read = (images[own & (predicted == c)] for c in (confusion.read, confusion.true))
     if len(confused) < MIN_IMAGES or not len(well_read):
         raise InputError(
             f"discovery: expected at least {MIN_IMAGES} images of class {confusion.true} that are read as "

@@ -8,7 +8,7 @@ their senders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ from ..errors import InputError
 from ..evaluation import Execution, ImagePairs
 from ..evaluation.interventions import (
     Directions,
-    Edit,
     SteeredEdges,
     fit_group_directions,
     random_edges,
@@ -29,6 +28,7 @@ from ..evaluation.interventions import (
     steer_senders,
 )
 from ..models import ViT
+from .choosing import Candidate
 from .labelled import LabelledImages
 from .search import Search
 
@@ -39,12 +39,12 @@ class Contrast:
 
     Attributes:
         scores: score of each edge for the wrong class.
-        directions: sets of directions; those of a set apply in turn.
+        directions: sets of directions by name; those of a set apply in turn.
         search: sizes and strengths to try.
     """
 
     scores: EdgeScores
-    directions: tuple[tuple[Directions, ...], ...]
+    directions: Mapping[str, tuple[Directions, ...]]
     search: Search
 
     def circuits(self) -> list[Circuit]:
@@ -52,30 +52,33 @@ class Contrast:
         n_edges = self.scores.universe.n_edges
         return [self.scores.greedy(n) for n in dict.fromkeys(min(n, n_edges) for n in self.search.sizes)]
 
-    def steered_edges(self) -> Iterator[Edit]:
+    def steered_edges(self) -> Iterator[Candidate]:
         """Yield steering of the edges of each circuit, with each set of directions and strength."""
         for circuit in self.circuits():
-            for directions in self.directions:
+            for name, directions in self.directions.items():
                 for strength in self.search.strengths:
-                    yield steer_edges(directions, circuit, strength)
+                    settings = {"edges": circuit.n_edges, "directions": name, "strength": strength}
+                    yield Candidate(steer_edges(directions, circuit, strength), settings)
 
-    def steered_senders(self) -> Iterator[Edit]:
+    def steered_senders(self) -> Iterator[Candidate]:
         """Yield the same at all readers of the circuits' senders."""
         for circuit in self.circuits():
             graph = circuit.graph
             names = [graph.senders[sender] for sender in np.unique(graph.edge_sender[circuit.members])]
-            for directions in self.directions:
+            for name, directions in self.directions.items():
                 for strength in self.search.strengths:
-                    yield steer_senders(directions, names, strength)
+                    settings = {"senders": len(names), "directions": name, "strength": strength}
+                    yield Candidate(steer_senders(directions, names, strength), settings)
 
-    def random_edges(self, edit: Edit | None, seed: int, *, outside: bool = False) -> Iterator[Edit]:
+    def random_edges(self, like: Candidate, seed: int, *, outside: bool = False) -> Iterator[Candidate]:
         """Yield one steering of random edges, as many and in the same way as the chosen ones; none if none was chosen.
 
         Args:
-            edit: the chosen edit.
+            like: the chosen candidate.
             seed: seed of the draw.
             outside: draw only from edges that are not among the chosen ones.
         """
+        edit = like.edit
         if not isinstance(edit, SteeredEdges):
             return
         graph = self.scores.graph
@@ -83,7 +86,7 @@ class Contrast:
         n = min(chosen.n_edges, graph.n_edges - chosen.n_edges) if outside else chosen.n_edges
         if n:
             names = random_edges(graph, n, seed=seed, outside=chosen if outside else None)
-            yield steer_edges(edit.directions, names, edit.strength)
+            yield Candidate(steer_edges(edit.directions, names, edit.strength), {**like.settings, "edges": n})
 
 
 def contrasting_scores(

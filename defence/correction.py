@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..evaluation.interventions import Edit
 from ..results import Exportable
-from .search import Figures, Predicted
+from .answers import Predicted
+from .choosing import Figures
 
 if TYPE_CHECKING:
     import pandas as pd

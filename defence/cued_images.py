@@ -79,7 +79,7 @@ class CuedImages(LabelledImages):
 
     def related(self, relation: Relation) -> CuedImages:
         """Return the images whose cue relates to their class in this way."""
-        return self[np.flatnonzero(self.relations == relation)]
+        return self[self.relations == relation]
 
     def __repr__(self) -> str:
         relations = self.relations.tolist()

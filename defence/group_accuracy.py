@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int
 
+from ..circuits import Proportion
 from ..results import Exportable
 from .cued_images import RELATIONS, CuedImages, Relation
-from .proportion import Proportion
 
 if TYPE_CHECKING:
     import pandas as pd

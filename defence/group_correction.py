@@ -14,15 +14,17 @@ import numpy as np
 from ..circuits import Form
 from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
-from ..evaluation.interventions import Directions, Edit
-from ..models import ViT, mean_outputs, runs_model
+from ..evaluation.interventions import Directions
+from ..models import PENALTIES, ViT, mean_outputs, runs_model
+from .answers import BATCH, Predicted, answers
+from .choosing import Candidate, Chooser, Judgement, Tried
 from .components import ablated_by_gain
 from .contrast import Contrast, contrasting_directions, contrasting_scores
 from .correction import Correction, CorrectionRow
 from .cued_images import RELATIONS, CuedImages
 from .group_accuracy import GroupAccuracy
 from .last_layer import retrained_heads
-from .search import BATCH, DEFAULT_SEARCH, Candidate, Chooser, Judgement, Predicted, Search, predict
+from .search import DEFAULT_SEARCH, Search
 
 MIN_IMAGES = 2
 """Minimum number of images with a misleading cue that a direction is fitted on."""
@@ -33,8 +35,8 @@ class GroupCorrection(Correction):
     """What `correct_groups` returns: a row per method, and what was fitted on discovery images.
 
     Attributes:
-        contrast: scores of the edges for the cue, and two sets of directions: those of the cues, which apply in turn,
-            and one that all cues share.
+        contrast: scores of the edges for the cue, and two sets of directions: `by cue`, one of each cue, which apply in
+            turn, and `shared` by all cues.
     """
 
     contrast: Contrast
@@ -104,22 +106,23 @@ def correct_groups(
             accuracy.summary, bounded.value if bounded.images else 1.0, (accuracy.worst.value, accuracy.mean)
         )
 
-    def row(method: str, chosen: Candidate) -> CorrectionRow:
-        predicted = predict(model, report.images, chosen.edit, quiet)
+    def row(method: str, chosen: Tried) -> CorrectionRow:
+        edit = chosen.candidate.edit
+        predicted = answers(model, edit, report.images, quiet).predicted
         figures = GroupAccuracy.of(report, predicted).summary
-        return CorrectionRow(method, chosen.edit, chosen.judged.figures, figures, predicted)
+        return CorrectionRow(method, edit, chosen.judged.figures, figures, predicted)
 
-    chooser = Chooser(model, selection.images, judge, search.max_loss, execution)
-    edges = chooser.best(contrast.steered_edges())
+    chooser = Chooser(model, selection, judge, search.max_loss, execution)
+    edges = chooser.best(contrast.steered_edges()).chosen
     constants = mean_outputs(model, reference.images.split(BATCH))
     chosen = {
         "none": chooser.plain,
         "edges": edges,
-        "senders": chooser.best(contrast.steered_senders()),
-        "random edges": chooser.best(contrast.random_edges(edges.edit, seed)),
-        "random non-circuit edges": chooser.best(contrast.random_edges(edges.edit, seed, outside=True)),
-        "heads and MLPs": ablated_by_gain(chooser, model, constants),
-        "last layer": chooser.best(_last_layers(model, discovery, quiet), bounded=False),
+        "senders": chooser.best(contrast.steered_senders()).chosen,
+        "random edges": chooser.best(contrast.random_edges(edges.candidate, seed)).chosen,
+        "random non-circuit edges": chooser.best(contrast.random_edges(edges.candidate, seed, outside=True)).chosen,
+        "heads and MLPs": ablated_by_gain(chooser, model, constants).chosen,
+        "last layer": chooser.best(_last_layers(model, discovery, quiet), bounded=False).chosen,
     }
     return GroupCorrection(tuple(row(*one) for one in chosen.items()), notes, contrast)
 
@@ -146,14 +149,14 @@ def _fit(
 
     by_cue = []
     for cue in misleading.cues.unique().tolist():
-        images = misleading[np.flatnonzero(misleading.cues.numpy() == cue)]
+        images = misleading[misleading.cues.numpy() == cue]
         if len(images) >= MIN_IMAGES:
-            by_cue.append(directions(images, reference[np.flatnonzero(reference.cues.numpy() != cue)]))
+            by_cue.append(directions(images, reference[reference.cues.numpy() != cue]))
     shared = (directions(misleading, reference),)
-    return Contrast(scores, (tuple(by_cue), shared) if by_cue else (shared,), search)
+    return Contrast(scores, {"by cue": tuple(by_cue), "shared": shared} if by_cue else {"shared": shared}, search)
 
 
-def _last_layers(model: ViT, discovery: CuedImages, execution: Execution) -> Iterator[Edit]:
+def _last_layers(model: ViT, discovery: CuedImages, execution: Execution) -> Iterator[Candidate]:
     """Yield last layers that are trained on equally many images of each group."""
     labels = discovery.labels.numpy()
     groups = [
@@ -163,4 +166,6 @@ def _last_layers(model: ViT, discovery: CuedImages, execution: Execution) -> Ite
     ]
     smallest = min(len(group) for group in groups if len(group))
     balanced = discovery[np.concatenate([group[:smallest] for group in groups])]
-    yield from retrained_heads(model, balanced.images, balanced.labels, execution=execution)
+    heads = retrained_heads(model, balanced.images, balanced.labels, execution=execution)
+    for penalty, head in zip(PENALTIES, heads, strict=True):
+        yield Candidate(head, {"penalty": penalty})

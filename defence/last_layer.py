@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
 from ..evaluation.interventions import NewHead, replace_head
 from ..models import PENALTIES, LinearHead, ViT, fit_head, runs_model
-from .search import BATCH
+from .answers import BATCH
 
 NEVER = -1e4
 """Bias of a class without images, which is then never predicted."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..circuits import Circuit, EdgeScores, greedy
 from ..errors import InputError
@@ -25,16 +24,17 @@ from ..evaluation.interventions import (
     suppress_neurons,
 )
 from ..models import PENALTIES, ViT, mean_outputs
+from .answers import BATCH
 from .choosing import Candidate
+from .labelled import LabelledImages, joined, twins
 from .last_layer import retrained_heads
-from .sample import Sample, twins
 
 NONE = "none"
 NEURONS = (4, 16, 64, 256)
 """Numbers of suppressed neurons to choose from."""
 
-MAX_COMPONENTS, BATCH = 8, 64
-"""Maximum number of ablated heads and MLPs; images per batch."""
+MAX_COMPONENTS = 8
+"""Maximum number of ablated heads and MLPs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class Material:
     model: ViT
     directions: Mapping[Offset, Directions]
     scores: EdgeScores
-    clean: Sample
-    attacked: Sample
-    selection: Sample
+    clean: LabelledImages
+    attacked: LabelledImages
+    selection: LabelledImages
     false_alarms: float
     sizes: Sequence[int]
     strengths: Sequence[float]
@@ -119,10 +119,9 @@ def _senders(material: Material) -> list[Candidate]:
 def _gated(material: Material) -> list[Candidate]:
     """Return steering of the circuit's edges, only of images whose projections exceed those of unattacked images."""
     model, found = material.model, []
-    images = model.preprocess.normalise(material.selection.views)
     for offset in ("quantile", "mean"):
         directions = material.directions[offset]
-        gate = projection_gate(model, directions, images, false_alarms=material.false_alarms)
+        gate = projection_gate(model, directions, material.selection.images, false_alarms=material.false_alarms)
         for size in material.sizes:
             circuit = material.circuit(size)
             for strength in material.strengths:
@@ -150,15 +149,14 @@ def _components(material: Material) -> list[Candidate]:
     graph = scores.graph
     carried = np.bincount(graph.edge_sender, scores.mean.astype(float), graph.n_senders)
     order = [graph.senders[i] for i in np.argsort(-carried, kind="stable") if i != 0]
-    means = mean_outputs(model, model.preprocess.normalise(material.clean.views).split(BATCH))
+    means = mean_outputs(model, material.clean.images.split(BATCH))
     counts = range(1, min(MAX_COMPONENTS, len(order)) + 1)
     return [Candidate(ablate_components(model, order[:n], means), {"components": " ".join(order[:n])}) for n in counts]
 
 
 def _last_layer(material: Material) -> list[Candidate]:
-    both = Sample.joined([material.clean, material.attacked])
-    images, labels = material.model.preprocess.normalise(both.views), torch.from_numpy(both.labels)
-    heads = retrained_heads(material.model, images, labels)
+    both = joined([material.clean, material.attacked])
+    heads = retrained_heads(material.model, both.images, both.labels)
     return [Candidate(head, {"penalty": c}) for head, c in zip(heads, PENALTIES, strict=True)]
 
 
@@ -189,8 +187,7 @@ def _random_others(material: Material, settings: Mapping[str, object], seed: int
 def _random_directions(material: Material, settings: Mapping[str, object], seed: int) -> Candidate:
     size, strength, offset = _chosen(settings)
     drawn = material.directions[offset].random(seed=seed)
-    images = material.model.preprocess.normalise(material.clean.views)
-    directions = fit_offsets(material.model, drawn, images, offset=offset)
+    directions = fit_offsets(material.model, drawn, material.clean.images, offset=offset)
     return Candidate(steer_edges(directions, material.circuit(size), strength), dict(settings))
 
 

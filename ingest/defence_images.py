@@ -10,7 +10,7 @@ import numpy as np
 
 from ..circuits import NATURAL, ClassInfo, Condition, Intervention, Metric, Trial, short_names
 from ..circuits.recipe import Selection
-from ..defence.sample import Sample
+from ..defence.labelled import LabelledImages, joined
 from ..errors import InputError, unknown
 from ..images import (
     CONDITIONS,
@@ -81,7 +81,7 @@ class StudyImages:
             return None
         return target_of(condition, self.plan.source, cls, self.plan.spec.seed, split)
 
-    def of_class(self, cls: ClassInfo, condition: Condition, split: Split, *, knowing: int = 0) -> Sample:
+    def of_class(self, cls: ClassInfo, condition: Condition, split: Split, *, knowing: int = 0) -> LabelledImages:
         """Return the images of a class under a condition.
 
         Args:
@@ -103,15 +103,15 @@ class StudyImages:
             views = predictions.attacked_now(cls, refs, restarted(condition, knowing))
         else:
             views = predictions.views(cls, refs, condition)
-        labels, target = np.full(len(refs), cls.class_index), self.target(cls, condition, split)
-        targets = np.full(len(refs), -1 if target is None else target)
-        return Sample(views, labels, targets, tuple(ref.hash for ref in refs))
+        model, labels = self.plan.model, np.full(len(refs), cls.class_index)
+        hashes = tuple(ref.hash for ref in refs)
+        return LabelledImages.of(model, model.preprocess.normalise(views), labels, hashes=hashes)
 
-    def of_all(self, condition: Condition, split: Split) -> Sample:
+    def of_all(self, condition: Condition, split: Split) -> LabelledImages:
         """Return the images of all classes under a condition, class by class."""
-        return Sample.joined([self.of_class(cls, condition, split) for cls in self.classes])
+        return joined([self.of_class(cls, condition, split) for cls in self.classes])
 
-    def successful(self, condition: Condition) -> tuple[Sample, Sample, np.ndarray]:
+    def successful(self, condition: Condition) -> tuple[LabelledImages, LabelledImages, np.ndarray]:
         """Return discovery images whose attack succeeds: unattacked, attacked, and the class that each turns into.
 
         Raises:
@@ -128,10 +128,10 @@ class StudyImages:
                 f"{condition.text}: the attack succeeds on {int(good.sum())} of {len(good)} discovery images, and "
                 "directions need at least two; make the attack stronger, or leave it out of defence.against"
             )
-        clean, attacked = (self.of_all(c, "discovery").where(good) for c in (self.natural, condition))
-        few = clean.first(self.settings.pairs).hashes
-        chosen = np.array([hash_ in set(few) for hash_ in clean.hashes])
-        return clean.where(chosen), attacked.where(chosen), turned[good][chosen]
+        clean, attacked = (self.of_all(c, "discovery")[good] for c in (self.natural, condition))
+        few = set(clean.spread(self.settings.pairs).hashes)
+        chosen = np.array([hash_ in few for hash_ in clean.hashes])
+        return clean[chosen], attacked[chosen], turned[good][chosen]
 
     def trial(self, cls: ClassInfo, condition: Condition, intervention: Intervention, *, knowing: bool) -> Trial:
         """Return the question how a class's report images are classified under a condition and an intervention."""

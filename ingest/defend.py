@@ -29,10 +29,11 @@ from ..circuits import (
     digest,
     study_notes,
 )
-from ..defence.choosing import Candidate, choose
+from ..defence.answers import answers
+from ..defence.choosing import Candidate, Chooser, under_attack
 from ..defence.fits import directions_fit, fitted_directions, fitted_scores, scores_fit
+from ..defence.labelled import LabelledImages, joined, twins
 from ..defence.rows import NONE, ROWS, Material, Row, check_sizes
-from ..defence.sample import Sample, answers, twins
 from ..discovery import score_edges
 from ..errors import InputError, recorded
 from ..evaluation import Execution
@@ -46,7 +47,7 @@ from .plan import make_plan
 from .provenance import versions
 from .spec import Spec
 
-VERSION = 1
+VERSION = 2
 """Version of what a study computes; raised when the same spec gives other fits."""
 
 PICTURES = 6
@@ -167,7 +168,9 @@ class _Study:
         self.sweeps: list[pd.DataFrame] = []
         self.records: list[Fit] = []
         self.computed = 0
-        self._shown: dict[tuple[ClassInfo, Condition], Sample] = {}
+        self._execution = Execution(self.plan.spec.batch_size)
+        self._choosers: dict[Condition, Chooser] = {}
+        self._shown: dict[tuple[ClassInfo, Condition], LabelledImages] = {}
 
     def against(self, attack: Condition) -> Iterator[DefenceCell]:
         """Yield the cells of all defences against an attack."""
@@ -192,11 +195,10 @@ class _Study:
         settings = self.images.settings
         clean, attacked, turned = self.images.successful(attack)
         pairs = twins(self.model, clean, attacked)
-        everything = self.model.preprocess.normalise(self.images.of_all(self.images.natural, "discovery").views)
-        execution = Execution(self.plan.spec.batch_size)
+        everything = self.images.of_all(self.images.natural, "discovery").images
 
         def fitted() -> Directions:
-            return fit_directions(self.model, pairs, form=settings.form, offset="zero", execution=execution)
+            return fit_directions(self.model, pairs, form=settings.form, offset="zero", execution=self._execution)
 
         bare = self._directions(attack, clean.hashes, "zero", fitted)
         by_offset: dict[Offset, Directions] = {"zero": bare}
@@ -206,7 +208,7 @@ class _Study:
                 return fit_offsets(self.model, bare, everything, offset=offset, quantile=settings.quantile)
 
             by_offset[offset] = self._directions(attack, clean.hashes, offset, with_offsets)
-        scores = self._scores(attack, clean, attacked, turned, execution)
+        scores = self._scores(attack, clean, attacked, turned)
         return Material(
             self.model,
             by_offset,
@@ -230,16 +232,15 @@ class _Study:
         return fitted_directions(there, self.model)
 
     def _scores(
-        self, attack: Condition, clean: Sample, attacked: Sample, turned: np.ndarray, execution: Execution
+        self, attack: Condition, clean: LabelledImages, attacked: LabelledImages, turned: np.ndarray
     ) -> EdgeScores:
         """Return the scores of the attack's mechanism, pooled over classes: which edges raise the wrong class."""
         use = FitUse.of(METHOD, {"question": self._question(attack, "circuit", clean.hashes)})
         there = self._stored("circuit", use)
         if there is None:
             pairs = twins(self.model, attacked, clean, turned)
-            scores = score_edges(
-                self.model, pairs, METHOD, form=self.images.settings.form, metric="logit-diff", execution=execution
-            )
+            options: dict[str, Any] = {"form": self.images.settings.form, "metric": "logit-diff"}
+            scores = score_edges(self.model, pairs, METHOD, execution=self._execution, **options)
             there = scores_fit(scores, self.model.info, self.plan.source.name, clean.hashes, use)
             self._put(there)
         return fitted_scores(there, self.model)
@@ -263,13 +264,22 @@ class _Study:
         assert row.candidates is not None
         candidates = row.candidates(material)
         if there is None:
-            selection = [self.images.of_all(c, "selection") for c in (self.images.natural, attack)]
-            result = choose(self.model, candidates, *selection, max_clean_loss=self.images.settings.clean_loss)
-            there = self._record(attack, row, use, material, [result.candidate], result.sweep)
+            choice = self._chooser(attack).best(candidates)
+            nothing = Candidate(None, dict.fromkeys(candidates[0].settings))
+            chosen_one = nothing if choice.chosen.candidate.edit is None else choice.chosen.candidate
+            there = self._record(attack, row, use, material, [chosen_one], choice.sweep)
         sweep = pd.DataFrame(there.facts["sweep"])
         self.sweeps.append(sweep.assign(against=self.images.names[attack], defence=row.name))
         place = np.flatnonzero(sweep["chosen"].to_numpy(bool))
         return there, [candidates[place[0]] if len(place) else Candidate(None, there.facts["settings"])]
+
+    def _chooser(self, attack: Condition) -> Chooser:
+        """Return what chooses defences against an attack; it runs the unchanged model once for all rows."""
+        if attack not in self._choosers:
+            clean, attacked = (self.images.of_all(c, "selection") for c in (self.images.natural, attack))
+            loss = self.images.settings.clean_loss
+            self._choosers[attack] = under_attack(self.model, clean, attacked, loss, self._execution)
+        return self._choosers[attack]
 
     def _record(
         self,
@@ -308,12 +318,13 @@ class _Study:
         """Return one report image of some classes, unattacked and attacked, for the report; add their hashes."""
         classes = self.images.classes[:PICTURES]
         clean, attacked = (
-            Sample.joined([self._sample(cls, _Column(c, "model"), None).first(1) for cls in classes])
+            joined([self._sample(cls, _Column(c, "model"), None).spread(1) for cls in classes])
             for c in (self.images.natural, attack)
         )
         facts["pictures"] = [[cls.name, hash_] for cls, hash_ in zip(classes, clean.hashes, strict=True)]
         facts["names"] = {str(c.class_index): c.name for c in self.plan.source.classes}
-        return {"clean": clean.views, "attacked": attacked.views}
+        views = self.model.preprocess.views
+        return {"clean": views(clean.images), "attacked": views(attacked.images)}
 
     def _columns(self, attack: Condition, row: Row) -> Iterator[_Column]:
         for condition in self.images.conditions:
@@ -348,17 +359,17 @@ class _Study:
             if trial.id not in missing:
                 continue
             sample = self._sample(cls, column, edit)
-            found = answers(self.model, edit, sample, self.plan.spec.batch_size)
-            logits = found.logits[np.arange(len(sample)), sample.labels]
+            found = answers(self.model, edit, sample.images, self._execution)
+            logits = found.logits[:, cls.class_index]
             predicted = found.predicted.astype(np.int32)
             provenance = {**versions(self.model), "seconds_per_image": found.seconds}
-            true = sample.labels.astype(np.int32)
+            true = np.full(len(sample), cls.class_index, np.int32)
             response = Response(trial, sample.hashes, logits, predicted, true, predicted == true, provenance)
             self.writer.put(response, run=self.run)
             missing.discard(trial.id)
             self.computed += 1
 
-    def _sample(self, cls: ClassInfo, column: _Column, edit: Edit | None) -> Sample:
+    def _sample(self, cls: ClassInfo, column: _Column, edit: Edit | None) -> LabelledImages:
         """Return the report images of a class, attacked through the edit if the attacker knows it."""
         if column.attacker == "defence":
             with edit.applied(self.model) if edit is not None else nullcontext():

@@ -30,10 +30,10 @@ def defence_table(store: Store, values: Mapping[str, Any]) -> Table:
       attacker: `model` if the attacker knows only the model, `defence` if the attack goes through the defence
       images: number of report images
       accuracy: share of the images that are classified correctly
-      accuracy_low: lower end of its 95 % bootstrap interval over images
+      accuracy_low: lower end of its 95 % interval (Wilson)
       accuracy_high: upper end
       read: share of the images that are classified as the class that the attack aims at, if it aims at one
-      read_low: lower end of its 95 % bootstrap interval over images
+      read_low: lower end of its 95 % interval (Wilson)
       read_high: upper end
       seconds_per_image: seconds per image and forward pass, in batches of one class
       settings: what was chosen on selection images

@@ -23,7 +23,7 @@ class DefenceView:
 def defence_views(found: Sequence[DefenceOverview]) -> list[DefenceView]:
     """Lay out defence studies."""
     caption = (
-        "Accuracy on report images in per cent, with its 95 % bootstrap interval over images; read: share of the "
+        "Accuracy on report images in per cent, with its 95 % interval (Wilson); read: share of the "
         "images that are classified as the class that the attack aims at; (knows): the attack goes through the "
         "defence; ms: milliseconds per image; chosen: what was chosen on selection images."
     )

@@ -11,9 +11,9 @@ import pytest
 from circuitstore.circuits import (
     DefenceCell,
     Intervention,
+    Proportion,
     Response,
     adaptive_sentences,
-    bootstrap_interval,
     compact_defence_table,
     defence_table,
 )
@@ -45,30 +45,16 @@ def test_figures_are_counted_over_all_classes() -> None:
 
 
 def test_an_image_of_several_draws_counts_once() -> None:
-    """Two draws that disagree on every image: each image is half right, so there is no spread over images."""
+    """Two draws that disagree on every image: each image is half right, and counts as one image in the interval."""
     one, other = response([1, 1, 1], 1), response([0, 0, 0], 1)
     (row,) = defence_table([cell((one,), (other,), targets=(0,))]).to_dict("records")
-    assert (row["images"], row["accuracy"], row["accuracy_low"], row["accuracy_high"], row["read"]) == (
-        3,
-        0.5,
-        0.5,
-        0.5,
-        0.5,
-    )
+    assert (row["images"], row["accuracy"], row["read"]) == (3, 0.5, 0.5)
+    assert (row["accuracy_low"], row["accuracy_high"]) == Proportion(1.5, 3).interval
 
 
 def test_an_attack_without_a_target_is_read_as_nothing() -> None:
     (row,) = defence_table([cell((response([1], 1), response([1], 2)), targets=(0, None))]).to_dict("records")
     assert np.isnan(row["read"]) and np.isnan(row["read_low"]) and row["accuracy"] == 0.5
-
-
-def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        low, high = bootstrap_interval((rng.uniform(size=100) < 0.7).astype(float), draws=300, seed=seed)
-        covered += low <= 0.7 <= high
-    assert 0.89 <= covered / 200 <= 0.99
 
 
 @pytest.mark.parametrize(
@@ -94,5 +80,5 @@ def test_the_compact_table_has_a_column_per_condition() -> None:
     clean = cell((response([1], 1),), targets=(None,), condition="natural", attacker="none")
     frame = compact_defence_table(defence_table([clean, cell((response([1], 1),), targets=(0,)), knowing]))
     (row,) = frame.to_dict("records")
-    assert row["natural"] == "100.0 [100.0, 100.0]" and row["pgd"] == "100.0 [100.0, 100.0] read 0.0"
-    assert row["pgd (knows)"] == "0.0 [0.0, 0.0] read 100.0" and (row["ms"], row["chosen"]) == (2.0, "strength 1.0")
+    assert row["natural"] == "100.0 [20.7, 100.0]" and row["pgd"] == "100.0 [20.7, 100.0] read 0.0"
+    assert row["pgd (knows)"] == "0.0 [0.0, 79.3] read 100.0" and (row["ms"], row["chosen"]) == (2.0, "strength 1.0")

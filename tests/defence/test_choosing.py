@@ -1,114 +1,105 @@
-"""Choice on selection images, samples, and the retrained last layer."""
+"""Choice on selection images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from circuitstore.defence import retrained_heads
-from circuitstore.defence.choosing import Candidate, best, choose
-from circuitstore.defence.sample import Sample, answers, twins
-from circuitstore.errors import InputError
+from circuitstore.circuits import Proportion
+from circuitstore.defence import LabelledImages
+from circuitstore.defence.choosing import Candidate, Chooser, Judgement, under_attack
+from circuitstore.evaluation import DEFAULT, Execution
 from circuitstore.evaluation.interventions import NewHead, replace_head
-from circuitstore.images import ImageSource
 from circuitstore.models import LinearHead, ViT
 from hypothesis import given
 from hypothesis import strategies as st
 
-
-def sample(source: ImageSource, names: tuple[str, ...] = ("three", "eight"), count: int = 5) -> Sample:
-    """Return a few images of each class."""
-    classes = [source.class_named(name) for name in names]
-    refs = [(ref, cls.class_index) for cls in classes for ref in source.candidates(cls)[:count]]
-    views, labels = np.stack([source.view(ref) for ref, _ in refs]), np.array([index for _, index in refs])
-    return Sample(views, labels, np.full(len(refs), -1), tuple(ref.hash for ref, _ in refs))
+from .planted_cue import cue_images, cue_model
 
 
-def covered(images: Sample) -> Sample:
-    """Return the images with their upper half in white."""
-    views = images.views.copy()
-    views[:, : views.shape[1] // 2] = 255
-    return Sample(views, images.labels, images.targets, images.hashes)
+@pytest.fixture(scope="module")
+def model() -> ViT:
+    return cue_model()
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1))
-def test_the_best_candidate_is_allowed_and_the_first_of_the_best(rows: list[tuple[int, bool]]) -> None:
-    sweep = pd.DataFrame(rows, columns=["attacked", "allowed"])
-    place, allowed = best(sweep), [i for i, (_, ok) in enumerate(rows) if ok]
-    if not allowed:
-        assert place is None
-    else:
-        assert place == next(i for i in allowed if rows[i][0] == max(rows[j][0] for j in allowed))
+@pytest.fixture(scope="module")
+def images(model: ViT) -> LabelledImages:
+    """Three images of each of two classes, without a cue."""
+    cued = cue_images(model, 3, 0).related("no cue")
+    return LabelledImages.of(model, cued.images, cued.labels)
 
 
-def test_a_defence_that_costs_too_many_clean_images_is_not_chosen(digits: ImageSource, digits_model: ViT) -> None:
-    """A last layer that always answers eight is right on attacked eights, and loses the unattacked threes."""
-    eights, both = sample(digits, ("eight",)), sample(digits)
-    weight, bias = np.zeros((10, digits_model.d_model), np.float32), np.eye(10, dtype=np.float32)[8]
-    blind = replace_head(digits_model, LinearHead(torch.from_numpy(weight), torch.from_numpy(bias)))
-    chosen = choose(digits_model, [Candidate(blind, {"penalty": 1.0})], both, eights, max_clean_loss=1)
-    assert chosen.candidate.edit is None and chosen.candidate.settings == {"penalty": None}
-    assert chosen.sweep["clean"].tolist() == [5] and chosen.sweep["allowed"].tolist() == [False]
-    free = choose(digits_model, [Candidate(blind, {"penalty": 1.0})], both, eights, max_clean_loss=10)
-    assert free.candidate.edit is blind and free.sweep["chosen"].tolist() == [True] and free.images == (10, 5)
+def constant(model: ViT, index: int) -> NewHead:
+    """A last layer that always answers one class."""
+    weight, bias = torch.zeros(3, model.d_model), torch.eye(3)[index]
+    return replace_head(model, LinearHead(weight, bias))
 
 
-def test_nothing_to_choose_from_is_an_error(digits: ImageSource, digits_model: ViT) -> None:
-    few = sample(digits, count=1)
-    with pytest.raises(InputError, match="candidates: expected at least one, got none"):
-        choose(digits_model, [], few, few)
-    with pytest.raises(InputError, match="max_clean_loss: expected a number of images of at least 0, got -1"):
-        choose(digits_model, [Candidate(None)], few, few, max_clean_loss=-1)
+@pytest.fixture(scope="module")
+def edits(model: ViT) -> list[NewHead]:
+    return [constant(model, index) for index in range(3)]
 
 
-def retrained(model: ViT, images: Sample, *penalties: float) -> list[NewHead]:
-    views = model.preprocess.normalise(images.views)
-    return list(retrained_heads(model, views, torch.from_numpy(images.labels), penalties=penalties))
-
-
-@pytest.mark.parametrize("names", [("three", "eight"), ("three", "five", "eight")])
-def test_a_new_last_layer_is_logistic_regression_on_pooled_tokens(
-    names: tuple[str, ...], digits: ImageSource, digits_model: ViT
+@given(
+    st.lists(st.tuples(st.sampled_from([0.8, 0.9, 0.95, 1.0]), st.integers(0, 4)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_the_best_is_the_first_of_those_with_the_highest_gain_within_the_loss(
+    model: ViT, images: LabelledImages, edits: list[NewHead], figures: list[tuple[float, int]], bounded: bool
 ) -> None:
-    images = sample(digits, names)
-    edit, other = retrained(digits_model, images, 1.0, 0.1)
-    pooled = digits_model.pooled(digits_model.preprocess.normalise(images.views)).double().cpu().numpy()
-    expected = pooled @ edit.head.weight.double().numpy().T + edit.head.bias.numpy()
-    found = answers(digits_model, edit, images, batch_size=3)
-    assert np.abs(found.logits - expected).max() < 1e-3 * np.abs(expected).max()
-    assert set(found.predicted) <= set(images.labels) and found.hits(images).mean() > 0.9
-    assert edit.intervention != other.intervention
+    """Candidates are told apart by what they predict; the unchanged model keeps 1 and gains 2."""
+
+    def judge(predicted: np.ndarray) -> Judgement:
+        constant = len(set(predicted.tolist())) == 1
+        kept, gain = figures[int(predicted[0])] if constant else (1.0, 2)
+        return Judgement({"kept": Proportion(kept, 1)}, kept, (gain,))
+
+    chooser = Chooser(model, images, judge, 0.05, DEFAULT)
+    found = chooser.best([Candidate(e, {"class": i}) for i, e in enumerate(edits[: len(figures)])], bounded=bounded)
+    allowed = [i for i, (kept, gain) in enumerate(figures) if gain > 2 and (kept >= 0.95 or not bounded)]
+    expected = min(allowed, key=lambda i: (-figures[i][1], i)) if allowed else None
+    assert found.chosen.candidate.settings == ({} if expected is None else {"class": expected})
+    assert found.sweep["chosen"].tolist() == [i == expected for i in range(len(figures))]
+    assert found.sweep["kept"].tolist() == [kept for kept, _ in figures]
 
 
-def test_a_new_last_layer_leaves_the_model_as_it_was(digits: ImageSource, digits_model: ViT) -> None:
-    images = sample(digits)
-    before = answers(digits_model, None, images).logits
-    [edit] = retrained(digits_model, images, 1.0)
-    with pytest.raises(RuntimeError, match="stop"), edit.applied(digits_model):
-        raise RuntimeError("stop")
-    assert np.array_equal(answers(digits_model, None, images).logits, before)
-    normal = digits_model.preprocess.normalise(images.views)
-    with torch.no_grad():
-        wrapped = edit.wrapped(digits_model)(normal).double().numpy()
-    assert np.abs(wrapped - answers(digits_model, edit, images).logits).max() < 1e-4
+def test_what_has_to_be_beaten_is_kept_if_nothing_is_better(
+    model: ViT, images: LabelledImages, edits: list[NewHead]
+) -> None:
+    progress: list[int] = []
+
+    def judge(predicted: np.ndarray) -> Judgement:
+        return Judgement({}, 1.0, (float(predicted.mean()),))
+
+    def count(done: int, of: int) -> None:
+        assert done == of
+        progress.append(done)
+
+    chooser = Chooser(model, images, judge, 0.0, Execution(progress=count))
+    first = chooser.best([Candidate(edits[1])]).chosen
+    again = chooser.best([Candidate(edits[0]), Candidate(edits[1])], first)
+    assert again.chosen is first and not again.sweep["chosen"].any()
+    assert progress == [1, 2, 3, 4]  # the unchanged model runs once
 
 
-def test_a_last_layer_needs_two_classes(digits: ImageSource, digits_model: ViT) -> None:
-    with pytest.raises(InputError, match="at least two classes, got 1"):
-        retrained(digits_model, sample(digits, ("three",)), 1.0)
+@pytest.mark.parametrize(("loss", "chosen"), [(2, False), (3, True)])
+def test_a_defence_that_costs_too_many_clean_images_is_not_chosen(
+    model: ViT, images: LabelledImages, edits: list[NewHead], loss: int, chosen: bool
+) -> None:
+    """A last layer that always answers 1 is right on attacked images of 1, and loses three unattacked images of 0."""
+    misread = cue_images(model, 3, 1)
+    attacked = misread[(misread.relations == "misleading") & (misread.labels.numpy() == 1)]
+    some = LabelledImages.of(model, attacked.images, attacked.labels)
+    found = under_attack(model, images, some, loss, DEFAULT).best([Candidate(edits[1], {"class": 1})])
+    assert found.sweep["clean"].tolist() == [0.5] and found.sweep["attacked"].tolist() == [1.0]
+    assert found.sweep["allowed"].tolist() == found.sweep["chosen"].tolist() == [chosen]
+    before = found.chosen.candidate.edit is None
+    assert before is not chosen
 
 
-def test_samples_are_joined_and_cut(digits: ImageSource, digits_model: ViT) -> None:
-    threes, eights = sample(digits, ("three",)), sample(digits, ("eight",))
-    both = Sample.joined([threes, eights])
-    assert len(both) == 10 and both.hashes == threes.hashes + eights.hashes
-    few = both.first(4)
-    assert few.labels.tolist() == [3, 3, 8, 8] and few.hashes[0] == both.hashes[0] and few.hashes[-1] == both.hashes[-1]
-    assert both.first(99).hashes == both.hashes
-    with pytest.raises(InputError, match="at least one image"):
-        Sample.joined([])
-    pairs = twins(digits_model, both, covered(both))
-    assert pairs.hashes == both.hashes and pairs.labels.tolist() == both.labels.tolist()
-    with pytest.raises(InputError, match="the same images"):
-        twins(digits_model, threes, eights)
+def test_nothing_to_choose_from_leaves_the_model_unchanged(model: ViT, images: LabelledImages) -> None:
+    nothing: Sequence[Candidate] = ()
+    found = under_attack(model, images, images, 0, DEFAULT).best(nothing)
+    assert found.chosen.candidate.edit is None and found.tried == () and found.sweep.empty

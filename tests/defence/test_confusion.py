@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from circuitstore.circuits import Proportion
 from circuitstore.defence import (
     ConfusionCorrection,
     LabelledImages,
-    Proportion,
     Search,
     correct_confusion,
     most_confused,

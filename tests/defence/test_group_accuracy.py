@@ -1,14 +1,13 @@
-"""Cues of images, accuracies of groups, and their intervals."""
+"""Cues of images, and accuracies of groups."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from circuitstore.defence import CuedImages, GroupAccuracy, Proportion
+from circuitstore.circuits import Proportion
+from circuitstore.defence import CuedImages, GroupAccuracy
 from circuitstore.errors import InputError
 from circuitstore.models import ViT
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .planted_cue import CUES, cue_images, cue_model
 
@@ -60,16 +59,3 @@ def test_groups_without_images_are_left_out(model: ViT) -> None:
     accuracy = GroupAccuracy.of(cued, cued.labels.numpy())
     assert list(accuracy.summary) == ["misleading", "worst group"] and len(accuracy.to_pandas()) == 2
     assert accuracy.worst == Proportion(3, 3) and accuracy.mean == 1.0
-
-
-@given(st.integers(1, 200), st.data())
-def test_the_bounds_solve_wilson_s_equation(n: int, data: st.DataObject) -> None:
-    """At a bound p, (hits/n − p)² = z² p (1 − p)/n."""
-    found = Proportion(data.draw(st.integers(0, n)), n)
-    for bound in found.interval:
-        assert abs((found.value - bound) ** 2 - 1.959964**2 * bound * (1 - bound) / n) < 1e-6
-
-
-def test_no_image_has_no_accuracy() -> None:
-    nothing = Proportion.of(np.zeros(3, bool), np.zeros(3, bool))
-    assert nothing == Proportion(0, 0) and np.isnan([nothing.value, *nothing.interval]).all()

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from circuitstore.defence import CuedImages, GroupCorrection, Proportion, Search, correct_groups, retrained_heads
+from circuitstore.circuits import Proportion
+from circuitstore.defence import CuedImages, GroupCorrection, Search, correct_groups, retrained_heads
 from circuitstore.errors import InputError
 from circuitstore.models import ViT
 
@@ -40,7 +41,7 @@ def test_steering_the_cue_s_edges_restores_every_group(corrected: GroupCorrectio
 
 def test_the_directions_of_the_cues_are_opposite(corrected: GroupCorrection) -> None:
     """The output of m0 is the cue in one dimension: +1 for one cue and −1 for the other."""
-    (left, right), _ = corrected.contrast.directions
+    left, right = corrected.contrast.directions["by cue"]
     m0 = left.graph.senders.index("m0")
     expected = np.array([0, 0, 1, 0])
     assert np.allclose(left.vectors[m0], expected) and np.allclose(right.vectors[m0], -expected)
@@ -72,7 +73,7 @@ def test_two_groups_take_the_agreeing_images_as_reference(model: ViT, parts: tup
     found = correct_groups(model, *two, search=SEARCH)
     assert "no discovery image is without a cue" in found.notes[0]
     assert list(found.row("none").report) == ["agreeing", "misleading", "worst group"]
-    left, right = found.contrast.directions[0]
+    left, right = found.contrast.directions["by cue"]
     m0 = left.graph.senders.index("m0")
     assert np.allclose(left.vectors[m0], [0, 0, 1, 0]) and np.allclose(right.vectors[m0], [0, 0, -1, 0])
 

@@ -34,8 +34,8 @@ steps = 2
 kind = "random-signs"
 eps = "8/255"
 [defence]
-sizes = [24]
-strengths = [1.0]
+sizes = [96]
+strengths = [2.0]
 draws = 2
 restarts = 1
 false_alarms = 0.2
@@ -112,8 +112,8 @@ def _check_result(folder: Path, frame) -> None:
         ([("[defence]", "[defence]\nagainst = ['random-signs']")], r"defence.against: unknown attack 'random-signs'"),
         ([('choose = "all"', 'choose = "successful"')], "images.choose: a defence is reported on all images"),
         ([('only = ["three", "eight"]', 'only = ["three"]')], "needs at least two classes"),
-        ([("sizes = [24]", "sizes = [99999]")], "sizes: expected at most 479, the number of edges of the graph"),
-        ([("strengths = [1.0]", "strengths = [-1.0]")], r"defence.strengths\[0\]: .*greater than 0, got -1.0"),
+        ([("sizes = [96]", "sizes = [99999]")], "sizes: expected at most 479, the number of edges of the graph"),
+        ([("strengths = [2.0]", "strengths = [-1.0]")], r"defence.strengths\[0\]: .*greater than 0, got -1.0"),
         ([("[defence]", "[defense]")], "defense: unknown field; did you mean 'defence'"),
         ([('kind = "pgd"', 'kind = "fgsm"'), ("steps = 2\n", ""), ('eps = "8/255"\n[[', 'eps = "1/1000"\n[[')],
          "the attack succeeds on 0 of 16 discovery images, and directions need at least two"),
