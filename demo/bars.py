@@ -82,7 +82,10 @@ def draw_groups(digits: Digits) -> dict[str, tuple[Images, list[int | None]]]:
 
 
 def write_images(digits: Digits, folder: Path) -> None:
-    """Write the digits in all groups as `images/CLASS/DIGIT-GROUP.png`, and the colours of the bars as `groups.csv`."""
+    """Write the digits in all groups as `images/CLASS/DIGIT-GROUP.png`, and the colours of the bars as `groups.csv`.
+
+    The unit of an image in this table is its digit, which has the same part of the images in all groups.
+    """
     names = [*COLOURS]
     rows = []
     for group, (images, bars) in draw_groups(digits).items():
@@ -90,8 +93,8 @@ def write_images(digits: Digits, folder: Path) -> None:
             path = Path(WORDS[label]) / f"{key[:12]}-{group}.png"
             (folder / "images" / path.parent).mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(folder / "images" / path)
-            rows.append((path.as_posix(), NO_BAR if bar is None else names[bar]))
-    pd.DataFrame(rows, columns=["path", "group"]).sort_values("path").to_csv(folder / "groups.csv", index=False)
+            rows.append((path.as_posix(), NO_BAR if bar is None else names[bar], key[:12]))
+    pd.DataFrame(rows, columns=["path", "group", "unit"]).sort_values("path").to_csv(folder / "groups.csv", index=False)
 
 
 def divided(labels: Classes, seed: int) -> list[Int[np.ndarray, "row"]]:

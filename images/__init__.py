@@ -32,6 +32,7 @@ from .files import BadImage as BadImage
 from .files import printable as printable
 from .groups import Grouping as Grouping
 from .groups import read_groups as read_groups
+from .groups import read_units as read_units
 from .labels import Labels as Labels
 from .loose import LooseImage as LooseImage
 from .loose import loose_files as loose_files

@@ -35,8 +35,8 @@ def surroundings(
     """Return what image pairs depend on in addition to the class's own candidates: part of a work item's identity.
 
     This is: content hashes of the contrast classes' images (`other-class`) or of the averaged images (`mean-image`),
-    the word that an attack writes or hashes of the attacked images (`folder`), and the target class. Adding or removing
-    other class folders can change it.
+    the word that an attack writes or hashes of the attacked images (`folder`), the target class, and the units that are
+    kept in one split. Adding or removing other class folders can change it.
 
     Args:
         source: source of the images.
@@ -62,6 +62,7 @@ def surroundings(
         *words(condition, source, cls, seed),
         *(twin.hash for ref in source.candidates(cls) if (twin := attacked_file(condition, source, ref))),
         *(f"target {aim}" for aim in aims if aim is not None),
+        *([f"units {source.units_digest}"] if source.units_digest else []),
     )
 
 

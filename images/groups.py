@@ -1,4 +1,4 @@
-"""The group of each image: from a column of the source, a file, or a function of the image."""
+"""The group or the unit of each image: from a column of the source, a file, or a function of the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .source import ImageRef, ImageSource
 from .tables import read_table, require_column
 
 Grouping = str | Path | Callable[[ImageSource, ImageRef], str | None]
-"""Name of a column, file of groups, or a function of the source and an image; None is no group."""
+"""Name of a column, file, or a function of the source and an image; None is no group."""
 
 
 def read_groups(source: ImageSource, grouping: Grouping) -> dict[str, str]:
@@ -32,19 +32,44 @@ def read_groups(source: ImageSource, grouping: Grouping) -> dict[str, str]:
         >>> sorted(set(groups.values()))
         ['dark', 'light']
     """
+    return _read(source, grouping, "group")
+
+
+def read_units(source: ImageSource, grouping: Grouping) -> dict[str, str]:
+    """Return the unit of each image that has one, by content hash: images of one unit have to be in the same split.
+
+    A unit is what images are copies of or have in common: a patient, a scene, a digit that was drawn twice.
+
+    Args:
+        source: source of the images.
+        grouping: as for `read_groups`; the column of a file is `unit`.
+
+    Raises:
+        InputError: as for `read_groups`.
+
+    Examples:
+        >>> units = read_units(source, lambda source, ref: ref.hash[:2])
+        >>> source.keep_together(units)
+    """
+    return _read(source, grouping, "unit")
+
+
+def _read(source: ImageSource, grouping: Grouping, what: str) -> dict[str, str]:
+    """Return the name of each image that has one, by content hash; `what` is the column of a file."""
     refs = [ref for cls in source.classes for ref in source.candidates(cls)]
     if isinstance(grouping, str):
         found, where = dict(source.column(grouping)), f"{source.name}: column {grouping!r}"
     elif isinstance(grouping, Path):
-        found, where = _of_file(grouping, refs), str(grouping)
+        found, where = _of_file(grouping, refs, what), str(grouping)
     else:
         named = {ref.hash: grouping(source, ref) for ref in refs}
-        found, where = {hash_: name for hash_, name in named.items() if name is not None}, "groups"
+        found, where = {hash_: name for hash_, name in named.items() if name is not None}, f"{what}s"
     wrong = next((name for name in found.values() if not _is_name(name)), None)
     if wrong is not None:
-        raise InputError(f"{where}: expected printable text without outer blanks as the name of a group, got {wrong!r}")
+        expected = f"printable text without outer blanks as the name of a {what}"
+        raise InputError(f"{where}: expected {expected}, got {wrong!r}")
     if not found:
-        raise InputError(f"{where}: no image of {source.name} has a group")
+        raise InputError(f"{where}: no image of {source.name} has a {what}")
     return found
 
 
@@ -52,23 +77,23 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and name.isprintable() and name == name.strip() != ""
 
 
-def _of_file(file: Path, refs: Iterable[ImageRef]) -> dict[str, str]:
-    """Return the groups in a file.
+def _of_file(file: Path, refs: Iterable[ImageRef], what: str) -> dict[str, str]:
+    """Return the names in a column of a file.
 
     Raises:
-        InputError: a column is missing, an image is in two groups, or no row is about an image of the source.
+        InputError: a column is missing, an image has two names, or no row is about an image of the source.
     """
-    table = read_table(file, "a table of groups")
-    require_column(table, "group", file)
+    table = read_table(file, f"a table of {what}s")
+    require_column(table, what, file)
     if "hash" not in table:
         require_column(table, "path", file)
     key = "hash" if "hash" in table else "path"
-    groups: dict[str, str] = {}
-    for row, (place, group) in enumerate(zip(table[key], table["group"], strict=True), 1):
-        if groups.setdefault(place, group) != group:
-            raise InputError(f"{file}: row {row}: {place} is in {groups[place]!r} and in {group!r}; keep one of them")
+    names: dict[str, str] = {}
+    for row, (place, name) in enumerate(zip(table[key], table[what], strict=True), 1):
+        if names.setdefault(place, name) != name:
+            raise InputError(f"{file}: row {row}: {place} is in {names[place]!r} and in {name!r}; keep one of them")
     hashes = {ref.hash if key == "hash" else ref.origin: ref.hash for ref in refs}
-    if hashes.keys().isdisjoint(groups):
+    if hashes.keys().isdisjoint(names):
         example = printable(next(iter(hashes)))
         raise InputError(f"{file}: no {key} is that of an image; the {key} of an image is, for example, {example}")
-    return {hashes[place]: group for place, group in groups.items() if group and place in hashes}
+    return {hashes[place]: name for place, name in names.items() if name and place in hashes}

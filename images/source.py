@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ..circuits import ClassInfo
+from ..circuits import ClassInfo, digest
 from ..errors import InputError, unknown
 from ..models import Preprocess
 from .cycle import ClassCycle
 from .files import BadImage, printable
 from .labels import Labels, plain
-from .splits import Split, assign_splits
+from .splits import Split, assign_units
 
 _CACHE_BYTES = 128 * 2**20
 """Memory for views: every condition and corruption of a class uses the same ones."""
@@ -67,6 +67,7 @@ class ImageSource(ABC):
         notices: messages for the user about the images, including the skipped ones.
         masks: folder of masks of the foreground, see `find_masks`; None without masks.
         groups: the group of each image that has one, by content hash; empty if the images are not divided.
+        units_digest: digest of the units that are kept in one split; empty without them.
     """
 
     masks: Path | None = None
@@ -91,9 +92,8 @@ class ImageSource(ABC):
         self._labels, self._preprocess = labels, preprocess
         height, width = preprocess.size
         self._class_of = {ref.hash: c.info for c in classes for ref in c.images}
-        self._splits: dict[str, Split] = {
-            hash_: split for c in classes for hash_, split in assign_splits(ref.hash for ref in c.images).items()
-        }
+        self.units_digest = ""
+        self._splits = self._split_by({})
         kept = max(64, _CACHE_BYTES // (height * width * 3))
         self._cached_view = lru_cache(kept)(self._load_view)
         self._cached_cycle = lru_cache(8)(partial(ClassCycle, self.classes))
@@ -159,6 +159,19 @@ class ImageSource(ABC):
     def cycle(self, seed: int) -> ClassCycle:
         """Return the classes in the cyclic order of a seed."""
         return self._cached_cycle(seed)
+
+    def keep_together(self, units: Mapping[str, str]) -> None:
+        """Assign all images of a unit to the same split.
+
+        Args:
+            units: name of the unit by content hash, see `read_units`; an image without one is its own unit.
+        """
+        self.units_digest = digest(dict(units))
+        self._splits = self._split_by(units)
+        self._cached_mean.cache_clear()  # means are over discovery images
+
+    def _split_by(self, units: Mapping[str, str]) -> dict[str, Split]:
+        return assign_units(([ref.hash for ref in c.images] for c in self._classes.values()), units)
 
     def word(self, cls: ClassInfo) -> str:
         """Return the plain word for the class."""

@@ -1,4 +1,4 @@
-"""Open the images of a spec: source, attacked images, groups."""
+"""Open the images of a spec: source, attacked images, groups, units."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from ..bars import late_bar
 from ..circuits import ClassInfo
 from ..errors import InputError
-from ..images import CONDITIONS, Grouping, ImageSource, open_source, read_groups
+from ..images import CONDITIONS, Grouping, ImageSource, open_source, read_groups, read_units
 from ..models import ViT
-from .spec import FolderSpec, Spec, errors_at
+from .spec import FolderSpec, Spec, errors_at, named_or_file
 
 
 def open_images(spec: Spec, model: ViT, groups: Grouping | None = None, *, progress: bool = False) -> ImageSource:
-    """Open the images of a spec, divided into groups if the spec or `groups` says how.
+    """Open the images of a spec, divided into groups if the spec or `groups` says how, with units in one split.
 
     Raises:
         InputError: the images cannot be used, or cannot be divided.
@@ -26,10 +26,13 @@ def open_images(spec: Spec, model: ViT, groups: Grouping | None = None, *, progr
         attacked = attacked_folders(spec)
         options: dict[str, Any] = {"name": spec.images.name, "attacked": attacked, "masks": spec.images.masks}
         source = open_source(_source(spec), model, **options, progress=bars)
-    grouping = spec.images.grouping if groups is None else groups
+    grouping = groups if groups is not None or spec.images.groups is None else named_or_file(spec.images.groups)
     if grouping is not None:
         with errors_at(spec, "images.groups"):
             source.groups = read_groups(source, grouping)
+    if spec.images.units is not None:
+        with errors_at(spec, "images.units"):
+            source.keep_together(read_units(source, named_or_file(spec.images.units)))
     return source
 
 

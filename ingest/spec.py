@@ -136,8 +136,8 @@ class FolderSpec(_Part):
     nested: bool = False
 
 
-class GroupsSpec(_Part):
-    """A file with the group of each image: `{ path = "groups.csv" }`."""
+class TableSpec(_Part):
+    """A file with the group or the unit of each image: `{ path = "groups.csv" }`."""
 
     path: Path
 
@@ -169,7 +169,7 @@ _NameOrFolder = Annotated[
     Annotated[str, Tag("~name")] | Annotated[FolderSpec, Tag("~table")] | Annotated[SourceSpec, Tag("~kind")],
     Discriminator(_by_source),
 ]
-_NameOrGroups = Annotated[Annotated[str, Tag("~name")] | Annotated[GroupsSpec, Tag("~table")], Discriminator(_by_shape)]
+_NameOrTable = Annotated[Annotated[str, Tag("~name")] | Annotated[TableSpec, Tag("~table")], Discriminator(_by_shape)]
 _NameOrKind = Annotated[Annotated[str, Tag("~name")] | Annotated[KindSpec, Tag("~table")], Discriminator(_by_shape)]
 
 
@@ -182,13 +182,9 @@ class ImagesSpec(_Part):
     per_class: int = Field(default=36, ge=4, le=1_000_000)
     choose: Literal["correct", "all", "successful"] = "correct"
     only: tuple[str, ...] | None = None
-    groups: _NameOrGroups | None = None
+    groups: _NameOrTable | None = None
+    units: _NameOrTable | None = None
     examples: int = Field(default=3, ge=0, le=8)
-
-    @property
-    def grouping(self) -> str | Path | None:
-        """The column or file of groups; None if the images are not divided."""
-        return self.groups.path if isinstance(self.groups, GroupsSpec) else self.groups
 
 
 class RecipeSpec(_Open):
@@ -430,7 +426,7 @@ def _resolve_paths(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Resolve the relative paths in a spec against a folder."""
     listed, source = values.get("condition"), _get(values, "images", "source")
     places = [*((source, key) for key in _paths_of(source)), (values.get("images"), "masks")]
-    places.append((_get(values, "images", "groups"), "path"))
+    places += [(_get(values, "images", "groups"), "path"), (_get(values, "images", "units"), "path")]
     models = [values.get("model")]
     for condition in listed if isinstance(listed, list) else ():
         places.append((condition, "path"))
@@ -501,7 +497,8 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
         ("condition", "model"): ModelSpec,
         ("images",): ImagesSpec,
         ("images", "source"): FolderSpec,
-        ("images", "groups"): GroupsSpec,
+        ("images", "groups"): TableSpec,
+        ("images", "units"): TableSpec,
         ("defence",): DefenceSpec,
     }
     names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
@@ -511,6 +508,11 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
 def kind_and_params(value: str | KindSpec) -> tuple[str, dict[str, Any]]:
     """Return the kind and parameters of a name or a table."""
     return (value, {}) if isinstance(value, str) else (value.kind, value.params)
+
+
+def named_or_file(value: str | TableSpec) -> str | Path:
+    """Return the name of a column, or the path of a file."""
+    return value if isinstance(value, str) else value.path
 
 
 @contextmanager

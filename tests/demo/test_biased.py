@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.demo import bars, biased
-from circuitstore.images import open_source, read_groups
+from circuitstore.images import open_source, read_groups, read_units
 from circuitstore.images.digits import WORDS, Digits, load_digits
 from circuitstore.models import ViT, load_model
 
@@ -80,3 +80,8 @@ def test_the_script_writes_weights_images_and_groups(
     found = read_groups(source, tmp_path / "groups.csv")
     table = pd.read_csv(tmp_path / "groups.csv")
     assert len(found) == len(table) and set(table["group"]) == {bars.NO_BAR, *bars.COLOURS}
+    source.keep_together(read_units(source, tmp_path / "groups.csv"))
+    assert set(table.groupby("unit").size()) == {3}
+    for _, paths in table.groupby("unit")["path"]:
+        refs = [ref for cls in source.classes for ref in source.candidates(cls) if ref.origin in set(paths)]
+        assert len(refs) == 3 and len({source.split_of(ref) for ref in refs}) == 1
