@@ -1,6 +1,6 @@
 """What corrections of a planted bias, and of a look-alike confusion, do on report images.
 
-    python benchmarks/correction.py bias [--models 0 1] [--seeds 3] [--sizes 24 48 96] [--two-groups]
+    python benchmarks/correction.py bias [--models 0 1] [--seeds 3] [--sizes 24 48 96] [--max-loss 0.01] [--two-groups]
     python benchmarks/correction.py confusion [--seeds 3] [--angle 25]
 
 `bias`: models that trust a coloured bar (`circuitstore.demo.biased`, trained into --folder if they are not there),
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--two-groups", action="store_true")
     parser.add_argument("--sizes", type=int, nargs="+", default=[24, 48, 96], help="numbers of edges to choose from")
+    parser.add_argument("--max-loss", type=float, default=Search().max_loss, help="on selection images without a bar")
     parser.add_argument("--angle", type=float, default=25.0)
     parser.add_argument("--folder", type=Path, default=Path("build/biased"))
     args = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> None:
     warnings.simplefilter("ignore", CircuitStoreWarning)  # about residuals
     if args.what == "bias":
         for number in args.models:
-            search = Search(sizes=tuple(args.sizes))
+            search = Search(sizes=tuple(args.sizes), max_loss=args.max_loss)
             show(f"model {number}", bias(biased_model(args.folder, number), args.seeds, search, args.two_groups))
     else:
         show(f"turned by {args.angle:g}°", confusion(cs.load_model("digits"), args.seeds, args.angle))

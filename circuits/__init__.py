@@ -10,6 +10,11 @@ from .consensus import component_usage as component_usage
 from .consensus import consensus as consensus
 from .consensus import enrichment as enrichment
 from .consensus import mean_ranks as mean_ranks
+from .correction import CorrectedImages as CorrectedImages
+from .correction import Figures as Figures
+from .correction import compact_correction_table as compact_correction_table
+from .correction import confusion_figures as confusion_figures
+from .correction import correction_table as correction_table
 from .defence import DefenceCell as DefenceCell
 from .defence import adaptive_sentences as adaptive_sentences
 from .defence import cells_of as cells_of
@@ -42,6 +47,11 @@ from .graph import PORTS as PORTS
 from .graph import ComputationGraph as ComputationGraph
 from .graph import Form as Form
 from .graph import computation_graph as computation_graph
+from .group_accuracy import NO_CUE as NO_CUE
+from .group_accuracy import RELATIONS as RELATIONS
+from .group_accuracy import GroupAccuracy as GroupAccuracy
+from .group_accuracy import Relation as Relation
+from .group_accuracy import cue_relations as cue_relations
 from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry

@@ -6,7 +6,6 @@ from .confusion import correct_confusion as correct_confusion
 from .confusion import most_confused as most_confused
 from .correction import Correction as Correction
 from .correction import CorrectionRow as CorrectionRow
-from .cued_images import RELATIONS as RELATIONS
 from .cued_images import CuedImages as CuedImages
 from .detectors import DETECTORS as DETECTORS
 from .detectors import Calibration as Calibration
@@ -18,7 +17,6 @@ from .detectors import Statistic as Statistic
 from .detectors import calibrate as calibrate
 from .detectors import fit_detector as fit_detector
 from .detectors import score_images as score_images
-from .group_accuracy import GroupAccuracy as GroupAccuracy
 from .group_correction import GroupCorrection as GroupCorrection
 from .group_correction import correct_groups as correct_groups
 from .labelled import LabelledImages as LabelledImages

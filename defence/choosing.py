@@ -9,15 +9,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..circuits import Proportion
+from ..circuits import Figures, Proportion
 from ..evaluation import Execution
 from ..evaluation.interventions import Edit
 from ..models import ViT
 from .answers import Predicted, answers
 from .labelled import LabelledImages, joined
-
-Figures = Mapping[str, Proportion]
-"""Accuracies by the name of a group of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +127,12 @@ class Chooser:
             start: what they have to beat; by default the unchanged model.
             bounded: whether the maximum loss counts.
         """
-        tried = tuple(self._tried(candidate, bounded) for candidate in candidates)
+        tried = tuple(self.tried(candidate, bounded=bounded) for candidate in candidates)
         allowed = [one for one in tried if one.allowed]
         return Choice(max([start or self.plain, *allowed], key=lambda one: one.judged.gain), tried)
 
-    def _tried(self, candidate: Candidate, bounded: bool) -> Tried:
+    def tried(self, candidate: Candidate, *, bounded: bool = True) -> Tried:
+        """Run a candidate on the selection images."""
         judged = self._judged(candidate.edit)
         return Tried(candidate, judged, not bounded or judged.kept >= self.plain.judged.kept - self._max_loss)
 

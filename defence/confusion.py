@@ -8,24 +8,26 @@ also takes some of its own, so the accuracies of both are reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
-from ..circuits import Form, Proportion
+from ..circuits import Figures, Form, confusion_figures
 from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
 from ..evaluation.interventions import ablate_edges
 from ..models import ViT, mean_outputs, runs_model
 from .answers import BATCH, Predicted, answers
-from .choosing import Candidate, Chooser, Figures, Judgement, Tried
-from .contrast import Contrast, contrasting_directions, contrasting_scores
-from .correction import Correction, CorrectionRow
+from .choosing import Candidate, Choice, Chooser, Judgement
+from .contrast import Contrast
+from .correction import Correction
 from .labelled import LabelledImages
+from .problem import STEERING, Contrasted, Method, Problem, correction_rows
 from .search import DEFAULT_SEARCH, Search
 
 MIN_IMAGES = 2
@@ -130,47 +132,85 @@ def correct_confusion(
         >>> found.confusion
         Confusion(true=3, read=..., images=...)
     """
-    quiet = replace(execution, progress=None, journal=None)
-    confusion = most_confused(selection.labels.numpy(), answers(model, None, selection.images, quiet).predicted)
-    confused, well_read = _divided(discovery, answers(model, None, discovery.images, quiet).predicted, confusion)
-    wrong = torch.full((len(confused),), confusion.read)
-    scores = contrasting_scores(model, confused, wrong, well_read, form=form, execution=quiet)
-    options: dict[str, Any] = {"form": form, "quantile": search.quantile, "execution": quiet}
-    contrast = Contrast(scores, {"shared": (contrasting_directions(model, confused, well_read, **options),)}, search)
+    problem = ConfusionProblem(model, discovery, selection, search, form, execution)
+    contrast = problem.contrast()
+    rows = correction_rows(problem, contrast, report, seed)
+    return ConfusionCorrection(tuple(rows), problem.notes, problem.confusion, contrast)
 
-    def judge(predicted: Predicted) -> Judgement:
-        figures = _figures(selection, predicted, confusion)
-        pair = [figures[name].value for name in ("true class", "other class") if figures[name].images]
-        return Judgement(figures, figures["all"].value, (float(np.mean(pair)),))
 
-    def row(method: str, chosen: Tried) -> CorrectionRow:
-        edit = chosen.candidate.edit
-        predicted = answers(model, edit, report.images, quiet).predicted
-        return CorrectionRow(method, edit, chosen.judged.figures, _figures(report, predicted, confusion), predicted)
+class ConfusionProblem(Problem):
+    """A model that reads images of a class as another; see `correct_confusion`.
 
-    def at_the_mean() -> Iterator[Candidate]:
-        constants = mean_outputs(model, well_read.images.split(BATCH))
-        for circuit in contrast.circuits():
-            yield Candidate(ablate_edges(model, circuit, constants, form=form), {"edges": circuit.n_edges})
+    Attributes:
+        confusion: the most frequent confusion on the selection images.
 
-    chooser = Chooser(model, selection, judge, search.max_loss, execution)
-    edges = chooser.best(contrast.steered_edges()).chosen
-    chosen = {
-        "none": chooser.plain,
-        "edges": edges,
-        "senders": chooser.best(contrast.steered_senders()).chosen,
-        "edges at the mean": chooser.best(at_the_mean()).chosen,
-        "random edges": chooser.best(contrast.random_edges(edges.candidate, seed)).chosen,
-        "random non-circuit edges": chooser.best(contrast.random_edges(edges.candidate, seed, outside=True)).chosen,
-    }
-    return ConfusionCorrection(tuple(row(*one) for one in chosen.items()), (), confusion, contrast)
+    Raises:
+        InputError: as for `correct_confusion`.
+    """
+
+    def __init__(
+        self,
+        model: ViT,
+        discovery: LabelledImages,
+        selection: LabelledImages,
+        search: Search,
+        form: Form,
+        execution: Execution,
+    ) -> None:
+        super().__init__(model, discovery, selection, search, form, execution)
+        predicted = [answers(model, None, of.images, self.quiet).predicted for of in (selection, discovery)]
+        self.confusion = most_confused(selection.labels.cpu().numpy(), predicted[0])
+        self.confused, self.well_read = _divided(discovery, predicted[1], self.confusion)
+
+    @property
+    def wrong(self) -> tuple[Contrasted, Int[Tensor, "image"]]:
+        read = torch.full((len(self.confused),), self.confusion.read)
+        return Contrasted(self.confused, self.well_read), read
+
+    @property
+    def sets(self) -> Mapping[str, tuple[Contrasted, ...]]:
+        return {"shared": (Contrasted(self.confused, self.well_read),)}
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        return self.confusion.true, self.confusion.read
+
+    def judge(self, predicted: Predicted) -> Judgement:
+        """The mean accuracy of the two classes is raised; the accuracy on all images must not suffer."""
+        figures = self.figures(self.selection, predicted)
+        both = [figures[name].value for name in ("true class", "other class") if figures[name].images]
+        return Judgement(figures, figures["all"].value, (float(np.mean(both)),))
+
+    def figures(self, images: LabelledImages, predicted: Predicted) -> Figures:
+        labels = images.labels.cpu().numpy()
+        return confusion_figures(labels, predicted == labels, predicted == self.confusion.read, self.pair)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return METHODS
+
+
+def _at_the_mean(problem: Problem, contrast: Contrast, chooser: Chooser) -> Choice:
+    reference = problem.wrong[0].reference
+    constants = mean_outputs(problem.model, reference.images.split(BATCH))
+    return chooser.best(
+        Candidate(ablate_edges(problem.model, circuit, constants, form=problem.form), {"edges": circuit.n_edges})
+        for circuit in contrast.circuits()
+    )
+
+
+METHODS: tuple[Method, ...] = (
+    *STEERING,
+    Method("edges at the mean", "fix the circuit's edges at their means over images that are read well", _at_the_mean),
+)
+"""The methods against a confusion."""
 
 
 def _divided(
     images: LabelledImages, predicted: Predicted, confusion: Confusion
 ) -> tuple[LabelledImages, LabelledImages]:
     """Return the confused images of the class, and those that are read well."""
-    own = images.labels.numpy() == confusion.true
+    own = images.labels.cpu().numpy() == confusion.true
     confused, well_read = (images[own & (predicted == c)] for c in (confusion.read, confusion.true))
     if len(confused) < MIN_IMAGES or not len(well_read):
         raise InputError(
@@ -178,15 +218,3 @@ def _divided(
             f"{confusion.read} and one that is read well, got {len(confused)} and {len(well_read)}; add images of it"
         )
     return confused, well_read
-
-
-def _figures(images: LabelledImages, predicted: Predicted, confusion: Confusion) -> Figures:
-    labels = images.labels.numpy()
-    right, own, other = labels == predicted, labels == confusion.true, labels == confusion.read
-    return {
-        "true class": Proportion.of(right, own),
-        "other class": Proportion.of(right, other),
-        "all others": Proportion.of(right, ~own & ~other),
-        "all": Proportion.of(right),
-        "confused": Proportion.of(predicted == confusion.read, own),
-    }

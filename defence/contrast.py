@@ -28,7 +28,7 @@ from ..evaluation.interventions import (
     steer_senders,
 )
 from ..models import ViT
-from .choosing import Candidate
+from .choosing import NOTHING, Candidate
 from .labelled import LabelledImages
 from .search import Search
 
@@ -70,8 +70,8 @@ class Contrast:
                     settings = {"senders": len(names), "directions": name, "strength": strength}
                     yield Candidate(steer_senders(directions, names, strength), settings)
 
-    def random_edges(self, like: Candidate, seed: int, *, outside: bool = False) -> Iterator[Candidate]:
-        """Yield one steering of random edges, as many and in the same way as the chosen ones; none if none was chosen.
+    def random_edges(self, like: Candidate, seed: int, *, outside: bool = False) -> Candidate:
+        """Return steering of random edges, as many and in the same way as the chosen ones; nothing if none was chosen.
 
         Args:
             like: the chosen candidate.
@@ -80,13 +80,14 @@ class Contrast:
         """
         edit = like.edit
         if not isinstance(edit, SteeredEdges):
-            return
+            return NOTHING
         graph = self.scores.graph
         chosen = Circuit(graph, np.isin(graph.edge_names, edit.edges))
         n = min(chosen.n_edges, graph.n_edges - chosen.n_edges) if outside else chosen.n_edges
-        if n:
-            names = random_edges(graph, n, seed=seed, outside=chosen if outside else None)
-            yield Candidate(steer_edges(edit.directions, names, edit.strength), {**like.settings, "edges": n})
+        if not n:
+            return NOTHING
+        names = random_edges(graph, n, seed=seed, outside=chosen if outside else None)
+        return Candidate(steer_edges(edit.directions, names, edit.strength), {**like.settings, "edges": n})
 
 
 def contrasting_scores(

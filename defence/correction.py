@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..circuits import Figures
 from ..errors import InputError
 from ..evaluation.interventions import Edit
 from ..results import Exportable
 from .answers import Predicted
-from .choosing import Figures
 
 if TYPE_CHECKING:
     import pandas as pd

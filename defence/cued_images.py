@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..circuits import NO_CUE, RELATIONS, Relation, cue_relations
 from ..errors import InputError, check_known
 from ..evaluation.pairs import Indices, checked_classes
 from ..models import ViT
 from .labelled import LabelledImages
-
-Relation = Literal["no cue", "agreeing", "misleading"]
-RELATIONS: tuple[Relation, ...] = get_args(Relation)
-"""How the cue of an image relates to its class."""
-
-NO_CUE = -1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,8 +68,7 @@ class CuedImages(LabelledImages):
     @property
     def relations(self) -> np.ndarray:
         """How the cue of each image relates to its class: names of `RELATIONS`."""
-        other = np.where(self.cues.cpu() == self.labels.cpu(), "agreeing", "misleading")
-        return np.where(self.cues.cpu() == NO_CUE, "no cue", other)
+        return cue_relations(self.labels.cpu().numpy(), self.cues.cpu().numpy())
 
     def related(self, relation: Relation) -> CuedImages:
         """Return the images whose cue relates to their class in this way."""

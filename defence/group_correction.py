@@ -6,24 +6,26 @@ metric is logit(class of the cue) − logit(true class). No pairs of images that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
+from torch import Tensor
 
-from ..circuits import Form
+from ..circuits import RELATIONS, Figures, Form, GroupAccuracy
 from ..errors import InputError
 from ..evaluation import DEFAULT, Execution
-from ..evaluation.interventions import Directions
 from ..models import PENALTIES, ViT, mean_outputs, runs_model
-from .answers import BATCH, Predicted, answers
-from .choosing import Candidate, Chooser, Judgement, Tried
+from .answers import BATCH, Predicted
+from .choosing import Candidate, Choice, Chooser, Judgement
 from .components import ablated_by_gain
-from .contrast import Contrast, contrasting_directions, contrasting_scores
-from .correction import Correction, CorrectionRow
-from .cued_images import RELATIONS, CuedImages
-from .group_accuracy import GroupAccuracy
+from .contrast import Contrast
+from .correction import Correction
+from .cued_images import CuedImages
+from .labelled import LabelledImages
 from .last_layer import retrained_heads
+from .problem import STEERING, Contrasted, Method, Problem, correction_rows
 from .search import DEFAULT_SEARCH, Search
 
 MIN_IMAGES = 2
@@ -92,80 +94,119 @@ def correct_groups(
         >>> found.to_pandas().columns.tolist()
         ['method', 'edit', 'group', 'images', 'accuracy', 'low', 'high']
     """
-    for name, images in (("discovery", discovery), ("selection", selection), ("report", report)):
-        if "misleading" not in images.relations:
-            raise InputError(f"{name}: expected some images whose cue goes with another class, got {images}")
-    quiet = replace(execution, progress=None, journal=None)
-    reference, notes = _reference(discovery)
-    contrast = _fit(model, discovery.related("misleading"), reference, search, form, quiet)
+    problem = GroupProblem(model, discovery, selection, search, form, execution)
+    check_misleading("report", report)
+    contrast = problem.contrast()
+    return GroupCorrection(tuple(correction_rows(problem, contrast, report, seed)), problem.notes, contrast)
 
-    def judge(predicted: Predicted) -> Judgement:
-        accuracy = GroupAccuracy.of(selection, predicted)
+
+class GroupProblem(Problem):
+    """A model that trusts a cue, with images in groups; see `correct_groups`.
+
+    Raises:
+        InputError: as for `correct_groups`.
+    """
+
+    discovery: CuedImages
+    selection: CuedImages
+
+    def __init__(
+        self,
+        model: ViT,
+        discovery: CuedImages,
+        selection: CuedImages,
+        search: Search,
+        form: Form,
+        execution: Execution,
+    ) -> None:
+        super().__init__(model, discovery, selection, search, form, execution)
+        check_misleading("discovery", discovery)
+        check_misleading("selection", selection)
+        self.misleading, self.reference = discovery.related("misleading"), discovery.related("no cue")
+        if not len(self.reference):
+            self.reference = discovery.related("agreeing")
+            self.notes = (
+                "no discovery image is without a cue: images with the cue of their class are the reference, and no "
+                "loss is bounded",
+            )
+
+    @property
+    def wrong(self) -> tuple[Contrasted, Int[Tensor, "image"]]:
+        return Contrasted(self.misleading, self.reference), self.misleading.cues
+
+    @property
+    def sets(self) -> Mapping[str, tuple[Contrasted, ...]]:
+        """Directions `by cue`, one of each cue, and one that is `shared` by all."""
+        by_cue = []
+        for cue in self.misleading.cues.unique().tolist():
+            images = self.misleading[self.misleading.cues.cpu().numpy() == cue]
+            if len(images) >= MIN_IMAGES:
+                by_cue.append(Contrasted(images, self.reference[self.reference.cues.cpu().numpy() != cue]))
+        shared = {"shared": (Contrasted(self.misleading, self.reference),)}
+        return {"by cue": tuple(by_cue), **shared} if by_cue else shared
+
+    @property
+    def pair(self) -> None:
+        return None
+
+    def judge(self, predicted: Predicted) -> Judgement:
+        """The worst group is raised, then the mean over groups; accuracy without a cue must not suffer."""
+        accuracy = _accuracy(self.selection, predicted)
         bounded = accuracy.related("no cue")
-        return Judgement(
-            accuracy.summary, bounded.value if bounded.images else 1.0, (accuracy.worst.value, accuracy.mean)
-        )
+        kept = bounded.value if bounded.images else 1.0
+        return Judgement(accuracy.summary, kept, (accuracy.worst.value, accuracy.mean))
 
-    def row(method: str, chosen: Tried) -> CorrectionRow:
-        edit = chosen.candidate.edit
-        predicted = answers(model, edit, report.images, quiet).predicted
-        figures = GroupAccuracy.of(report, predicted).summary
-        return CorrectionRow(method, edit, chosen.judged.figures, figures, predicted)
+    def figures(self, images: LabelledImages, predicted: Predicted) -> Figures:
+        assert isinstance(images, CuedImages)
+        return _accuracy(images, predicted).summary
 
-    chooser = Chooser(model, selection, judge, search.max_loss, execution)
-    edges = chooser.best(contrast.steered_edges()).chosen
-    constants = mean_outputs(model, reference.images.split(BATCH))
-    chosen = {
-        "none": chooser.plain,
-        "edges": edges,
-        "senders": chooser.best(contrast.steered_senders()).chosen,
-        "random edges": chooser.best(contrast.random_edges(edges.candidate, seed)).chosen,
-        "random non-circuit edges": chooser.best(contrast.random_edges(edges.candidate, seed, outside=True)).chosen,
-        "heads and MLPs": ablated_by_gain(chooser, model, constants).chosen,
-        "last layer": chooser.best(_last_layers(model, discovery, quiet), bounded=False).chosen,
-    }
-    return GroupCorrection(tuple(row(*one) for one in chosen.items()), notes, contrast)
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return METHODS
 
 
-def _reference(discovery: CuedImages) -> tuple[CuedImages, tuple[str, ...]]:
-    """Return the images that directions start from, and a note if they bear a cue."""
-    without = discovery.related("no cue")
-    if len(without):
-        return without, ()
-    return discovery.related("agreeing"), (
-        "no discovery image is without a cue: images with the cue of their class are the reference, and no loss is "
-        "bounded",
-    )
+def check_misleading(name: str, images: CuedImages) -> None:
+    """Check that images show the error.
+
+    Raises:
+        InputError: none of them has a misleading cue.
+    """
+    if "misleading" not in images.relations:
+        raise InputError(f"{name}: expected some images whose cue goes with another class, got {images}")
 
 
-def _fit(
-    model: ViT, misleading: CuedImages, reference: CuedImages, search: Search, form: Form, execution: Execution
-) -> Contrast:
-    """Fit scores, the directions of each cue, and shared ones."""
-    scores = contrasting_scores(model, misleading, misleading.cues, reference, form=form, execution=execution)
-
-    def directions(images: CuedImages, without: CuedImages) -> Directions:
-        return contrasting_directions(model, images, without, form=form, quantile=search.quantile, execution=execution)
-
-    by_cue = []
-    for cue in misleading.cues.unique().tolist():
-        images = misleading[misleading.cues.numpy() == cue]
-        if len(images) >= MIN_IMAGES:
-            by_cue.append(directions(images, reference[reference.cues.numpy() != cue]))
-    shared = (directions(misleading, reference),)
-    return Contrast(scores, {"by cue": tuple(by_cue), "shared": shared} if by_cue else {"shared": shared}, search)
+def _accuracy(images: CuedImages, predicted: Predicted) -> GroupAccuracy:
+    labels = images.labels.cpu().numpy()
+    return GroupAccuracy.of(labels, images.cues.cpu().numpy(), predicted == labels)
 
 
-def _last_layers(model: ViT, discovery: CuedImages, execution: Execution) -> Iterator[Candidate]:
-    """Yield last layers that are trained on equally many images of each group."""
-    labels = discovery.labels.numpy()
+def _components(problem: Problem, contrast: Contrast, chooser: Chooser) -> Choice:
+    reference = problem.wrong[0].reference
+    return ablated_by_gain(chooser, problem.model, mean_outputs(problem.model, reference.images.split(BATCH)))
+
+
+def _last_layer(problem: Problem, contrast: Contrast, chooser: Chooser) -> Choice:
+    """Choose among last layers that are trained on equally many images of each group."""
+    discovery = problem.discovery
+    assert isinstance(discovery, CuedImages)
+    labels, relations = discovery.labels.cpu().numpy(), discovery.relations
     groups = [
-        np.flatnonzero((labels == label) & (discovery.relations == relation))
+        np.flatnonzero((labels == label) & (relations == relation))
         for label in np.unique(labels)
         for relation in RELATIONS
     ]
     smallest = min(len(group) for group in groups if len(group))
     balanced = discovery[np.concatenate([group[:smallest] for group in groups])]
-    heads = retrained_heads(model, balanced.images, balanced.labels, execution=execution)
-    for penalty, head in zip(PENALTIES, heads, strict=True):
-        yield Candidate(head, {"penalty": penalty})
+    heads = retrained_heads(problem.model, balanced.images, balanced.labels, execution=problem.quiet)
+    candidates = [Candidate(head, {"penalty": c}) for head, c in zip(heads, PENALTIES, strict=True)]
+    return chooser.best(candidates, bounded=False)
+
+
+METHODS: tuple[Method, ...] = (
+    *STEERING,
+    Method("heads and MLPs", "at most three whole heads or MLPs, fixed at their means, chosen greedily", _components),
+    Method(
+        "last layer", "logistic regression on equally many images of each group; its loss is not bounded", _last_layer
+    ),
+)
+"""The methods against a misleading cue."""

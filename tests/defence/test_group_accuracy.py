@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from circuitstore.circuits import Proportion
-from circuitstore.defence import CuedImages, GroupAccuracy
+from circuitstore.circuits import GroupAccuracy, Proportion
+from circuitstore.defence import CuedImages
 from circuitstore.errors import InputError
 from circuitstore.models import ViT
 
@@ -46,7 +46,8 @@ def test_wrong_groups_are_named(model: ViT, groups: list[str], cues: dict[str, i
 def test_accuracies_are_counted_per_group(model: ViT) -> None:
     """All images are predicted as class 0: class 1 is always wrong."""
     cued = cue_images(model, 5, 0)
-    accuracy = GroupAccuracy.of(cued, np.zeros(30, int))
+    labels = cued.labels.numpy()
+    accuracy = GroupAccuracy.of(labels, cued.cues.numpy(), labels == 0)
     assert accuracy.hits.tolist() == [[5, 0]] * 3 and accuracy.images.tolist() == [[5, 5]] * 3
     assert accuracy.related("misleading") == Proportion(5, 10)
     assert accuracy.worst == Proportion(0, 5) and accuracy.mean == 0.5
@@ -56,6 +57,6 @@ def test_accuracies_are_counted_per_group(model: ViT) -> None:
 
 def test_groups_without_images_are_left_out(model: ViT) -> None:
     cued = cue_images(model, 3, 0).related("misleading")
-    accuracy = GroupAccuracy.of(cued, cued.labels.numpy())
+    accuracy = GroupAccuracy.of(cued.labels.numpy(), cued.cues.numpy(), np.ones(len(cued), bool))
     assert list(accuracy.summary) == ["misleading", "worst group"] and len(accuracy.to_pandas()) == 2
     assert accuracy.worst == Proportion(3, 3) and accuracy.mean == 1.0
