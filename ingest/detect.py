@@ -15,7 +15,7 @@ from torch import Tensor
 from ..bars import QUIET_S, Bar
 from ..circuits import NATURAL, ClassInfo, Condition, Fit, FitUse
 from ..defence import DETECTORS, FittedDetector, ScoredImages, fit_detector, score_images
-from ..errors import InputError
+from ..errors import InputError, recorded
 from ..evaluation import Execution
 from ..images import BadImage, ImageRef, Split, loose_files, loose_images, printable
 from ..models import ViT
@@ -40,7 +40,8 @@ class Detection:
         id: id of the stored detector.
         images: one row per image, the most suspicious first: `file`, `image` (its hash), for report images also `class`
             and `condition`, `predicted`, `score`, `flagged`, and `against` for detectors of edges: the three edges that
-            deviate furthest from the predicted class, in standard deviations.
+            deviate furthest from the predicted class, in standard deviations. Its notes are what the user should know
+            about the detector, the model, the images and the store.
     """
 
     detector: FittedDetector
@@ -88,23 +89,23 @@ def detect(
         >>> found.images.frame.columns.tolist()
         ['file', 'image', 'class', 'condition', 'predicted', 'score', 'flagged']
     """
-    plan = make_plan(spec, model)
-    files = None if folder is None else loose_files(Path(folder))
-    with open_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
-        if spec.name not in set(store.runs()["run"]):
-            raise InputError(f"run {spec.name!r}: it is not in the store; index its spec first")
-        notes = [*check_names(store, plan.model, plan.source)]
-        images = _RunImages(plan)
-        fitted = _fitted(
-            images, DETECTORS.resolve(detector) if isinstance(detector, str) else detector, false_alarms, progress
-        )
-        fit = fitted.to_fit(plan.source.name)
-        _store(writer, spec.name, fit, plan.model)
-        if folder is None or files is None:
-            frame = _report(images, fitted, fit, writer, progress)
-        else:
-            frame, unread = _folder(plan, fitted, Path(folder), files, progress)
-            notes += unread
+    unread: list[str] = []
+    with recorded() as warned:
+        plan = make_plan(spec, model)
+        files = None if folder is None else loose_files(Path(folder))
+        with open_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
+            if spec.name not in set(store.runs()["run"]):
+                raise InputError(f"run {spec.name!r}: it is not in the store; index its spec first")
+            named, images = check_names(store, plan.model, plan.source), _RunImages(plan)
+            use = DETECTORS.resolve(detector) if isinstance(detector, str) else detector
+            fitted = _fitted(images, use, false_alarms, progress)
+            fit = fitted.to_fit(plan.source.name)
+            _store(writer, spec.name, fit, plan.model)
+            if folder is None or files is None:
+                frame = _report(images, fitted, fit, writer, progress)
+            else:
+                frame, unread = _folder(plan, fitted, Path(folder), files, progress)
+    notes = (*plan.source.notices, *plan.notices, *warned, *named, *unread, *writer.notices)
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     return Detection(fitted, fit.id, Table(frame, (*fitted.notes(), *notes), _facts(fitted, fit, frame)))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,16 @@ def test_images_of_a_folder_are_scored(spec: Spec, place: Path, tmp_path: Path) 
         detect(spec, CHEAP, folder=tmp_path, location=place, **RATE)
     with pytest.raises(InputError, match="expected a folder with image files, found none"):
         detect(spec, CHEAP, folder=tmp_path / "deep", location=place, **RATE)
+
+
+def test_warnings_are_notes_of_the_table(place: Path, digits_model) -> None:
+    """Logits 10,000 times as large: the softmax of an image is exactly one class, and an attack finds no gradient."""
+    certain = replace(digits_model, module=deepcopy(digits_model.module))
+    certain.module.head.weight.data *= 1e4
+    certain.module.head.bias.data *= 1e4
+    spec = parse_spec(SPEC.replace('kind = "typographic"\ntext = "other class"', 'kind = "fgsm"\neps = "8/255"'))
+    found = detect(spec, "pixels-mahalanobis", location=place, model=certain, **RATE)
+    assert sum("fgsm" in note and "the gradient vanishes" in note for note in found.images.notes) > 1
 
 
 @pytest.mark.slow
