@@ -1,10 +1,10 @@
 """Generates parts of the documentation from the program: `python docs/generate.py`.
 
-Writes `docs/cli.md` from the help of all commands, the tables of kinds in `docs/spec.md` and of formats in
-`docs/formats.md` from the registries, and the named queries in `docs/queries.md` from their headers. With
-`--queries`, it also writes the answers of the queries in
-`README.md` and `docs/questions.md` and the picture of a circuit, from the store that `make demo` fills. With
-`--graph URL`, it compares these answers with those of another graph, which `circuitstore rebuild --graph URL` fills.
+Writes `docs/cli.md` from the help of all commands, the tables of kinds in `docs/spec.md`, of formats in
+`docs/formats.md` and of detectors in `docs/detection.md` from the registries, and the named queries in
+`docs/queries.md` from their headers. With `--queries`, it also writes the answers of the queries in `README.md` and
+`docs/questions.md` and the picture of a circuit, from the store that `make demo` fills. With `--graph URL`, it compares
+these answers with those of another graph, which `circuitstore rebuild --graph URL` fills.
 Tests compare all generated parts with the program.
 """
 
@@ -161,9 +161,22 @@ def formats() -> str:
     return "\n".join(lines) + "\n"
 
 
+def detectors() -> str:
+    """Return a table of the detectors, with their passes per image and their parameters."""
+    from circuitstore.defence import DETECTORS
+
+    rows = []
+    for kind in DETECTORS.values():
+        forwards, backwards = kind.passes(**dict(DETECTORS.resolve(kind.key).params))
+        passes = f"{forwards} forward" + (f", {backwards} backward" if backwards else "")
+        source = f" ({kind.source})" if kind.source else ""
+        rows.append((kind.key, f"{kind.name}{source}; {passes}", kind.params))
+    return _table(rows)
+
+
 def with_made_parts(text: str) -> str:
     """Return `text` with every generated part replaced."""
-    makers = {"kinds": kinds, "queries": queries, "formats": formats}
+    makers = {"kinds": kinds, "queries": queries, "formats": formats, "detectors": detectors}
     return MADE.sub(lambda part: f"<!-- made: {part[1]} -->\n{makers[part[1]]()}<!-- end -->", text)
 
 
@@ -229,7 +242,7 @@ def main() -> None:
     parser.add_argument("--graph", metavar="URL")
     options = parser.parse_args()
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    for page in (ROOT / "docs" / name for name in ("spec.md", "queries.md", "formats.md")):
+    for page in (ROOT / "docs" / name for name in ("spec.md", "queries.md", "formats.md", "detection.md")):
         page.write_text(with_made_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
     if options.queries:
         draw_circuit()

@@ -66,7 +66,7 @@ def test_the_reference_is_generated_from_the_help(generate: ModuleType) -> None:
     assert written == generate.cli_reference(), "run: make docs"
 
 
-@pytest.mark.parametrize(("page", "part"), [("spec", "kinds"), ("formats", "formats")])
+@pytest.mark.parametrize(("page", "part"), [("spec", "kinds"), ("formats", "formats"), ("detection", "detectors")])
 def test_the_tables_of_kinds_are_generated_from_the_registries(page: str, part: str, generate: ModuleType) -> None:
     written = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     assert f"<!-- made: {part} -->" in written
