@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import CircuitStoreError
-from . import doctor, exchange, indexing, maintenance, pages, reading
+from . import doctor, exchange, indexing, maintenance, pages, reading, serve
 from .output import NOTES, logging_to_stderr, print_message, print_stderr
 from .streams import prepared
 
@@ -52,6 +52,7 @@ for function in (
         indexing.detect,
     ),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
+    serve.serve,
     *(exchange.export, exchange.import_),
     *(
         maintenance.similar,

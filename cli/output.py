@@ -219,7 +219,8 @@ def count(n: int, what: str) -> str:
 
 def render(frame: pd.DataFrame, to: Destination, *, upright: bool = False) -> tuple[str, str]:
     """Return the rows as text, and a note on what a terminal does not show in full."""
-    from . import grid, plain
+    from .. import plain
+    from . import grid
 
     if to.form is Format.csv:
         return plain.as_csv(frame), ""

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from circuitstore.cli.output import NOTES, Destination, Format, emit, logging_to_stderr, print_message, readable, render
-from circuitstore.cli.plain import as_csv, as_json, plain
 from circuitstore.errors import InputError
+from circuitstore.plain import as_csv, as_json, plain
 from circuitstore.query import named_queries
 from circuitstore.results import Table
 from circuitstore.store import open_store

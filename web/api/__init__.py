@@ -1,0 +1,1 @@
+"""The API under `/api/1`: a module for each page."""

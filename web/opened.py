@@ -1,0 +1,31 @@
+"""The open store of a running explorer, as its routes get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from ..store import Store
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What the routes share.
+
+    Attributes:
+        store: the store, open for reading.
+        notes: whether notes may be added.
+    """
+
+    store: Store
+    notes: bool = False
+
+
+def _opened(request: Request) -> Opened:
+    return request.app.state.opened
+
+
+Shared = Annotated[Opened, Depends(_opened)]
+"""The type of a route's parameter that gets the open store."""

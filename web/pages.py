@@ -1,0 +1,27 @@
+"""The pages of the explorer: their paths, and the routes of the API that they ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from .api import circuits
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        path: its path.
+        module: its module in `static/pages`.
+        routes: the routes that it adds to the API.
+    """
+
+    path: str
+    module: str
+    routes: APIRouter | None = None
+
+
+PAGES = (Page("/circuits", "circuits", circuits.routes),)
