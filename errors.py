@@ -83,6 +83,10 @@ class QueryFailed(CircuitStoreError):
     """Cypher does not parse, names something that is not in the schema, or ran out of time."""
 
 
+class Stopped(CircuitStoreError):
+    """A query was stopped by the program that asked it; see `store.stopped_by`."""
+
+
 class CircuitStoreWarning(UserWarning):
     """A valid result that the user should check; the message says why and what to do."""
 

@@ -4,6 +4,7 @@ from .archive import Archive as Archive
 from .catalog import Catalog as Catalog
 from .encoding import rounded as rounded
 from .graph.neo4j.account import Account as Account
+from .interrupts import stopped_by as stopped_by
 from .kinds import CIRCUIT as CIRCUIT
 from .kinds import DISCOVERY as DISCOVERY
 from .kinds import EXAMPLES as EXAMPLES

@@ -1,4 +1,4 @@
-"""Deferral of Ctrl-C until the current operation of the store has finished.
+"""Deferral of Ctrl-C until the current operation of the store has finished, and stopping it from another thread.
 
 Python may raise KeyboardInterrupt between any two instructions of the main thread, for example just after a lock was
 taken or a transaction begun, before any code that would release it runs. This can happen in every `__enter__` written
@@ -6,6 +6,9 @@ in Python, after every `yield` of `contextlib.contextmanager`, and in libraries.
 the traceback exists, or forever, and the next code that needs it, such as the closing writer, hangs.
 
 So code that takes a resource does so within `deferred`, in which no signal handler raises.
+
+Signals reach the main thread only. A program that answers requests in other threads stops an operation by an event,
+which the operation checks at the same safe points; see `stopped_by`.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from ..errors import Stopped
 
 AGAIN_S = 0.1
 """Seconds between checks for deferred exceptions while waiting for a lock."""
@@ -32,6 +38,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _depth = 0  # nesting of `deferred` in the main thread; other threads run no handlers
 _handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # handlers that `_arrived` replaces
 _raised: BaseException | None = None
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 class deferred:
@@ -101,9 +108,41 @@ def _is_main() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
+@contextlib.contextmanager
+def stopped_by(stop: threading.Event) -> Iterator[None]:
+    """Let an event stop the queries of this thread in the block: on both engines within about a second.
+
+    Only waiting for a graph, a lock or another process is stopped; a computation of this process continues to its end.
+
+    Raises:
+        Stopped: the event was set, before the block or in it.
+
+    Examples:
+        >>> import threading
+        >>> stop = threading.Event()
+        >>> stop.set()
+        >>> with stopped_by(stop):
+        ...     store.query("MATCH (c:Circuit) RETURN count(*) AS circuits")
+        Traceback (most recent call last):
+        circuitstore.errors.Stopped: the query was stopped before its end
+    """
+    token = _stop.set(stop)
+    try:
+        safe_point()
+        yield
+    finally:
+        _stop.reset(token)
+
+
 def safe_point() -> None:
-    """Raise a deferred exception now, at a point where long work may be aborted as by any other error."""
+    """Raise a deferred exception now, at a point where long work may be aborted as by any other error.
+
+    Raises:
+        Stopped: the event of `stopped_by` is set.
+    """
     global _raised
+    if (stop := _stop.get()) is not None and stop.is_set():
+        raise Stopped("the query was stopped before its end")
     if _depth and _raised is not None and _is_main():
         raised, _raised = _raised, None
         raise raised.with_traceback(None)
