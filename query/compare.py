@@ -24,7 +24,7 @@ from ..store import Store
 from .entries import Entry, load, same_recipe_and_images
 from .floors import left_out_of_floors
 from .groups import FIELDS, Group, groups
-from .matrices import Clock, Compared, compared_group, with_floors
+from .matrices import Clock, Compared, add_floors, compared_group, with_floors
 from .measures import Measure, get_measure
 from .similarity import Similarity, mean_of_known
 from .swaps import SwapFloor, affordable_swaps, read_swap_floors
@@ -87,11 +87,15 @@ def compare(
     """
     chosen = get_measure(measure)
     clock = Clock(progress)
-    found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
-    compared = [compared_group(store, group, chosen, halved, clock) for group, halved in with_floors(found)]
+    found, notes = read_groups(store, by, chosen, run=run, flagged=flagged, equals=_with_extraction(equals, extraction))
+    clock.to("load_s")
+    compared = [
+        add_floors(store, compared_group(store, group, chosen, clock), halved, clock)
+        for group, halved in with_floors(found)
+    ]
     swaps = _swap_floors(store, [pair for group in found for pair in _pairs(group) if _is_change(*pair, by)], clock)
     facts = {"measure": measure, **_means(compared), **clock.seconds}
-    notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *_floor_notes(compared)))
+    notes = dict.fromkeys((*notes, *(note for group in found for note in group.notes), *floor_notes(compared)))
     return Table(_table(compared, by, swaps), tuple(notes), facts)
 
 
@@ -124,27 +128,31 @@ def similarity_matrix(
     """
     chosen = get_measure(measure)
     clock = Clock(progress)
-    found, notes = _read(store, by, run, chosen, flagged, _with_extraction(equals, extraction), clock)
+    found, notes = read_groups(store, by, chosen, run=run, flagged=flagged, equals=_with_extraction(equals, extraction))
+    clock.to("load_s")
     if len(found) > 1:
         varying = {f: sorted({g.common[f] for g in found}) for f in found[0].common}
         choices = "; ".join(f"{f} = {' | '.join(v)}" for f, v in varying.items() if len(v) > 1)
         raise InputError(f"a matrix holds circuits that differ in {by} only; select by {choices}")
     ((only, halved),) = with_floors(found)
-    compared = compared_group(store, only, chosen, halved, clock)
+    compared = add_floors(store, compared_group(store, only, chosen, clock), halved, clock)
     facts = {"measure": measure, **only.common, **_means([compared]), **clock.seconds}
-    return replace(compared.similarity, facts=facts, notes=(*notes, *only.notes, *_floor_notes([compared])))
+    return replace(compared.similarity, facts=facts, notes=(*notes, *only.notes, *floor_notes([compared])))
 
 
 def _with_extraction(equals: Mapping[str, Any], extraction: str | None) -> Mapping[str, Any]:
     return equals if extraction is None else {**equals, "extraction": extraction}
 
 
-def _read(
-    store: Store, by: str, run: str | None, measure: Measure, flagged: bool, equals: Mapping[str, Any], clock: Clock
+def read_groups(
+    store: Store, by: str, measure: Measure, *, run: str | None, flagged: bool, equals: Mapping[str, Any]
 ) -> tuple[list[Group], tuple[str, ...]]:
+    """Return the groups of circuits that differ in one field only, and notes on circuits that are left out.
+
+    Takes the arguments of `compare` and raises the same errors.
+    """
     loaded, notes = load(store, run, equals, flagged=flagged)
     found = list(groups(loaded, by, sets=measure.needs == "members"))
-    clock.to("load_s")
     if not found:
         reasons = (f"nothing to compare: no two of the {len(loaded)} circuits differ in {by} only", *notes)
         raise InputError("; ".join(reasons))
@@ -159,7 +167,7 @@ def _means(compared: Sequence[Compared]) -> dict[str, Any]:
     return {**means, "pairs": len(chance), "circuits": len(floors)}
 
 
-def _floor_notes(compared: Sequence[Compared]) -> Iterator[str]:
+def floor_notes(compared: Sequence[Compared]) -> Iterator[str]:
     """Yield notes on which circuits have a noise floor, and on what it leaves out."""
     known = sum(int((~np.isnan(c.similarity.floors.diagonal())).sum()) for c in compared)
     entries = [entry for c in compared for entry in c.group.entries]

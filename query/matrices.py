@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -73,14 +73,13 @@ def with_floors(found: Sequence[Group]) -> Iterator[tuple[Group, list[int]]]:
     return zip(found, spread([len(group.entries) for group in found], largest), strict=True)
 
 
-def compared_group(store: Store, group: Group, measure: Measure, halved: Collection[int], clock: Clock) -> Compared:
-    """Compute a measure for all pairs of a group's circuits.
+def compared_group(store: Store, group: Group, measure: Measure, clock: Clock) -> Compared:
+    """Compute a measure for all pairs of a group's circuits, without noise floors, which take much longer.
 
     Args:
         store: the store to read.
         group: the circuits.
         measure: the measure.
-        halved: positions of the circuits whose noise floor is computed.
         clock: counts the seconds; those of reading scores are computing, because they are ranked as they are read.
     """
     universes = [entry.universe for entry in group.entries]
@@ -93,13 +92,29 @@ def compared_group(store: Store, group: Group, measure: Measure, halved: Collect
         values, chance, common = measure.matrix(circuits), measure.chance_levels(circuits), circuits.common
         edges = np.broadcast_to(np.diag(common)[:, None], common.shape)
     clock.to("compute_s")
-    own, changed = np.full((2, len(universes)), np.nan)
+    unknown = np.full(values.shape, np.nan)
+    return Compared(
+        group, Similarity(group.labels, measure, values, chance, unknown), edges, common, unknown.diagonal()
+    )
+
+
+def add_floors(store: Store, compared: Compared, halved: Collection[int], clock: Clock) -> Compared:
+    """Return a group with the noise floors of some circuits, and of the pairs that have one of these.
+
+    Args:
+        store: the store to read.
+        compared: the group.
+        halved: positions of the circuits whose noise floor is computed.
+        clock: counts the seconds.
+    """
+    entries, similarity = compared.group.entries, compared.similarity
+    own, changed = np.full((2, len(entries)), np.nan)
     chosen = clock.bar(list(halved), "noise floors")
-    for i, floor in read_floors(store, group.entries, measure, chosen).items():
+    for i, floor in read_floors(store, entries, similarity.measure, chosen).items():
         own[i], changed[i] = floor.value, floor.n_changed
     clock.to("floors_s")
-    floors = floors_of_pairs(own, list(map(coarseness, universes)))
-    return Compared(group, Similarity(group.labels, measure, values, chance, floors), edges, common, changed)
+    floors = floors_of_pairs(own, [coarseness(entry.universe) for entry in entries])
+    return replace(compared, similarity=replace(similarity, floors=floors), changed=changed)
 
 
 def _across_forms(

@@ -15,7 +15,7 @@ from ..store import Store
 from ..store.cypher.schema import SIMILAR
 from .entries import Entry, load
 from .groups import Group
-from .matrices import Clock, Compared, compared_group, with_floors
+from .matrices import Clock, Compared, add_floors, compared_group, with_floors
 from .measures import get_measure
 from .similarity import Similarity, mean_of_known
 
@@ -83,7 +83,9 @@ def store_similar(
     sets = comparable_sets(entries)
     _check_size(nearest, sets, len(entries))
     clock.to("load_s")
-    found = [compared_group(store, one, chosen, halved, clock) for one, halved in with_floors(sets)]
+    found = [
+        add_floors(store, compared_group(store, one, chosen, clock), halved, clock) for one, halved in with_floors(sets)
+    ]
     pairs = [nearest_pairs(compared.similarity, nearest) for compared in found]
     with store.writer(wait_s) as writer:
         writer.set_similar(measure, pa.concat_tables(pairs))
