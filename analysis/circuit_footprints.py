@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ..circuits import IMAGE, Axis, Circuit, ExampleImages, Readout, ReadoutRecord
+from ..circuits import IMAGE, Circuit, ExampleImages, Readout, ReadoutRecord, maps_of
 from ..evaluation.readouts.circuit_footprint import OUT_OF_INPUT
-from ..evaluation.readouts.on_patches import on_grid
 from .image_maps import images_of
 from .overlays import View
 from .readouts import ReadoutSet
@@ -88,9 +87,9 @@ def shown_edges(found: Readout) -> tuple[str, ...]:
 
 
 def _maps(record: ReadoutRecord, found: Readout, labels: tuple[str, ...]) -> Maps:
-    rows, columns = (tuple(range(side)) for side in record.provenance["patches"])
-    grid = Axis("patch_row", rows), Axis("patch_column", columns)
-    return on_grid(found.select(edges=labels), grid, found.names[1]).values
+    maps = maps_of(record, found.select(edges=labels))
+    assert maps is not None
+    return maps.values
 
 
 def footprint_numbers(found: Sequence[CircuitFootprints]) -> pd.DataFrame:

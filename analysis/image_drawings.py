@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..circuits import Circuit, Drawing, Readout
+from ..circuits import MAPS, Circuit, Drawing, Readout
 from ..circuits.drawing import svg_element
 from ..errors import InputError
 from ..evaluation import ImagePairs, footprint_by_layer, on_patches
@@ -15,8 +15,6 @@ SIDE = 200.0
 """Height of an image in pixels of the drawing."""
 
 _GAP, _TOP, _LINE = 16.0, 34.0, 16.0
-MAPS = (("patch_row", "patch_column"), ("pixel_row", "pixel_column"))
-"""Axes of maps, without images."""
 
 
 def draw_map(model: ViT, pairs: ImagePairs, found: Readout, image: int = 0) -> Drawing:

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ..circuits import IMAGE, NATURAL, ExampleImages, ReadoutRecord
+from ..circuits import IMAGE, NATURAL, ExampleImages, ReadoutRecord, map_of
 from .overlays import View
-from .readout_numbers import map_of
 
 MAX_IMAGES = 3
 """Maximum number of example images next to a map."""

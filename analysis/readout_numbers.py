@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from ..circuits import IMAGE, Axis, Readout, ReadoutRecord
-from ..evaluation.readouts.on_patches import on_grid
+from ..circuits import Readout, ReadoutRecord, map_of, of_true_class
 from ..query.readouts import direct_rows, lens_rows
-from .image_drawings import MAPS
 from .readouts import ReadoutSet
 
 LENS = ("point", "class")
@@ -23,23 +20,8 @@ DIRECT = (("component", "class"), ("layer", "head", "class"))
 MAX_CELLS = 6_000
 """Maximum number of cells of a heat map."""
 
-_SUMMED = {
-    "footprint": ("layer",),
-    "logit-attribution": ("layer", "head"),
-    "attention-times-gradient": ("layer", "head"),
-}
-"""Axes that add up to one map over tokens, by kind of read-out. The edges of a footprint all come from `input`."""
-
-_TOKENS = ("token", "source_token")
-_OVER_IMAGE = {"query", "edges", *_TOKENS}
+_OVER_IMAGE = {"query", "edges", "token", "source_token"}
 """Axes of read-outs that are about places in the image only: attention, and footprints of circuits."""
-
-
-def of_true_class(record: ReadoutRecord, found: Readout) -> Readout:
-    """Return the numbers of the record's class, if the read-out has an axis of classes."""
-    if "class" not in found.names:
-        return found
-    return found.select(**{"class": found.axis("class").labels[record.item.target_class.class_index]})
 
 
 def over_components(record: ReadoutRecord) -> Readout | None:
@@ -47,32 +29,6 @@ def over_components(record: ReadoutRecord) -> Readout | None:
     found = of_true_class(record, record.mean)
     shown = len(found.names) in (1, 2) and found.values.size <= MAX_CELLS and not set(found.names) <= _OVER_IMAGE
     return found if shown and map_of(record, found) is None else None
-
-
-def map_of(record: ReadoutRecord, found: Readout) -> Readout | None:
-    """Return numbers of a record as a map over patches or pixels, image by image if they are; None if they are no map.
-
-    Args:
-        record: the record.
-        found: its mean, or its numbers of each image.
-    """
-    found = of_true_class(record, found)
-    for axis in _SUMMED.get(found.use.kind, ()):
-        found = _summed(found, axis) if axis in found.names else found
-    names = tuple(name for name in found.names if name != IMAGE)
-    if names in MAPS:
-        return found
-    sides = record.provenance.get("patches")
-    if sides is None or len(names) != 1 or names[0] not in _TOKENS:
-        return None
-    rows, columns = (tuple(range(side)) for side in sides)
-    return on_grid(found, (Axis("patch_row", rows), Axis("patch_column", columns)), names[0])
-
-
-def _summed(found: Readout, axis: str) -> Readout:
-    """Return the sum over an axis, without standard deviation."""
-    mean = found.mean(axis)
-    return replace(mean, values=mean.values * len(found.axis(axis)), std=None)
 
 
 def numbers(shown: ReadoutSet) -> pd.DataFrame:

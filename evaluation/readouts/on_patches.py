@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
-from ...circuits import Axis, Readout
+from ...circuits import Readout, on_grid
 from ...errors import InputError
 from ...models import ViT
 from .patch_grid import PatchGrid
@@ -32,22 +28,3 @@ def on_patches(model: ViT, found: Readout, axis: str = "token") -> Readout:
     if tokens.labels != tuple(range(model.n_tokens)):
         raise InputError(f"axis {axis!r}: expected all {model.n_tokens} tokens of {model.name}, got {len(tokens)}")
     return on_grid(found, PatchGrid.of(model).axes, axis)
-
-
-def on_grid(found: Readout, grid: tuple[Axis, Axis], axis: str = "token") -> Readout:
-    """Replace an axis of tokens by two axes; the last tokens are the patches, row by row.
-
-    Args:
-        found: a read-out of all tokens of a model.
-        grid: the rows and columns of its patches.
-        axis: name of the axis of tokens.
-    """
-    place, rows, columns = found.names.index(axis), len(grid[0]), len(grid[1])
-    axes, n_tokens = (*found.axes[:place], *grid, *found.axes[place + 1 :]), len(found.axes[place])
-
-    def gridded(values: np.ndarray) -> np.ndarray:
-        patches = values.take(range(n_tokens - rows * columns, n_tokens), axis=place)
-        return patches.reshape(*values.shape[:place], rows, columns, *values.shape[place + 1 :])
-
-    std = None if found.std is None else gridded(found.std)
-    return replace(found, axes=axes, values=gridded(found.values), std=std)

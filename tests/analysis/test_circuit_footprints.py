@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from circuitstore.analysis.circuit_footprints import footprint_facts, footprint_numbers, footprints_of_class
 from circuitstore.analysis.overview import read_overview
-from circuitstore.analysis.readout_numbers import map_of, over_components
+from circuitstore.analysis.readout_numbers import over_components
 from circuitstore.analysis.readouts import ReadoutSet, read_readouts
 from circuitstore.analysis.report.circuit_footprints import footprint_drawing
 from circuitstore.analysis.report.page import render
-from circuitstore.circuits import Axis
+from circuitstore.circuits import Axis, map_of
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_record
 

@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 from circuitstore.analysis.image_maps import map_numbers, maps_of_class
 from circuitstore.analysis.overview import read_overview
-from circuitstore.analysis.readout_numbers import map_of, over_components
+from circuitstore.analysis.readout_numbers import over_components
 from circuitstore.analysis.readouts import read_readouts
 from circuitstore.analysis.report import decided, image_maps
 from circuitstore.analysis.report.page import render
-from circuitstore.circuits import Axis, Readout, ReadoutRecord, ReadoutUse
-from circuitstore.evaluation.readouts.on_patches import on_grid
+from circuitstore.circuits import Axis, ReadoutRecord, map_of
 from circuitstore.store import Store, create_store
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .html_page import Page
 from .readout_records import CLASSES, EXAMPLES, GRID, TOKENS, records
@@ -75,19 +72,6 @@ def test_numbers_of_single_images_are_read_for_the_wanted_images_only(store: Sto
     whole = of(MADE["occlusion"], "class-0", "natural").per_image
     assert whole is not None and np.array_equal(kept.values[0], whole.select(image=first).values)
     assert found.by_class["class-1"]["natural"].per_image is None
-
-
-@given(rows=st.integers(1, 5), columns=st.integers(1, 5), prefix=st.integers(0, 3), images=st.integers(1, 2))
-def test_the_last_tokens_are_the_patches_row_by_row(rows: int, columns: int, prefix: int, images: int) -> None:
-    tokens = prefix + rows * columns
-    values = np.arange(images * tokens, dtype=float).reshape(images, tokens)
-    axes = (Axis("image", tuple(range(images))), Axis("token", tuple(range(tokens))))
-    grid = Axis("patch_row", tuple(range(rows))), Axis("patch_column", tuple(range(columns)))
-    found = on_grid(Readout(ReadoutUse("x"), axes, values), grid)
-    assert found.names == ("image", "patch_row", "patch_column")
-    for row in range(rows):
-        for column in range(columns):
-            assert np.array_equal(found.values[:, row, column], values[:, prefix + row * columns + column])
 
 
 def test_a_footprint_is_the_sum_over_layers_on_the_patches() -> None:
