@@ -58,6 +58,14 @@ class Example:
         return None if self.attacked is None else self.attacked.pixels / 255.0 - self.clean.pixels / 255.0
 
     @property
+    def amplified(self) -> tuple[Pixels, float] | None:
+        """The perturbation on grey, and the factor that gives it full contrast; None without an attack."""
+        if self.perturbation is None:
+            return None
+        factor = 0.5 / self.linf if self.linf else 1.0
+        return np.rint(255 * np.clip(0.5 + factor * self.perturbation, 0, 1)).astype(np.uint8), factor
+
+    @property
     def linf(self) -> float | None:
         """The largest absolute entry of the perturbation; None without an attack."""
         return None if self.perturbation is None else float(np.abs(self.perturbation).max())

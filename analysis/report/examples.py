@@ -112,21 +112,14 @@ def _facts(example: Example) -> str:
 
 def _pictures(example: Example, changed: str) -> Iterator[Picture]:
     yield _seen("clean", example.clean)
-    if example.attacked is not None:
+    if example.attacked is not None and example.amplified is not None:
         yield _seen(changed, example.attacked)
-        pixels, factor = amplified(example)
+        pixels, factor = example.amplified
         yield Picture(source_of(pixels, Image.Resampling.NEAREST), f"difference × {factor:.3g}")
 
 
 def _seen(kind: str, seen: SeenImage) -> Picture:
     return Picture(source_of(seen.pixels), f"{kind}: {seen.predicted} {seen.probability:.0%}")
-
-
-def amplified(example: Example) -> tuple[UInt8[np.ndarray, "height width 3"], float]:
-    """Return the difference of an attacked image on grey, and the factor that gives its largest entry full contrast."""
-    assert example.perturbation is not None
-    factor = 0.5 / example.linf if example.linf else 1.0
-    return np.rint(255 * np.clip(0.5 + factor * example.perturbation, 0, 1)).astype(np.uint8), factor
 
 
 def source_of(

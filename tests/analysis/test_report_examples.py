@@ -114,7 +114,7 @@ def test_signs_of_hidden_gradients_are_reported(folder: Path) -> None:
 def test_the_difference_is_amplified_to_full_contrast(height: int, width: int, seed: int) -> None:
     clean, attacked = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     example = Example("ab", "1.png", SeenImage(clean, "a", 1.0), SeenImage(attacked, "b", 1.0))
-    pixels, factor = section.amplified(example)
+    pixels, factor = example.amplified
     offset = attacked.astype(int) - clean
     strongest = np.abs(offset) == np.abs(offset).max()
     assert set(pixels[strongest & (offset > 0)]) <= {255} and set(pixels[strongest & (offset < 0)]) <= {0}
@@ -124,7 +124,7 @@ def test_the_difference_is_amplified_to_full_contrast(height: int, width: int, s
 
 def test_equal_images_have_a_grey_difference() -> None:
     same = SeenImage(np.full((2, 3, 3), 7, np.uint8), "a", 1.0)
-    pixels, factor = section.amplified(Example("ab", "1.png", same, same))
+    pixels, factor = Example("ab", "1.png", same, same).amplified
     assert set(pixels.ravel()) == {128} and factor == 1
 
 
