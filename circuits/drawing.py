@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from ..errors import InputError
 from ..results import write_whole
 from .graph import PORTS, Component, ComputationGraph
-from .layout import NODE, PORT_OFFSET, Layout, curve
+from .layout import NODE, PORT_OFFSET, Layout, curves
 from .strokes import Strokes
 
 MAX_EDGES = 120
@@ -153,15 +153,11 @@ class _Picture:
 
     def _layers(self) -> list[str]:
         """Return a band and a heading per layer."""
-        layout, graph = self.layout, self.circuit.graph
-        layers = np.array([-1 if c.layer is None else c.layer for c in graph.components])
         parts = []
-        for layer in range(graph.n_layers):
-            x = layout.x[layers == layer]
-            left, right = x.min() - layout.pitch / 2, x.max() + layout.pitch / 2
+        for layer, left, right in self.layout.bands:
             if layer % 2 == 0:
                 parts.append(
-                    f'<rect x="{left:.0f}" y="0" width="{right - left:.0f}" height="{layout.body:.0f}" '
+                    f'<rect x="{left:.0f}" y="0" width="{right - left:.0f}" height="{self.layout.body:.0f}" '
                     'rx="6" fill="#f4f6f9"/>'
                 )
             name = f"layer {layer}" if right - left > 60 else str(layer)
@@ -170,30 +166,28 @@ class _Picture:
 
     def _links(self) -> list[str]:
         """Return the structural links between nodes of the circuit, dashed because they have no score."""
-        index, layout = self.circuit.graph.node_index, self.layout
-        parts = []
-        for above, below in self.circuit.links:
-            path = curve(layout, index[above], index[below], 0.0)
-            parts.append(
-                f'<path d="{path}" fill="none" stroke="#94a3b8" stroke-width="1" stroke-dasharray="3 3">'
-                f"<title>{above} contains {below}</title></path>"
-            )
-        return parts
+        index, links = self.circuit.graph.node_index, self.circuit.links
+        above, below = (np.array([index[link[end]] for link in links], int) for end in (0, 1))
+        paths = curves(self.layout, above, below, [""] * len(links)).paths
+        return [
+            f'<path d="{path}" fill="none" stroke="#94a3b8" stroke-width="1" stroke-dasharray="3 3">'
+            f"<title>{upper} contains {lower}</title></path>"
+            for path, (upper, lower) in zip(paths, links, strict=True)
+        ]
 
     def _edges(self) -> list[str]:
         """Return the drawn edges, weakest first, so that strong edges are on top."""
-        return ['<g fill="none" stroke-linecap="round">', *(self._edge(i) for i in self.shown), "</g>"]
+        edges, shown = self.circuit.graph.edges, np.array(self.shown, int)
+        ports = [edges.port[i] for i in self.shown]
+        paths = curves(self.layout, edges.sender[shown], edges.receiver[shown], ports).paths
+        drawn = (self._edge(i, path) for i, path in zip(self.shown, paths, strict=True))
+        return ['<g fill="none" stroke-linecap="round">', *drawn, "</g>"]
 
-    def _edge(self, index: int) -> str:
-        graph = self.circuit.graph
-        edge = graph.edge(index)
+    def _edge(self, index: int, path: str) -> str:
         value = self.strokes.value(index)
-        path = curve(
-            self.layout, graph.node_index[edge.sender], graph.node_index[edge.receiver], PORT_OFFSET[edge.port]
-        )
         score = "" if value is None else f" {value:+.4g}"
         return (
-            f'<path d="{path}" {self.strokes.of(index)}><title>{escape(edge.name)}{score}, '
+            f'<path d="{path}" {self.strokes.of(index)}><title>{escape(self.circuit.graph.edge(index).name)}{score}, '
             f"rank {self.circuit.ranks[index]}</title></path>"
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from circuitstore.circuits import FORMS, Circuit, ComputationGraph, random_circuit
 from circuitstore.circuits.drawing import strongest
-from circuitstore.circuits.layout import Layout
+from circuitstore.circuits.layout import NODE, PORT_OFFSET, Layout, curves
 from circuitstore.circuits.strokes import OWN, SHARED, _figure, edge_colour, edge_width
 from circuitstore.errors import InputError
 from circuitstore.testing.factories import make_discovery, make_item, make_record
@@ -62,6 +62,27 @@ def test_every_edge_and_every_link_runs_to_the_right(graph):
     assert (x[graph.sender_node[graph.edge_sender]] < x[graph.receiver_node[graph.edge_receiver]]).all()
     for above, below in graph.structural_links:
         assert x[graph.node_index[above]] < x[graph.node_index[below]]
+
+
+@given(graphs)
+def test_curves_lead_from_the_right_of_senders_to_the_ports_of_receivers(graph):
+    layout, edges = Layout(graph), graph.edges
+    found = curves(layout, edges.sender, edges.receiver, edges.port)
+    assert np.allclose(found.x0, layout.x[edges.sender] + NODE[0] / 2)
+    assert np.allclose(found.x1, layout.x[edges.receiver] - NODE[0] / 2)
+    assert np.allclose(found.y0, layout.y[edges.sender])
+    assert np.allclose(found.y1 - layout.y[edges.receiver], [PORT_OFFSET[port] for port in edges.port])
+    assert (found.reach > 0).all()
+    neighbours = layout.columns[edges.receiver] - layout.columns[edges.sender] == 1
+    assert (found.bow[neighbours] == 0).all()  # nothing is in between that they could cross
+
+
+@given(graphs)
+def test_the_band_of_a_layer_has_its_nodes_and_no_others(graph):
+    layout = Layout(graph)
+    for layer, left, right in layout.bands:
+        inside = {c.name for c, x in zip(graph.components, layout.x, strict=True) if left < x < right}
+        assert inside == {c.name for c in graph.components if c.layer == layer}
 
 
 @given(graphs)
