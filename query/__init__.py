@@ -17,6 +17,10 @@ from .named import is_name as is_name
 from .named import list_named as list_named
 from .named import named_queries as named_queries
 from .nearest import store_similar as store_similar
+from .pair import CircuitPair as CircuitPair
+from .pair import PairFloors as PairFloors
+from .pair import compare_pair as compare_pair
+from .pair import pair_floors as pair_floors
 from .similarity import Similarity as Similarity
 from .studies import Study as Study
 from .studies import read_studies as read_studies
