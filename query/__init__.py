@@ -17,6 +17,8 @@ from .named import is_name as is_name
 from .named import list_named as list_named
 from .named import named_queries as named_queries
 from .nearest import store_similar as store_similar
+from .notes import add_note as add_note
+from .notes import note_records as note_records
 from .pair import CircuitPair as CircuitPair
 from .pair import PairFloors as PairFloors
 from .pair import compare_pair as compare_pair
@@ -24,5 +26,6 @@ from .pair import pair_floors as pair_floors
 from .similarity import Similarity as Similarity
 from .studies import Study as Study
 from .studies import read_studies as read_studies
+from .subjects import resolve_subject as resolve_subject
 from .swaps import SwapFloor as SwapFloor
 from .swaps import swap_floor as swap_floor

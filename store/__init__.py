@@ -9,6 +9,7 @@ from .kinds import CIRCUIT as CIRCUIT
 from .kinds import DISCOVERY as DISCOVERY
 from .kinds import EXAMPLES as EXAMPLES
 from .kinds import FITS as FITS
+from .kinds import NOTES as NOTES
 from .kinds import READOUTS as READOUTS
 from .kinds import RESPONSE as RESPONSE
 from .location import Location as Location

@@ -10,6 +10,7 @@ A table's columns are arrays in flat index order; everything else is JSON in the
 | response | images | `metric` (float64), `predicted`, `true` (int32), `hit` (bool) |
 | fit | bytes | `bytes` (uint8): the arrays one after the other, see `fit_encoding` |
 | example | values of pixels | `clean_0`, `attacked_0` … (uint8), see `example_encoding` |
+| note | bytes | `text` (uint8), see `note_encoding` |
 | run | bytes | `asked` (uint8): items and circuits as JSON, which compresses better here than in the header |
 
 Columns without values are left out. Scores per image are mantissas; each image's power of two is in the header. The
@@ -38,6 +39,7 @@ from ..circuits import (
     Extraction,
     Fit,
     ModelInfo,
+    Note,
     ReadoutRecord,
     Recipe,
     Response,
@@ -57,7 +59,7 @@ FORMAT = 1
 HEADER, CHECKSUM = b"circuitstore", b"circuitstore.sha256"
 Header = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
-Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord | Fit
+Stored = Discovery | CircuitRecord | Response | ExampleImages | ReadoutRecord | Fit | Note
 """A value that a store holds."""
 
 

@@ -1,4 +1,4 @@
-"""Kinds of stored values: discoveries, circuits, responses, example images, read-outs, fits.
+"""Kinds of stored values: discoveries, circuits, responses, example images, read-outs, fits, notes.
 
 All parts of a store loop over these kinds. A new kind is a value in `KINDS`, with its table in `tables` and a migration
 that creates the table.
@@ -6,6 +6,7 @@ that creates the table.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,12 +22,13 @@ from ..circuits import (
     ExampleImages,
     Extraction,
     Fit,
+    Note,
     ReadoutRecord,
     Response,
     Role,
     WorkItem,
 )
-from . import encoding, example_encoding, fit_encoding, readout_encoding, tables
+from . import encoding, example_encoding, fit_encoding, note_encoding, readout_encoding, tables
 from .encoding import Stored
 
 V = TypeVar("V", bound=Stored)
@@ -92,6 +94,14 @@ def _examples_row(images: ExampleImages, created_ms: int) -> dict[str, Any]:
 
 def _fit_row(fit: Fit, created_ms: int) -> dict[str, Any]:
     return fit.properties() | {"created_ms": created_ms}
+
+
+def _note_row(note: Note, created_ms: int) -> dict[str, Any]:
+    """Return the catalog's row of a note: its properties, with subjects and evidence as JSON."""
+    evidence = () if note.hypothesis is None else note.hypothesis.evidence
+    lists = {"about": note.about, "evidence": evidence}
+    columns = {name: json.dumps([s.text for s in some], ensure_ascii=False) for name, some in lists.items()}
+    return note.properties() | columns | {"sha256": note.sha256, "created_ms": created_ms}
 
 
 def _readout_row(record: ReadoutRecord, created_ms: int) -> dict[str, Any]:
@@ -211,8 +221,20 @@ FITS = StoredKind(
     question=lambda fit: None,
 )
 
+NOTES = StoredKind(
+    "note",
+    "notes",
+    Note,
+    note_encoding.note_to_table,
+    note_encoding.note_from_table,
+    tables.notes,
+    _note_row,
+    kept=select(tables.notes.c.id),  # belong to no run: written by people, and never collected
+    question=lambda note: None,
+)
+
 KINDS: dict[str, StoredKind[Any]] = {
-    kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES, READOUTS, FITS)
+    kind.name: kind for kind in (DISCOVERY, RESPONSE, CIRCUIT, EXAMPLES, READOUTS, FITS, NOTES)
 }
 """All kinds by name. A kind comes before those that refer to it."""
 

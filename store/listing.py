@@ -1,7 +1,8 @@
-"""Tables of runs, items, circuits, responses, example images, read-outs and fits, from the catalog."""
+"""Tables of runs, items, circuits, responses, example images, read-outs, fits and notes, from the catalog."""
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, exists, func, select
 
-from ..circuits import Extraction, WorkItem
+from ..circuits import HYPOTHESIS_STATES, Extraction, Subject, WorkItem
 from ..errors import InputError, check_known, cut
 from . import ledger, sql
 from .cypher.values import plain
@@ -22,9 +23,13 @@ from .tables import circuits as circuits_table
 from .tables import examples as examples_table
 from .tables import fits as fits_table
 from .tables import items as items_table
+from .tables import notes as notes_table
 from .tables import readouts as readouts_table
 from .tables import responses as responses_table
 from .tables import runs as runs_table
+
+ITEM = "item"
+"""Name of the items in `resolve`, in addition to the kinds of values."""
 
 
 def _frame(connection: Connection, query: Select[*tuple[Any, ...]]) -> pd.DataFrame:
@@ -152,6 +157,27 @@ def fits(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> 
     return _frame(connection, query.order_by(*(sql.bytewise(connection, fits_table.c[name]) for name in order)))
 
 
+def notes(
+    connection: Connection, about: Subject | None, state: str | None, tag: str | None, replaced: bool
+) -> pd.DataFrame:
+    """See `Store.notes`."""
+    table, later = notes_table, notes_table.alias("later")
+    query = select(*(c for c in table.c if c.name != "sha256")).order_by(table.c.created_ms, table.c.id)
+    if not replaced:
+        query = query.where(~exists().where(later.c.replaces == table.c.id))
+    if state is not None:
+        check_known("state of a hypothesis", state, HYPOTHESIS_STATES)
+        query = query.where(table.c.state == state)
+    rows = []
+    for row in connection.execute(query).mappings():
+        subjects = {name: json.loads(row[name]) for name in ("about", "evidence")}
+        if about is not None and not any(Subject.of(text).concerns(about) for text in subjects["about"]):
+            continue
+        if tag is None or tag in row["tags"].split(", "):
+            rows.append({**row, **{name: ", ".join(texts) for name, texts in subjects.items()}})
+    return pd.DataFrame(rows, columns=[column.name for column in query.selected_columns])
+
+
 def _of_run(connection: Connection, run: str) -> Select[Any]:
     """Return a query for the ids of the circuits that a run requests."""
     ledger.known_run(connection, run)
@@ -247,14 +273,14 @@ def extractions(connection: Connection, ids: Iterable[str]) -> dict[str, Extract
 
 
 def resolve(connection: Connection, kind: str, id: str) -> str:
-    """Return the full id of the only value of a kind whose id begins with `id`.
+    """Return the full id of the only value of a kind, or of the only item, whose id begins with `id`.
 
     Raises:
         InputError: none or several match, or `id` is not text.
     """
     if not isinstance(id, str):
         raise InputError(f"expected the id of a {kind}, or its beginning, as text, got {type(id).__name__}")
-    table = KINDS[kind].table
+    table = items_table if kind == ITEM else KINDS[kind].table
     if connection.scalar(select(table.c.id).where(table.c.id == sql.storable(id))) == id:
         return id
     begins = func.substr(table.c.id, 1, len(id)) == id  # databases differ in whether LIKE is case-sensitive
@@ -265,6 +291,6 @@ def resolve(connection: Connection, kind: str, id: str) -> str:
     if not found:
         raise InputError(
             f"no {kind} has an id that begins with {cut(id)!r}; the ids are in the table of "
-            f"{'items' if kind == DISCOVERY.name else KINDS[kind].folder}"
+            f"{'items' if kind in (DISCOVERY.name, ITEM) else KINDS[kind].folder}"
         )
     raise InputError(f"several ids begin with {cut(id)!r}: {', '.join(f[:16] for f in found)} …; give more digits")

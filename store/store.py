@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ..circuits import CircuitRecord, Discovery, ExampleImages, Fit, ReadoutRecord, Response
+from ..circuits import CircuitRecord, Discovery, ExampleImages, Fit, Note, ReadoutRecord, Response, Subject
 from ..errors import StoreDamaged, StoreError
 from ..results import Table
 from . import catalog_lease, listing
@@ -24,7 +24,7 @@ from .cypher.values import check_text, limits
 from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import EXAMPLES, FITS, READOUTS
+from .kinds import EXAMPLES, FITS, NOTES, READOUTS
 from .location import Location
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -153,6 +153,11 @@ class Store:
         with self.catalog.reading() as connection:
             return listing.resolve(connection, "circuit", start)
 
+    def item_id(self, start: str) -> str:
+        """Return the full id of the only item whose id begins with these digits. Errors as for `circuit_id`."""
+        with self.catalog.reading() as connection:
+            return listing.resolve(connection, listing.ITEM, start)
+
     def responses(self, run: str | None = None, **equals: Any) -> pd.DataFrame:
         """Return the responses of the models and of their circuits on each image, sorted by class and condition.
 
@@ -244,6 +249,37 @@ class Store:
         with self.catalog.reading() as connection:
             id = listing.resolve(connection, FITS.name, id)
         return self.archive.read(FITS, id)[0]
+
+    def notes(
+        self,
+        *,
+        about: Subject | None = None,
+        state: str | None = None,
+        tag: str | None = None,
+        replaced: bool = False,
+    ) -> pd.DataFrame:
+        """Return the notes, oldest first.
+
+        Columns: `id, text, author, about, tags, state, evidence, replaces, created_ms`. `about` and `evidence` are
+        subjects as `Subject.text`, with commas between; `query.resolve_subject` returns a subject as a note has it.
+
+        Args:
+            about: only notes about this subject, or about a pair or an edge that it is a part of.
+            state: only hypotheses in this state.
+            tag: only notes with this tag.
+            replaced: whether to list notes that a later version replaces.
+
+        Raises:
+            InputError: there is no such state.
+        """
+        with self.catalog.reading() as connection:
+            return listing.notes(connection, about, state, tag, replaced)
+
+    def note(self, id: str) -> Note:
+        """Return a note by its id, or by the first digits of it if they are unique. Errors as for `circuit`."""
+        with self.catalog.reading() as connection:
+            id = listing.resolve(connection, NOTES.name, id)
+        return self.archive.read(NOTES, id)[0]
 
     def writing_process(self) -> str | None:
         """Return a description of the process that writes to the store; None if there is none."""

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
 
 metadata = MetaData()
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The revision of `migrations/catalog` that creates these tables."""
 
 store = Table(
@@ -206,6 +206,21 @@ fits = Table(
     Column("kind", Text, nullable=False),
     Column("fit", Text, nullable=False),
     Column("n_images", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("about", Text, nullable=False),  # JSON: a list of Subject.text
+    Column("tags", Text, nullable=False),
+    Column("state", String(16)),
+    Column("evidence", Text, nullable=False),  # JSON, likewise
+    Column("replaces", String(64), index=True),  # no foreign key: the earlier version may be in another store
     Column("sha256", String(64), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from ..circuits import CircuitRecord, Extraction, Fit, WorkItem, circuit_id
+from ..circuits import CircuitRecord, Extraction, Fit, Note, WorkItem, circuit_id
 from ..errors import InputError, StoreDamaged
 from ..results import Table
 from . import answers, ledger, upkeep
@@ -23,7 +23,7 @@ from .catalog import Catalog
 from .graph import open_graph, recreate_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
-from .kinds import CIRCUIT, EXAMPLES, FITS, KINDS, RESPONSE, Stored, StoredKind, answering_kinds, kind_of
+from .kinds import CIRCUIT, EXAMPLES, FITS, KINDS, NOTES, RESPONSE, Stored, StoredKind, answering_kinds, kind_of
 from .lease import now_ms
 from .lease_holder import LeaseHolder
 from .location import Location
@@ -285,6 +285,18 @@ class Writer:
                 elif isinstance(value, Fit):
                     self._requests.keep(run, [(FITS.name, value.id)])
             self._list([self._first(value) for value in values])
+
+    def add_notes(self, *notes: Note) -> None:
+        """Store notes, which belong to no run; what they are about is not checked (`query.add_note` does).
+
+        A note that is stored already is not stored again.
+        """
+        with self._parts.lock:
+            self._parts.check()
+            with self.catalog.reading() as connection:
+                listed = answers.stored(connection, NOTES)
+            self._set_lost_aside({NOTES: [note.id for note in notes if note.id in listed]})
+            self._list([self._first(note) for note in notes])
 
     def _first(self, value: Stored) -> tuple[Stored, int]:
         """Return the value in the archive with the same id; write the given one if there is none that is sound."""

@@ -25,10 +25,12 @@ from ..circuits import (
     Extraction,
     Fit,
     FitUse,
+    Hypothesis,
     MethodUse,
     Metric,
     ModelInfo,
     Neurons,
+    Note,
     Readout,
     ReadoutRecord,
     Recipe,
@@ -36,6 +38,7 @@ from ..circuits import (
     Role,
     SeenImage,
     Selection,
+    Subject,
     Universe,
     UniverseUse,
     WorkItem,
@@ -195,6 +198,11 @@ def make_fit(count: int = 3, seed: int = 0) -> Fit:
     hashes = tuple(f"{seed:02x}{i:062x}" for i in range(count))
     model = make_item().model
     return Fit("directions", FitUse.of("split", {"quantile": 0.95}), model, "digits", hashes, arrays, {"bar": 0.5})
+
+
+def make_note(text: str = "the word is read here", *, about: Sequence[Subject] = ()) -> Note:
+    """Return an open hypothesis with two tags."""
+    return Note(text, "ada", tuple(about), ("typography", "words"), Hypothesis("open"))
 
 
 def readout_item(item: WorkItem) -> WorkItem:

@@ -21,7 +21,7 @@ from circuitstore.testing.factories import make_examples, make_item
 
 
 @dataclass(frozen=True)
-class Note:
+class Memo:
     """What somebody wrote down."""
 
     id: str
@@ -32,29 +32,29 @@ class Note:
         return sha256(self.text.encode()).hexdigest()
 
 
-def to_table(note: Note, created_ms: int) -> pa.Table:
-    header = {"kind": "note", "id": note.id, "created_ms": created_ms}
-    return encoding.to_table(header, {"text": np.frombuffer(note.text.encode(), np.uint8)})
+def to_table(memo: Memo, created_ms: int) -> pa.Table:
+    header = {"kind": "memo", "id": memo.id, "created_ms": created_ms}
+    return encoding.to_table(header, {"text": np.frombuffer(memo.text.encode(), np.uint8)})
 
 
-def from_table(header: encoding.Header, table: pa.Table) -> Note:
-    return Note(header["id"], encoding.column(header, table, "text").tobytes().decode())
+def from_table(header: encoding.Header, table: pa.Table) -> Memo:
+    return Memo(header["id"], encoding.column(header, table, "text").tobytes().decode())
 
 
 @pytest.fixture
-def note_kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredKind[Any]]:
+def memo_kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredKind[Any]]:
     columns = sa.Column("id", sa.String(64), primary_key=True), sa.Column("sha256", sa.String(64))
-    table = sa.Table("notes", tables.metadata, *columns, sa.Column("created_ms", sa.BigInteger))
+    table = sa.Table("memos", tables.metadata, *columns, sa.Column("created_ms", sa.BigInteger))
     kind = StoredKind(
-        "note",
-        "notes",
-        Note,
+        "memo",
+        "memos",
+        Memo,
         to_table,
         from_table,
         table,
-        row=lambda note, created_ms: {"id": note.id, "sha256": note.sha256, "created_ms": created_ms},
+        row=lambda memo, created_ms: {"id": memo.id, "sha256": memo.sha256, "created_ms": created_ms},
         kept=sa.select(table.c.id).where(table.c.id.like("kept%")),
-        question=lambda note: None,
+        question=lambda memo: None,
     )
     monkeypatch.setitem(KINDS, kind.name, kind)
     yield kind
@@ -65,29 +65,29 @@ def differences(store: Store) -> list[tuple[str, str]]:
     return [(row["kind"], row["id"]) for row in store.verify()]
 
 
-def test_a_new_kind_is_stored_verified_collected_and_rebuilt(filled: Path, note_kind: StoredKind[Any]) -> None:
-    kept, loose = Note("kept1", "read this"), Note("loose1", "or that")
+def test_a_new_kind_is_stored_verified_collected_and_rebuilt(filled: Path, memo_kind: StoredKind[Any]) -> None:
+    kept, loose = Memo("kept1", "read this"), Memo("loose1", "or that")
     with open_store(filled) as store, store.writer() as writer:
         with writer.catalog.writing() as connection:
-            note_kind.table.create(connection)
+            memo_kind.table.create(connection)
         writer.put(kept, loose, run="run")
-        assert writer.has(note_kind, "kept1") and store.archive.read(note_kind, "kept1")[0] == kept
+        assert writer.has(memo_kind, "kept1") and store.archive.read(memo_kind, "kept1")[0] == kept
         assert differences(store) == []
 
-        store.archive.path("note", "loose1").unlink()
+        store.archive.path("memo", "loose1").unlink()
         assert differences(store) == [("missing file", "loose1")]
-        assert writer.read_sound(note_kind, "loose1") is None
+        assert writer.read_sound(memo_kind, "loose1") is None
         writer.put(loose, run="run")
         assert differences(store) == []
 
         counts = {row["what"]: row["count"] for row in writer.gc()}
-        assert counts["notes removed from the catalog"] == 1
-        assert list(store.archive.ids("note")) == ["kept1"] and differences(store) == []
+        assert counts["memos removed from the catalog"] == 1
+        assert list(store.archive.ids("memo")) == ["kept1"] and differences(store) == []
 
         with writer.catalog.writing() as connection:
-            connection.execute(sa.delete(note_kind.table))
+            connection.execute(sa.delete(memo_kind.table))
         assert differences(store) == [("orphan file", "kept1")]
-        assert {row["what"]: row["count"] for row in writer.rebuild()}["notes added from the archive"] == 1
+        assert {row["what"]: row["count"] for row in writer.rebuild()}["memos added from the archive"] == 1
         assert differences(store) == []
 
 

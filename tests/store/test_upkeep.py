@@ -30,7 +30,7 @@ def everything(store: Store) -> tuple[set[str], ...]:
 def test_what_a_run_refers_to_is_kept(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
         before = everything(store)
-        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0]
+        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0, 0]
         assert everything(store) == before
 
 
@@ -38,8 +38,8 @@ def test_deleting_a_run_removes_references_and_gc_the_rest(filled: Path, world: 
     with open_store(filled) as store, store.writer() as writer:
         writer.delete_run("run")
         assert len(store.runs()) == 0 and len(store.circuits()) == 6
-        assert counts(writer.gc()) == [6, 3, 12, 6, 0, 0, 0, 21]
-        assert everything(store) == (set(),) * 8
+        assert counts(writer.gc()) == [6, 3, 12, 6, 0, 0, 0, 0, 21]
+        assert everything(store) == (set(),) * 9
         assert len(store.items()) == 0 and len(store.verify()) == 0
         world.fill(writer)
         writer.flush()
@@ -51,9 +51,9 @@ def test_what_another_run_refers_to_is_kept(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
         writer.start_run("second", "", [discovery.item], [(discovery.id, record.extraction)])
         writer.delete_run("run")
-        assert counts(writer.gc()) == [5, 2, 9, 5, 0, 0, 0, 16]
+        assert counts(writer.gc()) == [5, 2, 9, 5, 0, 0, 0, 0, 16]
         kept = {discovery.id}, set(record.responses.values()), {record.id}
-        assert everything(store) == ({record.id}, {record.id}, *kept, set(), set(), set())
+        assert everything(store) == ({record.id}, {record.id}, *kept, set(), set(), set(), set())
         assert len(store.verify()) == 0
 
 
@@ -63,7 +63,7 @@ def test_gc_keeps_files_that_nobody_lists(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
         with writer.catalog.writing() as connection:
             answers.forget(connection, CIRCUIT, [record.id])
-        assert counts(writer.gc()) == [1, 0, 0, 0, 0, 0, 0, 0]
+        assert counts(writer.gc()) == [1, 0, 0, 0, 0, 0, 0, 0, 0]
         assert "1 archive files are not in the catalog" in writer.notices[-1]
         assert [(row["kind"], row["id"]) for row in store.verify()] == [("orphan file", record.id)]
         writer.rebuild()
@@ -83,7 +83,7 @@ def test_a_collection_that_was_killed_is_finished_by_the_next_writer(filled: Pat
             assert list(store.archive.ids("circuit")) == [world.records[0].id]
             assert len(list(store.archive.ids("discovery"))) == 3
             assert counts(writer.gc())[-1] == 16
-            assert everything(store) == (set(),) * 8
+            assert everything(store) == (set(),) * 9
 
 
 def test_progress_goes_with_its_item_or_its_answer(filled: Path, world: Any) -> None:
@@ -94,10 +94,10 @@ def test_progress_goes_with_its_item_or_its_answer(filled: Path, world: Any) -> 
         kept.parent.mkdir()
         for path in (kept, *others, kept.with_name("stray")):
             path.write_bytes(b"progress")
-        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 3]
+        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0, 3]
         assert list(kept.parent.iterdir()) == [kept]
         writer.delete_run("second")
-        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 1]
+        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0, 1]
         assert not kept.exists()
 
 
@@ -147,7 +147,7 @@ def test_ctrl_c_does_not_wait_for_files_that_nobody_has_begun_to_check(
 def test_rebuilding_a_sound_store_changes_nothing_but_the_graph(filled: Path, world: Any) -> None:
     with open_store(filled) as store, store.writer() as writer:
         before = store.circuits(), store.runs(), store.items(), everything(store)
-        assert counts(writer.rebuild()) == [0, 0, 0, 0, 0, 0, 0, 0, 6]
+        assert counts(writer.rebuild()) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 6]
         after = store.circuits(), store.runs(), store.items(), everything(store)
         assert all(a.equals(b) for a, b in zip(before[:3], after[:3], strict=True)) and before[3] == after[3]
         assert len(store.verify()) == 0
@@ -160,9 +160,9 @@ def test_what_no_run_knows_is_kept_from_gc_until_its_run_is_deleted(filled: Path
     assert counts(rebuild_store(filled))[:3] == [3, 12, 6]
     with open_store(filled) as store, store.writer() as writer:
         assert list(store.runs()["run"]) == ["recovered"]
-        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0]
+        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0, 0]
         world.start(writer)
         assert writer.pending("run") == []
         writer.delete_run("recovered")
-        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0]
+        assert counts(writer.gc()) == [0, 0, 0, 0, 0, 0, 0, 0, 0]
         assert len(store.verify()) == 0
