@@ -113,6 +113,7 @@ if TYPE_CHECKING:
     from .models import load_model as load_model
     from .models import mean_outputs as mean_outputs
     from .models import zero_outputs as zero_outputs
+    from .query import add_note as add_note
     from .results import Table as Table
     from .store import Account as Account
     from .store import open_store as open_store
@@ -145,6 +146,7 @@ _WHERE = {
     "Table": "results",
     "ablate_components": "evaluation",
     "ablate_edges": "evaluation",
+    "add_note": "query",
     "agreement": "evaluation",
     "attention_flow": "evaluation",
     "attention_patterns": "evaluation",

@@ -70,6 +70,14 @@ from .neuron_paths import path_shares as path_shares
 from .neurons import NEURONS as NEURONS
 from .neurons import Neurons as Neurons
 from .neurons import neurons as neurons
+from .note import HYPOTHESIS_STATES as HYPOTHESIS_STATES
+from .note import PAIR as PAIR
+from .note import SUBJECT_KINDS as SUBJECT_KINDS
+from .note import Hypothesis as Hypothesis
+from .note import HypothesisState as HypothesisState
+from .note import Note as Note
+from .note import Subject as Subject
+from .note import SubjectKind as SubjectKind
 from .profiles import depth_profile as depth_profile
 from .profiles import expected_profile_overlap as expected_profile_overlap
 from .profiles import profile_matrix as profile_matrix

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import CircuitStoreError
-from . import doctor, exchange, indexing, maintenance, pages, reading, serve
+from . import doctor, exchange, indexing, maintenance, notes, pages, reading, serve
 from .output import NOTES, logging_to_stderr, print_message, print_stderr
 from .streams import prepared
 
@@ -65,6 +65,11 @@ for function in (
     *(pages.docs, doctor.doctor),
 ):
     app.command(function.__name__.strip("_"), cls=Command)(function)
+
+note = typer.Typer(help="Add, list and export notes about parts of a store.", no_args_is_help=True)
+for function in (notes.add, notes.list_, notes.export):
+    note.command(function.__name__.strip("_"), cls=Command)(function)
+app.add_typer(note, name="note")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Tables of what is in a store: runs with their remaining time, the items of a run, a circuit or discovery."""
+"""Tables of what is in a store: runs with their remaining time, the items of a run, notes, one stored value."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from statistics import median
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from ..circuits import Subject
 from ..errors import InputError
 from ..results import Table
 from .grid import GAP, cell
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..circuits import CircuitRecord, Discovery, WorkItem
     from ..store import Store
 
@@ -41,6 +44,17 @@ def items(store: Store, run: str) -> Table:
     frame = store.items(run)
     frame["changed"] = _dates(frame.to_dict("list")["changed_ms"])
     shown = ["class", "condition", "method", "form", "corruption", "metric", "state", "error", "attempts", "changed"]
+    return Table(frame.filter(items=shown))
+
+
+def notes(frame: pd.DataFrame) -> Table:
+    """Return one row per note: `id, created, author, state, about, text, tags, evidence, replaces`.
+
+    Args:
+        frame: notes as `Store.notes` returns them.
+    """
+    frame = frame.assign(created=_dates(frame.to_dict("list")["created_ms"]))
+    shown = ["id", "created", "author", "state", "about", "text", "tags", "evidence", "replaces"]
     return Table(frame.filter(items=shown))
 
 
@@ -78,32 +92,52 @@ def queries(width: int) -> Table:
 
 
 def one(store: Store, id: str) -> Table:
-    """Return one row with everything that is stored of a circuit or discovery except its edges.
+    """Return one row with everything that is stored of a circuit or discovery except its edges, or of a note.
 
     Args:
         store: the store.
-        id: the id of the circuit or discovery, or the beginning of it.
+        id: the id of the circuit, discovery or note, or the beginning of it.
 
     Raises:
-        InputError: no circuit or discovery has this id, or several have.
+        InputError: no circuit, discovery or note has this id, or several have.
     """
     import pandas as pd
 
     circuits, done = store.circuits(), store.items(state="done")
     kinds = dict.fromkeys(done["id"], "discovery") | dict.fromkeys(circuits["id"], "circuit")
+    kinds |= dict.fromkeys(store.notes(replaced=True)["id"], "note")
     found = [(kind, full) for full, kind in kinds.items() if full.startswith(id)]
     if len(found) != 1:
         ids = "; ".join(f"{kind} {full[:16]}" for kind, full in found[:5])
-        what = f"several ids begin with {id!r}: {ids}" if found else f"no circuit or discovery has the id {id!r}"
+        what = f"several ids begin with {id!r}: {ids}" if found else f"no circuit, discovery or note has the id {id!r}"
         raise InputError(f"{what}; ids are listed by: circuitstore query circuits-of-class --param class=NAME")
     ((kind, full),) = found
+    if kind == "note":
+        every = store.notes(replaced=True)
+        return notes(every.loc[every["id"] == full])
     if kind == "circuit":
         created = circuits.loc[circuits["id"] == full, "created_ms"].iloc[0]
-        row = _of_circuit(store.circuit(full)) | {"created": _dates([created])[0], "runs": _runs_of(store, full)}
+        record = store.circuit(full)
+        row = _of_circuit(record) | {"created": _dates([created])[0], "runs": _runs_of(store, full)}
+        row |= {"noted": _noted(store, [Subject("circuit", full), *_subjects(record.item)])}
     else:
         ids = circuits.loc[circuits["discovery_id"] == full, "id"]
-        row = _of_discovery(store.discovery(full)) | {"circuits": ", ".join(ids)}
+        discovery = store.discovery(full)
+        row = _of_discovery(discovery) | {"circuits": ", ".join(ids)}
+        row |= {"noted": _noted(store, _subjects(discovery.item))}
     return Table(pd.DataFrame([{"kind": kind, **row}]))
+
+
+def _subjects(item: WorkItem) -> list[Subject]:
+    """Return the item and its class, as what notes may be about."""
+    return [Subject("item", item.id), Subject("class", item.target_class.key)]
+
+
+def _noted(store: Store, subjects: Iterable[Subject]) -> list[str]:
+    """Return what notes say about subjects: author, state and text of each note."""
+    found = {row["id"]: row for subject in subjects for row in store.notes(about=subject).to_dict("records")}
+    states = {id: f" ({row['state']})" if row["state"] else "" for id, row in found.items()}
+    return [f"{row['author']}{states[id]}: {row['text']}" for id, row in found.items()]
 
 
 def _of_circuit(record: CircuitRecord) -> dict[str, Any]:

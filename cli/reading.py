@@ -95,16 +95,17 @@ def query(
 
 
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a circuit or discovery, or its beginning.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a circuit, discovery or note, or its beginning.")],
     form: Form = None,
     out: Out = None,
     store: StoreFolder = None,
     graph: GraphUrl = None,
     catalog: CatalogUrl = None,
 ) -> None:
-    """Show one circuit or discovery.
+    """Show one circuit, discovery or note.
 
-    Prints its properties in the graph, its recipe, evaluation and runs: everything except its edges.
+    Prints its properties in the graph, its recipe, evaluation, runs and notes about it and its class:
+    everything except its edges.
     """
     from ..store import open_store
     from . import overview

@@ -82,15 +82,18 @@ def help_of(*command: str) -> str:
     return done.stdout.replace("python -m circuitstore.cli", "circuitstore").strip()
 
 
-def commands() -> list[str]:
-    """Return the names of the commands, in the order of the help."""
-    listed = help_of().split("Commands:\n")[1].split("\n\n")[0]
-    return [line.split()[0] for line in listed.splitlines() if re.match(r"  \w", line)]
+def commands(*group: str) -> list[str]:
+    """Return the names of the commands, in the order of the help; those of a group follow its name."""
+    _, found, listed = help_of(*group).partition("Commands:\n")
+    if not found:
+        return [" ".join(group)]
+    names = [line.split()[0] for line in listed.split("\n\n")[0].splitlines() if re.match(r"  \w", line)]
+    return [command for name in names for command in commands(*group, name)]
 
 
 def cli_reference() -> str:
     """Return the text of `docs/cli.md`."""
-    sections = [f"## circuitstore {name}\n\n```text\n{help_of(name)}\n```\n" for name in commands()]
+    sections = [f"## circuitstore {name}\n\n```text\n{help_of(*name.split())}\n```\n" for name in commands()]
     return "\n".join([HEAD, f"```text\n{help_of()}\n```\n", *sections])
 
 

@@ -57,7 +57,7 @@ def test_a_discovery_is_shown_with_its_circuits(record: CircuitRecord) -> None:
 
 
 def test_an_unknown_or_ambiguous_id_raises_an_error() -> None:
-    assert "no circuit or discovery has the id 'zz'" in refused("show", "zz")
+    assert "no circuit, discovery or note has the id 'zz'" in refused("show", "zz")
     assert "several ids begin with ''" in refused("show", "")
 
 

@@ -10,11 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import pytest
 import typer
-from circuitstore.circuits import Circuit, Readout
+from circuitstore.circuits import Circuit, Note, Readout
 from circuitstore.cli import app
 from circuitstore.cli.pages import pages
 from circuitstore.evaluation import INTERVENTIONS, READOUTS, Edit, NeuronPaths
@@ -38,7 +38,18 @@ from .image_fixtures import Photo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands(group: Any) -> dict[str, Any]:
+    """All commands by name; those of a group have its name before their own."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = commands(command) if hasattr(command, "commands") else {"": command}
+        found |= {f"{name} {own}".strip(): one for own, one in inner.items()}
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
 
 
 def script(name: str) -> ModuleType:
@@ -154,8 +165,9 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
+    note = ["note add", "note list", "note export"]
     read = "status query show draw compare report export import similar verify rebuild migrate gc delete docs doctor"
-    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", "detect", *read.split()]
+    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", "detect", *read.split(), *note]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +191,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     code = re.findall(r"```bash\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`\n]+)`", text)
     named = {name for part in code for name in re.findall(r"^circuitstore ([a-z]+)", part, re.MULTILINE)}
-    assert named <= set(COMMANDS)
+    assert named <= {name.split()[0] for name in COMMANDS}
 
 
 def test_messages_and_help_refer_to_existing_pages() -> None:
@@ -219,6 +231,7 @@ edges = 20
         ("docs/neurons.md", "found", NeuronPaths),
         ("docs/interventions.md", "guarded", Edit),
         ("docs/formats.md", "found", FileCircuit),
+        ("docs/notes.md", "later", Note),
         ("docs/readouts.md", "direct", Readout),
     ],
 )
@@ -229,7 +242,7 @@ def test_the_python_examples_run(
     shutil.copytree(filled_store / "circuitstore-data", tmp_path / "circuitstore-data")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= (1 if name == "docs/formats.md" else 2)
+    assert len(blocks) >= (1 if name in ("docs/formats.md", "docs/notes.md") else 2)
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, name, "exec"), names)
