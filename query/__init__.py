@@ -23,6 +23,7 @@ from .pair import CircuitPair as CircuitPair
 from .pair import PairFloors as PairFloors
 from .pair import compare_pair as compare_pair
 from .pair import pair_floors as pair_floors
+from .progress import seconds_left as seconds_left
 from .similarity import Similarity as Similarity
 from .studies import Study as Study
 from .studies import read_studies as read_studies
