@@ -158,15 +158,18 @@ class Catalog:
     def version(self) -> str | None:
         """Return the revision of its tables; None for an empty database."""
         with self.reading() as connection:
-            present = sa.inspect(connection).get_table_names()
-            if not present:
-                return None
-            if "alembic_version" not in present or "store" not in present:
-                raise StoreError(
-                    f"catalog {self.url}: expected a catalog of circuitstore or an empty database, found other tables "
-                    f"({', '.join(sorted(present)[:5])}); it was not changed; choose another database"
-                )
-            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+            return self._version(connection)
+
+    def _version(self, connection: Connection) -> str | None:
+        present = sa.inspect(connection).get_table_names()
+        if not present:
+            return None
+        if "alembic_version" not in present or "store" not in present:
+            raise StoreError(
+                f"catalog {self.url}: expected a catalog of circuitstore or an empty database, found other tables "
+                f"({', '.join(sorted(present)[:5])}); it was not changed; choose another database"
+            )
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
     def check_version(self) -> None:
         """Check that the tables have the current version.
@@ -200,16 +203,11 @@ class Catalog:
         if found is not None and found >= tables.SCHEMA:
             self.check_version()
             return found
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        config.set_main_option("path_separator", "os")
         with (writing or self.writing)() as connection:
-            config.attributes["connection"] = connection
-            with _ALEMBIC:
-                command.upgrade(config, tables.SCHEMA)
+            if self._version(connection) is None:  # another process may have created them since
+                tables.create(connection)
+            else:
+                _migrate(connection)
         return found
 
     def flaw(self) -> str | None:
@@ -246,3 +244,16 @@ class Catalog:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _migrate(connection: Connection) -> None:
+    """Bring older tables up to date; do nothing to current ones."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    with _ALEMBIC:
+        command.upgrade(config, tables.SCHEMA)

@@ -1,16 +1,28 @@
 """Tables of the catalog: requests, stored values and leases, in portable SQL without engine-specific types.
 
-`migrations/catalog` creates them; a test compares the two.
+`create` creates them in a new catalog, `migrations/catalog` brings older ones up to date; a test compares the two.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
 SCHEMA = "0009"
-"""The revision of `migrations/catalog` that creates these tables."""
+"""The last revision of `migrations/catalog`, which leads to these tables."""
 
 store = Table(
     "store",
@@ -241,3 +253,18 @@ run_circuits = Table(
     Column("item", ForeignKey("items.id"), nullable=False, index=True),
     Column("extraction", Text, nullable=False),  # JSON of Extraction.to_dict
 )
+
+_revision = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Where Alembic records the revision, as it would create it."""
+
+
+def create(connection: Connection) -> None:
+    """Create all tables in an empty database, and record their revision."""
+    metadata.create_all(connection, checkfirst=False)
+    _revision.create(connection)
+    connection.execute(_revision.insert().values(version_num=SCHEMA))
