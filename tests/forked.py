@@ -19,10 +19,11 @@ from typing import NoReturn
 
 PRELOADED = (
     "circuitstore.cli.commands",
+    "circuitstore.cli.grid",
+    "circuitstore.cli.settings",
     "circuitstore.ingest",
     "circuitstore.store.graph.ladybug.backend",
     "neo4j",
-    "alembic.command",
     "sqlalchemy.dialects.sqlite",
 )
 """Otherwise every fork would import them again."""

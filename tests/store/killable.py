@@ -20,7 +20,6 @@ from conftest import make_world  # pyright: ignore[reportAttributeAccessIssue]
 from recorded import recorded
 
 PRELOADED = (
-    "alembic.command",
     "circuitstore.store.graph.ladybug.backend",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",

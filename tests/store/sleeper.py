@@ -23,13 +23,15 @@ from circuitstore.store.faults import VARIABLE
 from conftest import make_world  # pyright: ignore[reportAttributeAccessIssue]
 from killable import PRELOADED
 
-LEASE_S, RENEW_S = 2.0, 3600.0
+LEASE_S, RENEW_S = 0.2, 3600.0
 """It is not renewed: a thread that was stopped in the middle of that would hold the catalog."""
 
 SILENT_S = 1.0
 """After which a PostgreSQL server gives up a transaction of a process that sleeps."""
 
 NEW = make_world(4, (9,))
+FOR_COMMANDS = ("alembic.command", "circuitstore.cli.grid", "circuitstore.cli.settings")
+"""What commands import in addition."""
 
 
 def fill(folder: Path, graph: str | None, catalog: str | None) -> None:
@@ -88,7 +90,7 @@ def seen(child: int) -> str:
 
 
 def main() -> None:
-    for module in PRELOADED:
+    for module in (*PRELOADED, *FOR_COMMANDS):
         __import__(module)
     child = 0
     for line in sys.stdin:
