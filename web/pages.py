@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuits
+from .api import circuit, circuits
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,7 @@ class Page:
     routes: APIRouter | None = None
 
 
-PAGES = (Page("/circuits", "circuits", circuits.routes),)
+PAGES = (
+    Page("/circuits", "circuits", circuits.routes),
+    Page("/c/{id}", "circuit", circuit.routes),
+)
