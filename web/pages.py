@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuit, circuits
+from .api import circuit, circuits, diff
 
 
 @dataclass(frozen=True)
@@ -27,4 +27,5 @@ class Page:
 PAGES = (
     Page("/circuits", "circuits", circuits.routes),
     Page("/c/{id}", "circuit", circuit.routes),
+    Page("/diff", "diff", diff.routes),
 )
