@@ -70,6 +70,7 @@ SLOW = {
     "test_ambient.py",
     "test_another_backend.py",
     "test_commands.py",
+    "test_compare_page.py",
     "test_counting.py",
     "test_digits_model.py",
     "test_exchange.py",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuit, circuits, diff
+from .api import circuit, circuits, compare, diff, images
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,6 @@ PAGES = (
     Page("/circuits", "circuits", circuits.routes),
     Page("/c/{id}", "circuit", circuit.routes),
     Page("/diff", "diff", diff.routes),
+    Page("/compare", "compare", compare.routes),
+    Page("/images", "images", images.routes),
 )
