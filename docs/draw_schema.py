@@ -15,7 +15,7 @@ MIGRATIONS = ROOT / "migrations" / "graph" / "ladybug"
 PICTURE = ROOT / "docs" / "images" / "schema.svg"
 
 LINE, HEAD, PAD = 17, 28, 9
-WIDTH, HEIGHT = 980, 632
+WIDTH, HEIGHT = 980, 890
 
 PLACES = {  # left, top, width, columns of properties, kind of box
     "Dataset": (20, 24, 148, 1, "shared"),
@@ -23,33 +23,35 @@ PLACES = {  # left, top, width, columns of properties, kind of box
     "Condition": (20, 238, 148, 1, "shared"),
     "Recipe": (20, 366, 148, 1, "shared"),
     "Circuit": (270, 92, 292, 2, "circuit"),
-    "Model": (342, 466, 148, 1, "shared"),
+    "Model": (342, 500, 148, 1, "shared"),
     "Node": (664, 92, 132, 1, "node"),
     "Component": (664, 466, 132, 1, "shared"),
     "Store": (832, 366, 128, 1, "keeping"),
     "Migration": (832, 492, 128, 1, "keeping"),
     "FEEDS": (832, 92, 128, 1, "feeds"),
-    "SIMILAR": (190, 440, 128, 1, "circuit"),
+    "SIMILAR": (190, 496, 128, 1, "circuit"),
+    "Note": (514, 670, 132, 1, "note"),
 }
-ROUTES = {  # path, and where its name stands
+ROUTES = {  # paths, with ; between, and where its name stands
     "OF_DATASET": ("M 94 110 V 82", (102, 101), "start"),
     "OF_CLASS": ("M 270 160 H 172", (219, 153), "middle"),
     "UNDER": ("M 270 282 H 172", (219, 275), "middle"),
     "FOUND_BY": ("M 270 380 H 172", (219, 373), "middle"),
-    "OF_MODEL": ("M 416 401 V 462", (424, 436), "start"),
+    "OF_MODEL": ("M 416 457 V 496", (424, 482), "start"),
     "HAS": ("M 562 170 H 660", (611, 163), "middle"),
     "INSTANCE_OF": ("M 730 265 V 462", (738, 340), "start"),
-    "PART_OF": ("M 664 520 H 494", (578, 513), "middle"),
+    "PART_OF": ("M 664 560 H 494", (596, 553), "middle"),
     "CONTAINS": ("M 698 92 C 690 40, 772 40, 764 88", (731, 42), "middle"),
     "FEEDS": ("M 796 126 H 832 M 832 206 H 800", None, ""),
-    "SIMILAR": ("M 304 401 V 440 M 282 440 V 405", None, ""),
+    "ABOUT": ("M 540 670 V 461; M 646 750 H 730 V 609; M 514 750 H 8 V 160 H 16", (548, 660), "start"),
+    "SIMILAR": ("M 304 457 V 496 M 282 496 V 461", None, ""),
 }
 STYLE = """
 svg { --paper: #ffffff; --box: #f6f8fa; --line: #c5ccd6; --text: #1f2933; --quiet: #66727f; --number: #0b62a8;
-      --circuit: #4338ca; --node: #0f766e; --feeds: #b45309; --shared: #475569; --keeping: #8b95a1; }
+      --circuit: #4338ca; --node: #0f766e; --feeds: #b45309; --shared: #475569; --note: #a21caf; --keeping: #8b95a1; }
 @media (prefers-color-scheme: dark) {
   svg { --paper: #0d1117; --box: #161b22; --line: #3a434e; --text: #e4e9ef; --quiet: #98a4b1; --number: #79b8f0;
-        --circuit: #5b54d6; --node: #12857b; --feeds: #b86a1b; --shared: #55647a; --keeping: #5d6874; }
+        --circuit: #5b54d6; --node: #12857b; --feeds: #b86a1b; --shared: #55647a; --note: #a8369f; --keeping: #5d6874; }
 }
 text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--text); }
 .title { font-weight: 600; font-size: 13px; fill: #ffffff; }
@@ -72,25 +74,25 @@ class Table:
         name: as queries write it.
         key: its primary key; empty for a relationship.
         properties: with their types, in the order in which they were declared.
-        ends: labels that a relationship joins; empty for a node.
+        ends: pairs of labels that a relationship joins; empty for a node.
     """
 
     name: str
     key: str
     properties: dict[str, str]
-    ends: tuple[str, ...]
+    ends: tuple[tuple[str, str], ...]
 
 
 def schema() -> dict[str, Table]:
     """All tables after the last migration, by name."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(MIGRATIONS.glob("*.cypher")))
     tables = {}
-    for kind, name, body in re.findall(r"CREATE (NODE|REL) TABLE (\w+)\((.*?)\);", text, re.DOTALL):
+    for name, body in re.findall(r"CREATE (?:NODE|REL) TABLE (\w+)\((.*?)\);", text, re.DOTALL):
         properties = dict(re.findall(r"(\w+) (STRING|INT64|DOUBLE|BOOL)\b", body))
         properties |= dict(re.findall(rf"ALTER TABLE {name} ADD (\w+) (\w+)", text))
         key = re.search(r"PRIMARY KEY \((\w+)\)", body)
-        ends = re.search(r"FROM (\w+) TO (\w+)", body) if kind == "REL" else None
-        tables[name] = Table(name, key[1] if key else "", properties, ends.groups() if ends else ())
+        ends = tuple(re.findall(r"FROM (\w+) TO (\w+)", body))
+        tables[name] = Table(name, key[1] if key else "", properties, ends)
     return tables
 
 
@@ -102,7 +104,7 @@ def draw(tables: dict[str, Table]) -> str:
         raise SystemExit(f"{__file__}: give a place or a route to {(routed ^ set(ROUTES)) | (boxed ^ set(PLACES))}")
     parts = [route(name) for name in ROUTES] + [box(tables[name]) for name in PLACES] + [legend()]
     label = "Schema of the graph: " + "; ".join(
-        f"({table.ends[0]})-[:{name}]->({table.ends[1]})" for name, table in tables.items() if table.ends
+        f"({a})-[:{name}]->({b})" for name, table in tables.items() for a, b in table.ends
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -133,8 +135,8 @@ def box(table: Table) -> str:
 
 def route(name: str) -> str:
     """A relationship as an arrow with its name."""
-    path, place, anchor = ROUTES[name]
-    arrow = f'<path class="route" d="{path}"/>'
+    paths, place, anchor = ROUTES[name]
+    arrow = "\n".join(f'<path class="route" d="{path.strip()}"/>' for path in paths.split(";"))
     if place is None:
         return arrow
     return f'{arrow}\n<text class="name" x="{place[0]}" y="{place[1]}" text-anchor="{anchor}">{name}</text>'

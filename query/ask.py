@@ -115,7 +115,9 @@ class _Chosen:
 
 def _choose(store: Store, query: NamedQuery, values: Mapping[str, Any], run: str | None, flagged: bool) -> _Chosen:
     if not query.reads_circuits:
-        return _Chosen(sent={"run": run})
+        if query.answer is None and run is not None:
+            raise InputError(f"query {query.name}: --run selects circuits, which its answer is not about; leave it out")
+        return _Chosen(sent={} if query.answer is None else {"run": run})
     ids = [values[p.name] for p in query.parameters if p.type == "circuit" and values[p.name]]
     if ids:
         if run is not None:

@@ -85,8 +85,10 @@ class NamedQuery:
 
     @property
     def reads_circuits(self) -> bool:
-        """Whether the answer is about circuits, rather than about read-outs, studies or images."""
-        return self.name not in WITHOUT_CIRCUITS
+        """Whether the answer is about circuits, rather than about read-outs, studies, images or notes."""
+        if self.answer is not None:
+            return self.name not in WITHOUT_CIRCUITS
+        return self.takes("circuits") or any(p.type == "circuit" for p in self.parameters)
 
     @property
     def shows_flags(self) -> bool:

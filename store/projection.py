@@ -21,6 +21,7 @@ from .kinds import CIRCUIT
 from .lease import LeaseLost
 from .lease_holder import retry_while_busy
 from .location import Location
+from .noted import graph_notes
 from .parts import Parts
 
 GROUP = 50
@@ -65,6 +66,7 @@ class Projection:
         self._queued_at = self._took_s = 0.0
         self._unreachable: StoreUnreachable | None = None  # why the graph cannot be reached
         self._again_at = 0.0
+        self._notes_are_set = False  # until the graph was compared with the catalog's notes after the last change
 
     def open(self, how: Callable[..., GraphBackend], wait_s: float) -> None:
         """Open the graph by `how` (`open_graph` or `recreate_graph`) and take its lease, waiting for another writer."""
@@ -111,6 +113,20 @@ class Projection:
         if crowded:
             self._put_group()
 
+    def set_notes(self) -> None:
+        """Bring the graph's notes up to date now, or in `_rejoin` if the graph cannot be reached."""
+        with self._in_graph:
+            self._notes_are_set = False
+            if self._unreachable is not None:
+                return
+            with self._parts.catalog.reading() as connection:
+                notes = graph_notes(connection)
+            try:
+                self.graph.set_notes(notes)
+                self._notes_are_set = True
+            except StoreUnreachable as error:
+                self._disconnect(error)
+
     def drop(self, id: str) -> None:
         """Remove a circuit from the graph, or later by `_rejoin` if the graph cannot be reached."""
         with self._in_graph:
@@ -137,6 +153,7 @@ class Projection:
                 first = dict(islice(self._queue.items(), GROUP))
                 ids = next(batches({id: record.circuit.n_edges for id, (record, _) in first.items()}))
             began = time.monotonic()
+            self._notes_are_set = False  # some may be about these circuits
             try:
                 _put(graph, [first[id] for id in ids])
             except StoreUnreachable as error:
@@ -172,6 +189,7 @@ class Projection:
             present = graph.present()
             graph.remove([id for id, sha in present.items() if listed.get(id, sha) != sha])
             filled = self.load({id: sizes[id] for id, sha in listed.items() if present.get(id) != sha})
+            self.set_notes()
             if filled:
                 self._parts.notify(
                     f"the graph lacked {filled} of {len(listed)} circuits; they were added from the archive"
@@ -213,6 +231,8 @@ class Projection:
         with self._parts.lock:
             while self._put_group():
                 pass
+            if not self._notes_are_set:
+                self.set_notes()
             while self._unreachable is not None:
                 try:
                     with deferred():

@@ -94,6 +94,7 @@ def rebuild(parts: Parts, projection: Projection, old: CatalogRows | None) -> Ta
         ledger.set_states(connection, _states(found, old))
         new = CatalogRows.of(connection)
     projection.load({id: row["n_edges"] for id, row in found.circuits.items()})
+    projection.set_notes()
     tables = [kind.table.name for kind in KINDS.values()]
     return counts(
         {

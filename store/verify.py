@@ -16,11 +16,12 @@ from ..results import Table
 from . import answers, catalog_lease, ledger
 from .archive import RUN, Archive
 from .catalog import Catalog
-from .graph.audit import Shared, strays
+from .graph.audit import Shared, reading, strays
 from .graph.content import GraphContent
 from .graph.contract import GraphBackend
 from .kinds import CIRCUIT, KINDS, StoredKind
 from .lease import shown
+from .noted import graph_notes
 from .runs import Run, RunRequest, merge_requests, run_key
 
 REBUILD = "circuitstore rebuild"
@@ -210,6 +211,10 @@ def _graph(
             found = [str(error)]
         for what in found:
             yield Difference("graph", "altered circuit", id, what, REBUILD)
+    with catalog.reading() as connection:
+        notes = graph_notes(connection)
+    for id, what in notes.differences(reading(graph)):
+        yield Difference("graph", "altered Note", id, what, f"{REBUILD}, or any index run")
     for label, key, what in shared.differences(graph):
         yield Difference("graph", f"altered {label}", key, what, REBUILD)
     if _writing_process(catalog) is None:  # a writer writes nodes before their circuits

@@ -195,6 +195,8 @@ class Writer:
         for value, created in new:
             if isinstance(value, CircuitRecord):
                 self._projection.add(value, created)
+        if any(isinstance(value, Note) for value, _ in new):
+            self._projection.set_notes()
 
     def _set_lost_aside(self, ids: Mapping[StoredKind[Any], Sequence[str]]) -> None:
         """Set aside listed values whose files are missing or cut short, so that they are computed again."""

@@ -53,6 +53,7 @@ from ..circuits import (
     universe_of,
 )
 from ..store.cypher.schema import SIMILAR
+from ..store.graph.notes import GraphNotes
 from .picked_neurons import PICKED, picked
 
 
@@ -249,3 +250,21 @@ def similar_pairs(records: Sequence[CircuitRecord], measure: str, value: float) 
     ids = [record.id for record in records]
     columns = {"from": ids, "to": [*ids[1:], ids[0]], "measure": measure, "value": value, "chance": 0.25, "floor": None}
     return pa.Table.from_pandas(pd.DataFrame(columns), schema=SIMILAR, preserve_index=False)
+
+
+def notes_about(records: Sequence[CircuitRecord]) -> GraphNotes:
+    """Return a note about each circuit, one about a pair of them, a class and an edge, and a later version of it."""
+    first, last = records[0], records[-1]
+    model = first.item.model.id
+    several = [
+        Subject("pair", f"{first.id}..{last.id}"),
+        Subject("class", first.item.target_class.key),
+        Subject("edge", f"{model}/a0.h1->a1.h0<q>"),
+        Subject("item", first.discovery_id),
+        Subject("query", "top-edges"),
+    ]
+    notes = [make_note(f"about {r.id}", about=[Subject("circuit", r.id)]) for r in records]
+    earlier = make_note("earlier", about=several[:1])
+    notes += [earlier, replace(make_note("several", about=several), replaces=earlier.id)]
+    rows = [{**note.properties(), "about": list(note.about), "created_ms": i} for i, note in enumerate(notes)]
+    return GraphNotes.of(rows, {first.discovery_id: [first.id]})

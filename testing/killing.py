@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from ..store.faults import VARIABLE, fault
 from ..store.graph import open_graph
-from .factories import make_records, similar_pairs
+from .factories import make_records, notes_about, similar_pairs
 
 DONE = "testing.done"
 """The fault point between the end of a task and closing the graph."""
@@ -28,7 +28,8 @@ def killed_at(point: str, task: str, url: str, store_id: str, count: int) -> Non
     Args:
         point: `NAME` or `NAME:N`, see `circuitstore.store.faults`; or `DONE`.
         task: `put` (the first `count` records of the factory, with times 1, 2, 3 … ms), `remove` (the same records),
-            `set_similar` (those of `similar_pairs`, with the value 1), `clear` or `open`.
+            `set_similar` (those of `similar_pairs`, with the value 1), `set_notes` (those of `notes_about`), `clear`
+            or `open`.
         url: URL of the graph.
         store_id: id of the store that the graph belongs to.
         count: number of records.
@@ -66,6 +67,8 @@ def _work(task: str, url: str, store_id: str, count: int) -> None:
                 graph.remove([r.id for r in records])
             case "set_similar":
                 graph.set_similar("jaccard", similar_pairs(records, "jaccard", 1.0))
+            case "set_notes":
+                graph.set_notes(notes_about(records))
             case "clear":
                 graph.clear()
         fault(DONE)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .schema import CIRCUIT, FEEDS, NODE, SHARED, SIMILAR
+from .schema import CIRCUIT, FEEDS, NODE, NOTE, SHARED, SIMILAR
 from .tokens import words
 
 
@@ -50,7 +50,7 @@ _OF_ARROW = {pa.string(): TEXT, pa.int64(): WHOLE, pa.float64(): NUMBER, pa.bool
 
 PROPERTIES: Mapping[str, Kind] = _OURS | {
     field.name: _OF_ARROW.get(field.type, ANY)
-    for schema in (*SHARED.values(), CIRCUIT, NODE, FEEDS, SIMILAR)
+    for schema in (*SHARED.values(), CIRCUIT, NODE, FEEDS, SIMILAR, NOTE)
     for field in schema
 }
 """Kinds of properties, by name only: no two labels have properties of the same name and different kinds."""

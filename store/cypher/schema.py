@@ -30,6 +30,13 @@ SIMILAR = pa.schema(
 )
 """Ids of a circuit and of one of those nearest to it, and how similar they are."""
 
+NOTE = pa.schema(
+    [(name, pa.string()) for name in ("id", "text", "author", "about", "tags", "state", "replaces")]
+    + [("latest", pa.bool_()), ("created_ms", pa.int64())]
+)
+ABOUT = pa.schema([("from", pa.string()), ("label", pa.string()), ("to", pa.string())])
+"""Id of a note, label and key of a node that it is about."""
+
 SHARED = {
     "Model": pa.schema(
         [("id", pa.string()), ("name", pa.string())]
@@ -86,6 +93,7 @@ NODES: Mapping[str, tuple[str, ...]] = {
     **{label: tuple(n for n in of.names if n != _PARENTS.get(label)) for label, of in SHARED.items()},
     "Circuit": tuple(n for n in CIRCUIT.names if n not in REFERENCES),
     "Node": tuple(NODE.names),
+    "Note": tuple(NOTE.names),
     **OURS,
 }
 """Properties of the nodes, by label."""
@@ -95,5 +103,6 @@ RELATIONSHIPS: Mapping[str, tuple[str, ...]] = {
     "FEEDS": tuple(FEEDS.names[2:]),
     "CONTAINS": (),
     "SIMILAR": tuple(SIMILAR.names[2:]),
+    "ABOUT": (),
 }
 """Properties of the relationships, by type."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...circuits import CircuitRecord
 from ..cypher.schema import SHARED
-from .content import condition_key
+from .content import Ask, condition_key
 from .contract import GraphBackend
 from .rows import shared_rows
 
@@ -75,9 +75,14 @@ def _text(label: str) -> str:
     return f"MATCH (x:{label}) {join} RETURN {', '.join(columns)}"
 
 
-def _rows(graph: GraphBackend, text: str) -> list[list[Any]]:
+def reading(graph: GraphBackend) -> Ask:
+    """Return a function that asks a graph, by `run`, for all rows of a statement."""
+    return lambda text, params: _rows(graph, text, params)
+
+
+def _rows(graph: GraphBackend, text: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
     """Return the rows of a query as Python values, None if missing."""
-    frame = graph.run(text, **_ALL).to_pandas().astype(object)
+    frame = graph.run(text, params, **_ALL).to_pandas().astype(object)
     return frame.where(frame.notna(), None).to_numpy().tolist()
 
 

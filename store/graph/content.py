@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ...circuits import CircuitRecord, Condition, digest
+
+Ask = Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]
+"""Runs one statement with parameters and returns its rows."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,14 @@ complete, and `Removed` until the transactions have ended that may have read it.
 runs inside the writer's `permit`. If another process could write the same database, each commit also checks that the
 owner that called `claim` still has the lease. Both checks raise `LeaseLost`, and nothing changes.
 
-**Idempotent.** `put`, `remove`, `set_similar`, `sweep`, `clear`, `claim`, `renew` and `release` may be called again
-after any failure, by the same or another process. With `present`, this is all that resuming needs. A call with invalid
-arguments adds no circuit, and the backend stays usable.
+**Idempotent.** `put`, `remove`, `set_similar`, `set_notes`, `sweep`, `clear`, `claim`, `renew` and `release` may be
+called again after any failure, by the same or another process. With `present`, this is all that resuming needs. A call
+with invalid arguments adds no circuit, and the backend stays usable.
 
 **Derived.** `SIMILAR` relationships between circuits belong to no circuit: `content` does not contain them.
 `set_similar` replaces those of a measure in one transaction, and whatever removes a circuit also removes its own.
+Notes belong to no circuit either: `set_notes` replaces them all, and a circuit that is removed takes with it only the
+`ABOUT` relationships that lead to it.
 
 **Durable.** Once a call returns, what it has written survives any end of the process.
 
@@ -53,6 +55,7 @@ from ...circuits import CircuitRecord
 from ...results import Table
 from ..lease import Permit, shown
 from .content import GraphContent
+from .notes import GraphNotes
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,14 @@ class GraphBackend(ABC):
         Args:
             measure: the measure of all pairs.
             pairs: the columns of `schema.SIMILAR`; pairs with a circuit that is not visible are ignored.
+        """
+
+    @abstractmethod
+    def set_notes(self, notes: GraphNotes) -> None:
+        """Replace all notes and their `ABOUT` relationships; do nothing if the database has just these.
+
+        A killed call leaves either the old ones or the new ones. `ABOUT` relationships to nodes that do not exist, or
+        are not visible, are left out; the next call adds them.
         """
 
     @abstractmethod

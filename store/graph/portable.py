@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...circuits import CircuitRecord
 from ...errors import InputError, StoreBusy, StoreDamaged
 from ..cypher.schema import CIRCUIT, REFERENCES
 from ..lease import LeaseLost
-from .content import GraphContent
+from .content import Ask, GraphContent
 from .contract import Lease
-
-Ask = Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]
-"""Runs one statement with parameters and returns its rows."""
 
 PRESENT = "MATCH (c:Circuit) RETURN c.id, c.sha256"
 PRESENT_OF = "UNWIND $ids AS wanted MATCH (c:Circuit {id: wanted}) RETURN c.id, c.sha256"

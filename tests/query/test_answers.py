@@ -126,7 +126,8 @@ def _near(value: Any) -> Any:
 OF_NEURONS = {"neurons-of-class", "neurons-shared", "neuron-in-edge-circuits"}
 """Queries about paths of neurons, which the library does not have; tests/store/test_neuron_paths.py asks them."""
 
-ASKED_OF_THE_GRAPH = {name for name, query in named_queries().items() if query.answer is None} - OF_NEURONS
+ASKED_OF_THE_GRAPH = {name for name, query in named_queries().items() if query.answer is None} - OF_NEURONS - {"notes"}
+"""Queries about circuits of the library; test_notes.py asks for notes."""
 
 
 def test_every_named_query_is_asked() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from circuitstore.circuits import PAIR, Subject
 from circuitstore.errors import InputError, QueryRefused, StoreBusy
-from circuitstore.query import add_note, note_records, resolve_subject
+from circuitstore.query import add_note, note_records, resolve_subject, run
 from circuitstore.store import Store, open_store
 
 from ..toy_studies import Answers, fill, toys  # noqa: F401
@@ -90,6 +90,9 @@ def test_versions_of_a_note(store: Store, ids: list[str]) -> None:
     assert store.notes()["id"].tolist() == [moved.id]
     with pytest.raises(InputError, match=f"note {first.id[:12]} was replaced by {opened.id[:12]}; replace that one"):
         add_note(store, "too late", replaces=first.id)
+    assert next(iter(run(store, "notes")))["id"] == moved.id and len(run(store, "notes", {"state": "open"})) == 0
+    with pytest.raises(InputError, match="query notes: --run selects circuits, which its answer is not about"):
+        run(store, "notes", run="toys")
     (record,) = note_records(store, [refuted.id])
     assert record["hypothesis"] == {"state": "refuted", "evidence": [["circuit", ids[1]]]}
     assert record["replaces"] == opened.id and record["created_ms"] > 0

@@ -28,10 +28,13 @@ GRAPH = "graph.lbdb"
 def points(sources: Iterator[Path] | list[Path]) -> list[str]:
     """The points that the sources name.
 
-    Those with other tests are left out: `test_migrate.py`, `test_damaged_catalog.py`, `testing/graph_similar.py`.
+    Those with other tests are left out: `test_migrate.py`, `test_damaged_catalog.py`, `testing/graph_similar.py`,
+    `testing/graph_notes.py`.
     """
     found = {p for file in sources for p in re.findall(r'\bfault\("([^"]+)"\)', file.read_text())}
-    return sorted(p for p in found if not p.startswith(("graph.migrate.", "catalog.aside.", "graph.similar.")))
+    return sorted(
+        p for p in found if not p.startswith(("graph.migrate.", "catalog.aside.", "graph.similar.", "graph.notes."))
+    )
 
 
 FOLDERS = {engine: ROOM / "graph" / engine for engine in ENGINES}

@@ -10,10 +10,12 @@ from circuitstore.circuits import Hypothesis, Note, Subject
 from circuitstore.errors import InputError, StoreBusy
 from circuitstore.store import NOTES, Store, create_store, open_store, rebuild_store
 from circuitstore.store.encoding import header_of
+from circuitstore.store.graph.notes import GraphNotes
 from circuitstore.testing.factories import make_note
 from hypothesis import given
 
 from ..circuits.test_note import notes
+from .conftest import World
 
 CIRCUIT, PAIR = Subject("circuit", "a" * 64), Subject("pair", f"{'a' * 64}..{'b' * 64}")
 
@@ -99,3 +101,38 @@ def test_a_note_waits_for_another_writer(filled: Path) -> None:
     with open_store(filled) as one, open_store(filled) as other, one.writer():  # noqa: SIM117
         with pytest.raises(StoreBusy, match="--wait"), other.writer():
             pass
+
+
+ABOUT = "MATCH (n:Note)-[:ABOUT]->(c:Circuit) RETURN n.text AS text, c.id AS id ORDER BY text, id"
+
+
+def test_the_graph_leads_from_notes_to_circuits_that_come_and_go(filled: Path, world: World) -> None:
+    with open_store(filled) as store:
+        record = world.records[0]
+        on_circuit = make_note("circuit", about=[Subject("circuit", record.id)])
+        on_item = make_note("item", about=[Subject("item", record.discovery_id)])
+        ids = sorted(r.id for r in world.records if r.discovery_id == record.discovery_id)
+        both = [{"text": "circuit", "id": record.id}, *({"text": "item", "id": id} for id in ids)]
+        with store.writer() as writer:
+            writer.add_notes(on_circuit, on_item)
+            assert list(store.query(ABOUT)) == both and differences(store) == []
+            writer.delete_run("run")
+            writer.gc()
+            assert list(store.query(ABOUT)) == [] and differences(store) == []
+            world.fill(writer)
+        assert list(store.query(ABOUT)) == both and differences(store) == []
+        with store.writer() as writer:
+            writer.rebuild()
+        assert list(store.query(ABOUT)) == both and differences(store) == []
+
+
+def test_verify_finds_notes_that_the_graph_lacks_and_the_next_writer_adds_them(filled: Path) -> None:
+    note = make_note()
+    with open_store(filled) as store:
+        with store.writer() as writer:
+            writer.add_notes(note)
+            writer.graph.set_notes(GraphNotes.of([], {}))
+        assert differences(store) == [("altered Note", note.id)]
+        with store.writer():
+            pass
+        assert differences(store) == []

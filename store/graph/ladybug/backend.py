@@ -23,6 +23,7 @@ from .. import errors, portable
 from ..content import GraphContent
 from ..contract import GraphBackend, Lease
 from ..migrations import check_current, pending
+from ..notes import GraphNotes
 from ..rows import shared_rows
 from ..tables import to_table
 from ..urls import path_of
@@ -39,7 +40,7 @@ from .file import (
     open_for_writing,
     set_aside,
 )
-from .load import create_shared, load_circuits, replace_similar
+from .load import create_shared, load_circuits, replace_notes, replace_similar
 from .making import BACKEND
 from .seal import seal_of
 from .snapshot import Snapshots
@@ -168,6 +169,11 @@ class LadybugGraph(GraphBackend):
     def set_similar(self, measure: str, pairs: pa.Table) -> None:
         with self._writing("set_similar") as connection:
             replace_similar(connection, measure, pairs, self._permit)
+
+    def set_notes(self, notes: GraphNotes) -> None:
+        with self._writing("set_notes") as connection:
+            if any(notes.differences(_ask(connection))):
+                replace_notes(connection, notes, self._permit)
 
     def sweep(self) -> int:
         with self._writing("sweep") as connection:

@@ -17,9 +17,10 @@ import ladybug
 import pyarrow as pa
 
 from ....circuits import CircuitRecord
-from ...cypher.schema import CIRCUIT, NODE, SHARED
+from ...cypher.schema import ABOUT, CIRCUIT, NODE, SHARED
 from ...faults import fault
 from ...lease import Permit
+from ..notes import DELETE_NOTES, SUBJECTS, GraphNotes
 from ..portable import DELETE_SIMILAR
 from ..rows import GroupRows, circuit_rows
 
@@ -73,6 +74,13 @@ JOIN_NODES = """
 CREATE_SIMILAR = """
     LOAD FROM $rows MATCH (a:Circuit {id: from}) WITH a, to, measure, value, chance, floor MATCH (b:Circuit {id: to})
     CREATE (a)-[:SIMILAR {measure: measure, value: value, chance: chance, floor: floor}]->(b)"""
+
+CREATE_NOTES = """
+    LOAD FROM $rows
+    CREATE (:Note {id: id, text: text, author: author, about: about, tags: tags, state: state, replaces: replaces,
+                   latest: latest, created_ms: created_ms})"""
+JOIN_NOTES = """
+    LOAD FROM $rows MATCH (n:Note {{id: from}}) WITH n, to MATCH (x:{label} {{{key}: to}}) CREATE (n)-[:ABOUT]->(x)"""
 
 COPY_NODES = f"COPY Node({', '.join(NODE.names)}) FROM $rows"
 
@@ -138,6 +146,20 @@ def replace_similar(
     with permit():
         connection.execute("COMMIT")
     fault("graph.similar.after")
+
+
+def replace_notes(connection: ladybug.Connection, notes: GraphNotes, permit: Permit = nullcontext) -> None:
+    """Replace all notes in one transaction."""
+    connection.execute("BEGIN TRANSACTION")
+    connection.execute(DELETE_NOTES)
+    load(connection, CREATE_NOTES, notes.notes)
+    for label, key in SUBJECTS.items():
+        ends = pa.Table.from_pylist(notes.of_label(label), schema=ABOUT)
+        load(connection, JOIN_NOTES.format(label=label, key=key), ends.select(["from", "to"]))
+    fault("graph.notes.before")
+    with permit():
+        connection.execute("COMMIT")
+    fault("graph.notes.after")
 
 
 def load(connection: ladybug.Connection, statement: str, rows: pa.Table) -> None:

@@ -17,7 +17,7 @@ from ...cypher.clauses import Reading, read
 from ...cypher.schema import SHARED
 from ...cypher.tokens import Token, Tokens, tokenize
 
-_KEYS = {label: schema.names[0] for label, schema in SHARED.items()} | {"Circuit": "id", "Node": "key"}
+_KEYS = {label: schema.names[0] for label, schema in SHARED.items()} | {"Circuit": "id", "Node": "key", "Note": "id"}
 
 _UNTYPED = {"SKIP", "LIMIT", ".."}
 """Tokens after which the engine accepts only a bare number or parameter."""

@@ -25,8 +25,10 @@ from .. import errors, portable
 from ..content import GraphContent
 from ..contract import GraphBackend, Lease
 from ..migrations import check_current, migrations, pending
+from ..notes import GraphNotes
 from ..tables import to_table
 from . import making, readers, remove, schema, similar
+from . import notes as write_notes
 from .account import Account
 from .entities import plain
 from .errors import ended, query_failed
@@ -219,6 +221,18 @@ class Neo4jGraph(GraphBackend):
         with self._writing("set_similar") as server, readers.changing(server):
             server.write(work)
             fault("graph.similar.after")
+
+    def set_notes(self, notes: GraphNotes) -> None:
+        def work(tx: neo4j.ManagedTransaction) -> None:
+            write_notes.replace(tx, notes)
+            readers.changes(tx)
+            fault("graph.notes.before")
+
+        with self._writing("set_notes") as server:
+            if any(server.read(lambda tx: list(notes.differences(ask_in(tx))))):
+                with readers.changing(server):
+                    server.write(work)
+                    fault("graph.notes.after")
 
     def sweep(self) -> int:
         with self._writing("sweep") as server:

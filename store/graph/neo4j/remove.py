@@ -51,7 +51,7 @@ _STRAY = f"UNWIND $ids AS id MATCH (n:Node) WHERE elementId(n) = id AND {_IS_STR
 _DELETE_STRAY_EDGES = _STRAY + "MATCH (n)-[e:FEEDS|CONTAINS]-() WITH DISTINCT e LIMIT $limit DELETE e RETURN count(*)"
 _DELETE_STRAY = _STRAY + "DETACH DELETE n RETURN count(*)"
 _DELETE_SHARED = (
-    "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component) WITH x LIMIT $limit DETACH DELETE x RETURN count(*)"
+    "MATCH (x:Model|Dataset|Class|Condition|Recipe|Component|Note) WITH x LIMIT $limit DETACH DELETE x RETURN count(*)"
 )
 _COUNTS = ("MATCH (n:Node) RETURN count(n)", "MATCH (:Circuit)-[h:HAS]->() RETURN count(h)")
 

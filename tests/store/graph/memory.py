@@ -23,9 +23,10 @@ from circuitstore.store.graph import errors, portable
 from circuitstore.store.graph.content import GraphContent
 from circuitstore.store.graph.contract import GraphBackend, Lease
 from circuitstore.store.graph.ladybug.entities import plain
-from circuitstore.store.graph.ladybug.load import create_shared, load_circuits, replace_similar
+from circuitstore.store.graph.ladybug.load import create_shared, load_circuits, replace_notes, replace_similar
 from circuitstore.store.graph.ladybug.text import adapted
 from circuitstore.store.graph.migrations import migrations
+from circuitstore.store.graph.notes import GraphNotes
 from circuitstore.store.graph.rows import shared_rows
 from circuitstore.store.graph.tables import to_table
 from circuitstore.store.lease import Permit
@@ -95,6 +96,11 @@ class MemoryGraph(GraphBackend):
         with self._writing("set_similar") as (connection, _):
             replace_similar(connection, measure, pairs, self._permit)
 
+    def set_notes(self, notes: GraphNotes) -> None:
+        with self._writing("set_notes") as (connection, ask):
+            if any(notes.differences(ask)):
+                replace_notes(connection, notes, self._permit)
+
     def sweep(self) -> int:
         with self._writing("sweep") as (_, ask):
             stray = ask(f"{_STRAY} RETURN count(*)", {})[0][0]
@@ -152,7 +158,7 @@ class MemoryGraph(GraphBackend):
 
     def clear(self) -> None:
         with self._writing("clear") as (_, ask):
-            for label in ("Circuit", "Node", *SHARED):
+            for label in ("Circuit", "Node", "Note", *SHARED):
                 with self._permit():
                     ask(f"MATCH (x:{label}) DETACH DELETE x", {})
 

@@ -30,6 +30,7 @@ class TestLadybug(GraphContract):
     faults_of_remove = ("graph.remove.before", "graph.remove.after")
     faults_of_clear = ("graph.create.before", "graph.create.between")
     faults_of_set_similar = ("graph.similar.before", "graph.similar.after")
+    faults_of_set_notes = ("graph.notes.before", "graph.notes.after")
 
     @pytest.fixture
     def place(self, tmp_path):

@@ -39,6 +39,7 @@ class Neo4jContract(GraphContract):
     )
     faults_of_clear = ("graph.remove.after",)
     faults_of_set_similar = ("graph.changing.after", "graph.similar.before", "graph.similar.after")
+    faults_of_set_notes = ("graph.changing.after", "graph.notes.before", "graph.notes.after")
 
     @pytest.fixture
     def server(self) -> Neo4jServer:
