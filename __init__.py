@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from .query import add_note as add_note
     from .results import Table as Table
     from .store import Account as Account
+    from .store import merge_stores as merge_stores
     from .store import open_store as open_store
 
 _WHERE = {
@@ -190,6 +191,7 @@ _WHERE = {
     "logit_lens": "evaluation",
     "magnitude_scores": "evaluation",
     "mean_outputs": "models",
+    "merge_stores": "store",
     "minimality": "evaluation",
     "neuron_attack_effects": "evaluation",
     "neuron_conductance": "evaluation",

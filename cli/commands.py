@@ -56,6 +56,7 @@ for function in (
     *(exchange.export, exchange.import_),
     *(
         maintenance.similar,
+        maintenance.merge,
         maintenance.verify,
         maintenance.rebuild,
         maintenance.migrate,

@@ -1,4 +1,4 @@
-"""Commands that check and maintain a store: similar, verify, rebuild, migrate, gc, delete."""
+"""Commands that check and maintain a store: similar, merge, verify, rebuild, migrate, gc, delete."""
 
 from __future__ import annotations
 
@@ -49,6 +49,33 @@ def similar(
         emit(table, to)
     else:
         print_message(f"the SIMILAR relationships of {measure} were removed from the graph")
+
+
+def merge(
+    others: Annotated[list[str], typer.Argument(metavar="OTHER…", help="Folders of the stores to take up.")],
+    wait: Wait = 0.0,
+    form: Form = None,
+    out: Out = None,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Take up the runs, circuits and notes of other stores.
+
+    Copies all stored values that the store lacks, and creates it if it does not exist. The other stores
+    are only read. If it is killed, run it again. Different values for one id raise an error, before
+    anything is written.
+    """
+    from contextlib import ExitStack
+
+    from ..store import create_store, merge_stores, open_store
+
+    to = Destination.of(out, form)
+    with ExitStack() as opened:
+        found = [opened.enter_context(open_store(other)) for other in others]
+        target = opened.enter_context(create_store(**settings(store, graph, catalog).place))
+        emit(merge_stores(target, found, wait_s=wait, progress=progress and not NOTES.quiet), to)
 
 
 def verify(

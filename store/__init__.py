@@ -14,6 +14,7 @@ from .kinds import READOUTS as READOUTS
 from .kinds import RESPONSE as RESPONSE
 from .location import Location as Location
 from .location import PartLocations as PartLocations
+from .merging import merge_stores as merge_stores
 from .opening import create_store as create_store
 from .opening import migrate_store as migrate_store
 from .opening import open_store as open_store

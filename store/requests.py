@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..circuits import Extraction, WorkItem, circuit_id
 from ..errors import StoreDamaged
 from . import ledger, upkeep
+from .archive import RUN
 from .lease import now_ms
 from .parts import Parts
 from .runs import KEY, RunRequest, run_key
@@ -41,6 +42,32 @@ class Requests:
             new = tuple(dict.fromkeys(value for value in values if value[1] not in known))
             self.add_run(RunRequest(run, self._spec(run), (), (), now_ms(), new))
             self._known[run] |= {id for _, id in new}
+
+    def take(self, requests: Sequence[RunRequest]) -> None:
+        """Add the requests of a run of another store, in the order of their times.
+
+        A new run keeps them with their times. For an existing run, one request adds what is new, now, with the spec
+        that was requested last.
+        """
+        last = requests[-1]
+        with self._parts.catalog.reading() as connection:
+            listed = ledger.listed_runs(connection).get(last.run)
+        if listed is None:
+            for request in requests:
+                if not self._parts.archive.has(RUN, request.id):
+                    self._parts.archive.write_request(request, self._parts.store_id)
+            with self._parts.writing() as connection:
+                for request in requests:
+                    ledger.add_run(connection, request)
+            return
+        items = {item.id: item for one in requests for item in one.items if item.id not in listed.items}
+        circuits = {id: asked for one in requests for id, asked in zip(one.wanted, one.circuits, strict=True)}
+        new = tuple(asked for id, asked in circuits.items() if id not in listed.circuits)
+        values = tuple({v: None for one in requests for v in one.values if v not in listed.values})
+        if items or new or values:
+            spec = last.spec if last.created_ms > listed.changed_ms else listed.spec
+            self.add_run(RunRequest(last.run, spec, tuple(items.values()), new, now_ms(), values))
+            self._known.pop(last.run, None)
 
     def _lacks(self, run: str, wanted: set[str]) -> bool:
         """Return whether a run does not refer to all of these ids."""

@@ -300,8 +300,27 @@ class Writer:
             self._set_lost_aside({NOTES: [note.id for note in notes if note.id in listed]})
             self._list([self._first(note) for note in notes])
 
-    def _first(self, value: Stored) -> tuple[Stored, int]:
-        """Return the value in the archive with the same id; write the given one if there is none that is sound."""
+    def take(self, kind: StoredKind[Any], ids: Sequence[str], source: Archive) -> None:
+        """Store values of another store's archive with their times; a value comes before those that refer to it.
+
+        Raises:
+            StoreDamaged: a file of the other store is damaged; the values before it may be stored.
+        """
+        with self._parts.lock:
+            self._parts.check()
+            self._list([self._first(*source.read(kind, id)) for id in ids])
+
+    def take_run(self, requests: Sequence[RunRequest]) -> None:
+        """Store the requests of a run of another store. If the run exists, add what is new."""
+        with self._parts.lock:
+            self._requests.take(requests)
+
+    def _first(self, value: Stored, created_ms: int | None = None) -> tuple[Stored, int]:
+        """Return the value in the archive with the same id; write the given one if there is none that is sound.
+
+        Args:
+            created_ms: when the given one was stored elsewhere; by default it is stored now.
+        """
         kind = kind_of(value)
         value = kind.canonical(value)
         if self.archive.has(kind.name, value.id):
@@ -316,7 +335,7 @@ class Writer:
                         "version): the first result was kept, this one was dropped"
                     )
                 return there, created
-        created = now_ms()
+        created = now_ms() if created_ms is None else created_ms
         self.archive.write(value, created)
         return value, created
 

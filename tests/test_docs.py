@@ -166,7 +166,9 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 def test_the_commands_are_those_of_the_design() -> None:
     note = ["note add", "note list", "note export"]
-    read = "status query show draw compare report export import similar verify rebuild migrate gc delete docs doctor"
+    read = (
+        "status query show draw compare report export import similar merge verify rebuild migrate gc delete docs doctor"
+    )
     assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", "detect", *read.split(), *note]
 
 
