@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import pairwise
-from statistics import median
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
 
     from ..circuits import CircuitRecord, Discovery, WorkItem
     from ..store import Store
-
-RECENT = 20
-"""Number of the latest items from which the remaining time is estimated."""
 
 
 def runs(store: Store) -> Table:
@@ -63,12 +58,10 @@ def _dates(milliseconds: Iterable[int]) -> list[str]:
 
 
 def _left(store: Store, run: str) -> str:
-    """Estimate the time for waiting items: their number times the median time between the latest finished items."""
-    column = store.items(run).to_dict("list")
-    ended = sorted(ms for ms, state in zip(column["changed_ms"], column["state"], strict=True) if state == "done")
-    waiting = sum(state in ("wanted", "leased") for state in column["state"])
-    gaps = [later - earlier for earlier, later in pairwise(ended[-RECENT - 1 :])]
-    return duration(waiting * median(gaps) / 1000) if gaps and waiting else ""
+    from ..query import seconds_left
+
+    seconds = seconds_left(store, run)
+    return "" if seconds is None else duration(seconds)
 
 
 def duration(seconds: float) -> str:

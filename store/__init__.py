@@ -12,6 +12,7 @@ from .kinds import FITS as FITS
 from .kinds import NOTES as NOTES
 from .kinds import READOUTS as READOUTS
 from .kinds import RESPONSE as RESPONSE
+from .listing import Part as Part
 from .location import Location as Location
 from .location import PartLocations as PartLocations
 from .merging import merge_stores as merge_stores

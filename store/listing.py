@@ -6,6 +6,7 @@ import json
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Select, exists, func, select
 
 from ..circuits import HYPOTHESIS_STATES, Extraction, Subject, WorkItem
 from ..errors import InputError, check_known, cut
+from ..results import Table
 from . import ledger, sql
 from .cypher.values import plain
 from .kinds import DISCOVERY, KINDS
@@ -115,6 +117,53 @@ def circuits(
     if of_run is not None:
         query = query.where(circuits_table.c.id.in_(of_run))
     return _frame(connection, query.where(*_equal("circuits", there, equals)))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a long table.
+
+    Attributes:
+        sort: the column by which the rows are sorted; rows without a value come last.
+        descending: whether large values come first.
+        offset: number of rows before the first one.
+        limit: maximum number of rows.
+
+    Raises:
+        InputError: a negative number.
+    """
+
+    sort: str = "created_ms"
+    descending: bool = True
+    offset: int = 0
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        if self.offset < 0 or self.limit < 0:
+            raise InputError(f"expected offset and limit of at least 0, got {self.offset} and {self.limit}")
+
+
+FIRST = Part()
+"""The newest rows."""
+
+
+def part_of_circuits(connection: Connection, run: str | None, equals: Mapping[str, Any], part: Part) -> Table:
+    """See `Store.part_of_circuits`."""
+    of_run = None if run is None else _of_run(connection, run)
+    newest = ~(_LATER if of_run is None else _LATER.where(_later.c.id.in_(of_run)))
+    there = {**circuits_table.c, "newest": newest, "counts": sa.and_(newest, circuits_table.c.flag == "")}
+    chosen = select(circuits_table.c.id).where(*_equal("circuits", there, equals))
+    if of_run is not None:
+        chosen = chosen.where(circuits_table.c.id.in_(of_run))
+    total = connection.scalar(select(func.count()).select_from(chosen.subquery()))
+    (name,) = _known("circuits", circuits_table.c.keys(), [part.sort])
+    key = sql.bytewise(connection, circuits_table.c[name])
+    order = (circuits_table.c[name].is_(None), key.desc() if part.descending else key, circuits_table.c.id)
+    ids = list(connection.scalars(chosen.order_by(*order).limit(part.limit).offset(part.offset)))
+    # only now the columns that are computed for each row
+    shown = [column.label(name) for name, column in there.items()]
+    found = _frame(connection, select(*shown).where(circuits_table.c.id.in_(ids)))
+    return Table(found.set_index("id", drop=False).loc[ids].reset_index(drop=True), facts={"total": total})
 
 
 def responses(connection: Connection, run: str | None, equals: Mapping[str, Any]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from .graph import open_graph
 from .graph.contract import GraphBackend
 from .interrupts import deferred
 from .kinds import EXAMPLES, FITS, NOTES, READOUTS
+from .listing import FIRST, Part
 from .location import Location
 from .verify import differences
 from .writer import PARENTS, Writer
@@ -132,6 +133,20 @@ class Store:
         """
         with self.catalog.reading() as connection:
             return listing.circuits(connection, run, equals, columns)
+
+    def part_of_circuits(self, run: str | None = None, part: Part = FIRST, **equals: Any) -> Table:
+        """Return some rows of the table of circuits, sorted by the database; the fact `total` is the number of all.
+
+        Args:
+            run: only the circuits of this run.
+            part: which rows.
+            equals: as for `circuits`.
+
+        Raises:
+            InputError: there is no such run or column.
+        """
+        with self.catalog.reading() as connection:
+            return listing.part_of_circuits(connection, run, equals, part)
 
     def count_circuits(self, columns: Sequence[str], run: str | None = None) -> pd.DataFrame:
         """Count circuits (of the run, if one is given) by their values in the given columns of `circuits`.

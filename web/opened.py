@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from ..store import Store
+from .turns import Turns
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,12 @@ class Opened:
     Attributes:
         store: the store, open for reading.
         notes: whether notes may be added.
+        turns: runs the queries of all readers.
     """
 
     store: Store
     notes: bool = False
+    turns: Turns = field(default_factory=Turns)
 
 
 def _opened(request: Request) -> Opened:

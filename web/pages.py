@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuit, circuits, compare, diff, images
+from .api import circuit, circuits, compare, diff, images, overview, query
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class Page:
 
 
 PAGES = (
+    Page("/", "overview", overview.routes),
     Page("/circuits", "circuits", circuits.routes),
     Page("/c/{id}", "circuit", circuit.routes),
     Page("/diff", "diff", diff.routes),
     Page("/compare", "compare", compare.routes),
+    Page("/query", "query", query.routes),
     Page("/images", "images", images.routes),
 )

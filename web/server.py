@@ -17,6 +17,7 @@ from .access import Access, Guard
 from .opened import Opened
 from .pages import PAGES
 from .static_files import FOREVER, TYPES, StaticFiles
+from .turns import Left
 
 API = "/api/1"
 SMALLEST_PACKED = 1_000
@@ -45,6 +46,7 @@ def create_app(store: Store, access: Access, *, notes: bool = False) -> Callable
     app.include_router(api)
     app.add_api_route(files.base + "/{path:path}", _file(files), include_in_schema=False, methods=["GET"])
     app.add_exception_handler(CircuitStoreError, _told)
+    app.add_exception_handler(Left, lambda request, error: Response(status_code=499))
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_PACKED)
     return Guard(app, access)
 
