@@ -1,4 +1,4 @@
-"""Notes as Markdown and JSON."""
+"""Notes as Markdown and JSON, and those that a report shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,35 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ..circuits import Subject
+from ..query import note_records
+from ..store import Store
+
+_OF_RUNS = ("circuit", "item", "class")
+"""Kinds of subjects that belong to runs."""
+
+
+def read_notes(store: Store, run: str | None) -> tuple[Mapping[str, Any], ...]:
+    """Return the latest notes of a store as `query.note_records`, oldest first.
+
+    Args:
+        store: the store.
+        run: leave out notes that are only about circuits, items and classes of other runs; None for all notes.
+    """
+    records = note_records(store, list(store.notes()["id"]))
+    if run is None or not records:
+        return tuple(records)
+    items = store.items(run)
+    classes = items[["dataset", "class_index", "class"]].itertuples(index=False, name=None)
+    known = {("class", "/".join(map(str, row))) for row in classes} | {("item", id) for id in items["id"]}
+    known |= {("circuit", id) for id in store.circuits(run, columns=["id"])["id"]}
+
+    def is_shown(subject: Subject) -> bool:
+        parts = subject.parts or (subject,)
+        return all(part.kind not in _OF_RUNS or (part.kind, part.ref) in known for part in parts)
+
+    return tuple(r for r in records if not r["about"] or any(is_shown(Subject(*s)) for s in r["about"]))
 
 
 def notes_as_json(records: Sequence[Mapping[str, Any]]) -> str:

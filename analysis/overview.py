@@ -19,6 +19,7 @@ from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
 from .model_pairs import FIRST_STORED, ModelPair, ModelRoles, read_model_pairs
 from .neuron_paths import PathOverview, has_paths, read_neuron_paths
+from .notes import read_notes
 from .readouts import ReadoutSet, read_readouts
 from .study_overview import StudyOverview, read_study, titles
 from .wording import join_names
@@ -46,6 +47,7 @@ class Overview:
         readouts: read-outs of classes under conditions, by question.
         neuron_paths: neuron paths of classes, by search.
         defences: studies of defences, by attack.
+        written: notes of people, as `query.note_records`.
     """
 
     store: str
@@ -63,6 +65,7 @@ class Overview:
     readouts: tuple[ReadoutSet, ...] = ()
     neuron_paths: tuple[PathOverview, ...] = ()
     defences: tuple[DefenceOverview, ...] = ()
+    written: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def n_circuits(self) -> int:
@@ -120,6 +123,7 @@ def read_overview(
         readouts,
         read_neuron_paths(store, searches),
         read_defences(store, run),
+        read_notes(store, run),
     )
 
 

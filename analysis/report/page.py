@@ -29,6 +29,7 @@ from .image_maps import maps_views
 from .inputs import conditions_table, images_table, studies_table
 from .models import models_view
 from .neuron_paths import paths_view
+from .notes import note_views
 from .section import section, study_id
 
 MAX_NOTES = 60
@@ -151,7 +152,7 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
 
 
 def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, str]:
-    """Return the sections about neurons, read-outs and defences by their id, if the store has such values."""
+    """Return the sections about neurons, read-outs, defences and notes by their id, if the store has such values."""
     templates: Any = environment.get_template("inside.html.jinja").module
     paths = [paths_view(found, number) for number, found in enumerate(overview.neuron_paths)]
     decided, maps = decided_views(overview.readouts), maps_views(overview.readouts, overview.examples)
@@ -162,6 +163,7 @@ def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, st
         "decided": templates.decided(decided, others) if decided or others else "",
         "where": templates.where(maps) if maps else "",
         "defences": templates.defences(defence_views(overview.defences)) if overview.defences else "",
+        "written": templates.written(note_views(overview.written), len(overview.written)) if overview.written else "",
     }
     return {id: html for id, html in sections.items() if html}
 
