@@ -57,7 +57,9 @@ readme: demo $(TESTABLE)
 examples: $(USABLE)
 	set -e; for spec in examples/*.toml; do \
 		name=$$(basename $$spec .toml); \
-		if grep -q '^\[defence\]' $$spec; then command=defend; else command=index; fi; \
+		command=index; \
+		if grep -q '^\[defence\]' $$spec; then command=defend; fi; \
+		if grep -q '^\[correction\]' $$spec; then command=correct; fi; \
 		$(RUN) -m circuitstore.cli $$command $$spec --store build/examples/$$name; \
 		$(RUN) -m circuitstore.cli report --store build/examples/$$name --out build/examples/$$name.html; \
 	done

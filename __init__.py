@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from .images import image_pairs as image_pairs
     from .ingest import OwnImages as OwnImages
     from .ingest import OwnResult as OwnResult
+    from .ingest import correct as correct
     from .ingest import cross_evaluate as cross_evaluate
     from .ingest import defend as defend
     from .ingest import detect as detect
@@ -159,6 +160,7 @@ _WHERE = {
     "completeness": "evaluation",
     "correct_confusion": "defence",
     "correct_groups": "defence",
+    "correct": "ingest",
     "cross_evaluate": "ingest",
     "defend": "ingest",
     "detect": "ingest",

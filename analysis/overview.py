@@ -14,6 +14,7 @@ from ..discovery import RESIDUAL_LIMIT
 from ..query import CrossResults, Study, read_studies
 from ..results import Table
 from ..store import Store
+from .corrections import CorrectionOverview, read_corrections
 from .defences import DefenceOverview, read_defences
 from .examples import read_examples
 from .group_comparison import GroupComparison, read_group_comparisons
@@ -48,6 +49,7 @@ class Overview:
         neuron_paths: neuron paths of classes, by search.
         defences: studies of defences, by attack.
         written: notes of people, as `query.note_records`.
+        corrections: corrections, by condition and error.
     """
 
     store: str
@@ -66,6 +68,7 @@ class Overview:
     neuron_paths: tuple[PathOverview, ...] = ()
     defences: tuple[DefenceOverview, ...] = ()
     written: tuple[Mapping[str, Any], ...] = ()
+    corrections: tuple[CorrectionOverview, ...] = ()
 
     @property
     def n_circuits(self) -> int:
@@ -124,6 +127,7 @@ def read_overview(
         read_neuron_paths(store, searches),
         read_defences(store, run),
         read_notes(store, run),
+        read_corrections(store, run),
     )
 
 

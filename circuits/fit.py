@@ -18,8 +18,9 @@ from .recipe import ModelInfo, Variant, digest
 if TYPE_CHECKING:
     import pandas as pd
 
-FitThing = Literal["directions", "detector", "scores", "circuit", "defence"]
-"""What was fitted: directions, a detector, its scores of images, a circuit pooled over classes, or a row of a study."""
+FitThing = Literal["directions", "detector", "scores", "circuit", "defence", "correction"]
+"""What was fitted: directions, a detector, its scores of images, a circuit pooled over classes, or a row of a study of
+defences or corrections."""
 
 FIT_THINGS: tuple[FitThing, ...] = get_args(FitThing)
 

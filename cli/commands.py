@@ -50,6 +50,7 @@ for function in (
         indexing.cross,
         indexing.defend,
         indexing.detect,
+        indexing.correct,
     ),
     *(reading.status, reading.query, reading.show, reading.draw, reading.compare, reading.report),
     serve.serve,

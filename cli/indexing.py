@@ -250,6 +250,43 @@ def defend(
     print_message(f"{result.run}: {result.computed} responses computed in {result.seconds:.0f} s")
 
 
+def correct(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="A spec with a table [correction].")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check the spec, and print the numbers of images.")
+    ] = False,
+    form: Form = None,
+    out: Out = None,
+    wait: Wait = 0.0,
+    progress: Progress = True,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Correct a model that trusts a cue or confuses two classes. Run again to continue.
+
+    Finds the edges that carry the wrong logit on discovery images, chooses corrections on selection images at
+    a bounded loss, and reports them on report images by group, with random controls, whole heads, a last layer
+    trained again, and 95 % intervals. Printed as a table of accuracies; --format csv or json has all columns.
+    See circuitstore docs correction.
+    """
+    from .. import circuits, ingest
+    from ..results import Table
+
+    to = Destination.of(out, form)
+    shown = progress and not NOTES.quiet
+    if dry_run:
+        emit(ingest.correction_images(ingest.load_spec(spec), progress=shown), to)
+        return
+    place = settings(store, graph, catalog).place
+    result = ingest.correct(ingest.load_spec(spec), **place, wait_s=wait, progress=shown)
+    for notice in result.notices:
+        NOTES.show(notice)
+    frame = result.table.frame
+    emit(Table(circuits.compact_correction_table(frame) if to.form == Format.table else frame, result.table.notes), to)
+    print_message(f"{result.run}: {result.computed} responses computed in {result.seconds:.0f} s")
+
+
 def detect(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The spec of an indexed run.")],
     images: Annotated[

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 
+from .correct import CorrectionResult as CorrectionResult
+from .correct import correct as correct
+from .correct import correction_images as correction_images
 from .cross import cross_evaluate as cross_evaluate
 from .defend import DefenceResult as DefenceResult
 from .defend import defend as defend

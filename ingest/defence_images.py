@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 
-from ..circuits import NATURAL, ClassInfo, Condition, Intervention, Metric, Trial, short_names
-from ..circuits.recipe import Selection
+from ..circuits import NATURAL, NO_INTERVENTION, ClassInfo, Condition, Intervention, Trial, short_names
 from ..defence.labelled import LabelledImages, joined
 from ..errors import InputError, unknown
 from ..images import (
     CONDITIONS,
-    CORRUPTIONS,
     ImageRef,
     Split,
     changes_images,
-    contrast,
-    order_candidates,
     role_of,
-    surroundings,
     target_of,
 )
 from .choice import Choice
 from .plan import Plan, run_classes
 from .requests import conditions_of, named_conditions
 from .spec import DefenceSpec, Spec, errors_at
+from .study import report_trial
 
 KNOWING = "defended"
 """Value of a condition's `model` if the attack follows the gradients of the defended model."""
@@ -140,18 +135,7 @@ class StudyImages:
         return replace(basis, condition=shown, intervention=intervention)
 
     def _basis(self, cls: ClassInfo, condition: Condition) -> Trial:
-        spec, source = self.plan.spec, self.plan.source
-        hashes = [ref.hash for ref in order_candidates(source.candidates(cls), spec.seed)]
-        options: dict[str, Any] = {"count": spec.images.per_class, "seed": spec.seed}
-        nothing = CORRUPTIONS.resolve("zero")
-        around = surroundings(source, cls, condition, nothing, **options)
-        names = contrast(source, cls, condition, nothing, **options)
-        selection = Selection.of(hashes, spec.images.per_class, spec.images.choose, spec.seed, around)
-        metric = Metric.of("logit")
-        info = self.plan.model.info
-        return Trial(
-            info, cls, condition, selection, "report", metric, Intervention("none"), seed=spec.seed, contrast=names
-        )
+        return report_trial(self.plan, cls, condition, NO_INTERVENTION)
 
 
 def restarted(condition: Condition, restarts: int) -> Condition:

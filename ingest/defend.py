@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -22,14 +22,12 @@ from ..circuits import (
     Fit,
     FitUse,
     Intervention,
-    Response,
     Trial,
     cells_of,
     defence_table,
     digest,
     study_notes,
 )
-from ..defence.answers import answers
 from ..defence.choosing import Candidate, Chooser, under_attack
 from ..defence.fits import directions_fit, fitted_directions, fitted_scores, scores_fit
 from ..defence.labelled import LabelledImages, joined, twins
@@ -40,12 +38,12 @@ from ..evaluation import Execution
 from ..evaluation.interventions import Directions, Edit, Offset, fit_directions, fit_offsets
 from ..models import ViT, plain_torch
 from ..results import Table
-from ..store import FITS, RESPONSE, PartLocations, Store, Writer, create_store
+from ..store import PartLocations, create_store
 from .defence_images import StudyImages, follows_model
 from .names import check_names
 from .plan import make_plan
-from .provenance import versions
 from .spec import Spec
+from .study import StudyStore
 
 VERSION = 2
 """Version of what a study computes; raised when the same spec gives other fits."""
@@ -129,8 +127,9 @@ def defend(
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         writer.start_run(spec.name, spec.text, [])
+        kept = StudyStore(plan, store, writer)
         with _bar(images, progress) as bar, recorded() as warned:
-            study = _Study(images, store, writer, bar)
+            study = _Study(images, kept, bar)
             cells = [cell for attack in images.against for cell in study.against(attack)]
         notices = (*plan.source.notices, *plan.notices, *images.notices, *warned, *named, *writer.notices)
     table = defence_table(cells)
@@ -139,7 +138,7 @@ def defend(
         Table(table, tuple(study_notes(study.records, table))),
         pd.concat(study.coherence, ignore_index=True),
         pd.concat(study.sweeps, ignore_index=True),
-        study.computed,
+        kept.computed,
         time.monotonic() - began,
         notices,
     )
@@ -159,15 +158,14 @@ class _Column:
 
 
 class _Study:
-    """One pass over the attacks and rows of a study, with one writer."""
+    """One pass over the attacks and rows of a study."""
 
-    def __init__(self, images: StudyImages, store: Store, writer: Writer, bar: Bar) -> None:
-        self.images, self.store, self.writer, self.bar = images, store, writer, bar
-        self.plan, self.model, self.run = images.plan, images.plan.model, images.plan.spec.name
+    def __init__(self, images: StudyImages, kept: StudyStore, bar: Bar) -> None:
+        self.images, self.kept, self.bar = images, kept, bar
+        self.plan, self.model = images.plan, images.plan.model
         self.coherence: list[pd.DataFrame] = []
         self.sweeps: list[pd.DataFrame] = []
         self.records: list[Fit] = []
-        self.computed = 0
         self._execution = Execution(self.plan.spec.batch_size)
         self._choosers: dict[Condition, Chooser] = {}
         self._shown: dict[tuple[ClassInfo, Condition], LabelledImages] = {}
@@ -226,9 +224,9 @@ class _Study:
         if offset == "quantile":
             params["quantile"] = self.images.settings.quantile
         use = FitUse.of(self.images.settings.form, params)
-        if (there := self._stored("directions", use)) is None:
+        if (there := self.kept.fit("directions", use)) is None:
             there = directions_fit(fit(), self.model.info, self.plan.source.name, use)
-            self._put(there)
+            self.kept.put(there)
         return fitted_directions(there, self.model)
 
     def _scores(
@@ -236,13 +234,13 @@ class _Study:
     ) -> EdgeScores:
         """Return the scores of the attack's mechanism, pooled over classes: which edges raise the wrong class."""
         use = FitUse.of(METHOD, {"question": self._question(attack, "circuit", clean.hashes)})
-        there = self._stored("circuit", use)
+        there = self.kept.fit("circuit", use)
         if there is None:
             pairs = twins(self.model, attacked, clean, turned)
             options: dict[str, Any] = {"form": self.images.settings.form, "metric": "logit-diff"}
             scores = score_edges(self.model, pairs, METHOD, execution=self._execution, **options)
             there = scores_fit(scores, self.model.info, self.plan.source.name, clean.hashes, use)
-            self._put(there)
+            self.kept.put(there)
         return fitted_scores(there, self.model)
 
     # --- rows --------------------------------------------------------------------------------------
@@ -252,7 +250,7 @@ class _Study:
     ) -> tuple[Fit, list[Candidate]]:
         """Return the record of a row, chosen now or earlier, and its edits: one, or the draws of a control."""
         use = FitUse.of(row.name, {"question": self._question(attack, row.name, material.clean.hashes)})
-        there = self._stored("defence", use)
+        there = self.kept.fit("defence", use)
         if row.control is not None:
             like = chosen[row.like]
             nothing = like.get("size") is None
@@ -311,7 +309,7 @@ class _Study:
         }
         arrays = self._pictures(attack, facts) if row.name == NONE else {}
         record = Fit("defence", use, self.model.info, self.plan.source.name, material.clean.hashes, arrays, facts)
-        self._put(record)
+        self.kept.put(record)
         return record
 
     def _pictures(self, attack: Condition, facts: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -345,29 +343,18 @@ class _Study:
         self, attack: Condition, row: Row, candidates: Sequence[Candidate], record: Fit
     ) -> Iterator[DefenceCell]:
         """Yield the cells of a row, after computing the responses that are not stored."""
-        ids = [id for cell in record.facts["cells"] for draw in cell["responses"] for id in draw]
-        missing = set(self.writer.keep(self.run, RESPONSE, ids))
+        missing = self.kept.missing([id for cell in record.facts["cells"] for draw in cell["responses"] for id in draw])
         for column in self._columns(attack, row):
             for candidate in candidates:
                 self._respond(column, candidate.edit, missing)
-        yield from cells_of(record, lambda id: self.store.archive.response(id)[0])
+        yield from cells_of(record, lambda id: self.kept.store.archive.response(id)[0])
 
     def _respond(self, column: _Column, edit: Edit | None, missing: set[str]) -> None:
         """Compute and store the missing responses of all classes under one condition and edit."""
-        trials = self._trials(column, edit)
-        for cls, trial in zip(self.images.classes, trials, strict=True):
-            if trial.id not in missing:
-                continue
-            sample = self._sample(cls, column, edit)
-            found = answers(self.model, edit, sample.images, self._execution)
-            logits = found.logits[:, cls.class_index]
-            predicted = found.predicted.astype(np.int32)
-            provenance = {**versions(self.model), "seconds_per_image": found.seconds}
-            true = np.full(len(sample), cls.class_index, np.int32)
-            response = Response(trial, sample.hashes, logits, predicted, true, predicted == true, provenance)
-            self.writer.put(response, run=self.run)
-            missing.discard(trial.id)
-            self.computed += 1
+        for cls, trial in zip(self.images.classes, self._trials(column, edit), strict=True):
+            if trial.id in missing:
+                self.kept.respond(edit, {trial: self._sample(cls, column, edit)})
+                missing.discard(trial.id)
 
     def _sample(self, cls: ClassInfo, column: _Column, edit: Edit | None) -> LabelledImages:
         """Return the report images of a class, attacked through the edit if the attacker knows it."""
@@ -379,8 +366,6 @@ class _Study:
             self._shown[key] = self.images.of_class(cls, column.condition, "report")
         return self._shown[key]
 
-    # --- the store ---------------------------------------------------------------------------------
-
     def _question(self, attack: Condition, what: str, images: Sequence[str]) -> str:
         """Return the hash of everything that a fit of this study depends on."""
         spec = self.plan.spec
@@ -388,17 +373,6 @@ class _Study:
         columns = [condition.to_dict() for condition in self.images.conditions]
         settings = self.images.settings.model_dump(mode="json")
         return digest([VERSION, what, attack.to_dict(), classes, list(images), columns, settings, spec.seed])[:16]
-
-    def _stored(self, thing: str, use: FitUse) -> Fit | None:
-        """Return the stored fit that answers a question; None if there is none."""
-        rows = self.store.fits(thing=thing, model_id=self.model.fingerprint, fit=use.text)
-        for id in rows["id"]:
-            if not self.writer.keep(self.run, FITS, [id]) and (fit := self.writer.read_sound(FITS, id)) is not None:
-                return fit
-        return None
-
-    def _put(self, fit: Fit) -> None:
-        self.writer.put(replace(fit, provenance=versions(self.model)), run=self.run)
 
 
 def _intervention(edit: Edit | None) -> Intervention:

@@ -138,15 +138,16 @@ def make_plan(spec: Spec, model: ViT | None = None, *, groups: Grouping | None =
 
 
 def check_questions(spec: Spec) -> None:
-    """Check that a spec asks about classes of images, and not only for a study of defences.
+    """Check that a spec asks about classes of images, and not only for a study of defences or a correction.
 
     Raises:
         InputError: it has nothing to index.
     """
     if not (spec.recipe or spec.neuron_paths or spec.readout):
+        table, command = ("defence", "defend") if spec.defence else ("correction", "correct")
         raise InputError(
-            f"{spec.origin}: it has [defence], but no [[recipe]], [[neuron_paths]] or [[readout]] to index; run "
-            "circuitstore defend with it"
+            f"{spec.origin}: it has [{table}], but no [[recipe]], [[neuron_paths]] or [[readout]] to index; run "
+            f"circuitstore {command} with it"
         )
 
 

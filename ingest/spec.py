@@ -278,6 +278,37 @@ class DefenceSpec(_Part):
     restarts: int = Field(default=2, ge=1, le=1000)
 
 
+class CorrectionSpec(_Part):
+    """A correction: which error of the model is corrected, and what is tried on selection images.
+
+    Attributes:
+        error: `cue`, a cue that goes with a class in most training images, or `confusion`, the two classes that the
+            model confuses most.
+        cues: the class that the cue of a group of images goes with, by the name of the group; other groups bear none.
+        form: form of the graph; its senders are heads and MLPs.
+        sizes: numbers of edges to choose from.
+        strengths: strengths of steering to choose from.
+        quantile: quantile of the reference images' projections above which a sender is steered.
+        max_loss: maximum loss of accuracy on the selection images that must not suffer.
+        draws: number of draws of each random control.
+    """
+
+    error: Literal["cue", "confusion"]
+    cues: dict[str, str] | None = Field(default=None, min_length=1)
+    form: Literal["split", "head", "attention"] = "split"
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 48, 96), min_length=1)
+    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(1.0, 1.5), min_length=1)
+    quantile: float = Field(default=0.95, ge=0, le=1)
+    max_loss: float = Field(default=0.01, ge=0, lt=1)
+    draws: int = Field(default=4, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _cues_of_a_cue(self) -> CorrectionSpec:
+        if (self.cues is None) != (self.error == "confusion"):
+            raise ValueError('expected cues, such as { red = "zero" }, with error = "cue" and with no other error')
+        return self
+
+
 class Spec(_Part):
     """The description of an indexing run.
 
@@ -294,6 +325,7 @@ class Spec(_Part):
     neuron_paths: tuple[NeuronPathsSpec, ...] = ()
     readout: tuple[ReadoutSpec, ...] = ()
     defence: DefenceSpec | None = None
+    correction: CorrectionSpec | None = None
     keep: Literal["per-image", "mean"] = "per-image"
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: _Device | Annotated[tuple[_Device, ...], Field(min_length=1)] = "auto"
@@ -355,8 +387,10 @@ class Spec(_Part):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Spec:
-        if not (self.recipe or self.neuron_paths or self.readout or self.defence):
-            raise ValueError("expected at least one [[recipe]], [[neuron_paths]], [[readout]] or [defence]")
+        if not (self.recipe or self.neuron_paths or self.readout or self.defence or self.correction):
+            raise ValueError(
+                "expected at least one [[recipe]], [[neuron_paths]], [[readout]], [defence] or [correction]"
+            )
         if bool(self.recipe) != bool(self.extract):
             given, lacking = ("recipe", "extract") if self.recipe else ("extract", "recipe")
             raise ValueError(f"{lacking}: [[{given}]] needs at least one [[{lacking}]]")
@@ -500,6 +534,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> Iterator[str]:
         ("images", "groups"): TableSpec,
         ("images", "units"): TableSpec,
         ("defence",): DefenceSpec,
+        ("correction",): CorrectionSpec,
     }
     names = tuple(str(part) for part in loc if not isinstance(part, int) and part not in _TAGS)
     yield from tables[names].model_fields

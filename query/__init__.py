@@ -3,6 +3,7 @@
 from .ask import run as run
 from .compare import compare as compare
 from .compare import similarity_matrix as similarity_matrix
+from .corrections import correction_records as correction_records
 from .cross_results import CrossResults as CrossResults
 from .cross_results import cross_matrix as cross_matrix
 from .cross_results import read_cross_results as read_cross_results

@@ -5,6 +5,7 @@ The docstring of each function is the header of its query (`named.py`).
 
 from __future__ import annotations
 
+from .corrections import correction_table
 from .defences import defence_table
 from .detection import edges_against, flagged_images
 from .edge_tests import changed_edges
@@ -18,6 +19,7 @@ from .stability import edge_stability, stability_by_images
 
 WITHOUT_CIRCUITS: dict[str, Answer] = {
     "circuit-footprint": circuit_footprint,
+    "correction-table": correction_table,
     "defence-table": defence_table,
     "direct-by-head": direct_by_head,
     "edges-against": edges_against,

@@ -22,6 +22,7 @@ from circuitstore.formats import FileCircuit
 from circuitstore.ingest import index, parse_spec
 from circuitstore.ingest.spec import (
     ConditionSpec,
+    CorrectionSpec,
     DefenceSpec,
     ExtractSpec,
     FolderSpec,
@@ -123,7 +124,8 @@ def test_every_field_of_a_spec_is_documented() -> None:
     tables = {"": Spec, "model.": ModelSpec, "images.": ImagesSpec, "images.source.": FolderSpec}
     tables |= {"recipe.": RecipeSpec, "extract.": ExtractSpec, "condition.": ConditionSpec}
     tables |= {"neuron_paths.": NeuronPathsSpec, "readout.": ReadoutSpec, "defence.": DefenceSpec}
-    nested = {"images", "condition", "recipe", "extract", "neuron_paths", "readout", "defence"}
+    tables |= {"correction.": CorrectionSpec}
+    nested = {"images", "condition", "recipe", "extract", "neuron_paths", "readout", "defence", "correction"}
     fields = {f"{place}{name}" for place, table in tables.items() for name in table.model_fields}
     assert {f for f in fields - nested if f"| `{f}` |" not in text} == set()
     example = text.split("```toml\n")[1].split("```")[0]
@@ -166,10 +168,9 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 def test_the_commands_are_those_of_the_design() -> None:
     note = ["note add", "note list", "note export"]
-    read = (
-        "status query show draw compare report export import similar merge verify rebuild migrate gc delete docs doctor"
-    )
-    assert list(COMMANDS) == ["demo", "index", "preview", "probe", "cross", "defend", "detect", *read.split(), *note]
+    read = "status query show draw compare report serve export import similar merge verify rebuild migrate gc delete docs doctor"
+    computed = "demo index preview probe cross defend detect correct"
+    assert list(COMMANDS) == [*computed.split(), *read.split(), *note]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ..model_pairs import ModelRoles
 from ..overview import Overview, read_overview
 from ..summary import summary_of
 from ..wording import count
+from .corrections import correction_views
 from .decided import decided_views
 from .defences import defence_views
 from .drawings import Pictures
@@ -152,7 +153,7 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
 
 
 def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, str]:
-    """Return the sections about neurons, read-outs, defences and notes by their id, if the store has such values."""
+    """Return the sections about neurons, read-outs, defences, corrections and notes by id, if the store has such values."""
     templates: Any = environment.get_template("inside.html.jinja").module
     paths = [paths_view(found, number) for number, found in enumerate(overview.neuron_paths)]
     decided, maps = decided_views(overview.readouts), maps_views(overview.readouts, overview.examples)
@@ -163,6 +164,7 @@ def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, st
         "decided": templates.decided(decided, others) if decided or others else "",
         "where": templates.where(maps) if maps else "",
         "defences": templates.defences(defence_views(overview.defences)) if overview.defences else "",
+        "corrections": templates.corrections(correction_views(overview.corrections)) if overview.corrections else "",
         "written": templates.written(note_views(overview.written), len(overview.written)) if overview.written else "",
     }
     return {id: html for id, html in sections.items() if html}
@@ -197,7 +199,9 @@ def _edges_as_code(text: str) -> Markup:
 def _lead(overview: Overview) -> str:
     if not overview.studies:
         if overview.items.empty:
-            return "What defences against attacks are worth." if overview.defences else "An empty store."
+            if overview.defences:
+                return "What defences against attacks are worth."
+            return "What corrections of the model are worth." if overview.corrections else "An empty store."
         return "What the model computes on the images of each class."
     kinds = [shown.study.kind for shown in overview.studies]
     about = {
