@@ -153,7 +153,7 @@ def _examples(overview: Overview, environment: jinja2.Environment) -> Markup | s
 
 
 def _inside(overview: Overview, environment: jinja2.Environment) -> dict[str, str]:
-    """Return the sections about neurons, read-outs, defences, corrections and notes by id, if the store has such values."""
+    """Return the sections about neurons, read-outs, defences, corrections and notes by id, if there are some."""
     templates: Any = environment.get_template("inside.html.jinja").module
     paths = [paths_view(found, number) for number, found in enumerate(overview.neuron_paths)]
     decided, maps = decided_views(overview.readouts), maps_views(overview.readouts, overview.examples)
