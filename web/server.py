@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
@@ -98,7 +99,8 @@ def serve(store: Store, access: Access, *, notes: bool = False, ready: Callable[
         timeout_graceful_shutdown=3,
     )
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # which uvicorn raises again after it has ended
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
 
