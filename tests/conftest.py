@@ -84,6 +84,7 @@ SLOW = {
     "test_own.py",
     "test_own_refused.py",
     "test_packaging.py",
+    "test_pages.py",
     "test_parity.py",
     "test_parts_away.py",
     "test_platforms.py",

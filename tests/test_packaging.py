@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import circuitstore
 import pytest
 import yaml
+from circuitstore.store import create_store
+from circuitstore.web.pages import PAGES
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -117,11 +122,17 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     assert shipped == {f"circuitstore/{p.as_posix()}" for p in [*package_files(), *pages(), *top]}
 
 
-def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel installed, to be put on the import path."""
+    site = tmp_path_factory.mktemp("installed") / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, capture_output=True)
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return site
+
+
+def test_an_installed_wheel_runs(installed: Path, tmp_path: Path) -> None:
+    site, environment = installed, {**os.environ, "PYTHONPATH": str(installed)}
 
     def run(*command: str) -> str:
         done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -135,3 +146,34 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
     assert str(site / "circuitstore" / "docs" / "spec.md") in listed
     assert run("-m", "circuitstore.cli", "docs", "spec") == (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     assert "split" in run("-c", "import circuitstore as cs; print(cs.ComputationGraph(1, 1).form)")
+
+
+LINKED = re.compile(r'(?:from|import)\s*\(?\s*"(\.[^"]+)"|(?:src|href)="(/static/[^"]+)"')
+"""A module that another one imports, or a file that a page loads."""
+
+
+def test_an_installed_wheel_serves_every_file_that_its_pages_load(installed: Path, tmp_path: Path) -> None:
+    create_store(tmp_path / "store").close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "circuitstore.cli", "serve", "--no-token", "--port", str(port), "--store", "store"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None and "explorer" in server.stdout.readline()
+        waiting = [f"http://127.0.0.1:{port}{page.path}" for page in PAGES]
+        loaded: set[str] = set()
+        while waiting:
+            url = waiting.pop()
+            loaded.add(url)
+            with urlopen(url) as answer:  # raises an error for a file that is missing
+                text = answer.read().decode()
+            found = {urljoin(url, one) for pair in LINKED.findall(text) for one in pair if one}
+            waiting += found - loaded - {*waiting}
+    finally:
+        server.terminate()
+        server.communicate()
+    names = {url.rpartition("/static/")[2].partition("/")[2] for url in loaded if "/static/" in url}
+    here = ROOT / "web" / "static"
+    assert names == {str(p.relative_to(here)) for p in here.rglob("*") if p.is_file()}, "a file that no page loads"

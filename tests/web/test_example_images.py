@@ -38,8 +38,8 @@ def test_a_page_is_about_one_class_under_all_conditions(store: Store) -> None:
     assert found.sets["attack"].tolist() == list(CONDITIONS)
     first = find_subjects(store, "toys", {})
     assert first is not None and first.first["class"] == CLASSES[0]
-    with pytest.raises(InputError, match=r"class 'thre'.*did you mean 'three'"):
-        find_subjects(store, None, {"class": "thre"})
+    with pytest.raises(InputError, match=r"class 'tree'.*did you mean 'three'"):
+        find_subjects(store, None, {"class": "tree"})
 
 
 def test_a_store_without_example_images_has_no_classes_to_show(tmp_path: Path) -> None:
