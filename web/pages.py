@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuit, circuits, compare, diff, images, overview, query
+from .api import circuit, circuits, compare, diff, head, images, overview, query
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ PAGES = (
     Page("/circuits", "circuits", circuits.routes),
     Page("/c/{id}", "circuit", circuit.routes),
     Page("/diff", "diff", diff.routes),
+    Page("/head/{name}", "head", head.routes),
     Page("/compare", "compare", compare.routes),
     Page("/query", "query", query.routes),
     Page("/images", "images", images.routes),

@@ -35,7 +35,7 @@ if (found.picture.layout) {
 } else {
   main.append(element("p", { class: "notice" }, "Circuits over this universe have no drawing; the files below have their edges."));
 }
-main.append(figures(), comparison(), files());
+main.append(figures(), comparison(), examples(), files());
 
 function figures() {
   const p = found.properties;
@@ -91,6 +91,29 @@ function comparison() {
       element("select", { onchange: open }, element("option", { value: "" }, "choose a circuit …"), ...choices))));
   });
   return place;
+}
+
+/** Example images of the class under the circuit's condition, if the store has them. */
+function examples() {
+  const place = element("div", { class: "examples" });
+  const p = found.properties;
+  const subject = new URLSearchParams({ model_id: p.model_id, dataset: p.dataset, class: p.class, image_group: p.image_group });
+  whenSeen(place, async () => {
+    const images = await fetchJSON(`/api/1/images?${subject}`);
+    const set = images.sets.find((one) => one.condition === p.condition);
+    if (!set) return;
+    place.before(element("h2", {}, "Example images"));
+    place.append(...set.examples.map((one) => {
+      const attacked = one.attacked_as !== null;
+      const predicted = attacked ? one.attacked_as : one.predicted;
+      return element("figure", {},
+        element("img", { src: `/api/1/images/${set.id}/${one.hash}/${attacked ? "attacked" : "clean"}.png`,
+          alt: `image of ${p.class} under ${p.condition}, seen as ${predicted}` }),
+        element("figcaption", {}, `seen as ${predicted} (${text(attacked ? one.attacked_probability : one.probability)})`));
+    }));
+    place.after(element("p", {}, element("a", { href: `/images?${subject}` }, "All images of this class")));
+  });
+  return element("div", {}, place);
 }
 
 function files() {
