@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated
 
-import pandas as pd
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from ...circuits import short_names
-from ...store import Part
+from ...store import Part, Store
 from ..filters import FIELDS, Filtered
 from ..opened import Shared
 from ..rows import As, Form, Rows, answer
@@ -64,8 +62,7 @@ def circuits(
 @routes.get("/choices")
 def choices(opened: Shared) -> Choices:
     """Return what circuits can be filtered by."""
-    counted = opened.store.count_circuits(FIELDS)
-    found = {name: _counts(counted, name) for name in FIELDS}
+    found = {name: _counts(opened.store, name) for name in FIELDS}
     several = {name: counts for name, counts in found.items() if len(counts) > 1}
     return Choices(
         runs=list(opened.store.runs()["run"]),
@@ -76,8 +73,8 @@ def choices(opened: Shared) -> Choices:
     )
 
 
-def _counts(counted: pd.DataFrame, name: str) -> dict[str, int]:
-    sums: Counter[str] = Counter()
-    for value, count in sorted(zip(counted[name], counted["circuits"], strict=True)):
-        sums[value] += int(count)
-    return dict(sums.most_common())
+def _counts(store: Store, name: str) -> dict[str, int]:
+    """Return the number of circuits by the value of a property, the most frequent first, then by value."""
+    counted = store.count_circuits([name])
+    pairs = zip(counted[name].tolist(), counted["circuits"].tolist(), strict=True)
+    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))

@@ -17,7 +17,7 @@ export function shown(value) {
 
 /** Return the text about how many rows are shown. */
 export function counted(shownRows, total, what = "rows") {
-  return shownRows === total ? `${total} ${what}` : `${shownRows} of ${total} ${what} shown`;
+  return shownRows === total ? `${total} ${total === 1 ? what.replace(/s$/, "") : what}` : `${shownRows} of ${total} ${what} shown`;
 }
 
 /**
