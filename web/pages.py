@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from .api import circuit, circuits, compare, diff, head, images, overview, query
+from .api import circuit, circuits, compare, diff, head, images, notes, overview, query
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,5 @@ PAGES = (
     Page("/compare", "compare", compare.routes),
     Page("/query", "query", query.routes),
     Page("/images", "images", images.routes),
+    Page("/notes", "notes", notes.routes),
 )

@@ -245,7 +245,8 @@ def test_only_listed_files_are_served(open_: TestClient, path: str) -> None:
 
 def test_nothing_but_reading_is_offered(open_: TestClient) -> None:
     paths = open_.get("/api/1/openapi.json").json()["paths"]
-    assert {method for path in paths.values() for method in path} == {"get"}
+    assert {name for name, path in paths.items() if set(path) != {"get"}} == {"/api/1/notes"}
+    assert open_.post("/api/1/notes", json={"text": "x"}).status_code == 403
     assert open_.post("/api/1/circuits", json={}).status_code == 405
 
 

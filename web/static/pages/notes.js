@@ -1,0 +1,128 @@
+// Notes and hypotheses: the list by state, subject and tag, and a form to add one.
+
+import { downloads, element, fetchJSON, openPage, postJSON } from "../app.js";
+import { parameters, readState, writeState } from "../state.js";
+import { counted } from "../table.js";
+
+const API = "/api/1/notes";
+const DEFAULTS = { state: "", about: "", tag: "", replaced: false };
+const STATES = ["open", "supported", "refuted"];
+const SUBJECTS = "circuit:ID, pair:ID..ID, class:NAME, component:a3.h1, edge:a0.h1->m2 or query:NAME";
+
+const main = openPage("Notes");
+let state = readState(DEFAULTS);
+const controls = element("form", { class: "controls", onsubmit: (event) => event.preventDefault() });
+const list = element("div");
+const editor = element("section");
+main.append(controls, editor, list);
+addEventListener("popstate", () => { state = readState(DEFAULTS); fill(); show(); });
+
+let asking = new AbortController();
+
+function change(part) {
+  state = { ...state, ...part };
+  writeState(state, DEFAULTS, { push: true });
+  return show();
+}
+
+function fill() {
+  const states = element("select", { onchange: (event) => change({ state: event.target.value }) },
+    element("option", { value: "" }, "all notes"), ...STATES.map((name) => element("option", { value: name }, `${name} hypotheses`)));
+  states.value = state.state;
+  const text = (name, placeholder) => element("input", { value: state[name], placeholder,
+    onchange: (event) => change({ [name]: event.target.value.trim() }) });
+  const replaced = element("input", { type: "checkbox", onchange: (event) => change({ replaced: event.target.checked }) });
+  replaced.checked = state.replaced;
+  controls.replaceChildren(element("label", {}, "state", states), element("label", {}, "about", text("about", "circuit:ID, class:NAME, …")),
+    element("label", {}, "tag", text("tag", "any")), element("label", { class: "check" }, replaced, " also replaced versions"));
+}
+
+/** Return a subject as a link to the page that shows it. */
+function subject(text) {
+  const at = text.indexOf(":"), kind = text.slice(0, at), ref = text.slice(at + 1);
+  const [a, b] = ref.split("..");
+  const last = ref.slice(ref.indexOf("/") + 1);
+  const links = {
+    circuit: [`/c/${ref}`, `circuit ${ref.slice(0, 8)}`],
+    pair: [`/diff?${new URLSearchParams({ a, b: b ?? "" })}`, `pair ${a.slice(0, 8)}, ${(b ?? "").slice(0, 8)}`],
+    class: [`/circuits?${new URLSearchParams({ class: ref.split("/").slice(2).join("/") })}`, `class ${ref.split("/").slice(2).join("/")}`],
+    component: [`/head/${encodeURIComponent(last)}`, last],
+    edge: [null, last],
+    query: [`/query?${new URLSearchParams({ text: ref })}`, `query ${ref.slice(0, 60)}`],
+  };
+  const [href, name] = links[kind] ?? [null, text];
+  return href ? element("a", { href, title: text }, name) : element("span", { title: text }, name);
+}
+
+function spaced(parts) {
+  return parts.flatMap((part, i) => (i ? [", ", part] : [part]));
+}
+
+function shownNote(note, mayAdd) {
+  const made = new Date(note.created_ms).toLocaleString("sv").slice(0, 16);
+  return element("article", { class: "note" },
+    element("p", { class: "text", dir: "auto" }, note.text),
+    element("p", { class: "quiet" },
+      ...(note.hypothesis ? [element("strong", {}, `hypothesis, ${note.hypothesis.state}`), " · "] : []),
+      ...(note.about.length ? ["about ", ...spaced(note.about.map(subject)), " · "] : []),
+      ...(note.hypothesis?.evidence.length ? ["evidence: ", ...spaced(note.hypothesis.evidence.map(subject)), " · "] : []),
+      ...(note.tags.length ? ["tags ", ...spaced(note.tags.map((tag) =>
+        element("a", { href: `/notes?${new URLSearchParams({ tag })}` }, tag))), " · "] : []),
+      element("bdi", {}, note.author), ` · ${made} · ${note.id.slice(0, 8)}`,
+      ...(note.replaces ? [` · replaces ${note.replaces.slice(0, 8)}`] : [])),
+    ...(mayAdd ? [element("button", { type: "button", onclick: () => edit(note) }, "New version")] : []));
+}
+
+/** Show the form for a note; with an earlier one, for its next version. */
+function edit(earlier) {
+  const field = (label, input) => element("label", { class: "wide" }, label, input);
+  const text = element("textarea", { rows: "4", required: true, maxlength: "100000" });
+  text.value = earlier?.text ?? "";
+  const about = element("input", { value: (earlier?.about ?? (state.about ? [state.about] : [])).join(" ; "), placeholder: SUBJECTS });
+  const tags = element("input", { value: (earlier?.tags ?? []).join(", ") });
+  const author = element("input", { value: "", placeholder: "your account" });
+  const evidence = element("input", { value: (earlier?.hypothesis?.evidence ?? []).join(" ; "), placeholder: SUBJECTS });
+  const states = element("select", {}, ...(earlier?.hypothesis ? [] : [element("option", { value: "" }, "no hypothesis")]),
+    ...STATES.map((name) => element("option", { value: name }, name)));
+  states.value = earlier?.hypothesis?.state ?? "";
+  const split = (input, sign) => input.value.split(sign).map((part) => part.trim()).filter(Boolean);
+  const form = element("form", { class: "controls", onsubmit: async (event) => {
+    event.preventDefault();
+    save.disabled = true;
+    try {
+      const note = { text: text.value.trim(), about: split(about, ";"), tags: split(tags, ",") };
+      if (author.value.trim()) note.author = author.value.trim();
+      if (states.value) Object.assign(note, { state: states.value, evidence: split(evidence, ";") });
+      if (earlier) note.replaces = earlier.id;
+      await postJSON(API, note);
+      edit(null);
+      await show();
+    } finally {
+      save.disabled = false;
+    }
+  } });
+  const save = element("button", { type: "submit" }, earlier ? "Store the new version" : "Add the note");
+  form.append(field("text", text), field("about, with ; between", about), element("label", {}, "tags, with commas between", tags),
+    element("label", {}, "state", states), field("evidence, with ; between", evidence), element("label", {}, "author", author), save,
+    ...(earlier ? [element("button", { type: "button", onclick: () => edit(null) }, "Cancel")] : []));
+  const details = element("details", {}, element("summary", {}, earlier ? `New version of ${earlier.id.slice(0, 8)}` : "Add a note"), form);
+  details.open = Boolean(earlier);
+  editor.replaceChildren(details);
+  if (earlier) text.focus();
+}
+
+async function show() {
+  asking.abort();
+  asking = new AbortController();
+  const query = parameters(state, DEFAULTS);
+  if (state.replaced) query.set("replaced", "true");
+  const found = await fetchJSON(`${API}?${query}`, { signal: asking.signal });
+  if (!found.may_add) editor.replaceChildren(element("p", { class: "quiet" }, "To add notes here, start circuitstore serve with --notes; circuitstore note add works at any time."));
+  else if (!editor.children.length) edit(null);
+  list.replaceChildren(element("p", { class: "quiet", role: "status" }, counted(found.notes.length, found.total, "notes")),
+    ...found.notes.map((note) => shownNote(note, found.may_add)), downloads(API, query));
+}
+
+fill();
+await show();
+performance.mark("ready");
