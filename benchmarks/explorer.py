@@ -210,6 +210,7 @@ HOVER = """(step) => {
 def new_page(browser: Browser, **options: object) -> Iterator[Page]:
     """Yield a page of a new context, with nothing in its cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
 
