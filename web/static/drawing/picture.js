@@ -10,8 +10,8 @@ const ZOOM = 1.3;
 export class Picture {
   /**
    * @param {import("./graph.js").Graph} graph
-   * @param {{label: string, change: (part: object) => void, look: (what: object | null) => void}} options
-   *   `change` is called with the part of the view that the user changed; `look` with the rows `{nodes}` or
+   * @param {{label: string, change?: (part: object) => void, look?: (what: object | null) => void}} options
+   *   Without `change` the drawing is a picture, whose nodes are no buttons. `change` is called with the part of the view that the user changed; `look` with the rows `{nodes}` or
    *   `{edges}` that the pointer or the focus is on, or that a search found, or null.
    */
   constructor(graph, options) {
@@ -23,7 +23,7 @@ export class Picture {
     this.canvas = new CanvasEdges(graph);
     this.svg = this._svg();
     this.element.append(this.canvas.element, this.svg);
-    this._listen();
+    if (options.change) this._listen();
     this._resizing = new ResizeObserver(() => this._show());
     this._resizing.observe(this.element);
     this._scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -72,7 +72,7 @@ export class Picture {
     const { layout, nodes, links } = this.graph;
     const svg = svgElement("svg", {
       viewBox: `0 0 ${Math.round(layout.width)} ${Math.round(layout.body)}`,
-      role: "group",
+      role: this.options.change ? "group" : "img",
       "aria-label": this.options.label,
       "font-size": 11,
     });
@@ -111,12 +111,8 @@ export class Picture {
     const text = svgElement("text", { y: 4, "text-anchor": "middle" });
     text.textContent = short;
     group.append(svgElement("rect", { x: -wide / 2, y: -height / 2, width: wide, height, rx: 6 }), text);
-    if (on) {
-      group.setAttribute("role", "button");
-      group.setAttribute("tabindex", "-1");
-    } else {
-      group.setAttribute("aria-hidden", "true");
-    }
+    if (on && this.options.change) group.setAttribute("role", "button");
+    else group.setAttribute("aria-hidden", "true");
     return group;
   }
 
@@ -173,6 +169,7 @@ export class Picture {
     this.top.innerHTML = all ? "" : edges.toReversed().map((edge) => pathText(this.graph, edge, bold(this.strokes(edge)))).join("");
     this.element.classList.toggle("dim", edges.length > 0 && !all);
     const near = new Set([...chosen, ...edges.flatMap((edge) => [sender[edge], receiver[edge]])]);
+    if (!this.options.change) return;
     const counts = this._counts();
     const focused = this._focused ?? pins[0] ?? this.graph.nodes.on.indexOf(true);
     this.nodes.forEach((element, row) => {

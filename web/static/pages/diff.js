@@ -104,14 +104,9 @@ function sideOf(graph, found, side) {
     edges: { ...columns, score: columns[`score_${side}`] ?? null } });
   part.names = graph.names;
   const count = element("figcaption", { class: "quiet" });
-  const picture = new Picture(part, { label: `${side}: ${found[side].title}`, change: () => {}, look: () => {} });
-  picture.svg.setAttribute("role", "img");
-  picture.nodes.forEach((node) => {
-    for (const name of ["tabindex", "role", "aria-pressed"]) node.removeAttribute(name);
-  });
-  const element_ = element("figure", {}, picture.element, count);
+  const picture = new Picture(part, { label: `${side}: ${found[side].title}` });
   return {
-    element: element_,
+    element: element("figure", {}, picture.element, count),
     show(view, within) {
       part.shown = () => own.flatMap((edge, i) => (!within || within.has(edge) ? [i] : []));
       const shown = part.shown().length;
@@ -136,7 +131,7 @@ function layers(found, named) {
   const rows = found.layers.map((one) => [one.layer === null ? "logits" : `layer ${one.layer}`, one.both, one.b, one.a, one]);
   return element("div", {}, element("h2", {}, "By the layer that reads them"), table(
     { columns: ["layer", "both", "b", "a", "bars"], rows },
-    { caption: "Number of edges", titles: { both: named.both, b: named.b, a: named.a, bars: " " }, cell: (name, value) => (name === "bars"
+    { caption: "Number of edges", titles: { both: named.both, b: named.b, a: named.a, bars: "share" }, cell: (name, value) => (name === "bars"
       ? element("span", { "aria-hidden": "true" }, ...["both", "b", "a"].map((side) =>
         element("span", { class: `bar ${side}`, style: `width: ${(12 * value[side]) / most}rem` })))
       : null) },
