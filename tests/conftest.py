@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -16,6 +17,9 @@ from . import axes, in_memory
 
 # before the first temporary file
 in_memory.use()
+
+# a fifth of the time of importing and collecting; `pytest_collection` enables it again
+gc.disable()
 
 # before the first import of these rooms: assertions of shipped tests report their values
 pytest.register_assert_rewrite("circuitstore.testing")
@@ -118,6 +122,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         elif item.path.name in SLOW:
             item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Enable the collection of garbage in the end, but not of modules and collected tests, which stay."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
