@@ -69,7 +69,7 @@ for function in (
     app.command(function.__name__.strip("_"), cls=Command)(function)
 
 note = typer.Typer(help="Add, list and export notes about parts of a store.", no_args_is_help=True)
-for function in (notes.add, notes.list_, notes.export):
+for function in (notes.add, notes.list_, notes.export, notes.import_):
     note.command(function.__name__.strip("_"), cls=Command)(function)
 app.add_typer(note, name="note")
 

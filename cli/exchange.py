@@ -66,14 +66,16 @@ def export(
     folder appears completely or not at all.
     """
     from ..formats import encoded, export_circuits
+    from ..query import notes_to_export
     from ..store import open_store
 
     with open_store(**settings(store, graph, catalog).place) as opened:
         records = [opened.circuit(start) for start in id]
+        notes = notes_to_export(opened, [record.id for record in records])
         if out != STDOUT:
-            print_message(f"written to {export_circuits(records, format, out, overwrite=overwrite)}")
+            print_message(f"written to {export_circuits(records, format, out, overwrite=overwrite, notes=notes)}")
             return
-        files = encoded(records, format)
+        files = encoded(records, format, notes)
     if list(files) != [""]:
         raise InputError(f"--out -: {format} writes several files; give the name of a folder")
     try:

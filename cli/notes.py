@@ -1,4 +1,4 @@
-"""Commands for notes: note add, note list, note export."""
+"""Commands for notes: note add, note list, note export, note import."""
 
 from __future__ import annotations
 
@@ -157,6 +157,29 @@ def export(
     else:
         write_whole(out, text)
         print_message(f"{count(len(records), 'note')} written to {out}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A graph of Neuronpedia or circuit-tracer.")],
+    author: Annotated[
+        str | None, typer.Option("--author", metavar="NAME", help="Name of the author; default: your account.")
+    ] = None,
+    wait: Wait = 0.0,
+    store: StoreFolder = None,
+    graph: GraphUrl = None,
+    catalog: CatalogUrl = None,
+) -> None:
+    """Store the labels of an exported graph as notes.
+
+    FILE is what `circuitstore export --as neuronpedia` or `circuit-tracer` wrote, with nodes that were
+    labelled or grouped in a viewer.
+    """
+    from ..query import import_labels
+    from ..store import open_store
+
+    with open_store(**settings(store, graph, catalog).place) as opened:
+        notes = import_labels(opened, file, author=author, wait_s=wait)
+    print_message(f"{file.name}: {count(len(notes), 'new note')} stored")
 
 
 def _listed(opened: Store, about: str | None, state: State | None, tag: str | None, replaced: bool) -> pd.DataFrame:

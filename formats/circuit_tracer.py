@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..circuits import CircuitRecord
+from ..circuits import CircuitRecord, Note
 from .format import Files, FormatKind
 from .json_text import as_json
 from .neuronpedia import attribution_graph, metadata, slug_of
 
 
-def _written(records: Sequence[CircuitRecord]) -> Files:
-    graphs = {f"{slug_of(record)}.json": as_json(attribution_graph(record)) for record in records}
+def _written(records: Sequence[CircuitRecord], notes: Sequence[Note] = ()) -> Files:
+    graphs = {f"{slug_of(record)}.json": as_json(attribution_graph(record, notes)) for record in records}
     return {"graph-metadata.json": as_json({"graphs": [metadata(record) for record in records]}), **graphs}
 
 
@@ -20,4 +20,5 @@ CIRCUIT_TRACER = FormatKind(
     name="Folder for the viewer of circuit-tracer: graph-metadata.json, and a graph for each circuit",
     source="circuit-tracer, `local_server.py`",
     write=_written,
+    write_noted=_written,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..circuits import CircuitRecord, ComputationGraph, Kind
+from ..circuits import CircuitRecord, ComputationGraph, Kind, Note
 from ..errors import InputError
 
 Files = Mapping[str, bytes]
@@ -45,12 +45,14 @@ class FormatKind(Kind):
 
     Attributes:
         write: returns the files for some circuits; None if the format is only read.
+        write_noted: the same, with the notes that the files have room for; None if they have no room for notes.
         read: returns what the content of a file says about edges of the graph of a model, in any form; raises
             InputError with the place in the file. None if the format is only written.
         suffix: suffix of its files; empty if it is a folder.
     """
 
     write: Callable[[Sequence[CircuitRecord]], Files] | None = None
+    write_noted: Callable[[Sequence[CircuitRecord], Sequence[Note]], Files] | None = None
     read: Callable[[bytes, ComputationGraph], FileCircuit] | None = None
     suffix: str = ""
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..circuits import CircuitRecord
+from ..circuits import CircuitRecord, Note
 from ..errors import InputError
 from ..results import write_whole
 from .format import Files
 from .registry import FORMATS
 
 
-def encoded(records: Iterable[CircuitRecord], format: str) -> Files:
+def encoded(records: Iterable[CircuitRecord], format: str, notes: Sequence[Note] = ()) -> Files:
     """Return the files of a format for some circuits, by path within a folder; a single file has the path `""`.
+
+    Args:
+        records: the circuits.
+        format: one of `FORMATS` that can be written.
+        notes: notes about their components, for formats that have room for notes.
 
     Raises:
         InputError: an unknown format or one that is only read; no circuit, or one twice; a circuit that the format
@@ -35,11 +40,16 @@ def encoded(records: Iterable[CircuitRecord], format: str) -> Files:
     twice = next((id for i, id in enumerate(ids) if id in ids[:i]), None)
     if twice:
         raise InputError(f"circuit {twice[:12]} is given twice; give it once")
-    return kind.write(chosen)
+    return kind.write_noted(chosen, notes) if notes and kind.write_noted else kind.write(chosen)
 
 
 def export_circuits(
-    records: Iterable[CircuitRecord], format: str, path: str | Path, *, overwrite: bool = False
+    records: Iterable[CircuitRecord],
+    format: str,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    notes: Sequence[Note] = (),
 ) -> Path:
     """Write circuits in the format of another tool. A file or folder appears completely or not at all.
 
@@ -50,6 +60,7 @@ def export_circuits(
         format: one of `FORMATS` that can be written.
         path: the file or folder to write.
         overwrite: whether to replace a file that exists. A folder is never replaced.
+        notes: notes about their components, for formats that have room for notes.
 
     Returns:
         The path.
@@ -64,7 +75,7 @@ def export_circuits(
         True
     """
     path = Path(path)
-    files = encoded(records, format)
+    files = encoded(records, format, notes)
     if list(files) == [""]:
         _check_file(path, overwrite)
         write_whole(path, files[""])

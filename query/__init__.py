@@ -9,6 +9,8 @@ from .cross_results import cross_matrix as cross_matrix
 from .cross_results import read_cross_results as read_cross_results
 from .defences import defence_records as defence_records
 from .floors import Floor as Floor
+from .labels import import_labels as import_labels
+from .labels import notes_to_export as notes_to_export
 from .measures import MEASURES as MEASURES
 from .model_changes import ModelChange as ModelChange
 from .model_diff import compare_models as compare_models

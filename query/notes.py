@@ -66,7 +66,7 @@ def add_note(
     hypothesis = Hypothesis(state or known.state, known.evidence if shown is None else shown)
     note = Note(
         before.text if text is None else text,
-        _account() if author is None else author,
+        account() if author is None else author,
         before.about if found is None else found,
         before.tags if tags is None else tuple(tags),
         None if state is None and before.hypothesis is None else hypothesis,
@@ -91,7 +91,7 @@ def _latest(store: Store, start: str) -> Note:
     return note
 
 
-def _account() -> str:
+def account() -> str:
     """Return the name of the user's account; `unknown` where the system has none."""
     try:
         return getpass.getuser()

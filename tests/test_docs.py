@@ -167,7 +167,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    note = ["note add", "note list", "note export"]
+    note = ["note add", "note list", "note export", "note import"]
     computed = "demo index preview probe cross defend detect correct"
     read = "status query show draw compare report serve export import similar merge"
     kept = "verify rebuild migrate gc delete docs doctor"
