@@ -43,7 +43,7 @@ def notes_as_json(records: Sequence[Mapping[str, Any]]) -> str:
 
     Examples:
         >>> notes_as_json([])
-        '{"notes": []}\\n'
+        '{"notes": []}\n'
     """
     return json.dumps({"notes": list(records)}, ensure_ascii=False, indent=1 if records else None) + "\n"
 
