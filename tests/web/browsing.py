@@ -96,12 +96,12 @@ class Visit:
 
     def check(self) -> None:
         """Check that nothing went wrong, that the body does not scroll sideways, and what axe finds."""
-        assert self.problems == []
+        assert self.problems == [], "\n".join(self.problems)
         width, visible = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert width <= visible, f"the page is {width} pixels wide in a window of {visible}"
         found = Axe().run(self.page).response["violations"]
         serious = [(v["id"], [n["target"] for n in v["nodes"]]) for v in found if v["impact"] in SERIOUS]
-        assert serious == []
+        assert serious == [], f"axe: {serious}"
 
     def told(self) -> list[str]:
         """Return what went wrong, and forget it."""
