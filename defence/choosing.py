@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from ..circuits import Figures, Proportion
+from ..circuits import Figures, Proportion, digest
 from ..evaluation import Execution
-from ..evaluation.interventions import Edit
+from ..evaluation.interventions import Edit, Gate, GatedEdit
 from ..models import ViT
 from .answers import Predicted, answers
 from .labelled import LabelledImages, joined
@@ -113,6 +114,8 @@ class Chooser:
         self._model, self._images, self._judge, self._execution = model, images, judge, execution
         self._max_loss = max_loss + 1e-9  # a loss of exactly the bound is allowed, whatever its rounding
         self._count = 0
+        self._known: dict[str, Predicted] = {}
+        self._flags: dict[str, np.ndarray] = {}
 
     @cached_property
     def plain(self) -> Tried:
@@ -137,10 +140,25 @@ class Chooser:
         return Tried(candidate, judged, not bounded or judged.kept >= self.plain.judged.kept - self._max_loss)
 
     def _judged(self, edit: Edit | None) -> Judgement:
-        judged = self._judge(answers(self._model, edit, self._images.images, self._execution).predicted)
+        judged = self._judge(self._predicted(edit))
         self._count += 1
         self._execution.report(self._count, self._count)
         return judged
+
+    def _predicted(self, edit: Edit | None) -> Predicted:
+        """Return the predicted classes; the same edit runs once, by itself and behind any gate."""
+        if isinstance(edit, GatedEdit):
+            return np.where(self._flagged(edit.gate), self._predicted(edit.edit), self._predicted(None))
+        key = "" if edit is None else digest(edit.intervention.to_dict())
+        if key not in self._known:
+            self._known[key] = answers(self._model, edit, self._images.images, self._execution).predicted
+        return self._known[key]
+
+    def _flagged(self, gate: Gate) -> np.ndarray:
+        if gate.id not in self._flags:
+            scores = gate.scores(self._model, self._images.images)
+            self._flags[gate.id] = np.asarray(scores) > gate.threshold
+        return self._flags[gate.id]
 
 
 def under_attack(

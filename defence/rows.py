@@ -11,10 +11,12 @@ from ..circuits import Circuit, EdgeScores, greedy
 from ..errors import InputError
 from ..evaluation.interventions import (
     Directions,
+    Gate,
     Offset,
     ablate_components,
     fit_offsets,
     gated,
+    greedy_components,
     largest,
     neuron_attack_effects,
     projection_gate,
@@ -26,6 +28,7 @@ from ..evaluation.interventions import (
 from ..models import PENALTIES, ViT, mean_outputs
 from .answers import BATCH
 from .choosing import Candidate
+from .detectors import FittedDetector
 from .labelled import LabelledImages, joined, twins
 from .last_layer import retrained_heads
 
@@ -33,8 +36,11 @@ NONE = "none"
 NEURONS = (4, 16, 64, 256)
 """Numbers of suppressed neurons to choose from."""
 
-MAX_COMPONENTS = 8
-"""Maximum number of ablated heads and MLPs."""
+KEEPING: tuple[Offset, ...] = ("quantile", "mean")
+"""Offsets that leave what unattacked images project."""
+
+ROUNDING = 1e-9
+"""A loss of exactly the bound is allowed, whatever its rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,10 @@ class Material:
         clean: unattacked discovery images.
         attacked: attacked discovery images.
         selection: unattacked selection images, on which thresholds of gates are chosen.
-        false_alarms: share of these that a gate may flag.
+        selection_attacked: the same images, attacked.
+        detector: returns the detector that gates a row; called only if the row is computed.
+        false_alarms: share of the unattacked selection images that a gate may flag.
+        clean_loss: number of unattacked selection images that a defence may lose.
         sizes: numbers of edges to choose from.
         strengths: strengths to choose from.
     """
@@ -59,7 +68,10 @@ class Material:
     clean: LabelledImages
     attacked: LabelledImages
     selection: LabelledImages
+    selection_attacked: LabelledImages
+    detector: Callable[[], FittedDetector]
     false_alarms: float
+    clean_loss: int
     sizes: Sequence[int]
     strengths: Sequence[float]
 
@@ -75,7 +87,7 @@ class Row:
     Attributes:
         name: its name.
         about: what is done to the model.
-        candidates: the edits to choose from, the cheapest first; None if it has the settings of the row `like`.
+        candidates: the edits to choose from, the cheapest first, perhaps none; None if it has the settings of `like`.
         like: name of the row whose settings a control has.
         control: returns a random control, given the material, the settings of the row `like`, and a seed.
         attacked_knowing: whether the table has an attack that differentiates through the defence.
@@ -108,7 +120,7 @@ def _senders(material: Material) -> list[Candidate]:
         circuit = material.circuit(size)
         graph = circuit.graph
         names = [graph.senders[i] for i in np.unique(graph.edge_sender[circuit.members])]
-        for offset in ("quantile", "mean"):
+        for offset in KEEPING:
             for strength in material.strengths:
                 edit = steer_senders(material.directions[offset], names, strength)
                 settings = {"size": size, "senders": len(names), "strength": strength, "offset": offset}
@@ -119,16 +131,22 @@ def _senders(material: Material) -> list[Candidate]:
 def _gated(material: Material) -> list[Candidate]:
     """Return steering of the circuit's edges, only of images whose projections exceed those of unattacked images."""
     model, found = material.model, []
-    for offset in ("quantile", "mean"):
+    for offset in KEEPING:
         directions = material.directions[offset]
         gate = projection_gate(model, directions, material.selection.images, false_alarms=material.false_alarms)
-        for size in material.sizes:
-            circuit = material.circuit(size)
-            for strength in material.strengths:
-                edit = gated(steer_edges(directions, circuit, strength), gate)
-                settings = {"size": size, "strength": strength, "offset": offset, "gate": round(gate.threshold, 4)}
-                found.append(Candidate(edit, settings))
+        found += _behind(gate, _edges(material, (offset,)))
     return found
+
+
+def _detected(material: Material) -> list[Candidate]:
+    """Return steering of the circuit's edges, only of images that a detector flags."""
+    return _behind(material.detector(), _edges(material, KEEPING))
+
+
+def _behind(gate: Gate, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the edits of only those images that a gate flags."""
+    shown = {"gate": round(gate.threshold, 4)}
+    return [Candidate(gated(c.edit, gate), {**c.settings, **shown}) for c in candidates if c.edit is not None]
 
 
 def _neurons(material: Material) -> list[Candidate]:
@@ -144,14 +162,13 @@ def _neurons(material: Material) -> list[Candidate]:
 
 
 def _components(material: Material) -> list[Candidate]:
-    """Return mean ablations of the heads and MLPs whose edges carry most of the attack, one more at a time."""
-    model, scores = material.model, material.scores
-    graph = scores.graph
-    carried = np.bincount(graph.edge_sender, scores.mean.astype(float), graph.n_senders)
-    order = [graph.senders[i] for i in np.argsort(-carried, kind="stable") if i != 0]
+    """Return mean ablations of the heads and MLPs that a greedy search adds, one more at a time."""
+    model, clean = material.model, material.selection
     means = mean_outputs(model, material.clean.images.split(BATCH))
-    counts = range(1, min(MAX_COMPONENTS, len(order)) + 1)
-    return [Candidate(ablate_components(model, order[:n], means), {"components": " ".join(order[:n])}) for n in counts]
+    pairs = twins(model, clean, material.selection_attacked)
+    chosen = greedy_components(model, pairs, means, max_loss=material.clean_loss / len(clean) + ROUNDING).components
+    prefixes = [chosen[:n] for n in range(1, len(chosen) + 1)]
+    return [Candidate(ablate_components(model, names, means), {"components": " ".join(names)}) for names in prefixes]
 
 
 def _last_layer(material: Material) -> list[Candidate]:
@@ -200,13 +217,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "components",
-        "replace the heads and MLPs whose edges carry most of the attack by their clean means",
+        "replace heads and MLPs by their clean means, added greedily at a bounded clean cost",
         _components,
     ),
     Row(
         "edges",
         "steer the circuit's edges, by what exceeds the clean images' projections",
-        lambda material: _edges(material, ("quantile", "mean")),
+        lambda material: _edges(material, KEEPING),
         attacked_knowing=True,
     ),
     Row(
@@ -219,6 +236,12 @@ ROWS: tuple[Row, ...] = (
         "edges, gated",
         "steer the circuit's edges on images whose own projections look attacked",
         _gated,
+        attacked_knowing=True,
+    ),
+    Row(
+        "edges, detector",
+        "steer the circuit's edges on images that a detector flags",
+        _detected,
         attacked_knowing=True,
     ),
     Row(

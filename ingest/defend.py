@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,41 +18,33 @@ from ..circuits import (
     ClassInfo,
     Condition,
     DefenceCell,
-    EdgeScores,
     Fit,
     FitUse,
     Intervention,
     Trial,
     cells_of,
     defence_table,
-    digest,
     study_notes,
 )
-from ..defence.choosing import Candidate, Chooser, under_attack
-from ..defence.fits import directions_fit, fitted_directions, fitted_scores, scores_fit
-from ..defence.labelled import LabelledImages, joined, twins
+from ..defence import DETECTORS
+from ..defence.choosing import Candidate
+from ..defence.detectors.calibration import check_enough
+from ..defence.labelled import LabelledImages, joined
 from ..defence.rows import NONE, ROWS, Material, Row, check_sizes
-from ..discovery import score_edges
 from ..errors import InputError, recorded
-from ..evaluation import Execution
-from ..evaluation.interventions import Directions, Edit, Offset, fit_directions, fit_offsets
+from ..evaluation.interventions import Directions, Edit
 from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import PartLocations, create_store
+from .defence_fits import AttackFits
 from .defence_images import StudyImages, follows_model
 from .names import check_names
 from .plan import make_plan
-from .spec import Spec
+from .spec import Spec, errors_at
 from .study import StudyStore
-
-VERSION = 2
-"""Version of what a study computes; raised when the same spec gives other fits."""
 
 PICTURES = 6
 """Number of images that a study keeps for the report."""
-
-METHOD = "eap-ig"
-"""Method that scores the edges of an attack's mechanism."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +116,9 @@ def defend(
     plan = make_plan(spec, model, progress=progress)
     images = StudyImages(plan)
     check_sizes(images.settings.sizes, plan.model.graph(images.settings.form).n_edges)
+    with errors_at(spec, "defence"):
+        DETECTORS.resolve(images.settings.detector)
+        check_enough(sum(len(images.refs(cls, "selection")) for cls in images.classes), images.settings.false_alarms)
     with create_store(location, **locations) as store, store.writer(wait_s=wait_s) as writer:
         named = check_names(store, plan.model, plan.source)
         writer.start_run(spec.name, spec.text, [])
@@ -166,129 +161,62 @@ class _Study:
         self.coherence: list[pd.DataFrame] = []
         self.sweeps: list[pd.DataFrame] = []
         self.records: list[Fit] = []
-        self._execution = Execution(self.plan.spec.batch_size)
-        self._choosers: dict[Condition, Chooser] = {}
         self._shown: dict[tuple[ClassInfo, Condition], LabelledImages] = {}
 
     def against(self, attack: Condition) -> Iterator[DefenceCell]:
         """Yield the cells of all defences against an attack."""
-        name = self.images.names[attack]
+        name, fits = self.images.names[attack], AttackFits(attack, self.images, self.kept)
         self.bar.set_postfix_str(f"{name}: directions and circuit")
-        material = self._material(attack)
-        directions = material.directions["quantile"]
-        self.coherence.append(directions.to_pandas().assign(against=name))
+        self.coherence.append(fits.directions("quantile").to_pandas().assign(against=name))
         self.bar.update()
-        chosen: dict[str, dict[str, Any]] = {}
+        chosen: dict[str, Mapping[str, Any]] = {}
         for row in ROWS:
             self.bar.set_postfix_str(f"{name}: {row.name}")
-            record, candidates = self._row(attack, row, material, chosen)
+            record, candidates = self._row(row, fits, chosen)
             chosen[row.name] = record.facts["settings"]
             self.records.append(record)
-            yield from self._cells(attack, row, candidates, record)
+            if row.candidates is not None:
+                self.sweeps.append(pd.DataFrame(record.facts["sweep"]).assign(against=name, defence=row.name))
+            missing = self._missing(record)
+            for column in self._columns(attack, row):
+                for candidate in candidates:
+                    self._respond(column, candidate.edit, missing)
+            yield from cells_of(record, lambda id: self.kept.store.archive.response(id)[0])
             self.bar.update()
-
-    # --- directions and circuit --------------------------------------------------------------------
-
-    def _material(self, attack: Condition) -> Material:
-        settings = self.images.settings
-        clean, attacked, turned = self.images.successful(attack)
-        pairs = twins(self.model, clean, attacked)
-        everything = self.images.of_all(self.images.natural, "discovery").images
-
-        def fitted() -> Directions:
-            return fit_directions(self.model, pairs, form=settings.form, offset="zero", execution=self._execution)
-
-        bare = self._directions(attack, clean.hashes, "zero", fitted)
-        by_offset: dict[Offset, Directions] = {"zero": bare}
-        for offset in ("quantile", "mean"):
-
-            def with_offsets(offset: Offset = offset) -> Directions:
-                return fit_offsets(self.model, bare, everything, offset=offset, quantile=settings.quantile)
-
-            by_offset[offset] = self._directions(attack, clean.hashes, offset, with_offsets)
-        scores = self._scores(attack, clean, attacked, turned)
-        return Material(
-            self.model,
-            by_offset,
-            scores,
-            clean,
-            attacked,
-            self.images.of_all(self.images.natural, "selection"),
-            settings.false_alarms,
-            settings.sizes,
-            settings.strengths,
-        )
-
-    def _directions(self, attack: Condition, images: Sequence[str], offset: Offset, fit: Any) -> Directions:
-        params: dict[str, Any] = {"offset": offset, "question": self._question(attack, "directions", images)}
-        if offset == "quantile":
-            params["quantile"] = self.images.settings.quantile
-        use = FitUse.of(self.images.settings.form, params)
-        if (there := self.kept.fit("directions", use)) is None:
-            there = directions_fit(fit(), self.model.info, self.plan.source.name, use)
-            self.kept.put(there)
-        return fitted_directions(there, self.model)
-
-    def _scores(
-        self, attack: Condition, clean: LabelledImages, attacked: LabelledImages, turned: np.ndarray
-    ) -> EdgeScores:
-        """Return the scores of the attack's mechanism, pooled over classes: which edges raise the wrong class."""
-        use = FitUse.of(METHOD, {"question": self._question(attack, "circuit", clean.hashes)})
-        there = self.kept.fit("circuit", use)
-        if there is None:
-            pairs = twins(self.model, attacked, clean, turned)
-            options: dict[str, Any] = {"form": self.images.settings.form, "metric": "logit-diff"}
-            scores = score_edges(self.model, pairs, METHOD, execution=self._execution, **options)
-            there = scores_fit(scores, self.model.info, self.plan.source.name, clean.hashes, use)
-            self.kept.put(there)
-        return fitted_scores(there, self.model)
 
     # --- rows --------------------------------------------------------------------------------------
 
-    def _row(
-        self, attack: Condition, row: Row, material: Material, chosen: dict[str, dict[str, Any]]
-    ) -> tuple[Fit, list[Candidate]]:
-        """Return the record of a row, chosen now or earlier, and its edits: one, or the draws of a control."""
-        use = FitUse.of(row.name, {"question": self._question(attack, row.name, material.clean.hashes)})
+    def _row(self, row: Row, fits: AttackFits, chosen: Mapping[str, Mapping[str, Any]]) -> tuple[Fit, list[Candidate]]:
+        """Return the record of a row, chosen now or earlier, and its edits, if some of its responses are missing."""
+        use = FitUse.of(row.name, {"question": fits.question(row.name)})
         there = self.kept.fit("defence", use)
+        if there is not None and not self._missing(there):
+            return there, []
         if row.control is not None:
-            like = chosen[row.like]
-            nothing = like.get("size") is None
-            draws = range(1 if nothing else self.images.settings.draws)
-            candidates = [Candidate(None, like) if nothing else row.control(material, like, seed) for seed in draws]
-            if there is None:
-                there = self._record(attack, row, use, material, candidates, pd.DataFrame())
-            return there, candidates
+            candidates = self._draws(row, fits.material, chosen[row.like])
+            return there or self._record(row, use, fits, candidates, pd.DataFrame()), candidates
         assert row.candidates is not None
-        candidates = row.candidates(material)
+        candidates = row.candidates(fits.material)
         if there is None:
-            choice = self._chooser(attack).best(candidates)
-            nothing = Candidate(None, dict.fromkeys(candidates[0].settings))
-            chosen_one = nothing if choice.chosen.candidate.edit is None else choice.chosen.candidate
-            there = self._record(attack, row, use, material, [chosen_one], choice.sweep)
-        sweep = pd.DataFrame(there.facts["sweep"])
-        self.sweeps.append(sweep.assign(against=self.images.names[attack], defence=row.name))
-        place = np.flatnonzero(sweep["chosen"].to_numpy(bool))
-        return there, [candidates[place[0]] if len(place) else Candidate(None, there.facts["settings"])]
+            choice = fits.chooser.best(candidates)
+            best, settings = choice.chosen.candidate, candidates[0].settings if candidates else {row.name: None}
+            one = Candidate(None, dict.fromkeys(settings)) if best.edit is None else best
+            return self._record(row, use, fits, [one], choice.sweep), [one]
+        place = [i for i, tried in enumerate(there.facts["sweep"]) if tried["chosen"]]
+        return there, [candidates[place[0]] if place else Candidate(None, there.facts["settings"])]
 
-    def _chooser(self, attack: Condition) -> Chooser:
-        """Return what chooses defences against an attack; it runs the unchanged model once for all rows."""
-        if attack not in self._choosers:
-            clean, attacked = (self.images.of_all(c, "selection") for c in (self.images.natural, attack))
-            loss = self.images.settings.clean_loss
-            self._choosers[attack] = under_attack(self.model, clean, attacked, loss, self._execution)
-        return self._choosers[attack]
+    def _draws(self, row: Row, material: Material, like: Mapping[str, Any]) -> list[Candidate]:
+        """Return the draws of a control with the settings of another row; nothing is drawn if that row does nothing."""
+        assert row.control is not None
+        if like.get("size") is None:
+            return [Candidate(None, like)]
+        return [row.control(material, like, seed) for seed in range(self.images.settings.draws)]
 
     def _record(
-        self,
-        attack: Condition,
-        row: Row,
-        use: FitUse,
-        material: Material,
-        candidates: Sequence[Candidate],
-        sweep: pd.DataFrame,
+        self, row: Row, use: FitUse, fits: AttackFits, candidates: Sequence[Candidate], sweep: pd.DataFrame
     ) -> Fit:
         """Store what was chosen for a row, with the ids of its responses, before any of them is computed."""
+        attack = fits.attack
         cells = [
             {
                 "condition": self.images.names[column.condition],
@@ -304,11 +232,12 @@ class _Study:
             "settings": candidates[0].settings,
             "interventions": [_intervention(candidate.edit).to_dict() for candidate in candidates],
             "sweep": sweep.to_dict("records"),
-            "coherence": _coherence(material.directions["quantile"]),
+            "coherence": _coherence(fits.material.directions["quantile"]),
             "cells": cells,
         }
         arrays = self._pictures(attack, facts) if row.name == NONE else {}
-        record = Fit("defence", use, self.model.info, self.plan.source.name, material.clean.hashes, arrays, facts)
+        images = fits.material.clean.hashes
+        record = Fit("defence", use, self.model.info, self.plan.source.name, images, arrays, facts)
         self.kept.put(record)
         return record
 
@@ -339,22 +268,23 @@ class _Study:
 
     # --- cells -------------------------------------------------------------------------------------
 
-    def _cells(
-        self, attack: Condition, row: Row, candidates: Sequence[Candidate], record: Fit
-    ) -> Iterator[DefenceCell]:
-        """Yield the cells of a row, after computing the responses that are not stored."""
-        missing = self.kept.missing([id for cell in record.facts["cells"] for draw in cell["responses"] for id in draw])
-        for column in self._columns(attack, row):
-            for candidate in candidates:
-                self._respond(column, candidate.edit, missing)
-        yield from cells_of(record, lambda id: self.kept.store.archive.response(id)[0])
+    def _missing(self, record: Fit) -> set[str]:
+        """Return the ids of the responses of a row that are not stored; the run keeps the others."""
+        ids = [id for cell in record.facts["cells"] for draw in cell["responses"] for id in draw]
+        return self.kept.missing(ids)
 
     def _respond(self, column: _Column, edit: Edit | None, missing: set[str]) -> None:
-        """Compute and store the missing responses of all classes under one condition and edit."""
-        for cls, trial in zip(self.images.classes, self._trials(column, edit), strict=True):
-            if trial.id in missing:
-                self.kept.respond(edit, {trial: self._sample(cls, column, edit)})
-                missing.discard(trial.id)
+        """Compute and store the missing responses of all classes under one condition and edit.
+
+        Images of all classes run together, except those that are attacked again, which takes long.
+        """
+        trials = dict(zip(self.images.classes, self._trials(column, edit), strict=True))
+        classes = [cls for cls, trial in trials.items() if trial.id in missing]
+        groups = [[cls] for cls in classes] if column.attacker == "defence" else [classes]
+        for group in filter(None, groups):
+            samples = [self._sample(cls, column, edit) for cls in group]
+            self.kept.respond(edit, {trials[cls]: sample for cls, sample in zip(group, samples, strict=True)})
+            missing.difference_update(trials[cls].id for cls in group)
 
     def _sample(self, cls: ClassInfo, column: _Column, edit: Edit | None) -> LabelledImages:
         """Return the report images of a class, attacked through the edit if the attacker knows it."""
@@ -365,14 +295,6 @@ class _Study:
         if key not in self._shown:
             self._shown[key] = self.images.of_class(cls, column.condition, "report")
         return self._shown[key]
-
-    def _question(self, attack: Condition, what: str, images: Sequence[str]) -> str:
-        """Return the hash of everything that a fit of this study depends on."""
-        spec = self.plan.spec
-        classes = [self.images.trial(cls, attack, NO_INTERVENTION, knowing=False).id for cls in self.images.classes]
-        columns = [condition.to_dict() for condition in self.images.conditions]
-        settings = self.images.settings.model_dump(mode="json")
-        return digest([VERSION, what, attack.to_dict(), classes, list(images), columns, settings, spec.seed])[:16]
 
 
 def _intervention(edit: Edit | None) -> Intervention:

@@ -262,6 +262,7 @@ class DefenceSpec(_Part):
         clean_loss: number of unattacked selection images that a defence may lose.
         pairs: maximum number of discovery images that directions and circuit are found on.
         false_alarms: share of the unattacked selection images that a gate may flag.
+        detector: detector of suspicious images that gates the row `edges, detector`.
         draws: number of draws of each random control.
         restarts: random starts of an attack that knows the defence.
     """
@@ -273,7 +274,8 @@ class DefenceSpec(_Part):
     quantile: float = Field(default=0.95, ge=0, le=1)
     clean_loss: int = Field(default=1, ge=0)
     pairs: int = Field(default=400, ge=2)
-    false_alarms: float = Field(default=0.05, ge=0, lt=1)
+    false_alarms: float = Field(default=0.05, gt=0, lt=1)
+    detector: str = "layers-mahalanobis"
     draws: int = Field(default=4, ge=1, le=1000)
     restarts: int = Field(default=2, ge=1, le=1000)
 

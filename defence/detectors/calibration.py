@@ -50,12 +50,8 @@ def calibrate(scores: Float[np.ndarray, "image"], false_alarms: float) -> Calibr
     """
     check_share(false_alarms)
     n = len(scores)
+    check_enough(n, false_alarms)
     place = math.ceil((1 - false_alarms) * (n + 1) - 1e-9)
-    if place > n:
-        raise InputError(
-            f"false_alarms: {false_alarms:g} needs at least {math.ceil(1 / false_alarms - 1e-9) - 1} selection images, "
-            f"got {n}; give more images or allow more false alarms"
-        )
     threshold = float(np.sort(scores)[place - 1])
     if not math.isfinite(threshold):
         raise InputError(
@@ -74,3 +70,17 @@ def check_share(false_alarms: object) -> None:
     """
     if not is_number(false_alarms) or not 0 < false_alarms < 1:
         raise InputError(f"false_alarms: expected a share above 0 and below 1, such as 0.05, got {false_alarms!r}")
+
+
+def check_enough(count: int, false_alarms: float) -> None:
+    """Check that there are enough selection images for a share of false alarms.
+
+    Raises:
+        InputError: there are not.
+    """
+    needed = math.ceil(1 / false_alarms - 1e-9) - 1
+    if count < needed:
+        raise InputError(
+            f"false_alarms: {false_alarms:g} needs at least {needed} selection images, got {count}; give more images "
+            "or allow more false alarms"
+        )

@@ -12,6 +12,7 @@ from .edit import Edit as Edit
 from .edit import after as after
 from .edit import before as before
 from .gated import Gate as Gate
+from .gated import GatedEdit as GatedEdit
 from .gated import ProjectionGate as ProjectionGate
 from .gated import gated as gated
 from .gated import projection_gate as projection_gate

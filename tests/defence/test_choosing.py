@@ -9,9 +9,10 @@ import pytest
 import torch
 from circuitstore.circuits import Proportion
 from circuitstore.defence import LabelledImages
+from circuitstore.defence.answers import answers
 from circuitstore.defence.choosing import Candidate, Chooser, Judgement, under_attack
 from circuitstore.evaluation import DEFAULT, Execution
-from circuitstore.evaluation.interventions import NewHead, replace_head
+from circuitstore.evaluation.interventions import NewHead, gated, replace_head
 from circuitstore.models import LinearHead, ViT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,34 @@ def test_a_defence_that_costs_too_many_clean_images_is_not_chosen(
     assert found.sweep["allowed"].tolist() == found.sweep["chosen"].tolist() == [chosen]
     before = found.chosen.candidate.edit is None
     assert before is not chosen
+
+
+class Bright:
+    """A gate that flags the images with the larger sums of pixels, and counts the images that it scores."""
+
+    id, threshold, scored = "bright", 0.0, 0
+
+    def scores(self, model: ViT, images: torch.Tensor) -> torch.Tensor:
+        self.scored += len(images)
+        return images.sum(dim=(1, 2, 3))
+
+
+def test_an_edit_behind_a_gate_is_judged_as_if_it_had_run(
+    model: ViT, images: LabelledImages, edits: list[NewHead]
+) -> None:
+    """Its answers are those of the edit for flagged images, and of the unchanged model for the others."""
+    gate, seen = Bright(), []
+    gate.threshold = float(images.images.sum(dim=(1, 2, 3)).median())
+
+    def judge(predicted: np.ndarray) -> Judgement:
+        seen.append(predicted.tolist())
+        return Judgement({}, 1.0, (0.0,))
+
+    behind = [gated(edit, gate) for edit in edits]
+    Chooser(model, images, judge, 0.0, DEFAULT).best([Candidate(edit) for edit in (*behind, *edits)])
+    assert gate.scored == len(images)
+    ran = [answers(model, edit, images.images).predicted.tolist() for edit in (*behind, *edits, None)]
+    assert sorted(seen) == sorted(ran) and len({tuple(r) for r in ran}) > 3
 
 
 def test_nothing_to_choose_from_leaves_the_model_unchanged(model: ViT, images: LabelledImages) -> None:

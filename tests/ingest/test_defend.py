@@ -75,7 +75,11 @@ def test_a_killed_study_continues_where_it_was(tmp_path: Path, digits_model: ViT
     figures = [r.table.frame.drop(columns="seconds_per_image") for r in (rest, result)]
     assert figures[0].equals(figures[1])
     _check_result(whole, result.table.frame)
+    passes: list[int] = []
+    counter = digits_model.module.patch_embed.register_forward_hook(lambda *_: passes.append(1))
     again = defend(parse_spec(SPEC), location=whole, model=digits_model, progress=False)
+    counter.remove()
+    assert len(passes) < 10  # the plan tries each condition on one image; no image of the study is attacked again
     assert again.computed == 0 and again.table.frame.equals(result.table.frame)
     assert again.sweeps.equals(result.sweeps) and again.coherence.equals(result.coherence)
 
@@ -84,7 +88,7 @@ def _check_result(folder: Path, frame) -> None:
     """Check the rows of a study, and that the named query gives the same from the store."""
     rows = frame.set_index(["defence", "condition", "attacker"])
     assert set(frame["against"]) == {ATTACKED}  # random signs are a control
-    assert {"none", "edges", "senders", "random edges", "last layer"} <= set(frame["defence"])
+    assert {"none", "edges", "edges, detector", "senders", "random edges", "last layer"} <= set(frame["defence"])
     assert set(frame["condition"]) == {"natural", "pgd", "random-signs"} and set(frame["images"]) == {8}
     assert {key[0] for key in rows.index if key[2] == "defence"} >= {"none", "edges", "last layer"}
     assert (frame["accuracy_low"] <= frame["accuracy"]).all() and (frame["accuracy"] <= frame["accuracy_high"]).all()
@@ -93,7 +97,8 @@ def _check_result(folder: Path, frame) -> None:
         assert asked.frame.drop(columns="model").equals(frame)
         assert any("differentiates through the defence" in note for note in asked.notes)
         responses = store.responses("study")
-        assert {"none", "steer-edges", "steer-senders", "replace-head"} <= set(responses["intervention"])
+        assert store.fits("study", thing="detector")["fit"].str.startswith("layers-mahalanobis").all()
+        assert {"none", "gated", "steer-edges", "steer-senders", "replace-head"} <= set(responses["intervention"])
         plain = store.responses("study", intervention="none", attack="natural")
         shares = (plain["accuracy"] * plain["n_images"]).sum() / plain["n_images"].sum()
         assert np.isclose(shares, rows.loc[("none", "natural", "none"), "accuracy"])
