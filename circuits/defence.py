@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Attacker = Literal["none", "model", "defence"]
-"""What the attacker of a column differentiates or knows: there is none; the model; the defended model."""
+"""What the attacker of a column knows: there is no attacker; the model; the defended model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def compact_defence_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table for reading: a row per attack and defence, a column per condition, in per cent.
 
     A cell has the accuracy with its interval, and after `read` the share of images that are classified as the attack's
-    target. `(knows)` marks the attack that follows the gradients of the defended model.
+    target. `(knows)` marks the attack that is run on the defended model.
 
     Examples:
         >>> import pandas as pd
@@ -243,7 +243,7 @@ def adaptive_sentences(table: pd.DataFrame) -> list[str]:
             verdict = "the gain survives this attacker; stronger attacks may exist"
         found.append(
             f"{against}, {defence}: accuracy {static:.1%} under the attack on the plain model ({plain:.1%} without a "
-            f"defence), but {known:.1%} if the attacker differentiates through the defence ({bare:.1%} without one): "
+            f"defence), but {known:.1%} if the attack is run on the defended model ({bare:.1%} without one): "
             f"{verdict}".replace("%", " %")
         )
     return found

@@ -90,7 +90,7 @@ class Row:
         candidates: the edits to choose from, the cheapest first, perhaps none; None if it has the settings of `like`.
         like: name of the row whose settings a control has.
         control: returns a random control, given the material, the settings of the row `like`, and a seed.
-        attacked_knowing: whether the table has an attack that differentiates through the defence.
+        attacked_knowing: whether the table has an attack that is run again on the defended model.
     """
 
     name: str

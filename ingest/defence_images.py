@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -19,13 +20,11 @@ from ..images import (
     target_of,
 )
 from .choice import Choice
+from .knowing import attacked_knowing, knowing_attack
 from .plan import Plan, run_classes
 from .requests import conditions_of, named_conditions
 from .spec import DefenceSpec, Spec, errors_at
 from .study import report_trial
-
-KNOWING = "defended"
-"""Value of a condition's `model` if the attack follows the gradients of the defended model."""
 
 
 class StudyImages:
@@ -50,9 +49,9 @@ class StudyImages:
         attackers = dict(enumerate(plan.attackers))
         listed = conditions_of(spec, attackers)
         self.conditions = [self.natural, *(c for c in dict.fromkeys(listed) if c != self.natural)]
-        self.against = _attacks(spec, self.settings, self.conditions)
         texts = short_names([c.text for c in self.conditions])
         self.names = {c: texts[c.text] for c in self.conditions}
+        self.against = _attacks(spec, self.settings, self.names)
         notices: dict[str, None] = {}
         self.classes = run_classes(spec, plan.source, notices)
         if len(self.classes) < 2:
@@ -95,7 +94,7 @@ class StudyImages:
                 f"class {cls.name!r}: no {split} images; raise images.per_class, or leave it out with images.only"
             )
         if knowing:
-            views = predictions.attacked_now(cls, refs, restarted(condition, knowing))
+            views = attacked_knowing(predictions, cls, refs, condition, knowing)
         else:
             views = predictions.views(cls, refs, condition)
         model, labels = self.plan.model, np.full(len(refs), cls.class_index)
@@ -131,30 +130,13 @@ class StudyImages:
     def trial(self, cls: ClassInfo, condition: Condition, intervention: Intervention, *, knowing: bool) -> Trial:
         """Return the question how a class's report images are classified under a condition and an intervention."""
         basis = self._trial(cls, condition)
-        shown = knowing_attack(condition, self.settings.restarts) if knowing else condition
+        shown = condition
+        if knowing:
+            shown = knowing_attack(condition, self.settings.restarts, self.plan.source)
         return replace(basis, condition=shown, intervention=intervention)
 
     def _basis(self, cls: ClassInfo, condition: Condition) -> Trial:
         return report_trial(self.plan, cls, condition, NO_INTERVENTION)
-
-
-def restarted(condition: Condition, restarts: int) -> Condition:
-    """Return an attack with at least this number of random starts, if it has random starts."""
-    params = dict(condition.params)
-    if "restarts" in params:
-        params["restarts"] = max(int(params["restarts"] or 0), restarts)
-    return replace(condition, params=tuple(params.items()))
-
-
-def knowing_attack(condition: Condition, restarts: int) -> Condition:
-    """Return the name of an attack that follows the gradients of the defended model."""
-    params = dict(restarted(condition, restarts).params) | {"model": KNOWING}
-    return replace(condition, params=tuple(params.items()))
-
-
-def follows_model(condition: Condition) -> bool:
-    """Return whether an attack follows the gradients of the model that is defended."""
-    return changes_images(condition) and dict(condition.params).get("model") == "itself"
 
 
 def _settings(spec: Spec) -> DefenceSpec:
@@ -165,12 +147,15 @@ def _settings(spec: Spec) -> DefenceSpec:
     return spec.defence
 
 
-def _attacks(spec: Spec, settings: DefenceSpec, conditions: list[Condition]) -> list[Condition]:
-    """Return the attacks that defences are fitted against."""
-    attacks = [c for c in conditions if role_of(c) == "attack"]
+def _attacks(spec: Spec, settings: DefenceSpec, names: Mapping[Condition, str]) -> list[Condition]:
+    """Return the attacks that defences are fitted against, given the short names of all conditions."""
+    attacks = [c for c in names if role_of(c) == "attack"]
     if settings.against is not None:
         with errors_at(spec, "defence.against"):
-            named = {name: named_conditions(name, conditions) for name in settings.against}
+            named = {
+                name: [c for c in names if names[c] == name] or named_conditions(name, list(names))
+                for name in settings.against
+            }
             for name, found in named.items():
                 if not set(found) & set(attacks):
                     raise unknown("attack", name, [c.text for c in attacks])

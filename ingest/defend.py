@@ -37,7 +37,8 @@ from ..models import ViT, plain_torch
 from ..results import Table
 from ..store import PartLocations, create_store
 from .defence_fits import AttackFits
-from .defence_images import StudyImages, follows_model
+from .defence_images import StudyImages
+from .knowing import can_know, tries_words
 from .names import check_names
 from .plan import make_plan
 from .spec import Spec, errors_at
@@ -146,7 +147,7 @@ def _bar(images: StudyImages, wanted: bool) -> Bar:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the table: a condition, and whether the attack follows the gradients of the defended model."""
+    """A column of the table: a condition, and what its attacker knows."""
 
     condition: Condition
     attacker: Literal["none", "model", "defence"]
@@ -221,7 +222,7 @@ class _Study:
             {
                 "condition": self.images.names[column.condition],
                 "attacker": column.attacker,
-                "targets": [self.images.target(c, column.condition, "report") for c in self.images.classes],
+                "targets": [self._target(column, cls) for cls in self.images.classes],
                 "responses": [[t.id for t in self._trials(column, candidate.edit)] for candidate in candidates],
             }
             for column in self._columns(attack, row)
@@ -241,6 +242,12 @@ class _Study:
         self.kept.put(record)
         return record
 
+    def _target(self, column: _Column, cls: ClassInfo) -> int | None:
+        """Return the class that a column's attack aims at; an attacker who tries words aims at no single one."""
+        if column.attacker == "defence" and tries_words(column.condition):
+            return None
+        return self.images.target(cls, column.condition, "report")
+
     def _pictures(self, attack: Condition, facts: dict[str, Any]) -> dict[str, np.ndarray]:
         """Return one report image of some classes, unattacked and attacked, for the report; add their hashes."""
         classes = self.images.classes[:PICTURES]
@@ -256,7 +263,7 @@ class _Study:
     def _columns(self, attack: Condition, row: Row) -> Iterator[_Column]:
         for condition in self.images.conditions:
             yield _Column(condition, "none" if condition == self.images.natural else "model")
-        if row.attacked_knowing and follows_model(attack):
+        if row.attacked_knowing and can_know(attack):
             yield _Column(attack, "defence")
 
     def _trials(self, column: _Column, edit: Edit | None) -> list[Trial]:

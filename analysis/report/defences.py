@@ -24,8 +24,8 @@ def defence_views(found: Sequence[DefenceOverview]) -> list[DefenceView]:
     """Lay out defence studies."""
     caption = (
         "Accuracy on report images in per cent, with its 95 % interval (Wilson); read: share of the "
-        "images that are classified as the class that the attack aims at; (knows): the attack goes through the "
-        "defence; ms: milliseconds per image; chosen: what was chosen on selection images."
+        "images that are classified as the class that the attack aims at; (knows): the attack is run on the "
+        "defended model; ms: milliseconds per image; chosen: what was chosen on selection images."
     )
     return [
         DefenceView(one.title, frame_table(one.table, caption), one.notes, [tuple(_pictures(i)) for i in one.images])

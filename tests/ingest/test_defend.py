@@ -95,7 +95,7 @@ def _check_result(folder: Path, frame) -> None:
     with open_store(folder) as store:
         asked = query.run(store, "defence-table", run="study")
         assert asked.frame.drop(columns="model").equals(frame)
-        assert any("differentiates through the defence" in note for note in asked.notes)
+        assert any("if the attack is run on the defended model" in note for note in asked.notes)
         responses = store.responses("study")
         assert store.fits("study", thing="detector")["fit"].str.startswith("layers-mahalanobis").all()
         assert {"none", "gated", "steer-edges", "steer-senders", "replace-head"} <= set(responses["intervention"])
