@@ -1,11 +1,14 @@
 """Defences against attacks on the demo model, as means over seeds.
 
     python benchmarks/defence.py [--spec examples/defence.toml] [--seeds 4] [--store FOLDER]
+    python benchmarks/defence.py --budgets
 
 Runs the study of the spec with each seed, which decides the word of each class, the candidates' order and random starts
 of attacks. The images of a split are the same for all seeds. The output is a row per attack and defence with the mean
 accuracy in per cent under each condition, (smallest to largest over seeds), and, after `read`, the mean share of images
 that are classified as the attack's target. A store that is given continues from what it has.
+
+With `--budgets`, only the accuracy of the model without a defence on report images, by the budget of FGSM and PGD.
 """
 
 from __future__ import annotations
@@ -14,10 +17,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import circuitstore as cs
+import numpy as np
 import pandas as pd
 import torch
+from circuitstore.images import CONDITIONS, Predictions, open_source
 from circuitstore.ingest import defend, load_spec
 
+BUDGETS = ("1/255", "2/255", "3/255", "4/255", "6/255", "8/255")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "defence.toml"
 
 
@@ -26,8 +33,12 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, default=EXAMPLE)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--budgets", action="store_true", help="only the model without a defence, by budget")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.budgets:
+        print(budgets().to_string(index=False, float_format="{:.1f}".format))
+        return
     spec, tables = load_spec(args.spec), []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(args.seeds):
@@ -36,6 +47,23 @@ def main() -> None:
             tables.append(result.table.frame.assign(seed=seed))
             print(*result.table.notes, sep="\n", flush=True)
     print(averaged(pd.concat(tables)).to_string(index=False))
+
+
+def budgets() -> pd.DataFrame:
+    """Return the accuracy in per cent of the demo model on report images, a row per budget."""
+    model = cs.load_model("digits")
+    source = open_source("digits", model)
+    predictions, rows = Predictions(source, model), []
+    for eps in BUDGETS:
+        row: dict[str, object] = {"eps": eps}
+        for kind, params in (("fgsm", {}), ("pgd", {"steps": 20})):
+            attack, hits = CONDITIONS.resolve(kind, {"eps": eps, **params}), []
+            for cls in source.classes:
+                refs = [ref for ref in source.candidates(cls) if source.split_of(ref) == "report"]
+                hits.append(predictions.of(cls, refs, attack) == cls.class_index)
+            row[kind] = 100 * np.concatenate(hits).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def averaged(table: pd.DataFrame) -> pd.DataFrame:

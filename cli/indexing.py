@@ -222,6 +222,9 @@ def cross(
 
 def defend(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="A spec with a table [defence].")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the rows of the study, and how many responses are stored.")
+    ] = False,
     form: Form = None,
     out: Out = None,
     wait: Wait = 0.0,
@@ -242,6 +245,9 @@ def defend(
 
     to = Destination.of(out, form)
     place = settings(store, graph, catalog).place
+    if dry_run:
+        emit(ingest.outline_defence(ingest.load_spec(spec), **place), to)
+        return
     result = ingest.defend(ingest.load_spec(spec), **place, wait_s=wait, progress=progress and not NOTES.quiet)
     for notice in result.notices:
         NOTES.show(notice)

@@ -8,6 +8,7 @@ from .correct import CorrectionResult as CorrectionResult
 from .correct import correct as correct
 from .correct import correction_images as correction_images
 from .cross import cross_evaluate as cross_evaluate
+from .defence_outline import outline_defence as outline_defence
 from .defend import DefenceResult as DefenceResult
 from .defend import defend as defend
 from .detect import Detection as Detection

@@ -27,6 +27,20 @@ METHOD = "eap-ig"
 """Method that scores the edges of an attack's mechanism."""
 
 
+def study_question(images: StudyImages, attack: Condition, what: str) -> str:
+    """Return the hash of everything that a fit of a study depends on.
+
+    Args:
+        images: the images of the study.
+        attack: the attack that is defended against.
+        what: what is fitted.
+    """
+    classes = [images.trial(cls, attack, NO_INTERVENTION, knowing=False).id for cls in images.classes]
+    columns = [condition.to_dict() for condition in images.conditions]
+    settings = images.settings.model_dump(mode="json")
+    return digest([VERSION, what, attack.to_dict(), classes, columns, settings, images.plan.spec.seed])[:16]
+
+
 class AttackFits:
     """The fits of a study against one attack.
 
@@ -44,12 +58,8 @@ class AttackFits:
         self._settings, self._execution = images.settings, Execution(images.plan.spec.batch_size)
 
     def question(self, what: str) -> str:
-        """Return the hash of everything that a fit of this study depends on."""
-        images, spec = self.images, self.images.plan.spec
-        classes = [images.trial(cls, self.attack, NO_INTERVENTION, knowing=False).id for cls in images.classes]
-        columns = [condition.to_dict() for condition in images.conditions]
-        settings = self._settings.model_dump(mode="json")
-        return digest([VERSION, what, self.attack.to_dict(), classes, columns, settings, spec.seed])[:16]
+        """Return the hash of everything that a fit depends on, see `study_question`."""
+        return study_question(self.images, self.attack, what)
 
     def _fit(self, thing: FitThing, use: FitUse, computed: Callable[[FitUse], Fit]) -> Fit:
         if (there := self._kept.fit(thing, use)) is None:

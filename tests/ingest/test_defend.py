@@ -13,7 +13,7 @@ import pytest
 from circuitstore import query
 from circuitstore.analysis import write_report
 from circuitstore.errors import InputError
-from circuitstore.ingest import defend, index, parse_spec
+from circuitstore.ingest import defend, index, outline_defence, parse_spec
 from circuitstore.models import ViT
 from circuitstore.store import open_store
 from circuitstore.store.faults import VARIABLE
@@ -75,6 +75,13 @@ def test_a_killed_study_continues_where_it_was(tmp_path: Path, digits_model: ViT
     figures = [r.table.frame.drop(columns="seconds_per_image") for r in (rest, result)]
     assert figures[0].equals(figures[1])
     _check_result(whole, result.table.frame)
+    outlined = outline_defence(parse_spec(SPEC), model=digits_model, location=whole).frame
+    assert outlined["stored"].equals(outlined["responses"]) and set(outlined["defence"]) == set(
+        result.table.frame["defence"]
+    )
+    nothing = outline_defence(parse_spec(SPEC), model=digits_model, location=tmp_path / "none").frame
+    assert not nothing["stored"].any() and (nothing["responses"] >= outlined["responses"]).all()
+    assert not (tmp_path / "none").exists()
     passes: list[int] = []
     counter = digits_model.module.patch_embed.register_forward_hook(lambda *_: passes.append(1))
     again = defend(parse_spec(SPEC), location=whole, model=digits_model, progress=False)
