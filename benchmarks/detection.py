@@ -4,7 +4,8 @@ Every detector is fitted to discovery images. AUROC in per cent: the chance that
 than a usual one. Usual images are unattacked report images that the model classifies correctly; attacked images are
 those report images that an attack turns; OOD images are made here, from the same pixels or from none.
 
-    python benchmarks/detection.py            attacks, OOD images, benign twins, shares of edges, images per class
+    python benchmarks/detection.py            attacks, OOD images, benign twins, shares of edges, images per class, and
+                                              what is compared on selection images
     python benchmarks/detection.py --only attacks
     python benchmarks/detection.py --cost     CPU time per image of each detector, in milliseconds
 """
@@ -14,18 +15,20 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import circuitstore as cs
 import numpy as np
 import pandas as pd
 import torch
-from circuitstore.circuits import FitUse
+from circuitstore.circuits import Circuit, FitUse
 from circuitstore.defence import DETECTORS, FittedDetector, fit_detector
 from circuitstore.defence.detectors.features import edges
+from circuitstore.discovery import score_edges
 from circuitstore.errors import CircuitStoreWarning
+from circuitstore.evaluation import ImagePairs
 from circuitstore.images import CONDITIONS, Predictions, open_source
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import roc_auc_score
@@ -45,12 +48,36 @@ ATTACKS = ("FGSM", "PGD", "one word", "border", "small")
 BENIGN = ("random signs", "right word", "nonsense")
 TWINS = (("random signs", "FGSM"), ("random signs", "PGD"), ("right word", "one word"), ("nonsense", "one word"))
 
-USES: Mapping[str, FitUse] = {
-    **{key: DETECTORS.resolve(key) for key in DETECTORS},
-    "edges-mahalanobis, eap": DETECTORS.resolve("edges-mahalanobis", {"method": "eap"}),
-    "edges-mahalanobis, no root": DETECTORS.resolve("edges-mahalanobis", {"transform": "none"}),
-    "edges-deviation, no root": DETECTORS.resolve("edges-deviation", {"transform": "none"}),
+CIRCUIT_EDGES = 24
+"""Number of edges of the circuit of each class."""
+
+
+class Row(NamedTuple):
+    """A detector of the tables; with `circuits`, it sees only the edges of the classes' circuits."""
+
+    use: FitUse
+    circuits: bool = False
+
+
+def edge_detector(key: str, **params: Any) -> FitUse:
+    return DETECTORS.resolve(key, params)
+
+
+ROWS: Mapping[str, Row] = {
+    **{key: Row(DETECTORS.resolve(key)) for key in DETECTORS},
+    "edges-mahalanobis, circuits": Row(edge_detector("edges-mahalanobis"), circuits=True),
+    "edges-deviation, circuits": Row(edge_detector("edges-deviation"), circuits=True),
+    "edges-mahalanobis, eap": Row(edge_detector("edges-mahalanobis", method="eap")),
+    "edges-mahalanobis, no root": Row(edge_detector("edges-mahalanobis", transform="none")),
+    "edges-deviation, no root": Row(edge_detector("edges-deviation", transform="none")),
 }
+COMPARED: Mapping[str, Row] = {
+    f"{key}, {transform}, {keep:.0%}": Row(edge_detector(key, transform=transform, keep=keep))
+    for key in ("edges-mahalanobis", "edges-deviation", "edges-neighbours")
+    for transform in ("root", "none")
+    for keep in (1.0, 0.2)
+}
+"""What is compared on selection images: transform and share of edges of the detectors of edges."""
 
 
 class Digits:
@@ -71,31 +98,42 @@ class Digits:
             labels += [cls.class_index] * len(refs)
         return self.model.preprocess.normalise(np.concatenate(views)), np.array(labels)
 
-    @cached_property
-    def usual(self) -> np.ndarray:
-        """Which report images the model classifies correctly."""
-        images, labels = self.split("report")
-        return self.model.logits(images).argmax(dim=1).numpy() == labels
+    def attacked(self, split: str, names: Sequence[str] = (*ATTACKS, *BENIGN)) -> dict[str, Tensor]:
+        """Images of a split that the model classifies correctly, by name: unattacked, attacked with success, benign."""
+        natural, labels = self.split(split)
+        usual = self.model.logits(natural).argmax(dim=1).numpy() == labels
+        found = {"natural": natural[torch.from_numpy(usual)]}
+        for name in names:
+            images, _ = self.split(split, name)
+            turned = self.model.logits(images).argmax(dim=1).numpy() != labels
+            kept = usual & turned if name in ATTACKS else usual
+            found[name] = images[torch.from_numpy(kept)]
+        return found
 
     @cached_property
     def sets(self) -> dict[str, Tensor]:
-        """Images by the name of their set: unattacked, attacked with success, benign, OOD."""
-        natural, labels = self.split("report")
-        found = {"natural": natural[torch.from_numpy(self.usual)]}
-        for name in (*ATTACKS, *BENIGN):
-            images, _ = self.split("report", name)
-            turned = self.model.logits(images).argmax(dim=1).numpy() != labels
-            kept = self.usual & turned if name in ATTACKS else self.usual
-            found[name] = images[torch.from_numpy(kept)]
+        """Report images by the name of their set, and OOD images."""
+        found = self.attacked("report")
         views = self.model.preprocess.views(found["natural"])
         return found | {name: self.model.preprocess.normalise(v) for name, v in unusual(views).items()}
 
-    def fitted(self, use: FitUse, per_class: int | None = None) -> FittedDetector:
+    @cached_property
+    def circuits(self) -> list[Circuit]:
+        """The circuit of each class, found on discovery images with their mean as corruption."""
+        images, labels = self.split("discovery")
+        mean, found = images.mean(dim=0), []
+        for label in np.unique(labels):
+            own = images[torch.from_numpy(labels == label)]
+            pairs = ImagePairs.of(self.model, own, mean.expand_as(own), np.full(len(own), label))
+            found.append(score_edges(self.model, pairs, "eap-ig", form="split").greedy(CIRCUIT_EDGES))
+        return found
+
+    def fitted(self, row: Row, per_class: int | None = None) -> FittedDetector:
         images, labels = self.split("discovery")
         if per_class is not None:
             first = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
             images, labels = images[torch.from_numpy(first)], labels[first]
-        return fit_detector(self.model, images, labels, use)
+        return fit_detector(self.model, images, labels, row.use, circuits=self.circuits if row.circuits else ())
 
     def scored(self, fitted: FittedDetector, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         return {name: fitted.scores(self.model, self.sets[name]) for name in ("natural", *names)}
@@ -145,32 +183,31 @@ def interval(usual: np.ndarray, other: np.ndarray, draws: int = 500) -> str:
 
 
 def attacks(digits: Digits) -> Iterator[dict[str, Any]]:
-    for name, use in USES.items():
-        scores = digits.scored(digits.fitted(use), ATTACKS)
+    for name, row in ROWS.items():
+        scores = digits.scored(digits.fitted(row), ATTACKS)
         yield {"detector": name} | {of: interval(scores["natural"], scores[of]) for of in ATTACKS}
 
 
 def ood(digits: Digits) -> Iterator[dict[str, Any]]:
-    for name, use in USES.items():
-        scores = digits.scored(digits.fitted(use), OOD)
+    for name, row in ROWS.items():
+        scores = digits.scored(digits.fitted(row), OOD)
         values = {of: auroc(scores["natural"], scores[of]) for of in OOD}
         yield {"detector": name} | values | {"mean": np.mean(list(values.values()))}
 
 
 def twins(digits: Digits) -> Iterator[dict[str, Any]]:
     """Yield how well a detector tells an attack from its benign twin, and all attacks from all that is benign."""
-    for name, use in USES.items():
-        scores = digits.scored(digits.fitted(use), (*ATTACKS, *BENIGN))
+    for name, row in ROWS.items():
+        scores = digits.scored(digits.fitted(row), (*ATTACKS, *BENIGN))
         benign = np.concatenate([scores[of] for of in ("natural", *BENIGN)])
         attacked = np.concatenate([scores[of] for of in ("FGSM", "PGD", "one word")])
-        row = {f"{twin} / {of}": auroc(scores[twin], scores[of]) for twin, of in TWINS}
-        yield {"detector": name} | row | {"benign / attacks": interval(benign, attacked)}
+        values = {f"{twin} / {of}": auroc(scores[twin], scores[of]) for twin, of in TWINS}
+        yield {"detector": name} | values | {"benign / attacks": interval(benign, attacked)}
 
 
 def shares(digits: Digits) -> Iterator[dict[str, Any]]:
     for keep in (1.0, 0.5, 0.2, 0.1, 0.05):
-        use = DETECTORS.resolve("edges-mahalanobis", {"keep": keep})
-        fitted = digits.fitted(use)
+        fitted = digits.fitted(Row(edge_detector("edges-mahalanobis", keep=keep)))
         scores = digits.scored(fitted, (*ATTACKS, *OOD))
         values = {of: auroc(scores["natural"], scores[of]) for of in (*ATTACKS, *OOD)}
         row = {of: values[of] for of in ATTACKS} | {"mean OOD": np.mean([values[of] for of in OOD])}
@@ -182,15 +219,27 @@ def sizes(digits: Digits) -> Iterator[dict[str, Any]]:
     for name in names:
         row: dict[str, Any] = {"detector": name}
         for per_class in (4, 12, 34):
-            scores = digits.scored(digits.fitted(USES[name], per_class), (*ATTACKS, "letters", "shuffled"))
+            scores = digits.scored(digits.fitted(ROWS[name], per_class), (*ATTACKS, "letters", "shuffled"))
             row[f"{per_class} per class"] = np.mean([auroc(scores["natural"], s) for s in list(scores.values())[1:]])
         yield row
 
 
+def choice(digits: Digits) -> Iterator[dict[str, Any]]:
+    """Yield how well variants of the detectors of edges find attacked selection images, and attacked report images."""
+    selection = digits.attacked("selection", ATTACKS)
+    for name, row in COMPARED.items():
+        fitted, values = digits.fitted(row), {}
+        for split, sets in (("selection", selection), ("report", digits.sets)):
+            scores = {of: fitted.scores(digits.model, sets[of]) for of in ("natural", *ATTACKS)}
+            found = {f"{split}: {of}": auroc(scores["natural"], scores[of]) for of in ATTACKS}
+            values |= found | {f"{split}: mean": np.mean(list(found.values()))}
+        yield {"detector": name} | values
+
+
 def costs(digits: Digits) -> Iterator[dict[str, Any]]:
     images = digits.sets["natural"][:64]
-    for name, use in USES.items():
-        fitted, passes = digits.fitted(use), DETECTORS[use.kind].passes(**dict(use.params))
+    for name, row in ROWS.items():
+        fitted, passes = digits.fitted(row), DETECTORS[row.use.kind].passes(**dict(row.use.params))
         fitted.scores(digits.model, images)
         took = []
         for _ in range(3):
@@ -206,6 +255,7 @@ TABLES: Mapping[str, Callable[[Digits], Iterator[dict[str, Any]]]] = {
     "twins": twins,
     "shares": shares,
     "sizes": sizes,
+    "choice": choice,
 }
 
 
