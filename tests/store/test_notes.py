@@ -51,7 +51,7 @@ def test_notes_are_listed_by_subject_state_and_tag(folder: Path) -> None:
         assert store.notes(state="refuted").empty
         assert store.notes(about=CIRCUIT, state="open", tag="typography")["about"].tolist() == [CIRCUIT.text, PAIR.text]
         with pytest.raises(InputError, match="unknown state of a hypothesis 'opne'"):
-            store.notes(state="opne")
+            store.notes(state="opened")
         with pytest.raises(InputError, match=r"no note has an id that begins with 'x'; .* table of notes"):
             store.note("x")
 
