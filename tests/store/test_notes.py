@@ -50,7 +50,7 @@ def test_notes_are_listed_by_subject_state_and_tag(folder: Path) -> None:
         assert store.notes(tag="words")["text"].tolist() == ["one", "two"]
         assert store.notes(state="refuted").empty
         assert store.notes(about=CIRCUIT, state="open", tag="typography")["about"].tolist() == [CIRCUIT.text, PAIR.text]
-        with pytest.raises(InputError, match="unknown state of a hypothesis 'opne'"):
+        with pytest.raises(InputError, match="unknown state of a hypothesis 'opened'"):
             store.notes(state="opened")
         with pytest.raises(InputError, match=r"no note has an id that begins with 'x'; .* table of notes"):
             store.note("x")
