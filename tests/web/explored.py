@@ -20,7 +20,8 @@ from circuitstore.circuits import (
     WorkItem,
     readout_use,
 )
-from circuitstore.store import create_store
+from circuitstore.query import add_note
+from circuitstore.store import create_store, open_store
 from circuitstore.testing.factories import (
     make_discovery,
     make_examples,
@@ -33,6 +34,8 @@ from circuitstore.testing.factories import (
 SPEC = 'name = "toys"\nmodel = "toy"\n[images]\nsource = "digits"\nper_class = 8\n'
 HOSTILE = '<img src=x onerror="alert(1)">'
 """Name of a class, which pages must show as text."""
+
+NOTE = f"The word is read here: {HOSTILE}"
 
 CLASSES = ("three", "eight", "مرحبا", HOSTILE)
 CONDITIONS = ("natural", "typographic")
@@ -52,7 +55,7 @@ def items() -> list[WorkItem]:
 
 
 def make_store(folder: Path) -> None:
-    """Create a store with circuits, responses, example images, read-outs that are maps, and flagged images."""
+    """Create a store with circuits, responses, example images, read-outs that are maps, flagged images, and a note."""
     asked = items()
     answers: list[tuple[Discovery, CircuitRecord]] = []
     for item in asked:
@@ -73,6 +76,9 @@ def make_store(folder: Path) -> None:
         for one in readouts:
             writer.put(one, run="toys")
         writer.put(scores_of(asked[1], make_examples(asked[1])), run="toys")
+    with open_store(folder) as store:
+        pair = sorted(record.id for _, record in answers[:2])
+        add_note(store, NOTE, about=[f"circuit:{pair[0]}", f"pair:{'..'.join(pair)}", "component:m1"], author="ada")
 
 
 def map_of(item: WorkItem, examples: ExampleImages, kind: str, *axes: Axis) -> ReadoutRecord:

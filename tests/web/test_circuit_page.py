@@ -15,6 +15,7 @@ from circuitstore.store import Store, open_store
 from playwright.sync_api import Browser, Page, expect
 
 from .browsing import visit
+from .explored import NOTE
 
 PATHS = ".drawing .edges path"
 
@@ -163,9 +164,13 @@ def test_two_circuits_and_a_component(browser: Browser, explorer: str, store: St
         )
         common = dashes.count(None)
         assert sum(shown) - common == 20
+        expect(page.locator(".note .text")).to_have_text(NOTE)
         seen.check()
+        page = seen.open(f"/c/{min(a, b)}")
+        expect(page.locator(".note .text")).to_have_text(NOTE)
         page = seen.open("/head/m1")
         expect(page.get_by_role("heading", level=1)).to_have_text("m1 in all circuits")
+        expect(page.locator(".note .text")).to_have_text(NOTE)
         seen.check()
     with visit(browser, explorer) as seen:
         page = seen.open(f"/diff?a={a}&b={a}")

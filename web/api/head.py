@@ -90,6 +90,7 @@ class HeadPage(BaseModel):
     Attributes:
         studies: all studies, those with most circuits that have the component first.
         study: key of the study that is shown; None if the store has no circuits.
+        model: id of its model.
         circuits: its circuits.
         edges: names of the component's edges in them, those of most circuits first.
         scores: score of each edge in each circuit; None if the circuit does not have it.
@@ -99,6 +100,7 @@ class HeadPage(BaseModel):
     name: str
     studies: list[HeadStudy]
     study: str | None
+    model: str | None
     circuits: list[HeadCircuit]
     edges: list[str]
     scores: list[Numbers]
@@ -128,6 +130,7 @@ def head(opened: Shared, name: str, study: str = "") -> HeadPage:
         name=name,
         studies=studies,
         study=chosen,
+        model=None if rows.empty else str(rows["model_id"].iloc[0]),
         circuits=[
             HeadCircuit(
                 id=row["id"],

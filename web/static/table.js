@@ -25,7 +25,7 @@ export function counted(shownRows, total, what = "rows") {
  *
  * options: `caption`; `sort` and `descending`, the column that the rows are sorted by; `onsort(column)`, without which
  * headings are no buttons; `cell(column, value, row)`, which returns an element or null for the plain text;
- * `titles`, other names of columns; `hidden`, columns that are left out.
+ * `titles`, other names of columns, of which an empty one cannot be sorted; `hidden`, columns that are left out.
  */
 export function table({ columns, rows }, options = {}) {
   const { caption, sort, descending, onsort, cell, titles = {}, hidden = [] } = options;
@@ -34,7 +34,7 @@ export function table({ columns, rows }, options = {}) {
   const head = kept.map(([name]) => {
     const title = titles[name] ?? name.replaceAll("_", " ");
     const order = sort === name ? (descending ? "descending" : "ascending") : null;
-    const inside = onsort ? element("button", { type: "button", onclick: () => onsort(name) }, title,
+    const inside = onsort && title ? element("button", { type: "button", onclick: () => onsort(name) }, title,
       order ? (descending ? " ▾" : " ▴") : "") : title;
     return element("th", { scope: "col", "aria-sort": order, class: numeric.has(name) ? "number" : null }, inside);
   });

@@ -4,6 +4,7 @@ import { element, fetchJSON, openPage } from "../app.js";
 import { Explore, VIEW } from "../drawing/explore.js";
 import { cypher, python } from "../drawing/exports.js";
 import { Graph } from "../drawing/graph.js";
+import { notesAbout } from "../noted.js";
 import { readState, writeState } from "../state.js";
 import { counted, shown as text } from "../table.js";
 
@@ -35,7 +36,7 @@ if (found.picture.layout) {
 } else {
   main.append(element("p", { class: "notice" }, "Circuits over this universe have no drawing; the files below have their edges."));
 }
-main.append(figures(), comparison(), examples(), files());
+main.append(figures(), comparison(), notesAbout(`circuit:${found.id}`), examples(), files());
 
 function figures() {
   const p = found.properties;

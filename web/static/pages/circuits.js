@@ -114,7 +114,7 @@ async function show() {
     element("p", { class: "quiet", role: "status" }, found.total > found.rows.length
       ? `${first}–${state.offset + found.rows.length} of ${found.total} circuits` : counted(found.rows.length, found.total, "circuits")),
     ...(found.total ? [table({ columns, rows }, { caption: "Circuits", titles: TITLES, cell, sort: state.sort, descending: state.descending,
-      onsort: (name) => name !== "pick" && change({ sort: name, descending: state.sort === name ? !state.descending : false }) })]
+      onsort: (name) => change({ sort: name, descending: state.sort === name ? !state.descending : false }) })]
       : [element("p", {}, "No circuit has these properties.")]),
     element("p", { class: "controls" }, step("◂ Previous", Math.max(0, state.offset - PAGE), state.offset > 0),
       step("Next ▸", state.offset + PAGE, state.offset + PAGE < found.total)),

@@ -5,6 +5,7 @@ import { Explore, VIEW } from "../drawing/explore.js";
 import { Graph } from "../drawing/graph.js";
 import { Picture } from "../drawing/picture.js";
 import { scatter } from "../drawing/scatter.js";
+import { notesAbout } from "../noted.js";
 import { readState, writeState } from "../state.js";
 import { shown as text, table } from "../table.js";
 
@@ -36,7 +37,7 @@ function show(found, pair) {
     floors(found, pair),
   );
   if (found.picture.layout) drawings(found, pair, named);
-  main.append(layers(found, named), properties(found),
+  main.append(layers(found, named), properties(found), notesAbout(`pair:${found.a.id}..${found.b.id}`),
     element("h2", {}, "All edges of both"), downloads("/api/1/diff/edges", pair));
 }
 

@@ -3,6 +3,7 @@
 import { copyButton, element, fetchJSON, openPage } from "../app.js";
 import { csv, save } from "../drawing/exports.js";
 import { figure } from "../drawing/strokes.js";
+import { notesAbout } from "../noted.js";
 import { parameters, readState, writeState } from "../state.js";
 import { counted, table } from "../table.js";
 
@@ -34,7 +35,7 @@ async function show() {
   place.replaceChildren(
     element("div", { class: "controls" }, element("label", {}, "Study", choose)),
     element("p", {}, `${name} is in ${having.length} of ${found.circuits.length} circuits of this study.`),
-    circuits(found), edges(found, having), changes(found), readouts(found),
+    circuits(found), edges(found, having), changes(found), readouts(found), notesAbout(`component:${found.model}/${name}`),
     element("p", { class: "downloads" }, copyButton("Copy Cypher: circuits", found.cypher[0]), " ",
       copyButton("Copy Cypher: edges", found.cypher[1])),
   );

@@ -1,6 +1,7 @@
 // Notes and hypotheses: the list by state, subject and tag, and a form to add one.
 
 import { downloads, element, fetchJSON, openPage, postJSON } from "../app.js";
+import { shownNote } from "../noted.js";
 import { parameters, readState, writeState } from "../state.js";
 import { counted } from "../table.js";
 
@@ -35,42 +36,6 @@ function fill() {
   replaced.checked = state.replaced;
   controls.replaceChildren(element("label", {}, "state", states), element("label", {}, "about", text("about", "circuit:ID, class:NAME, …")),
     element("label", {}, "tag", text("tag", "any")), element("label", { class: "check" }, replaced, " also replaced versions"));
-}
-
-/** Return a subject as a link to the page that shows it. */
-function subject(text) {
-  const at = text.indexOf(":"), kind = text.slice(0, at), ref = text.slice(at + 1);
-  const [a, b] = ref.split("..");
-  const last = ref.slice(ref.indexOf("/") + 1);
-  const links = {
-    circuit: [`/c/${ref}`, `circuit ${ref.slice(0, 8)}`],
-    pair: [`/diff?${new URLSearchParams({ a, b: b ?? "" })}`, `pair ${a.slice(0, 8)}, ${(b ?? "").slice(0, 8)}`],
-    class: [`/circuits?${new URLSearchParams({ class: ref.split("/").slice(2).join("/") })}`, `class ${ref.split("/").slice(2).join("/")}`],
-    component: [`/head/${encodeURIComponent(last)}`, last],
-    edge: [null, last],
-    query: [`/query?${new URLSearchParams({ text: ref })}`, `query ${ref.slice(0, 60)}`],
-  };
-  const [href, name] = links[kind] ?? [null, text];
-  return href ? element("a", { href, title: text }, name) : element("span", { title: text }, name);
-}
-
-function spaced(parts) {
-  return parts.flatMap((part, i) => (i ? [", ", part] : [part]));
-}
-
-function shownNote(note, mayAdd) {
-  const made = new Date(note.created_ms).toLocaleString("sv").slice(0, 16);
-  return element("article", { class: "note" },
-    element("p", { class: "text", dir: "auto" }, note.text),
-    element("p", { class: "quiet" },
-      ...(note.hypothesis ? [element("strong", {}, `hypothesis, ${note.hypothesis.state}`), " · "] : []),
-      ...(note.about.length ? ["about ", ...spaced(note.about.map(subject)), " · "] : []),
-      ...(note.hypothesis?.evidence.length ? ["evidence: ", ...spaced(note.hypothesis.evidence.map(subject)), " · "] : []),
-      ...(note.tags.length ? ["tags ", ...spaced(note.tags.map((tag) =>
-        element("a", { href: `/notes?${new URLSearchParams({ tag })}` }, tag))), " · "] : []),
-      element("bdi", {}, note.author), ` · ${made} · ${note.id.slice(0, 8)}`,
-      ...(note.replaces ? [` · replaces ${note.replaces.slice(0, 8)}`] : [])),
-    ...(mayAdd ? [element("button", { type: "button", onclick: () => edit(note) }, "New version")] : []));
 }
 
 /** Show the form for a note; with an earlier one, for its next version. */
@@ -120,7 +85,7 @@ async function show() {
   if (!found.may_add) editor.replaceChildren(element("p", { class: "quiet" }, "To add notes here, start circuitstore serve with --notes; circuitstore note add works at any time."));
   else if (!editor.children.length) edit(null);
   list.replaceChildren(element("p", { class: "quiet", role: "status" }, counted(found.notes.length, found.total, "notes")),
-    ...found.notes.map((note) => shownNote(note, found.may_add)), downloads(API, query));
+    ...found.notes.map((note) => shownNote(note, found.may_add ? () => edit(note) : null)), downloads(API, query));
 }
 
 fill();
