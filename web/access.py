@@ -9,8 +9,9 @@ import secrets
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -59,8 +60,11 @@ class Access:
         Raises:
             InputError: an address beyond this machine without a token, or an empty token.
         """
-        if token == "":
-            raise InputError("--token: expected a text, got an empty one; leave it out to get a random one")
+        if isinstance(token, str) and not (token and token.isascii() and token.isprintable()):
+            raise InputError(
+                f"--token: expected printable ASCII, got {'an empty text' if not token else 'other characters'}; leave "
+                "it out to get a random one"
+            )
         secret = secrets.token_urlsafe(24) if token is True else token or None
         if secret is None and not _is_loopback(host):
             raise InputError(
@@ -69,7 +73,7 @@ class Access:
             )
         return cls(host, port, secret)
 
-    @property
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """The values of `Host` that name this server."""
         names: Iterable[str] = LOOPBACK
@@ -86,6 +90,8 @@ class Access:
     def url(self) -> str:
         """The URL to open."""
         host = "localhost" if _is_loopback(self.host) else _bracketed(self.host)
+        if self.host in ("0.0.0.0", "::"):  # every address of this machine
+            host = socket.gethostname()
         query = "" if self.token is None else "/?" + urlencode({TOKEN: self.token})
         return f"http://{host}:{self.port}{query}"
 
@@ -155,7 +161,7 @@ class Guard:
         if not self._access.knows(given):
             return _refused(http.HTTPStatus.UNAUTHORIZED, "this token is of another server, or of an earlier start")
         rest = urlencode([(name, value) for name, value in parameters if name != TOKEN])
-        path = "/" + scope["path"].lstrip("/")  # `//host` would leave this server
+        path = "/" + quote(scope["path"].lstrip("/"))  # `//host` would leave this server
         response = RedirectResponse(path + (f"?{rest}" if rest else ""), http.HTTPStatus.SEE_OTHER)
         response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict", path="/")
         response.headers["cache-control"] = "no-store"

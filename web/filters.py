@@ -19,6 +19,7 @@ class Filters:
     """
 
     model: Values = None
+    model_id: Values = None
     dataset: Values = None
     class_: Annotated[list[str] | None, Query(alias="class")] = None
     image_group: Values = None
@@ -42,5 +43,5 @@ class Filters:
 Filtered = Annotated[Filters, Depends()]
 """The type of a route's parameter that gets the filters."""
 
-FIELDS = tuple(name.removesuffix("_") for name in Filters.__dataclass_fields__ if name != "counts")
-"""The properties that select circuits."""
+FIELDS = tuple(name.removesuffix("_") for name in Filters.__dataclass_fields__ if name not in ("counts", "model_id"))
+"""The properties that select circuits, for people; `model_id` tells models of one name apart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -19,11 +20,13 @@ class Opened:
         store: the store, open for reading.
         notes: whether notes may be added.
         turns: runs the queries of all readers.
+        adding: held while a note is added, because a process has one writer.
     """
 
     store: Store
     notes: bool = False
     turns: Turns = field(default_factory=Turns)
+    adding: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _opened(request: Request) -> Opened:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from ..errors import CircuitStoreError, InputError, StoreError
+from ..errors import CircuitStoreError, InputError, StoreDamaged, StoreError, StoreForeign, StoreVersion
 from ..store import Store
 from .access import Access, Guard
 from .opened import Opened
@@ -73,7 +73,8 @@ def _file(files: StaticFiles) -> Callable[[str], Response]:
 
 def _told(request: Request, error: Exception) -> Response:
     """Answer with the message of an error: 400 if the request was wrong, 503 if the store cannot answer now."""
-    status = 503 if isinstance(error, StoreError) else 400
+    lasting = isinstance(error, StoreDamaged | StoreForeign | StoreVersion)  # asking again would not help
+    status = 500 if lasting else 503 if isinstance(error, StoreError) else 400
     return JSONResponse({"error": str(error)}, status, headers={"cache-control": "no-store"})
 
 

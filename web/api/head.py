@@ -10,8 +10,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from ...circuits import ReadoutRecord, digest, short_names
-from ...errors import InputError, unknown
+from ...errors import InputError, StoreDamaged, unknown
 from ...plain import plain
+from ...query.names import Models
 from ...query.readouts import newest_readouts
 from ...store import Store
 from ..columns import Numbers, numbers
@@ -94,6 +95,7 @@ class HeadPage(BaseModel):
         circuits: its circuits.
         edges: names of the component's edges in them, those of most circuits first.
         scores: score of each edge in each circuit; None if the circuit does not have it.
+        readouts_read: number of read-outs of the model that were read, of `readouts_stored`.
         cypher: the queries that give the circuits and the edges.
     """
 
@@ -105,6 +107,8 @@ class HeadPage(BaseModel):
     edges: list[str]
     scores: list[Numbers]
     readouts: list[HeadReadout]
+    readouts_read: int
+    readouts_stored: int
     cypher: list[str]
 
 
@@ -125,12 +129,14 @@ def head(opened: Shared, name: str, study: str = "") -> HeadPage:
     rows = rows.loc[rows["study"] == chosen].sort_values(["class_index", "condition"], kind="stable")
     rows = rows.join(having, on="id")
     edges, scores = _edges(store, name, rows)
+    model = None if rows.empty else str(rows["model_id"].iloc[0])
+    readouts, read, stored = _readouts(store, name, model)
     names = short_names(rows["condition"])
     return HeadPage(
         name=name,
         studies=studies,
         study=chosen,
-        model=None if rows.empty else str(rows["model_id"].iloc[0]),
+        model=model,
         circuits=[
             HeadCircuit(
                 id=row["id"],
@@ -145,7 +151,9 @@ def head(opened: Shared, name: str, study: str = "") -> HeadPage:
         ],
         edges=edges,
         scores=scores,
-        readouts=_readouts(store, name),
+        readouts=readouts,
+        readouts_read=read,
+        readouts_stored=stored,
         cypher=[HAVING, EDGES],
     )
 
@@ -156,9 +164,10 @@ def _is_component(store: Store, name: str) -> bool:
 
 
 def _studies(rows: pd.DataFrame) -> list[HeadStudy]:
-    found = []
+    found, models = [], Models(rows[["model", "model_id"]].drop_duplicates().itertuples(index=False, name=None))
     for key, group in rows.groupby("study", sort=False):
         first: dict[str, Any] = group.iloc[0].to_dict()
+        first["model"] = models.label(first["model_id"])
         names = ("model", "dataset", "image_group", "form", "method", "metric", "corruption", "extraction")
         text = " · ".join(str(first[name]) for name in names if first[name])
         found.append(HeadStudy(key=str(key), text=text, circuits=len(group), having=sum(group["has"].tolist())))
@@ -177,11 +186,19 @@ def _edges(store: Store, name: str, rows: pd.DataFrame) -> tuple[list[str], list
     return [str(edge) for edge in table.index], [numbers(row) or [] for row in table.to_numpy(np.float64)]
 
 
-def _readouts(store: Store, name: str) -> list[HeadReadout]:
-    """Return the values of read-outs that have an axis of components, or of layers and heads."""
-    found = []
-    for row in newest_readouts(store, None).head(MAX_READOUTS).to_dict("records"):
-        record = store.readout(row["id"])
+def _readouts(store: Store, name: str, model: str | None) -> tuple[list[HeadReadout], int, int]:
+    """Return the values of a model's read-outs that have an axis of components, or of layers and heads.
+
+    The numbers are those of the read-outs that were read, and of all that the store has of the model.
+    """
+    found: list[HeadReadout] = []
+    listed = newest_readouts(store, None)
+    listed = listed.loc[listed["model_id"] == model]
+    for row in listed.head(MAX_READOUTS).to_dict("records"):
+        try:
+            record = store.readout(row["id"])
+        except StoreDamaged:  # `verify` names it; the others are still shown
+            continue
         at = _place(record, name)
         if at is None:
             continue
@@ -196,7 +213,7 @@ def _readouts(store: Store, name: str) -> list[HeadReadout]:
                 unit=mean.unit,
             )
         )
-    return found
+    return found, min(len(listed), MAX_READOUTS), len(listed)
 
 
 def _place(record: ReadoutRecord, name: str) -> tuple[int, ...] | None:

@@ -94,7 +94,7 @@ def add(opened: Shared, note: NewNote) -> StoredNote:
         raise HTTPException(403, "this explorer only reads; start circuitstore serve with --notes to add notes")
     shared = opened.store
     # a store of its own, whose writer does not close the graph that other requests read
-    with Store(shared.location, shared.catalog, shared.id) as store:
+    with opened.adding, Store(shared.location, shared.catalog, shared.id) as store:
         added = add_note(store, **note.model_dump())
         return _stored(*note_records(store, [added.id]))
 

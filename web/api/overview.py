@@ -17,7 +17,18 @@ from ..rows import As, Form, Rows, answer
 
 routes = APIRouter(prefix="/overview", tags=["overview"])
 
-STUDY = ("model", "dataset", "image_group", "method", "form", "corruption", "metric", "direction", "extraction")
+STUDY = (
+    "model",
+    "model_id",
+    "dataset",
+    "image_group",
+    "method",
+    "form",
+    "corruption",
+    "metric",
+    "direction",
+    "extraction",
+)
 """The properties that the circuits of a study share."""
 FIGURES = ["id", "class", "condition", "n_edges", "n_graph_edges", "faithfulness", "faithfulness_random", "retention"]
 
@@ -156,7 +167,7 @@ def faithfulness(
 ) -> Rows | Response:
     """Return size and faithfulness of circuits, with the mean faithfulness of random circuits of the same size.
 
-    Circuits without a faithfulness are left out, and counted in a note.
+    Circuits without a faithfulness, and those that are flagged or not the newest, are left out, and counted in notes.
     """
     chosen = {"counts": True, **filters.equals} | ({} if direction is None else {"direction": direction})
     found = opened.store.circuits(columns=FIGURES, **chosen)
@@ -165,4 +176,8 @@ def faithfulness(
     rows = answer(shown, form, "faithfulness", total=len(known))
     if isinstance(rows, Rows) and len(found) > len(known):
         rows.notes.append(f"{len(found) - len(known)} circuits have no faithfulness")
+    if isinstance(rows, Rows) and chosen["counts"]:
+        total = opened.store.part_of_circuits(part=Part(limit=0), **chosen | {"counts": None}).facts["total"]
+        if total > len(found):
+            rows.notes.append(f"{total - len(found)} circuits are flagged, or not the newest of their question")
     return rows

@@ -72,15 +72,17 @@ async function request(path, options) {
   throw new ApiError(String(told).trim() || response.statusText, response.status);
 }
 
-/** Ask the API, and return its JSON. An error is shown above the page; one of the store is tried again until it answers. */
-export async function fetchJSON(path, { signal, again = true, ...options } = {}) {
+let failed = null; // the request whose error is shown
+
+async function ask(path, { signal, again = true, ...options }, read) {
   for (;;) {
     try {
-      const found = await (await request(path, { signal, ...options })).json();
-      showError(null);
+      const found = await read(await request(path, { signal, ...options }));
+      if (failed === path) showError(failed = null);
       return found;
     } catch (error) {
       if (error.name === "AbortError") throw error;
+      failed = path;
       showError(error);
       if (!again || (error.status !== 503 && error.status !== 0)) throw error;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
@@ -89,14 +91,22 @@ export async function fetchJSON(path, { signal, again = true, ...options } = {})
   }
 }
 
-/** Ask the API, and return its bytes. */
-export async function fetchBytes(path, { signal } = {}) {
-  try {
-    return await (await request(path, { signal })).arrayBuffer();
-  } catch (error) {
-    if (error.name !== "AbortError") showError(error);
-    throw error;
-  }
+/** Ask the API, and return its JSON. An error is shown above the page; one of the store is tried again until it answers. */
+export function fetchJSON(path, options = {}) {
+  return ask(path, options, (response) => response.json());
+}
+
+/** Ask the API, and return its bytes, like `fetchJSON`. */
+export function fetchBytes(path, options = {}) {
+  return ask(path, options, (response) => response.arrayBuffer());
+}
+
+/** Replace the content of an element; the control that has the focus keeps it, by its place among the controls. */
+export function redraw(place, ...children) {
+  const controls = () => [...place.querySelectorAll("a, button, input, select")];
+  const at = controls().indexOf(document.activeElement);
+  place.replaceChildren(...children);
+  if (at >= 0) controls()[at]?.focus({ preventScroll: true });
 }
 
 /** Send JSON to the API, and return its answer. */

@@ -101,10 +101,6 @@ export class CanvasEdges {
     });
   }
 
-  clear() {
-    this.show([], this._strokes, { k: 1, x: 0, y: 0 });
-  }
-
   _draw(context, started) {
     const end = Math.min(this._done + this._chunk, this._drawn.length);
     for (; this._done < end; this._done += 1) {

@@ -48,7 +48,7 @@ export class Explore {
     this.controls = element("div", { class: "controls" }, ...this._controls());
     this.figure = element("section", { class: "explore", "aria-label": options.label },
       this.controls, element("div", { class: "beside" }, this.place, this.panel), this.legend, this._downloads(), this.help);
-    this.element = element("div", {}, styles(), this.figure, this.rows);
+    this.element = element("div", {}, this.figure, this.rows);
     this._onKey = (event) => this._key(event);
     document.addEventListener("keydown", this._onKey);
     addEventListener("popstate", () => this.refresh());
@@ -204,7 +204,13 @@ export class Explore {
       button("CSV", () => save(file("csv"), csv(rowsOf(this.graph, this.shown)), "text/csv")),
       button("JSON", () => save(file("json"), json(), "application/json")),
       copyButton("Copy link", () => location.href),
-      ...(this.options.copies ?? []).map(([name, text]) => copyButton(name, () => text(this.view))));
+      ...(this.options.copies ?? []).map(([name, text]) => copyButton(name, () => text(this.view, this._named()))));
+  }
+
+  /** Return the names of the shown edges if size, order and pins do not say which they are; otherwise null. */
+  _named() {
+    return this.graph === this.whole && this.view.path && this.view.pin.length
+      ? this.shown.map((edge) => this.graph.edgeName(edge)) : null;
   }
 
   _help() {
@@ -275,8 +281,4 @@ function sample(stroke) {
   line.setAttribute("aria-hidden", "true");
   line.innerHTML = `<path d="M1 4h32" stroke="${stroke.colour}" stroke-width="${Math.max(2, stroke.width)}" stroke-dasharray="${stroke.dash.join(" ")}"/>`;
   return line;
-}
-
-function styles() {
-  return element("link", { rel: "stylesheet", href: new URL("drawing.css", import.meta.url).pathname });
 }

@@ -81,7 +81,7 @@ export function rowsOf(graph, edges) {
   };
 }
 
-/** Rows as CSV; a text that a spreadsheet would take for a formula cannot occur, because names begin with a letter. */
+/** Rows as CSV. */
 export function csv({ columns, rows }) {
   const cell = (value) => (value === null || value === undefined ? "" : /[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
@@ -101,8 +101,15 @@ const ORDER_PYTHON = {
   frequency: '.sort_values("rank").sort_values("frequency", ascending=False, kind="stable")',
 };
 
-/** The Cypher that returns the edges that a view of a circuit shows. */
-export function cypher(id, view) {
+/** The Cypher that returns the edges that a view of a circuit shows, those of groups one by one; `edges` names them if not null. */
+export function cypher(id, view, edges = null) {
+  if (edges) {
+    return `MATCH (:Circuit {id: '${id}'})-[:HAS]->(s:Node)-[f:FEEDS]->(r:Node)
+WHERE f.edge IN ${list(edges)}
+RETURN f.edge AS edge, s.name AS sender, r.name AS receiver, f.port AS port, f.rank AS rank, f.score AS score, f.std AS std,
+  f.frequency AS frequency
+ORDER BY rank`;
+  }
   const pins = view.hide && view.pin.length ? `\nWHERE s.name IN ${list(view.pin)} OR r.name IN ${list(view.pin)}` : "";
   return `MATCH (:Circuit {id: '${id}'})-[:HAS]->(s:Node)-[f:FEEDS]->(r:Node)
 WITH s, f, r
@@ -114,8 +121,8 @@ ORDER BY rank`;
 }
 
 /** The Python that returns the same edges. */
-export function python(id, view, folder) {
-  const pins = view.hide && view.pin.length
+export function python(id, view, folder, edges = null) {
+  const pins = edges ? `    edges = edges[edges["edge"].isin(${list(edges)})]\n` : view.hide && view.pin.length
     ? `    pins = ${list(view.pin)}\n    edges = edges[edges["sender"].isin(pins) | edges["receiver"].isin(pins)]\n` : "";
   return `import circuitstore as cs
 

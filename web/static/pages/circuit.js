@@ -30,7 +30,7 @@ if (found.picture.layout) {
     label: found.title,
     name: `circuit-${found.id.slice(0, 12)}`,
     colours: ["score", "frequency", "port"],
-    copies: [["Copy as Python", (view) => python(found.id, view, found.folder)], ["Copy Cypher", (view) => cypher(found.id, view)]],
+    copies: [["Copy as Python", (view, edges) => python(found.id, view, found.folder, edges)], ["Copy Cypher", (view, edges) => cypher(found.id, view, edges)]],
   });
   main.append(explore.element);
 } else {

@@ -1,14 +1,14 @@
 // The list of circuits: filtered, sorted and cut into pages by the server.
 
-import { downloads, element, fetchJSON, openPage } from "../app.js";
+import { downloads, element, fetchJSON, openPage, redraw } from "../app.js";
 import { parameters, readState, writeState } from "../state.js";
 import { counted, table } from "../table.js";
 
 const API = "/api/1/circuits";
 const PAGE = 100;
-const FIELDS = ["model", "dataset", "class", "image_group", "condition", "attack", "method", "form", "metric", "corruption", "extraction",
+const FIELDS = ["model", "model_id", "dataset", "class", "image_group", "condition", "attack", "method", "form", "metric", "corruption", "extraction",
   "flag"];
-const DEFAULTS = { ...Object.fromEntries(FIELDS.map((name) => [name, ""])), run: "", counts: false, sort: "created_ms", descending: true,
+const DEFAULTS = { ...Object.fromEntries(FIELDS.map((name) => [name, null])), run: "", counts: false, sort: "created_ms", descending: true,
   offset: 0, pick: [] };
 const SHOWN = ["pick", "id", "class", "condition", "model", "method", "form", "metric", "extraction", "n_edges", "n_graph_edges",
   "faithfulness", "faithfulness_random", "retention", "flag", "created_ms"];
@@ -42,18 +42,18 @@ let choices = null;
 function fill() {
   const known = { ...choices.values };
   // a value of the URL that the store does not have (any more) can still be taken away
-  for (const name of FIELDS) if (state[name] && !(state[name] in (known[name] ?? {}))) known[name] = { ...known[name], [state[name]]: 0 };
+  for (const name of FIELDS) if (state[name] !== null && !(state[name] in (known[name] ?? {}))) known[name] = { ...known[name], [state[name]]: 0 };
   const fields = FIELDS.filter((name) => known[name]).map((name) => {
     const values = Object.entries(known[name]);
     const title = name.replaceAll("_", " ");
     if (values.length > MANY) {
       const list = element("datalist", { id: `values-${name}` }, ...values.map(([value]) => element("option", { value })));
-      return element("label", {}, title, element("input", { list: list.id, value: state[name], placeholder: `any of ${values.length}`,
-        onchange: (event) => change({ [name]: event.target.value }) }), list);
+      return element("label", {}, title, element("input", { list: list.id, value: state[name] ?? "", placeholder: `any of ${values.length}`,
+        onchange: (event) => change({ [name]: event.target.value || null }) }), list);
     }
-    const select = element("select", { onchange: (event) => change({ [name]: event.target.value }) }, element("option", { value: "" }, "any"),
+    const select = element("select", { onchange: () => change({ [name]: values[select.selectedIndex - 1]?.[0] ?? null }) }, element("option", {}, "any"),
       ...values.map(([value, count]) => element("option", { value }, `${choices.short[name]?.[value] ?? (value || "none")} (${count})`)));
-    select.value = state[name];
+    select.selectedIndex = 1 + values.findIndex(([value]) => value === state[name]); // 0 is any
     return element("label", {}, title, select);
   });
   const run = element("select", { onchange: (event) => change({ run: event.target.value }) }, element("option", { value: "" }, "any"),
@@ -110,8 +110,8 @@ async function show() {
   const first = found.rows.length ? state.offset + 1 : 0;
   const step = (text, offset, usable) => element("button", { type: "button", disabled: !usable,
     onclick: () => change({ offset }) }, text);
-  place.replaceChildren(
-    element("p", { class: "quiet", role: "status" }, found.total > found.rows.length
+  redraw(place,
+    element("p", { class: "quiet", role: "status" }, found.rows.length && found.total > found.rows.length
       ? `${first}–${state.offset + found.rows.length} of ${found.total} circuits` : counted(found.rows.length, found.total, "circuits")),
     ...(found.total ? [table({ columns, rows }, { caption: "Circuits", titles: TITLES, cell, sort: state.sort, descending: state.descending,
       onsort: (name) => change({ sort: name, descending: state.sort === name ? !state.descending : false }) })]

@@ -86,17 +86,18 @@ function closest(pairs) {
   const { labels, circuits, measure } = pairs.facts;
   const sorted = new Float32Array((pairs.count * (pairs.count - 1)) / 2);
   for (let i = 0, at = 0; i < pairs.count; i++) for (let j = i + 1; j < pairs.count; j++) sorted[at++] = pairs.at("values", i, j);
-  const lowest = sorted.sort().at(-Math.min(ROWS, sorted.length)); // sorting half a million pairs themselves takes a second
+  const known = sorted.filter((value) => !Number.isNaN(value)).sort();
+  const lowest = known.length ? known.at(-Math.min(ROWS, known.length)) : Infinity; // sorting half a million pairs themselves takes a second
   const best = [];
   for (let i = 0; i < pairs.count; i++) {
     for (let j = i + 1; j < pairs.count; j++) if (pairs.at("values", i, j) >= lowest) best.push([i, j, pairs.at("values", i, j)]);
   }
-  const number = (value) => (Number.isNaN(value) ? null : value);
+  const number = (value) => (Number.isNaN(value) ? null : Number(value.toFixed(3))); // they are in half precision
   return {
     total: sorted.length,
     columns: ["a", "b", measure, "noise floor", "chance", "circuit_a", "circuit_b"],
     rows: best.sort(([, , a], [, , b]) => b - a).slice(0, ROWS).map(([i, j, value]) =>
-      [labels[i], labels[j], value, number(pairs.at("floors", i, j)), number(pairs.at("chance", i, j)), circuits[i], circuits[j]]),
+      [labels[i], labels[j], number(value), number(pairs.at("floors", i, j)), number(pairs.at("chance", i, j)), circuits[i], circuits[j]]),
   };
 }
 
@@ -214,7 +215,7 @@ async function show() {
     pairs = new Pairs(readArrays(await fetchBytes(`${API}/similarities?${query()}`, { signal })));
     const [row, column, span] = state.zoom.split(",").map(Number);
     host.hidden = false;
-    draw(span ? { row, column, span } : null);
+    draw(span && row + span <= pairs.count && column + span <= pairs.count ? { row, column, span } : { row: 0, column: 0, span: pairs.count });
     status.textContent = "Computing noise floors, which may take ten seconds …";
     pairs.add(readArrays(await fetchBytes(`${API}/floors?${query()}`, { signal })));
     draw();

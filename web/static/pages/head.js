@@ -12,6 +12,7 @@ const name = decodeURIComponent(location.pathname.split("/").pop());
 const main = openPage(`${name} in all circuits`);
 const state = readState(DEFAULTS);
 const place = element("div", {});
+let asking = new AbortController();
 main.append(place);
 addEventListener("popstate", () => {
   Object.assign(state, readState(DEFAULTS));
@@ -20,7 +21,10 @@ addEventListener("popstate", () => {
 await show();
 
 async function show() {
-  const found = await fetchJSON(`/api/1/heads/${encodeURIComponent(name)}?${parameters({ study: state.study }, { study: "" })}`);
+  asking.abort();
+  asking = new AbortController();
+  const query = parameters({ study: state.study }, { study: "" });
+  const found = await fetchJSON(`/api/1/heads/${encodeURIComponent(name)}?${query}`, { signal: asking.signal });
   const choose = element("select", { onchange: (event) => {
     state.study = event.target.value;
     writeState(state, DEFAULTS, { push: true });
@@ -98,5 +102,6 @@ function readouts(found) {
   if (!found.readouts.length) return element("div", {});
   const rows = found.readouts.map((one) => [one.readout, one.cls, one.condition, one.value, one.std, one.unit]);
   return element("div", {}, element("h2", {}, "Read-outs at this component"),
-    table({ columns: ["read-out", "class", "condition", "mean", "std", "unit"], rows }, { caption: "Means over images" }));
+    table({ columns: ["read-out", "class", "condition", "mean", "std", "unit"], rows }, { caption: found.readouts_read === found.readouts_stored
+      ? "Means over images" : `Means over images; ${found.readouts_read} of ${found.readouts_stored} read-outs of the model were looked at` }));
 }

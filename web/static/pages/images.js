@@ -4,7 +4,7 @@ import { downloads, element, fetchBytes, fetchJSON, openPage } from "../app.js";
 import { ImageMaps, paint, summary } from "../imagemap.js";
 import { readArrays } from "../safetensors.js";
 import { readState, writeState } from "../state.js";
-import { counted, table } from "../table.js";
+import { counted, shown, table } from "../table.js";
 
 const DEFAULTS = { run: "", model: null, dataset: null, class: null, image_group: null, map: "", at: "" };
 const SUBJECT = ["model", "dataset", "class", "image_group"];
@@ -89,7 +89,7 @@ function figure(source, text, caption, map, largest) {
 function badges(hash, condition) {
   return flags.rows.map((row) => Object.fromEntries(flags.columns.map((name, i) => [name, row[i]])))
     .filter((flag) => flag.image === hash && flag.condition === condition)
-    .map(({ detector, score, threshold }) => element("strong", { class: "flag" }, `flagged by ${detector}: ${score?.toFixed(2) ?? "∞"} > ${threshold.toFixed(2)}`));
+    .map(({ detector, score, threshold }) => element("strong", { class: "flag" }, `flagged by ${detector}: ${shown(score)} > ${shown(threshold)}`));
 }
 
 // Yields what is painted: condition, image (null for the mean) and map.
@@ -203,11 +203,15 @@ function classLink(name) {
   return known ? element("a", { href: `/images?${new URLSearchParams({ class: name })}` }, name) : null;
 }
 
+let asking = new AbortController();
+
 async function show() {
+  asking.abort();
+  const { signal } = (asking = new AbortController());
   const query = new URLSearchParams(state.run ? { run: state.run } : {});
-  flags = await fetchJSON(`/api/1/images/flagged?${query}`);
+  flags = await fetchJSON(`/api/1/images/flagged?${query}`, { signal });
   for (const field of SUBJECT) if (state[field] !== null) query.set(field, state[field]);
-  found = await fetchJSON(`/api/1/images?${query}`);
+  found = await fetchJSON(`/api/1/images?${query}`, { signal });
   if (found.shown === null) {
     grid.replaceChildren(element("p", {}, "The store has no example images. `circuitstore index` stores some of each class and condition, unless the spec has images.examples = 0."));
     return;
@@ -217,7 +221,7 @@ async function show() {
   keep({ ...Object.fromEntries(SUBJECT.map((field) => [field, subject[field]])), map: chosen ? state.map : "" });
   const images = new URLSearchParams(found.sets.flatMap((set) => set.examples.map(({ hash }) => ["image", hash])));
   maps = new Map(await Promise.all(Object.entries(chosen?.ids ?? {}).map(async ([condition, id]) =>
-    [condition, new ImageMaps(readArrays(await fetchBytes(`/api/1/maps/${id}?${images}`)))])));
+    [condition, new ImageMaps(readArrays(await fetchBytes(`/api/1/maps/${id}?${images}`, { signal })))])));
   draw();
 }
 

@@ -43,10 +43,12 @@ function edit(earlier) {
   const field = (label, input) => element("label", { class: "wide" }, label, input);
   const text = element("textarea", { rows: "4", required: true, maxlength: "100000" });
   text.value = earlier?.text ?? "";
-  const about = element("input", { value: (earlier?.about ?? (state.about ? [state.about] : [])).join(" ; "), placeholder: SUBJECTS });
+  const about = element("textarea", { rows: "2", placeholder: SUBJECTS });
+  about.value = (earlier?.about ?? (state.about ? [state.about] : [])).join("\n");
   const tags = element("input", { value: (earlier?.tags ?? []).join(", ") });
   const author = element("input", { value: "", placeholder: "your account" });
-  const evidence = element("input", { value: (earlier?.hypothesis?.evidence ?? []).join(" ; "), placeholder: SUBJECTS });
+  const evidence = element("textarea", { rows: "2", placeholder: SUBJECTS });
+  evidence.value = (earlier?.hypothesis?.evidence ?? []).join("\n");
   const states = element("select", {}, ...(earlier?.hypothesis ? [] : [element("option", { value: "" }, "no hypothesis")]),
     ...STATES.map((name) => element("option", { value: name }, name)));
   states.value = earlier?.hypothesis?.state ?? "";
@@ -55,9 +57,9 @@ function edit(earlier) {
     event.preventDefault();
     save.disabled = true;
     try {
-      const note = { text: text.value.trim(), about: split(about, ";"), tags: split(tags, ",") };
+      const note = { text: text.value.trim(), about: split(about, "\n"), tags: split(tags, ",") };
       if (author.value.trim()) note.author = author.value.trim();
-      if (states.value) Object.assign(note, { state: states.value, evidence: split(evidence, ";") });
+      if (states.value) Object.assign(note, { state: states.value, evidence: split(evidence, "\n") });
       if (earlier) note.replaces = earlier.id;
       await postJSON(API, note);
       edit(null);
@@ -67,8 +69,8 @@ function edit(earlier) {
     }
   } });
   const save = element("button", { type: "submit" }, earlier ? "Store the new version" : "Add the note");
-  form.append(field("text", text), field("about, with ; between", about), element("label", {}, "tags, with commas between", tags),
-    element("label", {}, "state", states), field("evidence, with ; between", evidence), element("label", {}, "author", author), save,
+  form.append(field("text", text), field("about, one per line", about), element("label", {}, "tags, with commas between", tags),
+    element("label", {}, "state", states), field("evidence, one per line", evidence), element("label", {}, "author", author), save,
     ...(earlier ? [element("button", { type: "button", onclick: () => edit(null) }, "Cancel")] : []));
   const details = element("details", {}, element("summary", {}, earlier ? `New version of ${earlier.id.slice(0, 8)}` : "Add a note"), form);
   details.open = Boolean(earlier);

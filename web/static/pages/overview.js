@@ -1,9 +1,9 @@
 // What the store holds: runs in progress, studies, faithfulness against size, and what needs attention.
 
-import { downloads, element, fetchJSON, openPage, showError } from "../app.js";
+import { downloads, element, fetchJSON, openPage, redraw, showError } from "../app.js";
 import { scatter } from "../scatter.js";
 import { readState, writeState } from "../state.js";
-import { counted, table } from "../table.js";
+import { counted, shown, table } from "../table.js";
 
 const API = "/api/1/overview";
 const AGAIN_MS = 3000;
@@ -38,7 +38,7 @@ function showStore(found) {
     if (name === "progress") return element("progress", { value, max: 1, "aria-label": "done" }, `${Math.round(100 * value)} %`);
     return null;
   };
-  runs.replaceChildren(element("h2", {}, "Runs"), rows.length ? table({ columns, rows }, { caption: "Runs, the newest first", cell })
+  redraw(runs, element("h2", {}, "Runs"), rows.length ? table({ columns, rows }, { caption: "Runs, the newest first", cell })
     : element("p", {}, "There are no runs yet. circuitstore demo makes an example, circuitstore index SPEC.toml a run of your own."));
   return found.runs.some((run) => run.running || run.waiting) || found.writer;
 }
@@ -68,7 +68,7 @@ async function watchGraph() {
   }
 }
 
-const STUDY = ["model", "dataset", "image_group", "method", "form", "corruption", "metric", "direction", "extraction"];
+const STUDY = ["model", "model_id", "dataset", "image_group", "method", "form", "corruption", "metric", "direction", "extraction"];
 
 async function showStudies() {
   const found = await fetchJSON(`${API}/studies`);
@@ -76,14 +76,16 @@ async function showStudies() {
   const at = (row, name) => row[found.columns.indexOf(name)];
   const filters = found.rows.map((row) => new URLSearchParams(STUDY.map((name) => [name, at(row, name)])));
   // what all studies share is said once
-  const same = STUDY.filter((name) => found.rows.length > 1 && new Set(found.rows.map((row) => at(row, name))).size === 1);
-  const columns = [...found.columns.filter((name) => !same.includes(name)), "links"];
+  const values = (name) => new Set(found.rows.map((row) => at(row, name))).size;
+  const same = STUDY.filter((name) => found.rows.length > 1 && values(name) === 1);
+  const ids = values("model_id") > values("model") ? [] : ["model_id"]; // shown only to tell models of one name apart
+  const columns = [...found.columns.filter((name) => ![...same, ...ids].includes(name)), "links"];
   const rows = found.rows.map((row, i) => [...columns.slice(0, -1).map((name) => at(row, name)), i]);
-  const cell = (name, value) => name !== "links" ? null : element("span", {},
+  const cell = (name, value) => name === "model_id" ? element("span", { title: value }, value.slice(0, 8)) : name !== "links" ? null : element("span", {},
     element("a", { href: circuitsOf(filters[value]) }, "circuits"), " · ",
     element("button", { type: "button", "aria-pressed": String(value === state.study), onclick: () => choose(value) }, "figure"));
-  const shared = same.map((name) => at(found.rows[0], name) && `${name.replaceAll("_", " ")} ${at(found.rows[0], name)}`).filter(Boolean);
-  const draw = () => studies.replaceChildren(element("h2", {}, "Studies"),
+  const shared = same.filter((name) => name !== "model_id").map((name) => at(found.rows[0], name) && `${name.replaceAll("_", " ")} ${at(found.rows[0], name)}`).filter(Boolean);
+  const draw = () => redraw(studies, element("h2", {}, "Studies"),
     ...(shared.length ? [element("p", { class: "quiet" }, `In all of them: ${shared.join(", ")}.`)] : []),
     table({ columns, rows }, { caption: "Studies, the largest first", cell }), downloads(`${API}/studies`, {}));
   async function choose(index) {
@@ -98,18 +100,21 @@ async function showStudies() {
 function circuitsOf(filters) {
   const query = new URLSearchParams(filters);
   query.delete("direction");
-  for (const [name, value] of [...query]) if (!value) query.delete(name);
   return `/circuits?${query}`;
 }
 
+let drawing = new AbortController();
+
 async function showFigure(filters) {
-  const found = await fetchJSON(`${API}/faithfulness?${filters}`);
+  drawing.abort();
+  drawing = new AbortController();
+  const found = await fetchJSON(`${API}/faithfulness?${filters}`, { signal: drawing.signal });
   const rows = found.rows.map((row) => Object.fromEntries(found.columns.map((name, i) => [name, row[i]])));
   const title = (row, what) => `${row.class}, ${row.condition}: ${row.n_edges} of ${row.n_graph_edges} edges, ${what}`;
   const own = rows.map((row) => ({ x: row.n_edges, y: row.faithfulness, href: `/c/${row.id}`,
-    title: title(row, `faithfulness ${row.faithfulness.toFixed(3)}`) }));
+    title: title(row, `faithfulness ${shown(row.faithfulness)}`) }));
   const chance = rows.filter((row) => row.faithfulness_random !== null).map((row) => ({ x: row.n_edges, y: row.faithfulness_random,
-    title: title(row, `random circuits ${row.faithfulness_random.toFixed(3)}`) }));
+    title: title(row, `random circuits ${shown(row.faithfulness_random)}`) }));
   const series = [
     { name: "circuits", shape: "dot", colour: "--blue", filled: true, points: own },
     { name: "random circuits of the same size (mean)", shape: "diamond", colour: "--orange", filled: false, points: chance },

@@ -1,6 +1,6 @@
 // Named queries as forms, and Cypher; the text is part of the URL.
 
-import { copyButton, downloads, element, fetchJSON, openPage, showError } from "../app.js";
+import { copyButton, downloads, element, fetchJSON, openPage, redraw, showError } from "../app.js";
 import { table } from "../table.js";
 
 const API = "/api/1/query";
@@ -114,8 +114,8 @@ function showAnswer(found, query) {
   const holder = element("div");
   const draw = () => {
     const at = found.columns.indexOf(sort);
-    const rows = at < 0 ? found.rows : [...found.rows].sort((a, b) => (descending ? -1 : 1) * compare(a[at], b[at]));
-    holder.replaceChildren(table({ columns: found.columns, rows }, { caption: "Answer", cell, sort, descending,
+    const rows = at < 0 ? found.rows : [...found.rows].sort((a, b) => compare(a[at], b[at], descending));
+    redraw(holder, table({ columns: found.columns, rows }, { caption: "Answer", cell, sort, descending,
       onsort: (name) => { descending = sort === name ? !descending : false; sort = name; draw(); } }));
   };
   draw();
@@ -132,9 +132,11 @@ function showAnswer(found, query) {
   );
 }
 
-function compare(a, b) {
+/** Return the order of two values; missing ones come last, in both directions. */
+function compare(a, b, descending) {
   if (a === null || b === null) return (a === null) - (b === null);
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : Number(String(a) > String(b));
+  const order = typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : Number(String(a) > String(b));
+  return descending ? -order : order;
 }
 
 function cell(name, value) {
@@ -156,9 +158,14 @@ function python(query) {
 function literal(value, typed) {
   if (!typed) return JSON.stringify(value);
   try {
-    const parsed = JSON.parse(value);
-    return { true: "True", false: "False", null: "None" }[value] ?? JSON.stringify(parsed);
+    return pythonOf(JSON.parse(value));
   } catch { return JSON.stringify(value); }
+}
+
+function pythonOf(value) {
+  if (Array.isArray(value)) return `[${value.map(pythonOf).join(", ")}]`;
+  if (value === null || typeof value === "boolean") return { null: "None", true: "True", false: "False" }[String(value)];
+  return JSON.stringify(value);
 }
 
 function readHistory() {
@@ -185,7 +192,13 @@ function load() {
   const query = new URLSearchParams(location.search);
   const text = query.get("text");
   build(named.has(text) ? text : "", Object.fromEntries(query));
-  return text ? ask({ push: false }) : null;
+  if (text) return ask({ push: false });
+  asking.abort();
+  asking = new AbortController();
+  answerPlace.replaceChildren();
+  status.textContent = "";
+  stopButton.disabled = true;
+  return null;
 }
 
 addEventListener("popstate", load);
