@@ -181,7 +181,7 @@ def test_a_mistake_is_named_by_its_path(old: str, new: str, message: str, digits
     [
         (
             SPEC.partition("[[readout]]")[0],
-            r"at least one \[\[recipe\]\], .+ \[\[readout\]\] or \[defence\]",
+            r"at least one \[\[recipe\]\], .+ \[\[readout\]\], \[defence\] or \[correction\]",
         ),
         (f"{SPEC}\n[[extract]]\nedges = 4", r"recipe: \[\[extract\]\] needs at least one \[\[recipe\]\]"),
         (f'{SPEC}\n[[recipe]]\nmethod = "eap"', r"extract: \[\[recipe\]\] needs at least one \[\[extract\]\]"),

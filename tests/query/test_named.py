@@ -329,7 +329,7 @@ def test_queries_that_count_circuits_select_one_study(query: NamedQuery) -> None
     """Otherwise a class would be counted once for each extraction and corruption."""
     names = {p.name for p in query.parameters}
     one_by_one = {"studies", "circuits-of-class", "circuits-containing-edge", "difference-of-two"}
-    one_by_one |= {"neurons-of-class", "neurons-shared", "neuron-in-edge-circuits"}
+    one_by_one |= {"neurons-of-class", "neurons-shared", "neuron-in-edge-circuits", "notes"}
     if query.name in one_by_one or "circuit" in names or {"a", "b"} <= names:
         return
     model = "c.model_id IN [$before, $after]" if set(PAIR) <= names else "c.model_id = $model"
