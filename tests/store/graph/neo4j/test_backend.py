@@ -58,7 +58,8 @@ def test_the_schema_has_its_constraints_and_the_index_of_edges(server):
     server.strip()
     filled(server, 1)
     unique = server.ask("SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties RETURN labelsOrTypes[0], properties[0]")
-    expected = {"Model": "id", "Dataset": "name", "Circuit": "id", "Store": "singleton", "Migration": "version"}
+    expected = {"Model": "id", "Dataset": "name", "Circuit": "id", "Note": "id"}
+    expected |= {"Store": "singleton", "Migration": "version"}
     expected |= dict.fromkeys(["Class", "Condition", "Recipe", "Component", "Node"], "key")
     assert dict(unique) == expected
     shown = server.ask("SHOW INDEXES YIELD labelsOrTypes, properties, owningConstraint WHERE owningConstraint IS NULL")
