@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ..circuits import IMAGE, Circuit, ExampleImages, Readout, ReadoutRecord, maps_of
+from ..circuits import IMAGE, Circuit, ExampleImages, Readout, ReadoutRecord
+from ..circuits.image_maps import maps_of
 from ..evaluation.readouts.circuit_footprint import OUT_OF_INPUT
 from .image_maps import images_of
 from .overlays import View

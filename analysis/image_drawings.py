@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..circuits import MAPS, Circuit, Drawing, Readout
+from ..circuits import Circuit, Drawing, Readout
 from ..circuits.drawing import svg_element
+from ..circuits.image_maps import MAPS
 from ..errors import InputError
 from ..evaluation import ImagePairs, footprint_by_layer, on_patches
 from ..models import ViT

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ..circuits import IMAGE, NATURAL, ExampleImages, ReadoutRecord, map_of
+from ..circuits import IMAGE, NATURAL, ExampleImages, ReadoutRecord
+from ..circuits.image_maps import map_of
 from .overlays import View
 
 MAX_IMAGES = 3

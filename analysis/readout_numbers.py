@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ..circuits import Readout, ReadoutRecord, map_of, of_true_class
+from ..circuits import Readout, ReadoutRecord
+from ..circuits.image_maps import map_of, of_true_class
 from ..query.readouts import direct_rows, lens_rows
 from .readouts import ReadoutSet
 

@@ -52,12 +52,6 @@ from .group_accuracy import RELATIONS as RELATIONS
 from .group_accuracy import GroupAccuracy as GroupAccuracy
 from .group_accuracy import Relation as Relation
 from .group_accuracy import cue_relations as cue_relations
-from .image_maps import MAPS as MAPS
-from .image_maps import added_axes as added_axes
-from .image_maps import map_of as map_of
-from .image_maps import maps_of as maps_of
-from .image_maps import of_true_class as of_true_class
-from .image_maps import on_grid as on_grid
 from .kinds import Kind as Kind
 from .kinds import Param as Param
 from .kinds import Registry as Registry

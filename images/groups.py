@@ -49,7 +49,8 @@ def read_units(source: ImageSource, grouping: Grouping) -> dict[str, str]:
 
     Examples:
         >>> units = read_units(source, lambda source, ref: ref.hash[:2])
-        >>> source.keep_together(units)
+        >>> len(units) == sum(len(source.candidates(cls)) for cls in source.classes)
+        True
     """
     return _read(source, grouping, "unit")
 

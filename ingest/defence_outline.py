@@ -42,7 +42,7 @@ def outline_defence(
     Examples:
         >>> attack = cs.ingest.spec.ConditionSpec(kind="fgsm", eps="8/255")
         >>> study = spec.model_copy(update={"condition": (attack,), "defence": cs.ingest.spec.DefenceSpec()})
-        >>> outline_defence(study, location=folder).frame.iloc[0].tolist()
+        >>> outline_defence(study, location=folder).frame.astype(object).iloc[0].tolist()
         ['fgsm', 'none', 3, 6, 0]
     """
     images = StudyImages(make_plan(spec, model))

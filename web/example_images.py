@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..circuits import IMAGE, NATURAL, Example, ExampleImages, Readout, ReadoutRecord, added_axes, maps_of
+from ..circuits import IMAGE, NATURAL, Example, ExampleImages, Readout, ReadoutRecord
 from ..circuits.examples import Pixels
+from ..circuits.image_maps import added_axes, maps_of
 from ..errors import InputError, StoreDamaged, check_known, unknown
 from ..query.names import Models
 from ..query.readouts import newest_readouts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...circuits import Readout, on_grid
+from ...circuits import Readout
+from ...circuits.image_maps import on_grid
 from ...errors import InputError
 from ...models import ViT
 from .patch_grid import PatchGrid

@@ -14,7 +14,8 @@ from circuitstore.analysis.readout_numbers import over_components
 from circuitstore.analysis.readouts import ReadoutSet, read_readouts
 from circuitstore.analysis.report.circuit_footprints import footprint_drawing
 from circuitstore.analysis.report.page import render
-from circuitstore.circuits import Axis, map_of
+from circuitstore.circuits import Axis
+from circuitstore.circuits.image_maps import map_of
 from circuitstore.store import Store, create_store
 from circuitstore.testing.factories import make_discovery, make_record
 

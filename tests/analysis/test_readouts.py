@@ -13,7 +13,8 @@ from circuitstore.analysis.readout_numbers import over_components
 from circuitstore.analysis.readouts import read_readouts
 from circuitstore.analysis.report import decided, image_maps
 from circuitstore.analysis.report.page import render
-from circuitstore.circuits import Axis, ReadoutRecord, map_of
+from circuitstore.circuits import Axis, ReadoutRecord
+from circuitstore.circuits.image_maps import map_of
 from circuitstore.store import Store, create_store
 
 from .html_page import Page

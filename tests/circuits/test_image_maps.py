@@ -6,18 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuitstore.circuits import (
-    Axis,
-    MethodUse,
-    Readout,
-    ReadoutRecord,
-    ReadoutUse,
-    added_axes,
-    map_of,
-    maps_of,
-    on_grid,
-    readout_use,
-)
+from circuitstore.circuits import Axis, MethodUse, Readout, ReadoutRecord, ReadoutUse, readout_use
+from circuitstore.circuits.image_maps import added_axes, map_of, maps_of, on_grid
 from circuitstore.testing.factories import make_item, readout_item
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuitstore.circuits import maps_of
+from circuitstore.circuits.image_maps import maps_of
 from circuitstore.errors import InputError
 from circuitstore.store import Store, create_store, open_store
 from circuitstore.web.example_images import (
